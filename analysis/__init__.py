@@ -1,0 +1,1 @@
+"""What runs on a laptop: finished runs become tables and charts. Never imports torch."""

@@ -1,0 +1,51 @@
+"""The errors a caller can act on, and the one way a command turns them into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+EXIT_OK = 0
+EXIT_RUNS_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can put right; the text says what, where, got, wanted and what to do."""
+
+
+class SpecError(UserError):
+    """Faults of a grid file or of command-line settings: fix them and submit again.
+
+    Args:
+        faults: one complete sentence per fault, already carrying its `file:line: path:` prefix.
+    """
+
+    def __init__(self, faults: Sequence[str] | str) -> None:
+        self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class SchedulerError(UserError):
+    """A scheduler refused or could not be reached; `transient` says whether trying again may help."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        self.transient = transient
+        super().__init__(message)
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """Exit code of `main`, with a `UserError` printed as its sentences (exit 2) and Ctrl-C as exit 130."""
+    try:
+        return main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
+        sys.stderr.close()
+        return EXIT_OK

@@ -1,0 +1,58 @@
+"""The tasks by name: the settings each takes and, as text, the builder that a compute node imports for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anlp.errors import SpecError
+from anlp.record import Element, options_from_json, read_jsonl
+from anlp.settings.mnist import MnistSettings
+from anlp.spec import RunSpec, TaskSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task: its settings class and `module:function` of its builder (imported on the compute node only)."""
+
+    settings: type[TaskSettings]
+    builder: str
+
+
+TASKS: Mapping[str, Task] = {
+    "mnist": Task(MnistSettings, "anlp.training.tasks.mnist:build"),
+}
+
+
+def make_spec(task: str, values: Mapping[str, Any], seed: int) -> RunSpec:
+    """The run of `task` with `values` over the task's defaults.
+
+    Raises:
+        KeyError: no such task.
+        pydantic.ValidationError: a value is of the wrong type or out of range, or a name is unknown.
+    """
+    return RunSpec(task, TASKS[task].settings.model_validate(values), seed)
+
+
+def spec_from_json(form: Mapping[str, Any]) -> RunSpec:
+    """Inverse of `RunSpec.to_json`; raises as `make_spec` does."""
+    return make_spec(form["task"], form["settings"], form["seed"])
+
+
+def element_from_json(form: Mapping[str, Any]) -> Element:
+    """Inverse of `Element.to_json`; raises as `make_spec` does."""
+    return Element(tuple(spec_from_json(spec) for spec in form["specs"]), options_from_json(form["options"]))
+
+
+def read_element(batch: Path, index: int) -> Element:
+    """Element `index` (from 0) of a batch file.
+
+    Raises:
+        SpecError: the file has no such element or cannot be read.
+    """
+    for number, form in enumerate(read_jsonl(batch)):
+        if number == index:
+            return element_from_json(form)
+    raise SpecError(f"{batch}: no element {index} in this batch file; submit the grid again to write a new one")

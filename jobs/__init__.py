@@ -1,0 +1,1 @@
+"""What runs on a login node: a grid file becomes scheduled runs. Never imports torch."""

@@ -1,0 +1,1 @@
+"""The backends: each takes a batch of elements and knows what became of it."""
