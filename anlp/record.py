@@ -79,6 +79,8 @@ class RunOptions:
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"  # which weights stay when the run is done
     purpose: Literal["search", "confirm"] = "search"
+    batch: str = ""  # tag of the submission; a result says which submission it belongs to
+    redo: Literal["none", "failed", "all"] = "none"  # which results of earlier submissions are set aside and repeated
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     wandb: WandbOptions = field(default_factory=WandbOptions)
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from typing_extensions import Self
 
 Scalar = bool | int | float | str
 Settings = Mapping[str, Scalar]
