@@ -23,7 +23,7 @@ LEASE_S = 120.0
 BEATS_PER_LEASE = 4
 
 
-class Held(Exception):
+class HeldError(Exception):
     """Somebody alive holds the claim; `holder` is what they wrote."""
 
     def __init__(self, holder: Mapping[str, Any]) -> None:
@@ -122,13 +122,13 @@ def acquire(folder: Path, info: Mapping[str, Any] | None = None, *, lease_s: flo
         lease_s: how long the heartbeat of a holder on another host may stand still.
 
     Raises:
-        Held: a living process holds it.
+        HeldError: a living process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         holder = latest(folder)
         if holder is not None and _is_held(holder, lease_s):
-            raise Held(read(holder))
+            raise HeldError(read(holder))
         number = 1 if holder is None else int(holder.stem) + 1
         process = Process.this()
         record = {

@@ -137,7 +137,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """stdout and stderr of all attempts."""
+        """Output of all attempts."""
         return self.path / "log.txt"
 
     @property
@@ -147,7 +147,7 @@ class RunFolder:
 
     @property
     def wandb(self) -> Path:
-        """wandb's own files."""
+        """The files of wandb."""
         return self.path / "wandb"
 
 

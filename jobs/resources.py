@@ -33,7 +33,7 @@ def parse_memory(text: str | int) -> int:
 
 
 def parse_walltime(text: str | int | float) -> float:
-    """Minutes from `90m`, `1h`, `1h30m`, `2d`, `45s`, `01:30:00` (h:m:s), `1-00:00:00` (d-h:m:s); a bare number is minutes.
+    """Minutes from `90m`, `1h30m`, `2d`, `45s`, `01:30:00` (h:m:s) or `1-00:00:00` (d-h:m:s); a bare number is minutes.
 
     Raises:
         ValueError: the text is no positive time.
