@@ -277,7 +277,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file up to the first line that was not written whole."""
+    """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none."""
     try:
         with path.open("rb") as lines:
             for line in lines:
@@ -286,7 +286,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 try:
                     found = json.loads(line)
                 except ValueError:
-                    return
+                    continue
                 if isinstance(found, dict):
                     yield found
     except OSError:

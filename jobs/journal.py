@@ -1,0 +1,187 @@
+"""The append-only record of a grid: what was asked of a scheduler, and what it answered, in that order.
+
+The line that states an intent is on disk before the scheduler is called, so whatever dies in between, the next command
+knows what to look for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from anlp import claim
+from anlp.record import GridFolder, read_jsonl
+from jobs.schedulers.base import Batch, Cause, JobHandle
+
+LOCK_LEASE_S = 30.0
+LOCK_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the scheduler named it, covering elements `first` to `first + size - 1` of its batch."""
+
+    native_id: str
+    first: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An element that ended without a result, as its launcher saw it."""
+
+    cause: Cause
+    detail: str = ""
+
+
+@dataclass
+class Submission:
+    """Everything the journal says about one submission."""
+
+    tag: str
+    scheduler: str
+    batch: str  # path of the batch file, relative to the grid's folder
+    size: int
+    redo: str
+    time: float
+    by: claim.Process
+    jobs: tuple[Job, ...] | None = None  # None: the scheduler's answer is not known
+    refused: str | None = None
+    endings: dict[int, Ending] = field(default_factory=dict)
+
+    def handle(self, index: int) -> JobHandle:
+        """The handle of element `index`; where no answer is known, one that stands for the submitting process."""
+        for job in self.jobs or ():
+            if job.first <= index < job.first + job.size:
+                return JobHandle(self.scheduler, job.native_id, index - job.first)
+        return JobHandle(self.scheduler, render_process(self.by), index)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of one grid folder."""
+
+    folder: GridFolder
+
+    @contextmanager
+    def locked(self, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+        """Holds the grid against every other submit, cancel and retry, on whatever host they run.
+
+        Raises:
+            claim.HeldError: somebody alive kept it for longer than `patience_s`.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                held = claim.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
+                break
+            except claim.HeldError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        try:
+            claim.sweep(self.folder.lock)
+            yield
+        finally:
+            held.release()
+
+    def intend(self, batch: Batch, scheduler: str, redo: str) -> None:
+        """Writes the intent to submit `batch`; returns after the line is on disk."""
+        by = claim.Process.this()
+        self._append(
+            "intent",
+            tag=batch.tag,
+            scheduler=scheduler,
+            batch=str(batch.path.relative_to(self.folder.path)),
+            n=batch.size,
+            redo=redo,
+            by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
+        )
+
+    def submitted(self, tag: str, handles: Sequence[JobHandle]) -> None:
+        """Writes the scheduler's answer: which job covers which elements."""
+        jobs: list[dict[str, Any]] = []
+        for position, handle in enumerate(handles):
+            if not jobs or jobs[-1]["id"] != handle.native_id:
+                jobs.append({"id": handle.native_id, "first": position, "n": 0})
+            jobs[-1]["n"] += 1
+        self._append("submitted", tag=tag, jobs=jobs)
+
+    def refused(self, tag: str, why: str) -> None:
+        """Writes that the scheduler did not take a submission."""
+        self._append("refused", tag=tag, why=why)
+
+    def ended(self, tag: str, index: int, ending: Ending) -> None:
+        """Writes that an element ended without a result."""
+        self._append("ended", tag=tag, index=index, cause=ending.cause.name, detail=ending.detail)
+
+    def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
+        """Writes the request to stop elements, by tag; an attached launcher reads it and obeys."""
+        for tag, indices in elements.items():
+            self._append("cancel", tag=tag, indices=list(indices))
+
+    def submissions(self) -> dict[str, Submission]:
+        """Every submission by tag, in the order of their intents."""
+        found: dict[str, Submission] = {}
+        for line in read_jsonl(self.folder.journal):
+            _apply(found, line)
+        return found
+
+    def cancelled(self, tag: str) -> set[int]:
+        """Elements of a submission that somebody asked to stop."""
+        lines = (line for line in read_jsonl(self.folder.journal) if line.get("event") == "cancel")
+        return {index for line in lines if line["tag"] == tag for index in line["indices"]}
+
+    def _append(self, event: str, **content: Any) -> None:
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **content}).encode() + b"\n"
+        descriptor = os.open(self.folder.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, _mend(descriptor) + line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def new_tag() -> str:
+    """A name that no other submission has."""
+    return uuid.uuid4().hex[:12]
+
+
+def render_process(process: claim.Process) -> str:
+    """A process as a native job id; `parse_process` reads it."""
+    return f"{process.pid}:{process.started}:{process.boot}@{process.host}"
+
+
+def parse_process(text: str) -> claim.Process:
+    """Inverse of `render_process`; raises ValueError for anything else."""
+    numbers, _, host = text.partition("@")
+    pid, started, boot = numbers.split(":")
+    return claim.Process(host, boot, int(pid), int(started))
+
+
+def _mend(descriptor: int) -> bytes:
+    """A line break if a writer was killed within its line, so that ours starts a new one."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+
+
+def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
+    event, tag = line.get("event"), str(line.get("tag"))
+    if event == "intent":
+        by = claim.process_from_json(line["by"])
+        found[tag] = Submission(tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by)
+    elif tag not in found:
+        return
+    elif event == "submitted":
+        found[tag].jobs = tuple(Job(job["id"], job["first"], job["n"]) for job in line["jobs"])
+    elif event == "refused":
+        found[tag].refused = line["why"]
+    elif event == "ended":
+        found[tag].endings[line["index"]] = Ending(Cause[line["cause"]], line["detail"])

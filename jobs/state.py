@@ -1,0 +1,198 @@
+"""Where every run of a grid stands: its folder, the journal and one scheduler query, joined."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anlp import claim
+from anlp.record import (
+    STATE_OF_OUTCOME,
+    GridFolder,
+    Outcome,
+    RunFolder,
+    RunResult,
+    RunState,
+    read_jsonl,
+    read_metrics,
+    read_result,
+    result_from_json,
+)
+from jobs.journal import Ending, Journal, Submission
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+
+# Endings after which any submit continues the run; after all others only a retry does.
+HARMLESS = frozenset({Cause.CANCELLED, Cause.LAUNCHER, Cause.CONTINUE})
+
+Query = Callable[[Sequence[JobHandle]], Mapping[JobHandle, JobState]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run as a batch file names it, with the submission that is responsible for it."""
+
+    run_id: str
+    form: Mapping[str, Any]  # RunSpec.to_json()
+    submission: Submission
+    index: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Settings and seed by name, for filters and screens."""
+        return {**self.form["settings"], "seed": self.form["seed"]}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One run of a grid and where it stands."""
+
+    run_id: str
+    values: Mapping[str, Any]  # settings and seed
+    state: RunState
+    folder: RunFolder
+    result: RunResult | None = None  # without the traceback when it comes from the cache
+    cause: Cause | None = None  # of a lost or interrupted run
+    detail: str = ""
+    handle: JobHandle | None = None
+    since: float | None = None  # unix time of the submission
+    purpose: str = "search"
+    form: Mapping[str, Any] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, Any]:
+        """What a filter can name: settings, seed, id, state, purpose and final metrics."""
+        metrics = dict(self.result.metrics) if self.result else {}
+        return {**self.values, **metrics, "id": self.run_id, "state": self.state.value, "purpose": self.purpose}
+
+
+def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dict[str, Asked]:
+    """Every run that was ever submitted, with its latest submission that was not refused."""
+    found: dict[str, Asked] = {}
+    for submission in submissions.values():
+        if submission.refused is None:
+            for index, line in enumerate(read_jsonl(folder.path / submission.batch)):
+                purpose = line["options"].get("purpose", "search")
+                for form in line["specs"]:
+                    found[form["run_id"]] = Asked(form["run_id"], {**form, "purpose": purpose}, submission, index)
+    return found
+
+
+def read_states(folder: GridFolder, query: Query) -> dict[str, RunStatus]:
+    """The state of every run that was ever submitted to this grid, by run id, in order of submission.
+
+    Args:
+        folder: the grid's folder; nothing is written to it but the cache of finished runs.
+        query: `states` of the grid's scheduler; called once, and only if something is unsettled.
+    """
+    asked = asked_runs(folder, Journal(folder).submissions())
+    present = _present(folder)
+    results = read_results(folder, [run for run in asked.values() if run.run_id in present])
+    unsettled = [run for run in asked.values() if run.run_id not in results]
+    states = _ask(query, unsettled)
+    return {run.run_id: _status(folder, run, results.get(run.run_id), states, present) for run in asked.values()}
+
+
+def read_results(folder: GridFolder, runs: Iterable[Asked]) -> dict[str, RunResult]:
+    """The results that count: those of an earlier submission than one that sets them aside do not.
+
+    What is found is remembered in the folder's `finished.jsonl`, so each result file is read once.
+    """
+    cached = {form["run_id"]: form for form in read_jsonl(folder.finished)}
+    found: dict[str, RunResult] = {}
+    fresh: list[RunResult] = []
+    for run in runs:
+        form = cached.get(run.run_id)
+        result = result_from_json(form) if form else None
+        if result is None or not _counts(result, run.submission):
+            result = read_result(folder.run(run.run_id))
+            if result is not None and _counts(result, run.submission):
+                fresh.append(result)
+        if result is not None and _counts(result, run.submission):
+            found[run.run_id] = result
+    _remember(folder, fresh)
+    return found
+
+
+def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
+    lines = []
+    for result in results:
+        error = result.error and replace(result.error, traceback="")
+        lines.append(json.dumps(replace(result, error=error).to_json()))
+    if lines:
+        # one write of whole lines in append mode; a torn one is skipped by readers and its run read from its folder
+        with folder.finished.open("a") as file:
+            file.write("\n".join(["", *lines, ""]) if folder.finished.exists() else "\n".join([*lines, ""]))
+
+
+def _counts(result: RunResult, submission: Submission) -> bool:
+    if submission.redo == "none" or result.provenance.get("batch") == submission.tag:
+        return True
+    return submission.redo == "failed" and result.outcome is not Outcome.FAILED
+
+
+def _present(folder: GridFolder) -> set[str]:
+    """Names of the run folders, by one listing."""
+    try:
+        return set(os.listdir(folder.path))
+    except OSError:
+        return set()
+
+
+def _ask(query: Query, runs: Sequence[Asked]) -> Mapping[JobHandle, JobState]:
+    handles = list(dict.fromkeys(run.submission.handle(run.index) for run in runs))
+    return query(handles) if handles else {}
+
+
+def _status(
+    folder: GridFolder,
+    run: Asked,
+    result: RunResult | None,
+    states: Mapping[JobHandle, JobState],
+    present: set[str],
+) -> RunStatus:
+    handle = run.submission.handle(run.index)
+    status = RunStatus(
+        run.run_id,
+        run.values,
+        RunState.QUEUED,
+        folder.run(run.run_id),
+        handle=handle,
+        since=run.submission.time,
+        purpose=run.form["purpose"],
+        form=run.form,
+    )
+    if result is not None:
+        return replace(status, state=STATE_OF_OUTCOME[result.outcome], result=result)
+    if run.run_id in present and _is_running(status.folder):
+        return replace(status, state=RunState.RUNNING)
+    ending = run.submission.endings.get(run.index)
+    job = states.get(handle, JobState(Phase.QUEUED))
+    if ending is None and job.phase is not Phase.ENDED:
+        return replace(status, state=RunState.RUNNING if job.phase is Phase.RUNNING else RunState.QUEUED)
+    ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail)
+    state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
+    return replace(status, state=state, cause=ending.cause, detail=ending.detail)
+
+
+def _is_running(folder: RunFolder) -> bool:
+    current = claim.latest(folder.attempts)
+    return current is not None and claim.is_alive(current)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come, from the last line of its metrics."""
+
+    epoch: int
+    epochs: int
+    metrics: Mapping[str, Any]
+
+
+def read_progress(status: RunStatus) -> Progress | None:
+    """The last epoch that a run logged, None before its first."""
+    lines = read_metrics(status.folder.metrics)
+    if not lines:
+        return None
+    return Progress(int(lines[-1]["epoch"]), int(status.values.get("epochs", 0)), lines[-1])
