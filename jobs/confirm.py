@@ -1,0 +1,80 @@
+"""Fresh seeds for the best configurations: what a table needs so that its winners are not merely lucky."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from anlp.errors import SpecError
+from anlp.record import RunState
+from anlp.settings import spec_from_json
+from anlp.spec import RunSpec, TaskSettings
+from jobs.state import RunStatus
+
+FIRST_FRESH_SEED = 1000  # far from the seeds of any search, so that more search seeds later stay disjoint from these
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration with the mean of its metric over the seeds of the search."""
+
+    task: str
+    settings: TaskSettings
+    score: float
+    n: int
+
+
+def higher_is_better(metric: str) -> bool:
+    """Losses are better when lower, every other metric when higher."""
+    return not metric.endswith("loss")
+
+
+def best_configurations(history: Iterable[RunStatus], metric: str, top: int, per: str | None) -> list[Candidate]:
+    """The `top` configurations by mean `metric` over search seeds, of each value of the setting `per`.
+
+    Raises:
+        SpecError: `per` or `metric` is unknown to the finished runs, or none has finished.
+    """
+    done = [s for s in history if s.state is RunState.DONE and s.purpose == "search" and s.result]
+    if not done:
+        raise SpecError("--confirm: no run of this grid has finished yet; run the grid first, then confirm its best")
+    _check_names(done, metric, per)
+    groups: dict[object, list[Candidate]] = defaultdict(list)
+    for candidate in _candidates(done, metric):
+        groups[candidate.settings.values()[per] if per else None].append(candidate)
+    return [
+        candidate
+        for group in groups.values()
+        for candidate in sorted(group, key=lambda c: c.score, reverse=higher_is_better(metric))[:top]
+    ]
+
+
+def fresh_runs(candidates: Sequence[Candidate], seeds: int) -> list[RunSpec]:
+    """Each candidate with `seeds` seeds that no search used; the same call gives the same runs."""
+    numbers = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
+    return [RunSpec(candidate.task, candidate.settings, seed) for candidate in candidates for seed in numbers]
+
+
+def _candidates(done: Sequence[RunStatus], metric: str) -> list[Candidate]:
+    specs: dict[str, RunSpec] = {}
+    scores: dict[str, list[float]] = defaultdict(list)
+    for status in done:
+        spec = spec_from_json(status.form)
+        score = status.result.metrics.get(metric, math.nan) if status.result else math.nan
+        if math.isfinite(score):
+            specs[spec.config_id] = spec
+            scores[spec.config_id].append(score)
+    return [
+        Candidate(specs[key].task, specs[key].settings, sum(values) / len(values), len(values))
+        for key, values in scores.items()
+    ]
+
+
+def _check_names(done: Sequence[RunStatus], metric: str, per: str | None) -> None:
+    metrics = sorted({name for status in done if status.result for name in status.result.metrics})
+    if metric not in metrics:
+        raise SpecError(f"--select: no finished run has the metric {metric!r} (they have: {', '.join(metrics)})")
+    if per is not None and per not in done[0].values:
+        raise SpecError(f"--per: unknown setting {per!r} (known: {', '.join(sorted(done[0].values))})")

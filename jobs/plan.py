@@ -1,0 +1,57 @@
+"""What a submit would do, worked out before anything is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from anlp.record import RunState
+from anlp.spec import RunSpec
+from jobs.state import RunStatus
+
+Redo = Literal["none", "failed", "all"]
+
+TAKEN_ALWAYS = frozenset({RunState.NEW, RunState.INTERRUPTED})
+TAKEN_BY_RETRY = TAKEN_ALWAYS | {RunState.FAILED, RunState.LOST}
+TAKEN_BY_REPLACE = TAKEN_BY_RETRY | {RunState.DONE, RunState.DIVERGED}
+
+TAKEN: Mapping[Redo, frozenset[RunState]] = {
+    "none": TAKEN_ALWAYS,
+    "failed": TAKEN_BY_RETRY,
+    "all": TAKEN_BY_REPLACE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs that a grid file names, where each stands, and which of them a submit would take."""
+
+    specs: tuple[RunSpec, ...]
+    states: Mapping[str, RunState]
+    chosen: tuple[RunSpec, ...]
+    redo: Redo
+    others: int  # runs in the folder that this grid file does not name (any more)
+
+    def counts(self) -> dict[RunState, int]:
+        """How many runs of the file are in each state, in the order of `RunState`."""
+        counted = Counter(self.states[spec.run_id] for spec in self.specs)
+        return {state: counted[state] for state in RunState if counted[state]}
+
+    @property
+    def replaced(self) -> int:
+        """Finished runs whose results would be thrown away."""
+        finished = (RunState.DONE, RunState.DIVERGED)
+        return sum(self.states[spec.run_id] in finished for spec in self.chosen)
+
+
+def make_plan(specs: Sequence[RunSpec], history: Mapping[str, RunStatus], redo: Redo) -> Plan:
+    """The plan for `specs`: what is missing, and with `redo` what failed or everything that is not active."""
+    states = {
+        spec.run_id: history[spec.run_id].state if spec.run_id in history else RunState.NEW  # never submitted
+        for spec in specs
+    }
+    chosen = tuple(spec for spec in specs if states[spec.run_id] in TAKEN[redo])
+    others = sum(run_id not in states for run_id in history)
+    return Plan(tuple(specs), states, chosen, redo, others)

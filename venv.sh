@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes .venv with the project and its extras `train` and `dev`; called by `make setup`.
+set -eu
+cd "$(dirname "$0")"
+python=${PYTHON:-python3}
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
+    echo "setup: needs Python 3.10 or newer, found: $("$python" --version 2>&1 || true); name one: make PYTHON=/path/to/python3" >&2
+    exit 2
+}
+
+# Debian and Ubuntu keep ensurepip in a package of its own.
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -qq -y python3-venv >/dev/null
+    else
+        echo "setup: $python cannot make virtual environments; install them first: sudo apt-get install python3-venv" >&2
+        exit 2
+    fi
+fi
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+echo "setup: installing into .venv (torch with its CUDA libraries needs about 7 GB of disk) ..."
+.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+# uv takes seconds where pip takes minutes; pip is the second try where a site allows only pip's configuration
+VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install --quiet --editable '.[train,dev]' ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+echo "setup: ready"
