@@ -12,11 +12,12 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anlp import claim
 from anlp.record import GridFolder, read_jsonl
+from jobs.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle
 
 LOCK_LEASE_S = 30.0
@@ -51,6 +52,7 @@ class Submission:
     redo: str
     time: float
     by: claim.Process
+    resources: Resources
     jobs: tuple[Job, ...] | None = None  # None: the scheduler's answer is not known
     refused: str | None = None
     endings: dict[int, Ending] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Journal:
         finally:
             held.release()
 
-    def intend(self, batch: Batch, scheduler: str, redo: str) -> None:
+    def intend(self, batch: Batch, scheduler: str, redo: str, resources: Resources) -> None:
         """Writes the intent to submit `batch`; returns after the line is on disk."""
         by = claim.Process.this()
         self._append(
@@ -101,6 +103,7 @@ class Journal:
             batch=str(batch.path.relative_to(self.folder.path)),
             n=batch.size,
             redo=redo,
+            resources=asdict(resources),
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -175,8 +178,10 @@ def _mend(descriptor: int) -> bytes:
 def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     event, tag = line.get("event"), str(line.get("tag"))
     if event == "intent":
-        by = claim.process_from_json(line["by"])
-        found[tag] = Submission(tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by)
+        by, resources = claim.process_from_json(line["by"]), Resources(**line["resources"])
+        found[tag] = Submission(
+            tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by, resources
+        )
     elif tag not in found:
         return
     elif event == "submitted":

@@ -1,0 +1,148 @@
+"""From chosen runs to running jobs: plan under the grid's lock, write the batch, journal, submit, follow."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from anlp.claim import HeldError
+from anlp.errors import EXIT_OK, SchedulerError, UserError
+from anlp.record import Element, GridFolder, RunOptions, RunState, options_from_json, read_jsonl, write_jsonl
+from anlp.spec import RunSpec
+from jobs.follow import follow
+from jobs.journal import Journal, new_tag
+from jobs.plan import Plan, Redo, make_plan
+from jobs.resources import Resources, parse_memory, parse_walltime
+from jobs.schedulers import choose
+from jobs.schedulers.base import Batch
+from jobs.state import read_states
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and how runs are to be carried out."""
+
+    on: str = "auto"
+    slots: int | None = None  # local: how many at a time; None: as many as the machine has cores or GPUs for
+    resources: Resources = Resources()
+    options: RunOptions = RunOptions()
+    max_parallel: int | None = None
+    quiet: bool = False
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where and how, shared by submit and retry."""
+    group = parser.add_argument_group("where and how")
+    group.add_argument("--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(choose.NAMES)}")
+    group.add_argument("--slots", type=_positive, metavar="N", help="local: runs at a time (default: one per core or GPU)")
+    group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
+    group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
+    group.add_argument("--gpus", type=_count, metavar="N", help="GPUs of each run")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
+    group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
+    group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
+
+
+def override(target: Target, args: argparse.Namespace) -> Target:
+    """`target` with what was given on the command line."""
+    resources, options = target.resources, target.options
+    if args.time is not None:
+        resources = replace(resources, walltime_min=_parsed("--time", parse_walltime, args.time))
+    if args.mem is not None:
+        resources = replace(resources, mem_mib=_parsed("--mem", parse_memory, args.mem))
+    if args.gpus is not None:
+        resources = replace(resources, gpus=args.gpus)
+    if args.device is not None:
+        options = replace(options, device=args.device)
+    if args.wandb is not None:
+        options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
+    return replace(target, on=args.on, slots=args.slots, resources=resources, options=options, quiet=args.quiet)
+
+
+def write_batch(folder: GridFolder, specs: Sequence[RunSpec], options: RunOptions, redo: Redo) -> Batch:
+    """The batch file of a submission, one line per run; call it under the grid's lock."""
+    folder.batches.mkdir(parents=True, exist_ok=True)
+    number = max((int(path.stem) for path in folder.batches.glob("*.jsonl")), default=0) + 1
+    tag = new_tag()
+    options = replace(options, batch=tag, redo=redo)
+    path = folder.batches / f"{number}.jsonl"
+    write_jsonl(path, (Element((spec,), options).to_json() for spec in specs))
+    return Batch(tag, folder.name, path, len(specs))
+
+
+def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *, redo: Redo) -> int:
+    """Submits those of `specs` that are missing, and follows them where the scheduler is this machine.
+
+    The plan is made under the grid's lock: what another submit took a moment ago is not taken again.
+
+    Returns:
+        0, or 1 if a run failed or was lost.
+
+    Raises:
+        SchedulerError: the scheduler did not take the batch.
+        UserError: another command holds the grid and does not finish.
+    """
+    scheduler = choose.choose(target.on, slots=target.slots)
+    journal = Journal(folder)
+    try:
+        with journal.locked():
+            plan = make_plan(specs, read_states(folder, choose.states), redo)
+            if not plan.chosen:
+                _say_nothing_to_do(plan)
+                return EXIT_OK
+            batch = write_batch(folder, plan.chosen, target.options, redo)
+            batch = replace(batch, max_parallel=target.max_parallel)
+            journal.intend(batch, scheduler.name, redo, target.resources)
+            try:
+                handles = scheduler.submit(batch, target.resources)
+            except SchedulerError as error:
+                journal.refused(batch.tag, str(error))
+                raise
+            journal.submitted(batch.tag, handles)
+    except HeldError as error:
+        raise UserError(f"{folder.name}: another command is submitting this grid ({error}); try again") from None
+    return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
+
+
+def last_target(folder: GridFolder) -> Target:
+    """How the grid was submitted last: its options and scheduler; resources are those of the defaults.
+
+    Raises:
+        UserError: nothing of this grid was ever submitted.
+    """
+    submissions = list(Journal(folder).submissions().values())
+    if not submissions:
+        raise UserError(f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml")
+    line = next(iter(read_jsonl(folder.path / submissions[-1].batch)), {"options": {}})
+    return Target(options=options_from_json(line["options"]), resources=submissions[-1].resources)
+
+
+def _say_nothing_to_do(plan: Plan) -> None:
+    counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
+    print(f"nothing to submit: {counts}")
+    if any(plan.states[spec.run_id] in (RunState.FAILED, RunState.LOST) for spec in plan.specs):
+        print("failed and lost runs are repeated by --retry")
+
+
+def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+def _positive(text: str) -> int:
+    number = _count(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return number
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(text)
