@@ -21,6 +21,7 @@ from typing import Any
 
 LEASE_S = 120.0
 BEATS_PER_LEASE = 4
+KEEP_S = 60.0
 
 
 class HeldError(Exception):
@@ -43,7 +44,12 @@ class Process:
     @classmethod
     def this(cls) -> Process:
         """The calling process."""
-        return cls(socket.gethostname(), _boot_id(), os.getpid(), _start_ticks(os.getpid()) or 0)
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process that has this pid here and now; where there is none, one that is not alive."""
+        return cls(socket.gethostname(), _boot_id(), pid, _start_ticks(pid) or 0)
 
     def is_here(self) -> bool:
         """Whether it ran on this very host, so that `is_alive` can tell."""
@@ -178,12 +184,19 @@ def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
     return False
 
 
-def sweep(folder: Path) -> None:
-    """Removes all claims but the current one (for folders whose history nobody wants)."""
+def sweep(folder: Path, keep_s: float = KEEP_S) -> None:
+    """Removes old claims (for folders whose history nobody wants); call it while holding the current one.
+
+    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of them and creates a
+    number that was swept meanwhile must find a higher number that was there all the time it looked.
+    """
     current = latest(folder)
-    for name in _names(folder):
-        if current is not None and name < current.name:
-            (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        newest = current.stat().st_mtime if current else 0.0  # the file server's clock, as for the others
+        for name in _names(folder):
+            path = folder / name
+            if current is not None and name < current.name and newest - path.stat().st_mtime > keep_s:
+                path.unlink(missing_ok=True)
 
 
 def _is_held(path: Path, lease_s: float) -> bool:

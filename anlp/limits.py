@@ -1,0 +1,49 @@
+"""What a forked child uses of the machine, as /proc tells it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+KIB_PER_MIB = 1024.0
+MIB_PER_GIB = 1024.0
+
+
+def memory_over_limit(pid: int, limit_mib: int) -> float | None:
+    """MiB of its own memory that process `pid` holds, if that is more than the limit; None if not, or if it is gone.
+
+    Memory still shared copy-on-write with the parent (data sets, torch) is not the child's own. The anonymous resident
+    set bounds it from above at a hundredth of the cost, so the exact figure is asked for only beyond that bound.
+    """
+    bound = parse_kib(_read(pid, "status"), "RssAnon")
+    if bound is None or bound / KIB_PER_MIB <= limit_mib:
+        return None
+    own = parse_kib(_read(pid, "smaps_rollup"), "Private_Dirty")
+    used = (bound if own is None else own) / KIB_PER_MIB  # no smaps_rollup (sandboxes): the bound is all there is
+    return used if used > limit_mib else None
+
+
+def parse_kib(text: str, name: str) -> float | None:
+    """The value of a `Name:   123 kB` line of /proc/PID/status or smaps_rollup, None where there is no such line."""
+    match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+def render_usage(used_mib: float, limit_mib: float) -> str:
+    """`used 2.1 of 2.0 GiB`."""
+    if limit_mib < MIB_PER_GIB:
+        return f"used {used_mib:.0f} of {limit_mib:.0f} MiB"
+    return f"used {used_mib / MIB_PER_GIB:.1f} of {limit_mib / MIB_PER_GIB:.1f} GiB"
+
+
+def thread_count() -> int:
+    """Threads of the calling process."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
