@@ -1,0 +1,111 @@
+"""`python -m analysis.tables GRID`: mean ± interval per configuration, the best marked, baselines below."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.pull import load
+from analysis.rendering import RENDERERS, render_text
+from analysis.screen import say_notes, select_runs
+from analysis.tabulate import Plan, Table, build_table
+from anlp.errors import UserError, run_command
+from anlp.record import write_whole
+
+FORMAT_OF_SUFFIX = {".txt": "text", ".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html", ".json": "json"}
+
+
+def cli() -> int:
+    """The command with its exit code; wants `sys.argv`."""
+    return run_command(lambda: main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints or writes the table of a grid.
+
+    Raises:
+        UserError: there is no such grid, no finished run, or a name is unknown.
+    """
+    options = _parser().parse_args(argv)
+    loaded = load(options.grid, history=False)
+    say_notes(loaded.notes)
+    table = build_table(select_runs(loaded.runs, options.only), _plan(options), loaded.grid)
+    text = _render(table, _format(options))
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        _write(options.output, text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
+    parser.add_argument("grid", help="name under runs/ (or $ANLP_RUNS), a run folder's parent, or the grid's YAML file")
+    parser.add_argument("--select", default="val/acc", metavar="METRIC", help="ranks configurations (%(default)s)")
+    parser.add_argument("--report", default="test/acc", metavar="METRIC", help="what the table shows (%(default)s)")
+    parser.add_argument("--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)")
+    parser.add_argument("--per", metavar="SETTING", help="the best of each level of a setting")
+    parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
+    parser.add_argument("--sort", default="", metavar="NAMES", help="settings or metrics, apart by commas")
+    parser.add_argument("--interval", choices=("t", "z"), default="t", help="Student t, or z as older tables have it")
+    parser.add_argument("--level", type=_level, default=0.95, help="nominal coverage (%(default)s)")
+    parser.add_argument("--format", choices=tuple(RENDERERS), help="default: text on a terminal, md otherwise")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the suffix decides the format")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    return Plan(
+        select=options.select,
+        report=options.report,
+        top=options.top,
+        per=options.per,
+        sort=tuple(name.strip() for name in options.sort.split(",") if name.strip()),
+        method=options.interval,
+        level=options.level,
+        only=options.only,
+    )
+
+
+def _format(options: argparse.Namespace) -> str:
+    if options.format:
+        return str(options.format)
+    if options.output is not None:
+        return FORMAT_OF_SUFFIX.get(options.output.suffix, "md")
+    return "text" if sys.stdout.isatty() else "md"
+
+
+def _render(table: Table, form: str) -> str:
+    if form == "text":
+        return render_text(table, bold=sys.stdout.isatty())
+    return RENDERERS[form](table)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return number
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0 < level < 1:
+        raise argparse.ArgumentTypeError(f"expected a level between 0 and 1 such as 0.95, got {text}")
+    return level
+
+
+if __name__ == "__main__":
+    sys.exit(cli())
