@@ -103,6 +103,8 @@ def test_whoever_was_superseded_can_tell(tmp_path: Path) -> None:
 def test_sweeping_keeps_the_current_claim_and_its_number(tmp_path: Path) -> None:
     for _ in range(3):
         claim.acquire(tmp_path).release()
+    for age, path in enumerate(sorted(tmp_path.iterdir(), reverse=True)):
+        os.utime(path, (time.time() - 100 * age,) * 2)
     claim.sweep(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["000003.json"]
