@@ -1,0 +1,78 @@
+"""MNIST from its four idx files, plain or gzip'ed, as tensors of bytes."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anlp import staging
+from anlp.data.samples import DataSet, Samples
+from anlp.errors import UserError
+
+CLASSES = 10
+MEAN, STD = 33.318421449829934, 78.56748998339798  # of the 60,000 training images; values are 0..255
+IDX_BYTES = 0x08  # the type code of unsigned bytes, the only one these files use
+
+
+def load_mnist(data_dir: Path) -> DataSet:
+    """The data set from files that were staged beforehand; nothing is downloaded here.
+
+    Raises:
+        UserError: a file is missing or is not what it should be.
+    """
+    files = staging.find("mnist", data_dir)
+    if files is None:
+        raise UserError(staging.where_to_put("mnist", data_dir))
+    return DataSet(
+        name="mnist",
+        train=_read_samples(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"]),
+        test=_read_samples(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"]),
+        classes=CLASSES,
+        mean=MEAN,
+        std=STD,
+    )
+
+
+def _read_samples(images: Path, labels: Path) -> Samples:
+    pixels = read_idx(images).unsqueeze(1)  # (N, 1, 28, 28)
+    classes = read_idx(labels).to(torch.int64)
+    if len(pixels) != len(classes):
+        raise UserError(f"{images}: {len(pixels)} images for {len(classes)} labels in {labels.name}; stage them again")
+    return Samples((pixels,), (classes,))
+
+
+def read_idx(path: Path) -> Tensor:
+    """The array of bytes in an idx file.
+
+    Raises:
+        UserError: not an idx file of bytes, or cut short.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return parse_idx(content)
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a readable idx file ({error}); remove it and stage the data again") from error
+
+
+def parse_idx(content: bytes) -> Tensor:
+    """The array in the content of an idx file: two zeros, type, number of dimensions, their sizes, the values.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if len(content) < 4 or content[:3] != bytes((0, 0, IDX_BYTES)):
+        raise ValueError(f"expected it to begin with 00 00 08, got {content[:3].hex(' ')}")
+    dimensions = content[3]
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise ValueError("cut short within its header")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    values = np.frombuffer(content, np.uint8, offset=start)
+    if values.size != np.prod(shape):
+        raise ValueError(f"expected {np.prod(shape)} values, got {values.size}")
+    return torch.from_numpy(values.reshape(shape).copy())

@@ -1,0 +1,54 @@
+"""A set of samples: tensors that share their first dimension; a batch is a gather from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Inputs and targets of the same samples, row by row.
+
+    Both are tuples so that a sequence may bring its length along and a sample may have several targets. Inputs keep
+    the type they are stored in (bytes for images): the model's first step makes them floats, batch by batch.
+    """
+
+    inputs: tuple[Tensor, ...]  # each (N, ...)
+    targets: tuple[Tensor, ...]  # each (N, ...)
+
+    def __len__(self) -> int:
+        return len(self.targets[0])
+
+    def gather(self, index: Tensor) -> Samples:
+        """The rows `index`, in its order, as a copy."""
+        return Samples(
+            tuple(tensor.index_select(0, index) for tensor in self.inputs),
+            tuple(tensor.index_select(0, index) for tensor in self.targets),
+        )
+
+    def to(self, device: torch.device) -> Samples:
+        """The same samples on `device`; nothing is copied if they are there."""
+        return Samples(
+            tuple(tensor.to(device) for tensor in self.inputs),
+            tuple(tensor.to(device) for tensor in self.targets),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A classification data set with its fixed test split.
+
+    Args:
+        mean: of all training input values, as stored.
+        std: of all training input values, as stored.
+    """
+
+    name: str
+    train: Samples
+    test: Samples
+    classes: int
+    mean: float
+    std: float

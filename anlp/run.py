@@ -1,0 +1,215 @@
+"""`python -m anlp.run`: carries out one element of a batch file, the one thing a node executes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import resource
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anlp
+from anlp import claim
+from anlp.errors import EXIT_CONTINUE, EXIT_OK, EXIT_RUNS_FAILED, run_command
+from anlp.output import output_to
+from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
+from anlp.settings import read_element
+from anlp.spec import RunSpec
+from anlp.training.interrupt import ClaimLostError, Interrupted, StopFlag, stop_flag
+
+if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none of it
+    from anlp.data import Sources
+    from anlp.tracking import Tracker
+
+EXIT_HELD = 4  # a living process elsewhere is at it
+EXITS_BY_WEIGHT = (EXIT_CONTINUE, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
+ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
+
+
+def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = None) -> int:
+    """Carries out the runs of element `index` of a batch file, one after the other.
+
+    SIGTERM, SIGUSR2 and Ctrl-C make the run under way save a checkpoint and end the element. What is said goes to each
+    run's `log.txt`.
+
+    Args:
+        batch: `runs/<grid>/batches/<n>.jsonl`.
+        index: from 0.
+        job: the scheduler's name for what is executing this.
+        sources: data sets that are loaded already.
+
+    Returns:
+        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run.
+
+    Raises:
+        SpecError: the batch file has no such element.
+    """
+    codes = []
+    with stop_flag() as flag:
+        element = read_element(batch, index)
+        for spec in element.specs:
+            folder = GridFolder(batch.resolve().parent.parent).run(spec.run_id)
+            codes.append(_Run(spec, element.options, folder, job, sources, flag).execute())
+            if codes[-1] == EXIT_CONTINUE:
+                break
+    return min(codes, key=EXITS_BY_WEIGHT.index, default=EXIT_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of an element, and what it takes to execute it."""
+
+    spec: RunSpec
+    options: RunOptions
+    folder: RunFolder
+    job: str
+    sources: Sources | None
+    flag: StopFlag
+
+    def execute(self) -> int:
+        """The exit code; takes the run's claim unless there is nothing to do."""
+        if (code := self._exit_of_earlier_result()) is not None:
+            return code
+        try:
+            held = claim.acquire(self.folder.attempts, {"job": self.job, "batch": self.options.batch})
+        except claim.HeldError as error:
+            print(f"run {self.spec.run_id}: {error}", file=sys.stderr)
+            return EXIT_HELD
+        except OSError as error:
+            return self._give_up(error)
+        with held:
+            return self._execute_held(held)
+
+    def _execute_held(self, held: claim.Claim) -> int:
+        if (code := self._exit_of_earlier_result()) is not None:  # finished while we were waiting for the claim
+            return code
+        try:
+            with output_to(self.folder.log):
+                outcome = self._attempt(held)
+        except Interrupted:
+            held.release(ending="interrupted")
+            return EXIT_CONTINUE
+        except ClaimLostError:
+            return EXIT_HELD
+        except OSError as error:  # the disk is full or gone: there is no place for a result
+            held.release(ending="failed")
+            return self._give_up(error)
+        held.release(ending=ENDINGS[outcome])
+        return EXIT_OK if outcome.is_result else EXIT_RUNS_FAILED
+
+    def _attempt(self, held: claim.Claim) -> Outcome:
+        """Trains, and returns after `result.json` is on disk."""
+        print(self._header(held), flush=True)
+        self._set_earlier_result_aside()
+        write_json(self.folder.spec, {**self.spec.to_json(), "options": self.options.to_json()})
+        self.flag.raise_if_set()
+        result = self._train(held)
+        if not held.is_current():
+            raise ClaimLostError
+        write_json(self.folder.result, result.to_json())
+        print(f"ended: {result.outcome.value}", flush=True)
+        if result.outcome.is_result:
+            self.folder.checkpoint.unlink(missing_ok=True)
+        return result.outcome
+
+    def _train(self, held: claim.Claim) -> RunResult:
+        from anlp.data import Sources  # torch is imported only where something is trained
+        from anlp.training.attempt import Attempt
+
+        attempt = Attempt(
+            self.spec,
+            self.options,
+            self.folder,
+            self.sources or Sources(Path(self.options.data_dir)),
+            open_mirrors=self._open_mirrors,
+            should_stop=self.flag.is_set,
+            is_ours=held.is_current,
+        )
+        result = attempt.run()
+        return replace(result, provenance={**self._provenance(held), **result.provenance})
+
+    def _open_mirrors(self) -> Sequence[Tracker]:
+        if self.options.wandb.mode == "disabled":
+            return ()
+        wandb = importlib.import_module("anlp.tracking.wandb")
+        return (wandb.open_mirror(self.spec, self.options, self.folder),)
+
+    def _exit_of_earlier_result(self) -> int | None:
+        """The exit code where an earlier result stands, None where the run is to be carried out."""
+        result = read_result(self.folder)
+        if result is None or self._is_redone(result):
+            return None
+        return EXIT_OK if result.outcome.is_result else EXIT_RUNS_FAILED
+
+    def _is_redone(self, result: RunResult) -> bool:
+        if result.provenance.get("batch") == self.options.batch:
+            return False
+        return self.options.redo == "all" or (self.options.redo == "failed" and not result.outcome.is_result)
+
+    def _set_earlier_result_aside(self) -> None:
+        """The result goes last: whoever is killed in between finds it and begins again."""
+        if self.options.redo == "all" and self.folder.result.exists():
+            for path in (self.folder.checkpoint, self.folder.weights, self.folder.metrics):
+                path.unlink(missing_ok=True)
+        self.folder.result.unlink(missing_ok=True)
+
+    def _header(self, held: claim.Claim) -> str:
+        now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        process = f"process {held.record['pid']} on {held.record['host']}"
+        return f"=== run {self.spec.run_id}, attempt {int(held.path.stem)}: {now}, {process}, job {self.job} ==="
+
+    def _give_up(self, error: OSError) -> int:
+        print(f"run {self.spec.run_id}: failed without a result: {error}", file=sys.stderr)
+        return EXIT_RUNS_FAILED
+
+    def _provenance(self, held: claim.Claim) -> dict[str, Any]:
+        first = claim.read(self.folder.attempts / f"{1:06d}.json")
+        return {
+            "batch": self.options.batch,
+            "purpose": self.options.purpose,
+            "commit": self.options.commit,
+            "job": self.job,
+            "host": socket.gethostname(),
+            "anlp": anlp.__version__,
+            "python": platform.python_version(),
+            "attempts": int(held.path.stem),
+            "started": first.get("since", held.record["since"]),
+            "ended": time.time(),
+            "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carries out what the command line names; see `run_element` for the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m anlp.run",
+        description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
+        epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
+        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it)",
+    )
+    parser.add_argument("--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl")
+    parser.add_argument("--index", type=int, required=True, metavar="K", help="which line of it, from 0")
+    parser.add_argument("--job", default="", help="the scheduler's name for this job, for the record")
+    given = parser.parse_args(argv)
+    code = run_element(given.batch, given.index, job=given.job)
+    _report(given.batch, given.index)
+    return code
+
+
+def _report(batch: Path, index: int) -> None:
+    """One line per run: how it stands and where to read on."""
+    for spec in read_element(batch, index).specs:
+        folder = GridFolder(batch.resolve().parent.parent).run(spec.run_id)
+        result = read_result(folder)
+        outcome = "not finished" if result is None else result.outcome.value
+        print(f"run {spec.run_id}: {outcome}  {folder.log}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,152 @@
+"""Brings the files of a data set to where runs will look for them; light, for the login node."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from anlp.errors import UserError
+
+TIMEOUT_S = 10.0  # to connect, and between two pieces of an answer
+PIECE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class DataFiles:
+    """The files of a data set.
+
+    Args:
+        md5: of the uncompressed content, by name without `.gz`.
+        folders: where to look under the data folder; downloads go to the first.
+        urls: prefixes to try in turn; `NAME.gz` is appended.
+    """
+
+    md5: Mapping[str, str]
+    folders: tuple[str, ...]
+    urls: tuple[str, ...]
+
+
+CATALOGUE: Mapping[str, DataFiles] = {
+    "digits": DataFiles({}, (), ()),  # embedded in scikit-learn
+    "mnist": DataFiles(
+        {
+            "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
+        ("mnist", "MNIST/raw"),  # the second is torchvision's layout
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    ),
+}
+
+
+def needs_files(name: str) -> bool:
+    """Whether the data set has files at all; embedded ones have none.
+
+    Raises:
+        UserError: no such data set.
+    """
+    return bool(_entry(name).md5)
+
+
+def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
+    """The data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files."""
+    entry = _entry(name)
+    found = {file: path for file in entry.md5 if (path := _find_file(file, entry.folders, data_dir)) is not None}
+    return found if len(found) == len(entry.md5) else None
+
+
+def stage(name: str, data_dir: Path) -> None:
+    """Makes sure that `find` succeeds: downloads what is missing; returns after the files are whole and in place.
+
+    Raises:
+        UserError: something is missing and cannot be downloaded; the text names the files and where to put them.
+    """
+    entry = _entry(name)
+    missing = [file for file in entry.md5 if _find_file(file, entry.folders, data_dir) is None]
+    for file in missing:
+        try:
+            _download(file, entry, data_dir / entry.folders[0])
+        except (OSError, EOFError, http.client.HTTPException) as error:
+            raise UserError(f"{where_to_put(name, data_dir)}\nDownloading {file}.gz failed: {error}") from error
+
+
+def where_to_put(name: str, data_dir: Path) -> str:
+    """The sentence for somebody whose data set is not there."""
+    entry = _entry(name)
+    files = ", ".join(f"{file}[.gz]" for file in entry.md5)
+    places = " or ".join(str(data_dir / folder) for folder in entry.folders)
+    return f"data {name}: files are missing; expected {files} in {places}; put them there or set ANLP_DATA"
+
+
+def _entry(name: str) -> DataFiles:
+    if name not in CATALOGUE:
+        raise UserError(f"data: unknown data set {name!r} (known: {', '.join(sorted(CATALOGUE))})")
+    return CATALOGUE[name]
+
+
+def _find_file(file: str, folders: tuple[str, ...], data_dir: Path) -> Path | None:
+    candidates = (data_dir / folder / (file + ending) for folder in folders for ending in ("", ".gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _download(file: str, entry: DataFiles, folder: Path) -> None:
+    """Leaves the file whole and checked under its name, or nothing; tries the mirrors in turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{file}.{uuid.uuid4().hex[:8]}.tmp"
+    faults: list[str] = []
+    try:
+        for url in (prefix + file + ".gz" for prefix in entry.urls):
+            try:
+                _fetch(url, draft)
+                _check(draft, entry.md5[file])
+                draft.replace(folder / f"{file}.gz")
+            except (OSError, EOFError, http.client.HTTPException) as error:
+                faults.append(f"{url}: {error}")
+            else:
+                return
+    finally:
+        draft.unlink(missing_ok=True)
+    raise OSError("; ".join(faults))
+
+
+def _fetch(url: str, path: Path) -> None:
+    # the scheme is https: these addresses are constants of this module
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, path.open("wb") as file:  # noqa: S310
+        total = int(answer.headers.get("Content-Length") or 0)
+        done = 0
+        for piece in _pieces(answer):
+            file.write(piece)
+            done += len(piece)
+            _show(f"\r{url} {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+    _show("\n")
+    if total and done != total:
+        raise OSError(f"the answer ended after {done} of {total} bytes")
+
+
+def _check(path: Path, md5: str) -> None:
+    digest = hashlib.md5(usedforsecurity=False)  # the published checksums are md5
+    with gzip.open(path) as content:
+        for piece in _pieces(content):
+            digest.update(piece)
+    if digest.hexdigest() != md5:
+        raise OSError(f"its content has md5 {digest.hexdigest()}, expected {md5}")
+
+
+def _pieces(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+    while piece := stream.read(PIECE):
+        yield piece
+
+
+def _show(text: str) -> None:
+    if sys.stderr.isatty() or not text.startswith("\r"):
+        print(text, end="", file=sys.stderr, flush=True)

@@ -1,0 +1,25 @@
+"""Where the numbers of a run go while it trains; every tracker has the same two verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Tracker(Protocol):
+    """One place that metrics go to."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Records the metrics of one epoch.
+
+        Args:
+            metrics: by name, `val/acc` and so on.
+            step: the epoch, 0 first.
+        """
+
+    def finish(self, outcome: str) -> None:
+        """Closes the tracker.
+
+        Args:
+            outcome: a value of `anlp.record.Outcome`, or "interrupted".
+        """

@@ -1,0 +1,1 @@
+"""Training: models, data, objective and loop are parts that combine freely; a task is a builder that combines them."""

@@ -1,0 +1,46 @@
+"""What is minimised, and what else is measured on the way."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.nn import functional
+
+
+class Objective(Protocol):
+    """Turns a model's output into a loss and further measures."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the measures: "loss" first."""
+
+    def __call__(self, output: Any, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, ...]:
+        """The mean loss over the batch, then for each further name its SUM over the batch.
+
+        Args:
+            output: of the model.
+            targets: of the batch.
+            training: regularisation of the loss (label smoothing) applies in training only.
+        """
+
+
+class Classification:
+    """Cross-entropy of logits (B, C) against classes (B,), and accuracy.
+
+    Args:
+        label_smoothing: share of the target's weight that is spread over all classes, in training only.
+    """
+
+    names = ("loss", "acc")
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy, and how many of the batch are classified correctly."""
+        (target,) = targets
+        logits = output.float()  # bf16 is too coarse for a sum over classes
+        smoothing = self.label_smoothing if training else 0.0
+        loss = functional.cross_entropy(logits, target, label_smoothing=smoothing)
+        return loss, (logits.detach().argmax(1) == target).sum()

@@ -1,0 +1,34 @@
+"""The validation split, drawn from the run's seed."""
+
+from __future__ import annotations
+
+import torch
+
+from anlp.training import seeding
+from anlp.training.problem import Split
+
+
+def split_training_set(
+    whole: Split, seed: int, *, val_fraction: float, samples: int = 0, overfit_samples: int = 0
+) -> tuple[Split, Split]:
+    """What is trained on and what is held out for selection.
+
+    Args:
+        whole: the training set.
+        seed: of the run; decides which samples are taken and which are held out.
+        val_fraction: share held out, in (0, 1); at least one sample is, and one is not.
+        samples: take only this many of the training set, both parts together; 0: all.
+        overfit_samples: train on the first this many of the training part and select on the same ones; 0: off.
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
+    order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))[: samples or None]
+    if len(order) < 2:
+        raise ValueError(f"expected at least 2 training samples to split, got {len(order)}")
+    held_out = min(max(1, round(val_fraction * len(order))), len(order) - 1)
+    train, val = whole.take(order[held_out:]), whole.take(order[:held_out])
+    if overfit_samples:
+        fixed = Split(train.samples, train.rows[:overfit_samples])
+        return fixed, fixed
+    return train, val

@@ -1,0 +1,1 @@
+"""One builder per task: from its settings to the parts that the loop trains."""

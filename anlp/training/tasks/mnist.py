@@ -1,0 +1,67 @@
+"""Task `mnist`: one handwritten digit per image, dense or convolutional."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from anlp.data import DataSet, Sources
+from anlp.models.cnn import Cnn
+from anlp.models.dense import Dense
+from anlp.settings.mnist import MnistSettings
+from anlp.training import seeding
+from anlp.training.augment import RandomShift
+from anlp.training.baselines import majority_share
+from anlp.training.objectives import Classification
+from anlp.training.problem import Problem, Split
+from anlp.training.splits import split_training_set
+
+EVAL_BATCH = {"dense": 1000, "cnn": 128}
+SHIFT_PART = 8  # images move by up to a width / 8
+
+
+def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.device) -> Problem:
+    """Model, data and objective of one run, on `device`."""
+    data = sources.get(settings.data)
+    is_debugging = settings.overfit_batches > 0  # nothing may stand between the model and a loss of 0
+    dropout = 0.0 if is_debugging else settings.dropout
+    shifts = settings.augment == "shift" and not is_debugging
+    torch.manual_seed(seeding.key(seed, "init"))
+    train, val = split_training_set(
+        Split.whole(data.train),
+        seed,
+        val_fraction=settings.val_fraction,
+        samples=settings.train_samples,
+        overfit_samples=settings.overfit_batches * settings.batch_size,
+    )
+    return Problem(
+        model=_make_model(settings, data, dropout).to(device),
+        train=train.to(device),
+        val=val.to(device),
+        test=Split.whole(data.test).to(device),
+        objective=Classification(0.0 if is_debugging else settings.label_smoothing),
+        augment=RandomShift(data.train.inputs[0].shape[-1] // SHIFT_PART) if shifts else None,
+        is_stochastic=dropout > 0 or shifts,
+        eval_batch=EVAL_BATCH[settings.model],
+        baselines={
+            "random": 1 / data.classes,
+            "majority": majority_share(data.train.targets[0], data.test.targets[0]),
+        },
+    )
+
+
+def _make_model(settings: MnistSettings, data: DataSet, dropout: float) -> nn.Module:
+    channels, side, _ = data.train.inputs[0].shape[1:]
+    if settings.model == "dense":
+        inputs = channels * side * side
+        return Dense(inputs, data.classes, hidden=settings.hidden, dropout=dropout, mean=data.mean, std=data.std)
+    return Cnn(
+        side,
+        data.classes,
+        channels=channels,
+        filters=settings.filters,
+        units=settings.units,
+        dropout=dropout,
+        mean=data.mean,
+        std=data.std,
+    )
