@@ -1,0 +1,109 @@
+"""`python -m jobs.cancel GRID`: stops runs that are queued or running; what they saved stays, any submit continues."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from anlp.errors import EXIT_OK, run_command
+from anlp.record import GridFolder, RunState
+from jobs.cli import confirm, make_parser, open_grid
+from jobs.schedulers import choose
+from jobs.schedulers.base import JobHandle
+from jobs.selection import MANY_RUNS, held, narrow, read_grid
+from jobs.state import Asked, RunStatus, asked_runs, read_states
+
+EXAMPLES = """\
+  python -m jobs.cancel mnist                      everything that is queued or running
+  python -m jobs.cancel mnist --only 'model=cnn'   only these
+  python -m jobs.cancel mnist --only state=queued  let what runs come to its end
+  python -m jobs.cancel mnist --only id=3fa9       one run"""
+
+
+def make_arguments() -> argparse.ArgumentParser:
+    """The command line of cancel."""
+    parser = make_parser(
+        "jobs.cancel",
+        "Stops queued and running runs. They keep their checkpoints: any submit continues them.",
+        EXAMPLES,
+    )
+    parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
+    parser.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'")
+    parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code.
+
+    Raises:
+        UserError: something that the person at the keyboard can put right.
+    """
+    args = make_arguments().parse_args(argv)
+    folder = open_grid(args.grid)
+    active = [status for status in narrow(read_grid(folder), args.only) if status.state.is_active]
+    if not active:
+        print(f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running")
+        return EXIT_OK
+    if len(active) > MANY_RUNS and not confirm(f"Stop {count_states(active)} runs of {folder.name}?", yes=args.yes):
+        print("nothing was cancelled")
+        return EXIT_OK
+    stopped = cancel_runs(folder, {status.run_id for status in active})
+    print(f"{folder.name}: asked {count_states(stopped) or 'no'} runs to stop{_ended_meanwhile(active, stopped)}")
+    print(f"  submit the grid again to continue them; where they stand: python -m jobs.status {folder.name}")
+    return EXIT_OK
+
+
+def cancel_runs(folder: GridFolder, run_ids: Iterable[str]) -> list[RunStatus]:
+    """Asks for the jobs of `run_ids` to be stopped, after writing so to the journal.
+
+    Returns:
+        The active runs that this stops: those that were named and have not ended meanwhile, and those that share a
+        job with one of them.
+    """
+    with held(folder) as journal:
+        asked = asked_runs(folder, journal.submissions())
+        active = [status for status in read_states(folder, choose.states).values() if status.state.is_active]
+        wanted = set(run_ids)
+        handles = {status.handle for status in active if status.run_id in wanted and status.handle}
+        stopped = [status for status in active if status.handle in handles]
+        journal.cancel(_elements(asked[status.run_id] for status in stopped))
+        choose.cancel(_in_order(stopped))
+    return stopped
+
+
+def _elements(runs: Iterable[Asked]) -> Mapping[str, list[int]]:
+    """Which elements of which submissions the runs belong to."""
+    indices: dict[str, set[int]] = defaultdict(set)
+    for run in runs:
+        indices[run.submission.tag].add(run.index)
+    return {tag: sorted(found) for tag, found in indices.items()}
+
+
+def _in_order(statuses: Iterable[RunStatus]) -> list[JobHandle]:
+    return list(dict.fromkeys(status.handle for status in statuses if status.handle))
+
+
+def count_states(statuses: Sequence[RunStatus]) -> str:
+    """`3 queued and 2 running`; empty for no active run."""
+    counts = {state: sum(status.state is state for status in statuses) for state in (RunState.QUEUED, RunState.RUNNING)}
+    return " and ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+
+
+def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -> str:
+    named = {status.run_id for status in asked}
+    ended = len(named - {status.run_id for status in stopped})
+    along = len([status for status in stopped if status.run_id not in named])
+    notes = [f"{ended} ended meanwhile"] * bool(ended) + [f"{along} share a job with them"] * bool(along)
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def cli() -> None:
+    """Entry point of the command."""
+    sys.exit(run_command(main))
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,131 @@
+"""Failed and lost runs by fingerprint: many logs become a few causes, each with what its runs have in common."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anlp.record import RunError, RunState
+from jobs.frames import place
+from jobs.schedulers.base import Cause
+from jobs.screen import own_settings, render_pairs, varying
+from jobs.state import RunStatus
+
+FAILURES = frozenset({RunState.FAILED, RunState.LOST})
+LONGEST_MESSAGE = 100
+
+# What differs between two failures of one cause; the order matters: a path may hold digits, a quotation anything.
+_SPECIFICS = (
+    (re.compile(r"'[^']*'|\"[^\"]*\""), "'…'"),
+    (re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s:,;)\]]+"), "PATH"),
+    (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{8,}\b"), "N"),
+    (re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"), "N"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Runs that failed in the same way."""
+
+    title: str  # "CUDA out of memory at epoch 0"
+    runs: tuple[RunStatus, ...]
+    common: Mapping[str, Any]  # varying settings in which they agree with each other but not with all the others
+
+    def render(self) -> str:
+        """`12x CUDA out of memory at epoch 0, all batch_size=4096`."""
+        shared = f", all {render_pairs(self.common)}" if self.common and len(self.runs) > 1 else ""
+        return f"{len(self.runs)}x {self.title}{shared}"
+
+
+def normalise(message: str) -> str:
+    """The first line of a message without what differs from run to run: numbers, hex, paths, quoted values."""
+    line = _first_line(message)
+    for pattern, stand_in in _SPECIFICS:
+        line = pattern.sub(stand_in, line)
+    return line
+
+
+def fingerprint(status: RunStatus) -> tuple[str, ...]:
+    """Equal for runs that failed in the same way; only for states in `FAILURES`."""
+    error = status.result.error if status.result else None
+    if status.state is RunState.FAILED and error:
+        return status.state.value, error.type, normalise(error.message), place(error.traceback)
+    return status.state.value, (status.cause or Cause.UNKNOWN).value, normalise(status.detail)
+
+
+def group_failures(every: Sequence[RunStatus], chosen: Iterable[RunStatus] | None = None) -> list[FailureGroup]:
+    """The failed and lost runs among `chosen` (default: all of the grid) by fingerprint, the largest group first.
+
+    Args:
+        every: all runs of the grid: what a group has in common is what sets it apart from these.
+        chosen: the runs that are asked about.
+    """
+    groups: dict[tuple[str, ...], list[RunStatus]] = defaultdict(list)
+    for status in every if chosen is None else chosen:
+        if status.state in FAILURES:
+            groups[fingerprint(status)].append(status)
+    names = varying(every)
+    sound = [status for status in every if status.state not in FAILURES]
+    found = []
+    for runs in groups.values():
+        members = {status.run_id for status in runs}
+        others = sound or [status for status in every if status.run_id not in members]
+        found.append(FailureGroup(_title(runs), tuple(runs), common_settings(runs, others, names)))
+    return sorted(found, key=lambda group: -len(group.runs))
+
+
+def common_settings(runs: Sequence[RunStatus], others: Sequence[RunStatus], names: Iterable[str]) -> dict[str, Any]:
+    """The settings in which all of `runs` agree and not all of `others` join them, the most telling first."""
+    first = own_settings(runs[0], names)
+    shared = {
+        name: value
+        for name, value in first.items()
+        if all(own_settings(status, (name,)).get(name) == value for status in runs)
+    }
+    joined = {name: sum(status.values.get(name) == value for status in others) for name, value in shared.items()}
+    telling = [name for name in shared if not others or joined[name] < len(others)]
+    return {name: shared[name] for name in sorted(telling, key=lambda name: joined[name])}
+
+
+def describe(status: RunStatus) -> str:
+    """Why one run failed or was lost, in one line; empty for a run in any other state."""
+    return _title([status]) if status.state in FAILURES else ""
+
+
+def _title(runs: Sequence[RunStatus]) -> str:
+    errors = [status.result.error for status in runs if status.result and status.result.error]
+    if len(errors) == len(runs):
+        return _error_title(errors)
+    details = {_first_line(status.detail) for status in runs}
+    detail = details.pop() if len(details) == 1 else normalise(runs[0].detail)
+    cause = (runs[0].cause or Cause.UNKNOWN).value
+    return f"{cause} ({detail})" if detail else cause
+
+
+def _error_title(errors: Sequence[RunError]) -> str:
+    messages = {_first_line(error.message) for error in errors}
+    message = messages.pop() if len(messages) == 1 else normalise(errors[0].message)
+    if is_out_of_memory(errors[0]):
+        title = message.partition(".")[0]  # the allocator's figures follow; they differ from run to run
+    else:
+        title = f"{errors[0].type}: {message}" if message else errors[0].type
+    title = title if len(title) <= LONGEST_MESSAGE else title[: LONGEST_MESSAGE - 1] + "…"
+    return title + _epochs({error.epoch for error in errors if error.epoch is not None})
+
+
+def is_out_of_memory(error: RunError) -> bool:
+    """Whether the exception says that memory ran out, on the device or on the host."""
+    return error.type.endswith("OutOfMemoryError") or "out of memory" in error.message.lower()
+
+
+def _epochs(epochs: set[int]) -> str:
+    if not epochs:
+        return ""
+    return f" at epoch {min(epochs)}" if len(epochs) == 1 else f" at epochs {min(epochs)} to {max(epochs)}"
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,0 +1,212 @@
+"""The screen of a grid's state: counts first, then only the rows that are worth a look."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from anlp import claim
+from anlp.record import GridFolder, RunState
+from jobs.confirm import higher_is_better
+from jobs.failures import FAILURES, FailureGroup, describe, group_failures
+from jobs.screen import (
+    STYLE_OF_STATE,
+    Canvas,
+    align,
+    own_settings,
+    render_age,
+    render_pairs,
+    varying,
+)
+from jobs.state import Progress, RunStatus, read_progress
+
+ROWS = 10  # of a section; --all shows everything
+BEST = 5
+IDS = 4  # of a group of failures
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A grid at one moment: all its runs, and those that the filter left."""
+
+    folder: GridFolder
+    every: tuple[RunStatus, ...]
+    chosen: tuple[RunStatus, ...]
+    only: str | None
+    now: float
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The settings that tell the runs of the grid apart."""
+        return varying(self.every)
+
+    @cached_property
+    def failures(self) -> list[FailureGroup]:
+        """The chosen failed and lost runs by fingerprint; what they have in common is judged against all runs."""
+        return group_failures(self.every, self.chosen)
+
+    def counts(self) -> dict[RunState, int]:
+        """How many of the chosen runs are in each state that occurs, in the order of `RunState`."""
+        counted = Counter(status.state for status in self.chosen)
+        return {state: counted[state] for state in RunState if counted[state]}
+
+    def of(self, *states: RunState) -> list[RunStatus]:
+        """The chosen runs in these states."""
+        return [status for status in self.chosen if status.state in states]
+
+    def settings(self, status: RunStatus) -> str:
+        """What tells a run apart from the others, as text."""
+        return render_pairs(own_settings(status, self.names))
+
+
+def selection_metric(done: Sequence[RunStatus]) -> str | None:
+    """The validation metric that finished runs are compared by: the one they were told to monitor."""
+    metrics = [set(status.result.metrics) for status in done if status.result]
+    shared = set.intersection(*metrics) if metrics else set()
+    monitored = {str(status.values.get("monitor")) for status in done} & shared
+    candidates = sorted(monitored) or sorted(name for name in shared if name.startswith("val/"))
+    return candidates[0] if candidates else None
+
+
+def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:
+    """Finished runs with their value of `metric`, the best first; those without a finite one are left out."""
+    scored = [(status.result.metrics.get(metric, math.nan), status) for status in done if status.result]
+    finite = [pair for pair in scored if math.isfinite(pair[0])]
+    return sorted(finite, key=lambda pair: pair[0], reverse=higher_is_better(metric))
+
+
+def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = False) -> str:
+    """The whole screen of `jobs.status`."""
+    sections = [_headline(overview, canvas)]
+    if every_run:
+        sections.append(_every_run(overview, canvas))
+    parts = (_running, _failures, _interrupted) if not every_run else (_failures, _interrupted)
+    sections += [part(overview, canvas) for part in (*parts, _best, _next)]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _headline(overview: Overview, canvas: Canvas) -> str:
+    n, total = len(overview.chosen), len(overview.every)
+    runs = f"{n} runs" if overview.only is None else f"{n} of {total} runs ({overview.only})"
+    last = max((status.since or 0.0 for status in overview.every), default=0.0)
+    line = f"{overview.folder.name}: {runs}, submitted {render_age(overview.now - last)} ago, in {overview.folder.path}"
+    counts = overview.counts()
+    width = len(str(total))
+    painted = [
+        canvas.paint(f"{count:>{width}} {state.value}", STYLE_OF_STATE.get(state, "bold"))
+        for state, count in counts.items()
+    ]
+    return "\n".join([canvas.paint(line, "bold"), "  " + ("   ".join(painted) or "no run matches")])
+
+
+def _running(overview: Overview, canvas: Canvas) -> str:
+    running = overview.of(RunState.RUNNING)
+    shown = running[:ROWS]
+    rows = [
+        (
+            status.run_id,
+            *_progress_cells(read_progress(status)),
+            _elapsed(status, overview.now),
+            overview.settings(status),
+        )
+        for status in shown
+    ]
+    return _section(canvas, "running", len(running), _table(canvas, rows), hidden=len(running) - len(shown))
+
+
+def _running_row(overview: Overview, status: RunStatus) -> tuple[str, ...]:
+    epoch, metric = _progress_cells(read_progress(status))
+    return status.run_id, epoch, metric, _elapsed(status, overview.now), overview.settings(status)
+
+
+def _progress_cells(progress: Progress | None) -> tuple[str, str]:
+    if progress is None:
+        return "starting", ""
+    value = progress.metrics.get("val/acc", progress.metrics.get("val/loss"))
+    name = "val/acc" if "val/acc" in progress.metrics else "val/loss"
+    return f"epoch {progress.epoch}/{progress.epochs}", f"{name} {value:.4f}" if isinstance(value, float | int) else ""
+
+
+def _elapsed(status: RunStatus, now: float) -> str:
+    current = claim.latest(status.folder.attempts)
+    since = claim.read(current).get("since") if current else None
+    return render_age(now - since) if since else ""
+
+
+def _failures(overview: Overview, canvas: Canvas) -> str:
+    lines = []
+    for group in overview.failures[:ROWS]:
+        lines.append("  " + canvas.paint(canvas.clip(group.render()), STYLE_OF_STATE[group.runs[0].state]))
+        ids = " ".join(status.run_id for status in group.runs[:IDS])
+        more = len(group.runs) - IDS
+        own = overview.settings(group.runs[0]) if len(group.runs) == 1 else ""
+        lines.append(canvas.clip(f"     {ids}" + (f" and {more} more" if more > 0 else f"  {own}" if own else "")))
+    n = sum(len(group.runs) for group in overview.failures)
+    return _section(canvas, "failed and lost", n, lines, hidden=n - sum(len(g.runs) for g in overview.failures[:ROWS]))
+
+
+def _interrupted(overview: Overview, canvas: Canvas) -> str:
+    stopped = overview.of(RunState.INTERRUPTED)
+    causes = Counter(status.cause.value for status in stopped if status.cause)
+    why = ", ".join(f"{count}x {cause}" for cause, count in causes.most_common())
+    lines = [f"  {why}; submit the grid again and they go on from their last checkpoints"] if stopped else []
+    return _section(canvas, "interrupted", len(stopped), lines)
+
+
+def _best(overview: Overview, canvas: Canvas) -> str:
+    done = overview.of(RunState.DONE)
+    metric = selection_metric(done)
+    ranking = best_runs(done, metric)[:BEST] if metric else []
+    rows = [(status.run_id, f"{value:.4f}", overview.settings(status)) for value, status in ranking]
+    return _section(canvas, f"best of {len(done)} done by {metric}", None, _table(canvas, rows))
+
+
+def _every_run(overview: Overview, canvas: Canvas) -> str:
+    metric = selection_metric(overview.of(RunState.DONE))
+    rows = [
+        (status.run_id, status.state.value, _in_short(status, metric), overview.settings(status))
+        for status in overview.chosen
+    ]
+    return "\n".join(_table(canvas, rows))
+
+
+def _in_short(status: RunStatus, metric: str | None) -> str:
+    """The one thing to know about a run: its metric, its progress, or what ended it."""
+    if status.state is RunState.RUNNING:
+        return " ".join(cell for cell in _progress_cells(read_progress(status)) if cell)
+    if status.state in FAILURES:
+        return describe(status)
+    if status.state is RunState.INTERRUPTED:
+        return status.cause.value if status.cause else ""
+    value = status.result.metrics.get(metric) if status.result and metric else None
+    return f"{metric} {value:.4f}" if value is not None else ""
+
+
+def _next(overview: Overview, canvas: Canvas) -> str:
+    """What to type next; nothing that would not help now."""
+    name = overview.folder.name
+    n_failed = len(overview.of(*FAILURES))
+    hints: list[tuple[str, str]] = []
+    if any(status.state.is_active for status in overview.chosen):
+        hints.append((f"python -m jobs.status {name} --watch", "this screen, live"))
+    if n_failed:
+        hints.append((f"python -m jobs.logs {name} --failed", "the last lines of each kind of failure"))
+        hints.append((f"python -m jobs.retry {name}", f"run the {n_failed} failed and lost ones again"))
+    if overview.of(RunState.DONE):
+        hints.append((f"python -m analysis.tables {name}", "the results table"))
+    return "\n".join([canvas.paint("next", "bold"), *_table(canvas, hints)]) if hints else ""
+
+
+def _table(canvas: Canvas, rows: Sequence[Sequence[str]]) -> list[str]:
+    return [canvas.clip("  " + line) for line in align(rows)] if rows else []
+
+
+def _section(canvas: Canvas, title: str, n: int | None, lines: Sequence[str], *, hidden: int = 0) -> str:
+    if not lines:
+        return ""
+    count = f" ({n})" if n is not None else ""
+    more = [f"  and {hidden} more: --all lists them"] if hidden > 0 else []
+    return "\n".join([canvas.paint(title + count, "bold"), *lines, *more])
