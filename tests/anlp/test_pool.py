@@ -106,7 +106,7 @@ def requests_for(batch: Path, count: int) -> list[RunRequest]:
 
 
 def test_every_message_reads_back_as_it_was() -> None:
-    requests = [
+    requests: list[protocol.Request] = [
         PrepareRequest("b"),
         RunRequest(1, "b", 2, "j", 1.5, 100),
         CancelRequest((1, 2)),
