@@ -79,6 +79,9 @@ def _left_out(table: Table, rows: list[Row]) -> str:
         return ""
     reasons = ", ".join(f"{number} {reason}" for reason, number in table.left_out.items())
     text = f"{count} of {table.n_runs} runs left out: {reasons}."
-    if any(row.n < row.n_total for row in rows):
-        text += " A row with n = 4/5 rests on the 4 of 5 seeds that finished and is not marked best."
+    short = next((row for row in rows if 0 < row.n < row.n_total), None)
+    if short:
+        text += f" n = {short.n}/{short.n_total} seeds: the score is over the {short.n} that finished."
+    if short and not any(row.is_best and row.n < row.n_total for row in rows):
+        text += " Rows that lost seeds are not marked best."
     return text

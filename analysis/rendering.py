@@ -152,7 +152,8 @@ def _html_cells(tag: str, cells: Sequence[str], is_number: Sequence[bool]) -> st
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text.replace("\n", " "))
+    escaped = re.sub(r"([\\|*_`<>])", r"\\\1", text.replace("\n", " "))
+    return escaped.replace("](", "]\\(")  # no links
 
 
 def _latex(text: str) -> str:

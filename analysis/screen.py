@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.frame import fields
+from anlp.errors import UserError
 from anlp.select import parse_filter
 
 NOTES_SHOWN = 5
@@ -17,7 +18,7 @@ def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:
     """The rows that pass the filter `only` (all for an empty one).
 
     Raises:
-        SpecError: the filter is malformed or names something that no run has.
+        UserError: the filter is malformed, names something that no run has, or leaves none.
     """
     if not only.strip():
         return runs
@@ -25,6 +26,8 @@ def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:
     chosen.check([*map(str, runs.columns), "id", "state"])
     rows = runs.to_dict("records")
     keep = [chosen.matches(fields({str(name): value for name, value in row.items()})) for row in rows]
+    if len(runs) and not any(keep):
+        raise UserError(f"--only {only!r} leaves none of {len(runs)} runs")
     return runs[keep]
 
 

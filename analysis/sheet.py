@@ -51,6 +51,7 @@ def make_sheet(table: Table) -> Sheet:
     heads.append(label(plan.report))
     lines = [_cells(row, table, shows_selection=shows_selection, shows_purpose=shows_purpose) for row in table.rows]
     numeric = [all(_is_number(row.levels[i]) for row in table.rows) for i in range(len(table.settings))] or [False]
+    numeric[0] = False  # the names of the baselines stand there
     return Sheet(
         heads=tuple(heads),
         is_number=(*numeric, *([False] if shows_purpose else []), *[True] * (2 + shows_selection)),

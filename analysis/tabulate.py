@@ -79,7 +79,7 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
         UserError: a metric or setting is unknown, or no run has finished.
     """
     _check(runs, plan)
-    settings = tuple(varying_settings(runs))
+    settings = _shown_settings(runs, plan.per)
     ranked = configurations(runs, plan.select)
     chosen = best(ranked, plan.top or (1 if plan.per else len(ranked)), plan.per)
     rows = _sorted([_row(configuration, settings, plan) for configuration in chosen], settings, plan)
@@ -97,7 +97,7 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
 
 def _check(runs: pd.DataFrame, plan: Plan) -> None:
     if runs.empty:
-        raise UserError("no runs to tabulate: nothing of this grid has started yet, or --only leaves none")
+        raise UserError("no runs to tabulate: nothing of this grid has started yet")
     if not (runs["outcome"] == "ok").any():
         counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(runs["outcome"]).items())
         raise UserError(f"no run has finished yet, so there is nothing to tabulate ({counts})")
@@ -107,6 +107,11 @@ def _check(runs: pd.DataFrame, plan: Plan) -> None:
         known_name(plan.per, ["task", *setting_columns(runs)], "--per: setting")
     for name in plan.sort:
         known_name(name, [plan.select, plan.report, "task", *setting_columns(runs)], "--sort: column")
+
+
+def _shown_settings(runs: pd.DataFrame, per: str | None) -> tuple[str, ...]:
+    """The settings that vary, the one that groups the rows first."""
+    return tuple(sorted(varying_settings(runs), key=lambda name: name != per))
 
 
 def _row(configuration: Configuration, settings: Sequence[str], plan: Plan) -> Row:

@@ -252,7 +252,7 @@ def read_result(folder: RunFolder) -> RunResult | None:
     form = read_json(folder.result)
     try:
         return None if form is None else result_from_json(form)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

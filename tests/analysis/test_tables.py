@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from run_folders import Grid
+
+from analysis import tables
+from anlp.record import Outcome
+
+
+@pytest.fixture(autouse=True)
+def beside_runs(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(grid.path.parent.parent)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
+    monkeypatch.setattr("sys.argv", ["tables", *argv])
+    return tables.cli()
+
+
+def test_a_pipe_gets_markdown(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+    grid.add(0.98)
+
+    assert tables.main(["study"]) == 0
+    assert "**98.000**" in capsys.readouterr().out
+
+
+def test_only_leaves_the_runs_that_match(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+    grid.add(0.98, model="cnn", lr=0.1)
+    grid.add(0.97, model="cnn", lr=0.01)
+    grid.add(0.96, model="dense", lr=0.1)
+
+    tables.main(["study", "--json", "--only", "model=cnn lr<0.05"])
+
+    form = json.loads(capsys.readouterr().out)
+    assert [row["test/acc"] for row in form["rows"] if row["row"] == "configuration"] == [0.97]
+    assert "among runs with model=cnn lr<0.05" in form["caption"]
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", "config_id"), ("tex", r"\toprule"), ("html", "<table>")])
+def test_the_suffix_of_the_file_decides_its_format(grid: Grid, tmp_path: Path, suffix: str, mark: str) -> None:
+    grid.add(0.98)
+    target = tmp_path / "new" / f"table.{suffix}"
+
+    tables.main(["study", "-o", str(target)])
+
+    assert mark in target.read_text()
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["study"], "no run has finished yet, so there is nothing to tabulate (1 failed)"),
+        (["study", "--only", "lr>5"], "--only 'lr>5' leaves none of 1 runs"),
+        (["study", "--only", "lrr>5"], "unknown name 'lrr' (did you mean 'lr'?"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    grid: Grid,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    sentence: str,
+) -> None:
+    grid.add(outcome=Outcome.FAILED)
+
+    assert run(monkeypatch, *argv) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_an_empty_grid_is_one_sentence_and_exit_2(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "study") == 2
+    assert capsys.readouterr().err == "no runs to tabulate: nothing of this grid has started yet\n"
+
+
+def test_what_was_skipped_is_said_on_stderr(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+    grid.add(0.98)
+    for number in range(7):
+        (grid.path / f"foreign{number}").mkdir()
+
+    tables.main(["study"])
+
+    error = capsys.readouterr().err
+    assert "foreign0: skipped, spec.json is missing" in error
+    assert "… and 2 more such notes" in error

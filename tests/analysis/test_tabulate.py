@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from run_folders import Grid
+
+from analysis.caption import render_caption
+from analysis.rendering import render_text
+from analysis.tabulate import Plan, Row, Table, build_table
+from anlp.errors import UserError
+from anlp.record import Outcome
+
+
+def rows_of(table: Table) -> list[Row]:
+    return [row for row in table.rows if not row.name]
+
+
+def scores_with(mean: float, sd: float, n: int) -> list[float]:
+    """`n` different numbers of exactly this mean and sample standard deviation."""
+    ramp = np.arange(n) - (n - 1) / 2
+    return [float(score) for score in mean + sd * ramp / ramp.std(ddof=1)]
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "n", "printed"),
+    [
+        (98.027, 1.359, 7, "98.027 ± 1.007"),
+        (98.360, 0.719, 9, "98.360 ± 0.470"),
+        (93.512, 2.035, 8, "93.512 ± 1.410"),
+        (95.646, 0.6406, 7, "95.646 ± 0.475"),
+    ],
+)
+def test_z_reproduces_published_rows_from_run_folders_to_text(
+    grid: Grid, mean: float, sd: float, n: int, printed: str
+) -> None:
+    grid.add_seeds(scores_with(mean / 100, sd / 100, n))
+
+    assert printed in render_text(build_table(grid.frame(), Plan(method="z")))
+
+
+def test_t_is_the_default(grid: Grid) -> None:
+    grid.add_seeds(scores_with(0.98027, 0.01359, 7))
+
+    assert "98.027 ± 1.257" in render_text(build_table(grid.frame(), Plan()))
+
+
+def test_a_row_has_the_settings_that_vary_and_no_others(grid: Grid) -> None:
+    grid.add_seeds([0.9, 0.91], lr=0.1, hidden=64)
+    grid.add_seeds([0.8, 0.81], lr=0.01, hidden=64)
+
+    table = build_table(grid.frame(), Plan())
+
+    assert table.settings == ("lr",)
+    assert [row.levels for row in rows_of(table)] == [(0.1,), (0.01,)]
+
+
+def test_rows_are_ranked_by_validation_and_the_best_test_score_is_marked(grid: Grid) -> None:
+    grid.add(0.90, val=0.95, lr=0.1)
+    grid.add(0.92, val=0.94, lr=0.01)
+
+    found = rows_of(build_table(grid.frame(), Plan()))
+
+    assert [row.levels for row in found] == [(0.1,), (0.01,)]
+    assert [row.is_best for row in found] == [False, True]
+
+
+def test_a_loss_is_better_when_lower(grid: Grid) -> None:
+    grid.add(0.9, metrics={"val/loss": 0.5, "test/loss": 0.6}, lr=0.1)
+    grid.add(0.8, metrics={"val/loss": 0.3, "test/loss": 0.4}, lr=0.01)
+
+    found = rows_of(build_table(grid.frame(), Plan(select="val/loss", report="test/loss")))
+
+    assert [row.levels for row in found] == [(0.01,), (0.1,)]
+    assert found[0].is_best
+
+
+def test_top_per_setting_takes_the_best_of_each_level(grid: Grid) -> None:
+    for score, model, lr in [(0.9, "cnn", 0.1), (0.8, "cnn", 0.01), (0.7, "dense", 0.1), (0.6, "dense", 0.01)]:
+        grid.add(score, model=model, lr=lr)
+
+    table = build_table(grid.frame(), Plan(top=1, per="model"))
+
+    assert table.settings[0] == "model"
+    assert [row.levels for row in rows_of(table)] == [("cnn", 0.1), ("dense", 0.1)]
+    assert "The best per model of 4 configurations searched" in render_caption(table)
+
+
+def test_fresh_seeds_replace_the_search_runs_of_a_confirmed_configuration(grid: Grid) -> None:
+    grid.add(0.99, lr=0.1)
+    grid.add_seeds([0.95, 0.96, 0.97], first_seed=1000, purpose="confirm", lr=0.1)
+    grid.add(0.90, lr=0.01)
+
+    (row,) = rows_of(table := build_table(grid.frame(), Plan(top=1)))
+
+    assert sorted(row.scores) == [0.95, 0.96, 0.97]
+    assert row.selected_by == 0.99
+    assert "Reported on confirm runs only: fresh seeds" in render_caption(table)
+
+
+def test_rows_say_what_they_rest_on_where_only_some_are_confirmed(grid: Grid) -> None:
+    grid.add(0.99, lr=0.1)
+    grid.add_seeds([0.95, 0.96, 0.97], first_seed=1000, purpose="confirm", lr=0.1)
+    grid.add(0.90, lr=0.01)
+
+    table = build_table(grid.frame(), Plan())
+
+    assert [row.purpose for row in rows_of(table)] == ["confirm", "search"]
+    assert "Rows marked confirm are reported on fresh seeds only" in render_caption(table)
+    assert " runs " in render_text(table).splitlines()[0]
+
+
+def test_confirm_runs_do_not_choose(grid: Grid) -> None:
+    grid.add(0.90, lr=0.1)
+    grid.add(0.99, seed=1000, purpose="confirm", lr=0.1)
+    grid.add(0.95, lr=0.01)
+
+    (row,) = rows_of(build_table(grid.frame(), Plan(top=1)))
+
+    assert row.levels == (0.01,)
+
+
+def test_the_caption_calls_selection_and_report_on_the_same_runs_optimistic(grid: Grid) -> None:
+    grid.add(0.9, lr=0.1)
+    grid.add(0.8, lr=0.01)
+
+    assert "same runs, so the best of them are optimistic" in render_caption(build_table(grid.frame(), Plan(top=1)))
+
+
+def test_lost_seeds_are_counted_and_the_interval_is_over_the_others(grid: Grid) -> None:
+    grid.add_seeds([0.97, 0.98, 0.99, 0.98])
+    grid.add(0.11, seed=4, outcome=Outcome.DIVERGED)
+
+    (row,) = rows_of(table := build_table(grid.frame(), Plan()))
+
+    assert (row.n, row.n_total) == (4, 5)
+    assert row.mean == pytest.approx(0.98)
+    assert "4/5 seeds" in render_text(table)
+    assert "1 of 5 runs left out: 1 diverged. n = 4/5 seeds: the score is over the 4" in render_caption(table)
+
+
+def test_a_configuration_that_lost_seeds_is_not_marked_best(grid: Grid) -> None:
+    grid.add(0.99, lr=0.1)
+    grid.add(seed=1, lr=0.1, outcome=Outcome.FAILED)
+    grid.add_seeds([0.98, 0.97], lr=0.01)
+
+    found = rows_of(table := build_table(grid.frame(), Plan()))
+
+    assert [row.levels for row in found if row.is_best] == [(0.01,)]
+    assert "Rows that lost seeds are not marked best." in render_caption(table)
+
+
+def test_one_seed_gives_no_interval_and_says_so(grid: Grid) -> None:
+    grid.add(0.98)
+
+    text = render_text(table := build_table(grid.frame(), Plan()))
+
+    assert "98.000 *" in text
+    assert "±" not in text
+    assert "one seed per configuration, no interval" in render_caption(table)
+
+
+def test_two_seeds_show_both_values_and_no_interval(grid: Grid) -> None:
+    grid.add_seeds([0.98, 0.97])
+
+    text = render_text(build_table(grid.frame(), Plan()))
+
+    assert "98.000, 97.000" in text or "97.000, 98.000" in text
+    assert "±" not in text
+
+
+def test_baselines_stand_below_with_their_exact_values(grid: Grid) -> None:
+    grid.add(0.05)
+
+    table = build_table(grid.frame(), Plan())
+
+    assert [(row.name, row.mean) for row in table.rows[1:]] == [("random", 0.1), ("majority class", 0.1135)]
+    lines = render_text(table).splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith(("random", "majority"))] == ["10.000", "11.350"]
+
+
+def test_baselines_in_test_accuracy_are_not_shown_beside_another_metric(grid: Grid) -> None:
+    grid.add(0.98)
+
+    assert all(not row.name for row in build_table(grid.frame(), Plan(report="val/acc")).rows)
+
+
+def test_rows_sort_by_settings_and_metrics(grid: Grid) -> None:
+    for score, lr, model in [(0.9, 0.1, "dense"), (0.8, 0.01, "cnn"), (0.7, 0.1, "cnn")]:
+        grid.add(score, lr=lr, model=model)
+
+    table = build_table(grid.frame(), Plan(sort=("lr", "test/acc")))
+
+    assert [row.mean for row in rows_of(table)] == [0.8, 0.9, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan(select="val/ac"), r"--select: metric 'val/ac' is unknown \(did you mean 'val/acc'\? known: "),
+        (Plan(report="test/f1"), r"--report: metric 'test/f1' is unknown .*known: test/acc, val/acc\)"),
+        (Plan(per="modle"), r"--per: setting 'modle' is unknown \(did you mean 'model'\? known: "),
+        (Plan(sort=("lrr",)), r"--sort: column 'lrr' is unknown \(did you mean 'lr'\?"),
+    ],
+)
+def test_unknown_names_are_errors_with_the_nearest_and_all_known(grid: Grid, plan: Plan, message: str) -> None:
+    grid.add(0.98)
+
+    with pytest.raises(UserError, match=message):
+        build_table(grid.frame(), plan)
+
+
+def test_no_finished_run_is_an_error_that_counts(grid: Grid) -> None:
+    grid.add(outcome=None)
+    grid.add(seed=1, outcome=Outcome.FAILED)
+
+    with pytest.raises(UserError, match=r"no run has finished yet.*\(.*1 unfinished.*\)"):
+        build_table(grid.frame(), Plan())
+
+
+def test_a_metric_that_is_nan_leaves_the_run_out_by_name(grid: Grid) -> None:
+    grid.add(0.98)
+    grid.add(math.nan, seed=1)
+
+    table = build_table(grid.frame(), Plan())
+
+    assert table.left_out == {"without test/acc": 1}
+    assert rows_of(table)[0].scores == (0.98,)
