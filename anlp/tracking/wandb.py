@@ -1,0 +1,221 @@
+"""The wandb mirror of a run: a copy of its metrics in wandb that can neither fail the run nor hold it up."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from anlp.record import RunFolder, RunOptions, WandbOptions, read_metrics
+from anlp.spec import RunSpec
+from anlp.tracking.wandb_service import Service, preload, start_shared_service
+from anlp.tracking.wandb_session import FLUSH_S, MirrorError, Mode, Session
+from anlp.tracking.wandb_site import find_site, is_answering
+
+__all__ = ["BUDGET_S", "WandbMirror", "open_mirror", "preload", "start_shared_service"]
+
+BUDGET_S = 15.0
+SAFE_S = 2 * FLUSH_S
+
+# A service keeps the id of a run whose process was killed for as long as it lives; a fresh one knows nothing of it.
+_IN_USE = "is in use"
+
+_AnyMode = Literal["online", "offline", "disabled"]
+_MODES: tuple[_AnyMode, ...] = ("online", "offline", "disabled")
+
+# read by wandb only from the environment, or earlier than the settings of a run
+_QUIET = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DISABLE_GIT": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    metrics: Mapping[str, Any]
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    outcome: str
+    summary: Mapping[str, Any]
+
+
+_Items = queue.SimpleQueue["_Row | _End"]
+
+
+def open_mirror(spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget_s: float = BUDGET_S) -> WandbMirror:
+    """A tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
+
+    A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good from that file.
+
+    Args:
+        spec: its settings, seed, task and config id become the config, its run id the wandb id.
+        options: `options.wandb` says how; the key comes from WANDB_API_KEY or netrc.
+        folder: wandb's own files go to `folder.wandb`.
+        budget_s: the most that `finish` may wait for wandb; nothing else waits at all.
+    """
+    return WandbMirror(spec, options, folder, budget_s)
+
+
+class WandbMirror:
+    """A `Tracker` that feeds wandb through a queue."""
+
+    def __init__(self, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float) -> None:
+        self._items: _Items = queue.SimpleQueue()
+        self._folder = folder
+        self._budget_s = budget_s
+        self._worker = _Worker(self._items, spec, options, folder, budget_s)
+        self._thread = threading.Thread(target=self._worker.run, name="wandb-mirror", daemon=True)
+        if options.wandb.mode != "disabled":
+            self._thread.start()
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Hands one row over; takes microseconds whatever wandb is doing."""
+        self._items.put(_Row(dict(metrics), step))
+
+    def finish(self, outcome: str, summary: Mapping[str, float] | None = None) -> None:
+        """Returns when wandb has everything on disk (online: on the server), or when the budget is spent.
+
+        Args:
+            outcome: ok, diverged, failed or interrupted.
+            summary: final values beside those of the last row and of `result.json` (if that is written already).
+        """
+        if not self._thread.is_alive():
+            return
+        self._items.put(_End(outcome, dict(summary or {})))
+        self._thread.join(self._budget_s)
+        if self._thread.is_alive():
+            self._worker.abandon()
+            _say(f"gave up after {self._budget_s:g} s; every row is in {self._folder.metrics}")
+
+
+class _Worker:
+    """The thread: one way of mirroring after the other, until one of them reaches the end."""
+
+    def __init__(self, items: _Items, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float) -> None:
+        self._items = items
+        self._spec = spec
+        self._options = options
+        self._folder = folder
+        self._finish_s = budget_s / 2  # the other half is for going offline after all
+        self._end: _End | None = None
+        self._service: Service | None = None  # one of our own, where no pool shares its
+        self._is_abandoned = False
+
+    def run(self) -> None:
+        """Never raises: whatever happens is a line in the log."""
+        time.sleep(0.001)  # hands the interpreter back to `open_mirror`, which would else wait 5 ms for its turn
+        try:
+            self._mirror()
+        except Exception as error:  # of wandb, of the disk, of the network: none of it is the run's business
+            self._say(f"{_reason(error)}; every row is in {self._folder.metrics}")
+        finally:
+            self._leave_own_service()
+
+    def abandon(self) -> None:
+        """The run waits no longer: no more words, and no process of ours that runs on."""
+        self._is_abandoned = True
+        if self._service is not None:
+            self._service.kill()
+
+    def _mirror(self) -> None:
+        mode = self._reachable(_mode(self._options.wandb))
+        if mode == "disabled":
+            return
+        os.environ.update(_QUIET)
+        self._join_service()
+        try:
+            self._copy(mode)
+        except Exception as error:  # as in `run`
+            if _IN_USE not in str(error):
+                self._say(f"{_reason(error)}; continuing offline in {self._folder.wandb}")
+                mode = "offline"
+            self._leave_service()
+            self._join_service()
+            self._copy(mode)
+
+    def _reachable(self, mode: _AnyMode) -> _AnyMode:
+        """Offline instead of online where trying could only cost time."""
+        if mode != "online":
+            return mode
+        site = find_site()
+        if site.key is None:
+            obstacle = f"no key for {site.host} in WANDB_API_KEY or netrc"
+        elif not is_answering(site.url):
+            obstacle = f"no answer from {site.url}"
+        else:
+            return mode
+        self._say(f"{obstacle}; continuing offline in {self._folder.wandb}")
+        return "offline"
+
+    def _copy(self, mode: Mode) -> None:
+        session = Session(mode, self._spec, self._options, self._folder, self._finish_s)
+        for row in read_metrics(self._folder.metrics):
+            session.log(row, row["epoch"])
+        end = self._follow(session, time.monotonic() + SAFE_S if mode == "offline" else None)
+        session.finish(end.outcome, end.summary)
+        session.remove_earlier()
+
+    def _follow(self, session: Session, safe_at: float | None) -> _End:
+        """Copies rows as they come; at `safe_at` this copy is on disk and those of earlier attempts can go."""
+        while self._end is None:
+            try:
+                item = self._items.get(timeout=None if safe_at is None else max(safe_at - time.monotonic(), 0.0))
+            except queue.Empty:
+                session.remove_earlier()
+                safe_at = None
+                continue
+            if isinstance(item, _End):
+                self._end = item
+            else:
+                session.log(item.metrics, item.step)
+        return self._end
+
+    def _join_service(self) -> None:
+        if "WANDB_SERVICE" not in os.environ:
+            self._service = start_shared_service()
+            os.environ.update(self._service.environment)
+
+    def _leave_service(self) -> None:
+        """Forgets the connection to a service, and ends the service if it is our own."""
+        import wandb
+
+        os.environ.pop("WANDB_SERVICE", None)
+        service, self._service = self._service, None
+        if service is not None:
+            service.stop()
+        wandb.teardown()
+
+    def _leave_own_service(self) -> None:
+        if self._service is not None:
+            self._leave_service()
+
+    def _say(self, text: str) -> None:
+        if not self._is_abandoned:
+            _say(text)
+
+
+def _mode(options: WandbOptions) -> _AnyMode:
+    """What `auto` means here: WANDB_MODE if somebody set it, else online where there is a key."""
+    if options.mode != "auto":
+        return options.mode
+    for wish in _MODES:
+        if os.environ.get("WANDB_MODE") == wish:
+            return wish
+    return "offline" if find_site().key is None else "online"
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what wandb says; it names hosts and statuses, never a key."""
+    text = str(error).strip().splitlines()
+    if isinstance(error, MirrorError):
+        return text[0]
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _say(text: str) -> None:
+    print(f"wandb: {text}", file=sys.stderr, flush=True)

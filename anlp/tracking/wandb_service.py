@@ -1,0 +1,116 @@
+"""One wandb service process for all runs of a machine: started once, joined by every child through its environment."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 2.0
+
+# `wandb.init` imports the modules after the first itself, 0.3 s of CPU in every child that does not inherit them.
+# A name that another version of wandb does not have is only not preloaded.
+_MODULES = (
+    "wandb",
+    "wandb.sdk.launch.inputs.internal",
+    "wandb.sdk.lib.service.service_connection",
+    "requests",
+    "yaml",
+)
+
+
+def preload() -> None:
+    """Imports what `wandb.init` needs; starts no thread and no process, so that forking afterwards is safe."""
+    for name in _MODULES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    platform.processor()  # wandb asks too, and it takes a child process to tell; the answer is remembered
+
+
+class Service:
+    """A running service, or none that could be started: then `environment` is empty and each run starts its own.
+
+    It ends with `stop`, and by itself within seconds after the process that started it has died.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes] | None, environment: dict[str, str]) -> None:
+        self._process = process
+        self.environment = environment
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the service, for whoever accounts for its time."""
+        return None if self._process is None else self._process.pid
+
+    def stop(self) -> None:
+        """Ends the service; what the runs have finished by then is on disk already."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends the service at once, whatever it still had to do."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def start_shared_service() -> Service:
+    """The service for the children of this process; they join it with `os.environ.update(service.environment)`.
+
+    Never raises: where it cannot be started, one line on stderr says why and every run starts a service of its own.
+    """
+    process = None
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            port_file = Path(scratch, "port")
+            process = _launch(port_file)
+            return Service(process, {"WANDB_SERVICE": _token(port_file, process)})
+    except Exception as error:  # wandb missing or changed inside: the runs do without, a mirror must not stop a pool
+        if process is not None:
+            process.kill()
+            process.wait()
+        print(f"wandb: no shared service ({error!r}): each run starts its own", file=sys.stderr, flush=True)
+        return Service(None, {})
+
+
+def _launch(port_file: Path) -> subprocess.Popen[bytes]:
+    from wandb.util import get_core_path
+
+    return subprocess.Popen(  # noqa: S603 - the program that wandb brings along; no value of a user among its arguments
+        [get_core_path(), "--no-observability", "--port-filename", str(port_file), "--pid", str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C at the terminal is for us: the runs still have to say goodbye to it
+    )
+
+
+def _token(port_file: Path, process: subprocess.Popen[bytes]) -> str:
+    from wandb.sdk.lib.service import service_port_file
+
+    deadline = time.monotonic() + START_TIMEOUT_S
+    # wandb's own poll looks five times a second: ours waits the 20 ms that it takes, wandb's then reads the file
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if port_file.read_text().endswith("EOF"):
+                break
+        time.sleep(0.005)
+    return service_port_file.poll_for_token(port_file, process, timeout=1.0).env_value

@@ -1,0 +1,129 @@
+"""One wandb run, opened, fed and closed, with the settings that make it quick and keep it out of the way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from anlp.record import RunFolder, RunOptions, read_result
+from anlp.spec import RunSpec
+
+if TYPE_CHECKING:
+    import wandb
+
+Mode = Literal["online", "offline"]
+
+FLUSH_S = 1.0  # what a kill -9 can cost the offline files
+TRANSMIT_S = 2.0  # what it can cost the server, until the run is continued
+NAME_LENGTH = 100
+
+# Diverged is a result (see `anlp.record.Outcome`). An interrupted run is marked as preempted before it exits.
+EXIT_CODES: Mapping[str, int] = {"ok": 0, "diverged": 0, "failed": 1, "interrupted": 143}
+
+
+class MirrorError(Exception):
+    """Mirroring does not work this way; the text says why."""
+
+
+class Session:
+    """A copy of the run in wandb, complete up to the last row logged.
+
+    Args:
+        mode: online adds to what the server has of this run, offline starts a new folder from nothing.
+        finish_s: how long `finish` may wait for the server.
+    """
+
+    def __init__(self, mode: Mode, spec: RunSpec, options: RunOptions, folder: RunFolder, finish_s: float) -> None:
+        import wandb
+
+        self._folder = folder
+        self._run = wandb.init(
+            project=options.wandb.project,
+            entity=options.wandb.entity,
+            group=options.wandb.group or None,
+            tags=list(options.wandb.tags),
+            job_type=options.purpose,
+            id=spec.run_id,
+            name=readable_name(spec),
+            config=config_of(spec),
+            dir=str(folder.path),
+            mode=mode,
+            resume="allow" if mode == "online" else None,
+            reinit="create_new",
+            settings=wandb.Settings(**_settings(wandb.Settings, finish_s)),
+        )
+        self.path = Path(self._run.dir).parent
+        if self.path.parent != folder.wandb.resolve() and self.path.parent != folder.wandb:
+            raise MirrorError(f"{folder.wandb} cannot be written, wandb chose {self.path}")
+        self._next_step = self._run.step if self._run.resumed else 0
+
+    def log(self, metrics: Mapping[str, Any], step: int) -> None:
+        """Adds a row unless wandb has that step; null stands for NaN."""
+        if step < self._next_step:
+            return
+        values = {name: float("nan") if value is None else value for name, value in metrics.items() if name != "epoch"}
+        self._run.log(values, step=step)
+        self._next_step = step + 1
+
+    def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
+        """Returns when everything is on disk (online: on the server).
+
+        Raises:
+            TimeoutError: the server did not take everything in time.
+        """
+        result = read_result(self._folder)
+        final = {} if result is None else result.metrics
+        self._run.summary.update({**final, **summary, "outcome": outcome})
+        if outcome == "interrupted":
+            self._run.mark_preempting()
+        self._run.finish(exit_code=EXIT_CODES.get(outcome, 1))
+
+    def remove_earlier(self) -> None:
+        """Removes the folders that earlier attempts left: this one has all that they have."""
+        for pattern in ("run-*", "offline-run-*"):  # as wandb calls them online and offline
+            for path in self._folder.wandb.glob(pattern):
+                if path.name != self.path.name:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def readable_name(spec: RunSpec) -> str:
+    """What tells the run from its neighbours: the settings that are not at their default, and the seed."""
+    defaults = {name: field.default for name, field in type(spec.settings).model_fields.items()}
+    chosen = [f"{name}={value}" for name, value in spec.settings.values().items() if value != defaults[name]]
+    return " ".join([*chosen, f"seed={spec.seed}"])[:NAME_LENGTH]
+
+
+def config_of(spec: RunSpec) -> dict[str, Any]:
+    """Every resolved setting, and what else one filters by."""
+    return {**spec.settings.values(), "task": spec.task, "seed": spec.seed, "config_id": spec.config_id}
+
+
+def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
+    """Those of the settings that this version of wandb has; `x_` names are private to it and come and go."""
+    wanted = {
+        "silent": True,
+        "console": "off",
+        "disable_git": True,
+        "disable_code": True,
+        "save_code": False,
+        "symlink": False,
+        "init_timeout": 5.0,
+        "login_timeout": 2.0,
+        "finish_timeout": finish_s,
+        "finish_timeout_raises": True,
+        "stop_fn": _do_not_stop,
+        "x_disable_stats": True,
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
+        "x_disable_viewer": True,
+        "x_save_requirements": False,
+        "x_transaction_log_flush_interval": FLUSH_S,
+        "x_file_stream_transmit_interval": TRANSMIT_S,
+    }
+    return {name: value for name, value in wanted.items() if name in kind.model_fields}
+
+
+def _do_not_stop() -> None:
+    """The stop button of the web page would interrupt the training; runs are stopped by `jobs.cancel`."""
