@@ -25,10 +25,15 @@ Note = Callable[[str], None]
 class Runs:
     """A grid's runs as tidy frames; `analysis.frame` lists their columns."""
 
-    grid: str
+    folder: Path
     runs: pd.DataFrame
     history: pd.DataFrame  # empty when loaded without
     notes: tuple[str, ...]  # what was skipped and why
+
+    @property
+    def grid(self) -> str:
+        """The grid's name."""
+        return self.folder.name
 
 
 def load(grid: str | Path, *, history: bool = True) -> Runs:
@@ -46,7 +51,7 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     folder = find_grid(str(grid), Path.cwd(), os.environ)
     notes: list[str] = []
     records = from_disk(folder, notes.append, history=history)
-    return Runs(folder.name, frame(records), history_frame(records), tuple(notes))
+    return Runs(folder, frame(records), history_frame(records), tuple(notes))
 
 
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from analysis.frame import fields
+from analysis.frame import BASELINE, fields
+from analysis.pull import Runs
 from anlp.errors import UserError
 from anlp.select import parse_filter
 
@@ -37,3 +39,16 @@ def say_notes(notes: Sequence[str]) -> None:
         print(note, file=sys.stderr)
     if len(notes) > NOTES_SHOWN:
         print(f"… and {len(notes) - NOTES_SHOWN} more such notes", file=sys.stderr)
+
+
+def picture_path(loaded: Runs, name: str) -> Path:
+    """Where a picture lies unless asked otherwise: in the grid's folder, relative to here where that is shorter."""
+    path, here = loaded.folder / name, Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def best_baseline(runs: pd.DataFrame, metric: str) -> float | None:
+    """The better of random and majority class, for accuracies; of the test set, to which other splits are close."""
+    names = [str(name) for name in runs.columns if str(name).startswith(BASELINE)]
+    values = [float(value) for name in names for value in runs[name].dropna().unique()]
+    return max(values) if values and metric.endswith("/acc") else None
