@@ -1,4 +1,4 @@
-"""The scheduler that every machine has: the elements run here, as long as the submitting process stays to follow them."""
+"""The scheduler that every machine has: elements run here, as long as the submitting process stays to follow them."""
 
 from __future__ import annotations
 
@@ -267,8 +267,11 @@ class LocalScheduler:
 
     def _cancel_wanted(self) -> None:
         wanted, self._to_cancel = self._to_cancel - self._ended.keys(), set()
-        for index in sorted(wanted.intersection(self._waiting)):
-            self._waiting.remove(index)
+        if not wanted:
+            return
+        dropped = [index for index in self._waiting if index in wanted]
+        self._waiting = deque(index for index in self._waiting if index not in wanted)
+        for index in dropped:
             self._end(ElementEnded(index, JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started")))
         sent = tuple(sorted(wanted & self._sent))
         if sent and self._pool is not None:
