@@ -15,6 +15,7 @@ from jobs.screen import own_settings, render_pairs, varying
 from jobs.state import RunStatus
 
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
+NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # here the number is the cause: signal 9 is not signal 11
 LONGEST_MESSAGE = 100
 
 # What differs between two failures of one cause; the order matters: a path may hold digits, a quotation anything.
@@ -53,7 +54,9 @@ def fingerprint(status: RunStatus) -> tuple[str, ...]:
     error = status.result.error if status.result else None
     if status.state is RunState.FAILED and error:
         return status.state.value, error.type, normalise(error.message), place(error.traceback)
-    return status.state.value, (status.cause or Cause.UNKNOWN).value, normalise(status.detail)
+    cause = status.cause or Cause.UNKNOWN
+    detail = status.detail if cause in NUMBERED else normalise(status.detail)
+    return status.state.value, cause.value, detail
 
 
 def group_failures(every: Sequence[RunStatus], chosen: Iterable[RunStatus] | None = None) -> list[FailureGroup]:
@@ -101,8 +104,15 @@ def _title(runs: Sequence[RunStatus]) -> str:
         return _error_title(errors)
     details = {_first_line(status.detail) for status in runs}
     detail = details.pop() if len(details) == 1 else normalise(runs[0].detail)
-    cause = (runs[0].cause or Cause.UNKNOWN).value
-    return f"{cause} ({detail})" if detail else cause
+    return _cause_title(runs[0].cause or Cause.UNKNOWN, detail)
+
+
+def _cause_title(cause: Cause, detail: str) -> str:
+    if cause is Cause.SIGNAL and detail:
+        return f"killed by {detail}"
+    if not detail or detail.startswith(cause.value):
+        return detail or cause.value
+    return f"{cause.value}: {detail}"
 
 
 def _error_title(errors: Sequence[RunError]) -> str:

@@ -23,7 +23,7 @@ def overview_form(overview: Overview) -> dict[str, Any]:
         "counts": {state.value: len(overview.of(state)) for state in RunState},
         "varying": overview.names,
         "failures": [_group_form(group) for group in overview.failures],
-        "runs": [_run_form(status) for status in overview.chosen],
+        "runs": [run_form(status) for status in overview.chosen],
     }
 
 
@@ -32,7 +32,8 @@ def _group_form(group: FailureGroup) -> dict[str, Any]:
     return {"title": group.title, "n": len(ids), "common": dict(group.common), "runs": ids}
 
 
-def _run_form(status: RunStatus) -> dict[str, Any]:
+def run_form(status: RunStatus) -> dict[str, Any]:
+    """One run in `jobs.status --json`."""
     result = status.result
     error = result.error if result else None
     progress = read_progress(status) if status.state is RunState.RUNNING else None

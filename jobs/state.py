@@ -21,6 +21,7 @@ from anlp.record import (
     read_result,
     result_from_json,
 )
+from jobs.frames import innermost_frame
 from jobs.journal import Ending, Journal, Submission
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
@@ -53,7 +54,7 @@ class RunStatus:
     values: Mapping[str, Any]  # settings and seed
     state: RunState
     folder: RunFolder
-    result: RunResult | None = None  # without the traceback when it comes from the cache
+    result: RunResult | None = None  # with only the innermost frame of its traceback when it comes from the cache
     cause: Cause | None = None  # of a lost or interrupted run
     detail: str = ""
     handle: JobHandle | None = None
@@ -104,13 +105,16 @@ def read_results(folder: GridFolder, runs: Iterable[Asked]) -> dict[str, RunResu
     fresh: list[RunResult] = []
     for run in runs:
         form = cached.get(run.run_id)
-        result = result_from_json(form) if form else None
-        if result is None or not _counts(result, run.submission):
-            result = read_result(folder.run(run.run_id))
-            if result is not None and _counts(result, run.submission):
-                fresh.append(result)
+        remembered = form["provenance"].get("batch") if form else None
+        if form and remembered == run.submission.tag:
+            found[run.run_id] = result_from_json(form)
+            continue
+        # what is remembered is of an earlier submission: the folder may have been deleted and the run repeated since
+        result = read_result(folder.run(run.run_id))
         if result is not None and _counts(result, run.submission):
             found[run.run_id] = result
+            if form is None or remembered != result.provenance.get("batch"):
+                fresh.append(result)
     _remember(folder, fresh)
     return found
 
@@ -118,7 +122,7 @@ def read_results(folder: GridFolder, runs: Iterable[Asked]) -> dict[str, RunResu
 def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
     lines = []
     for result in results:
-        error = result.error and replace(result.error, traceback="")
+        error = result.error and replace(result.error, traceback=innermost_frame(result.error.traceback))
         lines.append(json.dumps(replace(result, error=error).to_json()))
     if lines:
         # one write of whole lines in append mode; a torn one is skipped by readers and its run read from its folder

@@ -1,0 +1,141 @@
+"""`python -m jobs.explain RUN`: one run, its settings, where it is, why it waits or what ended it, its last lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from anlp.errors import EXIT_OK, run_command
+from jobs.cli import make_parser
+from jobs.explanation import Attempt, Explanation, explain
+from jobs.failures import describe
+from jobs.forms import run_form
+from jobs.screen import (
+    STYLE_OF_STATE,
+    Canvas,
+    align,
+    canvas_of,
+    render_age,
+    render_pairs,
+)
+from jobs.selection import find_target, positive
+
+COMMAND = "python -m jobs.explain"
+LINES = 10
+
+EXAMPLES = """\
+  python -m jobs.explain 3fa9        the run whose id begins with 3fa9
+  python -m jobs.explain mnist 3fa9  the one in the grid mnist
+  python -m jobs.explain 3fa9 --json"""
+
+
+def make_arguments() -> argparse.ArgumentParser:
+    """The command line of explain."""
+    parser = make_parser("jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES)
+    parser.add_argument("names", nargs="+", metavar="[GRID] RUN", help="a run by the beginning of its id")
+    parser.add_argument("-n", "--lines", type=positive, default=LINES, metavar="N", help=f"lines of its log ({LINES})")
+    parser.add_argument("--json", action="store_true", help="one JSON value (docs/looking-after-runs.md says its form)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code.
+
+    Raises:
+        UserError: something that the person at the keyboard can put right.
+    """
+    parser = make_arguments()
+    args = parser.parse_args(argv)
+    if len(args.names) > 2:
+        parser.error("expected GRID RUN or RUN")
+    folder, statuses, status = find_target(args.names, COMMAND)
+    found = explain(folder, statuses, status, args.lines)
+    if args.json:
+        print(json.dumps(explanation_form(found), allow_nan=False))
+    else:
+        print(render_explanation(found, canvas_of(sys.stdout), time.time()))
+    return EXIT_OK
+
+
+def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
+    """The screen of `jobs.explain`."""
+    status = found.status
+    state = canvas.paint(status.state.value, STYLE_OF_STATE.get(status.state, "bold"))
+    head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
+    sections = [
+        head + (f"\n  {found.advice}" if found.advice else ""),
+        _section(canvas, "settings that vary in the grid", [render_pairs(found.varying)]),
+        _section(canvas, "the same in every run", [render_pairs(found.others)]),
+        _section(canvas, "where", align(_places(found, now))),
+        _section(canvas, "attempts", align([_attempt_row(attempt, now) for attempt in found.attempts])),
+        _section(canvas, "metrics", [render_pairs(_shown_metrics(found.metrics))]),
+        _section(canvas, "last lines of its log", [canvas.clip(line) for line in found.log]),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _reason(found: Explanation) -> str:
+    status = found.status
+    arose = f" in {found.arose.replace(' in ', ', ')}" if found.arose else ""
+    reason = found.waits or describe(status) or (status.cause.value if status.cause else "")
+    return f", {reason}{arose}" if reason else ""
+
+
+def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
+    status, mirror = found.status, found.wandb
+    submitted = f"{render_age(now - status.since)} ago" if status.since else "never"
+    handle = f" to {status.handle.scheduler}, job {status.handle.native_id}" if status.handle else ""
+    project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
+    files = f", files in {status.folder.wandb}" if status.folder.wandb.is_dir() else ""
+    saved = "saved: the next attempt continues from it" if status.folder.checkpoint.exists() else "none"
+    return [
+        ("submitted", submitted + handle),
+        ("folder", str(status.folder.path) + ("" if status.folder.path.is_dir() else " (not there yet)")),
+        ("checkpoint", saved),
+        ("wandb", mirror.mode + ("" if mirror.mode == "disabled" else project + files)),
+    ]
+
+
+def _attempt_row(attempt: Attempt, now: float) -> tuple[str, ...]:
+    began = datetime.fromtimestamp(attempt.since).strftime("%Y-%m-%d %H:%M:%S")
+    end = attempt.ended or (now if attempt.ending == "running" else None)
+    took = render_age(end - attempt.since) if end else ""
+    return str(attempt.number), began, f"process {attempt.pid} on {attempt.host}", attempt.ending, took
+
+
+def _shown_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in metrics.items()}
+
+
+def _section(canvas: Canvas, title: str, lines: Sequence[str]) -> str:
+    shown = [line for line in lines if line]
+    return "\n".join([canvas.paint(title, "bold"), *(f"  {line}" for line in lines)]) if shown else ""
+
+
+def explanation_form(found: Explanation) -> dict[str, Any]:
+    """The value that `--json` prints: the form of a run in `jobs.status --json`, and more."""
+    return {
+        **run_form(found.status),
+        "grid": found.grid,
+        "varying": dict(found.varying),
+        "waits": found.waits,
+        "advice": found.advice,
+        "arose": found.arose,
+        "attempts": [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in found.attempts],
+        "wandb": {"mode": found.wandb.mode, "project": found.wandb.project, "group": found.wandb.group},
+        "log": list(found.log),
+    }
+
+
+def cli() -> None:
+    """Entry point of the command."""
+    sys.exit(run_command(main))
+
+
+if __name__ == "__main__":
+    cli()
