@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     runs = select_runs(loaded.runs, options.only)
     metric = known_name(options.metric, metric_columns(runs), "--metric")
     info = parallel_info(runs, metric, above=_bound(runs, options.above, metric), grid=loaded.grid)
+    if not len(info.lines):
+        raise UserError(f"nothing to draw: {info.title} ({info.subtitle})")
     path = options.output or picture_path(loaded, "parallel.png")
     with paper(*size_inches(info)) as figure:
         draw_parallel(info, figure.add_subplot())

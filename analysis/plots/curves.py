@@ -1,4 +1,4 @@
-"""Learning curves: a thin line per run, coloured by one setting, and the median of each of its levels."""
+"""Learning curves: a thin line per run, coloured by one setting; nothing is averaged away."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ class Group:
     name: str
     colour: Any  # anything that matplotlib takes
     curves: tuple[Array, ...]  # (n_epochs, 2) each: epoch and value, finite
-    median: Array  # (n_epochs, 2) over the runs that have the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,12 @@ def curves_info(
     levels = sorted({_name(found[run]): found[run] for run in curves if run in found}.items(), key=_order)
     colours = _colours([level for _, level in levels])
     groups = tuple(
-        _group(name, colour, [curves[run] for run in curves if run in found and _name(found[run]) == name])
+        Group(name, colour, tuple(curves[run] for run in curves if run in found and _name(found[run]) == name))
         for (name, _), colour in zip(levels, colours, strict=True)
     )
     shown = sum(len(group.curves) for group in groups)
     title = f"{shortened(grid, 40)}: " if grid else ""
-    title += f"{metric} of {shown:,} of {len(runs):,} runs" + (", thick: median" if shown > len(groups) else "")
+    title += f"{metric} of {shown:,} of {len(runs):,} runs, a line each"
     return CurvesInfo(groups, by, label(metric), title, None if chance is None else factor * chance)
 
 
@@ -78,12 +77,11 @@ def draw_curves(info: CurvesInfo, ax: Axes) -> Axes:
     count = sum(len(group.curves) for group in info.groups)
     opacity = min(1.0, 1.5 / max(count, 1) ** 0.3)
     for group in info.groups:
-        lines = LineCollection(list(group.curves), colors=[group.colour], alpha=opacity, linewidths=0.6)
+        lines = LineCollection(list(group.curves), colors=[group.colour], alpha=opacity, linewidths=0.9)
         lines.set_rasterized(count > RASTER_ABOVE)
         ax.add_collection(lines)
-    for group in info.groups:
-        marker = "o" if len(group.median) == 1 else ""
-        ax.plot(group.median[:, 0], group.median[:, 1], color=group.colour, linewidth=2, marker=marker)
+        points = np.array([curve[0] for curve in group.curves if len(curve) == 1]).reshape(-1, 2)
+        ax.plot(points[:, 0], points[:, 1], "o", color=group.colour, markersize=3)  # a single epoch makes no line
     if info.chance is not None:
         ax.axhline(info.chance, color="0.4", linewidth=0.8, linestyle=":")
     ax.autoscale_view()
@@ -115,13 +113,6 @@ def _colours(levels: list[Any]) -> list[Any]:
     if any(isinstance(level, str | bool) for level in levels) or len(levels) == 1:
         return [OKABE_ITO[index] if index < len(OKABE_ITO) else GREY for index in range(len(levels))]
     return [mpl.colormaps["viridis_r"](0.08 + 0.92 * index / max(len(levels) - 1, 1)) for index in range(len(levels))]
-
-
-def _group(name: str, colour: Any, curves: list[Array]) -> Group:
-    epochs, place = np.unique(np.concatenate([curve[:, 0] for curve in curves]), return_inverse=True)
-    values = np.concatenate([curve[:, 1] for curve in curves])
-    medians = pd.Series(values).groupby(place).median().to_numpy()
-    return Group(name, colour, tuple(curves), np.column_stack([epochs, medians]))
 
 
 def _draw_legend(info: CurvesInfo, ax: Axes) -> None:

@@ -31,6 +31,7 @@ class ParallelInfo:
     lines: Array  # (n_shown, n_scales) positions in [0, 1] or below, jittered
     ranks: Array  # (n_shown,) in [0, 1], 1 the best
     title: str
+    subtitle: str
 
 
 def parallel_info(runs: pd.DataFrame, metric: str, *, above: float | None = None, grid: str = "") -> ParallelInfo:
@@ -51,8 +52,13 @@ def parallel_info(runs: pd.DataFrame, metric: str, *, above: float | None = None
     jitter *= [scale.has_levels for scale in scales]
     jitter[:, -1] = 0  # the metric is exact
     lines = np.stack([scale.positions for scale in scales], axis=1) + jitter
-    title = _title(grid, len(shown), len(runs), len(runs) - len(scored), metric, above)
-    return ParallelInfo(scales, lines[shown], _ranks(better[shown]), title)
+    return ParallelInfo(
+        scales=scales,
+        lines=lines[shown],
+        ranks=_ranks(better[shown]),
+        title=_title(grid, len(shown), len(runs), metric, above),
+        subtitle=_subtitle(metric, len(runs) - len(scored)),
+    )
 
 
 def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
@@ -67,13 +73,13 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
         _draw_scale(ax, column, scale)
     ax.set(
         xlim=(-0.35, columns[-1] + 0.45),
-        ylim=(min(0.0, *(at for scale in info.scales for at, _ in scale.ticks)) - 0.05, 1.05),
+        ylim=(min([0.0, *(at for scale in info.scales for at, _ in scale.ticks)]) - 0.05, 1.05),
         yticks=[],
     )
     ax.set_xticks(columns, [_head(scale) for scale in info.scales])
     ax.tick_params(axis="x", length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
-    ax.set_title(info.title, pad=12)
+    ax.set_title(f"{info.title}\n{info.subtitle}", pad=12, linespacing=1.5)
     return ax
 
 
@@ -109,18 +115,18 @@ def _jitter(run_id: str, count: int) -> list[float]:
     return [JITTER * (digest[i % len(digest)] / 127.5 - 1) for i in range(count)]
 
 
-def _title(grid: str, shown: int, total: int, without: int, metric: str, above: float | None) -> str:
+def _title(grid: str, shown: int, total: int, metric: str, above: float | None) -> str:
     name = f"{shortened(grid, 40)}: " if grid else ""
-    better = "better" if higher_is_better(metric) else "lower"
-    bound = (
-        ""
-        if above is None
-        else f" {better} than {100 * above:.4g} %"
-        if is_share(metric)
-        else f" {better} than {above:.4g}"
-    )
-    lost = f" ({without:,} diverged, failed or unfinished)" if without else ""
-    return f"{name}{shown:,} of {total:,} runs{bound}{lost}, coloured by rank (dark: best)"
+    if above is None:
+        return f"{name}{shown:,} of {total:,} runs"
+    better = "above" if higher_is_better(metric) else "below"
+    bound = f"{100 * above:.4g} %" if is_share(metric) else f"{above:.4g}"
+    return f"{name}{shown:,} of {total:,} runs, those with {metric} {better} {bound}"
+
+
+def _subtitle(metric: str, without: int) -> str:
+    lost = f"; left out: {without:,} diverged, failed or unfinished" if without else ""
+    return f"colour: rank by {metric}, dark is best{lost}"
 
 
 def _head(scale: Scale) -> str:
