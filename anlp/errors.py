@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_INTERRUPTED = 130
+
+# What other projects call our settings, where the spelling alone does not lead to ours.
+OTHER_NAMES: Mapping[str, str] = {
+    "learning_rate": "lr",
+    "bs": "batch_size",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "scheduler": "schedule",
+    "dataset": "data",
+    "architecture": "model",
+    "channels": "filters",
+}
 
 
 class UserError(Exception):
@@ -49,3 +62,21 @@ def run_command(main: Callable[[], int]) -> int:
     except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
         sys.stderr.close()
         return EXIT_OK
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was probably meant to be, None where none is near."""
+    by_spelling = {known_name.lower(): known_name for known_name in known}
+    for other, ours in OTHER_NAMES.items():
+        if ours in by_spelling:
+            by_spelling.setdefault(other, ours)
+    near = difflib.get_close_matches(name[:80].lower(), by_spelling, n=1, cutoff=0.6)
+    return by_spelling[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What goes behind `unknown key 'optimiser'`: ` (did you mean 'optimizer'? known: lr, optimizer)`."""
+    names = sorted(known)
+    near = closest(name, names)
+    hint = f"did you mean {near!r}? " if near else ""
+    return f" ({hint}known: {', '.join(names)})"

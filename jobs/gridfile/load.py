@@ -1,0 +1,112 @@
+"""load_grid: the one way from a file on disk to a GridSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from anlp.errors import did_you_mean
+from anlp.settings import TASKS
+from jobs.gridfile.blocks import Block
+from jobs.gridfile.options import OPTION_KEYS, read_options
+from jobs.gridfile.overrides import override_block, read_overrides, read_seeds
+from jobs.gridfile.readblocks import BLOCK_KEYS, read_blocks
+from jobs.gridfile.reader import Reader
+from jobs.gridfile.spec import GridSpec
+from jobs.gridfile.values import Vocabulary, vocabulary_of
+from jobs.gridfile.yamltree import Faults, Items, Leaf, Table, Tree, parse_yaml, read_text, show
+
+TRY_ALL_UP_TO = 2_000  # combinations that are expanded while loading, so that all faults are told at once
+
+_TOP_KEYS = (*BLOCK_KEYS, "union", *OPTION_KEYS)
+
+
+def load_grid(
+    path: Path, *, overrides: Sequence[str] = (), seeds: str | None = None, data: str | None = None
+) -> GridSpec:
+    """The grid in a file.
+
+    Args:
+        path: a YAML file; see docs/grid-file.md.
+        overrides: `NAME=VALUE[,VALUE…]` each, over what the file says (`--set`).
+        seeds: a count or a list `1,2,3`, over what the file says (`--seeds`).
+        data: the data set to take instead of the grid's own (`fallback`).
+
+    Raises:
+        SpecError: every fault of the file and the overrides, sorted by line. Combinations that only the task as a
+            whole refuses are found here for up to 2,000 combinations, else while the runs are iterated.
+    """
+    text = read_text(path)
+    faults = Faults(path)
+    tree = parse_yaml(text, faults)
+    if not isinstance(tree, Table):
+        if not faults.found:
+            got = "an empty file" if tree is None else show(tree)
+            faults.add(1, "", f"expected a mapping with task, grid, …, got {got}")
+        faults.raise_if_any()
+        raise AssertionError("a tree that is no table has a fault")
+    words = _vocabulary(tree, faults)
+    reader = Reader(words, faults)
+    reader.only(tree, "", _TOP_KEYS)
+    options = read_options(reader, tree, path)
+    blocks = read_blocks(reader, tree)
+    blocks = _overridden(blocks, words, faults, overrides, seeds, data)
+    faults.raise_if_any()
+    grid = GridSpec(source=path, text=text, task=words.task, blocks=blocks, notes=tuple(reader.notes), **options)
+    return _tried(grid)
+
+
+def _vocabulary(top: Table, faults: Faults) -> Vocabulary:
+    """The words of the file's task; those of the first task if it names none that exists."""
+    named = [(top.entries["task"].tree, "task")] if "task" in top.entries else []
+    union = top.entries["union"].tree if "union" in top.entries else None
+    for index, block in enumerate(union.items if isinstance(union, Items) else ()):
+        if isinstance(block, Table) and "task" in block.entries:
+            named.append((block.entries["task"].tree, f"union[{index}].task"))
+    if not named:
+        faults.add(top.line, "", f"expected the key 'task' (known: {', '.join(TASKS)})")
+    found = [_task(tree, where, faults) for tree, where in named]
+    for (tree, where), task in zip(named, found, strict=True):
+        if task != found[0]:
+            faults.add(
+                tree.line, where, f"expected the task {found[0]!r} of the first block, got {task!r}: one task a file"
+            )
+    return vocabulary_of(found[0] if found else next(iter(TASKS)))
+
+
+def _task(tree: Tree, path: str, faults: Faults) -> str:
+    if isinstance(tree, Leaf) and tree.text in TASKS:
+        return tree.text
+    hint = did_you_mean(tree.text if isinstance(tree, Leaf) else "", TASKS)
+    faults.add(tree.line, path, f"expected the name of a task, got {show(tree)}{hint}")
+    return next(iter(TASKS))
+
+
+def _overridden(
+    blocks: tuple[Block, ...],
+    words: Vocabulary,
+    faults: Faults,
+    overrides: Sequence[str],
+    seeds: str | None,
+    data: str | None,
+) -> tuple[Block, ...]:
+    changes = read_overrides(overrides, words, faults)
+    if data is not None:
+        changes += read_overrides([f"data={data}"], words, faults, option="fallback")
+    for change in changes:
+        blocks = tuple(override_block(block, change, faults) for block in blocks)
+    if seeds is not None:
+        chosen = read_seeds(seeds, words, faults)
+        blocks = tuple(replace(block, seeds=chosen) for block in blocks)
+    return blocks
+
+
+def _tried(grid: GridSpec) -> GridSpec:
+    """The grid with the notes that only its combinations can give; raises for combinations that are refused."""
+    if grid.size_hint > TRY_ALL_UP_TO:
+        return grid
+    expansion = grid.expand()
+    for _ in expansion:
+        pass
+    return replace(grid, notes=(*grid.notes, *expansion.notes()))

@@ -1,0 +1,168 @@
+"""Reads what a grid file says beside its settings: name, resources, wandb, checkpoints, container, fallback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anlp.errors import closest
+from anlp.record import WandbOptions
+from jobs.gridfile.reader import Reader
+from jobs.gridfile.yamltree import Leaf, Table, Tree, join, show
+from jobs.resources import Resources, parse_memory, parse_walltime
+
+OPTION_KEYS = ("name", "resources", "wandb", "container", "fallback", "retries", "checkpoints")
+MAX_RETRIES = 100
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a block of options: the field it fills and how its value is read (`ValueError`: what was expected)."""
+
+    field: str
+    parse: Callable[[Tree], Any]
+
+
+def text(tree: Tree) -> str:
+    """A scalar as it is written: `project: 2024` is text, too."""
+    if not isinstance(tree, Leaf) or tree.value is None or not tree.text.strip():
+        raise ValueError(f"expected text, got {show(tree)}")
+    return tree.text
+
+
+def texts(tree: Tree) -> tuple[str, ...]:
+    """A list of texts, or one."""
+    if isinstance(tree, Table):
+        raise ValueError(f"expected a list of texts, got {show(tree)}")
+    return (text(tree),) if isinstance(tree, Leaf) else tuple(text(item) for item in tree.items)
+
+
+def whole(least: int, most: int = 1_000_000) -> Callable[[Tree], int]:
+    """Reads a whole number within bounds."""
+
+    def parse(tree: Tree) -> int:
+        value = tree.value if isinstance(tree, Leaf) else None
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(f"expected a whole number from {least} to {most:,}, got {show(tree)}")
+        return value
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[Tree], str]:
+    """Reads one of a few words."""
+
+    def parse(tree: Tree) -> str:
+        if isinstance(tree, Leaf) and tree.text in choices:
+            return tree.text
+        near = closest(tree.text, choices) if isinstance(tree, Leaf) else None
+        hint = f" (did you mean {near!r}?)" if near else ""
+        raise ValueError(f"expected one of {', '.join(choices)}, got {show(tree)}{hint}")
+
+    return parse
+
+
+def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
+    """Reads an amount with a unit, by a parser of `jobs.resources`."""
+
+    def read(tree: Tree) -> Any:
+        is_amount = isinstance(tree, Leaf) and tree.value is not None and not isinstance(tree.value, bool)
+        if not isinstance(tree, Leaf) or not is_amount:
+            raise ValueError(f"expected {example}, got {show(tree)}")
+        try:
+            return parse(tree.text)
+        except OverflowError:
+            raise ValueError(f"expected {example}, got {show(tree)}") from None
+
+    return read
+
+
+RESOURCE_KEYS: Mapping[str, Key] = {
+    "gpus": Key("gpus", whole(0)),
+    "cpus": Key("cpus", whole(1)),
+    "mem": Key("mem_mib", _amount(parse_memory, "an amount of memory such as 8G or 500M")),
+    "time": Key("walltime_min", _amount(parse_walltime, "a time such as 30m, 1h30m or 01:30:00")),
+}
+WANDB_KEYS: Mapping[str, Key] = {
+    "mode": Key("mode", one_of("auto", "online", "offline", "disabled")),
+    "project": Key("project", text),
+    "entity": Key("entity", text),
+    "tags": Key("tags", texts),
+}
+CHECKPOINT_KEYS: Mapping[str, Key] = {
+    "every": Key("checkpoint_every", whole(1)),
+    "keep": Key("keep", one_of("none", "best", "last")),
+}
+
+
+def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
+    """The fields of `GridSpec` that are no settings; faults noted."""
+    found: dict[str, Any] = {
+        "name": _name(reader, top, source),
+        "resources": Resources(**_block(reader, top, "resources", RESOURCE_KEYS)),
+        "wandb": WandbOptions(**_block(reader, top, "wandb", WANDB_KEYS)),
+        "fallback": _fallback(reader, top),
+        **_block(reader, top, "checkpoints", CHECKPOINT_KEYS),
+    }
+    if "retries" in top.entries:
+        found["retries"] = reader.whole(top.entries["retries"].tree, "retries", 0, MAX_RETRIES) or 0
+    if "container" in top.entries:
+        found["container"] = _container(reader, top.entries["container"].tree)
+    return found
+
+
+def _block(reader: Reader, top: Table, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
+    """The fields of one block of options."""
+    if name not in top.entries:
+        return {}
+    table = reader.table(top.entries[name].tree, name, f"a mapping with {', '.join(keys)}")
+    reader.only(table, name, keys)
+    found = {}
+    for key, entry in table.entries.items():
+        if key in keys:
+            try:
+                found[keys[key].field] = keys[key].parse(entry.tree)
+            except ValueError as fault:
+                reader.faults.add(entry.tree.line, join(name, key), str(fault))
+    return found
+
+
+def _name(reader: Reader, top: Table, source: Path) -> str:
+    wanted = "a name of letters, digits, '.', '-' and '_' (at most 100)"
+    if "name" not in top.entries:
+        if not _NAME.fullmatch(source.stem):
+            reader.faults.add(1, "name", f"expected {wanted}, got the file name {source.stem!r}; give one with `name:`")
+        return source.stem
+    tree = top.entries["name"].tree
+    if isinstance(tree, Leaf) and tree.value is not None and _NAME.fullmatch(tree.text):
+        return tree.text
+    reader.faults.add(tree.line, "name", f"expected {wanted}, got {show(tree)}")
+    return source.stem
+
+
+def _fallback(reader: Reader, top: Table) -> str | None:
+    if "fallback" not in top.entries:
+        return None
+    tree = top.entries["fallback"].tree
+    if "data" not in reader.words.settings:
+        reader.faults.add(
+            tree.line, "fallback", f"the task {reader.words.task} has no setting 'data' to fall back from"
+        )
+        return None
+    value = reader.value(reader.words.settings["data"], tree, "fallback")
+    return None if value is None else str(value)
+
+
+def _container(reader: Reader, tree: Tree) -> str | None:
+    """The path of an image; false and null mean none."""
+    if isinstance(tree, Leaf) and (tree.value is None or tree.value is False):
+        return None
+    if isinstance(tree, Leaf) and isinstance(tree.value, str) and tree.value.strip():
+        return tree.value
+    reader.faults.add(tree.line, "container", f"expected the path of an image, or false for none, got {show(tree)}")
+    return None
