@@ -1,31 +1,37 @@
-"""What a pool loads once so that none of its forked runs has to: torch, the data sets, wandb and its service."""
+"""What a pool loads once so that none of its forked runs has to: torch, the tasks, the data sets, wandb's service."""
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from anlp.data.sources import Sources
 from anlp.record import read_jsonl
-from anlp.settings import element_from_json
 from anlp.tracking.wandb_service import preload, start_shared_service
+from anlp.training.warm import warm_up
 
 
 def prepare(batch: Path, cleanup: ExitStack) -> Sources:
     """The data sets of a batch file, loaded; runs that mirror to wandb find its service in their environment.
 
-    A line that cannot be read is left to the run that it stands for, which reports it.
+    What cannot be loaded is left to the runs that need it, which report it in their results.
     """
+    warm_up()
     forms = list(read_jsonl(batch))
-    first = element_from_json(forms[0])
-    sources = Sources(Path(first.options.data_dir))
-    sources.preload_elements([first])
-    names = {str(spec["settings"].get("data", "")) for form in forms for spec in form["specs"]}
-    sources.preload(sorted(names - {""}))
-    if any(form["options"]["wandb"]["mode"] != "disabled" for form in forms) and "WANDB_SERVICE" not in os.environ:
+    sources = Sources(Path(forms[0]["options"]["data_dir"]))
+    sources.preload(sorted({str(spec["settings"]["data"]) for form in forms for spec in form["specs"]}))
+    if _mirrors(forms) and "WANDB_SERVICE" not in os.environ:
         preload()
+        importlib.import_module("anlp.tracking.wandb")
         service = start_shared_service()
         cleanup.callback(service.stop)
         os.environ.update(service.environment)
     return sources
+
+
+def _mirrors(forms: Iterable[Mapping[str, Any]]) -> bool:
+    return any(form["options"]["wandb"]["mode"] != "disabled" for form in forms)
