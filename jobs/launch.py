@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from anlp.claim import HeldError
@@ -28,8 +28,8 @@ class Target:
 
     on: str = "auto"
     slots: int | None = None  # local: how many at a time; None: as many as the machine has cores or GPUs for
-    resources: Resources = Resources()
-    options: RunOptions = RunOptions()
+    resources: Resources = field(default_factory=Resources)
+    options: RunOptions = field(default_factory=RunOptions)
     max_parallel: int | None = None
     quiet: bool = False
 
@@ -38,7 +38,9 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say where and how, shared by submit and retry."""
     group = parser.add_argument_group("where and how")
     group.add_argument("--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(choose.NAMES)}")
-    group.add_argument("--slots", type=_positive, metavar="N", help="local: runs at a time (default: one per core or GPU)")
+    group.add_argument(
+        "--slots", type=_positive, metavar="N", help="local: runs at a time (default: one per core or GPU)"
+    )
     group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
     group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
     group.add_argument("--gpus", type=_count, metavar="N", help="GPUs of each run")
@@ -117,8 +119,9 @@ def last_target(folder: GridFolder) -> Target:
     submissions = list(Journal(folder).submissions().values())
     if not submissions:
         raise UserError(f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml")
-    line = next(iter(read_jsonl(folder.path / submissions[-1].batch)), {"options": {}})
-    return Target(options=options_from_json(line["options"]), resources=submissions[-1].resources)
+    line = next(read_jsonl(folder.path / submissions[-1].batch), None)
+    options = options_from_json(line["options"]) if line else RunOptions()
+    return Target(options=options, resources=submissions[-1].resources)
 
 
 def _say_nothing_to_do(plan: Plan) -> None:

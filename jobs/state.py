@@ -80,22 +80,23 @@ def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dic
     return found
 
 
-def read_states(folder: GridFolder, query: Query) -> dict[str, RunStatus]:
+def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> dict[str, RunStatus]:
     """The state of every run that was ever submitted to this grid, by run id, in order of submission.
 
     Args:
         folder: the grid's folder; nothing is written to it but the cache of finished runs.
         query: `states` of the grid's scheduler; called once, and only if something is unsettled.
+        remember: whether results found for the first time go to the cache; False writes nothing at all.
     """
     asked = asked_runs(folder, Journal(folder).submissions())
     present = _present(folder)
-    results = read_results(folder, [run for run in asked.values() if run.run_id in present])
+    results = read_results(folder, [run for run in asked.values() if run.run_id in present], remember=remember)
     unsettled = [run for run in asked.values() if run.run_id not in results]
     states = _ask(query, unsettled)
     return {run.run_id: _status(folder, run, results.get(run.run_id), states, present) for run in asked.values()}
 
 
-def read_results(folder: GridFolder, runs: Iterable[Asked]) -> dict[str, RunResult]:
+def read_results(folder: GridFolder, runs: Iterable[Asked], *, remember: bool = True) -> dict[str, RunResult]:
     """The results that count: those of an earlier submission than one that sets them aside do not.
 
     What is found is remembered in the folder's `finished.jsonl`, so each result file is read once.
@@ -115,7 +116,8 @@ def read_results(folder: GridFolder, runs: Iterable[Asked]) -> dict[str, RunResu
             found[run.run_id] = result
             if form is None or remembered != result.provenance.get("batch"):
                 fresh.append(result)
-    _remember(folder, fresh)
+    if remember:
+        _remember(folder, fresh)
     return found
 
 

@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from anlp import staging
 from anlp.errors import EXIT_OK, SpecError, UserError, run_command
 from anlp.record import GridFolder, RunOptions, RunState, write_whole
 from anlp.select import parse_filter
@@ -19,10 +17,11 @@ from anlp.spec import RunSpec
 from jobs import confirm
 from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
-from jobs.estimate import estimate_seconds, render_duration
+from jobs.datasets import with_data
 from jobs.gridfile import GridSpec, load_grid
 from jobs.launch import Target, add_target_arguments, override, submit_specs
 from jobs.plan import Plan, Redo, make_plan
+from jobs.planscreen import fields_of, plan_form, print_plan, print_runs
 from jobs.provenance import code_commit
 from jobs.schedulers import choose
 from jobs.state import RunStatus, read_states
@@ -73,18 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     grid = load_grid(args.grid, overrides=args.set, seeds=None if args.confirm else args.seeds)
     _refuse_container(grid)
     folder = GridFolder(runs_root() / (args.name or grid.name))
-    history = read_states(folder, choose.states)
-    specs = _with_data(list(grid.runs()), grid.fallback, data_dir(), download=not args.dry_run)
+    history = read_states(folder, choose.states, remember=not args.dry_run)
+    expansion = grid.expand()
+    specs = with_data(list(expansion), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
     specs = _narrow(grid, specs, args, history)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     plan = make_plan(specs, history, redo)
     target = override(_target(grid, confirming=args.confirm is not None), args)
     if args.json:
-        print(json.dumps(_plan_form(folder, plan), indent=1))
+        print(json.dumps(plan_form(folder, plan), indent=1))
         return EXIT_OK
-    _print_plan(grid, folder, plan, history, target)
+    print_plan(grid, folder, plan, history, target, expansion.notes())
     if args.dry_run:
-        _print_runs(plan)
+        print_runs(plan)
         return EXIT_OK
     if not plan.chosen:
         return _nothing_to_do(folder, plan)
@@ -114,9 +114,13 @@ def _refuse_container(grid: GridSpec) -> None:
         )
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _narrow(
-    grid: GridSpec, specs: Sequence[RunSpec], args: argparse.Namespace, history: Mapping[str, RunStatus]
-) -> Sequence[RunSpec]:
+    grid: GridSpec, specs: list[RunSpec], args: argparse.Namespace, history: Mapping[str, RunStatus]
+) -> list[RunSpec]:
     """Those of the grid's runs that the command line asks for, or fresh seeds of the best of them."""
     if args.confirm is not None:
         named = {spec.run_id for spec in specs}
@@ -127,7 +131,7 @@ def _narrow(
     if args.only:
         wanted = parse_filter(args.only)
         wanted.check(sorted({*specs[0].settings.values(), "seed", "id"}) if specs else ())
-        specs = [spec for spec in specs if wanted.matches(_fields(spec))]
+        specs = [spec for spec in specs if wanted.matches(fields_of(spec))]
     if not specs:
         raise SpecError(f"{grid.source}: no runs are left: look at exclude, when and --only")
     return specs
@@ -141,47 +145,6 @@ def _seed_count(text: str | None) -> int:
     return int(text)
 
 
-def _fields(spec: RunSpec) -> dict[str, Any]:
-    return {**spec.settings.values(), "seed": spec.seed, "id": spec.run_id}
-
-
-def _with_data(specs: Sequence[RunSpec], fallback: str | None, where: Path, *, download: bool) -> list[RunSpec]:
-    """The runs with their data found or downloaded, or replaced by the fallback that the grid names."""
-    names = sorted({_data_of(spec) for spec in specs} - {""})
-    missing = {name for name in names if not _is_there(name, where, download=download, fallback=fallback)}
-    for name in sorted(missing):
-        print(f"DATA: {name} is not in {where} and could not be downloaded: these runs use {fallback} instead")
-    return [_replace_data(spec, fallback) if _data_of(spec) in missing else spec for spec in specs]
-
-
-def _data_of(spec: RunSpec) -> str:
-    return str(spec.settings.values().get("data", ""))
-
-
-def _is_there(name: str, where: Path, *, download: bool, fallback: str | None) -> bool:
-    """Whether a data set is at hand; False only where there is a fallback.
-
-    Raises:
-        UserError: it is missing, cannot be downloaded, and the grid names no fallback.
-    """
-    if not staging.needs_files(name) or staging.find(name, where) is not None:
-        return True
-    if not download:
-        print(f"note: {name} is not in {where}; submit would download it", file=sys.stderr)
-        return True
-    try:
-        staging.stage(name, where)
-    except UserError:
-        if fallback is None or fallback == name:
-            raise
-        return False
-    return True
-
-
-def _replace_data(spec: RunSpec, name: str | None) -> RunSpec:
-    return RunSpec(spec.task, spec.settings.model_copy(update={"data": name}), spec.seed)
-
-
 def _target(grid: GridSpec, *, confirming: bool) -> Target:
     options = RunOptions(
         data_dir=str(data_dir()),
@@ -192,54 +155,6 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
         wandb=replace(grid.wandb, group=grid.wandb.group or grid.name),
     )
     return Target(resources=grid.resources, options=options)
-
-
-def _print_plan(
-    grid: GridSpec, folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], target: Target
-) -> None:
-    axes = " x ".join(f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1)
-    print(f"{folder.name}: {len(plan.specs)} runs of task {grid.task}" + (f" ({axes})" if axes else ""))
-    for state, count in plan.counts().items():
-        print(f"  {state.value:<12}{count:>7}")
-    for note in grid.notes:
-        print(f"  note: {note}")
-    if plan.others:
-        print(f"  note: {plan.others} other runs in {folder.path} are not in this file; they are left alone")
-    if plan.chosen:
-        slots, note = choose.describe(target.on, target.slots, target.resources)
-        seconds = estimate_seconds(plan.chosen, history.values(), slots)
-        took = f", about {render_duration(seconds)}" if seconds is not None else ""
-        print(f"  to submit   {len(plan.chosen):>7}   {note}{took}")
-
-
-def _print_runs(plan: Plan) -> None:
-    varying = _varying(plan.specs)
-    header = ["run", "state", *varying]
-    rows = [
-        [spec.run_id, plan.states[spec.run_id].value, *(str(_fields(spec)[name]) for name in varying)]
-        for spec in plan.specs
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _varying(specs: Sequence[RunSpec]) -> list[str]:
-    fields = [_fields(spec) for spec in specs]
-    return [name for name in fields[0] if name != "id" and len({item[name] for item in fields}) > 1]
-
-
-def _plan_form(folder: GridFolder, plan: Plan) -> dict[str, Any]:
-    chosen = {spec.run_id for spec in plan.chosen}
-    return {
-        "grid": folder.name,
-        "counts": {state.value: count for state, count in plan.counts().items()},
-        "submit": len(plan.chosen),
-        "runs": [
-            {**spec.to_json(), "state": plan.states[spec.run_id].value, "submit": spec.run_id in chosen}
-            for spec in plan.specs
-        ],
-    }
 
 
 def _nothing_to_do(folder: GridFolder, plan: Plan) -> int:

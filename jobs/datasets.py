@@ -1,0 +1,61 @@
+"""Makes sure on the submitting side that the data of every run is where the run will look for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from anlp import staging
+from anlp.errors import UserError
+from anlp.spec import RunSpec
+
+
+def with_data(
+    specs: Sequence[RunSpec], fallback: str | None, where: Path, *, download: bool, say: Callable[[str], None]
+) -> list[RunSpec]:
+    """The runs with their data found or downloaded, or replaced by the fallback that the grid names.
+
+    Args:
+        specs: runs; those whose settings have no `data` need none.
+        fallback: data set to use instead of one that is neither here nor to be downloaded.
+        where: the data folder.
+        download: False: look only.
+        say: gets what people must know.
+
+    Raises:
+        UserError: data is missing and there is no fallback; names the files and where to put them.
+    """
+    names = sorted({_data_of(spec) for spec in specs} - {""})
+    missing = {name for name in names if not _is_there(name, where, download=download, fallback=fallback, say=say)}
+    for name in sorted(missing):
+        say(f"DATA: {name} is not in {where} and could not be downloaded: ITS RUNS USE {fallback} INSTEAD")
+    replaced = [_replace_data(spec, fallback) if _data_of(spec) in missing else spec for spec in specs]
+    return list({spec.run_id: spec for spec in replaced}.values())  # a run may now be one that the grid had already
+
+
+def _data_of(spec: RunSpec) -> str:
+    return str(spec.settings.values().get("data", ""))
+
+
+def _is_there(name: str, where: Path, *, download: bool, fallback: str | None, say: Callable[[str], None]) -> bool:
+    """Whether a data set is at hand; False only where there is a fallback.
+
+    Raises:
+        UserError: it is missing, cannot be downloaded, and the grid names no fallback.
+    """
+    if not staging.needs_files(name) or staging.find(name, where) is not None:
+        return True
+    if not download:
+        say(f"note: {name} is not in {where}; submit would download it")
+        return True
+    try:
+        staging.stage(name, where)
+    except UserError:
+        if fallback is None or fallback == name:
+            raise
+        return False
+    return True
+
+
+def _replace_data(spec: RunSpec, name: str | None) -> RunSpec:
+    return RunSpec(spec.task, spec.settings.model_copy(update={"data": name}), spec.seed)
