@@ -8,6 +8,7 @@ Not imitated: reading back with `wandb.Api`, missed heartbeats, rate limits, per
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -21,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "k" * 40
+SILENT = 0
 
 RUNS: dict[str, dict[str, Any]] = {}  # by "entity/project/run"
 LOCK = threading.Lock()
@@ -30,7 +32,7 @@ class Stub:
     """A running server; `url` is its address."""
 
     def __init__(self, status: int = 200) -> None:
-        """Starts it; a `status` other than 200 is its answer to everything."""
+        """Starts it; a `status` other than 200 is its answer to everything, `SILENT` is none but to a HEAD."""
         self._process = subprocess.Popen([sys.executable, __file__, str(status)], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{self._process.stdout.readline().strip()}"
@@ -169,10 +171,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         parts = self.path.partition("?")[0].strip("/").split("/")
-        with LOCK:
+        with contextlib.nullcontext() if self.status == SILENT else LOCK:
             if parts == ["stub", "runs"]:
                 self.reply(200, RUNS)
-            elif self.status != 200:
+            elif self.status == SILENT and self.command != "HEAD":
+                threading.Event().wait()
+            elif self.status not in (200, SILENT):
                 self.reply(self.status, {"errors": [{"message": "out of order"}]})
             elif parts[0] == "storage" or self.command == "HEAD":
                 self.reply(200, {})

@@ -71,7 +71,13 @@ class WandbMirror:
         self._worker = _Worker(self._items, spec, options, folder, budget_s)
         self._thread = threading.Thread(target=self._worker.run, name="wandb-mirror", daemon=True)
         if options.wandb.mode != "disabled":
+            self._start()
+
+    def _start(self) -> None:
+        try:
             self._thread.start()
+        except RuntimeError as error:  # the limit of processes and threads is reached
+            _say(f"{error}; every row is in {self._folder.metrics}")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Hands one row over; takes microseconds whatever wandb is doing."""
@@ -211,10 +217,10 @@ def _mode(options: WandbOptions) -> _AnyMode:
 
 def _reason(error: Exception) -> str:
     """The first line of what wandb says; it names hosts and statuses, never a key."""
-    text = str(error).strip().splitlines()
     if isinstance(error, MirrorError):
-        return text[0]
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        return str(error)
+    text = str(error).strip().partition("\n")[0].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _say(text: str) -> None:

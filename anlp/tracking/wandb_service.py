@@ -42,6 +42,7 @@ class Service:
 
     def __init__(self, process: subprocess.Popen[bytes] | None, environment: dict[str, str]) -> None:
         self._process = process
+        self._owner = os.getpid()
         self.environment = environment
 
     @property
@@ -50,10 +51,13 @@ class Service:
         return None if self._process is None else self._process.pid
 
     def stop(self) -> None:
-        """Ends the service; what the runs have finished by then is on disk already."""
-        if self._process is None:
+        """Ends the service, in the process that started it, after what it has in hand is on disk."""
+        if self._process is None or os.getpid() != self._owner:
             return
-        self._process.terminate()
+        try:
+            _say_goodbye(self.environment["WANDB_SERVICE"])
+        except Exception:  # it is gone, or another version of wandb: a signal ends it too, milliseconds less safely
+            self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -61,7 +65,7 @@ class Service:
 
     def kill(self) -> None:
         """Ends the service at once, whatever it still had to do."""
-        if self._process is not None:
+        if self._process is not None and os.getpid() == self._owner:
             self._process.kill()
             self._process.wait()
 
@@ -114,3 +118,27 @@ def _token(port_file: Path, process: subprocess.Popen[bytes]) -> str:
                 break
         time.sleep(0.005)
     return service_port_file.poll_for_token(port_file, process, timeout=1.0).env_value
+
+
+def _say_goodbye(token: str) -> None:
+    """Asks a service to finish what it has in hand and to end, as `wandb beta core stop` does."""
+    from wandb.proto import wandb_server_pb2 as messages
+    from wandb.sdk.lib import asyncio_manager
+    from wandb.sdk.lib.service import service_token
+
+    address = service_token.UnixServiceToken.from_env_string(token)
+    if address is None:
+        raise ValueError(f"no socket in {token}")
+    loop = asyncio_manager.AsyncioManager()
+    loop.start()
+    try:
+        client = address.connect(asyncer=loop)
+
+        async def leave() -> None:
+            request = messages.ServerInformTeardownRequest(exit_code=0)  # type: ignore[attr-defined]  # made at import
+            await client.publish(messages.ServerRequest(inform_teardown=request))  # type: ignore[attr-defined]
+            await client.close()
+
+        loop.run(leave)
+    finally:
+        loop.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ Mode = Literal["online", "offline"]
 
 FLUSH_S = 1.0  # what a kill -9 can cost the offline files
 TRANSMIT_S = 2.0  # what it can cost the server, until the run is continued
+WRITTEN_S = 1.0
 NAME_LENGTH = 100
 
 # Diverged is a result (see `anlp.record.Outcome`). An interrupted run is marked as preempted before it exits.
@@ -38,6 +40,7 @@ class Session:
     def __init__(self, mode: Mode, spec: RunSpec, options: RunOptions, folder: RunFolder, finish_s: float) -> None:
         import wandb
 
+        self._mode = mode
         self._folder = folder
         self._run = wandb.init(
             project=options.wandb.project,
@@ -55,7 +58,7 @@ class Session:
             settings=wandb.Settings(**_settings(wandb.Settings, finish_s)),
         )
         self.path = Path(self._run.dir).parent
-        if self.path.parent != folder.wandb.resolve() and self.path.parent != folder.wandb:
+        if self.path.parent.resolve() != folder.wandb.resolve():
             raise MirrorError(f"{folder.wandb} cannot be written, wandb chose {self.path}")
         self._next_step = self._run.step if self._run.resumed else 0
 
@@ -72,6 +75,7 @@ class Session:
 
         Raises:
             TimeoutError: the server did not take everything in time.
+            MirrorError: the disk did not take everything.
         """
         result = read_result(self._folder)
         final = {} if result is None else result.metrics
@@ -79,6 +83,18 @@ class Session:
         if outcome == "interrupted":
             self._run.mark_preempting()
         self._run.finish(exit_code=EXIT_CODES.get(outcome, 1))
+        if self._mode == "offline" and not self._is_whole():
+            raise MirrorError(f"{self.path} is not complete (disk full?)")
+
+    def _is_whole(self) -> bool:
+        """Whether the last thing written is on disk: wandb says nothing of a full disk, and is done a little early."""
+        deadline = time.monotonic() + WRITTEN_S
+        while True:
+            if any(b"outcome" in file.read_bytes() for file in self.path.glob("*.wandb")):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
 
     def remove_earlier(self) -> None:
         """Removes the folders that earlier attempts left: this one has all that they have."""
@@ -109,6 +125,7 @@ def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
         "disable_code": True,
         "save_code": False,
         "symlink": False,
+        "use_dot_wandb": False,
         "init_timeout": 5.0,
         "login_timeout": 2.0,
         "finish_timeout": finish_s,

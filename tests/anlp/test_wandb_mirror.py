@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from wandb_offline import OfflineRun, read_offline
-from wandb_stub import KEY, Stub
+from wandb_stub import KEY, SILENT, Stub
 
 from anlp.record import Outcome, RunFolder, RunOptions, RunResult, WandbOptions, write_json
 from anlp.settings import make_spec
@@ -227,6 +228,24 @@ def test_what_ran_offline_is_on_the_server_once_there_is_one(
     assert offline_runs(folder) == []
 
 
+@pytest.mark.slow
+def test_an_offline_folder_is_uploaded_by_wandb_sync_over_what_the_server_has(
+    folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt(folder, train(3, "interrupted"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    attempt(folder, train(6, start=3))
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_SERVICE")
+
+    (path,) = folder.wandb.iterdir()
+    subprocess.run([sys.executable, "-m", "wandb", "sync", "--yes", str(path)], check=True, capture_output=True)
+
+    run = stub.runs()[folder.run_id]
+    assert [row["_step"] for row in run["history"]] == list(range(6))
+    assert (run["state"], run["summary"]["outcome"], run["group"]) == ("finished", "ok", "digits")
+
+
 def assert_went_offline(folder: RunFolder, reason: str, epochs: int = 4) -> None:
     (run,) = offline_runs(folder)
     assert (run.steps, run.exit_code) == (list(range(epochs)), 0)
@@ -252,7 +271,7 @@ def test_a_refused_key_takes_the_run_offline(folder: RunFolder, stub: Stub, monk
     assert attempt(folder, train(4)) == 0
 
     assert time.monotonic() - start < 15
-    assert_went_offline(folder, "continuing offline")
+    assert_went_offline(folder, "user is not logged in")
 
 
 @pytest.mark.slow
@@ -264,6 +283,20 @@ def test_a_server_that_never_answers_takes_the_run_offline(folder: RunFolder, st
 
     assert time.monotonic() - start < 15
     assert_went_offline(folder, "no answer from")
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_ages_takes_the_run_offline(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Stub(status=SILENT)
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    start = time.monotonic()
+
+    assert attempt(folder, train(4)) == 0
+
+    server.close()
+    assert time.monotonic() - start < 15
+    assert_went_offline(folder, "context deadline exceeded")
 
 
 @pytest.mark.slow
@@ -353,6 +386,19 @@ def test_a_folder_that_cannot_be_written_is_one_line_in_the_log(folder: RunFolde
     assert f"every row is in {folder.metrics}" in said(folder)
 
 
+def test_a_copy_that_the_disk_did_not_take_is_noticed(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = start_shared_service()
+    assert own.pid is not None
+    resource.prlimit(own.pid, resource.RLIMIT_FSIZE, (3000, 3000))  # wandb itself does not say a word about it
+    for name, value in own.environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert attempt(folder, train(50)) == 0
+
+    own.stop()
+    assert_went_offline(folder, "is not complete (disk full?)", epochs=50)
+
+
 def test_a_machine_without_wandb_is_one_line_in_the_log(folder: RunFolder) -> None:
     def body(run: Run) -> None:
         run.log(0)
@@ -376,6 +422,27 @@ def test_preloading_starts_neither_threads_nor_a_service(service: Service) -> No
 
     assert [thread.name for thread in threading.enumerate() if "wandb" in thread.name.lower()] == []
     assert "WANDB_SERVICE" not in os.environ
+
+
+def test_a_child_does_not_stop_the_service_of_its_parent(service: Service) -> None:
+    pid = os.fork()
+    if pid == 0:
+        service.stop()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert service.pid in services()
+
+
+def test_what_is_finished_survives_the_end_of_the_service(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with start_shared_service() as own:
+        for name, value in own.environment.items():
+            monkeypatch.setenv(name, value)
+        attempt(folder, train(4))
+
+    (run,) = offline_runs(folder)
+    assert (run.steps, run.exit_code) == ([0, 1, 2, 3], 0)
+    assert own.pid not in services()
 
 
 def test_a_process_without_a_shared_service_leaves_none_behind(
