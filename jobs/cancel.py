@@ -47,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not active:
         print(f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running")
         return EXIT_OK
-    if len(active) > MANY_RUNS and not confirm(f"Stop {count_states(active)} runs of {folder.name}?", yes=args.yes):
+    if len(active) > MANY_RUNS and not confirm(f"Stop {_tally(active)} of {folder.name}?", yes=args.yes):
         print("nothing was cancelled")
         return EXIT_OK
     stopped = cancel_runs(folder, {status.run_id for status in active})
-    print(f"{folder.name}: asked {count_states(stopped) or 'no'} runs to stop{_ended_meanwhile(active, stopped)}")
+    print(f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}")
     print(f"  submit the grid again to continue them; where they stand: python -m jobs.status {folder.name}")
     return EXIT_OK
 
@@ -86,10 +86,11 @@ def _in_order(statuses: Iterable[RunStatus]) -> list[JobHandle]:
     return list(dict.fromkeys(status.handle for status in statuses if status.handle))
 
 
-def count_states(statuses: Sequence[RunStatus]) -> str:
-    """`3 queued and 2 running`; empty for no active run."""
+def _tally(statuses: Sequence[RunStatus]) -> str:
+    """`3 queued and 2 running runs`."""
     counts = {state: sum(status.state is state for status in statuses) for state in (RunState.QUEUED, RunState.RUNNING)}
-    return " and ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    parts = [f"{number} {state.value}" for state, number in counts.items() if number]
+    return f"{' and '.join(parts) or 'no'} run{'s' * (len(statuses) != 1)}"
 
 
 def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -> str:

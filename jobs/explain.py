@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from anlp.errors import EXIT_OK, run_command
+from jobs.advice import Advice
 from jobs.cli import make_parser
 from jobs.explanation import Attempt, Explanation, explain
 from jobs.failures import describe
 from jobs.forms import run_form
+from jobs.journal import parse_process
+from jobs.schedulers.base import JobHandle
 from jobs.screen import (
     STYLE_OF_STATE,
     Canvas,
@@ -27,6 +31,8 @@ from jobs.selection import find_target, positive
 
 COMMAND = "python -m jobs.explain"
 LINES = 10
+TEXT_WIDTH = 100
+MODES = {"auto": "auto (online with a key, offline without)"}
 
 EXAMPLES = """\
   python -m jobs.explain 3fa9        the run whose id begins with 3fa9
@@ -68,7 +74,7 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
     state = canvas.paint(status.state.value, STYLE_OF_STATE.get(status.state, "bold"))
     head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
     sections = [
-        head + (f"\n  {found.advice}" if found.advice else ""),
+        "\n".join([head, *_advice_lines(found.advice, canvas)]),
         _section(canvas, "settings that vary in the grid", [render_pairs(found.varying)]),
         _section(canvas, "the same in every run", [render_pairs(found.others)]),
         _section(canvas, "where", align(_places(found, now))),
@@ -77,6 +83,12 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
         _section(canvas, "last lines of its log", [canvas.clip(line) for line in found.log]),
     ]
     return "\n\n".join(section for section in sections if section)
+
+
+def _advice_lines(advice: Advice, canvas: Canvas) -> list[str]:
+    width = min(canvas.width or TEXT_WIDTH, TEXT_WIDTH)
+    lines = textwrap.wrap(advice.text, width, initial_indent="  ", subsequent_indent="  ")
+    return lines + ([f"  {canvas.paint(advice.command, 'cyan')}"] if advice.command else [])
 
 
 def _reason(found: Explanation) -> str:
@@ -89,7 +101,7 @@ def _reason(found: Explanation) -> str:
 def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
     status, mirror = found.status, found.wandb
     submitted = f"{render_age(now - status.since)} ago" if status.since else "never"
-    handle = f" to {status.handle.scheduler}, job {status.handle.native_id}" if status.handle else ""
+    handle = f" to {render_handle(status.handle)}" if status.handle else ""
     project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
     files = f", files in {status.folder.wandb}" if status.folder.wandb.is_dir() else ""
     saved = "saved: the next attempt continues from it" if status.folder.checkpoint.exists() else "none"
@@ -97,8 +109,17 @@ def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
         ("submitted", submitted + handle),
         ("folder", str(status.folder.path) + ("" if status.folder.path.is_dir() else " (not there yet)")),
         ("checkpoint", saved),
-        ("wandb", mirror.mode + ("" if mirror.mode == "disabled" else project + files)),
+        ("wandb", MODES.get(mirror.mode, mirror.mode) + ("" if mirror.mode == "disabled" else project + files)),
     ]
+
+
+def render_handle(handle: JobHandle) -> str:
+    """`local, process 123 on node7` or `slurm, job 4711, element 3`."""
+    try:
+        launcher = parse_process(handle.native_id)
+    except ValueError:
+        return f"{handle.scheduler}, job {handle.native_id}, element {handle.index}"
+    return f"{handle.scheduler}, process {launcher.pid} on {launcher.host}, element {handle.index}"
 
 
 def _attempt_row(attempt: Attempt, now: float) -> tuple[str, ...]:
@@ -124,7 +145,8 @@ def explanation_form(found: Explanation) -> dict[str, Any]:
         "grid": found.grid,
         "varying": dict(found.varying),
         "waits": found.waits,
-        "advice": found.advice,
+        "advice": found.advice.text,
+        "command": found.advice.command,
         "arose": found.arose,
         "attempts": [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in found.attempts],
         "wandb": {"mode": found.wandb.mode, "project": found.wandb.project, "group": found.wandb.group},

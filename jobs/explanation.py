@@ -8,11 +8,11 @@ from typing import Any
 
 from anlp import claim
 from anlp.record import GridFolder, RunFolder, RunState, WandbOptions, options_from_json, read_jsonl, read_result
-from jobs.advice import advise
+from jobs.advice import Advice, advise
 from jobs.frames import render_frame
 from jobs.journal import Journal
 from jobs.logs import last_words
-from jobs.screen import own_settings, varying
+from jobs.screen import count, own_settings, varying
 from jobs.state import RunStatus, asked_runs, read_progress
 
 
@@ -38,7 +38,7 @@ class Explanation:
     others: Mapping[str, Any]  # settings that are the same in the whole grid
     attempts: tuple[Attempt, ...]
     waits: str  # why it has not started, for a queued run
-    advice: str
+    advice: Advice
     wandb: WandbOptions
     metrics: Mapping[str, Any]  # final ones, or those of the last epoch
     arose: str  # where its exception arose
@@ -90,9 +90,9 @@ def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: Run
     batch = [one for one in statuses if asked[one.run_id].submission.tag == mine.submission.tag]
     ahead = sum(one.state is RunState.QUEUED and asked[one.run_id].index < mine.index for one in batch)
     running = sum(one.state is RunState.RUNNING for one in batch)
-    place = f"behind {ahead} queued runs of its submission" if ahead else "the next of its submission"
+    place = f"behind {count(ahead, 'queued run')} of its submission" if ahead else "the next of its submission"
     answer = "" if mine.submission.jobs is not None else "; the scheduler has not confirmed the submission yet"
-    return f"{place}; {running} run now{answer}"
+    return f"{place}; {count(running, 'run')} under way{answer}"
 
 
 def _wandb_options(folder: GridFolder, status: RunStatus) -> WandbOptions:

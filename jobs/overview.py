@@ -16,6 +16,7 @@ from jobs.screen import (
     STYLE_OF_STATE,
     Canvas,
     align,
+    count,
     own_settings,
     render_age,
     render_pairs,
@@ -26,6 +27,7 @@ from jobs.state import Progress, RunStatus, read_progress
 ROWS = 10  # of a section; --all shows everything
 BEST = 5
 IDS = 4  # of a group of failures
+IN_SHORT = Canvas(width=44)  # a column of --all
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,14 @@ def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = Fal
 
 def _headline(overview: Overview, canvas: Canvas) -> str:
     n, total = len(overview.chosen), len(overview.every)
-    runs = f"{n} runs" if overview.only is None else f"{n} of {total} runs ({overview.only})"
+    runs = count(n, "run") if overview.only is None else f"{n} of {count(total, 'run')} ({overview.only})"
     last = max((status.since or 0.0 for status in overview.every), default=0.0)
     line = f"{overview.folder.name}: {runs}, submitted {render_age(overview.now - last)} ago, in {overview.folder.path}"
     counts = overview.counts()
     width = len(str(total))
     painted = [
-        canvas.paint(f"{count:>{width}} {state.value}", STYLE_OF_STATE.get(state, "bold"))
-        for state, count in counts.items()
+        canvas.paint(f"{number:>{width}} {state.value}", STYLE_OF_STATE.get(state, "bold"))
+        for state, number in counts.items()
     ]
     return "\n".join([canvas.paint(line, "bold"), "  " + ("   ".join(painted) or "no run matches")])
 
@@ -151,8 +153,9 @@ def _failures(overview: Overview, canvas: Canvas) -> str:
 def _interrupted(overview: Overview, canvas: Canvas) -> str:
     stopped = overview.of(RunState.INTERRUPTED)
     causes = Counter(status.cause.value for status in stopped if status.cause)
-    why = ", ".join(f"{count}x {cause}" for cause, count in causes.most_common())
-    lines = [f"  {why}; submit the grid again and they go on from their last checkpoints"] if stopped else []
+    why = ", ".join(f"{number}x {cause}" for cause, number in causes.most_common())
+    line = canvas.clip(f"  {why}; submit the grid again and they go on from their last checkpoints")
+    lines = [line] if stopped else []
     return _section(canvas, "interrupted", len(stopped), lines)
 
 
@@ -167,7 +170,7 @@ def _best(overview: Overview, canvas: Canvas) -> str:
 def _every_run(overview: Overview, canvas: Canvas) -> str:
     metric = selection_metric(overview.of(RunState.DONE))
     rows = [
-        (status.run_id, status.state.value, _in_short(status, metric), overview.settings(status))
+        (status.run_id, status.state.value, IN_SHORT.clip(_in_short(status, metric)), overview.settings(status))
         for status in overview.chosen
     ]
     return "\n".join(_table(canvas, rows))
@@ -207,6 +210,6 @@ def _table(canvas: Canvas, rows: Sequence[Sequence[str]]) -> list[str]:
 def _section(canvas: Canvas, title: str, n: int | None, lines: Sequence[str], *, hidden: int = 0) -> str:
     if not lines:
         return ""
-    count = f" ({n})" if n is not None else ""
+    number = f" ({n})" if n is not None else ""
     more = [f"  and {hidden} more: --all lists them"] if hidden > 0 else []
-    return "\n".join([canvas.paint(title + count, "bold"), *lines, *more])
+    return "\n".join([canvas.paint(title + number, "bold"), *lines, *more])

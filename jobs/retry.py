@@ -12,6 +12,7 @@ from anlp.settings import spec_from_json
 from jobs.cli import confirm, make_parser, open_grid
 from jobs.failures import FAILURES, group_failures
 from jobs.launch import add_target_arguments, last_target, override, submit_specs
+from jobs.screen import count
 from jobs.selection import MANY_RUNS, narrow, read_grid
 from jobs.state import RunStatus
 
@@ -62,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _summary(statuses: Sequence[RunStatus], broken: Sequence[RunStatus]) -> str:
     stopped = sum(status.state is RunState.INTERRUPTED for status in statuses)
     note = f"; {stopped} interrupted: any submit of the grid continues them" if stopped else ""
-    return (f"{len(broken)} runs to repeat" if broken else "nothing to repeat: no run failed or was lost") + note
+    return (
+        f"{count(len(broken), 'run')} to repeat" if broken else "nothing to repeat: no run failed or was lost"
+    ) + note
 
 
 def cli() -> None:

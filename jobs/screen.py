@@ -55,11 +55,16 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def render_value(value: Any) -> str:
-    """A setting or metric as people write it: floats in their shortest form."""
+    """A setting or metric as a grid file has it: floats in their shortest form, `true` and `false`."""
     if not isinstance(value, float):
-        return str(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def count(n: int, thing: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def render_pairs(values: Mapping[str, Any]) -> str:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_grids import a_spec, an_error, fail, finish, lose, submit
+
+from anlp.record import GridFolder, RunError
+from jobs.failures import FailureGroup, describe, group_failures, normalise
+from jobs.frames import innermost_frame, place, render_frame
+from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.state import RunStatus, read_states
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> GridFolder:
+    return GridFolder(tmp_path / "demo")
+
+
+def statuses(folder: GridFolder) -> list[RunStatus]:
+    return list(read_states(folder, lambda jobs: {job: JobState(Phase.QUEUED) for job in jobs}).values())
+
+
+def groups(folder: GridFolder) -> list[FailureGroup]:
+    return group_failures(statuses(folder))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tried to allocate 2.00 GiB", "tried to allocate 14.5 GiB"),
+        ("bad address 0x7f3a", "bad address 0xdeadbeef"),
+        ("run 3fa9c1d2e4f5 is gone", "run 0b1c2d3e4f5a is gone"),
+        ("no such file: '/a/b.pt'", "no such file: '/c.pt'"),
+        ("cannot open /home/ann/data/x.gz: denied", "cannot open /scratch/y.gz: denied"),
+        ("cannot open ../x.gz", "cannot open ~/y.gz"),
+        ('got "dense"', 'got "cnn"'),
+        ("loss -1.5e-07", "loss 3"),
+        ("first line\ndetail 1", "first line\nother detail"),
+    ],
+)
+def test_what_differs_from_run_to_run_is_no_part_of_a_message(one: str, other: str) -> None:
+    assert normalise(one) == normalise(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("shape mismatch", "dtype mismatch"), ("size of weight1", "size of bias1"), ("added", "deadbeef")],
+)
+def test_other_words_are_another_message(one: str, other: str) -> None:
+    assert normalise(one) != normalise(other)
+
+
+def test_one_cause_is_one_group_with_what_its_runs_have_in_common(folder: GridFolder) -> None:
+    specs = [a_spec(lr=lr, batch_size=size) for lr in (0.1, 0.01) for size in (64, 4096)]
+    tag = submit(folder, specs)
+    for number, spec in enumerate(specs):
+        if spec.settings.values()["batch_size"] == 4096:
+            message = f"CUDA out of memory. Tried to allocate {number}.00 GiB. GPU 0 has a total capacity of 79 GiB"
+            fail(folder, spec, tag, an_error("OutOfMemoryError", message, line=80 + number))
+        else:
+            finish(folder, spec, tag)
+
+    assert [group.render() for group in groups(folder)] == ["2x CUDA out of memory at epoch 0, all batch_size=4096"]
+
+
+def test_groups_come_by_size_and_differ_by_type_message_and_place(folder: GridFolder) -> None:
+    specs = [a_spec(seed=seed) for seed in range(5)]
+    tag = submit(folder, specs)
+    elsewhere = RunError("ValueError", "bad", 'File "/work/anlp/data/load.py", line 3, in read', 0)
+    errors = [an_error("KeyError", "bad"), an_error(message="bad"), an_error(message="bad"), elsewhere]
+    for spec, error in zip(specs, errors, strict=False):
+        fail(folder, spec, tag, error)
+    lose(folder, tag, 4, Cause.TIMEOUT)
+
+    found = groups(folder)
+
+    assert [len(group.runs) for group in found] == [2, 1, 1, 1]
+    assert found[0].title == "ValueError: bad at epoch 0"
+
+
+def test_messages_that_differ_in_figures_are_shown_without_them(folder: GridFolder) -> None:
+    specs = [a_spec(seed=seed) for seed in range(2)]
+    tag = submit(folder, specs)
+    for spec, epoch in zip(specs, (1, 4), strict=True):
+        fail(folder, spec, tag, an_error(message=f"got {epoch} classes", epoch=epoch))
+
+    assert [group.title for group in groups(folder)] == ["ValueError: got N classes at epochs 1 to 4"]
+
+
+def test_the_same_figures_in_every_message_are_shown(folder: GridFolder) -> None:
+    specs = [a_spec(seed=seed) for seed in range(2)]
+    tag = submit(folder, specs)
+    for spec in specs:
+        fail(folder, spec, tag, an_error(message="got 7 classes", epoch=None))
+
+    assert [group.title for group in groups(folder)] == ["ValueError: got 7 classes"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "detail", "title"),
+    [
+        (Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB", "out of memory: used 2.1 of 2.0 GiB"),
+        (Cause.TIMEOUT, "time limit", "time limit"),
+        (Cause.TIMEOUT, "", "time limit"),
+        (Cause.SIGNAL, "signal 9 (SIGKILL)", "killed by signal 9 (SIGKILL)"),
+        (Cause.EXIT, "exit code 70", "exit code 70"),
+    ],
+)
+def test_a_lost_run_is_described_by_its_cause(folder: GridFolder, cause: Cause, detail: str, title: str) -> None:
+    lose(folder, submit(folder, [a_spec()]), 0, cause, detail)
+
+    assert [describe(status) for status in statuses(folder)] == [title]
+
+
+def test_memory_figures_join_but_signal_numbers_part_lost_runs(folder: GridFolder) -> None:
+    tag = submit(folder, [a_spec(seed=seed) for seed in range(4)])
+    lose(folder, tag, 0, Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB")
+    lose(folder, tag, 1, Cause.OUT_OF_MEMORY, "used 2.3 of 2.0 GiB")
+    lose(folder, tag, 2, Cause.SIGNAL, "signal 9")
+    lose(folder, tag, 3, Cause.SIGNAL, "signal 11")
+
+    assert [len(group.runs) for group in groups(folder)] == [2, 1, 1]
+
+
+def test_a_setting_that_all_others_share_explains_nothing(folder: GridFolder) -> None:
+    specs = [a_spec(lr=0.1, seed=0), a_spec(lr=0.1, seed=1), a_spec(lr=0.1, seed=2), a_spec(lr=0.2, seed=3)]
+    tag = submit(folder, specs)
+    for spec in specs[:2]:
+        fail(folder, spec, tag, an_error())
+    finish(folder, specs[2], tag)
+    fail(folder, specs[3], tag, an_error("KeyError"))
+
+    assert groups(folder)[0].common == {}
+
+
+def test_where_everything_failed_the_groups_are_set_apart_from_each_other(folder: GridFolder) -> None:
+    specs = [a_spec(lr=lr, seed=seed) for lr in (0.1, 0.2) for seed in (0, 1)]
+    tag = submit(folder, specs)
+    for spec in specs:
+        fail(folder, spec, tag, an_error("KeyError" if spec.settings.values()["lr"] == 0.1 else "ValueError"))
+
+    assert [dict(group.common) for group in groups(folder)] == [{"lr": 0.1}, {"lr": 0.2}]
+
+
+def test_settings_that_mean_nothing_for_a_run_are_not_held_in_common(folder: GridFolder) -> None:
+    specs = [a_spec(model="dense", seed=0), a_spec(model="dense", seed=1), a_spec(model="cnn", filters=32)]
+    tag = submit(folder, specs)
+    for spec in specs[:2]:
+        fail(folder, spec, tag, an_error())
+    finish(folder, specs[2], tag)
+
+    assert groups(folder)[0].common == {"model": "dense"}
+
+
+def test_the_place_is_the_innermost_frame_of_our_own_code() -> None:
+    traceback = an_error().traceback
+
+    assert innermost_frame(traceback) == 'File "/work/anlp/training/loop.py", line 88, in step'
+    assert render_frame(traceback) == "loop.py:88 in step"
+    assert place(traceback) == "loop.py step"
+
+
+def test_a_traceback_without_frames_has_no_place() -> None:
+    assert (innermost_frame(""), render_frame("Killed"), place("")) == ("", "", "")
+
+
+def test_where_no_frame_is_ours_the_innermost_of_all_counts() -> None:
+    assert render_frame('  File "/x/site-packages/torch/a.py", line 5, in f') == "a.py:5 in f"
