@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import platform
 import resource
 import socket
@@ -107,7 +106,7 @@ class _Run:
         """Trains, and returns after `result.json` is on disk."""
         print(self._header(held), flush=True)
         self._set_earlier_result_aside()
-        write_json(self.folder.spec, {**self.spec.to_json(), "options": self.options.to_json()})
+        write_json(self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()})
         self.flag.raise_if_set()
         result = self._train(held)
         if not held.is_current():
@@ -137,8 +136,9 @@ class _Run:
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":
             return ()
-        wandb = importlib.import_module("anlp.tracking.wandb")
-        return (wandb.open_mirror(self.spec, self.options, self.folder),)
+        from anlp.tracking.wandb import open_mirror  # a run without wandb need not load it
+
+        return (open_mirror(self.spec, self.options, self.folder),)
 
     def _exit_of_earlier_result(self) -> int | None:
         """The exit code where an earlier result stands, None where the run is to be carried out."""

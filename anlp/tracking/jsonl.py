@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from anlp.record import write_jsonl
 
 
 class JsonlTracker:
-    """Appends one line per epoch, each flushed to the system before `log` returns.
+    """Appends one line per epoch, each with the system before `log` returns.
 
     Args:
         path: rewritten whole with `kept` first, so that lines after the checkpoint that a run continues from, and a
@@ -22,13 +23,14 @@ class JsonlTracker:
 
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()) -> None:
         write_jsonl(path, kept)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)  # a line that a full disk refused must not be tried again on closing
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Appends the line of epoch `step`; values that are not finite become null."""
         line = {"epoch": step, **{name: value if math.isfinite(value) else None for name, value in metrics.items()}}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        content = json.dumps(line).encode() + b"\n"
+        if self._file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, "the line could not be written whole", self._file.name)
 
     def finish(self, outcome: str) -> None:
         """Closes the file; the outcome is in `result.json`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import time
 import traceback
@@ -25,6 +26,8 @@ from anlp.training.loop import DivergedError, Metrics, Trainer
 from anlp.training.optimizers import make_optimizer
 from anlp.training.problem import Problem
 from anlp.training.schedules import Schedule
+
+SAVE_INTERVAL_S = 1.0  # checkpoints that are due sooner are left out: a second of work is cheaper than writing
 
 
 class Attempt:
@@ -64,7 +67,7 @@ class Attempt:
         self.device_name = ""
         self.seconds_before = 0.0
         self.ready_seconds = 0.0
-        self.started = time.perf_counter()
+        self.started = self.saved_at = time.perf_counter()
 
     def run(self) -> RunResult:
         """Trains and tests; a diverged or failed run is a result too, with the trackers told.
@@ -156,7 +159,8 @@ class Attempt:
         print(render_epoch(metrics, epoch), flush=True)
 
     def _save_if_due(self) -> None:
-        if self.trainer is not None and self.trainer.epoch % self.options.checkpoint_every == 0:
+        is_due = self.trainer is not None and self.trainer.epoch % self.options.checkpoint_every == 0
+        if is_due and time.perf_counter() - self.saved_at >= SAVE_INTERVAL_S:
             self._save()
 
     def _save(self) -> None:
@@ -165,6 +169,7 @@ class Attempt:
         self._check_claim()
         content = {"epoch": self.trainer.epoch, "seconds": self._seconds(), "trainer": self.trainer.state()}
         checkpoint.save(self.folder.checkpoint, content)
+        self.saved_at = time.perf_counter()
 
     def _check_claim(self) -> None:
         if not self.is_ours():
@@ -179,7 +184,8 @@ class Attempt:
 
     def _describe(self, error: Exception, text: str) -> RunError:
         epoch = None if self.trainer is None else self.trainer.epoch
-        return RunError(type(error).__name__, str(error), text, epoch)
+        message = f"{error}; free some space, then retry" if _is_out_of_space(error) else str(error)
+        return RunError(type(error).__name__, message, text, epoch)
 
     def _result(
         self,
@@ -249,6 +255,10 @@ def _make_schedule(settings: TrainingSettings, steps_per_epoch: int) -> Schedule
         decay_factor=settings.decay_factor,
         higher_is_better=settings.monitor != "val/loss",
     )
+
+
+def _is_out_of_space(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def render_epoch(metrics: Metrics, epoch: int) -> str:

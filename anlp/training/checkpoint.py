@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +31,12 @@ def load(path: Path, device: torch.device | None = None) -> dict[str, Any] | Non
         UnreadableError: the file is cut short, damaged, or of another version.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        file = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # damaged bytes raise almost anything, and the file itself has been read
         raise UnreadableError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise UnreadableError(f"expected a checkpoint of version {VERSION}")

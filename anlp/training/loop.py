@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from anlp.training.tally import Tally
 
 CHECK_EVERY = 50  # steps between two looks for NaN: looking waits for the device
 NORMS_PER_EPOCH = 16  # gradient norms that make up `grad_norm`, evenly spread; all of them where gradients are clipped
+UNTRAINED_SAMPLES = 2000  # of the training set, measured before the first update
 
 Metrics = dict[str, float]
 
@@ -82,7 +84,7 @@ class Trainer:
         self.parameters = [parameter for parameter in problem.model.parameters() if parameter.requires_grad]
         self.generators = seeding.default_generators(self.device)
         self.steps_per_epoch = -(-len(problem.train) // batch_size)
-        self.norm_every = 1 if clip_norm else max(1, self.steps_per_epoch // NORMS_PER_EPOCH)
+        self.norm_every = 1 if clip_norm else -(-self.steps_per_epoch // NORMS_PER_EPOCH)
 
         self.epoch = 0  # completed
         self.step = 0  # completed, of the epoch under way
@@ -193,7 +195,8 @@ class Trainer:
             batch = problem.augment(batch)
         with self._autocast():
             measures = problem.objective(problem.model(*batch.inputs), batch.targets, training=True)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None  # what `zero_grad` does, without its 40 us of profiling hooks
         torch.autograd.backward(measures[0])
         if self.step % self.norm_every == 0:
             self.tally.add_norm(self._clip_or_measure())
@@ -227,10 +230,10 @@ class Trainer:
         return rows[order.to(self.device)]
 
     def _untrained_metrics(self) -> Metrics:
-        """Epoch 0: all in evaluation mode, on as many training samples as validation has; norm of the first batch."""
+        """Epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""
         started = time.perf_counter()
         train = self.problem.train
-        part = Split(train.samples, train.rows[: len(self.problem.val)])
+        part = Split(train.samples, train.rows[:UNTRAINED_SAMPLES])
         return {
             **evaluate(self.problem, part, "train", self.precision),
             **self._measure_held_out(),
@@ -260,10 +263,10 @@ class Trainer:
 
     def _measure_held_out(self) -> Metrics:
         found = evaluate(self.problem, self.problem.val, "val", self.precision)
-        if not all(map(_is_finite, found.values())):
-            raise DivergedError
         if self.test_each_epoch:
             found |= evaluate(self.problem, self.problem.test, "test", self.precision)
+        if not all(map(math.isfinite, found.values())):
+            raise DivergedError
         return found
 
     def _record(self, metrics: Metrics, on_epoch: Callable[[Metrics, int], None]) -> None:
@@ -271,7 +274,3 @@ class Trainer:
         if self.keeps_best and self.best_epoch == self.epoch:
             self.best_weights = {name: value.clone() for name, value in self.problem.model.state_dict().items()}
         on_epoch(metrics, self.epoch)
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0
