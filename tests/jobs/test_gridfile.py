@@ -64,6 +64,7 @@ def test_runs_can_be_iterated_again_with_the_same_result(load: Load) -> None:
         ("hidden: {range: [2, 5]}", [2, 3, 4]),
         ("hidden: {range: [6, 0, -2]}", [6, 4, 2]),
         ("dropout: {range: [0, 0.3, 0.1]}", [0.0, 0.1, 0.2]),
+        ("dropout: {range: [0.2, 0.8, 0.1]}", [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),  # 0.6 / 0.1 is a little more than 6
         ("lr: 0.5", [0.5]),
         ("lr: [1E-2, .5e-2, 1., '0.1', 1]", [0.01, 0.005, 1.0, 0.1, 1.0]),
         ("hidden: [1_000, 1e2]", [1000, 100]),
@@ -216,6 +217,7 @@ def test_blocks_of_a_union_follow_each_other_over_what_is_fixed_for_all(load: Lo
     ]
     assert grid.axes()["model"] == ("dense", "cnn")
     assert grid.axes()["seed"] == (0, 1, 9)
+    assert grid.blocks[1].fixed == {"lr": 0.1, "model": "cnn"}
 
 
 def test_each_run_comes_once_however_often_the_file_names_it(load: Load) -> None:
@@ -263,7 +265,7 @@ def test_one_value_written_in_many_ways_is_one_run(load: Load, value: str) -> No
 
 
 def test_minus_zero_is_zero(load: Load) -> None:
-    assert len(list(load("grid: {dropout: [0.0, -0.0]}").runs())) == 1
+    assert next(load("fixed: {dropout: -0.0}").runs()).run_id == next(load("fixed: {dropout: 0}").runs()).run_id
 
 
 def test_options_beside_the_settings_are_read(load: Load) -> None:

@@ -181,7 +181,7 @@ SYNTAX = [
     (b"\x00\x01\xff\xfe\x93", "lr.yaml:1: expected UTF-8 text, got the byte 0xff"),
     (b"task: mnist\n# caf\xe9\n", "lr.yaml:2: expected UTF-8 text, got the byte 0xe9"),
     (b"task: mnist\nname: \x07", "lr.yaml:2: expected text, got the control character 7"),
-    (b"[" * 5000, "lr.yaml:1: expected a grid file, got lists or mappings nested hundreds deep"),
+    (b"[" * 1000, "lr.yaml:1: expected a grid file, got lists or mappings nested hundreds deep"),
     (b"x" * 1_000_001, "lr.yaml: expected a grid file of at most 1 MB, got 1.0 MB"),
 ]
 
@@ -262,13 +262,13 @@ def test_combinations_the_task_refuses_are_told_once_per_reason(faults: Faults) 
     ]
 
 
-def test_refused_combinations_of_a_large_grid_are_found_while_expanding(tmp_path: Path) -> None:
+def test_refused_combinations_of_a_large_grid_end_its_runs(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
-    path.write_text("task: mnist\ngrid: {nesterov: [false, true], hidden: {range: [1, 2001]}}\nfixed: {optimizer: sgd}")
+    path.write_text("task: mnist\ngrid: {nesterov: [true, false], hidden: {range: [1, 2001]}}\nfixed: {optimizer: sgd}")
     runs = load_grid(path).runs()
 
     with pytest.raises(SpecError, match="2,000 combinations are refused, the first: nesterov=true hidden=1 "):
-        list(runs)
+        next(runs)
 
 
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
