@@ -11,7 +11,6 @@ from anlp.errors import EXIT_OK, run_command
 from anlp.record import GridFolder, RunState
 from jobs.cli import confirm, make_parser, open_grid
 from jobs.schedulers import choose
-from jobs.schedulers.base import JobHandle
 from jobs.selection import MANY_RUNS, held, narrow, read_grid
 from jobs.state import Asked, RunStatus, asked_runs, read_states
 
@@ -67,23 +66,22 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str]) -> list[RunStatus]:
         asked = asked_runs(folder, journal.submissions())
         active = [status for status in read_states(folder, choose.states).values() if status.state.is_active]
         wanted = set(run_ids)
-        handles = {status.handle for status in active if status.run_id in wanted and status.handle}
-        stopped = [status for status in active if status.handle in handles]
-        journal.cancel(_elements(asked[status.run_id] for status in stopped))
-        choose.cancel(_in_order(stopped))
+        elements = {_element(asked[status.run_id]) for status in active if status.run_id in wanted}
+        stopped = [status for status in active if _element(asked[status.run_id]) in elements]
+        journal.cancel(_by_tag(elements))
+        choose.cancel(list(dict.fromkeys(status.handle for status in stopped if status.handle)))
     return stopped
 
 
-def _elements(runs: Iterable[Asked]) -> Mapping[str, list[int]]:
-    """Which elements of which submissions the runs belong to."""
-    indices: dict[str, set[int]] = defaultdict(set)
-    for run in runs:
-        indices[run.submission.tag].add(run.index)
-    return {tag: sorted(found) for tag, found in indices.items()}
+def _element(run: Asked) -> tuple[str, int]:
+    return run.submission.tag, run.index
 
 
-def _in_order(statuses: Iterable[RunStatus]) -> list[JobHandle]:
-    return list(dict.fromkeys(status.handle for status in statuses if status.handle))
+def _by_tag(elements: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:
+    indices: dict[str, list[int]] = defaultdict(list)
+    for tag, index in sorted(elements):
+        indices[tag].append(index)
+    return indices
 
 
 def _tally(statuses: Sequence[RunStatus]) -> str:
