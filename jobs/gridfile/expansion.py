@@ -16,6 +16,8 @@ from jobs.gridfile.values import vocabulary_of
 if TYPE_CHECKING:
     from jobs.gridfile.spec import GridSpec
 
+MAX_REFUSED = 10_000  # combinations, then the expansion ends: there may be billions
+
 
 @dataclass(slots=True)
 class _Refusal:
@@ -80,8 +82,11 @@ class Expansion:
             settings = self._words.model.model_validate(values)
         except ValidationError as error:
             for reason in _reasons(error):
-                refusal = self._refusals.setdefault(reason, _Refusal(block, _described(values, block, self._grid)))
-                refusal.count += 1
+                if reason not in self._refusals:
+                    self._refusals[reason] = _Refusal(block, _described(values, block, self._grid))
+                self._refusals[reason].count += 1
+            if sum(refusal.count for refusal in self._refusals.values()) >= MAX_REFUSED:
+                self._raise_faults()
             return None
         if self._without_effect:
             self._without_effect = {name for name in self._without_effect if not settings.applies(name)}
@@ -108,25 +113,26 @@ class Expansion:
     def _refused(self, reason: str, refusal: _Refusal) -> str:
         where = f"{refusal.block.path}: " if refusal.block.path else ""
         number = "1 combination is" if refusal.count == 1 else f"{refusal.count:,} combinations are"
+        if refusal.count >= MAX_REFUSED:
+            number = f"{refusal.count:,} combinations or more are"
         return (
             f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, the first: "
             f"{refusal.first} (leave them out with exclude, or put the axis under when)"
         )
 
     def notes(self) -> tuple[str, ...]:
-        """What may be a mistake in the grid; complete when the iteration has ended."""
+        """What may be a mistake in the grid, the notes of reading it first; complete when the iteration has ended."""
+        return tuple(dict.fromkeys((*self._grid.notes, *self._own_notes())))
+
+    def _own_notes(self) -> Iterator[str]:
         source, rules = self._grid.source, self._words.model.only_for
         whens = [when for block in self._grid.blocks for when in block.whens if when not in self._fitted]
         excludes = [rule for rule in self._excludes if rule in self._idle_excludes]
-        return (
-            *(f"{source}:{when.line}: {when.path}: its `if` fits no combination" for when in whens),
-            *(f"{source}:{rule.line}: exclude {rule.text} matches no combination" for rule in excludes),
-            *(
-                f"{source}: {name} has no effect in any run: it is used only where {rules[name].setting} is "
-                f"{' or '.join(sorted(rules[name].values))}"
-                for name in sorted(self._without_effect)
-            ),
-        )
+        yield from (f"{source}:{when.line}: {when.path}: its `if` fits no combination" for when in whens)
+        yield from (f"{source}:{rule.line}: exclude {rule.text} matches no combination" for rule in excludes)
+        for name in sorted(self._without_effect):
+            where = f"{rules[name].setting} is {' or '.join(sorted(rules[name].values))}"
+            yield f"{source}: {name} has no effect in any run: it is used only where {where}"
 
 
 def _reasons(error: ValidationError) -> list[str]:

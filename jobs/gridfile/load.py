@@ -109,4 +109,4 @@ def _tried(grid: GridSpec) -> GridSpec:
     expansion = grid.expand()
     for _ in expansion:
         pass
-    return replace(grid, notes=(*grid.notes, *expansion.notes()))
+    return replace(grid, notes=expansion.notes())

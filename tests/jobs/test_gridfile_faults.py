@@ -271,6 +271,15 @@ def test_refused_combinations_of_a_large_grid_end_its_runs(tmp_path: Path) -> No
         next(runs)
 
 
+def test_an_endless_grid_of_refused_combinations_ends(tmp_path: Path) -> None:
+    path = tmp_path / "endless.yaml"
+    axes = "hidden: {range: [1, 100000]}, epochs: {range: [1, 100000]}, batch_size: {range: [1, 100000]}"
+    path.write_text(f"task: mnist\ngrid: {{{axes}}}\nfixed: {{optimizer: sgd, nesterov: true}}")
+
+    with pytest.raises(SpecError, match="10,000 combinations or more are refused"):
+        next(load_grid(path).runs())
+
+
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "mnist.yaml").write_text("task: mnist")
 
