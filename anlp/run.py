@@ -105,6 +105,8 @@ class _Run:
     def _attempt(self, held: claim.Claim) -> Outcome:
         """Trains, and returns after `result.json` is on disk."""
         print(self._header(held), flush=True)
+        for draft in self.folder.path.glob(".*.tmp"):  # of attempts that were killed while they wrote
+            draft.unlink(missing_ok=True)
         self._set_earlier_result_aside()
         write_json(self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()})
         self.flag.raise_if_set()

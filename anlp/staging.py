@@ -8,6 +8,7 @@ import http.client
 import sys
 import urllib.request
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,11 @@ def stage(name: str, data_dir: Path) -> None:
     """
     entry = _entry(name)
     missing = [file for file in entry.md5 if _find_file(file, entry.folders, data_dir) is None]
-    for file in missing:
-        try:
+    try:
+        for file in missing:
             _download(file, entry, data_dir / entry.folders[0])
-        except (OSError, EOFError, http.client.HTTPException) as error:
-            raise UserError(f"{where_to_put(name, data_dir)}\nDownloading {file}.gz failed: {error}") from error
+    except OSError as error:
+        raise UserError(f"{where_to_put(name, data_dir)}\n{error}") from error
 
 
 def where_to_put(name: str, data_dir: Path) -> str:
@@ -106,17 +107,24 @@ def _download(file: str, entry: DataFiles, folder: Path) -> None:
     faults: list[str] = []
     try:
         for url in (prefix + file + ".gz" for prefix in entry.urls):
-            try:
-                _fetch(url, draft)
-                _check(draft, entry.md5[file])
+            fault = _try_mirror(url, draft, entry.md5[file])
+            if fault is None:
                 draft.replace(folder / f"{file}.gz")
-            except (OSError, EOFError, http.client.HTTPException) as error:
-                faults.append(f"{url}: {error}")
-            else:
                 return
+            faults.append(fault)
     finally:
         draft.unlink(missing_ok=True)
-    raise OSError("; ".join(faults))
+    raise OSError(f"downloading failed: {'; '.join(faults)}")
+
+
+def _try_mirror(url: str, draft: Path, md5: str) -> str | None:
+    """Downloads into `draft`; what went wrong, None if nothing did."""
+    try:
+        _fetch(url, draft)
+        _check(draft, md5)
+    except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+        return f"{url}: {error}"
+    return None
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -223,11 +223,10 @@ class Trainer:
 
     def _order(self, epoch: int) -> Tensor:
         """Rows of the training samples in the order of `epoch` (completed epochs before it)."""
-        rows = self.problem.train.rows
+        train = self.problem.train
         if not self.reshuffles:
-            return rows
-        order = torch.randperm(len(rows), generator=seeding.generator(self.seed, "order", epoch))
-        return rows[order.to(self.device)]
+            return train.rows
+        return train.take(torch.randperm(len(train), generator=seeding.generator(self.seed, "order", epoch))).rows
 
     def _untrained_metrics(self) -> Metrics:
         """Epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""

@@ -24,18 +24,14 @@ class Split:
     @classmethod
     def whole(cls, samples: Samples) -> Split:
         """All rows in their order."""
-        return cls(samples, torch.arange(len(samples)))
+        return cls(samples, torch.arange(len(samples), device=samples.targets[0].device))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Tensor) -> Split:
         """The rows of this split at the positions `rows`."""
-        return Split(self.samples, self.rows[rows])
-
-    def to(self, device: torch.device) -> Split:
-        """The same split on `device`."""
-        return Split(self.samples.to(device), self.rows.to(device))
+        return Split(self.samples, self.rows[rows.to(self.rows.device)])
 
     def batches(self, size: int) -> Iterator[Samples]:
         """Its samples in order, `size` at a time; the last batch may be smaller."""

@@ -29,6 +29,6 @@ def split_training_set(
     held_out = min(max(1, round(val_fraction * len(order))), len(order) - 1)
     train, val = whole.take(order[held_out:]), whole.take(order[:held_out])
     if overfit_samples:
-        fixed = Split(train.samples, train.rows[:overfit_samples])
+        fixed = train.take(torch.arange(min(overfit_samples, len(train))))
         return fixed, fixed
     return train, val

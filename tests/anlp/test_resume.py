@@ -18,6 +18,7 @@ from tiny_runs import (
 )
 
 from anlp import claim
+from anlp.record import read_metrics, read_result
 
 # everything that carries state from step to step: masks, momentum, smoothing, the plateau's history, the best weights
 EVENTFUL = {
@@ -65,6 +66,7 @@ def test_killed_run_continues_to_the_same_numbers(
     assert run_apart(batch) == 0
 
     assert numbers_of(folder_of(batch)) == undisturbed
+    assert not list(folder_of(batch).path.glob(".*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
@@ -135,7 +137,7 @@ def test_seconds_add_up_over_attempts(tmp_path: Path) -> None:
     assert run_apart(batch, prepare=tiny_runs.stop_after_sleep, args=(0.5,)) == 3
     assert run_apart(batch) == 0
 
-    result = tiny_runs.read_result(folder)
+    result = read_result(folder)
     assert result is not None
     assert result.seconds > 0.5
     assert result.provenance["attempts"] == 2
@@ -148,9 +150,9 @@ def test_run_that_cannot_write_its_checkpoint_fails_with_a_sentence(tmp_path: Pa
 
     assert run_apart(batch, prepare=tiny_runs.limit_file_size, args=(100_000,)) == 1
 
-    result = tiny_runs.read_result(folder)
+    result = read_result(folder)
     assert result is not None
     assert result.error is not None
     assert result.error.message.endswith("free some space, then retry")
-    assert len(tiny_runs.read_metrics(folder.metrics)) == 2  # epochs 0 and 1, whole
+    assert len(read_metrics(folder.metrics)) == 2  # epochs 0 and 1, whole
     assert not list(folder.path.glob(".*.tmp"))

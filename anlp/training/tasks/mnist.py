@@ -28,7 +28,7 @@ def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.de
     shifts = settings.augment == "shift" and not is_debugging
     torch.manual_seed(seeding.key(seed, "init"))
     train, val = split_training_set(
-        Split.whole(data.train),
+        Split.whole(data.train.to(device)),
         seed,
         val_fraction=settings.val_fraction,
         samples=settings.train_samples,
@@ -36,9 +36,9 @@ def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.de
     )
     return Problem(
         model=_make_model(settings, data, dropout).to(device),
-        train=train.to(device),
-        val=val.to(device),
-        test=Split.whole(data.test).to(device),
+        train=train,
+        val=val,
+        test=Split.whole(data.test.to(device)),
         objective=Classification(0.0 if is_debugging else settings.label_smoothing),
         augment=RandomShift(data.train.inputs[0].shape[-1] // SHIFT_PART) if shifts else None,
         is_stochastic=dropout > 0 or shifts,
