@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anlp.record import RunFolder, RunOptions, WandbOptions, read_metrics
+from anlp.record import RunFolder, RunOptions, WandbOptions, read_jsonl, read_metrics
 from anlp.spec import RunSpec
 from anlp.tracking.wandb_service import Service, preload, start_shared_service
-from anlp.tracking.wandb_session import FLUSH_S, MirrorError, Mode, Session
+from anlp.tracking.wandb_session import FLUSH_S, QUIET, MirrorError, Mode, Session
 from anlp.tracking.wandb_site import find_site, is_answering
 
 __all__ = ["BUDGET_S", "WandbMirror", "open_mirror", "preload", "start_shared_service"]
@@ -27,9 +27,6 @@ _IN_USE = "is in use"
 
 _AnyMode = Literal["online", "offline", "disabled"]
 _MODES: tuple[_AnyMode, ...] = ("online", "offline", "disabled")
-
-# read by wandb only from the environment, or earlier than the settings of a run
-_QUIET = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DISABLE_GIT": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +105,7 @@ class _Worker:
         self._options = options
         self._folder = folder
         self._finish_s = budget_s / 2  # the other half is for going offline after all
+        self._is_replacement = options.redo == "all" and next(read_jsonl(folder.metrics), None) is None
         self._end: _End | None = None
         self._service: Service | None = None  # one of our own, where no pool shares its
         self._is_abandoned = False
@@ -132,7 +130,7 @@ class _Worker:
         mode = self._reachable(_mode(self._options.wandb))
         if mode == "disabled":
             return
-        os.environ.update(_QUIET)
+        os.environ.update(QUIET)
         self._join_service()
         try:
             self._copy(mode)
@@ -160,6 +158,9 @@ class _Worker:
 
     def _copy(self, mode: Mode) -> None:
         session = Session(mode, self._spec, self._options, self._folder, self._finish_s)
+        if self._is_replacement and session.has_rows:
+            session.close()
+            raise MirrorError("the server has these epochs of the run that this one replaces; delete it there")
         for row in read_metrics(self._folder.metrics):
             session.log(row, row["epoch"])
         end = self._follow(session, time.monotonic() + SAFE_S if mode == "offline" else None)

@@ -25,6 +25,14 @@ NAME_LENGTH = 100
 EXIT_CODES: Mapping[str, int] = {"ok": 0, "diverged": 0, "failed": 1, "interrupted": 143}
 
 
+# read by wandb only from the environment, or earlier than the settings of a run
+QUIET: Mapping[str, str] = {
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_DISABLE_GIT": "true",
+}
+
+
 class MirrorError(Exception):
     """Mirroring does not work this way; the text says why."""
 
@@ -60,7 +68,16 @@ class Session:
         self.path = Path(self._run.dir).parent
         if self.path.parent.resolve() != folder.wandb.resolve():
             raise MirrorError(f"{folder.wandb} cannot be written, wandb chose {self.path}")
-        self._next_step = self._run.step if self._run.resumed else 0
+        self._next_step = self._run.starting_step  # `step` itself is 0 for a moment even where the server has rows
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether wandb has rows of this run already."""
+        return self._next_step > 0
+
+    def close(self) -> None:
+        """Leaves what wandb has as it was."""
+        self._run.finish()
 
     def log(self, metrics: Mapping[str, Any], step: int) -> None:
         """Adds a row unless wandb has that step; null stands for NaN."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from wandb_offline import OfflineRun, read_offline
@@ -17,6 +18,7 @@ from wandb_stub import KEY, SILENT, Stub
 
 from anlp.record import Outcome, RunFolder, RunOptions, RunResult, WandbOptions, write_json
 from anlp.settings import make_spec
+from anlp.tracking import upload
 from anlp.tracking.jsonl import JsonlTracker
 from anlp.tracking.wandb import WandbMirror, open_mirror, preload
 from anlp.tracking.wandb_service import Service, start_shared_service
@@ -56,8 +58,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 class Run:
     """A run's process as the mirror sees it: rows go to `metrics.jsonl` first."""
 
-    def __init__(self, folder: RunFolder, budget_s: float) -> None:
-        options = RunOptions(wandb=WandbOptions(mode="auto", group="digits", tags=("tag",)))
+    def __init__(self, folder: RunFolder, budget_s: float, redo: Literal["none", "all"]) -> None:
+        options = RunOptions(redo=redo, wandb=WandbOptions(mode="auto", group="digits", tags=("tag",)))
         self.lines = JsonlTracker(folder.metrics, [{"epoch": epoch, "loss": 1 / (1 + epoch)} for epoch in kept(folder)])
         self.mirror: WandbMirror = open_mirror(SPECS[folder.run_id], options, folder, budget_s=budget_s)
 
@@ -74,14 +76,21 @@ def kept(folder: RunFolder) -> list[int]:
         return []
 
 
-def attempt(folder: RunFolder, body: Callable[[Run], None], budget_s: float = 15.0) -> int:
+def attempt(
+    folder: RunFolder, body: Callable[[Run], None], budget_s: float = 15.0, redo: Literal["none", "all"] = "none"
+) -> int:
+    """Exit status of a forked child that carries out an attempt."""
+    return in_child(lambda: body(Run(folder, budget_s, redo)), folder)
+
+
+def in_child(body: Callable[[], None], folder: RunFolder) -> int:
     """Exit status of a forked child that runs `body`; 0 when it came to its end. What it says is in `folder.log`."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
     try:
         sys.stderr = folder.log.open("a")
-        body(Run(folder, budget_s))
+        body()
         os._exit(0)
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
@@ -228,22 +237,46 @@ def test_what_ran_offline_is_on_the_server_once_there_is_one(
     assert offline_runs(folder) == []
 
 
-@pytest.mark.slow
-def test_an_offline_folder_is_uploaded_by_wandb_sync_over_what_the_server_has(
+def test_an_upload_adds_to_the_server_what_it_lacks(
     folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt(folder, train(3, "interrupted"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     attempt(folder, train(6, start=3))
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.delenv("WANDB_SERVICE")
+    write_json(folder.spec, {"spec": SPECS[folder.run_id].to_json(), "options": RunOptions().to_json()})
+    write_json(folder.result, RunResult(folder.run_id, Outcome.OK, {"test/acc": 0.97}).to_json())
 
-    (path,) = folder.wandb.iterdir()
-    subprocess.run([sys.executable, "-m", "wandb", "sync", "--yes", str(path)], check=True, capture_output=True)
+    status = in_child(lambda: os._exit(upload.main([str(folder.path.parent)])), folder)
 
     run = stub.runs()[folder.run_id]
+    assert status == 0, said(folder)
     assert [row["_step"] for row in run["history"]] == list(range(6))
-    assert (run["state"], run["summary"]["outcome"], run["group"]) == ("finished", "ok", "digits")
+    assert (run["state"], run["summary"]["outcome"], run["summary"]["test/acc"]) == ("finished", "ok", 0.97)
+    assert upload.offline_runs(folder.path.parent) == []
+
+
+def test_an_upload_that_fails_keeps_the_offline_folder(
+    folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    attempt(folder, train(2))
+    write_json(folder.spec, {"spec": SPECS[folder.run_id].to_json(), "options": RunOptions().to_json()})
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+
+    status = in_child(lambda: os._exit(upload.main([str(folder.path)])), folder)
+
+    assert os.WEXITSTATUS(status) == 1
+    assert "user is not logged in" in said(folder)
+    assert offline_runs(folder)[0].steps == [0, 1]
+
+
+def test_a_run_that_replaces_another_leaves_the_rows_on_the_server_alone(folder: RunFolder, stub: Stub) -> None:
+    attempt(folder, train(3))
+    folder.metrics.unlink()
+    attempt(folder, train(4), redo="all")
+
+    assert [row["_step"] for row in stub.runs()[folder.run_id]["history"]] == [0, 1, 2]
+    assert_went_offline(folder, "delete it there; continuing offline")
 
 
 def assert_went_offline(folder: RunFolder, reason: str, epochs: int = 4) -> None:
