@@ -9,7 +9,7 @@ from typing import Any
 
 from anlp.record import RunState
 from anlp.spec import RunSpec
-from jobs.screen import render_age, render_pairs, render_value
+from jobs.screen import render_age, render_pairs
 
 SHOWN_METRICS = ("val/acc", "val/loss")  # the first that a run has; else its first of the validation set
 SHORT_ID = 8
@@ -145,9 +145,9 @@ def varying_settings(specs: Sequence[RunSpec]) -> list[str]:
 
 
 def render_metric(metrics: Mapping[str, Any]) -> str:
-    """`val/acc 0.9306`, or what there is of the validation set; empty where there is nothing."""
+    """`val/acc 0.9306`, always as wide, or what else there is of the validation set; empty where there is nothing."""
     known = [name for name in (*SHOWN_METRICS, *metrics) if name in metrics and name.startswith("val/")]
     if not known:
         return ""
     value = metrics[known[0]]
-    return f"{known[0]} {'nan' if value is None else render_value(float(f'{value:.4g}'))}"
+    return f"{known[0]} {'nan' if value is None else f'{value:.4f}'}"

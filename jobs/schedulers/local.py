@@ -283,10 +283,8 @@ class LocalScheduler:
             pool.send(protocol.StopRequest(now=True))
             return
         self._stopped_by = number
-        running = len(self._children)
-        self._tell(
-            Notice(f"stopping: {running} running write a checkpoint and leave (again: kills them); submit continues")
-        )
+        runs = "1 run" if len(self._children) == 1 else f"{len(self._children)} runs"
+        self._tell(Notice(f"stopping: {runs} may save a checkpoint and leave (Ctrl-C again kills); submit continues"))
         if pool.is_ready:
             pool.send(protocol.StopRequest())
         else:

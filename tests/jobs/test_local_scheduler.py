@@ -137,6 +137,7 @@ def test_a_pool_that_is_killed_is_replaced_and_its_elements_continue(tmp_path: P
 
 
 def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(tmp_path: Path) -> None:
+    impatient = PoolOptions("zoo:run", None, (), grace_s=0.2)
     alive: list[bool] = []
     children: list[Process] = []
 
@@ -146,7 +147,9 @@ def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(t
         if isinstance(event, ElementRequeued):
             alive.extend(child.is_alive() for child in children)
 
-    follow(tmp_path, "stubborn 2", f"kill_pool_once {tmp_path / 'mark'}", act=watch)
+    scheduler = LocalScheduler(slots=2, pool=impatient)
+    scheduler.submit(make_batch(tmp_path, "stubborn 1", f"kill_pool_once {tmp_path / 'mark'}"), Resources())
+    scheduler.follow(watch)
 
     assert alive
     assert not any(alive)
@@ -187,7 +190,7 @@ def test_a_signal_lets_the_running_checkpoint_and_starts_no_more(tmp_path: Path,
     assert [(ended.exit_code, ended.state.cause) for ended in summary.ended.values()] == [(3, Cause.CANCELLED)] * 2
     assert (summary.not_run, summary.stopped_by) == ((2, 3, 4), number)
     assert len(recorder.of(Notice)) == 1
-    assert recorder.of(Notice)[0].text.startswith("stopping: 2 running write a checkpoint and leave")
+    assert recorder.of(Notice)[0].text.startswith("stopping: 2 runs may save a checkpoint and leave")
 
 
 def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def log_epoch(folder: GridFolder, spec: RunSpec, epoch: int) -> None:
 def write_result(folder: GridFolder, spec: RunSpec, outcome: Outcome, error: RunError | None = None) -> None:
     path = folder.run(spec.run_id).result
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, RunResult(spec.run_id, outcome, {"val/acc": 0.93125}, error=error).to_json())
+    write_json(path, RunResult(spec.run_id, outcome, {"val/acc": 0.93126}, error=error).to_json())
 
 
 class Clock:
@@ -76,7 +76,7 @@ def test_the_view_counts_what_ended_and_shows_what_runs() -> None:
 
     assert (view.total, view.ended, view.counts) == (4, 2, {RunState.DONE: 1, RunState.FAILED: 1})
     assert [(row.label, row.epoch, row.metric, row.seconds) for row in view.active] == [
-        ("lr=0.30000000000000004", "5/10", "val/acc 0.25", 10.0)
+        ("lr=0.30000000000000004", "5/10", "val/acc 0.2500", 10.0)
     ]
     assert view.progress == 2.5
     assert view.left_s == pytest.approx(10 * 1.5 / 2.5)
@@ -111,9 +111,9 @@ def test_only_settings_that_vary_and_apply_are_named() -> None:
 @pytest.mark.parametrize(
     ("metrics", "text"),
     [
-        ({"val/loss": 0.123456, "val/acc": 0.93125}, "val/acc 0.9313"),
+        ({"val/loss": 0.123456, "val/acc": 0.93126}, "val/acc 0.9313"),
         ({"val/loss": 0.123456}, "val/loss 0.1235"),
-        ({"train/loss": 1, "val/f1": 0.5}, "val/f1 0.5"),
+        ({"train/loss": 1, "val/f1": 0.5}, "val/f1 0.5000"),
         ({"val/loss": None}, "val/loss nan"),
         ({"train/loss": 1.0}, ""),
     ],
@@ -245,7 +245,7 @@ def test_the_live_display_draws_the_bar_and_the_runs_under_way(
     assert "2/4  1 done, 1 lost, 1 running  9 s" in drawn
     assert specs[1].run_id[:8] in drawn
     assert "epoch 7/10" in drawn
-    assert "val/acc 0.07" in drawn
+    assert "val/acc 0.0700" in drawn
     assert "out of memory: used 2.1 of 2.0 GiB" in drawn
 
 
