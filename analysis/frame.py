@@ -8,7 +8,7 @@
 | `outcome` | `ok`, `diverged`, `failed`, `unfinished` |
 | `tested_epoch`, `trained_epochs`, `seconds` | from the result; missing while there is none |
 | a setting, e.g. `lr` | missing where it has no effect (`filters` of a dense network) |
-| a metric, e.g. `test/acc` | at the tested epoch; accuracies in [0, 1] |
+| a metric, e.g. `test/acc` | at the tested epoch; accuracies in [0, 1]; its name has a slash, a setting's has none |
 | `baseline/random`, `baseline/majority` | in `test/acc`, of the run's data |
 | `size/train`, `size/val`, `size/test` | samples |
 
@@ -87,7 +87,7 @@ def _result_columns(result: RunResult) -> dict[str, Any]:
         "tested_epoch": result.epoch,
         "trained_epochs": result.epochs,
         "seconds": result.seconds,
-        **result.metrics,
+        **{name: value for name, value in result.metrics.items() if "/" in name},
         **{f"{BASELINE}{name}": value for name, value in result.baselines.items()},
         **{f"{SIZE}{name}": value for name, value in result.sizes.items()},
     }

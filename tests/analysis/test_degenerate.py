@@ -20,7 +20,7 @@ from anlp.errors import UserError, run_command
 from anlp.record import Outcome
 
 HISTORY = [{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.9}]
-ODD_NAMES = ["数据集", "x" * 300, "$a_1$ % & # \\ {", "a\nb", "", "🙂", "<script>"]
+ODD_NAMES = ["数据集", "x" * 300, "$a_1$ % & # \\ {", r"$\frac{$", "a\nb", "", "🙂", "<script>"]
 
 
 def no_runs(grid: Grid) -> None:

@@ -52,6 +52,12 @@ def test_settings_without_effect_are_missing_and_do_not_vary(grid: Grid) -> None
     assert runs.set_index("optimizer")["momentum"].isna().to_dict() == {"sgd": False, "adam": True}
 
 
+def test_a_metric_never_hides_a_setting(grid: Grid) -> None:
+    grid.add(0.98, lr=0.01, metrics={"lr": 0.5})
+
+    assert grid.frame()["lr"].tolist() == [0.01]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_no_setting_has_the_name_of_a_run_column(task: str) -> None:
     names = set(TASKS[task].settings.model_fields)
