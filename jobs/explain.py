@@ -43,7 +43,8 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of explain."""
     parser = make_parser("jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES)
-    parser.add_argument("names", nargs="+", metavar="[GRID] RUN", help="a run by the beginning of its id")
+    parser.usage = "%(prog)s [-h] [-n N] [--json] [GRID] RUN"
+    parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
     parser.add_argument("-n", "--lines", type=positive, default=LINES, metavar="N", help=f"lines of its log ({LINES})")
     parser.add_argument("--json", action="store_true", help="one JSON value (docs/looking-after-runs.md says its form)")
     return parser
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_arguments()
     args = parser.parse_args(argv)
-    if len(args.names) > 2:
+    if len(args.names) not in (1, 2):
         parser.error("expected GRID RUN or RUN")
     folder, statuses, status = find_target(args.names, COMMAND)
     found = explain(folder, statuses, status, args.lines)
@@ -75,20 +76,24 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
     head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
     sections = [
         "\n".join([head, *_advice_lines(found.advice, canvas)]),
-        _section(canvas, "settings that vary in the grid", [render_pairs(found.varying)]),
-        _section(canvas, "the same in every run", [render_pairs(found.others)]),
+        _section(canvas, "settings that vary in the grid", _wrap(render_pairs(found.varying), canvas)),
+        _section(canvas, "the same in every run", _wrap(render_pairs(found.others), canvas)),
         _section(canvas, "where", align(_places(found, now))),
         _section(canvas, "attempts", align([_attempt_row(attempt, now) for attempt in found.attempts])),
-        _section(canvas, "metrics", [render_pairs(_shown_metrics(found.metrics))]),
+        _section(canvas, "metrics", _wrap(render_pairs(_shown_metrics(found.metrics)), canvas)),
         _section(canvas, "last lines of its log", [canvas.clip(line) for line in found.log]),
     ]
     return "\n\n".join(section for section in sections if section)
 
 
 def _advice_lines(advice: Advice, canvas: Canvas) -> list[str]:
-    width = min(canvas.width or TEXT_WIDTH, TEXT_WIDTH)
-    lines = textwrap.wrap(advice.text, width, initial_indent="  ", subsequent_indent="  ")
+    lines = [f"  {line}" for line in _wrap(advice.text, canvas)]
     return lines + ([f"  {canvas.paint(advice.command, 'cyan')}"] if advice.command else [])
+
+
+def _wrap(text: str, canvas: Canvas) -> list[str]:
+    width = min(canvas.width or TEXT_WIDTH, TEXT_WIDTH) - 2
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _reason(found: Explanation) -> str:
@@ -103,7 +108,7 @@ def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
     submitted = f"{render_age(now - status.since)} ago" if status.since else "never"
     handle = f" to {render_handle(status.handle)}" if status.handle else ""
     project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
-    files = f", files in {status.folder.wandb}" if status.folder.wandb.is_dir() else ""
+    files = f", files in {status.folder.wandb.name}/ of its folder" if status.folder.wandb.is_dir() else ""
     saved = "saved: the next attempt continues from it" if status.folder.checkpoint.exists() else "none"
     return [
         ("submitted", submitted + handle),

@@ -16,6 +16,7 @@ from jobs.state import RunStatus
 
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # here the number is the cause: signal 9 is not signal 11
+ENDED_WELL = frozenset({RunState.DONE, RunState.DIVERGED})
 LONGEST_MESSAGE = 100
 
 # What differs between two failures of one cause; the order matters: a path may hold digits, a quotation anything.
@@ -81,16 +82,23 @@ def group_failures(every: Sequence[RunStatus], chosen: Iterable[RunStatus] | Non
 
 
 def common_settings(runs: Sequence[RunStatus], others: Sequence[RunStatus], names: Iterable[str]) -> dict[str, Any]:
-    """The settings in which all of `runs` agree and not all of `others` join them, the most telling first."""
+    """The settings in which all of `runs` agree and not all of `others` join them.
+
+    Those that fewest runs had which ended well come first: they tell most.
+    """
     first = own_settings(runs[0], names)
     shared = {
         name: value
         for name, value in first.items()
         if all(own_settings(status, (name,)).get(name) == value for status in runs)
     }
-    joined = {name: sum(status.values.get(name) == value for status in others) for name, value in shared.items()}
-    telling = [name for name in shared if not others or joined[name] < len(others)]
-    return {name: shared[name] for name in sorted(telling, key=lambda name: joined[name])}
+    joined = {name: [status for status in others if status.values.get(name) == shared[name]] for name in shared}
+    telling = [name for name in shared if not others or len(joined[name]) < len(others)]
+
+    def rank(name: str) -> tuple[int, int]:
+        return sum(status.state in ENDED_WELL for status in joined[name]), len(joined[name])
+
+    return {name: shared[name] for name in sorted(telling, key=rank)}
 
 
 def describe(status: RunStatus) -> str:

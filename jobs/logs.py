@@ -33,6 +33,7 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of logs."""
     parser = make_parser("jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES)
+    parser.usage = "%(prog)s [-h] [-f] [-n N] [GRID] RUN\n       %(prog)s [-n N] [GRID] --failed"
     parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
     parser.add_argument("--failed", action="store_true", help="failed and lost runs of the grid, one of each kind")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")

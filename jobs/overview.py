@@ -197,7 +197,7 @@ def _next(overview: Overview, canvas: Canvas) -> str:
         hints.append((f"python -m jobs.status {name} --watch", "this screen, live"))
     if n_failed:
         hints.append((f"python -m jobs.logs {name} --failed", "the last lines of each kind of failure"))
-        hints.append((f"python -m jobs.retry {name}", f"run the {n_failed} failed and lost ones again"))
+        hints.append((f"python -m jobs.retry {name}", f"once more: {count(n_failed, 'failed or lost run')}"))
     if overview.of(RunState.DONE):
         hints.append((f"python -m analysis.tables {name}", "the results table"))
     return "\n".join([canvas.paint("next", "bold"), *_table(canvas, hints)]) if hints else ""

@@ -63,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _summary(statuses: Sequence[RunStatus], broken: Sequence[RunStatus]) -> str:
     stopped = sum(status.state is RunState.INTERRUPTED for status in statuses)
     note = f"; {stopped} interrupted: any submit of the grid continues them" if stopped else ""
-    return (
-        f"{count(len(broken), 'run')} to repeat" if broken else "nothing to repeat: no run failed or was lost"
-    ) + note
+    return f"{count(len(broken), 'run')} to repeat{note}" if broken else f"no run failed or was lost{note}"
 
 
 def cli() -> None:

@@ -134,6 +134,18 @@ def test_a_setting_that_all_others_share_explains_nothing(folder: GridFolder) ->
     assert groups(folder)[0].common == {}
 
 
+def test_what_no_run_that_ended_well_had_comes_first(folder: GridFolder) -> None:
+    failed = [a_spec(lr=0.1, batch_size=4096, seed=seed) for seed in (0, 1)]
+    done = a_spec(lr=0.1, batch_size=64)
+    waiting = [a_spec(lr=0.2, batch_size=4096, seed=seed) for seed in range(5)]
+    tag = submit(folder, [*failed, done, *waiting])
+    for spec in failed:
+        fail(folder, spec, tag, an_error())
+    finish(folder, done, tag)
+
+    assert list(groups(folder)[0].common) == ["batch_size", "lr"]
+
+
 def test_where_everything_failed_the_groups_are_set_apart_from_each_other(folder: GridFolder) -> None:
     specs = [a_spec(lr=lr, seed=seed) for lr in (0.1, 0.2) for seed in (0, 1)]
     tag = submit(folder, specs)
