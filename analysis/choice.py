@@ -51,7 +51,8 @@ def best(ranked: Sequence[Configuration], top: int, per: str | None) -> list[Con
     """The first `top` of `ranked`, or of each level of the setting `per`: levels in the order of their best."""
     groups: dict[object, list[Configuration]] = defaultdict(list)
     for configuration in ranked:
-        groups[configuration.runs[0][per] if per else None].append(configuration)
+        level = configuration.runs[0][per] if per else None
+        groups[None if level != level else level].append(configuration)  # no two NaN are the same key
     return [configuration for group in groups.values() for configuration in group[:top]]
 
 

@@ -112,7 +112,7 @@ def _colours(levels: list[Any]) -> list[Any]:
     """Numbers on a scale of lightness by their order; names in colours that all eyes tell apart, grey beyond those."""
     if any(isinstance(level, str | bool) for level in levels) or len(levels) == 1:
         return [OKABE_ITO[index] if index < len(OKABE_ITO) else GREY for index in range(len(levels))]
-    return [mpl.colormaps["viridis_r"](0.08 + 0.92 * index / max(len(levels) - 1, 1)) for index in range(len(levels))]
+    return [mpl.colormaps["viridis_r"](0.12 + 0.88 * index / max(len(levels) - 1, 1)) for index in range(len(levels))]
 
 
 def _draw_legend(info: CurvesInfo, ax: Axes) -> None:

@@ -17,6 +17,7 @@ from analysis.plots.paper import shortened
 from analysis.plots.scale import Array, Scale, make_scale
 
 COLOURS = mpl.colormaps["viridis_r"]  # the best darkest: the other end of viridis cannot be seen on white
+FAINTEST = 0.12  # of the colours: the last yellow is hard to see on white
 JITTER = 0.025  # of the axis, so that lines through one level can be told apart
 RASTER_ABOVE = 2_000  # lines; as vectors they would make an SVG of many MB
 LABEL_LENGTH = 14
@@ -66,7 +67,9 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
     columns = np.arange(len(info.scales), dtype=float)
     points = np.stack([np.broadcast_to(columns, info.lines.shape), info.lines], axis=2)
     opacity = min(1.0, 2 / max(len(info.lines), 1) ** 0.3)
-    lines = LineCollection(list(points), colors=COLOURS(info.ranks), alpha=opacity, linewidths=0.9, zorder=2)
+    lines = LineCollection(
+        list(points), colors=COLOURS(FAINTEST + (1 - FAINTEST) * info.ranks), alpha=opacity, linewidths=0.9, zorder=2
+    )
     lines.set_rasterized(len(info.lines) > RASTER_ABOVE)
     ax.add_collection(lines)
     for column, scale in zip(columns, info.scales, strict=True):

@@ -87,6 +87,14 @@ def test_top_per_setting_takes_the_best_of_each_level(grid: Grid) -> None:
     assert "The best per model of 4 configurations searched" in render_caption(table)
 
 
+def test_runs_without_the_grouping_setting_are_one_group(grid: Grid) -> None:
+    grid.add(0.9, model="cnn", filters=8)
+    grid.add(0.8, model="dense", lr=0.1)
+    grid.add(0.7, model="dense", lr=0.01)
+
+    assert [row.mean for row in rows_of(build_table(grid.frame(), Plan(per="filters")))] == [0.9, 0.8]
+
+
 def test_fresh_seeds_replace_the_search_runs_of_a_confirmed_configuration(grid: Grid) -> None:
     grid.add(0.99, lr=0.1)
     grid.add_seeds([0.95, 0.96, 0.97], first_seed=1000, purpose="confirm", lr=0.1)
