@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3.10
 BIN := .venv/bin
 DEMO := grids/demo.yaml
 
-.PHONY: demo test check setup bench clean
+.PHONY: demo test check lint setup bench clean
 
 demo: setup
 	$(BIN)/python -m jobs.submit $(DEMO)
@@ -18,12 +18,14 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
-check: setup
+check: lint
+	$(BIN)/python -m pytest -n auto --dist worksteal -q -m "not slow"
+
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not slow"
 
 bench: setup
 	$(BIN)/python -m benchmarks.overhead
