@@ -223,14 +223,16 @@ def test_a_result_is_read_once_and_then_remembered(folder: GridFolder) -> None:
     assert len(folder.finished.read_text().split()) > 0
 
 
-def test_the_cache_grows_only_with_new_results(folder: GridFolder) -> None:
+@pytest.mark.parametrize("asked_again", [False, True])
+def test_the_cache_grows_only_with_new_results(folder: GridFolder, asked_again: bool) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))
     read_states(folder, Answers())
     before = folder.finished.read_text()
+    if asked_again:  # by a submission that does not set it aside
+        submit(folder, [spec], redo="failed")
 
-    read_states(folder, Answers())
-
+    assert states(folder, Answers()) == [RunState.DONE]
     assert folder.finished.read_text() == before
 
 
