@@ -1,4 +1,4 @@
-"""Makes the support modules of this folder importable, and keeps every test away from real wandb servers."""
+"""Makes the support modules of this folder importable, keeps every test away from real wandb servers, shared fixtures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +15,11 @@ def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    """An empty grid `runs/study`."""
+    folder = tmp_path / "runs" / "study"
+    folder.mkdir(parents=True)
+    return Grid(folder)
