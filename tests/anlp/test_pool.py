@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import zoo
 from anlp import protocol
 from anlp.claim import Process
 from anlp.protocol import CancelRequest, EndedReply, NoticeReply, PrepareRequest, RunRequest, StartedReply, Stop
+from anlp.record import Element, GridFolder, RunOptions
+from anlp.settings import make_spec
 
 PATIENCE_S = 15.0
 
@@ -177,6 +180,19 @@ def test_an_exception_that_escapes_leaves_its_traceback(open_pool: OpenPool, tmp
     pool.ended(0)
 
     assert "RuntimeError: a fault in the runner" in pool.errors.read_text()
+
+
+def test_the_traceback_is_in_the_log_of_the_run_too(open_pool: OpenPool, tmp_path: Path) -> None:
+    pool, grid = open_pool(), GridFolder(tmp_path / "grid")
+    spec = make_spec("mnist", {"data": "digits"}, 0)
+    grid.batches.mkdir(parents=True)
+    batch = grid.batches / "1.jsonl"
+    batch.write_text(json.dumps({**Element((spec,), RunOptions()).to_json(), "do": "raise"}) + "\n")
+
+    pool.send(*requests_for(batch, 1))
+    pool.ended(0)
+
+    assert "RuntimeError: a fault in the runner" in grid.run(spec.run_id).log.read_text()
 
 
 def test_a_crash_in_native_code_leaves_its_traceback(open_pool: OpenPool, tmp_path: Path) -> None:
