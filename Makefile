@@ -2,7 +2,7 @@
 # make test   set up, run every test
 # make check  format, lint, types, import contracts, fast tests (before each commit)
 
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3.10 python3,$(shell command -v $(name))))
+PYTHON ?=
 BIN := .venv/bin
 DEMO := grids/demo.yaml
 

@@ -2,10 +2,16 @@
 # Makes .venv with the project and its extras `train` and `dev`; called by `make setup`.
 set -eu
 cd "$(dirname "$0")"
-python=${PYTHON:-python3}
-
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
-    echo "setup: needs Python 3.10 or newer, found: $("$python" --version 2>&1 || true); name one: make PYTHON=/path/to/python3" >&2
+# The first that runs and is new enough: a name on PATH may be a version manager's shim for nothing.
+python=
+for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        python=$name
+        break
+    fi
+done
+[ -n "$python" ] || {
+    echo "setup: found no Python 3.10 or newer (tried: ${PYTHON:-python3, python3.13 ... python3.10}); name one: make PYTHON=/path/to/python3" >&2
     exit 2
 }
 
