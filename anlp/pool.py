@@ -32,7 +32,7 @@ from anlp.limits import KIB_PER_MIB, memory_over_limit, render_usage, thread_cou
 from anlp.protocol import Stop
 
 GRACE_S = 20.0
-MEMORY_POLL_S = 0.2
+MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared
 Prepare = Callable[[Path, ExitStack], Any]
 
 

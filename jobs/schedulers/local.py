@@ -197,7 +197,11 @@ class LocalScheduler:
 
     def _start_pool(self, work: _Work) -> PoolProcess:
         argv = render_argv(work.plan, self._options)
-        pool = PoolProcess(argv, render_environment(os.environ), work.batch.path.with_suffix(".log"))
+        log = work.batch.path.with_suffix(".log")
+        try:
+            pool = PoolProcess(argv, render_environment(os.environ), log)
+        except OSError as error:
+            raise SchedulerError(f"local: the runs' process could not be started: {error}") from error
         pool.send(protocol.PrepareRequest(str(work.batch.path)))
         return pool
 

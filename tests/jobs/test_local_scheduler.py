@@ -170,6 +170,11 @@ def test_a_pool_that_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
     assert recorder.of(Notice) == []
 
 
+def test_a_batch_in_a_folder_that_is_gone_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SchedulerError, match=r"could not be started: .*No such file or directory"):
+        LocalScheduler(pool=TINY).submit(Batch("tag", "grid", tmp_path / "gone" / "1.jsonl", 1), Resources())
+
+
 def test_the_memory_limit_ends_only_who_exceeds_it(tmp_path: Path) -> None:
     summary, _ = follow(tmp_path, "eat 300", "ok", resources=Resources(mem_mib=100))
 
