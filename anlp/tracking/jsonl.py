@@ -22,7 +22,8 @@ class JsonlTracker:
     """
 
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()) -> None:
-        write_jsonl(path, kept)
+        if kept or path.exists():
+            write_jsonl(path, kept)
         self._file = path.open("ab", buffering=0)  # a line that a full disk refused must not be tried again on closing
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:

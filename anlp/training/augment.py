@@ -23,9 +23,7 @@ class RandomShift:
         images, *others = batch.inputs
         count, _, height, width = images.shape
         padded = functional.pad(images, (self.reach,) * 4)  # (B, C, H + 2 reach, W + 2 reach)
-        offsets = torch.randint(0, 2 * self.reach + 1, (2, count, 1), device=images.device)
-        rows = offsets[0] + torch.arange(height, device=images.device)  # (B, H)
-        columns = offsets[1] + torch.arange(width, device=images.device)  # (B, W)
-        sample = torch.arange(count, device=images.device)
-        moved = padded.permute(0, 2, 3, 1)[sample[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
-        return Samples((moved.permute(0, 3, 1, 2), *others), batch.targets)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2 reach + 1, 2 reach + 1, H, W), a view
+        down, right = torch.randint(0, 2 * self.reach + 1, (2, count), device=images.device)
+        moved = windows[torch.arange(count, device=images.device), :, down, right]  # (B, C, H, W)
+        return Samples((moved, *others), batch.targets)

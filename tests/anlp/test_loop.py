@@ -168,6 +168,25 @@ def test_best_weights_are_those_of_the_best_epoch(sources: Sources) -> None:
     assert torch.equal(made.best_weights["layers.2.weight"], seen[made.best_epoch])
 
 
+def test_state_carries_the_best_weights(sources: Sources) -> None:
+    made, again = trainer(sources), trainer(sources, seed=5)
+    fit(made)
+
+    again.load(made.state(), made.history)
+
+    assert made.best_weights is not None
+    assert again.best_weights is made.best_weights
+
+
+def test_every_epoch_has_an_order_of_its_own(sources: Sources) -> None:
+    made = trainer(sources)
+
+    orders = [made._order(epoch) for epoch in (0, 1)]
+
+    assert not torch.equal(*orders)
+    assert all(torch.equal(order.sort().values, made.problem.train.rows.sort().values) for order in orders)
+
+
 def test_untrained_metrics_do_not_move_the_model(sources: Sources) -> None:
     made = trainer(sources, epochs=0)
     before = [p.detach().clone() for p in made.parameters]

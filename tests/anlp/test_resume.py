@@ -18,7 +18,7 @@ from tiny_runs import (
 )
 
 from anlp import claim
-from anlp.record import read_metrics, read_result
+from anlp.record import Outcome, RunResult, read_metrics, read_result, write_json
 
 # everything that carries state from step to step: masks, momentum, smoothing, the plateau's history, the best weights
 EVENTFUL = {
@@ -44,20 +44,20 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "args"),
+    ("prepare", "args", "epochs_saved"),
     [
-        (signal_at_update, (signal.SIGKILL, 1)),
-        (signal_at_update, (signal.SIGKILL, UPDATES_PER_EPOCH + 5)),
-        (kill_after_line, (0,)),
-        (kill_after_line, (2,)),
-        (kill_within_write, ("checkpoint.pt", 2)),
-        (kill_within_write, ("weights.pt", 1)),
-        (kill_within_write, ("result.json", 1)),
+        (signal_at_update, (signal.SIGKILL, 1), 0),
+        (signal_at_update, (signal.SIGKILL, UPDATES_PER_EPOCH + 5), 1),
+        (kill_after_line, (0,), 0),
+        (kill_after_line, (2,), 1),
+        (kill_within_write, ("checkpoint.pt", 2), 1),
+        (kill_within_write, ("weights.pt", 1), 2),
+        (kill_within_write, ("result.json", 1), 2),
     ],
     ids=["first-update", "mid-epoch", "after-line-0", "after-line-2", "in-checkpoint", "in-weights", "in-result"],
 )
 def test_killed_run_continues_to_the_same_numbers(
-    tmp_path: Path, undisturbed: tuple[Any, ...], prepare: Any, args: tuple[Any, ...]
+    tmp_path: Path, undisturbed: tuple[Any, ...], prepare: Any, args: tuple[Any, ...], epochs_saved: int
 ) -> None:
     batch = write_batch(tmp_path, EVENTFUL)
 
@@ -67,6 +67,8 @@ def test_killed_run_continues_to_the_same_numbers(
 
     assert numbers_of(folder_of(batch)) == undisturbed
     assert not list(folder_of(batch).path.glob(".*"))
+    continued = f"continuing after epoch {epochs_saved}, step 0" in folder_of(batch).log.read_text()
+    assert continued == (epochs_saved > 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
@@ -116,6 +118,21 @@ def test_unreadable_checkpoint_is_set_aside_and_training_starts_from_scratch(
 
     assert "starting from scratch" in folder.log.read_text()
     assert folder.path.joinpath("checkpoint.unreadable").exists()
+    assert numbers_of(folder) == undisturbed
+
+
+@pytest.mark.parametrize(("redo", "continues"), [("failed", True), ("all", False)])
+def test_failed_run_goes_on_from_its_checkpoint_or_begins_again_as_asked(
+    tmp_path: Path, undisturbed: tuple[Any, ...], redo: str, continues: bool
+) -> None:
+    batch = write_batch(tmp_path, EVENTFUL)
+    folder = folder_of(batch)
+    assert run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7)) == 3
+    write_json(folder.result, RunResult(folder.run_id, Outcome.FAILED, provenance={"batch": "1"}).to_json())
+
+    assert run_apart(write_batch(tmp_path, EVENTFUL, number=2, redo=redo)) == 0
+
+    assert ("continuing after epoch 1, step 7" in folder.log.read_text()) == continues
     assert numbers_of(folder) == undisturbed
 
 

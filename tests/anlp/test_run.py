@@ -98,6 +98,22 @@ def test_run_without_epochs_tests_the_untrained_model(tmp_path: Path) -> None:
     assert result.metrics["test/acc"] < 0.4
 
 
+UNSTEADY: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.7, "momentum": 0.9, "epochs": 6}
+
+
+@pytest.mark.parametrize("test_at", ["best", "last"])
+def test_test_set_is_measured_with_the_weights_of_the_epoch_that_the_grid_names(tmp_path: Path, test_at: str) -> None:
+    once = write_batch(tmp_path / "once", {**UNSTEADY, "test_at": test_at})
+    always = write_batch(tmp_path / "always", {**UNSTEADY, "test_at": test_at, "test_each_epoch": True})
+
+    run(once)
+    run(always)
+
+    result = result_of(folder_of(once))
+    assert result.metrics == result_of(folder_of(always)).metrics
+    assert result.epoch == 6 if test_at == "last" else result.epoch in (1, 2, 3, 4, 5)
+
+
 def test_output_of_a_run_goes_to_its_log_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     batch = write_batch(tmp_path)
 
