@@ -21,6 +21,8 @@ SINGLE_THREADED = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+# Asked in this way, `torch.cuda.is_available()` in the pool leaves CUDA usable in its forks.
+FORK_SAFE = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
 
 
 def render_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The pool's environment: everything that there was, and one thread per process."""
-    return {**inherited, **dict.fromkeys(SINGLE_THREADED, "1")}
+    """The pool's environment: everything that there was, one thread per process, CUDA left to the forks."""
+    return {**inherited, **dict.fromkeys(SINGLE_THREADED, "1"), **FORK_SAFE}
 
 
 class PoolProcess:

@@ -327,6 +327,7 @@ def test_the_pool_is_single_threaded_and_inherits_the_rest() -> None:
 
     assert (environment["ANLP_DATA"], environment["OMP_NUM_THREADS"]) == ("/data", "1")
     assert environment["MKL_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert environment["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
 
 
 def test_the_pool_is_started_by_arguments_and_not_by_a_shell() -> None:
