@@ -26,7 +26,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-echo "setup: installing into .venv (torch with its CUDA libraries needs about 7 GB of disk) ..."
+echo "setup: installing into .venv (torch with its CUDA libraries needs about 6 GB of disk) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 # uv takes seconds where pip takes minutes; pip is the second try where a site allows only pip's configuration
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install --quiet --editable '.[train,dev]' ||
