@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,7 +122,15 @@ class Journal:
 
     def ended(self, tag: str, index: int, ending: Ending) -> None:
         """Writes that an element ended without a result."""
-        self._append("ended", tag=tag, index=index, cause=ending.cause.name, detail=ending.detail)
+        self.all_ended(tag, {index: ending})
+
+    def all_ended(self, tag: str, endings: Mapping[int, Ending]) -> None:
+        """Writes that elements ended without a result, all of them in one go."""
+        forms = [
+            {"tag": tag, "index": index, "cause": ending.cause.name, "detail": ending.detail}
+            for index, ending in endings.items()
+        ]
+        self._append_all("ended", forms)
 
     def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
         """Writes the request to stop elements, by tag; an attached launcher reads it and obeys."""
@@ -133,7 +141,8 @@ class Journal:
         """Every submission by tag, in the order of their intents."""
         found: dict[str, Submission] = {}
         for line in read_jsonl(self.folder.journal):
-            _apply(found, line)
+            with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: as if it had not been written
+                _apply(found, line)
         return found
 
     def cancelled(self, tag: str) -> set[int]:
@@ -142,11 +151,15 @@ class Journal:
         return {index for line in lines if line["tag"] == tag for index in line["indices"]}
 
     def _append(self, event: str, **content: Any) -> None:
+        self._append_all(event, [content])
+
+    def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **content}).encode() + b"\n"
+        now = round(time.time(), 3)
+        lines = b"".join(json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in contents)
         descriptor = os.open(self.folder.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, _mend(descriptor) + line)
+            _write(descriptor, _mend(descriptor) + lines)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -167,6 +180,12 @@ def parse_process(text: str) -> claim.Process:
     numbers, _, host = text.partition("@")
     pid, started, boot = numbers.split(":")
     return claim.Process(host, boot, int(pid), int(started))
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part and says so only when asked again."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def _mend(descriptor: int) -> bytes:
