@@ -278,9 +278,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none."""
+    return (form for _, form in read_numbered_jsonl(path))
+
+
+def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same with the number of each line, from 0; lines that are left out count."""
     try:
         with path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines):
                 if not line.endswith(b"\n"):
                     return
                 try:
@@ -288,7 +293,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 except ValueError:
                     continue
                 if isinstance(found, dict):
-                    yield found
+                    yield number, found
     except OSError:
         return
 

@@ -44,7 +44,8 @@ def open_grid(text: str) -> GridFolder:
         UserError: there is no such grid; the text names the nearest ones.
     """
     path = Path(text)
-    folder = path if path.is_dir() and (path / "journal.jsonl").exists() else runs_root() / path.name.split(".")[0]
+    name = path.stem if path.suffix in (".yaml", ".yml") else path.name  # the name itself may have dots
+    folder = path if path.is_dir() and (path / "journal.jsonl").exists() else runs_root() / name
     if folder.is_dir():
         return GridFolder(folder.absolute())
     known = sorted(entry.name for entry in runs_root().iterdir() if entry.is_dir()) if runs_root().is_dir() else []

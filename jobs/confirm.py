@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 from anlp.errors import SpecError
 from anlp.record import RunState
@@ -51,9 +52,20 @@ def best_configurations(history: Iterable[RunStatus], metric: str, top: int, per
     ]
 
 
-def fresh_runs(candidates: Sequence[Candidate], seeds: int) -> list[RunSpec]:
-    """Each candidate with `seeds` seeds that no search used; the same call gives the same runs."""
-    numbers = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
+def runs_of_configurations(history: Iterable[RunStatus], specs: Iterable[RunSpec]) -> list[RunStatus]:
+    """The runs of the configurations of `specs`, whatever their seeds: a search may have been given more of them."""
+    named = {spec.config_id for spec in specs}
+    return [status for status in history if spec_from_json(status.form).config_id in named]
+
+
+def search_seeds(history: Iterable[RunStatus]) -> set[int]:
+    """Seeds that the search has used."""
+    return {status.values["seed"] for status in history if status.purpose == "search"}
+
+
+def fresh_runs(candidates: Sequence[Candidate], seeds: int, used: Container[int] = ()) -> list[RunSpec]:
+    """Each candidate with `seeds` seeds that are not among those that a search used; the same call, the same runs."""
+    numbers = list(islice((seed for seed in count(FIRST_FRESH_SEED) if seed not in used), seeds))
     return [RunSpec(candidate.task, candidate.settings, seed) for candidate in candidates for seed in numbers]
 
 

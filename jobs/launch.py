@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -13,11 +14,11 @@ from anlp.record import Element, GridFolder, RunOptions, RunState, options_from_
 from anlp.spec import RunSpec
 from jobs.follow import follow
 from jobs.journal import Journal, new_tag
-from jobs.plan import Plan, Redo, make_plan
+from jobs.plan import Plan, make_plan, redo_of
 from jobs.resources import Resources, parse_memory, parse_walltime
 from jobs.schedulers import choose
-from jobs.schedulers.base import Batch
-from jobs.state import read_states
+from jobs.schedulers.base import Batch, Scheduler
+from jobs.state import Redo, RunStatus, read_states
 
 Number = TypeVar("Number", int, float)
 
@@ -65,15 +66,21 @@ def override(target: Target, args: argparse.Namespace) -> Target:
     return replace(target, on=args.on, slots=args.slots, resources=resources, options=options, quiet=args.quiet)
 
 
-def write_batch(folder: GridFolder, specs: Sequence[RunSpec], options: RunOptions, redo: Redo) -> Batch:
-    """The batch file of a submission, one line per run; call it under the grid's lock."""
+def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
+    """The batch file of a submission, one line per element; call it under the grid's lock."""
     folder.batches.mkdir(parents=True, exist_ok=True)
-    number = max((int(path.stem) for path in folder.batches.glob("*.jsonl")), default=0) + 1
-    tag = new_tag()
-    options = replace(options, batch=tag, redo=redo)
+    numbers = (path.stem for path in folder.batches.glob("*.jsonl"))
+    number = max((int(stem) for stem in numbers if stem.isdecimal()), default=0) + 1
     path = folder.batches / f"{number}.jsonl"
-    write_jsonl(path, (Element((spec,), options).to_json() for spec in specs))
-    return Batch(tag, folder.name, path, len(specs))
+    lines = [element.to_json() for element in elements]
+    write_jsonl(path, lines)
+    return Batch(tag, folder.name, path, len(lines))
+
+
+def make_element(spec: RunSpec, status: RunStatus | None, options: RunOptions, redo: Redo) -> Element:
+    """One run of a batch; what it is for (a search, a confirmation) stays what it was when it was first submitted."""
+    purpose = options.purpose if status is None else status.purpose
+    return Element((spec,), replace(options, redo=redo_of(status, redo), purpose=purpose))
 
 
 def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *, redo: Redo) -> int:
@@ -82,32 +89,64 @@ def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *
     The plan is made under the grid's lock: what another submit took a moment ago is not taken again.
 
     Returns:
-        0, or 1 if a run failed or was lost.
+        0, 1 if a run failed or was lost, 130 if it was stopped.
 
     Raises:
         SchedulerError: the scheduler did not take the batch.
-        UserError: another command holds the grid and does not finish.
+        UserError: another command holds the grid and does not finish, or its folder cannot be written.
     """
     scheduler = choose.choose(target.on, slots=target.slots)
     journal = Journal(folder)
+    with writing_to(folder), _locked(journal):
+        history = read_states(folder, choose.states)
+        plan = make_plan(specs, history, redo)
+        if not plan.chosen:
+            say_nothing_to_do(folder, plan)
+            return EXIT_OK
+        options = replace(target.options, batch=new_tag())
+        elements = [make_element(spec, history.get(spec.run_id), options, redo) for spec in plan.chosen]
+        batch = replace(write_batch(folder, elements, options.batch), max_parallel=target.max_parallel)
+        _hand_over(scheduler, journal, batch, target.resources, redo)
+    if len(plan.chosen) < len(specs):
+        print(f"{len(specs) - len(plan.chosen)} of these runs were taken by another submit meanwhile")
+    return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
+
+
+def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> None:
+    """Submits between two lines of the journal, so that no job is ever without one."""
+    journal.intend(batch, scheduler.name, redo, resources)
+    try:
+        handles = scheduler.submit(batch, resources)
+    except SchedulerError as error:
+        journal.refused(batch.tag, str(error))
+        raise
+    journal.submitted(batch.tag, handles)
+
+
+@contextmanager
+def writing_to(folder: GridFolder) -> Iterator[None]:
+    """Turns what a full, read-only or forbidden disk says into words.
+
+    Raises:
+        UserError: a file of the grid cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(
+            f"{folder.path}: cannot be written ({why}); make room, or set ANLP_RUNS to another folder"
+        ) from error
+
+
+@contextmanager
+def _locked(journal: Journal) -> Iterator[None]:
     try:
         with journal.locked():
-            plan = make_plan(specs, read_states(folder, choose.states), redo)
-            if not plan.chosen:
-                _say_nothing_to_do(plan)
-                return EXIT_OK
-            batch = write_batch(folder, plan.chosen, target.options, redo)
-            batch = replace(batch, max_parallel=target.max_parallel)
-            journal.intend(batch, scheduler.name, redo, target.resources)
-            try:
-                handles = scheduler.submit(batch, target.resources)
-            except SchedulerError as error:
-                journal.refused(batch.tag, str(error))
-                raise
-            journal.submitted(batch.tag, handles)
+            yield
     except HeldError as error:
-        raise UserError(f"{folder.name}: another command is submitting this grid ({error}); try again") from None
-    return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
+        name = journal.folder.name
+        raise UserError(f"{name}: another command is submitting this grid ({error}); try again") from None
 
 
 def last_target(folder: GridFolder) -> Target:
@@ -124,11 +163,14 @@ def last_target(folder: GridFolder) -> Target:
     return Target(options=options, resources=submissions[-1].resources)
 
 
-def _say_nothing_to_do(plan: Plan) -> None:
-    counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
-    print(f"nothing to submit: {counts}")
-    if any(plan.states[spec.run_id] in (RunState.FAILED, RunState.LOST) for spec in plan.specs):
-        print("failed and lost runs are repeated by --retry")
+def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
+    """Why there is nothing to submit, and what can be done about it."""
+    counts = plan.counts()
+    print(f"nothing to submit: {', '.join(f'{count} {state.value}' for state, count in counts.items())}")
+    if any(state.is_active for state in counts):
+        print(f"  another submit is at the queued and running ones: python -m jobs.status {folder.name} --watch")
+    if RunState.FAILED in counts or RunState.LOST in counts:
+        print(f"  failed and lost runs are repeated by --retry; why they ended: python -m jobs.status {folder.name}")
 
 
 def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:

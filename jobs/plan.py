@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from anlp.record import RunState
 from anlp.spec import RunSpec
-from jobs.state import RunStatus
-
-Redo = Literal["none", "failed", "all"]
+from jobs.state import Redo, RunStatus
 
 TAKEN_ALWAYS = frozenset({RunState.NEW, RunState.INTERRUPTED})
 TAKEN_BY_RETRY = TAKEN_ALWAYS | {RunState.FAILED, RunState.LOST}
 TAKEN_BY_REPLACE = TAKEN_BY_RETRY | {RunState.DONE, RunState.DIVERGED}
 
+BY_STRENGTH: Sequence[Redo] = ("none", "failed", "all")
 TAKEN: Mapping[Redo, frozenset[RunState]] = {
     "none": TAKEN_ALWAYS,
     "failed": TAKEN_BY_RETRY,
@@ -44,6 +42,16 @@ class Plan:
         """Finished runs whose results would be thrown away."""
         finished = (RunState.DONE, RunState.DIVERGED)
         return sum(self.states[spec.run_id] in finished for spec in self.chosen)
+
+
+def redo_of(status: RunStatus | None, redo: Redo) -> Redo:
+    """What a run sets aside: what is asked for now, or more where an earlier request was not carried out.
+
+    Without the latter, stopping `--replace` and submitting again would bring the old results back.
+    """
+    if status is None or status.state not in (RunState.INTERRUPTED, RunState.LOST):
+        return redo
+    return max(redo, status.redo, key=BY_STRENGTH.index)
 
 
 def make_plan(specs: Sequence[RunSpec], history: Mapping[str, RunStatus], redo: Redo) -> Plan:

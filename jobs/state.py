@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from anlp import claim
 from anlp.record import (
@@ -18,6 +19,7 @@ from anlp.record import (
     RunState,
     read_jsonl,
     read_metrics,
+    read_numbered_jsonl,
     read_result,
     result_from_json,
 )
@@ -28,6 +30,8 @@ from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 # Endings after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset({Cause.CANCELLED, Cause.LAUNCHER, Cause.CONTINUE})
 
+Redo = Literal["none", "failed", "all"]
+Purpose = Literal["search", "confirm"]
 Query = Callable[[Sequence[JobHandle]], Mapping[JobHandle, JobState]]
 
 
@@ -39,6 +43,8 @@ class Asked:
     form: Mapping[str, Any]  # RunSpec.to_json()
     submission: Submission
     index: int
+    purpose: Purpose = "search"
+    redo: Redo = "none"  # which earlier results this submission of the run sets aside
 
     @property
     def values(self) -> dict[str, Any]:
@@ -59,8 +65,9 @@ class RunStatus:
     detail: str = ""
     handle: JobHandle | None = None
     since: float | None = None  # unix time of the submission
-    purpose: str = "search"
+    purpose: Purpose = "search"
     form: Mapping[str, Any] = field(default_factory=dict)
+    redo: Redo = "none"  # which earlier results its last submission sets aside
 
     def fields(self) -> dict[str, Any]:
         """What a filter can name: settings, seed, id, state, purpose and final metrics."""
@@ -73,11 +80,19 @@ def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dic
     found: dict[str, Asked] = {}
     for submission in submissions.values():
         if submission.refused is None:
-            for index, line in enumerate(read_jsonl(folder.path / submission.batch)):
-                purpose = line["options"].get("purpose", "search")
-                for form in line["specs"]:
-                    found[form["run_id"]] = Asked(form["run_id"], {**form, "purpose": purpose}, submission, index)
+            for index, line in read_numbered_jsonl(folder.path / submission.batch):
+                with suppress(AttributeError, KeyError, TypeError):  # damaged: as if it had not been written
+                    found.update(_asked_in(line, submission, index))
     return found
+
+
+def _asked_in(line: Mapping[str, Any], submission: Submission, index: int) -> dict[str, Asked]:
+    """The runs of a line of a batch file; none in a file of another submission, which reused a deleted one's name."""
+    options = line["options"]
+    if options["batch"] != submission.tag:
+        return {}
+    purpose, redo = options.get("purpose", "search"), options.get("redo", "none")
+    return {form["run_id"]: Asked(form["run_id"], form, submission, index, purpose, redo) for form in line["specs"]}
 
 
 def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> dict[str, RunStatus]:
@@ -101,23 +116,32 @@ def read_results(folder: GridFolder, runs: Iterable[Asked], *, remember: bool = 
 
     What is found is remembered in the folder's `finished.jsonl`, so each result file is read once.
     """
-    cached = {form["run_id"]: form for form in read_jsonl(folder.finished)}
+    cached = _read_cache(folder)
     found: dict[str, RunResult] = {}
     fresh: list[RunResult] = []
     for run in runs:
-        form = cached.get(run.run_id)
-        remembered = form["provenance"].get("batch") if form else None
-        if form and remembered == run.submission.tag:
-            found[run.run_id] = result_from_json(form)
+        known = cached.get(run.run_id)
+        remembered = known.provenance.get("batch") if known else None
+        if known and remembered == run.submission.tag:
+            found[run.run_id] = known
             continue
         # what is remembered is of an earlier submission: the folder may have been deleted and the run repeated since
         result = read_result(folder.run(run.run_id))
-        if result is not None and _counts(result, run.submission):
+        if result is not None and _counts(result, run):
             found[run.run_id] = result
-            if form is None or remembered != result.provenance.get("batch"):
+            if known is None or remembered != result.provenance.get("batch"):
                 fresh.append(result)
     if remember:
         _remember(folder, fresh)
+    return found
+
+
+def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
+    """What was remembered, by run id; a damaged line is one that is not there."""
+    found: dict[str, RunResult] = {}
+    for form in read_jsonl(folder.finished):
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            found[form["run_id"]] = result_from_json(form)
     return found
 
 
@@ -128,14 +152,14 @@ def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
         lines.append(json.dumps(replace(result, error=error).to_json()))
     if lines:
         # one write of whole lines in append mode; a torn one is skipped by readers and its run read from its folder
-        with folder.finished.open("a") as file:
+        with suppress(OSError), folder.finished.open("a") as file:  # a full or read-only disk: it is only a cache
             file.write("\n".join(["", *lines, ""]) if folder.finished.exists() else "\n".join([*lines, ""]))
 
 
-def _counts(result: RunResult, submission: Submission) -> bool:
-    if submission.redo == "none" or result.provenance.get("batch") == submission.tag:
+def _counts(result: RunResult, run: Asked) -> bool:
+    if run.redo == "none" or result.provenance.get("batch") == run.submission.tag:
         return True
-    return submission.redo == "failed" and result.outcome is not Outcome.FAILED
+    return run.redo == "failed" and result.outcome is not Outcome.FAILED
 
 
 def _present(folder: GridFolder) -> set[str]:
@@ -166,8 +190,9 @@ def _status(
         folder.run(run.run_id),
         handle=handle,
         since=run.submission.time,
-        purpose=run.form["purpose"],
+        purpose=run.purpose,
         form=run.form,
+        redo=run.redo,
     )
     if result is not None:
         return replace(status, state=STATE_OF_OUTCOME[result.outcome], result=result)

@@ -18,13 +18,14 @@ from jobs import confirm
 from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
-from jobs.gridfile import GridSpec, load_grid
-from jobs.launch import Target, add_target_arguments, override, submit_specs
-from jobs.plan import Plan, Redo, make_plan
+from jobs.gridfile import GRID_NAME, GridSpec, is_grid_name, load_grid
+from jobs.launch import Target, add_target_arguments, override, say_nothing_to_do, submit_specs, writing_to
+from jobs.orphans import settled_states
+from jobs.plan import Plan, make_plan
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs
 from jobs.provenance import code_commit
 from jobs.schedulers import choose
-from jobs.state import RunStatus, read_states
+from jobs.state import Redo, RunStatus, read_states
 
 MANY_RUNS = 10_000
 
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     grid = load_grid(args.grid, overrides=args.set, seeds=None if args.confirm else args.seeds)
     _refuse_container(grid)
     folder = GridFolder(runs_root() / (args.name or grid.name))
-    history = read_states(folder, choose.states, remember=not args.dry_run)
+    history = _history(folder, args)
     expansion = grid.expand()
     specs = with_data(list(expansion), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
     specs = _narrow(grid, specs, args, history)
@@ -87,11 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_runs(plan)
         return EXIT_OK
     if not plan.chosen:
-        return _nothing_to_do(folder, plan)
-    if not _agreed(plan, yes=args.yes):
+        say_nothing_to_do(folder, plan)
+        return EXIT_OK
+    if not _agreed(folder, plan, yes=args.yes):
         print("nothing was submitted")
         return EXIT_OK
-    _keep_grid_file(folder, grid)
+    with writing_to(folder):
+        _keep_grid_file(folder, grid)
     return submit_specs(folder, plan.chosen, target, redo=redo)
 
 
@@ -102,8 +105,14 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--per: goes with --confirm K, as in --confirm 2 --per model")
     if args.confirm is not None and args.confirm < 1:
         raise UserError(f"--confirm: expected a number of configurations above 0, got {args.confirm}")
-    if args.name is not None and (args.name in ("", ".", "..") or "/" in args.name):
-        raise UserError(f"--name: expected a folder name, got {args.name!r}")
+    if args.name is not None and not is_grid_name(args.name):
+        raise UserError(f"--name: expected {GRID_NAME}, got {args.name!r}")
+
+
+def _history(folder: GridFolder, args: argparse.Namespace) -> Mapping[str, RunStatus]:
+    if args.dry_run:
+        return read_states(folder, choose.states, remember=False)
+    return settled_states(folder, say=_say)
 
 
 def _refuse_container(grid: GridSpec) -> None:
@@ -123,11 +132,10 @@ def _narrow(
 ) -> list[RunSpec]:
     """Those of the grid's runs that the command line asks for, or fresh seeds of the best of them."""
     if args.confirm is not None:
-        named = {spec.run_id for spec in specs}
-        candidates = confirm.best_configurations(
-            [status for status in history.values() if status.run_id in named], args.select, args.confirm, args.per
-        )
-        specs = confirm.fresh_runs(candidates, _seed_count(args.seeds))
+        runs = confirm.runs_of_configurations(history.values(), specs)
+        candidates = confirm.best_configurations(runs, args.select, args.confirm, args.per)
+        used = {spec.seed for spec in specs} | confirm.search_seeds(history.values())
+        specs = confirm.fresh_runs(candidates, _seed_count(args.seeds), used)
     if args.only:
         wanted = parse_filter(args.only)
         wanted.check(sorted({*specs[0].settings.values(), "seed", "id"}) if specs else ())
@@ -157,15 +165,12 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
     return Target(resources=grid.resources, options=options)
 
 
-def _nothing_to_do(folder: GridFolder, plan: Plan) -> int:
-    print("nothing to submit")
-    if any(plan.states[spec.run_id] in (RunState.FAILED, RunState.LOST) for spec in plan.specs):
-        print(f"  failed and lost runs are repeated by --retry; why they ended: python -m jobs.status {folder.name}")
-    return EXIT_OK
-
-
-def _agreed(plan: Plan, *, yes: bool) -> bool:
-    if plan.replaced and not ask(f"Throw away the results of {plan.replaced} finished runs and redo them?", yes=yes):
+def _agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:
+    replaced = plan.replaced
+    if plan.redo == "all":  # results that no journal or batch file speaks of any more are results, too
+        unknown = [spec for spec in plan.chosen if plan.states[spec.run_id] is RunState.NEW]
+        replaced += sum(folder.run(spec.run_id).result.exists() for spec in unknown)
+    if replaced and not ask(f"Throw away the results of {replaced} finished runs and redo them?", yes=yes):
         return False
     return len(plan.chosen) <= MANY_RUNS or ask(f"Submit {len(plan.chosen):,} runs?", yes=yes)
 

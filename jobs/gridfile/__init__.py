@@ -3,6 +3,7 @@
 from jobs.gridfile.blocks import Axis, Block
 from jobs.gridfile.expansion import Expansion
 from jobs.gridfile.load import load_grid
+from jobs.gridfile.options import GRID_NAME, is_grid_name
 from jobs.gridfile.spec import GridSpec
 
-__all__ = ["Axis", "Block", "Expansion", "GridSpec", "load_grid"]
+__all__ = ["GRID_NAME", "Axis", "Block", "Expansion", "GridSpec", "is_grid_name", "load_grid"]

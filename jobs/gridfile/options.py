@@ -18,6 +18,7 @@ OPTION_KEYS = ("name", "resources", "wandb", "container", "fallback", "retries",
 MAX_RETRIES = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+GRID_NAME = "a name of letters, digits, '.', '-' and '_' (at most 100)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +133,21 @@ def _block(reader: Reader, top: Table, name: str, keys: Mapping[str, Key]) -> di
     return found
 
 
+def is_grid_name(text: str) -> bool:
+    """Whether a grid, and its folder, can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _name(reader: Reader, top: Table, source: Path) -> str:
-    wanted = "a name of letters, digits, '.', '-' and '_' (at most 100)"
     if "name" not in top.entries:
-        if not _NAME.fullmatch(source.stem):
-            reader.faults.add(1, "name", f"expected {wanted}, got the file name {source.stem!r}; give one with `name:`")
+        if not is_grid_name(source.stem):
+            fault = f"expected {GRID_NAME}, got the file name {source.stem!r}; give one with `name:`"
+            reader.faults.add(1, "name", fault)
         return source.stem
     tree = top.entries["name"].tree
-    if isinstance(tree, Leaf) and tree.value is not None and _NAME.fullmatch(tree.text):
+    if isinstance(tree, Leaf) and tree.value is not None and is_grid_name(tree.text):
         return tree.text
-    reader.faults.add(tree.line, "name", f"expected {wanted}, got {show(tree)}")
+    reader.faults.add(tree.line, "name", f"expected {GRID_NAME}, got {show(tree)}")
     return source.stem
 
 
