@@ -6,8 +6,11 @@ Source: one core, 670,000 parameters, us per step for loop / foreach / fused: sg
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 
+import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
@@ -27,8 +30,23 @@ def make_optimizer(
         KeyError: no such optimizer.
     """
     if name == "sgd":
-        return SGD(parameters, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+        return _eager(SGD)(
+            parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
+        )
     if name == "rmsprop":
-        return RMSprop(parameters, lr, momentum=momentum, weight_decay=weight_decay)
-    adaptive: type[Adam] = {"adam": Adam, "adamw": AdamW}[name]
-    return adaptive(parameters, lr, weight_decay=weight_decay, fused=True)
+        return _eager(RMSprop)(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    kind = {"adam": Adam, "adamw": AdamW}[name]
+    return _eager(kind)(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+@functools.cache
+def _eager(kind: type[Optimizer]) -> Callable[..., Optimizer]:
+    """`kind` without the wrappers that keep torch's compiler away: each imports it, 3 s, and nothing here is compiled.
+
+    Where a version of torch has no such wrappers there is nothing to unwrap.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    step.hooked = True  # torch would wrap it for its profiler
+    return type(kind.__name__, (kind,), {**methods, "step": step})

@@ -10,7 +10,7 @@ from torch import nn
 from anlp.settings import TASKS
 from anlp.training.optimizers import make_optimizer
 
-LAZY_MODULES = ("anlp.training.attempt", "torch._dynamo")  # torch loads the second with the first optimizer: seconds
+LAZY_MODULES = ("anlp.training.attempt", "torch.utils.serialization.config")  # the second comes with torch.save
 
 
 def warm_up() -> None:
@@ -20,5 +20,12 @@ def warm_up() -> None:
         importlib.import_module(module)
     for task in TASKS.values():
         importlib.import_module(task.builder.partition(":")[0])
-    for name in ("sgd", "adam"):
-        make_optimizer(name, [nn.Parameter(torch.zeros(1))], lr=1.0)
+    for name in ("sgd", "adam", "adamw", "rmsprop"):
+        _step_once(name)
+
+
+def _step_once(name: str) -> None:
+    """Whatever torch loads with the first step of an optimizer is loaded then."""
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    make_optimizer(name, [weight], lr=1.0).step()
