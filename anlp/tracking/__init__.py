@@ -17,9 +17,10 @@ class Tracker(Protocol):
             step: the epoch, 0 first.
         """
 
-    def finish(self, outcome: str) -> None:
+    def finish(self, outcome: str, metrics: Mapping[str, float]) -> None:
         """Closes the tracker.
 
         Args:
             outcome: a value of `anlp.record.Outcome`, or "interrupted".
+            metrics: the final ones, as in `result.json`; empty where there are none.
         """

@@ -33,7 +33,7 @@ class JsonlTracker:
         if self._file.write(content) != len(content):
             raise OSError(errno.ENOSPC, "the line could not be written whole", self._file.name)
 
-    def finish(self, outcome: str) -> None:
-        """Closes the file; the outcome is in `result.json`."""
-        del outcome
+    def finish(self, outcome: str, metrics: Mapping[str, float]) -> None:
+        """Closes the file; outcome and final metrics are in `result.json`."""
+        del outcome, metrics
         self._file.close()

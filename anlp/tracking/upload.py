@@ -41,7 +41,8 @@ def upload(folder: RunFolder) -> None:
     session = Session("online", spec_from_json(form["spec"]), options, folder, FINISH_S)
     for row in read_metrics(folder.metrics):
         session.log(row, row["epoch"])
-    session.finish("interrupted" if result is None else result.outcome.value, {})
+    outcome, metrics = ("interrupted", {}) if result is None else (result.outcome.value, result.metrics)
+    session.finish(outcome, metrics)
     session.remove_earlier()
 
 

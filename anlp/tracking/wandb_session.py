@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from anlp.record import RunFolder, RunOptions, read_result
+from anlp.record import RunFolder, RunOptions
 from anlp.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -94,9 +94,7 @@ class Session:
             TimeoutError: the server did not take everything in time.
             MirrorError: the disk did not take everything.
         """
-        result = read_result(self._folder)
-        final = {} if result is None else result.metrics
-        self._run.summary.update({**final, **summary, "outcome": outcome})
+        self._run.summary.update({**summary, "outcome": outcome})
         if outcome == "interrupted":
             self._run.mark_preempting()
         self._run.finish(exit_code=EXIT_CODES.get(outcome, 1))

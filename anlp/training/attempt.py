@@ -6,7 +6,7 @@ import errno
 import importlib
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ class Attempt:
         try:
             result = self._train_and_test()
         except (Interrupted, ClaimLostError):
-            self._finish_trackers("interrupted")
+            self._finish_trackers("interrupted", {})
             raise
         except DivergedError:
             print("the loss is not finite any more: the run diverged")
@@ -87,7 +87,7 @@ class Attempt:
             text = traceback.format_exc()
             print(text)
             result = self._result(Outcome.FAILED, error=self._describe(error, text))
-        self._finish_trackers(result.outcome.value)
+        self._finish_trackers(result.outcome.value, result.metrics)
         return result
 
     def _train_and_test(self) -> RunResult:
@@ -178,9 +178,9 @@ class Attempt:
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.started
 
-    def _finish_trackers(self, outcome: str) -> None:
+    def _finish_trackers(self, outcome: str, metrics: Mapping[str, float]) -> None:
         for tracker in self.trackers:
-            tracker.finish(outcome)
+            tracker.finish(outcome, metrics)
 
     def _describe(self, error: Exception, text: str) -> RunError:
         epoch = None if self.trainer is None else self.trainer.epoch

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -97,10 +97,12 @@ def in_child(body: Callable[[], None], folder: RunFolder) -> int:
     os._exit(1)
 
 
-def train(epochs: int, outcome: str = "ok", start: int = 0) -> Callable[[Run], None]:
+def train(
+    epochs: int, outcome: str = "ok", start: int = 0, metrics: Mapping[str, float] | None = None
+) -> Callable[[Run], None]:
     def body(run: Run) -> None:
         run.log(*range(start, epochs))
-        run.mirror.finish(outcome)
+        run.mirror.finish(outcome, metrics or {})
 
     return body
 
@@ -143,10 +145,8 @@ def test_disabled_leaves_nothing(folder: RunFolder, monkeypatch: pytest.MonkeyPa
     assert not folder.wandb.exists()
 
 
-def test_the_final_metrics_of_the_result_are_in_the_summary(folder: RunFolder) -> None:
-    write_json(folder.result, RunResult(folder.run_id, Outcome.OK, {"test/acc": 0.97}).to_json())
-
-    attempt(folder, train(2))
+def test_the_final_metrics_are_in_the_summary(folder: RunFolder) -> None:
+    attempt(folder, train(2, metrics={"test/acc": 0.97}))
 
     assert offline_runs(folder)[0].summary["test/acc"] == 0.97
 
@@ -357,7 +357,7 @@ def test_a_server_that_ends_in_the_middle_costs_no_row(
         end(stub)
         start = time.monotonic()
         run.log(2, 3)
-        run.mirror.finish("ok")
+        run.mirror.finish("ok", {})
         assert time.monotonic() - start < 6
 
     assert attempt(folder, body, budget_s=6.0) == 0, said(folder)
@@ -380,7 +380,7 @@ def test_a_service_that_dies_in_the_middle_is_replaced(folder: RunFolder, monkey
         os.kill(own.pid, signal.SIGKILL)
         time.sleep(0.1)
         run.log(2, 3)
-        run.mirror.finish("ok")
+        run.mirror.finish("ok", {})
 
     assert attempt(folder, body) == 0, said(folder)
 
@@ -435,7 +435,7 @@ def test_a_copy_that_the_disk_did_not_take_is_noticed(folder: RunFolder, monkeyp
 def test_a_machine_without_wandb_is_one_line_in_the_log(folder: RunFolder) -> None:
     def body(run: Run) -> None:
         run.log(0)
-        run.mirror.finish("ok")
+        run.mirror.finish("ok", {})
 
     saved = sys.modules["wandb"]
     sys.modules["wandb"] = None  # type: ignore[assignment]  # what makes `import wandb` fail
