@@ -1,4 +1,4 @@
-"""Makes the support modules of this folder importable, keeps every test away from real wandb servers, shared fixtures."""
+"""Support modules become importable, no test meets a real wandb server, and the fixtures that several folders share."""
 
 from __future__ import annotations
 
