@@ -105,12 +105,16 @@ class Claim:
         return latest(self.path.parent) == self.path
 
     def release(self, **ending: Any) -> None:
-        """Marks the claim as ended; what is given is kept in its record."""
+        """Marks the claim as ended; what is given is kept in its record. On a full disk the claim is removed instead."""
         if self._stop.is_set():
             return
         self._stop.set()
         self.record |= {"ended": time.time(), **ending}
-        _replace(self.path, self.record)
+        try:
+            _replace(self.path, self.record)
+        except OSError:
+            with contextlib.suppress(OSError):  # on a dead or read-only disk it is held until this process ends
+                self.path.unlink()
 
     def __enter__(self) -> Claim:
         return self
@@ -231,8 +235,8 @@ def _names(folder: Path) -> list[str]:
 def _create(path: Path, record: Mapping[str, Any]) -> bool:
     """Creates the file with its whole content, or returns False because it exists."""
     draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    draft.write_text(json.dumps(record))
     try:
+        draft.write_text(json.dumps(record))
         os.link(draft, path)
     except FileExistsError:
         return False
@@ -243,5 +247,8 @@ def _create(path: Path, record: Mapping[str, Any]) -> bool:
 
 def _replace(path: Path, record: Mapping[str, Any]) -> None:
     draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    draft.write_text(json.dumps(record))
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(record))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

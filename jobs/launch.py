@@ -17,7 +17,8 @@ from jobs.journal import Journal, new_tag
 from jobs.plan import Plan, make_plan, redo_of
 from jobs.resources import Resources, parse_memory, parse_walltime
 from jobs.schedulers import choose
-from jobs.schedulers.base import Batch, Scheduler
+from jobs.schedulers.base import Batch
+from jobs.schedulers.local import LocalScheduler
 from jobs.state import Redo, RunStatus, read_states
 
 Number = TypeVar("Number", int, float)
@@ -112,7 +113,7 @@ def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *
     return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
 
 
-def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> None:
+def _hand_over(scheduler: LocalScheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> None:
     """Submits between two lines of the journal, so that no job is ever without one."""
     journal.intend(batch, scheduler.name, redo, resources)
     try:
@@ -120,7 +121,12 @@ def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: 
     except SchedulerError as error:
         journal.refused(batch.tag, str(error))
         raise
-    journal.submitted(batch.tag, handles)
+    try:
+        journal.submitted(batch.tag, handles)
+    except OSError:  # nobody would follow them
+        scheduler.cancel(handles)
+        scheduler.close()
+        raise
 
 
 @contextmanager

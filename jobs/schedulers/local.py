@@ -184,6 +184,8 @@ class LocalScheduler:
         """Ends the pool if there is one; its children checkpoint and leave."""
         pool, self._pool = self._pool, None
         if pool is not None:
+            if not pool.is_ready:
+                pool.terminate()  # it is still importing, reads nothing, and has no children
             pool.close(self._options.grace_s + CLOSE_S)
 
     def _state(self, index: int) -> JobState:
