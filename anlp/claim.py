@@ -105,7 +105,7 @@ class Claim:
         return latest(self.path.parent) == self.path
 
     def release(self, **ending: Any) -> None:
-        """Marks the claim as ended; what is given is kept in its record. On a full disk the claim is removed instead."""
+        """Marks the claim as ended, with what is given kept in its record; on a full disk it is removed instead."""
         if self._stop.is_set():
             return
         self._stop.set()
