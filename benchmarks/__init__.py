@@ -1,0 +1,1 @@
+"""One script per question; every figure is a ratio measured within one invocation."""
