@@ -11,7 +11,7 @@ from anlp.record import GridFolder, RunFolder, RunState, WandbOptions, options_f
 from jobs.advice import Advice, advise
 from jobs.frames import render_frame
 from jobs.journal import Journal
-from jobs.logs import last_words
+from jobs.logfile import last_words
 from jobs.screen import count, own_settings, varying
 from jobs.state import RunStatus, asked_runs, read_progress
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,10 @@ from pathlib import Path
 
 from anlp import claim
 from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import GridFolder, RunFolder, read_result
+from anlp.record import GridFolder, RunFolder
 from jobs.cli import make_parser, open_grid, runs_root
 from jobs.failures import describe, group_failures
+from jobs.logfile import last_words, tail
 from jobs.schedulers import choose
 from jobs.selection import find_target, grids, positive, read_grid, refresh_s
 from jobs.state import RunStatus, read_states
@@ -22,7 +22,6 @@ COMMAND = "python -m jobs.logs"
 LINES = 50
 LINES_FAILED = 20
 POLL_S = 0.25
-BLOCK = 1 << 16
 
 EXAMPLES = """\
   python -m jobs.logs 3fa9             the last 50 lines of the run whose id begins with 3fa9
@@ -89,32 +88,6 @@ def _show_failed(folder: GridFolder, lines: int) -> int:
             print(f"-- {len(alike)} alike: {' '.join(status.run_id for status in alike)}")
         print()
     return EXIT_OK
-
-
-def last_words(status: RunStatus, lines: int) -> list[str]:
-    """The last lines of a run's log; of a failed run without a log, those of its traceback."""
-    found = tail(status.folder.log, lines)
-    if found:
-        return found
-    result = read_result(status.folder)
-    return result.error.traceback.splitlines()[-lines:] if result and result.error else []
-
-
-def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
-    """The last lines before byte `end` of a text file, reading no more of it than they need; none without a file."""
-    try:
-        with path.open("rb") as file:
-            position = file.seek(0, os.SEEK_END) if end is None else end
-            content = b""
-            while position > 0 and content.count(b"\n") <= lines:
-                start = max(0, position - BLOCK)
-                file.seek(start)
-                content = file.read(position - start) + content
-                position = start
-    except OSError:
-        return []
-    text = content.decode(errors="replace").removesuffix("\n")
-    return text.split("\n")[-lines:] if text else []
 
 
 def _why_empty(status: RunStatus) -> str:

@@ -67,7 +67,7 @@ def test_one_cause_is_one_group_with_what_its_runs_have_in_common(folder: GridFo
 def test_groups_come_by_size_and_differ_by_type_message_and_place(folder: GridFolder) -> None:
     specs = [a_spec(seed=seed) for seed in range(5)]
     tag = submit(folder, specs)
-    elsewhere = RunError("ValueError", "bad", 'File "/work/anlp/data/load.py", line 3, in read', 0)
+    elsewhere = RunError("ValueError", "bad", 'File "/home/ann/anlp/data/load.py", line 3, in read', 0)
     errors = [an_error("KeyError", "bad"), an_error(message="bad"), an_error(message="bad"), elsewhere]
     for spec, error in zip(specs, errors, strict=False):
         fail(folder, spec, tag, error)
@@ -168,7 +168,7 @@ def test_settings_that_mean_nothing_for_a_run_are_not_held_in_common(folder: Gri
 def test_the_place_is_the_innermost_frame_of_our_own_code() -> None:
     traceback = an_error().traceback
 
-    assert innermost_frame(traceback) == 'File "/work/anlp/training/loop.py", line 88, in step'
+    assert innermost_frame(traceback) == 'File "/home/ann/anlp/training/loop.py", line 88, in step'
     assert render_frame(traceback) == "loop.py:88 in step"
     assert place(traceback) == "loop.py step"
 

@@ -12,6 +12,7 @@ from anlp.errors import UserError
 from anlp.record import GridFolder
 from anlp.spec import RunSpec
 from jobs import logs
+from jobs.logfile import tail
 from jobs.schedulers.base import Cause
 
 
@@ -186,8 +187,8 @@ def test_the_tail_is_the_same_however_it_is_read(
     path = tmp_path / "log.txt"
     path.write_bytes(content.encode())
 
-    assert logs.tail(path, 2) == expected
+    assert tail(path, 2) == expected
 
 
 def test_the_tail_of_no_file_is_empty(tmp_path: Path) -> None:
-    assert logs.tail(tmp_path / "none", 5) == []
+    assert tail(tmp_path / "none", 5) == []

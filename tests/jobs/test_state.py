@@ -245,7 +245,7 @@ def test_a_remembered_failure_keeps_where_it_arose(folder: GridFolder) -> None:
 
     assert status.result is not None
     assert status.result.error is not None
-    assert status.result.error.traceback == 'File "/work/anlp/training/loop.py", line 88, in step'
+    assert status.result.error.traceback == 'File "/home/ann/anlp/training/loop.py", line 88, in step'
 
 
 def test_a_torn_line_in_the_cache_costs_nothing_but_reading_that_run_again(folder: GridFolder) -> None:
