@@ -11,7 +11,7 @@ from made_grids import GONE, a_spec, an_error, fail, finish, lose, start, submit
 from anlp.errors import UserError
 from anlp.record import GridFolder
 from anlp.spec import RunSpec
-from jobs import logs
+from jobs import logfile, logs
 from jobs.logfile import tail
 from jobs.schedulers.base import Cause
 
@@ -183,7 +183,7 @@ def test_following_ends_when_the_launcher_is_dead(folder: GridFolder, capsys: py
 def test_the_tail_is_the_same_however_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, content: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(logs, "BLOCK", block)
+    monkeypatch.setattr(logfile, "BLOCK", block)
     path = tmp_path / "log.txt"
     path.write_bytes(content.encode())
 
