@@ -86,7 +86,7 @@ def an_error(
     """An exception that arose in `loop.py`, function `step`, below which lies a library."""
     traceback = (
         "Traceback (most recent call last):\n"
-        f'  File "/work/anlp/training/loop.py", line {line}, in step\n'
+        f'  File "/home/ann/anlp/training/loop.py", line {line}, in step\n'
         "    loss.backward()\n"
         '  File "/opt/lib/python3.11/site-packages/torch/_tensor.py", line 5, in backward\n'
         "    engine()\n"
