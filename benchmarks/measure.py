@@ -26,7 +26,7 @@ class Cost:
 
     wall_s: float
     cpu_s: float
-    peak_mib: float  # of the largest process among it and those descendants
+    peak_mib: float  # of the largest process among it, those descendants, and us when it was started
     output: str  # its stdout
 
 
