@@ -163,9 +163,7 @@ def _numbers(run: RunFolder) -> tuple[Any, ...]:
 
 def tree_of(folder: Path) -> dict[str, bytes | None]:
     """Every path below a folder, with the content of files."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def _pids() -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import time
@@ -132,7 +133,7 @@ def check_attempts(run: RunFolder, killer: Killer) -> None:
     assert done in ([author], []), story
     assert done or killer.time_of_death(attempts[author - 1]["pid"]), story
     assert len(attempts) == author, story
-    for earlier, later in zip(attempts, attempts[1:], strict=False):
+    for earlier, later in itertools.pairwise(attempts):
         ended = earlier.get("ended") or killer.time_of_death(earlier["pid"]) or earlier["since"]
         assert ended <= later["since"], story
 

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_grids import a_spec
+
+from anlp import staging
+from anlp.errors import UserError
+from anlp.spec import RunSpec
+from jobs.datasets import with_data
+
+MNIST = [a_spec(0, data="mnist", lr=lr) for lr in (0.1, 0.2)]
+DIGITS = [a_spec(0, lr=lr) for lr in (0.1, 0.2)]
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what was to be downloaded, in vain."""
+    wanted: list[str] = []
+
+    def refuse(name: str, where: Path) -> None:
+        wanted.append(name)
+        raise UserError(staging.where_to_put(name, where))
+
+    monkeypatch.setattr(staging, "stage", refuse)
+    return wanted
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def put_mnist(where: Path) -> None:
+    (where / "mnist").mkdir(parents=True)
+    for name in staging.CATALOGUE["mnist"].md5:
+        (where / "mnist" / name).touch()
+
+
+def call(
+    specs: list[RunSpec], where: Path, say: Callable[[str], None], *, fallback: str | None = None, download: bool = True
+) -> list[RunSpec]:
+    return with_data(specs, fallback, where, download=download, say=say)
+
+
+def test_embedded_data_is_always_there(tmp_path: Path, offline: list[str], said: list[str]) -> None:
+    assert call(DIGITS, tmp_path / "none", said.append) == DIGITS
+    assert (offline, said) == ([], [])
+
+
+def test_data_on_disk_is_not_downloaded(tmp_path: Path, offline: list[str], said: list[str]) -> None:
+    put_mnist(tmp_path)
+
+    assert call(MNIST, tmp_path, said.append, fallback="digits") == MNIST
+    assert (offline, said) == ([], [])
+
+
+def test_missing_data_without_a_fallback_names_the_files_and_the_place(tmp_path: Path, offline: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        call(MNIST, tmp_path, print)
+
+    assert all(name in str(caught.value) for name in staging.CATALOGUE["mnist"].md5)
+    assert str(tmp_path / "mnist") in str(caught.value)
+
+
+def test_the_fallback_is_said_in_one_loud_line_and_is_part_of_what_the_runs_are(
+    tmp_path: Path, offline: list[str], said: list[str]
+) -> None:
+    runs = call(MNIST, tmp_path, said.append, fallback="digits")
+
+    assert [run.run_id for run in runs] == [run.run_id for run in DIGITS]
+    assert len(said) == 1
+    assert "ITS RUNS USE digits INSTEAD" in said[0]
+    assert offline == ["mnist"]  # asked for once, not per run
+
+
+def test_runs_that_the_grid_had_already_are_not_doubled_by_the_fallback(tmp_path: Path, offline: list[str]) -> None:
+    assert len(call([*DIGITS, *MNIST], tmp_path, lambda _: None, fallback="digits")) == 2
+
+
+def test_looking_only_downloads_nothing_and_says_what_submitting_would_do(
+    tmp_path: Path, offline: list[str], said: list[str]
+) -> None:
+    assert call(MNIST, tmp_path, said.append, fallback="digits", download=False) == MNIST
+    assert offline == []
+    assert said == [f"note: mnist is not in {tmp_path}; submit would download it"]
+
+
+def test_a_data_folder_that_cannot_be_written_is_missing_data(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UserError, match="put them there or set ANLP_DATA"):
+        call(MNIST, tmp_path / "file", print)
