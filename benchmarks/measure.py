@@ -59,7 +59,12 @@ def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Co
         child = subprocess.Popen(
             argv, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=output, stderr=errors, text=True
         )
-        _, status, usage = os.wait4(child.pid, 0)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:  # Ctrl-C: what we started must not stay behind
+            child.terminate()
+            child.wait()
+            raise
         wall_s = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)

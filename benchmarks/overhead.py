@@ -1,4 +1,7 @@
-"""`python -m benchmarks.overhead`: what the suite itself costs: time to the first step, planning, memory."""
+"""`python -m benchmarks.overhead`: what the suite itself costs: time to the first step, planning, memory.
+
+The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a few ms of it.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ class Watch:
     ended: list[float] = field(default_factory=list)
     running: set[int] = field(default_factory=set)  # process ids
     pool_pid: int = 0
-    pool_mib: float = 0.0
-    child_mib: float = 0.0
+    pool_mib: float = 0.0  # resident, libraries and data sets included
+    child_mib: float = 0.0  # its own, without what it shares with the pool
 
     def on_event(self, event: Event) -> None:
         """Notes times and, on every event, how much memory is in use."""
@@ -48,8 +51,8 @@ class Watch:
             self.running.add(event.pid)
             self.pool_pid = self.pool_pid or _parent_of(event.pid)
         else:
-            self.pool_mib = max(self.pool_mib, _private_mib(self.pool_pid))
-            self.child_mib = max([self.child_mib, *map(_private_mib, self.running)])
+            self.pool_mib = max(self.pool_mib, _memory_mib(self.pool_pid, "Rss"))
+            self.child_mib = max([self.child_mib, *(_memory_mib(pid, r"Private_\w+") for pid in self.running)])
 
 
 def follow(root: Path, count: int, mode: Literal["offline", "disabled"], **settings: object) -> tuple[Watch, Path]:
@@ -85,12 +88,12 @@ def measure_start(root: Path, mode: Literal["offline", "disabled"], count: int) 
 
 
 def measure_memory(root: Path) -> dict[str, Spread]:
-    """MiB that a pool and its children have to themselves while they train on MNIST."""
+    """MiB of a pool with MNIST loaded, and what a child adds to it while it trains."""
     found = {}
     for model in ("dense", "cnn"):
         watch, _ = follow(root / model, 1, "offline", model=model, **LONG)
-        found[f"memory of a {model} run, private, MiB"] = spread([watch.child_mib])
-        found[f"memory of the pool ({model} run), private, MiB"] = spread([watch.pool_mib])
+        found[f"memory of a {model} run beyond its pool, MiB"] = spread([watch.child_mib])
+        found[f"memory of its pool, resident, MiB ({model})"] = spread([watch.pool_mib])
     return found
 
 
@@ -117,13 +120,13 @@ def _repeat(name: str, command: Sequence[str], root: Path, repeats: int) -> dict
     }
 
 
-def _private_mib(pid: int) -> float:
-    """Memory of a process that no other shares; 0 when it is gone."""
+def _memory_mib(pid: int, kind: str) -> float:
+    """Sum of the lines of `smaps_rollup` whose name is `kind`; 0 when the process is gone."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0.0
-    return sum(map(int, re.findall(r"^Private_\w+:\s+(\d+) kB$", text, re.MULTILINE))) / KIB_PER_MIB
+    return sum(map(int, re.findall(rf"^{kind}:\s+(\d+) kB$", text, re.MULTILINE))) / KIB_PER_MIB
 
 
 def _parent_of(pid: int) -> int:
