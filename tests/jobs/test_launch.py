@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +200,10 @@ def test_a_lock_that_is_held_delays_no_event_and_loses_no_ending(folder: GridFol
     endings = Endings(Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS)
     holder = hold_lock_elsewhere(folder)
 
+    began = time.monotonic()
     endings.on_event(ended(0, None, Cause.TIMEOUT))
-    endings.on_event(Tick())  # returns although somebody holds the grid
+    endings.on_event(Tick())
+    assert time.monotonic() - began < 5.0  # whoever holds the grid may do so for two minutes
     holder.kill()
     holder.communicate()
     assert "ended" not in events_of(folder)
@@ -283,3 +286,11 @@ def test_runs_of_a_living_submit_are_no_orphans(folder: GridFolder) -> None:
         orphans.settled_states(folder, say=said.append)
 
     assert said == []
+
+
+def test_ended_runs_of_a_submit_that_is_gone_are_no_orphans(folder: GridFolder) -> None:
+    tag = made_submit(folder, SPECS, launcher=GONE)
+    finish(folder, SPECS[0], tag)
+    lose(folder, tag, 1, Cause.SIGNAL)
+
+    assert orphans.count_orphans(read_states(folder, choose.states).values()) == 0

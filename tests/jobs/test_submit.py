@@ -2,23 +2,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import a_spec, finish
+from made_grids import GONE, a_spec, finish
 from made_grids import submit as made_submit
 from quick_runner import call_submit, use_quick_runner
 from submits import Place, attempts_of, make_place, numbers_of, tree_of, wait_until
 
-from anlp import claim, staging
+from anlp import staging
 from anlp.errors import UserError
 from anlp.record import GridFolder, RunState, read_jsonl, read_result
+from anlp.settings import spec_from_json
 from jobs.schedulers import choose
 from jobs.state import RunStatus, read_states
 
@@ -189,22 +192,19 @@ def test_replace_asks_and_redoes_everything(folder: GridFolder, capsys: pytest.C
     assert (counts(folder), attempts(folder)) == ({"done": 6}, 12)
 
 
-def test_a_replacement_that_was_stopped_is_finished_by_any_submit(
-    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replacement_that_was_stopped_before_a_run_is_carried_out_by_any_submit(folder: GridFolder) -> None:
     call_submit("study.yaml")
-    old = runs_by_lr(folder, 0.3)[0].result
-    monkeypatch.setenv("QUICK_DIE", "0.1 0.2 0.3")
-    assert call_submit("study.yaml", "--replace", "--yes", "--only", "lr=0.3 seed=0") == 1
-    monkeypatch.delenv("QUICK_DIE")
+    old = runs_by_lr(folder, 0.3)[0]
+    made_submit(folder, [spec_from_json(old.form)], redo="all", launcher=GONE)
+    assert counts(folder) == {"done": 5, "interrupted": 1}
 
-    assert call_submit("study.yaml", "--retry") == 0
+    assert call_submit("study.yaml") == 0
 
-    new = runs_by_lr(folder, 0.3)[0].result
-    assert old is not None
-    assert new is not None
-    assert new.provenance["batch"] != old.provenance["batch"]
-    assert (counts(folder), attempts(folder)) == ({"done": 6}, 8)
+    new = runs_by_lr(folder, 0.3)[0]
+    assert old.result is not None
+    assert new.result is not None
+    assert new.result.provenance["batch"] != old.result.provenance["batch"]
+    assert (counts(folder), attempts(folder)) == ({"done": 6}, 7)
 
 
 def test_results_without_journal_are_not_thrown_away_unasked(
@@ -342,18 +342,20 @@ def test_a_full_disk_loses_runs_but_no_words(
 
 
 def test_a_disk_that_fills_up_meanwhile_loses_runs_that_retry_finds(
-    folder: GridFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, quick_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with small_disk(tmp_path / "disk", "40k") as disk:
-        monkeypatch.setenv("ANLP_RUNS", str(disk / "runs"))
-
-        assert call_submit("study.yaml") == 1
-
-        said = capsys.readouterr()
-        assert "lost" in said.out
+        root = disk / "runs"
+        process = start_quick(replace(quick_place, root=root))
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode == 1, said
+        assert re.search(r"^study: .*[0-9]+ lost$", said, re.MULTILINE), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        monkeypatch.setenv("ANLP_RUNS", str(root))
+
         assert call_submit("study.yaml", "--retry") == 0
-        assert counts(GridFolder(disk / "runs" / "study")) == {"done": 6}
+
+        assert counts(GridFolder(root / "study")) == {"done": 6}
 
 
 def test_data_that_is_missing_is_an_error_or_loudly_replaced(
@@ -466,7 +468,7 @@ def test_runs_that_leave_after_their_submit_was_killed_are_waited_for(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = a_spec(0, lr=0.1, epochs=2)
-    made_submit(folder, [spec], launcher=claim.Process("h", "b", 1, 1).of(2**22 - 1))
+    made_submit(folder, [spec], launcher=GONE)
     holder = hold_claim_for(folder, spec.run_id, seconds=1.0)
 
     assert call_submit("study.yaml") == 0
