@@ -117,5 +117,7 @@ def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bo
         print("  stopped: any submit of this grid continues")
     if counts[RunState.FAILED] or counts[RunState.LOST]:
         print(f"  why: python -m jobs.status {folder.name}   again: python -m jobs.retry {folder.name}")
+    if counts[RunState.RUNNING]:
+        print("  running: another process is at them; submit again when it has ended")
     if counts[RunState.DONE]:
         print(f"  table: python -m analysis.tables {folder.name}")

@@ -22,6 +22,7 @@ from anlp import staging
 from anlp.errors import UserError
 from anlp.record import GridFolder, RunState, read_jsonl, read_result
 from anlp.settings import spec_from_json
+from jobs.journal import Journal
 from jobs.schedulers import choose
 from jobs.state import RunStatus, read_states
 
@@ -378,6 +379,18 @@ def test_data_that_is_missing_is_an_error_or_loudly_replaced(
     assert {status.values["data"] for status in loud.values()} == {"digits"}
 
 
+def test_a_dry_run_downloads_nothing(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[str] = []
+    monkeypatch.setattr(staging, "stage", lambda name, where: wanted.append(name))
+    monkeypatch.setenv("ANLP_DATA", "nothing-here")
+    Path("real.yaml").write_text(GRID.replace("data: digits, ", ""))
+
+    assert call_submit("real.yaml", "-n") == 0
+
+    assert wanted == []
+    assert not Path("nothing-here").exists()
+
+
 # --- damage
 
 
@@ -421,6 +434,14 @@ def test_damaged_files_cost_no_finished_run(folder: GridFolder, spoil: Callable[
     assert len(list(folder.path.glob("*/result.json"))) == 6
     assert call_submit("study.yaml") == 0
     assert counts(folder) == {"done": 6}
+
+
+def test_a_batch_file_of_another_submission_is_not_taken_for_the_deleted_one(folder: GridFolder) -> None:
+    made_submit(folder, [a_spec(0)], launcher=GONE)
+    delete_batches(folder)
+    Journal(folder).refused(made_submit(folder, [a_spec(1)]), "no")
+
+    assert counts(folder) == {}
 
 
 def test_a_deleted_run_folder_is_trained_again(folder: GridFolder, quick_place: Place) -> None:
