@@ -237,9 +237,9 @@ def form(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str]) -
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grid_wall", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=int, default=6, help=f"size of the grid, even, 2 to {2 * len(PAIRS)}")
+    parser.add_argument("--runs", type=int, default=12, help=f"size of the grid, even, 2 to {2 * len(PAIRS)}")
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ANLP_DATA") or "data"))
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part")
     parser.add_argument("--textbook", action="store_true", help="the naive loop takes models as tutorials write them")
