@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 from anlp.errors import EXIT_OK, SpecError, UserError, run_command
@@ -18,7 +19,7 @@ from jobs import confirm
 from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
-from jobs.gridfile import GRID_NAME, GridSpec, is_grid_name, load_grid
+from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.launch import Target, add_target_arguments, override, say_nothing_to_do, submit_specs, writing_to
 from jobs.orphans import settled_states
 from jobs.plan import Plan, make_plan
@@ -27,7 +28,8 @@ from jobs.provenance import code_commit
 from jobs.schedulers import choose
 from jobs.state import Redo, RunStatus, read_states
 
-MANY_RUNS = 10_000
+MANY_RUNS = 10_000  # more are submitted only after asking
+MOST_RUNS = 200_000  # more cannot be meant, and would fill the memory
 
 EXAMPLES = """\
   python -m jobs.submit grids/mnist.yaml                       train what is missing of the grid
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = GridFolder(runs_root() / (args.name or grid.name))
     history = _history(folder, args)
     expansion = grid.expand()
-    specs = with_data(list(expansion), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
+    specs = with_data(_all_of(expansion, grid), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
     specs = _narrow(grid, specs, args, history)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     plan = make_plan(specs, history, redo)
@@ -121,6 +123,15 @@ def _refuse_container(grid: GridSpec) -> None:
             f"{grid.source}: container: this version runs on the machine itself only, got {grid.container!r}; "
             "remove the key"
         )
+
+
+def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
+    specs = list(islice(expansion, MOST_RUNS + 1))
+    if len(specs) > MOST_RUNS:
+        raise SpecError(
+            f"{grid.source}: more than {MOST_RUNS:,} runs: shorten the lists, or draw from them with random and samples"
+        )
+    return specs
 
 
 def _say(text: str) -> None:

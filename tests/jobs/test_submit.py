@@ -22,6 +22,7 @@ from anlp import staging
 from anlp.errors import UserError
 from anlp.record import GridFolder, RunState, read_jsonl, read_result
 from anlp.settings import spec_from_json
+from jobs import submit
 from jobs.journal import Journal
 from jobs.schedulers import choose
 from jobs.state import RunStatus, read_states
@@ -267,17 +268,25 @@ def test_confirming_before_anything_has_finished_says_so(
         (["boxed.yaml"], "boxed.yaml: container: this version runs on the machine itself only, got 'anlp.sif'"),
         (["none.yaml"], "none.yaml:3: grid.lr: expected at least one value, got an empty list"),
         (["empty.yaml"], "empty.yaml:1: expected a mapping"),
+        (["absurd.yaml"], "absurd.yaml: more than 15,000 runs: shorten the lists"),
         (["huge.yaml"], "Submit 10,100 runs? Nobody to ask here"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(
-    folder: GridFolder, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder,
+    words: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(submit, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
     Path("boxed.yaml").write_text(GRID + "container: anlp.sif\n")
     Path("none.yaml").write_text("task: mnist\nfixed: {data: digits}\ngrid: {lr: []}\n")
     Path("empty.yaml").touch()
     axes = "grid: {lr: {logspace: [0.001, 0.1, 101]}, dropout: {linspace: [0, 0.5, 100]}}\n"
     Path("huge.yaml").write_text("task: mnist\nfixed: {data: digits}\n" + axes)
+    endless = axes.replace("}}", "}, hidden: {range: [1, 100000]}}")
+    Path("absurd.yaml").write_text("task: mnist\nfixed: {data: digits}\n" + endless)
 
     assert call_submit(*words) == 2
 
