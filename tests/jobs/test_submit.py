@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, finish
+from made_grids import GONE, a_spec, finish, lose
 from made_grids import submit as made_submit
 from quick_runner import call_submit, use_quick_runner
 from submits import Place, attempts_of, make_place, numbers_of, tree_of, wait_until
@@ -25,6 +25,7 @@ from anlp.settings import spec_from_json
 from jobs import submit
 from jobs.journal import Journal
 from jobs.schedulers import choose
+from jobs.schedulers.base import Cause
 from jobs.state import RunStatus, read_states
 
 GRID = """\
@@ -451,6 +452,21 @@ def test_a_batch_file_of_another_submission_is_not_taken_for_the_deleted_one(fol
     Journal(folder).refused(made_submit(folder, [a_spec(1)]), "no")
 
     assert counts(folder) == {}
+
+
+def test_a_damaged_line_of_a_batch_file_moves_no_other(folder: GridFolder) -> None:
+    specs = [a_spec(seed) for seed in range(3)]
+    tag = made_submit(folder, specs, launcher=GONE)
+    lose(folder, tag, 2, Cause.TIMEOUT)
+    lines = (folder.batches / "1.jsonl").read_bytes().splitlines(keepends=True)
+    (folder.batches / "1.jsonl").write_bytes(b"".join([lines[0], b"garbage\n", lines[2]]))
+
+    states = read_states(folder, choose.states)
+
+    assert {run_id: status.state for run_id, status in states.items()} == {
+        specs[0].run_id: RunState.INTERRUPTED,
+        specs[2].run_id: RunState.LOST,
+    }
 
 
 def test_a_deleted_run_folder_is_trained_again(folder: GridFolder, quick_place: Place) -> None:
