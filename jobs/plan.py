@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anlp.record import RunState
@@ -30,7 +30,6 @@ class Plan:
     states: Mapping[str, RunState]
     chosen: tuple[RunSpec, ...]
     redo: Redo
-    others: int  # runs in the folder that this grid file does not name (any more)
 
     def counts(self) -> dict[RunState, int]:
         """How many runs of the file are in each state, in the order of `RunState`."""
@@ -61,5 +60,10 @@ def make_plan(specs: Sequence[RunSpec], history: Mapping[str, RunStatus], redo: 
         for spec in specs
     }
     chosen = tuple(spec for spec in specs if states[spec.run_id] in TAKEN[redo])
-    others = sum(run_id not in states for run_id in history)
-    return Plan(tuple(specs), states, chosen, redo, others)
+    return Plan(tuple(specs), states, chosen, redo)
+
+
+def count_strangers(specs: Iterable[RunSpec], history: Mapping[str, RunStatus]) -> int:
+    """Search runs that an earlier form of the grid's file named and `specs` do not."""
+    named = {spec.run_id for spec in specs}
+    return sum(status.purpose == "search" and status.run_id not in named for status in history.values())

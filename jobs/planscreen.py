@@ -20,23 +20,26 @@ def fields_of(spec: RunSpec) -> dict[str, Any]:
     return {**spec.settings.values(), "seed": spec.seed, "id": spec.run_id}
 
 
+def render_axes(grid: GridSpec) -> str:
+    """`2 model x 5 lr`: what varies in the grid."""
+    return " x ".join(f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1)
+
+
 def print_plan(
-    grid: GridSpec,
     folder: GridFolder,
     plan: Plan,
     history: Mapping[str, RunStatus],
     target: Target,
+    *,
+    title: str,
     notes: Sequence[str],
 ) -> None:
     """What the grid is, where its runs stand, and what would be submitted where."""
-    axes = " x ".join(f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1)
-    print(f"{folder.name}: {len(plan.specs)} runs of task {grid.task}" + (f" ({axes})" if axes else ""))
+    print(f"{folder.name}: {len(plan.specs)} runs{title and f' ({title})'}")
     for state, count in plan.counts().items():
         print(f"  {state.value:<12}{count:>7}")
     for note in notes:
         print(f"  note: {note}")
-    if plan.others:
-        print(f"  note: {plan.others} other runs in {folder.path} are not in this file; they are left alone")
     if plan.chosen:
         slots, note = choose.describe(target.on, target.slots, target.resources)
         seconds = estimate_seconds(plan.chosen, history.values(), slots)

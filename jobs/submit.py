@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
@@ -22,8 +22,8 @@ from jobs.datasets import with_data
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.launch import Target, add_target_arguments, override, say_nothing_to_do, submit_specs, writing_to
 from jobs.orphans import settled_states
-from jobs.plan import Plan, make_plan
-from jobs.planscreen import fields_of, plan_form, print_plan, print_runs
+from jobs.plan import Plan, count_strangers, make_plan
+from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.provenance import code_commit
 from jobs.schedulers import choose
 from jobs.state import Redo, RunStatus, read_states
@@ -77,15 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = GridFolder(runs_root() / (args.name or grid.name))
     history = _history(folder, args)
     expansion = grid.expand()
-    specs = with_data(_all_of(expansion, grid), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
-    specs = _narrow(grid, specs, args, history)
+    named = with_data(_all_of(expansion, grid), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
+    specs = _narrow(grid, named, args, history)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     plan = make_plan(specs, history, redo)
     target = override(_target(grid, confirming=args.confirm is not None), args)
     if args.json:
         print(json.dumps(plan_form(folder, plan), indent=1))
         return EXIT_OK
-    print_plan(grid, folder, plan, history, target, expansion.notes())
+    notes = [*expansion.notes(), *_strangers(named, history)]
+    print_plan(folder, plan, history, target, title=_title(grid, args), notes=notes)
     if args.dry_run:
         print_runs(plan)
         return EXIT_OK
@@ -132,6 +133,18 @@ def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
             f"{grid.source}: more than {MOST_RUNS:,} runs: shorten the lists, or draw from them with random and samples"
         )
     return specs
+
+
+def _title(grid: GridSpec, args: argparse.Namespace) -> str:
+    if args.confirm is None:
+        return render_axes(grid)
+    group = f" of each {args.per}" if args.per else ""
+    return f"the {args.confirm} best{group} with {_seed_count(args.seeds)} fresh seeds"
+
+
+def _strangers(named: Sequence[RunSpec], history: Mapping[str, RunStatus]) -> Iterator[str]:
+    if count := count_strangers(named, history):
+        yield f"{count} other runs of this grid are not in this file; they are left alone"
 
 
 def _say(text: str) -> None:

@@ -7,7 +7,7 @@ from made_grids import a_spec
 
 from anlp.record import GridFolder, RunState
 from anlp.spec import RunSpec
-from jobs.plan import make_plan, redo_of
+from jobs.plan import count_strangers, make_plan, redo_of
 from jobs.planscreen import plan_form, print_runs
 from jobs.state import Redo, RunStatus
 
@@ -51,7 +51,7 @@ def test_finished_runs_among_the_chosen_are_those_that_are_replaced() -> None:
 def test_runs_that_the_file_does_not_name_are_counted_and_left() -> None:
     plan = make_plan([SPECS[RunState.DONE]], HISTORY, "all")
 
-    assert plan.others == len(HISTORY) - 1
+    assert count_strangers([SPECS[RunState.DONE]], HISTORY) == len(HISTORY) - 1
     assert [spec.run_id for spec in plan.chosen] == [SPECS[RunState.DONE].run_id]
 
 
