@@ -1,8 +1,8 @@
 """`python -m anlp.slurm_element`: what a task of a Slurm array executes: one element, continued after the time limit.
 
 submitit's checkpoint contract, without its pickle per element: SIGUSR2 makes the run save a checkpoint and leave, and
-submitit's handler then counts, says why, and requeues the task under its own id. The count of a requeued task is the one
-file that this leaves behind, next to what the task printed.
+submitit's handler then counts, says why, and requeues the task under its own id. The count of a requeued task is the
+one file that this leaves behind, next to what the task printed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from anlp.child import EXIT_ESCAPED
 from anlp.errors import EXIT_CONTINUE, UserError, run_command
-from anlp.record import read_json, write_json
+from anlp.record import write_json
 
 WARNING = signal.SIGUSR2
 CANNOT_REQUEUE = (FileNotFoundError, PermissionError, subprocess.SubprocessError)
@@ -43,6 +43,7 @@ class Element:
     job: str
 
     def __call__(self) -> int:
+        """The element's exit code."""
         return int(self.run(self.batch, self.index, job=self.job))
 
     def checkpoint(self) -> Continuation:
@@ -50,7 +51,7 @@ class Element:
         return Continuation(self)
 
 
-class Continuation(DelayedSubmission):  # type: ignore[misc]  # submitit ships no types
+class Continuation(DelayedSubmission):
     """What submitit keeps of a task between its attempts: here one number, as JSON."""
 
     def dump(self, filepath: str | Path) -> None:
@@ -58,7 +59,7 @@ class Continuation(DelayedSubmission):  # type: ignore[misc]  # submitit ships n
         write_json(Path(filepath), {"left": self._timeout_countdown})
 
 
-class ElementPaths(JobPaths):  # type: ignore[misc]  # submitit ships no types
+class ElementPaths(JobPaths):
     """Where that number is kept."""
 
     @property
@@ -80,6 +81,7 @@ def execute(element: Element, environment: SlurmJobEnvironment, *, continuations
         The element's exit code: 3 where it was stopped and is for somebody else to continue.
     """
     paths = ElementPaths(element.batch.with_suffix(".slurm"), environment.job_id)
+    paths.submitted_pickle.with_suffix(".json.save_tmp").unlink(missing_ok=True)  # of an attempt killed while it wrote
     delayed = Continuation(element)
     delayed.set_timeout(limit_min, _left(paths.submitted_pickle, continuations))
     handler = SignalHandler(environment, paths, delayed)  # counts the time from here

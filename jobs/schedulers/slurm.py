@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anlp.errors import SchedulerError
@@ -24,6 +24,7 @@ QUERY_TRIES = 2  # a client has waited 9 s by itself for a controller that is do
 PAUSE_S = 1.0
 IDS_PER_CALL = 500
 FORGOTTEN_AFTER = "now-14days"  # how far back `find` looks for jobs that have ended
+Rows = Mapping[Element, Row]
 # Whatever the user's shell says, answers come in full, in English, and unfiltered.
 SILENCED = (
     *("SQUEUE_STATES", "SQUEUE_PARTITION", "SQUEUE_USERS", "SQUEUE_ACCOUNT", "SQUEUE_QOS", "SQUEUE_NAMES"),
@@ -87,7 +88,8 @@ class SlurmScheduler:
         queued = parse.parse_squeue(_ask_squeue("-t", "all", "-j", ids, "-o", parse.SQUEUE_FORMAT))
         text = _ask_sacct("-j", ids, "-o", parse.SACCT_FIELDS)
         recorded = None if text is None else parse.parse_sacct(text)
-        return {job: judge((job.native_id, job.index), queued, recorded) for job in jobs}
+        known = {array for array, _ in (*queued, *(recorded or ()))}
+        return {job: judge((job.native_id, job.index), queued, recorded, known) for job in jobs}
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
         """One scancel for all of `jobs`; what has ended already is no error."""
@@ -144,28 +146,40 @@ class SlurmScheduler:
             )
 
 
-def judge(element: Element, queued: Mapping[Element, Row], recorded: Mapping[Element, Row] | None) -> JobState:
-    """The state of one task, from what squeue and sacct say.
+def judge(element: Element, queued: Rows, recorded: Rows | None, arrays: Collection[str]) -> JobState:
+    """The state of one task, from what squeue said and then sacct.
 
-    The queue knows first of a requeue, the accounting of the cause of an end; neither knowing means alive, unless there
-    is no accounting at all: what the queue has forgotten has then ended.
+    The queue knows first of a requeue, the accounts of the cause of an end. A task that was cancelled while it waited
+    is in neither, nor is one of an array that nobody knows: that one counts as alive.
 
     Args:
         element: the task.
         queued: what squeue says, with the tasks that ended some minutes ago.
-        recorded: what sacct says; None where the site has no accounting.
+        recorded: what sacct says; None where the site has no accounting: what the queue has forgotten has then ended.
+        arrays: ids of which there is any row.
     """
-    in_queue = _row(element, queued)
+    in_queue = queued.get(element) or queued.get((element[0], WHOLE))
     if in_queue is not None and (phase := parse.phase_of(in_queue.state)) is not None:
         return JobState(phase)
     if recorded is None:
         return _without_accounting(in_queue)
-    row = _row(element, recorded)
-    return JobState(Phase.QUEUED) if row is None else parse.state_from_row(row)
+    if (row := recorded.get(element)) is not None:
+        return parse.state_from_row(row)
+    if element in queued:
+        return _not_on_record(queued[element])
+    return _vanished(recorded.get((element[0], WHOLE))) if element[0] in arrays else JobState(Phase.QUEUED)
 
 
-def _row(element: Element, rows: Mapping[Element, Row]) -> Row | None:
-    return rows.get(element) or rows.get((element[0], WHOLE))
+def _not_on_record(row: Row) -> JobState:
+    """Of a task that has ended by the queue, which tells no exit codes: accounts may be 5 s late."""
+    return JobState(Phase.ENDED if row.state == "COMPLETED" else Phase.RUNNING)
+
+
+def _vanished(row: Row | None) -> JobState:
+    """Tasks cancelled while they wait leave no row, or one for all that are left when the last of them goes."""
+    if row is not None and parse.first_word(row.state) == "CANCELLED":
+        return parse.state_from_row(row)
+    return JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started")
 
 
 def _without_accounting(row: Row | None) -> JobState:

@@ -133,7 +133,7 @@ def parse_jobs(text: str, tag: str) -> list[Job]:
     """The jobs of one submission among lines of `%F|%K|%j`, each as large as its highest index says."""
     found: dict[tuple[str, int], int] = {}
     for line in text.splitlines():
-        array, indices, name = (line.split("|") + ["", ""])[:3]
+        array, indices, name = [*line.split("|"), "", ""][:3]
         named = parse_job_name(name)
         if named is None or named[0] != tag:
             continue
@@ -154,7 +154,7 @@ def jobs_from_sacct(text: str) -> str:
 
 
 def parse_job_id(text: str) -> Iterator[Element]:
-    """The array tasks that an id names: `503_2`, `505_[0-9%2]`, `505_[1,4-6]`; of a bare id, all without their own row."""
+    """The array tasks that an id names: `503_2`, `505_[0-9%2]`, `505_[1,4-6]`; of a bare id, those without a row."""
     array, _, indices = text.partition("_")
     return _elements(array, indices.strip("[]"))
 

@@ -14,6 +14,7 @@ from anlp.errors import SchedulerError
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
 
+RUNNER = "anlp.run:run_element"
 MOST_MARGIN_S = 480  # submitit takes a signal in the last 10 minutes for the time limit's; Slurm sends up to 60 s early
 
 # Options that this tool gives, and what to use instead of them.
@@ -58,7 +59,7 @@ class SlurmOptions:
     """How elements are run on the nodes; tests put other runners in."""
 
     python: tuple[str, ...] = (sys.executable,)  # what runs Python on a node: an interpreter, or a container with one
-    runner: str = "anlp.run:run_element"
+    runner: str = RUNNER
     margin_s: int = 90  # warned so long before the time limit
     continuations: int = 20  # of one element after reaching its time limit; preemption does not count
 
@@ -90,7 +91,7 @@ def render_script(batch: Batch, resources: Resources, options: SlurmOptions, cwd
     ]
     command = [*options.python, "-m", "anlp.slurm_element", "--batch", str(batch.path)]
     numbers = ["--continuations", str(options.continuations), "--limit-min", str(limit_min(resources) or 0)]
-    runner = [] if options.runner == SlurmOptions.runner else ["--runner", options.runner]
+    runner = [] if options.runner == RUNNER else ["--runner", options.runner]
     script = folder_of(batch) / "job.sh"
     return "\n".join(
         [
@@ -196,6 +197,7 @@ def _render_option(name: str, value: str | None) -> str:
 def _plain(text: str, name: str = "path") -> str:
     if not text or re.search(r"""[\x00-\x1f\x7f'"\\`$]""", text):
         raise SchedulerError(
-            f"slurm: {name}: {text!r} is empty or has a quote, a backslash, a $ or a line end, which a job script cannot carry"
+            f"slurm: {name}: {text!r} cannot stand in a job script: "
+            "it is empty or has a quote, a backslash, a $ or a line end"
         )
     return text

@@ -14,6 +14,7 @@ root=${SLURM_CLUSTER:-/tmp/anlp-slurm}
 port=${SLURM_CLUSTER_PORT:-17817}
 here=$(cd "$(dirname "$0")" && pwd)
 nodes=(n1 n2 n3 n4)
+ulimit -c 0 # jobs of tests crash on purpose
 export SLURM_CONF=$root/slurm.conf
 
 # pid files that outlive their process may name a stranger, so the executable is compared
