@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from anlp.errors import EXIT_CONTINUE
+from anlp.errors import EXIT_ESCAPED as EXIT_ESCAPED
 from anlp.protocol import RunRequest
 from anlp.record import GridFolder
 from anlp.settings import read_element
 
-EXIT_ESCAPED = 70  # an exception left the runner: its traceback is in the run's log, there is no result
 PR_SET_PDEATHSIG = 1
 POOL_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 

@@ -10,6 +10,7 @@ EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
+EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
 
 # What other projects call our settings, where the spelling alone does not lead to ours.

@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anlp
 from anlp import claim
-from anlp.errors import EXIT_CONTINUE, EXIT_OK, EXIT_RUNS_FAILED, run_command
+from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
 from anlp.output import output_to
 from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
 from anlp.settings import read_element
@@ -193,13 +194,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m anlp.run",
         description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
-        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it)",
+        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it, "
+        "70 a fault of ours)",
     )
     parser.add_argument("--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl")
     parser.add_argument("--index", type=int, required=True, metavar="K", help="which line of it, from 0")
     parser.add_argument("--job", default="", help="the scheduler's name for this job, for the record")
     given = parser.parse_args(argv)
-    code = run_element(given.batch, given.index, job=given.job)
+    try:
+        code = run_element(given.batch, given.index, job=given.job)
+    except UserError:
+        raise
+    except Exception:  # not 1, which says that a run has a result with its failure
+        traceback.print_exc()
+        return EXIT_ESCAPED
     _report(given.batch, given.index)
     return code
 

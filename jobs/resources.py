@@ -17,6 +17,14 @@ class Resources:
     cpus: int = 1
     mem_mib: int | None = None
     walltime_min: float | None = None
+    queue: str | None = None  # Slurm: partition
+    account: str | None = None
+    qos: str | None = None
+    gpu_type: str | None = None
+    constraint: str | None = None  # node features
+    exclude: str | None = None  # nodes not to use
+    nodes: int = 1
+    extra: tuple[str, ...] = ()  # options passed to the scheduler as they are
 
 
 def parse_memory(text: str | int) -> int:

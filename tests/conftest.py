@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from run_folders import Grid
+from slurm_cluster import cluster, cluster_alone, running_cluster  # noqa: F401 - fixtures for every test
 
 
 @pytest.fixture(autouse=True)

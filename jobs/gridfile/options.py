@@ -84,6 +84,15 @@ def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
 
 
 RESOURCE_KEYS: Mapping[str, Key] = {
+    "queue": Key("queue", text),
+    "partition": Key("queue", text),
+    "account": Key("account", text),
+    "qos": Key("qos", text),
+    "gpu_type": Key("gpu_type", text),
+    "constraint": Key("constraint", text),
+    "exclude": Key("exclude", text),
+    "nodes": Key("nodes", whole(1)),
+    "extra": Key("extra", texts),
     "gpus": Key("gpus", whole(0)),
     "cpus": Key("cpus", whole(1)),
     "mem": Key("mem_mib", _amount(parse_memory, "an amount of memory such as 8G or 500M")),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from jobs.resources import Resources
+
+MOST_OF_NAME = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,31 @@ class Batch:
     path: Path
     size: int
     max_parallel: int | None = None
+
+    def job_name(self, first: int) -> str:
+        """Name of the job whose first element is `first`: `mnist.3f2a9c0d1e4b.0`, legal for every scheduler.
+
+        It carries the tag, so that a job whose acceptance was never reported is found again (`parse_job_name`).
+        """
+        return f"{re.sub('[^A-Za-z0-9_-]', '_', self.name)[:MOST_OF_NAME]}.{self.tag}.{first}"
+
+
+def parse_job_name(name: str) -> tuple[str, int] | None:
+    """Tag and first element of a job of ours, None for anybody else's."""
+    match = re.fullmatch(r"[A-Za-z0-9_-]+\.([0-9a-f]{12})\.(\d+)", name)
+    return (match[1], int(match[2])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the scheduler named it, covering elements `first` to `first + size - 1` of its batch.
+
+    The handle of element `i` is `JobHandle(scheduler, native_id, i - first)`.
+    """
+
+    native_id: str
+    first: int
+    size: int
 
 
 class Phase(str, Enum):
@@ -62,16 +90,40 @@ class JobState:
     detail: str = ""  # one line in the scheduler's words: "signal 9", "used 2.1 of 2.0 GiB"
 
 
+def nobody(_: Job) -> None:
+    """For who does not want to be told."""
+
+
 class Scheduler(Protocol):
     """What a backend does; one conformance suite (`tests/jobs/conformance.py`) holds for all of them."""
 
     name: str
 
-    def submit(self, batch: Batch, resources: Resources) -> list[JobHandle]:
-        """Hands all elements of `batch` over and returns a handle for each, in order.
+    def submit(
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+    ) -> list[JobHandle]:
+        """Hands the elements of `batch` over, in order, with as few calls as the site's limits allow.
+
+        Args:
+            batch: the elements.
+            resources: what each asks for.
+            accepted: told of each job as soon as it was accepted, before the next call.
+
+        Returns:
+            A handle for each accepted element, in order: fewer than the batch has where the user's submit limit is
+            reached; the rest is for the next submit.
 
         Raises:
-            SchedulerError: refused or unreachable; nothing was accepted unless the error is transient.
+            SchedulerError: refused or unreachable; what `accepted` was told of is accepted all the same, and where the
+                error is transient the call that failed may have been accepted, too (`find` knows).
+        """
+        ...
+
+    def find(self, tag: str) -> list[Job]:
+        """The jobs of a submission that the scheduler knows, by their names; for when its answer was never received.
+
+        Raises:
+            SchedulerError: it cannot be asked now.
         """
         ...
 

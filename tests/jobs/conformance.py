@@ -12,7 +12,20 @@ from anlp.errors import SchedulerError
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle, JobState, Phase, Scheduler
 
-EXAMPLES: Mapping[str, Any] = {"gpus": 1, "cpus": 3, "mem_mib": 1234, "walltime_min": 77.0}
+EXAMPLES: Mapping[str, Any] = {
+    "gpus": 1,
+    "cpus": 3,
+    "mem_mib": 1234,
+    "walltime_min": 77.0,
+    "queue": "long",
+    "account": "physics",
+    "qos": "high",
+    "gpu_type": "a100",
+    "constraint": "fast",
+    "exclude": "node7",
+    "nodes": 2,
+    "extra": ("--exclusive",),
+}
 
 
 class Bench(Protocol):

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import fake_pbs
+import pytest
+import zoo
+from conformance import SchedulerConformance
+from pbs_site import Site, settle
+
+from jobs.profiles import apply, load_profile
+from jobs.resources import Resources
+from jobs.schedulers.base import Batch, JobHandle, JobState
+from jobs.schedulers.pbs_request import Dialect
+from jobs.schedulers.pbs_script import Piece, Start, render_script
+
+
+class PbsBench:
+    """The pretended PBS with the tiny runner."""
+
+    def __init__(self, site: Site, dialect: Dialect) -> None:
+        self.scheduler = site.scheduler()
+        self._site = site
+        self._dialect = dialect
+
+    def batch(self, *behaviours: str) -> Batch:
+        return self._site.batch(*behaviours)
+
+    def settle(
+        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], None] = lambda: None
+    ) -> Mapping[JobHandle, JobState]:
+        return settle(self.scheduler, jobs, meanwhile)
+
+    def output(self, batch: Batch, index: int) -> str:
+        return zoo.log_of(batch.path, index).read_text()
+
+    def effect(self, resources: Resources) -> str:
+        profile = load_profile("generic-pbs")
+        batch = Batch("0123456789ab", "grid", Path("/b/1.jsonl"), 1)
+        return render_script(
+            batch, Piece(0, 1), apply(profile, resources), profile, self._dialect, Start(Path("/w"), ("python",))
+        )
+
+
+def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, dialect: Dialect) -> PbsBench:
+    commands = fake_pbs.install(folder / "site", dialect=dialect.value)
+    monkeypatch.setenv("PATH", str(commands), prepend=":")
+    return PbsBench(Site(folder / "site"), dialect)
+
+
+class TestPbsProConformance(SchedulerConformance):
+    @pytest.fixture
+    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PbsBench:
+        return make_bench(tmp_path, monkeypatch, Dialect.PRO)
+
+
+class TestTorqueConformance(SchedulerConformance):
+    @pytest.fixture
+    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PbsBench:
+        return make_bench(tmp_path, monkeypatch, Dialect.TORQUE)

@@ -1,0 +1,169 @@
+"""Real training in a real Slurm, interrupted in every way that it knows: one attempt later the numbers are the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slurm_cluster import PATIENCE_S, Cluster, said, settle
+
+from anlp.record import (
+    Element,
+    GridFolder,
+    RunFolder,
+    RunOptions,
+    WandbOptions,
+    read_json,
+    read_metrics,
+    write_jsonl,
+)
+from anlp.settings import make_spec
+from jobs.journal import new_tag
+from jobs.resources import Resources
+from jobs.schedulers.base import Batch, Cause, JobState, Phase
+from jobs.schedulers.slurm import SlurmScheduler
+from jobs.schedulers.slurm_render import SlurmOptions
+
+pytestmark = pytest.mark.slow
+EPOCHS = 100  # 7 s: longer than from the start to the warning of the shortest time limit
+SPEC = make_spec("mnist", {"data": "digits", "hidden": 64, "batch_size": 32, "dropout": 0.2, "epochs": EPOCHS}, 0)
+
+
+def make_runs(root: Path) -> tuple[Batch, RunFolder]:
+    """A batch of one run, as submit writes it."""
+    folder = GridFolder(root / "runs" / "study")
+    folder.batches.mkdir(parents=True)
+    path = folder.batches / "1.jsonl"
+    tag = new_tag()
+    options = RunOptions(batch=tag, wandb=WandbOptions(mode="disabled"))
+    write_jsonl(path, [Element((SPEC,), options).to_json()])
+    return Batch(tag, "study", path, 1), folder.run(SPEC.run_id)
+
+
+def numbers_of(run: RunFolder) -> Any:
+    result = read_json(run.result) or {}
+    kept = {name: value for name, value in result.items() if name not in ("seconds", "provenance")}
+    lines = [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run.metrics)]
+    return kept, lines
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The numbers of the run where nothing interrupts it."""
+    batch, run = make_runs(tmp_path_factory.mktemp("reference"))
+    subprocess.run([sys.executable, "-m", "anlp.run", "--batch", batch.path, "--index", "0"], check=True)
+    return numbers_of(run)
+
+
+def wait_for_epochs(run: RunFolder, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(read_metrics(run.metrics)) <= count:
+        assert time.monotonic() < deadline, "it does not train"
+        time.sleep(0.1)
+
+
+def attempts(run: RunFolder) -> list[str]:
+    """How each attempt ended; nothing where it was killed."""
+    return [(read_json(path) or {}).get("ending", "") for path in sorted(run.attempts.glob("*.json"))]
+
+
+def test_a_run_that_reaches_its_time_limit_is_requeued_and_ends_with_the_same_numbers(
+    cluster: Cluster, tmp_path: Path, reference: Any
+) -> None:
+    batch, run = make_runs(tmp_path)
+    scheduler = SlurmScheduler()
+
+    handles = scheduler.submit(batch, Resources(walltime_min=1))
+    states = settle(scheduler, handles)
+
+    assert states[handles[0]] == JobState(Phase.ENDED)
+    assert attempts(run)[0] == "interrupted"
+    assert attempts(run)[-1] == "done"
+    assert numbers_of(run) == reference
+    assert "this job is timed-out" in said(batch, handles[0])
+    assert len(list(batch.path.with_suffix(".slurm").iterdir())) == 3  # the script, the output, the count
+
+
+def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(cluster: Cluster, tmp_path: Path) -> None:
+    batch, run = make_runs(tmp_path)
+    scheduler = SlurmScheduler(SlurmOptions(continuations=0))
+
+    handles = scheduler.submit(batch, Resources(walltime_min=1))
+    states = settle(scheduler, handles)
+
+    assert states[handles[0]] == JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left")
+    assert attempts(run) == ["interrupted"]
+    assert "timed-out too many times. The next submit continues it." in said(batch, handles[0])
+
+
+def test_where_nodes_have_no_scontrol_the_run_is_left_for_the_next_submit(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, run = make_runs(tmp_path)
+    scheduler = SlurmScheduler(SlurmOptions(python=("env", "PATH=/nowhere", sys.executable)))
+
+    handles = scheduler.submit(batch, Resources(walltime_min=1))
+    states = settle(scheduler, handles)
+
+    assert states[handles[0]].cause is Cause.CONTINUE
+    assert "could not requeue" in said(batch, handles[0])
+    assert (attempts(run), run.checkpoint.exists()) == (["interrupted"], True)
+
+
+def test_a_preempted_run_is_requeued_and_ends_with_the_same_numbers(
+    cluster_alone: Cluster, tmp_path: Path, reference: Any
+) -> None:
+    batch, run = make_runs(tmp_path)
+    scheduler = SlurmScheduler(SlurmOptions(continuations=0))  # preemption uses none of them
+
+    handles = scheduler.submit(batch, Resources(queue="low", walltime_min=60))
+    wait_for_epochs(run, 5)
+    cluster_alone.ask("sbatch", "--exclusive", "-N4", "-o/dev/null", "--wrap", "sleep 2")
+    states = settle(scheduler, handles)
+
+    assert states[handles[0]] == JobState(Phase.ENDED)
+    assert attempts(run) == ["interrupted", "done"]
+    assert numbers_of(run) == reference
+
+
+def test_a_run_whose_node_dies_goes_on_elsewhere_and_ends_with_the_same_numbers(
+    cluster_alone: Cluster, tmp_path: Path, reference: Any
+) -> None:
+    batch, run = make_runs(tmp_path)
+    scheduler = SlurmScheduler()
+    handles = scheduler.submit(batch, Resources())
+    wait_for_epochs(run, 5)
+    node = cluster_alone.ask("squeue", "-h", "-j", handles[0].native_id, "-o", "%N").strip()
+
+    cluster_alone.act("fail", node)
+    between = scheduler.states(handles)[handles[0]]
+    states = settle(scheduler, handles)
+
+    assert between.phase is not Phase.ENDED
+    assert states[handles[0]] == JobState(Phase.ENDED)
+    assert attempts(run) == ["", "done"]
+    assert numbers_of(run) == reference
+
+
+@pytest.mark.parametrize("before", ["while it waits", "while it runs"])
+def test_a_cancelled_run_is_not_requeued(cluster: Cluster, tmp_path: Path, before: str) -> None:
+    batch, run = make_runs(tmp_path)
+    scheduler = SlurmScheduler()
+    waits: dict[str, Callable[[], None]] = {
+        "while it waits": lambda: None,
+        "while it runs": lambda: wait_for_epochs(run, 5),
+    }
+
+    handles = scheduler.submit(batch, Resources(extra=("--hold",) if before == "while it waits" else ()))
+    waits[before]()
+    scheduler.cancel(handles)
+    state = settle(scheduler, handles)[handles[0]]
+
+    words = " before it started" if before == "while it waits" else ""
+    assert state == JobState(Phase.ENDED, Cause.CANCELLED, f"cancelled by user 0{words}")
+    assert attempts(run) == ([] if before == "while it waits" else ["interrupted"])
