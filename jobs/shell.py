@@ -20,10 +20,19 @@ class Answer:
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 30.0) -> Answer:
-    """Runs `argv` with stdin closed, so that a command which would ask for a password fails instead of waiting."""
+    """Runs `argv` with stdin closed, so that a command which would ask for a password fails instead of waiting.
+
+    Ctrl-C does not reach it: what a scheduler is about to accept is accepted, and its answer read.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - argv is a list, nothing reaches a shell
-            list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout_s
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            start_new_session=True,  # no terminal: a ticket's password is asked for on /dev/tty, not on stdin
         )
     except FileNotFoundError:
         return Answer(NOT_FOUND, "", f"{argv[0]}: no such command")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import stat
 import sysconfig
 from collections import defaultdict
@@ -77,7 +77,7 @@ class PbsScheduler:
 
     def find(self, tag: str) -> list[Job]:
         """The jobs of a submission, ended ones included where the server keeps them, by their names."""
-        wanted = ["qselect", "-u", getpass.getuser()]
+        wanted = ["qselect", "-u", pwd.getpwuid(os.getuid()).pw_name]
         with_ended = self._has_history and self._known_dialect() is Dialect.PRO
         answer = shell.run([*wanted, *(["-x"] if with_ended else [])], timeout_s=QUERY_TIMEOUT_S)
         if with_ended and (answers.is_history_off(answer) or answers.is_usage(answer)):

@@ -153,7 +153,7 @@ def render_script(
         [
             "# shellcheck disable=SC2317  # functions that only a trap calls",
             "fail() {",
-            '    echo "$(hostname): $1" >&2',
+            '    echo "${HOSTNAME:-here}: $1" >&2',
             f"    exit {EXIT_SETUP}",
             "}",
         ],
@@ -273,6 +273,7 @@ signalled=
 forward() {
     signalled=1
     [ -n "$program" ] || exit 3
+    trap '' "$1"  # once: a second one could meet Python while it leaves, and kill it
     kill -s "$1" "$program" 2>/dev/null
 }
 trap 'forward TERM' TERM

@@ -74,7 +74,7 @@ def _waits_for(record: Record) -> str:
     if comment.startswith("Can Never Run"):
         return comment
     if record.get("job_state") == "H":
-        return f"held ({record.get('hold_types') or 'by PBS'})"
+        return f"held ({record.get('hold_types') or 'by PBS'})" + (f": {comment}" if comment else "")
     return ""
 
 

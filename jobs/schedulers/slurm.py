@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from anlp.errors import SchedulerError
@@ -19,9 +20,13 @@ from jobs.schedulers.slurm_render import SlurmOptions, folder_of, render_call, r
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 SUBMIT_TIMEOUT_S = 90.0  # sbatch waits by itself while the controller is too busy to accept
+DEFAULT_QOS = "normal"  # Slurm's own default
 QUERY_TIMEOUT_S = 45.0
-QUERY_TRIES = 2  # a client has waited 9 s by itself for a controller that is down
-PAUSE_S = 1.0
+MOST_RETRIES = 3
+PAUSE_S = 0.5
+PATIENT_CLIENT_S = (
+    5.0  # who waited so long has tried again by itself, as clients do for 9 s where the controller is down
+)
 IDS_PER_CALL = 500
 FORGOTTEN_AFTER = "now-14days"  # how far back `find` looks for jobs that have ended
 Rows = Mapping[Element, Row]
@@ -60,7 +65,7 @@ class SlurmScheduler:
         environment = tuple(word for name in variables_over(script) for word in ("-u", name))
         handles: list[JobHandle] = []
         for span in spans:
-            job = self._submit_span(batch, path, span, parallel, environment)
+            job = self._submit_span(batch, resources, path, span, parallel, environment)
             if job is not None:
                 accepted(job)
                 handles += [JobHandle(self.name, job.native_id, index) for index in range(job.size)]
@@ -119,19 +124,30 @@ class SlurmScheduler:
         return self._most_tasks
 
     def _submit_span(
-        self, batch: Batch, script: Path, span: range, parallel: int | None, environment: Sequence[str]
+        self,
+        batch: Batch,
+        resources: Resources,
+        script: Path,
+        span: range,
+        parallel: int | None,
+        environment: Sequence[str],
     ) -> Job | None:
         """The job that was accepted; smaller than `span` where the user's limit is near, None where it is reached."""
-        answer = _run(*render_call(batch, script, span, parallel), options=environment, timeout_s=SUBMIT_TIMEOUT_S)
-        if answer.code and parse.is_submit_limit(answer.err):
-            room = min(len(span) - 1, _room())
-            if room < 1:
+        answer = self._call(batch, script, span, parallel, environment)
+        size = len(span)
+        while answer.code and parse.is_submit_limit(answer.err):
+            room = size // 2 if size < len(span) else _room(resources, size)
+            size = min(room, size - 1)
+            if size < 1:
                 return None
-            span = range(span.start, span.start + room)
-            answer = _run(*render_call(batch, script, span, parallel), options=environment, timeout_s=SUBMIT_TIMEOUT_S)
-            if answer.code and parse.is_submit_limit(answer.err):
-                return None
-        return Job(_accepted_id(answer), span.start, len(span))
+            answer = self._call(batch, script, span[:size], parallel, environment)
+        return Job(_accepted_id(answer), span.start, size)
+
+    def _call(
+        self, batch: Batch, script: Path, span: range, parallel: int | None, environment: Sequence[str]
+    ) -> shell.Answer:
+        argv = render_call(batch, script, span, parallel)
+        return _run(*argv, options=environment, timeout_s=SUBMIT_TIMEOUT_S)
 
     def _note_rest(self, batch: Batch, done: int) -> None:
         rest = batch.size - done
@@ -218,17 +234,17 @@ def _accepted_id(answer: shell.Answer) -> str:
     return native_id
 
 
-def _room() -> int:
-    """How many more jobs the user may submit under the tightest limit; 0 where that cannot be found out."""
-    user = str(os.getuid())
-    limits = [
-        *_limits("assoc", f"user={_user_name()}", "format=MaxSubmitJobs"),
-        *_limits("qos", "format=MaxSubmitJobsPerUser"),
-    ]
-    if not limits:
-        return 0
-    queue = parse.parse_squeue(_ask_squeue("-u", user, "-r", "-o", parse.SQUEUE_FORMAT))
-    return max(0, min(limits) - len(queue))
+def _room(resources: Resources, wanted: int) -> int:
+    """How many more jobs the user may submit by the limits that can be read; half of `wanted` where there are none."""
+    account = [f"account={resources.account}"] if resources.account else []
+    qos = resources.qos or DEFAULT_QOS
+    of_user = _limits("assoc", f"user={_user_name()}", *account, "format=MaxSubmitJobs")
+    of_qos = _limits("qos", f"name={qos}", "format=MaxSubmitJobsPerUser")
+    if not of_user and not of_qos:
+        return wanted // 2
+    jobs = _ask_squeue("-r", "-u", str(os.getuid()), "-o", "%q").split()
+    rooms = [*(limit - len(jobs) for limit in of_user), *(limit - jobs.count(qos) for limit in of_qos)]
+    return max(0, min(rooms))
 
 
 def _limits(*words: str) -> list[int]:
@@ -237,7 +253,10 @@ def _limits(*words: str) -> list[int]:
 
 
 def _user_name() -> str:
-    return os.environ.get("USER") or str(os.getuid())
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _ask_squeue(*words: str) -> str:
@@ -258,7 +277,8 @@ def _query(*argv: str, tolerated: str = "\0") -> shell.Answer:
     Raises:
         SchedulerError: no answer, or an error other than the tolerated one.
     """
-    for pause in _pauses():
+    for pause in (*_pauses(), None):
+        began = time.monotonic()
         answer = _run(*argv)
         if answer.code == 0 or tolerated in answer.err:
             return answer
@@ -266,16 +286,15 @@ def _query(*argv: str, tolerated: str = "\0") -> shell.Answer:
             return answer
         if answer.code != shell.TIMED_OUT and not parse.is_transient(answer.err):
             raise SchedulerError(f"slurm: {argv[0]}: {parse.explain_refusal(answer.err)}")
-        if pause:
-            time.sleep(pause)
+        if pause is None or time.monotonic() - began > PATIENT_CLIENT_S:
+            break
+        time.sleep(pause)
     raise _unreachable(argv[0], answer)
 
 
-def _pauses() -> Iterator[float]:
-    """Seconds to wait after each try: doubled each time, with jitter so that many clients do not return together."""
-    for number in range(QUERY_TRIES - 1):
-        yield PAUSE_S * 2**number * random.uniform(0.5, 1.5)
-    yield 0.0
+def _pauses() -> list[float]:
+    """Seconds to wait before each new try: doubled each time, with jitter so that many clients do not come together."""
+    return [PAUSE_S * 2**number * random.uniform(0.5, 1.5) for number in range(MOST_RETRIES)]
 
 
 def _unreachable(command: str, answer: shell.Answer) -> SchedulerError:

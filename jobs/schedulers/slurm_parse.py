@@ -62,7 +62,7 @@ TRANSIENT = (
     "no answer after",
     "Unspecified error",
 )
-SUBMIT_LIMITS = ("job submit limit", "MaxSubmitJob", "GrpSubmitJob", "Job violates accounting/QOS policy")
+POLICY = "Job violates accounting/QOS policy"  # of any limit; newer releases and the line before say which
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
 
@@ -82,6 +82,8 @@ ADVICE: tuple[tuple[str, str], ...] = (
         "the queue's limit is shorter (`sinfo -o '%P %l'`): ask for less time (--time)",
     ),
     ("Invalid job array specification", "the site's MaxArraySize has changed or arrays are switched off"),
+    ("MaxWall", "the QOS or account allows less time for a job: ask for less (--time)"),
+    ("PerJobLimit", "the QOS or account allows a job less of this: ask for less"),
     ("Invalid qos", "choose one that `sacctmgr show assoc user=$USER format=account,qos` lists"),
     ("Invalid account", "choose an account that `sacctmgr show assoc user=$USER format=account,partition` lists"),
     ("job submit limit", "you have as many jobs in the queue as you may: submit again when some have ended"),
@@ -272,7 +274,8 @@ def is_transient(err: str) -> bool:
 
 def is_submit_limit(err: str) -> bool:
     """Whether a submission was refused because of how many jobs its user has."""
-    return any(words in err for words in SUBMIT_LIMITS)
+    reason = re.search(r"\b(?:QOS|Assoc)\w*Limit\b", err)
+    return "SubmitJob" in reason[0] if reason else POLICY in err
 
 
 def explain_refusal(err: str) -> str:

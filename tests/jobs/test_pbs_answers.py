@@ -227,6 +227,9 @@ def test_why_a_job_will_not_start_is_told() -> None:
 
     assert state("Q", comment=never).detail == never
     assert state("H", Hold_Types="u").detail == "held (u)"
+    assert state("H", Hold_Types="s", comment="job held, too many failed attempts to run").detail == (
+        "held (s): job held, too many failed attempts to run"
+    )
     assert state("Q", comment="Not Running: Not enough free nodes available").detail == ""
 
 

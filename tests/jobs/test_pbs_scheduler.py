@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(tmp_path / "site")
 
 
-def wait_until(is_so: Any) -> None:
+def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < deadline
@@ -114,15 +115,16 @@ def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(site:
     scheduler = site.scheduler()
     jobs = [JobHandle("pbs", f"1.{HOST}", 0)]
     batch = site.batch("ok", "ok")
+    calls: dict[str, Callable[[], object]] = {
+        "submit": lambda: scheduler.submit(batch, Resources()),
+        "find": lambda: scheduler.find(TAG),
+        "states": lambda: scheduler.states(jobs),
+        "cancel": lambda: scheduler.cancel(jobs),
+    }
     site.configure(down=True)
 
     with pytest.raises(SchedulerError, match="cannot connect") as caught:
-        {
-            "submit": lambda: scheduler.submit(batch, Resources()),
-            "find": lambda: scheduler.find(TAG),
-            "states": lambda: scheduler.states(jobs),
-            "cancel": lambda: scheduler.cancel(jobs),
-        }[call]()
+        calls[call]()
 
     assert caught.value.transient
 

@@ -31,18 +31,20 @@ from jobs.schedulers.slurm_render import SlurmOptions
 
 pytestmark = pytest.mark.slow
 EPOCHS = 100  # 7 s: longer than from the start to the warning of the shortest time limit
-SPEC = make_spec("mnist", {"data": "digits", "hidden": 64, "batch_size": 32, "dropout": 0.2, "epochs": EPOCHS}, 0)
+ENDLESS = 100_000
+SETTINGS = {"data": "digits", "hidden": 64, "batch_size": 32, "dropout": 0.2}
 
 
-def make_runs(root: Path) -> tuple[Batch, RunFolder]:
+def make_runs(root: Path, epochs: int = EPOCHS) -> tuple[Batch, RunFolder]:
     """A batch of one run, as submit writes it."""
+    spec = make_spec("mnist", {**SETTINGS, "epochs": epochs}, 0)
     folder = GridFolder(root / "runs" / "study")
     folder.batches.mkdir(parents=True)
     path = folder.batches / "1.jsonl"
     tag = new_tag()
     options = RunOptions(batch=tag, wandb=WandbOptions(mode="disabled"))
-    write_jsonl(path, [Element((SPEC,), options).to_json()])
-    return Batch(tag, "study", path, 1), folder.run(SPEC.run_id)
+    write_jsonl(path, [Element((spec,), options).to_json()])
+    return Batch(tag, "study", path, 1), folder.run(spec.run_id)
 
 
 def numbers_of(run: RunFolder) -> Any:
@@ -90,7 +92,7 @@ def test_a_run_that_reaches_its_time_limit_is_requeued_and_ends_with_the_same_nu
 
 
 def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(cluster: Cluster, tmp_path: Path) -> None:
-    batch, run = make_runs(tmp_path)
+    batch, run = make_runs(tmp_path, ENDLESS)
     scheduler = SlurmScheduler(SlurmOptions(continuations=0))
 
     handles = scheduler.submit(batch, Resources(walltime_min=1))
@@ -101,10 +103,8 @@ def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(cl
     assert "timed-out too many times. The next submit continues it." in said(batch, handles[0])
 
 
-def test_where_nodes_have_no_scontrol_the_run_is_left_for_the_next_submit(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch, run = make_runs(tmp_path)
+def test_where_nodes_have_no_scontrol_the_run_is_left_for_the_next_submit(cluster: Cluster, tmp_path: Path) -> None:
+    batch, run = make_runs(tmp_path, ENDLESS)
     scheduler = SlurmScheduler(SlurmOptions(python=("env", "PATH=/nowhere", sys.executable)))
 
     handles = scheduler.submit(batch, Resources(walltime_min=1))
@@ -152,7 +152,7 @@ def test_a_run_whose_node_dies_goes_on_elsewhere_and_ends_with_the_same_numbers(
 
 @pytest.mark.parametrize("before", ["while it waits", "while it runs"])
 def test_a_cancelled_run_is_not_requeued(cluster: Cluster, tmp_path: Path, before: str) -> None:
-    batch, run = make_runs(tmp_path)
+    batch, run = make_runs(tmp_path, ENDLESS)
     scheduler = SlurmScheduler()
     waits: dict[str, Callable[[], None]] = {
         "while it waits": lambda: None,

@@ -1,4 +1,4 @@
-"""Carries out one job of the pretended PBS, as a node's daemon would: starts, limits, kills and reports its elements."""
+"""Carries out one job of the pretended PBS, as a node's daemon would: starts, limits, kills, reports its elements."""
 
 from __future__ import annotations
 

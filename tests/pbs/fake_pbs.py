@@ -1,7 +1,7 @@
 """A PBS without a server: qsub, qstat, qselect and qdel that answer as recorded, and run scripts as local processes.
 
-`install` puts them into a folder for PATH. Each submitted job is carried out by a detached process of its own (`fake_mom`),
-the one writer of its states; commands only read them, and ask it to delete by creating files.
+`install` puts them into a folder for PATH. Each submitted job is carried out by a detached process of its own
+(`fake_mom`), the one writer of its states; commands only read them, and ask it to delete by creating files.
 """
 
 from __future__ import annotations

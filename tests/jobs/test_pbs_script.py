@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zoo
+from pbs_site import RUNNER, TAG
+
+from anlp.errors import SchedulerError
+from jobs.profiles import Profile, apply, load_profile
+from jobs.resources import Resources
+from jobs.schedulers.base import Batch
+from jobs.schedulers.pbs_request import Dialect
+from jobs.schedulers.pbs_script import Piece, Start, render_clock, render_directives, render_script, warn_after_s
+
+GOLDEN = Path(zoo.__file__).with_name("pbs") / "golden"
+BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
+START = Start(Path("/home/user/my project"), ("/home/user/anlp/.venv/bin/python", "-m", "anlp.run"))
+GENERIC = load_profile("generic-pbs")
+SITE = replace(
+    GENERIC,
+    name="site",
+    modules=("gcc/12.2", "cuda/12.4"),
+    env_file=Path("/home/user/.config/anlp/env"),
+    select=("scratch_local=10gb",),
+    umask="027",
+    warn_s=0.0,
+)
+
+
+def render(profile: Profile, piece: Piece, resources: Resources, dialect: Dialect = Dialect.PRO) -> str:
+    return render_script(BATCH, piece, apply(profile, resources), profile, dialect, START)
+
+
+SCRIPTS: Mapping[str, str] = {
+    "pro-array": render(GENERIC, Piece(1000, 1000, 20), Resources(gpus=1, cpus=4, mem_mib=8192, walltime_min=90)),
+    "pro-single": render(GENERIC, Piece(2499, 1), Resources(queue="gpu", account="physics", walltime_min=5)),
+    "pro-site": render(SITE, Piece(0, 10), Resources(constraint="cluster=zia", extra=("-P plasma", "-W umask=027"))),
+    "torque-array": render(GENERIC, Piece(0, 10, 4), Resources(gpus=2, cpus=2, constraint="fast"), Dialect.TORQUE),
+    "torque-single": render(SITE, Piece(7, 1), Resources(queue="long"), Dialect.TORQUE),
+    "metacentrum": render(load_profile("metacentrum"), Piece(0, 2500), Resources(gpus=1, gpu_type="compute_75")),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_are_as_they_were_reviewed(name: str) -> None:
+    """After an intended change: `python tests/jobs/test_pbs_script.py` writes them anew; read the difference."""
+    assert SCRIPTS[name] == (GOLDEN / f"{name}.pbs.sh").read_text()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_has_nothing_to_say(name: str) -> None:
+    command = shutil.which("shellcheck")
+    if command is None:
+        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
+
+    checked = subprocess.run([command, "-s", "bash", "-"], input=SCRIPTS[name], capture_output=True, text=True)
+
+    assert checked.stdout == ""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_directives_stand_before_the_first_command_without_trailing_comments(name: str) -> None:
+    lines = SCRIPTS[name].splitlines()
+    first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
+
+    assert lines[0] == "#!/bin/bash"
+    assert not any(line.startswith("#PBS") for line in lines[first:])
+    assert not any("#" in line[1:] for line in lines[:first] if line.startswith("#PBS"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45, "00:00:45"), (90, "00:01:30"), (3600, "01:00:00"), (1209600, "336:00:00")]
+)
+def test_times_are_hours_minutes_and_seconds(seconds: int, text: str) -> None:
+    assert render_clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "warn_s", "after_s"), [(3600, 120, 3480), (300, 120, 240), (5, 120, 4), (1, 120, None), (3600, 0, None)]
+)
+def test_the_warning_comes_early_enough_and_at_most_a_fifth_early(
+    limit_s: int, warn_s: float, after_s: int | None
+) -> None:
+    assert warn_after_s(limit_s, warn_s) == after_s
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        (Resources(qos="high"), r"qos: PBS has none; name a queue, or give a priority with extra: \['-p 10'\]"),
+        (Resources(exclude="n7"), "exclude: PBS cannot leave nodes out; ask for others with constraint"),
+        (Resources(nodes=2), "nodes: a run uses one node, got 2"),
+        (Resources(gpu_type="a100"), "gpu_type: the profile 'generic-pbs' does not say which resource"),
+        (Resources(queue="gpu\n#PBS -W x"), "queue: expected letters, digits and"),
+        (Resources(account="$(reboot)"), "account: expected letters, digits and"),
+        (Resources(constraint="fast"), "constraint: expected NAME=VALUE such as cluster=zia, got 'fast'"),
+        (Resources(extra=("-v KEY=1",)), "-v is given by this tool; use env_file"),
+        (Resources(extra=("-N x",)), "-N is given by this tool; use the grid's name"),
+        (Resources(extra=("-l place=excl,walltime=1",)), "-l walltime is given by this tool; use time"),
+        (Resources(extra=("-W block=true",)), "-W block would make every submit wait"),
+        (Resources(extra=("-P x\nrm -rf /",)), "extra: expected an option of qsub"),
+        (Resources(extra=("--exclusive",)), "extra: expected an option of qsub"),
+    ],
+)
+def test_what_pbs_cannot_be_asked_for_is_refused_in_words(resources: Resources, said: str) -> None:
+    with pytest.raises(SchedulerError, match=said):
+        render(GENERIC, Piece(0, 2), resources)
+
+
+def test_a_path_that_pbs_would_misread_is_refused() -> None:
+    batch = replace(BATCH, path=Path("/home/user/runs:2/b/1.jsonl"))
+
+    with pytest.raises(SchedulerError, match="/home/user/runs:2/b/1.out: PBS cannot write to a path with other"):
+        render_directives(batch, Piece(0, 2), apply(GENERIC, Resources()), GENERIC, Dialect.PRO)
+
+
+def test_without_a_time_limit_nothing_is_submitted() -> None:
+    with pytest.raises(SchedulerError, match="walltime_min: a time limit is needed"):
+        render_script(BATCH, Piece(0, 1), Resources(), GENERIC, Dialect.PRO, START)
+
+
+# ---- run by hand
+
+
+def start_by_hand(folder: Path, behaviour: str, **environment: str) -> subprocess.Popen[str]:
+    path = zoo.write_batch(folder, "exit 5", behaviour)
+    batch = Batch(TAG, "grid", path, 2)
+    profile = replace(GENERIC, warn_s=0.0)
+    script = folder / "job.sh"
+    script.write_text(
+        render_script(batch, Piece(0, 2), apply(profile, Resources()), profile, Dialect.PRO, Start(folder, RUNNER))
+    )
+    return subprocess.Popen(
+        ["/bin/bash", str(script)],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("behaviour", "code"), [("ok", 0), ("exit 4", 4), ("signal 9", 137), ("raise", 70)])
+def test_the_scripts_code_is_the_programs(tmp_path: Path, behaviour: str, code: int) -> None:
+    script = start_by_hand(tmp_path, behaviour, PBS_ARRAY_INDEX="1")
+
+    script.communicate(timeout=20)
+
+    assert script.returncode == code
+
+
+def test_outside_an_array_the_script_says_what_is_missing(tmp_path: Path) -> None:
+    script = start_by_hand(tmp_path, "ok")
+
+    _, said = script.communicate(timeout=20)
+
+    assert script.returncode == 72
+    assert said.endswith(": not a sub-job of an array: PBS_ARRAY_INDEX is not set\n")
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(tmp_path: Path, times: int) -> None:
+    script = start_by_hand(tmp_path, "sleep 20", PBS_ARRAY_INDEX="1")
+    while not zoo.log_of(tmp_path / "batch.jsonl", 1).exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+
+    for _ in range(times):
+        script.send_signal(signal.SIGTERM)
+        time.sleep(0.005)
+    script.communicate(timeout=10)
+
+    assert script.returncode == 3
+
+
+def test_nothing_is_left_of_the_timer_when_the_program_ends(tmp_path: Path) -> None:
+    """A sleeping child would keep the job, and its output, open until the limit."""
+    path = zoo.write_batch(tmp_path, "ok")
+    script = tmp_path / "job.sh"
+    script.write_text(
+        render_script(
+            Batch(TAG, "grid", path, 1),
+            Piece(0, 1),
+            apply(GENERIC, Resources(walltime_min=123)),
+            GENERIC,
+            Dialect.PRO,
+            Start(tmp_path, RUNNER),
+        )
+    )
+    done = subprocess.Popen(["/bin/bash", str(script)], env={"PATH": "/usr/bin:/bin"}, start_new_session=True)
+
+    assert done.wait(timeout=20) == 0
+    time.sleep(0.2)
+    listed = subprocess.run(["ps", "-s", str(done.pid), "-o", "stat=,args="], capture_output=True, text=True).stdout
+    assert [line for line in listed.splitlines() if not line.startswith("Z")] == []
+
+
+if __name__ == "__main__":
+    for name, script in SCRIPTS.items():
+        (GOLDEN / f"{name}.pbs.sh").write_text(script)
+    sys.exit(0)
