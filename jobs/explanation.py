@@ -91,7 +91,7 @@ def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: Run
     ahead = sum(one.state is RunState.QUEUED and asked[one.run_id].index < mine.index for one in batch)
     running = sum(one.state is RunState.RUNNING for one in batch)
     place = f"behind {count(ahead, 'queued run')} of its submission" if ahead else "the next of its submission"
-    answer = "" if mine.submission.jobs is not None else "; the scheduler has not confirmed the submission yet"
+    answer = "" if mine.submission.is_answered else "; the scheduler has not confirmed the submission yet"
     return f"{place}; {count(running, 'run')} under way{answer}"
 
 

@@ -17,20 +17,11 @@ from typing import Any
 
 from anlp import claim
 from anlp.record import GridFolder, read_jsonl
-from jobs.resources import Resources
-from jobs.schedulers.base import Batch, Cause, JobHandle
+from jobs.resources import Resources, resources_from_json
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
 LOCK_LEASE_S = 30.0
 LOCK_PATIENCE_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as the scheduler named it, covering elements `first` to `first + size - 1` of its batch."""
-
-    native_id: str
-    first: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +44,22 @@ class Submission:
     time: float
     by: claim.Process
     resources: Resources
-    jobs: tuple[Job, ...] | None = None  # None: the scheduler's answer is not known
+    jobs: list[Job] = field(default_factory=list)  # those that the scheduler is known to have accepted
+    is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
     endings: dict[int, Ending] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
         """The handle of element `index`; where no answer is known, one that stands for the submitting process."""
-        for job in self.jobs or ():
+        for job in self.jobs:
             if job.first <= index < job.first + job.size:
                 return JobHandle(self.scheduler, job.native_id, index - job.first)
         return JobHandle(self.scheduler, render_process(self.by), index)
+
+    def took(self, index: int) -> bool:
+        """Whether the scheduler accepted element `index`, or may have."""
+        is_covered = any(job.first <= index < job.first + job.size for job in self.jobs)
+        return is_covered or not (self.is_answered or self.refused is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +104,13 @@ class Journal:
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
-    def submitted(self, tag: str, handles: Sequence[JobHandle]) -> None:
-        """Writes the scheduler's answer: which job covers which elements."""
-        jobs: list[dict[str, Any]] = []
-        for position, handle in enumerate(handles):
-            if not jobs or jobs[-1]["id"] != handle.native_id:
-                jobs.append({"id": handle.native_id, "first": position, "n": 0})
-            jobs[-1]["n"] += 1
-        self._append("submitted", tag=tag, jobs=jobs)
+    def accepted(self, tag: str, job: Job) -> None:
+        """Writes that the scheduler took a part of a submission; more may follow."""
+        self._append("accepted", tag=tag, id=job.native_id, first=job.first, n=job.size)
+
+    def answered(self, tag: str) -> None:
+        """Writes that the scheduler took nothing of a submission beyond what was accepted."""
+        self._append("answered", tag=tag)
 
     def refused(self, tag: str, why: str) -> None:
         """Writes that the scheduler did not take a submission."""
@@ -197,14 +193,16 @@ def _mend(descriptor: int) -> bytes:
 def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     event, tag = line.get("event"), str(line.get("tag"))
     if event == "intent":
-        by, resources = claim.process_from_json(line["by"]), Resources(**line["resources"])
+        by, resources = claim.process_from_json(line["by"]), resources_from_json(line["resources"])
         found[tag] = Submission(
             tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by, resources
         )
     elif tag not in found:
         return
-    elif event == "submitted":
-        found[tag].jobs = tuple(Job(job["id"], job["first"], job["n"]) for job in line["jobs"])
+    elif event == "accepted":
+        found[tag].jobs.append(Job(line["id"], line["first"], line["n"]))
+    elif event == "answered":
+        found[tag].is_answered = True
     elif event == "refused":
         found[tag].refused = line["why"]
     elif event == "ended":

@@ -17,7 +17,7 @@ from jobs.journal import Journal, new_tag
 from jobs.plan import Plan, make_plan, redo_of
 from jobs.resources import Resources, parse_memory, parse_walltime
 from jobs.schedulers import choose
-from jobs.schedulers.base import Batch
+from jobs.schedulers.base import Batch, Scheduler
 from jobs.schedulers.local import LocalScheduler
 from jobs.state import Redo, RunStatus, read_states
 
@@ -32,7 +32,8 @@ class Target:
     slots: int | None = None  # local: how many at a time; None: as many as the machine has cores or GPUs for
     resources: Resources = field(default_factory=Resources)
     options: RunOptions = field(default_factory=RunOptions)
-    max_parallel: int | None = None
+    max_parallel: int | None = None  # clusters: at most so many at a time
+    profile: str | None = None  # of the site
     quiet: bool = False
 
 
@@ -46,6 +47,12 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
     group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
     group.add_argument("--gpus", type=_count, metavar="N", help="GPUs of each run")
+    group.add_argument("--cpus", type=_positive, metavar="N", help="CPUs of each run")
+    group.add_argument("--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)")
+    group.add_argument("--account", metavar="A", help="account or project that pays")
+    group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
+    group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
+    group.add_argument("--max-parallel", type=_positive, metavar="N", help="clusters: at most N runs at a time")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
     group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
@@ -58,13 +65,22 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         resources = replace(resources, walltime_min=_parsed("--time", parse_walltime, args.time))
     if args.mem is not None:
         resources = replace(resources, mem_mib=_parsed("--mem", parse_memory, args.mem))
-    if args.gpus is not None:
-        resources = replace(resources, gpus=args.gpus)
+    named = {name: getattr(args, name) for name in ("gpus", "cpus", "queue", "account", "qos")}
+    resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
     if args.device is not None:
         options = replace(options, device=args.device)
     if args.wandb is not None:
         options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
-    return replace(target, on=args.on, slots=args.slots, resources=resources, options=options, quiet=args.quiet)
+    return replace(
+        target,
+        on=args.on,
+        slots=args.slots,
+        resources=resources,
+        options=options,
+        max_parallel=args.max_parallel,
+        profile=args.profile,
+        quiet=args.quiet,
+    )
 
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
@@ -96,9 +112,10 @@ def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *
         SchedulerError: the scheduler did not take the batch.
         UserError: another command holds the grid and does not finish, or its folder cannot be written.
     """
-    scheduler = choose.choose(target.on, slots=target.slots)
+    scheduler = choose.choose(target.on, slots=target.slots, profile=target.profile)
     journal = Journal(folder)
     with writing_to(folder), _locked(journal):
+        adopt(journal)
         history = read_states(folder, choose.states)
         plan = make_plan(specs, history, redo)
         if not plan.chosen:
@@ -107,26 +124,62 @@ def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *
         options = replace(target.options, batch=new_tag())
         elements = [make_element(spec, history.get(spec.run_id), options, redo) for spec in plan.chosen]
         batch = replace(write_batch(folder, elements, options.batch), max_parallel=target.max_parallel)
-        _hand_over(scheduler, journal, batch, target.resources, redo)
+        accepted = _hand_over(scheduler, journal, batch, target.resources, redo)
     if len(plan.chosen) < len(specs):
         print(f"{len(specs) - len(plan.chosen)} of these runs were taken by another submit meanwhile")
-    return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
+    if isinstance(scheduler, LocalScheduler):
+        return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
+    _say_submitted(folder, scheduler, batch, accepted)
+    return EXIT_OK
 
 
-def _hand_over(scheduler: LocalScheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> None:
-    """Submits between two lines of the journal, so that no job is ever without one."""
+def _say_submitted(folder: GridFolder, scheduler: Scheduler, batch: Batch, accepted: int) -> None:
+    print(f"{folder.name}: {accepted} of {batch.size} runs are with {scheduler.name}")
+    for note in scheduler.notes:
+        print(f"  note: {note}")
+    print(f"  how they do: python -m jobs.status {folder.name}")
+
+
+def adopt(journal: Journal) -> None:
+    """Asks the schedulers about submissions whose answer was lost, and journals what they really took.
+
+    Call it while holding the grid.
+
+    Raises:
+        SchedulerError: a scheduler cannot be asked now.
+    """
+    for submission in journal.submissions().values():
+        is_open = not submission.is_answered and submission.refused is None
+        if is_open and submission.scheduler != LocalScheduler.name:
+            known = {job.first for job in submission.jobs}
+            for job in choose.choose(submission.scheduler).find(submission.tag):
+                if job.first not in known:
+                    journal.accepted(submission.tag, job)
+            journal.answered(submission.tag)
+
+
+def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> int:
+    """Submits between two lines of the journal, so that no job is ever without one; the number of elements accepted.
+
+    Where an answer was lost, the journal stays open: the next command asks the scheduler what it really took (`adopt`).
+    """
     journal.intend(batch, scheduler.name, redo, resources)
     try:
-        handles = scheduler.submit(batch, resources)
+        handles = scheduler.submit(batch, resources, lambda job: journal.accepted(batch.tag, job))
     except SchedulerError as error:
+        if error.transient:
+            raise SchedulerError(
+                f"{error}\nWhether it took the jobs is not known: submit again later; that asks first and doubles none",
+                transient=True,
+            ) from error
         journal.refused(batch.tag, str(error))
         raise
-    try:
-        journal.submitted(batch.tag, handles)
-    except OSError:  # nobody would follow them
-        scheduler.cancel(handles)
-        scheduler.close()
+    except OSError:  # the journal cannot be written: nobody would follow local jobs, and those of a cluster are found
+        if isinstance(scheduler, LocalScheduler):
+            scheduler.close()
         raise
+    journal.answered(batch.tag)
+    return len(handles)
 
 
 @contextmanager

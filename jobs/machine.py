@@ -15,6 +15,7 @@ from jobs.shell import run
 NVIDIA_SMI_TIMEOUT_S = 5.0
 MIB = 1024 * 1024
 CGROUPS = Path("/sys/fs/cgroup")
+CLUSTER_ONLY = ("queue", "account", "qos", "gpu_type", "constraint", "exclude", "nodes", "extra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ def _notes(resources: Resources, machine: Machine, slots: int) -> Iterator[str]:
             f"NO GPU HERE: the grid asks for {resources.gpus} per run and nvidia-smi finds none; "
             f"the runs train on the CPU, {slots} at a time"
         )
+    ignored = [name for name in CLUSTER_ONLY if getattr(resources, name) not in (None, (), 1)]
+    if ignored:
+        yield f"{', '.join(ignored)}: for clusters only, changes nothing on this machine"
     if resources.cpus > 1:
         yield f"cpus: {resources.cpus} changes nothing on this machine: a run trains with one thread, {slots} at a time"
     if resources.mem_mib and resources.mem_mib * slots > machine.mem_mib:

@@ -41,8 +41,8 @@ def print_plan(
     for note in notes:
         print(f"  note: {note}")
     if plan.chosen:
-        slots, note = choose.describe(target.on, target.slots, target.resources)
-        seconds = estimate_seconds(plan.chosen, history.values(), slots)
+        slots, note = choose.describe(target.on, target.slots, target.resources, target.profile, target.max_parallel)
+        seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
         took = f", about {render_duration(seconds)}" if seconds is not None else ""
         print(f"  to submit   {len(plan.chosen):>7}   {note}{took}")
 

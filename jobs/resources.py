@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 MINUTES_PER = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
 MIB_PER = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
@@ -25,6 +27,12 @@ class Resources:
     exclude: str | None = None  # nodes not to use
     nodes: int = 1
     extra: tuple[str, ...] = ()  # options passed to the scheduler as they are
+
+
+def resources_from_json(form: Mapping[str, Any]) -> Resources:
+    """Inverse of `dataclasses.asdict` through JSON; fields that this version does not know are left aside."""
+    known = {field.name: form[field.name] for field in fields(Resources) if field.name in form}
+    return Resources(**{**known, "extra": tuple(form.get("extra", ()))})
 
 
 def parse_memory(text: str | int) -> int:

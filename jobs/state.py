@@ -76,11 +76,11 @@ class RunStatus:
 
 
 def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dict[str, Asked]:
-    """Every run that was ever submitted, with its latest submission that was not refused."""
+    """Every run that was ever submitted, with the latest submission that was not refused or left for later."""
     found: dict[str, Asked] = {}
     for submission in submissions.values():
-        if submission.refused is None:
-            for index, line in read_numbered_jsonl(folder.path / submission.batch):
+        for index, line in read_numbered_jsonl(folder.path / submission.batch):
+            if submission.took(index):
                 with suppress(AttributeError, KeyError, TypeError):  # damaged: as if it had not been written
                     found.update(_asked_in(line, submission, index))
     return found

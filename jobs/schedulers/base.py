@@ -99,9 +99,12 @@ class Scheduler(Protocol):
 
     name: str
 
-    def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
-    ) -> list[JobHandle]:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know about the last submission."""
+        ...
+
+    def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:
         """Hands the elements of `batch` over, in order, with as few calls as the site's limits allow.
 
         Args:

@@ -3,46 +3,75 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from anlp.errors import UserError
+from anlp.errors import UserError, did_you_mean
+from jobs import profiles, shell
 from jobs.machine import inspect, plan_slots
+from jobs.profiles import Profile
 from jobs.resources import Resources
 from jobs.schedulers.base import JobHandle, JobState, Scheduler
 from jobs.schedulers.local import LocalScheduler
+from jobs.schedulers.pbs import PbsScheduler
+from jobs.schedulers.slurm import SlurmScheduler
 
-NAMES = ("auto", "local")
+LOCAL = "local"
+NAMES = ("auto", LOCAL, "slurm", "pbs")
+INSIDE_A_JOB = ("SLURM_JOB_ID", "PBS_JOBID")  # a submit within a job uses what that job was given
 MOST_SLOTS = 1024
+PROBE_TIMEOUT_S = 10.0
 
 
-def choose(name: str, *, slots: int | None = None) -> LocalScheduler:
-    """The scheduler of that name; `auto` takes what this machine has.
+def choose(name: str, *, slots: int | None = None, profile: str | None = None) -> Scheduler:
+    """The scheduler of that name; `auto` takes the profile's, else the one that answers here, else this machine.
 
     Raises:
-        UserError: no such scheduler.
+        UserError: no such scheduler or profile, or they contradict each other.
     """
     if name not in NAMES:
-        raise UserError(f"--on: expected one of {', '.join(NAMES)}, got {name!r}")
+        raise UserError(f"--on: no scheduler {name!r}{did_you_mean(name, NAMES)}")
+    site = None if profile is None else profiles.load_profile(profile)
+    name = _resolve(name, site)
+    if name == "slurm":
+        return SlurmScheduler(profile=site)
+    if name == "pbs":
+        return PbsScheduler(site)
     return LocalScheduler(slots=slots)
+
+
+def _resolve(name: str, site: Profile | None) -> str:
+    if site is not None and name not in ("auto", site.scheduler):
+        raise UserError(f"--on {name}: the profile {site.name} is for {site.scheduler}; leave one of the two out")
+    if name != "auto":
+        return name
+    return site.scheduler if site is not None else _found_here()
+
+
+def _found_here() -> str:
+    """The cluster whose login node this is: its commands are there, and its server answers."""
+    if any(name in os.environ for name in INSIDE_A_JOB):
+        return LOCAL
+    if shutil.which("sbatch") and shell.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S).code == 0:
+        return "slurm"
+    if shutil.which("qsub") and shell.run(["qstat", "-B"], timeout_s=PROBE_TIMEOUT_S).code == 0:
+        return "pbs"
+    return LOCAL
 
 
 def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
     """State of jobs of any schedulers, with one query for each scheduler."""
     found: dict[JobHandle, JobState] = {}
     for name, group in _by_scheduler(jobs).items():
-        found.update(_named(name).states(group))
+        found.update(choose(name).states(group))
     return found
 
 
 def cancel(jobs: Sequence[JobHandle]) -> None:
     """Asks each scheduler to stop its own."""
     for name, group in _by_scheduler(jobs).items():
-        _named(name).cancel(group)
-
-
-def _named(name: str) -> Scheduler:
-    return choose(name)
+        choose(name).cancel(group)
 
 
 def _by_scheduler(jobs: Sequence[JobHandle]) -> Mapping[str, list[JobHandle]]:
@@ -52,13 +81,17 @@ def _by_scheduler(jobs: Sequence[JobHandle]) -> Mapping[str, list[JobHandle]]:
     return groups
 
 
-def describe(name: str, slots: int | None, resources: Resources) -> tuple[int, str]:
-    """How many runs go at a time, and where, in words; asks nothing of a scheduler.
+def describe(
+    name: str, slots: int | None, resources: Resources, profile: str | None = None, max_parallel: int | None = None
+) -> tuple[int | None, str]:
+    """How many runs go at a time (None: as many as the cluster lets), and where, in words.
 
     Raises:
         UserError: no such scheduler, or the machine cannot give what a run asks for.
     """
-    choose(name)
+    scheduler = choose(name, slots=slots, profile=profile)
+    if scheduler.name != LOCAL:
+        return max_parallel, f"to {scheduler.name}" + (f", at most {max_parallel} at a time" if max_parallel else "")
     machine = inspect(os.environ, with_gpus=resources.gpus > 0)
     plan = plan_slots(resources, machine, MOST_SLOTS, asked=slots)
     device = "GPU" if any(plan.devices) else "CPU"

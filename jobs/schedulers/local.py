@@ -18,7 +18,7 @@ from anlp.protocol import Stop
 from jobs.journal import parse_process, render_process
 from jobs.machine import SlotPlan, inspect, plan_slots
 from jobs.resources import Resources
-from jobs.schedulers.base import Batch, Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, nobody
 from jobs.schedulers.events import (
     ElementEnded,
     ElementRequeued,
@@ -126,7 +126,7 @@ class LocalScheduler:
         """How many elements of the accepted submission run at a time."""
         return self._work.plan.slots if self._work else 0
 
-    def submit(self, batch: Batch, resources: Resources) -> list[JobHandle]:
+    def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:
         """Accepts `batch` and starts to load what its elements need; they run once `follow` is called.
 
         Raises:
@@ -141,6 +141,7 @@ class LocalScheduler:
         self._work = _Work(batch, native_id, plan, (time_limit_s, resources.mem_mib))
         self._waiting.extend(range(batch.size))
         self._pool = self._start_pool(self._work)
+        accepted(Job(native_id, 0, batch.size))
         return [JobHandle(self.name, native_id, index) for index in range(batch.size)]
 
     def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
@@ -149,6 +150,11 @@ class LocalScheduler:
         launchers = {job.native_id for job in jobs} - {own}
         alive = {native_id: _is_launcher_alive(native_id) for native_id in launchers}
         return {job: self._state(job.index) if job.native_id == own else alive[job.native_id] for job in jobs}
+
+    def find(self, tag: str) -> list[Job]:
+        """Nothing: jobs of this machine end with the process that submitted them."""
+        del tag
+        return []
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
         """Stops our own; another launcher stops its own when it reads the request in the journal (`follow`)."""

@@ -45,8 +45,14 @@ class PbsScheduler:
         self._start = start or default_start()
         self._dialect: Dialect | None = None if self._profile.dialect == "auto" else Dialect(self._profile.dialect)
         self._array_limit: int | None = None
+        self._notes: list[str] = []
         self._has_history = True
         self._is_plain = False  # this release refuses -E, -w or -1
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know about the last submission (what was left for the next one)."""
+        return tuple(self._notes)
 
     def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:
         """Writes a script for each array beside the batch file and hands it to qsub.
@@ -57,6 +63,7 @@ class PbsScheduler:
         Raises:
             SchedulerError: refused or unreachable, or the limit leaves room for nothing.
         """
+        self._notes = []
         resources = profiles.apply(self._profile, resources)
         self._check_env_file()
         batch = replace(batch, path=batch.path.resolve())
@@ -222,6 +229,7 @@ class PbsScheduler:
 
     def _stop_at_limit(self, handles: list[JobHandle], answer: shell.Answer) -> list[JobHandle]:
         if handles:
+            self._notes.append(f"your limit of queued jobs took {len(handles)}; the rest waits for the next submit")
             return handles
         said = answers.render_refusal("qsub", answer)
         raise SchedulerError(f"{said} (your jobs in PBS leave no room; submit again when some have ended)")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from anlp.errors import SchedulerError
-from jobs import shell
+from jobs import profiles, shell
+from jobs.profiles import Profile
 from jobs.resources import Resources
 from jobs.schedulers import slurm_parse as parse
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, nobody
@@ -42,7 +43,8 @@ class SlurmScheduler:
 
     name = "slurm"
 
-    def __init__(self, options: SlurmOptions | None = None) -> None:
+    def __init__(self, options: SlurmOptions | None = None, profile: Profile | None = None) -> None:
+        self._profile = profile
         self._options = options or SlurmOptions()
         self._notes: list[str] = []
         self._most_tasks: int | None = None
@@ -58,6 +60,8 @@ class SlurmScheduler:
         A call whose answer was lost is not repeated: the error is transient and `find` knows what was accepted.
         """
         self._notes = []
+        if self._profile is not None:
+            resources = profiles.apply(self._profile, resources)
         script = render_script(batch, resources, self._options, Path.cwd())
         spans = self._cut(batch.size)
         path = _write_script(batch, script)

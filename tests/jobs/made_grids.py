@@ -26,7 +26,7 @@ from anlp.settings import make_spec
 from anlp.spec import RunSpec
 from jobs.journal import Ending, Journal, Submission, new_tag, render_process
 from jobs.resources import Resources
-from jobs.schedulers.base import Batch, Cause, JobHandle
+from jobs.schedulers.base import Batch, Cause, Job
 
 GONE = claim.Process(claim.Process.this().host, claim.Process.this().boot, 1, 1)  # process 1 began at another tick
 
@@ -57,7 +57,8 @@ def submit(
     journal.intend(Batch(tag, folder.name, path, len(groups)), "local", redo, Resources())
     if answered:
         native_id = render_process(launcher or claim.Process.this())
-        journal.submitted(tag, [JobHandle("local", native_id, index) for index in range(len(groups))])
+        journal.accepted(tag, Job(native_id, 0, len(groups)))
+        journal.answered(tag)
     return tag
 
 

@@ -11,9 +11,9 @@ from made_grids import a_spec, hold_lock_elsewhere, journal_lines, submission, s
 
 from anlp import claim
 from anlp.record import GridFolder
-from jobs.journal import Ending, Job, Journal, parse_process, render_process
+from jobs.journal import Ending, Journal, parse_process, render_process
 from jobs.resources import Resources
-from jobs.schedulers.base import Batch, Cause, JobHandle
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_intent_is_readable_before_there_is_an_answer(folder: GridFolder) ->
     assert (found.scheduler, found.batch, found.size, found.redo) == ("slurm", "batches/1.jsonl", 3, "failed")
     assert found.resources == Resources(gpus=1, mem_mib=2048)
     assert found.by == claim.Process.this()
-    assert found.jobs is None
+    assert (found.jobs, found.is_answered) == ([], False)
 
 
 def test_without_an_answer_the_submitting_process_stands_for_the_job(folder: GridFolder) -> None:
@@ -46,13 +46,25 @@ def test_without_an_answer_the_submitting_process_stands_for_the_job(folder: Gri
 
 def test_an_answer_of_several_jobs_gives_each_element_its_own_handle(folder: GridFolder) -> None:
     tag = submit(folder, [a_spec(seed=seed) for seed in range(5)], answered=False)
-    handles = [JobHandle("local", "7", 0), JobHandle("local", "7", 1), *(JobHandle("local", "8", i) for i in range(3))]
+    handles = [JobHandle("local", "7", 0), JobHandle("local", "7", 1), *(JobHandle("local", "8", i) for i in range(2))]
 
-    Journal(folder).submitted(tag, handles)
+    Journal(folder).accepted(tag, Job("7", 0, 2))
+    Journal(folder).accepted(tag, Job("8", 2, 2))
 
     found = submission(folder, tag)
-    assert found.jobs == (Job("7", 0, 2), Job("8", 2, 3))
-    assert [found.handle(index) for index in range(5)] == handles
+    assert [found.handle(index) for index in range(4)] == handles
+    assert [found.took(index) for index in range(5)] == [True] * 5  # the answer may still come
+    Journal(folder).answered(tag)
+    assert [submission(folder, tag).took(index) for index in range(5)] == [*[True] * 4, False]
+
+
+def test_a_refusal_leaves_what_was_accepted_before_it(folder: GridFolder) -> None:
+    tag = submit(folder, [a_spec(seed=seed) for seed in range(3)], answered=False)
+
+    Journal(folder).accepted(tag, Job("7", 0, 2))
+    Journal(folder).refused(tag, "no room")
+
+    assert [submission(folder, tag).took(index) for index in range(3)] == [True, True, False]
 
 
 def test_refusals_and_endings_are_kept_with_their_submission(folder: GridFolder) -> None:
@@ -100,7 +112,7 @@ def test_the_line_after_a_torn_one_starts_afresh(folder: GridFolder) -> None:
     second = submit(folder, [a_spec()])
 
     assert list(Journal(folder).submissions()) == [first, second]
-    assert submission(folder, second).jobs is not None
+    assert submission(folder, second).is_answered
 
 
 def test_lines_about_an_unknown_submission_are_left_aside(folder: GridFolder) -> None:

@@ -48,7 +48,7 @@ def events_of(folder: GridFolder) -> list[str]:
 def test_the_intent_is_written_before_the_scheduler_is_asked(folder: GridFolder) -> None:
     assert submit_specs(folder, SPECS, QUIET, redo="none") == 0
 
-    assert events_of(folder) == ["intent", "submitted"]
+    assert events_of(folder) == ["intent", "accepted", "answered"]
     assert [line["specs"][0]["run_id"] for line in lines_of(folder, 1)] == [spec.run_id for spec in SPECS]
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_written_when_another_submit_took_everything(
 
 def test_a_refusal_is_on_record_and_leaves_the_runs_new(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing(LocalScheduler):
-        def submit(self, batch: Batch, resources: Resources) -> Any:
+        def submit(self, batch: Batch, resources: Resources, accepted: Any = None) -> Any:
             raise SchedulerError("local: no")
 
     monkeypatch.setattr(choose, "LocalScheduler", Refusing)
@@ -111,7 +111,7 @@ def test_a_disk_that_is_full_after_the_scheduler_answered_leaves_no_pool(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(choose, "LocalScheduler", make)
-    monkeypatch.setattr(Journal, "submitted", fail)
+    monkeypatch.setattr(Journal, "accepted", fail)
 
     with pytest.raises(UserError, match="study: cannot be written"):
         submit_specs(folder, SPECS, QUIET, redo="none")

@@ -151,7 +151,7 @@ def test_a_submission_without_an_answer_stands_or_falls_with_its_process(folder:
 def test_a_refused_submission_does_not_count(folder: GridFolder) -> None:
     spec, other = a_spec(), a_spec(seed=1)
     finish(folder, spec, submit(folder, [spec]))
-    Journal(folder).refused(submit(folder, [spec, other], redo="all"), "queue is full")
+    Journal(folder).refused(submit(folder, [spec, other], redo="all", answered=False), "queue is full")
 
     found = read_states(folder, Answers())
 

@@ -258,7 +258,7 @@ def test_confirming_before_anything_has_finished_says_so(
         (["study.yaml", "--only", "lr="], "filter 'lr=': expected NAME=VALUE"),
         (["study.yaml", "--only", "lr=9"], "study.yaml: no runs are left"),
         (["study.yaml", "--set", "lr=fast"], "--set lr=fast: expected a number > 0"),
-        (["study.yaml", "--on", "mainframe"], "--on: expected one of auto, local, got 'mainframe'"),
+        (["study.yaml", "--on", "mainframe"], "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)"),
         (["study.yaml", "--json"], "--json: shows a plan only"),
         (["study.yaml", "--per", "model"], "--per: goes with --confirm"),
         (["study.yaml", "--confirm", "0"], "--confirm: expected a number of configurations above 0"),
@@ -449,7 +449,7 @@ def test_damaged_files_cost_no_finished_run(folder: GridFolder, spoil: Callable[
 def test_a_batch_file_of_another_submission_is_not_taken_for_the_deleted_one(folder: GridFolder) -> None:
     made_submit(folder, [a_spec(0)], launcher=GONE)
     delete_batches(folder)
-    Journal(folder).refused(made_submit(folder, [a_spec(1)]), "no")
+    Journal(folder).refused(made_submit(folder, [a_spec(1)], answered=False), "no")
 
     assert counts(folder) == {}
 
