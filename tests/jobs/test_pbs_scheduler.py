@@ -290,7 +290,7 @@ def test_cancelling_what_has_ended_asks_for_nothing(site: Site) -> None:
 
 
 def test_a_cancelled_run_may_save_and_leave(site: Site) -> None:
-    """The script hands TERM on and waits: what the program does then is done before the job is over."""
+    """It ends by itself, before PBS would kill it."""
     scheduler = site.scheduler()
     batch = site.batch("sleep 60")
     handles = scheduler.submit(batch, Resources())
