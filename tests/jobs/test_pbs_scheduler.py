@@ -14,6 +14,7 @@ from pbs_site import TAG, Site, settle
 
 from anlp.errors import SchedulerError
 from jobs.resources import Resources
+from jobs.schedulers import pbs
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
 from jobs.schedulers.pbs_script import output_of, script_of
 
@@ -167,6 +168,19 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
 
     assert scheduler.find(TAG) == [Job(f"1[].{HOST}", 0, 3)]
     assert scheduler.find("0" * 12) == []
+
+
+def test_a_qsub_that_does_not_answer_is_given_up_and_may_have_been_heard(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pbs, "SUBMIT_TIMEOUT_S", 0.3)
+    scheduler = site.scheduler(dialect="pro")
+    site.configure(hang_s=5)
+
+    with pytest.raises(SchedulerError, match="qsub: no answer after 0.3 s") as caught:
+        scheduler.submit(site.batch("ok"), Resources())
+
+    assert caught.value.transient
 
 
 @pytest.mark.parametrize("dialect", ["pro", "torque"])
