@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
+import site
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -99,16 +100,15 @@ def profile_names() -> list[str]:
 def profile_folders() -> list[Path]:
     """Where profiles are looked for, in this order: the user's, the checkout's, those installed with the package."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    beside = Path(__file__).resolve().parents[1] / "profiles"
-    return [config / "anlp" / "profiles", beside if beside.is_dir() else _installed()]
-
-
-def _installed() -> Path:
-    """`share/anlp/profiles` of the installation, wherever the installer put it."""
-    for file in importlib.metadata.files("anlp") or ():
-        if file.parts[-4:-1] == ("share", "anlp", "profiles"):
-            return Path(str(file.locate())).resolve().parent
-    return Path("/nonexistent")
+    beside = Path(__file__).resolve().parents[1]
+    share = Path("share", "anlp", "profiles")
+    shipped = (
+        beside / "profiles",
+        beside / share,
+        Path(sysconfig.get_path("data")) / share,
+        Path(site.getuserbase()) / share,
+    )
+    return [config / "anlp" / "profiles", *[folder for folder in shipped if folder.is_dir()][:1]]
 
 
 def parse_profile(content: str, path: Path) -> Profile:

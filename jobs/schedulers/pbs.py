@@ -26,6 +26,7 @@ from jobs.schedulers.pbs_states import state_of
 DEFAULT_ARRAY_LIMIT = 10_000  # PBS's own
 IDS_PER_CALL = 5_000  # 150 kB of arguments
 QUERY_TIMEOUT_S = 60.0
+SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
 SUBMIT_TIMEOUT_S = 60.0
 DELETE_TIMEOUT_S = 180.0  # 10,000 queued sub-jobs take 5 s on an idle server
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
@@ -157,7 +158,8 @@ class PbsScheduler:
     def _ask(self, ids: Sequence[str], with_sub_jobs: bool) -> shell.Answer:
         """One qstat; again with fewer options where this release or server refuses one, which is remembered."""
         options = self._query_options(with_sub_jobs)
-        answer = shell.run(["qstat", *options, *ids], timeout_s=QUERY_TIMEOUT_S)
+        timeout_s = SLOW_QUERY_TIMEOUT_S if self._is_plain else QUERY_TIMEOUT_S
+        answer = shell.run(["qstat", *options, *ids], timeout_s=timeout_s)
         if answers.is_history_off(answer) and self._has_history:
             self._has_history = False
         elif answers.is_usage(answer) and not self._is_plain:

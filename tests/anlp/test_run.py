@@ -255,6 +255,21 @@ def test_command_reports_each_run_and_where_its_log_is(tmp_path: Path, capsys: p
     assert capsys.readouterr().out == f"run {folder_of(batch).run_id}: ok  {folder_of(batch).log}\n"
 
 
+def test_a_fault_of_ours_has_a_code_of_its_own_and_its_traceback_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1 would say that a run has its result."""
+
+    def fail(*_: object, **__: object) -> int:
+        raise RuntimeError("a fault in the runner")
+
+    monkeypatch.setattr("anlp.run.run_element", fail)
+
+    assert main(["--batch", str(tmp_path), "--index", "0"]) == 70
+
+    assert "RuntimeError: a fault in the runner" in capsys.readouterr().err
+
+
 def test_help_shows_an_example_without_loading_torch() -> None:
     code = "import sys, anlp.run\ntry: anlp.run.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

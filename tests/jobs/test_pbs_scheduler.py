@@ -14,6 +14,7 @@ from pbs_site import TAG, Site, settle
 
 from anlp.errors import SchedulerError
 from jobs.resources import Resources
+from jobs.schedulers import pbs
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
 from jobs.schedulers.pbs_script import output_of, script_of
 
@@ -169,6 +170,19 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
     assert scheduler.find("0" * 12) == []
 
 
+def test_a_qsub_that_does_not_answer_is_given_up_and_may_have_been_heard(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pbs, "SUBMIT_TIMEOUT_S", 0.3)
+    scheduler = site.scheduler(dialect="pro")
+    site.configure(hang_s=5)
+
+    with pytest.raises(SchedulerError, match="qsub: no answer after 0.3 s") as caught:
+        scheduler.submit(site.batch("ok"), Resources())
+
+    assert caught.value.transient
+
+
 @pytest.mark.parametrize("dialect", ["pro", "torque"])
 def test_find_sees_ended_jobs_and_single_ones(site: Site, dialect: str) -> None:
     site.configure(dialect=dialect, max_array_size=2)
@@ -290,7 +304,7 @@ def test_cancelling_what_has_ended_asks_for_nothing(site: Site) -> None:
 
 
 def test_a_cancelled_run_may_save_and_leave(site: Site) -> None:
-    """The script hands TERM on and waits: what the program does then is done before the job is over."""
+    """It ends by itself, before PBS would kill it."""
     scheduler = site.scheduler()
     batch = site.batch("sleep 60")
     handles = scheduler.submit(batch, Resources())

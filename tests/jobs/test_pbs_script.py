@@ -118,7 +118,7 @@ def test_what_pbs_cannot_be_asked_for_is_refused_in_words(resources: Resources, 
 def test_a_path_that_pbs_would_misread_is_refused() -> None:
     batch = replace(BATCH, path=Path("/home/user/runs:2/b/1.jsonl"))
 
-    with pytest.raises(SchedulerError, match="/home/user/runs:2/b/1.out: PBS cannot write to a path with other"):
+    with pytest.raises(SchedulerError, match=r"/home/user/runs:2/b/1\.out: PBS cannot write to a path with other"):
         render_directives(batch, Piece(0, 2), apply(GENERIC, Resources()), GENERIC, Dialect.PRO)
 
 

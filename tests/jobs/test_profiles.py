@@ -125,7 +125,7 @@ def test_an_installed_package_brings_its_profiles(tmp_path: Path) -> None:
     assert len(names) == 1
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "-q", "--target", str(place)]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
-    look = "from jobs.profiles import load_profile; import jobs; print(load_profile('metacentrum').gpu_type, jobs.__file__)"
+    look = "from jobs import profiles; print(profiles.load_profile('metacentrum').gpu_type, profiles.__file__)"
     shown = subprocess.run(
         [sys.executable, "-c", look],
         capture_output=True,
