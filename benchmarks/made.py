@@ -12,7 +12,7 @@ from anlp.settings import make_spec
 from anlp.spec import RunSpec
 from jobs.journal import Journal, new_tag, render_process
 from jobs.resources import Resources
-from jobs.schedulers.base import Batch, JobHandle
+from jobs.schedulers.base import Batch, Job
 
 RUNNER = "benchmarks.first_step:run_element"
 
@@ -43,7 +43,8 @@ def finished_grid(root: Path, count: int) -> GridFolder:
     launcher = render_process(Process.this())
     journal = Journal(folder)
     journal.intend(batch, "local", "none", Resources())
-    journal.submitted(tag, [JobHandle("local", launcher, index) for index in range(count)])
+    journal.accepted(tag, Job(launcher, 0, count))
+    journal.answered(tag)
     for spec in runs:
         metrics = {"val/acc": 0.97, "val/loss": 0.1, "test/acc": 0.96, "test/loss": 0.12}
         result = RunResult(spec.run_id, Outcome.OK, metrics, epochs=10, seconds=20.0, provenance={"batch": tag})

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from anlp.errors import EXIT_OK, run_command
 from anlp.record import GridFolder, RunState
+from jobs.adoption import adopt
 from jobs.cli import confirm, make_parser, open_grid
 from jobs.schedulers import choose
 from jobs.selection import MANY_RUNS, held, narrow, read_grid
@@ -63,6 +64,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str]) -> list[RunStatus]:
         job with one of them.
     """
     with held(folder) as journal:
+        adopt(journal)
         asked = asked_runs(folder, journal.submissions())
         active = [status for status in read_states(folder, choose.states).values() if status.state.is_active]
         wanted = set(run_ids)

@@ -12,6 +12,7 @@ from anlp.claim import HeldError
 from anlp.errors import EXIT_OK, SchedulerError, UserError
 from anlp.record import Element, GridFolder, RunOptions, RunState, options_from_json, read_jsonl, write_jsonl
 from anlp.spec import RunSpec
+from jobs.adoption import adopt
 from jobs.follow import follow
 from jobs.journal import Journal, new_tag
 from jobs.plan import Plan, make_plan, redo_of
@@ -138,24 +139,6 @@ def _say_submitted(folder: GridFolder, scheduler: Scheduler, batch: Batch, accep
     for note in scheduler.notes:
         print(f"  note: {note}")
     print(f"  how they do: python -m jobs.status {folder.name}")
-
-
-def adopt(journal: Journal) -> None:
-    """Asks the schedulers about submissions whose answer was lost, and journals what they really took.
-
-    Call it while holding the grid.
-
-    Raises:
-        SchedulerError: a scheduler cannot be asked now.
-    """
-    for submission in journal.submissions().values():
-        is_open = not submission.is_answered and submission.refused is None
-        if is_open and submission.scheduler != LocalScheduler.name:
-            known = {job.first for job in submission.jobs}
-            for job in choose.choose(submission.scheduler).find(submission.tag):
-                if job.first not in known:
-                    journal.accepted(submission.tag, job)
-            journal.answered(submission.tag)
 
 
 def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> int:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from anlp.record import GridFolder, RunState
+from jobs.adoption import adopt, has_open
+from jobs.journal import Journal
 from jobs.schedulers import choose
 from jobs.schedulers.base import JobHandle, Phase
 from jobs.state import RunStatus, read_states
@@ -19,6 +21,10 @@ def settled_states(
 ) -> dict[str, RunStatus]:
     """`read_states` once no run is leaving any more; those that stay for longer than `patience_s` count as running."""
     deadline = time.monotonic() + patience_s
+    journal = Journal(folder)
+    if has_open(journal):
+        with journal.locked():
+            adopt(journal)
     states = read_states(folder, choose.states)
     leaving = count_orphans(states.values())
     if leaving:

@@ -137,7 +137,7 @@ def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
 
 def _title(grid: GridSpec, args: argparse.Namespace) -> str:
     if args.confirm is None:
-        return render_axes(grid)
+        return "" if args.only else render_axes(grid)
     group = f" of each {args.per}" if args.per else ""
     return f"the {args.confirm} best{group} with {_seed_count(args.seeds)} fresh seeds"
 
