@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ HOST = "pbs-m1.example.org"
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PATH", str(fake_pbs.install(tmp_path / "site")), prepend=":")
-    return Site(tmp_path / "site")
+    yield Site(tmp_path / "site")
+    fake_pbs.close(tmp_path / "site")
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
