@@ -61,10 +61,11 @@ def running_cluster() -> Iterator[Cluster]:
         fcntl.flock(users, fcntl.LOCK_SH)
         subprocess.run([SCRIPT, "up"], check=True, env=_environment())
         yield Cluster()
+        fcntl.flock(users, fcntl.LOCK_UN)  # first, or two that end together would each think that the other needs it
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # another test process still uses it
+            return
         subprocess.run([SCRIPT, "down"], check=True, env=_environment())
 
 

@@ -13,6 +13,9 @@ def run(batch: Path, index: int, *, job: str) -> int:
     """Says that it is ready, and leaves with 3 when it is asked to stop; an index above 100 makes it fail."""
     if index > 100:
         raise RuntimeError("a fault in the runner")
+    if os.environ.get("LOADS_SLOWLY"):
+        batch.with_name("ready").touch()
+        time.sleep(1)
     with stop_flag() as flag:
         batch.with_name("ready").write_text(f"{os.getpid()} {index} {job}")
         deadline = time.monotonic() + 20

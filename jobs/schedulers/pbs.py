@@ -156,22 +156,28 @@ class PbsScheduler:
         return records, unknown
 
     def _ask(self, ids: Sequence[str], with_sub_jobs: bool) -> shell.Answer:
-        """One qstat; again with fewer options where this release or server refuses one, which is remembered."""
+        """One qstat; again with fewer options where this release or server refuses one, which is remembered.
+
+        A dialect that is not known yet is taken for PBS Pro's, whose options Torque refuses: that saves a call.
+        """
         options = self._query_options(with_sub_jobs)
         timeout_s = SLOW_QUERY_TIMEOUT_S if self._is_plain else QUERY_TIMEOUT_S
         answer = shell.run(["qstat", *options, *ids], timeout_s=timeout_s)
         if answers.is_history_off(answer) and self._has_history:
             self._has_history = False
+        elif answers.is_usage(answer) and self._dialect is None:
+            self._is_plain = self._known_dialect() is Dialect.PRO
         elif answers.is_usage(answer) and not self._is_plain:
             self._is_plain = True
         else:
             _raise_unless(answers.is_answered(answer), "qstat", answer)
+            self._dialect = self._dialect or Dialect.PRO
             return answer
         return self._ask(ids, with_sub_jobs)
 
     def _query_options(self, with_sub_jobs: bool) -> list[str]:
         sub_jobs = ["-t"] if with_sub_jobs else []
-        if self._known_dialect() is Dialect.TORQUE:
+        if self._dialect is Dialect.TORQUE:
             return ["-f", *([] if self._is_plain else ["-1", *sub_jobs])]
         history = ["-x"] if self._has_history else []
         return [*([] if self._is_plain else ["-E"]), *history, *sub_jobs, "-f", *([] if self._is_plain else ["-w"])]

@@ -67,8 +67,7 @@ def render_directives(
     """
     check_resources(resources, profile, dialect)
     output = _plain_path(output_folder_of(batch.path))
-    if dialect is Dialect.PRO:
-        output += f"/{piece.first}.{'^array_index^' if piece.is_array else '0'}.log"
+    output += f"/{piece.first}.{'^array_index^' if piece.is_array else '0'}.log" if dialect is Dialect.PRO else "/"
     lines = [f"-N {batch.job_name(piece.first)}", *_render_request(resources, profile, dialect)]
     lines += [f"-q {resources.queue}"] if resources.queue else []
     lines += [f"-A {resources.account}"] if resources.account else []

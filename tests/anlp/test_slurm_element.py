@@ -103,6 +103,12 @@ def test_a_warning_that_arrives_twice_counts_once(task: Task) -> None:
     assert (task.asked, json.loads(task.count.read_text())) == ("requeue 503_2\n", {"left": 3})
 
 
+def test_a_warning_before_the_run_listens_is_neither_lost_nor_deadly(task: Task) -> None:
+    task.run("--continuations", "4", send=[signal.SIGUSR2], LOADS_SLOWLY="1")
+
+    assert (task.asked, json.loads(task.count.read_text())) == ("requeue 503_2\n", {"left": 3})
+
+
 def test_preemption_long_before_the_time_limit_uses_no_continuation(task: Task) -> None:
     _, said = task.run("--continuations", "4", "--limit-min", "60", send=[signal.SIGUSR2])
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import fake_pbs
@@ -43,19 +43,20 @@ class PbsBench:
         )
 
 
-def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, dialect: Dialect) -> PbsBench:
+def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, dialect: Dialect) -> Iterator[PbsBench]:
     commands = fake_pbs.install(folder / "site", dialect=dialect.value)
     monkeypatch.setenv("PATH", str(commands), prepend=":")
-    return PbsBench(Site(folder / "site"), dialect)
+    yield PbsBench(Site(folder / "site"), dialect)
+    fake_pbs.close(folder / "site")
 
 
 class TestPbsProConformance(SchedulerConformance):
     @pytest.fixture
-    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PbsBench:
-        return make_bench(tmp_path, monkeypatch, Dialect.PRO)
+    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PbsBench]:
+        yield from make_bench(tmp_path, monkeypatch, Dialect.PRO)
 
 
 class TestTorqueConformance(SchedulerConformance):
     @pytest.fixture
-    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PbsBench:
-        return make_bench(tmp_path, monkeypatch, Dialect.TORQUE)
+    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PbsBench]:
+        yield from make_bench(tmp_path, monkeypatch, Dialect.TORQUE)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ HOST = "pbs-m1.example.org"
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PATH", str(fake_pbs.install(tmp_path / "site")), prepend=":")
-    return Site(tmp_path / "site")
+    yield Site(tmp_path / "site")
+    fake_pbs.close(tmp_path / "site")
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -177,7 +178,7 @@ def test_a_qsub_that_does_not_answer_is_given_up_and_may_have_been_heard(
     scheduler = site.scheduler(dialect="pro")
     site.configure(hang_s=5)
 
-    with pytest.raises(SchedulerError, match="qsub: no answer after 0.3 s") as caught:
+    with pytest.raises(SchedulerError, match=r"qsub: no answer after 0\.3 s") as caught:
         scheduler.submit(site.batch("ok"), Resources())
 
     assert caught.value.transient
@@ -206,11 +207,10 @@ def test_find_without_history_sees_what_is_alive(site: Site) -> None:
 
 def test_one_call_answers_for_all_jobs(site: Site) -> None:
     site.configure(max_array_size=2, held=True)
-    scheduler = site.scheduler()
-    handles = scheduler.submit(site.batch(*["ok"] * 5), Resources())
+    handles = site.scheduler().submit(site.batch(*["ok"] * 5), Resources())
     before = len(site.calls("qstat"))
 
-    states = scheduler.states(handles)
+    states = site.scheduler().states(handles)
 
     assert {state.phase for state in states.values()} == {Phase.QUEUED}
     (call,) = site.calls("qstat")[before:]
@@ -227,6 +227,21 @@ def test_a_release_without_one_query_for_all_is_asked_the_old_way(site: Site) ->
     assert [states[handle].cause for handle in handles] == [None, Cause.CONTINUE]
     refused = [call for call in site.calls("qstat") if "-E" in call]
     assert len(refused) == 1
+
+
+def test_torque_is_recognised_by_what_it_refuses(site: Site) -> None:
+    site.configure(dialect="torque", held=True)
+    handles = site.scheduler().submit(site.batch("ok", "ok"), Resources())
+    before = len(site.calls("qstat"))
+
+    site.scheduler().states(handles)
+
+    assert [call[1:-1] for call in site.calls("qstat")[before:]] == [
+        ["-E", "-x", "-t", "-f", "-w"],
+        [],
+        ["-f", "-1", "-t"],
+    ]
+    assert site.calls("qstat")[before + 1] == ["qstat", "--version"]
 
 
 def test_a_failed_sub_job_is_seen_though_its_array_claims_success(site: Site) -> None:

@@ -133,17 +133,17 @@ def test_the_variables_that_would_override_the_script_are_known() -> None:
 
 
 STATES = {
-    ("35", 0): JobState(Phase.ENDED),
-    ("35", 1): JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left"),
-    ("35", 2): JobState(Phase.ENDED, Cause.TIMEOUT, "reached its time limit (n1)"),
-    ("35", 3): JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)"),
-    ("35", 4): JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 0"),
-    ("35", 5): JobState(Phase.ENDED, Cause.SIGNAL, "signal 11 (SIGSEGV)"),
-    ("35", 6): JobState(Phase.ENDED, None, "another process is training it"),
-    ("35", 7): JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)"),  # of its step
-    ("35", 8): JobState(Phase.ENDED, Cause.EXIT, "exit code 7"),
-    ("37", 0): JobState(Phase.ENDED, Cause.EXIT, "could not write its output file on n1: is the folder there?"),
-    ("38", 3): JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 0 before it started"),
+    ("92", 0): JobState(Phase.ENDED),
+    ("92", 1): JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left"),
+    ("92", 2): JobState(Phase.ENDED, Cause.TIMEOUT, "reached its time limit (n1)"),
+    ("92", 3): JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)"),
+    ("92", 4): JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 0"),
+    ("92", 5): JobState(Phase.ENDED, Cause.SIGNAL, "signal 11 (SIGSEGV)"),
+    ("92", 6): JobState(Phase.ENDED, None, "another process is training it"),
+    ("92", 7): JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)"),  # of its step
+    ("92", 8): JobState(Phase.ENDED, Cause.EXIT, "exit code 7"),
+    ("94", 0): JobState(Phase.ENDED, Cause.EXIT, "could not write its output file on n1: is the folder there?"),
+    ("95", 3): JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 0 before it started"),
 }
 
 
@@ -157,8 +157,8 @@ def test_recorded_answers_of_sacct_are_understood(element: tuple[str, int]) -> N
 def test_recorded_answers_of_squeue_are_understood() -> None:
     rows = parse.parse_squeue((SLURM / "recorded" / "squeue.txt").read_text())
 
-    assert {index: rows["36", index].state for index in range(10)} == dict.fromkeys(range(10), "PENDING")
-    assert (rows["35", 4].state, rows["35", 9].state) == ("COMPLETING", "RUNNING")
+    assert {index: rows["93", index].state for index in range(10)} == dict.fromkeys(range(10), "PENDING")
+    assert (rows["92", 4].state, rows["92", 9].state) == ("COMPLETING", "RUNNING")
 
 
 def row(state: str, index: int = 0) -> dict[parse.Element, parse.Row]:

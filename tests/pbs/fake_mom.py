@@ -46,9 +46,17 @@ class Mom:
                 self._start(self.waiting.pop(0))
             for index, running in list(self.running.items()):
                 self._look_after(index, running)
+            if not (self.site.folder / "open").exists():
+                self._abandon()
+                return
             time.sleep(0.02)
         for index in self.job["indices"]:
             self._tell(index, **{**self.site.state(self.job, index), "state": self._last_letter()})
+
+    def _abandon(self) -> None:
+        """The test is over."""
+        for running in self.running.values():
+            signal_session(running.process.pid, signal.SIGKILL)
 
     def _is_held(self) -> bool:
         config = json.loads((self.site.folder / "config.json").read_text())
@@ -106,13 +114,13 @@ class Mom:
                 running.ended_by = "walltime"
             if running.ended_by:
                 running.kill_at = now + self.site.config["kill_delay_s"]
-                _signal_session(running.process.pid, signal.SIGTERM)
+                signal_session(running.process.pid, signal.SIGTERM)
         elif now > running.kill_at:
-            _signal_session(running.process.pid, signal.SIGKILL)
+            signal_session(running.process.pid, signal.SIGKILL)
         if running.process.poll() is not None:
             if running.ended_by and _session(running.process.pid):
                 return
-            _signal_session(running.process.pid, signal.SIGKILL)
+            signal_session(running.process.pid, signal.SIGKILL)
             self._end(index, running)
 
     def _end(self, index: int, running: Running) -> None:
@@ -157,7 +165,7 @@ def _session(leader: int) -> list[int]:
     return found
 
 
-def _signal_session(leader: int, number: int) -> None:
+def signal_session(leader: int, number: int) -> None:
     for pid in _session(leader):
         try:
             os.kill(pid, number)

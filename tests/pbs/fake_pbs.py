@@ -47,12 +47,18 @@ def install(folder: Path, **config: Any) -> Path:
     (folder / "jobs").mkdir(parents=True)
     (folder / "bin").mkdir()
     (folder / "home").mkdir()
+    (folder / "open").touch()
     configure(folder, **config)
     for name in ("qsub", "qstat", "qselect", "qdel"):
         command = folder / "bin" / name
         command.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {__file__} {name} {folder} "$@"\n')
         command.chmod(0o755)
     return folder / "bin"
+
+
+def close(folder: Path) -> None:
+    """Ends whatever still waits or runs."""
+    (folder / "open").unlink(missing_ok=True)
 
 
 def configure(folder: Path, **config: Any) -> None:

@@ -7,6 +7,7 @@
 #   cluster.sh start NODE     the node returns
 #   cluster.sh stop-controller | start-controller | stop-accounts | start-accounts
 #
+# One at a time: the nodes of two clusters on one host would share their memory cgroups, which are named after them.
 # State is in $SLURM_CLUSTER (short: sockets below it must fit into 107 bytes); clients need SLURM_CONF=.../slurm.conf.
 set -euo pipefail
 

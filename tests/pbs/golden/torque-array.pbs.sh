@@ -4,7 +4,7 @@
 #PBS -l mem=4096mb
 #PBS -l walltime=04:00:00
 #PBS -j oe
-#PBS -o /home/user/anlp/runs/mnist/batches/3.out
+#PBS -o /home/user/anlp/runs/mnist/batches/3.out/
 #PBS -r y
 #PBS -m n
 #PBS -t 0-9%4
