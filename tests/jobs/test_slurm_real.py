@@ -250,3 +250,22 @@ def test_the_users_own_variables_change_nothing(
 
     limit = cluster.ask("squeue", "-h", "--states=all", "-j", handles[0].native_id, "-o", "%l").strip()
     assert (limit, scheduler.states(handles)[handles[0]]) == ("7:00", JobState(Phase.QUEUED))
+
+
+def test_an_array_ends_although_a_node_dies_twice_on_the_way(cluster_alone: Cluster, tmp_path: Path) -> None:
+    scheduler = make_scheduler()
+    handles = scheduler.submit(make_batch(tmp_path, *["sleep 2"] * 60, max_parallel=16), Resources(cpus=4))
+    seen: set[JobState] = set()
+
+    def look() -> None:
+        seen.update(scheduler.states(handles).values())
+
+    for _ in range(2):
+        time.sleep(4)
+        cluster_alone.act("fail", "n1")
+        look()
+        cluster_alone.act("start", "n1")
+    states = settle(scheduler, handles, look)
+
+    assert [states[handle] for handle in handles] == [JobState(Phase.ENDED)] * 60
+    assert {state.cause for state in seen} == {None}  # nobody was called lost meanwhile
