@@ -84,6 +84,10 @@ def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
 
 
 RESOURCE_KEYS: Mapping[str, Key] = {
+    "gpus": Key("gpus", whole(0)),
+    "cpus": Key("cpus", whole(1)),
+    "mem": Key("mem_mib", _amount(parse_memory, "an amount of memory such as 8G or 500M")),
+    "time": Key("walltime_min", _amount(parse_walltime, "a time such as 30m, 1h30m or 01:30:00")),
     "queue": Key("queue", text),
     "partition": Key("queue", text),
     "account": Key("account", text),
@@ -93,10 +97,6 @@ RESOURCE_KEYS: Mapping[str, Key] = {
     "exclude": Key("exclude", text),
     "nodes": Key("nodes", whole(1)),
     "extra": Key("extra", texts),
-    "gpus": Key("gpus", whole(0)),
-    "cpus": Key("cpus", whole(1)),
-    "mem": Key("mem_mib", _amount(parse_memory, "an amount of memory such as 8G or 500M")),
-    "time": Key("walltime_min", _amount(parse_walltime, "a time such as 30m, 1h30m or 01:30:00")),
 }
 WANDB_KEYS: Mapping[str, Key] = {
     "mode": Key("mode", one_of("auto", "online", "offline", "disabled")),

@@ -134,7 +134,7 @@ OPTIONS = [
     ("name: a/b", "lr.yaml:2: name: expected a name of letters, digits, '.', '-' and '_' (at most 100), got 'a/b'"),
     (
         "resources: {gpu: 1}",
-        "lr.yaml:2: resources: unknown key 'gpu' (did you mean 'gpus'? known: cpus, gpus, mem, time)",
+        "lr.yaml:2: resources: unknown key 'gpu' (did you mean 'gpus'? known: account, constraint, cpus,",
     ),
     ("resources: {gpus: -1}", "lr.yaml:2: resources.gpus: expected a whole number from 0 to 1,000,000, got -1"),
     ("resources: {cpus: true}", "lr.yaml:2: resources.cpus: expected a whole number from 1 to 1,000,000, got true"),
@@ -144,7 +144,7 @@ OPTIONS = [
         "resources: {time: soon}",
         "lr.yaml:2: resources.time: expected a time such as 30m, 1h30m or 01:30:00, got 'soon'",
     ),
-    ("resources: 3", "lr.yaml:2: resources: expected a mapping with gpus, cpus, mem, time, got 3"),
+    ("resources: 3", "lr.yaml:2: resources: expected a mapping with gpus, cpus, mem, time, queue, partition,"),
     (
         "wandb: {mode: off}",
         "lr.yaml:2: wandb.mode: expected one of auto, online, offline, disabled, got 'off' (did you mean 'offline'?)",
