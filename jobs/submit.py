@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(plan_form(folder, plan), indent=1))
         return EXIT_OK
-    notes = [*expansion.notes(), *_strangers(named, history)]
+    notes = [*expansion.notes(), *_strangers(named, history), *_not_yet(grid)]
     print_plan(folder, plan, history, target, title=_title(grid, args), notes=notes)
     if args.dry_run:
         print_runs(plan)
@@ -145,6 +145,11 @@ def _title(grid: GridSpec, args: argparse.Namespace) -> str:
 def _strangers(named: Sequence[RunSpec], history: Mapping[str, RunStatus]) -> Iterator[str]:
     if count := count_strangers(named, history):
         yield f"{count} other runs of this grid are not in this file; they are left alone"
+
+
+def _not_yet(grid: GridSpec) -> Iterator[str]:
+    if grid.retries:
+        yield f"retries: {grid.retries}: this version repeats nothing by itself; what failed is repeated by --retry"
 
 
 def _say(text: str) -> None:
