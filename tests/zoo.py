@@ -106,6 +106,7 @@ def _kill_pool_once(path: str) -> int:
     if Path(path).exists():
         return 0
     Path(path).touch()
+    time.sleep(0.5)  # the pool has said by then that it started this
     return _kill_pool()
 
 
