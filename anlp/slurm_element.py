@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return execute(element, environment, continuations=given.continuations, limit_min=given.limit_min)
     except UserError:
         raise
-    except Exception:
+    except Exception:  # whatever escapes a run has left no result: not 1, which says that there is one
         traceback.print_exc()
         return EXIT_ESCAPED
 
