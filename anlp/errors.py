@@ -10,6 +10,8 @@ EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
+EXIT_HELD = 4  # in-job: a living process elsewhere is at it
+EXIT_HELD_BACK = 5  # in-job: not begun, since too many runs before it failed in the same way
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
 

@@ -189,14 +189,16 @@ class GridFolder:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One line of a batch file: what one element of an array job runs, one after the other."""
+    """One line of a batch file: what one element of an array job runs."""
 
     specs: tuple[RunSpec, ...]
     options: RunOptions
+    at_once: int = 1  # how many of them at the same time; the others follow
 
     def to_json(self) -> dict[str, Any]:
         """The line in the batch file; `anlp.settings.element_from_json` reads it."""
-        return {"specs": [spec.to_json() for spec in self.specs], "options": self.options.to_json()}
+        form = {"specs": [spec.to_json() for spec in self.specs], "options": self.options.to_json()}
+        return form if self.at_once == 1 else {**form, "at_once": self.at_once}
 
 
 @dataclass(frozen=True, slots=True)

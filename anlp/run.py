@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anlp
 from anlp import claim
-from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_HELD, EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
 from anlp.output import output_to
 from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
 from anlp.settings import read_element
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none o
     from anlp.data import Sources
     from anlp.tracking import Tracker
 
-EXIT_HELD = 4  # a living process elsewhere is at it
 EXITS_BY_WEIGHT = (EXIT_CONTINUE, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 

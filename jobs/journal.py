@@ -30,6 +30,7 @@ class Ending:
 
     cause: Cause
     detail: str = ""
+    node: str = ""
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Submission:
     jobs: list[Job] = field(default_factory=list)  # those that the scheduler is known to have accepted
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
+    after: tuple[str, ...] = ()  # jobs that had to end well first
     endings: dict[int, Ending] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
@@ -101,6 +103,7 @@ class Journal:
             n=batch.size,
             redo=redo,
             resources=asdict(resources),
+            after=list(batch.after),
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -123,7 +126,7 @@ class Journal:
     def all_ended(self, tag: str, endings: Mapping[int, Ending]) -> None:
         """Writes that elements ended without a result, all of them in one go."""
         forms = [
-            {"tag": tag, "index": index, "cause": ending.cause.name, "detail": ending.detail}
+            {"tag": tag, "index": index, "cause": ending.cause.name, "detail": ending.detail, "node": ending.node}
             for index, ending in endings.items()
         ]
         self._append_all("ended", forms)
@@ -197,6 +200,7 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
         found[tag] = Submission(
             tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by, resources
         )
+        found[tag].after = tuple(line.get("after", ()))
     elif tag not in found:
         return
     elif event == "accepted":
@@ -206,4 +210,4 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     elif event == "refused":
         found[tag].refused = line["why"]
     elif event == "ended":
-        found[tag].endings[line["index"]] = Ending(Cause[line["cause"]], line["detail"])
+        found[tag].endings[line["index"]] = Ending(Cause[line["cause"]], line["detail"], line.get("node", ""))

@@ -1,87 +1,163 @@
-"""From chosen runs to running jobs: plan under the grid's lock, write the batch, journal, submit, follow."""
+"""From chosen runs to running jobs: plan under the grid's lock, write the batches, journal, submit, follow."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from anlp.claim import HeldError
-from anlp.errors import EXIT_OK, SchedulerError, UserError
-from anlp.record import Element, GridFolder, RunOptions, RunState, options_from_json, read_jsonl, write_jsonl
+from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, SchedulerError, UserError
+from anlp.record import Element, GridFolder, RunState, write_jsonl
 from anlp.spec import RunSpec
 from jobs.adoption import adopt
 from jobs.follow import follow
 from jobs.journal import Journal, new_tag
-from jobs.plan import Plan, make_plan, redo_of
-from jobs.resources import Resources, parse_memory, parse_walltime
+from jobs.packing import ALONE, Packing, make_elements
+from jobs.plan import Plan, make_plan
+from jobs.resources import Resources
 from jobs.schedulers import choose
-from jobs.schedulers.base import Batch, Scheduler
+from jobs.schedulers.base import Batch, Job, Scheduler
 from jobs.schedulers.local import LocalScheduler
-from jobs.state import Redo, RunStatus, read_states
+from jobs.state import Query, Redo, RunStatus, read_states
+from jobs.target import Target
+from jobs.waves import Wave, make_waves
 
-Number = TypeVar("Number", int, float)
+NO_ASKS: Mapping[str, Resources] = {}
+
+
+def submit_specs(
+    folder: GridFolder,
+    specs: Sequence[RunSpec],
+    target: Target,
+    *,
+    redo: Redo,
+    asks: Mapping[str, Resources] = NO_ASKS,
+    query: Query = choose.states,
+) -> int:
+    """Submits those of `specs` that are missing, and follows them where the scheduler is this machine.
+
+    The plan is made under the grid's lock: what another submit took a moment ago is not taken again.
+
+    Args:
+        folder: the grid's.
+        specs: the runs.
+        target: where and how.
+        redo: which earlier results are set aside.
+        asks: what single runs ask for, by run id, instead of the target's resources.
+        query: asks schedulers for states.
+
+    Returns:
+        0, 1 if a run failed or was lost, 130 if it was stopped.
+
+    Raises:
+        SchedulerError: the scheduler did not take the batch.
+        UserError: another command holds the grid and does not finish, or its folder cannot be written.
+    """
+    desk = _Desk(folder, target, redo, asks, query)
+    scheduler = choose.choose(target.on, slots=_slots(target), profile=target.profile)
+    if isinstance(scheduler, LocalScheduler):
+        return desk.run_here(specs, scheduler)
+    return desk.hand_to_cluster(specs, scheduler)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where and how runs are to be carried out."""
+class _Handed:
+    """A batch that a scheduler took."""
 
-    on: str = "auto"
-    slots: int | None = None  # local: how many at a time; None: as many as the machine has cores or GPUs for
-    resources: Resources = field(default_factory=Resources)
-    options: RunOptions = field(default_factory=RunOptions)
-    max_parallel: int | None = None  # clusters: at most so many at a time
-    profile: str | None = None  # of the site
-    quiet: bool = False
+    batch: Batch
+    specs: tuple[RunSpec, ...]
+    jobs: tuple[Job, ...]
 
-
-def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where and how, shared by submit and retry."""
-    group = parser.add_argument_group("where and how")
-    group.add_argument("--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(choose.NAMES)}")
-    group.add_argument(
-        "--slots", type=_positive, metavar="N", help="local: runs at a time (default: one per core or GPU)"
-    )
-    group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
-    group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
-    group.add_argument("--gpus", type=_count, metavar="N", help="GPUs of each run")
-    group.add_argument("--cpus", type=_positive, metavar="N", help="CPUs of each run")
-    group.add_argument("--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)")
-    group.add_argument("--account", metavar="A", help="account or project that pays")
-    group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
-    group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
-    group.add_argument("--max-parallel", type=_positive, metavar="N", help="clusters: at most N runs at a time")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
-    group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
-    group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
+    @property
+    def accepted(self) -> int:
+        """Elements taken; fewer than the batch has where a limit was reached."""
+        return sum(job.size for job in self.jobs)
 
 
-def override(target: Target, args: argparse.Namespace) -> Target:
-    """`target` with what was given on the command line."""
-    resources, options = target.resources, target.options
-    if args.time is not None:
-        resources = replace(resources, walltime_min=_parsed("--time", parse_walltime, args.time))
-    if args.mem is not None:
-        resources = replace(resources, mem_mib=_parsed("--mem", parse_memory, args.mem))
-    named = {name: getattr(args, name) for name in ("gpus", "cpus", "queue", "account", "qos")}
-    resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
-    if args.device is not None:
-        options = replace(options, device=args.device)
-    if args.wandb is not None:
-        options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
-    return replace(
-        target,
-        on=args.on,
-        slots=args.slots,
-        resources=resources,
-        options=options,
-        max_parallel=args.max_parallel,
-        profile=args.profile,
-        quiet=args.quiet,
-    )
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """One submission of runs of one grid, from the plan to the jobs."""
+
+    folder: GridFolder
+    target: Target
+    redo: Redo
+    asks: Mapping[str, Resources]
+    query: Query
+    journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "journal", Journal(self.folder))
+
+    def hand_to_cluster(self, specs: Sequence[RunSpec], scheduler: Scheduler) -> int:
+        """All waves under one lock; those behind the canaries wait in the scheduler, not here."""
+        with writing_to(self.folder), _locked(self.journal):
+            plan, history = self._plan(specs)
+            if not plan.chosen:
+                say_nothing_to_do(self.folder, plan)
+                return EXIT_OK
+            after: tuple[str, ...] = ()
+            for wave in self._waves(plan.chosen):
+                handed = self._hand_over(scheduler, wave, history, self.target.packing, after)
+                _say_submitted(self.folder, scheduler, handed, wave)
+                after = tuple(job.native_id for job in handed.jobs) if wave.is_canary else after
+                if handed.accepted < handed.batch.size:
+                    break
+        _say_taken_meanwhile(len(specs) - len(plan.chosen))
+        print(f"  how they do: python -m jobs.status {self.folder.name}")
+        return EXIT_OK
+
+    def run_here(self, specs: Sequence[RunSpec], scheduler: LocalScheduler) -> int:
+        """Wave by wave, each to its end; behind a canary that failed nothing is run."""
+        worst, waiting = EXIT_OK, self._waves(specs)
+        for number, wave in enumerate(waiting):
+            with writing_to(self.folder), _locked(self.journal):
+                plan, history = self._plan(wave.specs)
+                if not plan.chosen:
+                    if len(waiting) == 1:
+                        say_nothing_to_do(self.folder, plan)
+                    continue
+                launcher = scheduler if number == 0 else LocalScheduler(slots=_slots(self.target))
+                handed = self._hand_over(launcher, replace(wave, specs=plan.chosen), history, ALONE, ())
+            _say_taken_meanwhile(len(wave.specs) - len(plan.chosen))
+            code = follow(launcher, self.journal, handed.batch, handed.specs, quiet=self.target.quiet)
+            if code not in (EXIT_OK, EXIT_RUNS_FAILED):
+                return code
+            worst = max(worst, code)
+            if wave.is_canary and code != EXIT_OK:
+                rest = sum(len(later.specs) for later in waiting[number + 1 :])
+                print(f"{self.folder.name}: a canary failed, so the other {rest} runs were not started")
+                return code
+        return worst
+
+    def _plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
+        adopt(self.journal)
+        history = read_states(self.folder, self.query)
+        return make_plan(specs, history, self.redo), history
+
+    def _waves(self, specs: Sequence[RunSpec]) -> list[Wave]:
+        return make_waves(specs, self.target.resources, self.asks, canary=self.target.canary)
+
+    def _hand_over(
+        self,
+        scheduler: Scheduler,
+        wave: Wave,
+        history: Mapping[str, RunStatus],
+        packing: Packing,
+        after: tuple[str, ...],
+    ) -> _Handed:
+        packing = ALONE if wave.is_canary else packing
+        options = replace(self.target.options, batch=new_tag())
+        elements = make_elements(wave.specs, history, options, self.redo, packing)
+        batch = replace(
+            write_batch(self.folder, elements, options.batch),
+            max_parallel=self.target.max_parallel,
+            after=after,
+            apart=wave.is_canary,
+        )
+        specs = tuple(spec for element in elements for spec in element.specs)
+        jobs = _submit(scheduler, self.journal, batch, packing.ask(wave.resources), self.redo)
+        return _Handed(batch, specs, tuple(jobs))
 
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
@@ -95,60 +171,20 @@ def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Ba
     return Batch(tag, folder.name, path, len(lines))
 
 
-def make_element(spec: RunSpec, status: RunStatus | None, options: RunOptions, redo: Redo) -> Element:
-    """One run of a batch; what it is for (a search, a confirmation) stays what it was when it was first submitted."""
-    purpose = options.purpose if status is None else status.purpose
-    return Element((spec,), replace(options, redo=redo_of(status, redo), purpose=purpose))
-
-
-def submit_specs(folder: GridFolder, specs: Sequence[RunSpec], target: Target, *, redo: Redo) -> int:
-    """Submits those of `specs` that are missing, and follows them where the scheduler is this machine.
-
-    The plan is made under the grid's lock: what another submit took a moment ago is not taken again.
-
-    Returns:
-        0, 1 if a run failed or was lost, 130 if it was stopped.
-
-    Raises:
-        SchedulerError: the scheduler did not take the batch.
-        UserError: another command holds the grid and does not finish, or its folder cannot be written.
-    """
-    scheduler = choose.choose(target.on, slots=target.slots, profile=target.profile)
-    journal = Journal(folder)
-    with writing_to(folder), _locked(journal):
-        adopt(journal)
-        history = read_states(folder, choose.states)
-        plan = make_plan(specs, history, redo)
-        if not plan.chosen:
-            say_nothing_to_do(folder, plan)
-            return EXIT_OK
-        options = replace(target.options, batch=new_tag())
-        elements = [make_element(spec, history.get(spec.run_id), options, redo) for spec in plan.chosen]
-        batch = replace(write_batch(folder, elements, options.batch), max_parallel=target.max_parallel)
-        accepted = _hand_over(scheduler, journal, batch, target.resources, redo)
-    if len(plan.chosen) < len(specs):
-        print(f"{len(specs) - len(plan.chosen)} of these runs were taken by another submit meanwhile")
-    if isinstance(scheduler, LocalScheduler):
-        return follow(scheduler, journal, batch, plan.chosen, quiet=target.quiet)
-    _say_submitted(folder, scheduler, batch, accepted)
-    return EXIT_OK
-
-
-def _say_submitted(folder: GridFolder, scheduler: Scheduler, batch: Batch, accepted: int) -> None:
-    print(f"{folder.name}: {accepted} of {batch.size} runs are with {scheduler.name}")
-    for note in scheduler.notes:
-        print(f"  note: {note}")
-    print(f"  how they do: python -m jobs.status {folder.name}")
-
-
-def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> int:
-    """Submits between two lines of the journal, so that no job is ever without one; the number of elements accepted.
+def _submit(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> list[Job]:
+    """Submits between two lines of the journal, so that no job is ever without one; the jobs that were accepted.
 
     Where an answer was lost, the journal stays open: the next command asks the scheduler what it really took (`adopt`).
     """
+    jobs: list[Job] = []
+
+    def accepted(job: Job) -> None:
+        journal.accepted(batch.tag, job)
+        jobs.append(job)
+
     journal.intend(batch, scheduler.name, redo, resources)
     try:
-        handles = scheduler.submit(batch, resources, lambda job: journal.accepted(batch.tag, job))
+        scheduler.submit(batch, resources, accepted)
     except SchedulerError as error:
         if error.transient:
             raise SchedulerError(
@@ -162,7 +198,27 @@ def _hand_over(scheduler: Scheduler, journal: Journal, batch: Batch, resources: 
             scheduler.close()
         raise
     journal.answered(batch.tag)
-    return len(handles)
+    return jobs
+
+
+def _slots(target: Target) -> int | None:
+    """Packed runs share a device here, too: so many slots for each."""
+    return target.slots
+
+
+def _say_submitted(folder: GridFolder, scheduler: Scheduler, handed: _Handed, wave: Wave) -> None:
+    runs, jobs = len(handed.specs), handed.batch.size
+    of = f"{handed.accepted} of {jobs}"
+    what = f"{of} runs" if runs == jobs else f"{of} jobs with {runs} runs"
+    role = ", the canaries" if wave.is_canary else ", once the canaries have passed" if handed.batch.after else ""
+    print(f"{folder.name}: {what} are with {scheduler.name}{role}")
+    for note in scheduler.notes:
+        print(f"  note: {note}")
+
+
+def _say_taken_meanwhile(count: int) -> None:
+    if count:
+        print(f"{count} of these runs were taken by another submit meanwhile")
 
 
 @contextmanager
@@ -191,20 +247,6 @@ def _locked(journal: Journal) -> Iterator[None]:
         raise UserError(f"{name}: another command is submitting this grid ({error}); try again") from None
 
 
-def last_target(folder: GridFolder) -> Target:
-    """How the grid was submitted last: its options and scheduler; resources are those of the defaults.
-
-    Raises:
-        UserError: nothing of this grid was ever submitted.
-    """
-    submissions = list(Journal(folder).submissions().values())
-    if not submissions:
-        raise UserError(f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml")
-    line = next(read_jsonl(folder.path / submissions[-1].batch), None)
-    options = options_from_json(line["options"]) if line else RunOptions()
-    return Target(options=options, resources=submissions[-1].resources)
-
-
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
     """Why there is nothing to submit, and what can be done about it."""
     counts = plan.counts()
@@ -213,23 +255,3 @@ def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
         print(f"  another submit is at the queued and running ones: python -m jobs.status {folder.name} --watch")
     if RunState.FAILED in counts or RunState.LOST in counts:
         print(f"  failed and lost runs are repeated by --retry; why they ended: python -m jobs.status {folder.name}")
-
-
-def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UserError(f"{option}: {error}") from None
-
-
-def _positive(text: str) -> int:
-    number = _count(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return number
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
-    return int(text)

@@ -9,10 +9,10 @@ from anlp.record import GridFolder
 from anlp.spec import RunSpec
 from jobs.estimate import estimate_seconds, render_duration
 from jobs.gridfile import GridSpec
-from jobs.launch import Target
 from jobs.plan import Plan
 from jobs.schedulers import choose
 from jobs.state import RunStatus
+from jobs.target import Target
 
 
 def fields_of(spec: RunSpec) -> dict[str, Any]:

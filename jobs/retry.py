@@ -11,10 +11,11 @@ from anlp.record import RunState
 from anlp.settings import spec_from_json
 from jobs.cli import confirm, make_parser, open_grid
 from jobs.failures import FAILURES, group_failures
-from jobs.launch import add_target_arguments, last_target, override, submit_specs
+from jobs.launch import submit_specs
 from jobs.screen import count
 from jobs.selection import MANY_RUNS, narrow, read_grid
 from jobs.state import RunStatus
+from jobs.target import add_target_arguments, last_target, override
 
 EXAMPLES = """\
   python -m jobs.retry mnist                         every failed or lost run

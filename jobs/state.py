@@ -25,10 +25,11 @@ from anlp.record import (
 )
 from jobs.frames import innermost_frame
 from jobs.journal import Ending, Journal, Submission
+from jobs.resources import Resources
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
 # Endings after which any submit continues the run; after all others only a retry does.
-HARMLESS = frozenset({Cause.CANCELLED, Cause.LAUNCHER, Cause.CONTINUE})
+HARMLESS = frozenset({Cause.CANCELLED, Cause.LAUNCHER, Cause.CONTINUE, Cause.PREEMPTED, Cause.HELD_BACK})
 
 Redo = Literal["none", "failed", "all"]
 Purpose = Literal["search", "confirm"]
@@ -63,7 +64,9 @@ class RunStatus:
     result: RunResult | None = None  # with only the innermost frame of its traceback when it comes from the cache
     cause: Cause | None = None  # of a lost or interrupted run
     detail: str = ""
+    node: str = ""  # where it ended, as the scheduler names it
     handle: JobHandle | None = None
+    resources: Resources = field(default_factory=Resources)  # what its last submission asked for
     since: float | None = None  # unix time of the submission
     purpose: Purpose = "search"
     form: Mapping[str, Any] = field(default_factory=dict)
@@ -189,6 +192,7 @@ def _status(
         RunState.QUEUED,
         folder.run(run.run_id),
         handle=handle,
+        resources=run.submission.resources,
         since=run.submission.time,
         purpose=run.purpose,
         form=run.form,
@@ -202,9 +206,9 @@ def _status(
     job = states.get(handle, JobState(Phase.QUEUED))
     if ending is None and job.phase is not Phase.ENDED:
         return replace(status, state=RunState.RUNNING if job.phase is Phase.RUNNING else RunState.QUEUED)
-    ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail)
+    ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail, job.node)
     state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
-    return replace(status, state=state, cause=ending.cause, detail=ending.detail)
+    return replace(status, state=state, cause=ending.cause, detail=ending.detail, node=ending.node)
 
 
 def _is_running(folder: RunFolder) -> bool:

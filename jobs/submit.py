@@ -20,13 +20,14 @@ from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
-from jobs.launch import Target, add_target_arguments, override, say_nothing_to_do, submit_specs, writing_to
+from jobs.launch import say_nothing_to_do, submit_specs, writing_to
 from jobs.orphans import settled_states
 from jobs.plan import Plan, count_strangers, make_plan
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.provenance import code_commit
 from jobs.schedulers import choose
 from jobs.state import Redo, RunStatus, read_states
+from jobs.target import Target, add_target_arguments, override
 
 MANY_RUNS = 10_000  # more are submitted only after asking
 MOST_RUNS = 200_000  # more cannot be meant, and would fill the memory

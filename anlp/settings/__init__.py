@@ -45,7 +45,8 @@ def spec_from_json(form: Mapping[str, Any]) -> RunSpec:
 
 def element_from_json(form: Mapping[str, Any]) -> Element:
     """Inverse of `Element.to_json`; raises as `make_spec` does."""
-    return Element(tuple(spec_from_json(spec) for spec in form["specs"]), options_from_json(form["options"]))
+    specs = tuple(spec_from_json(spec) for spec in form["specs"])
+    return Element(specs, options_from_json(form["options"]), int(form.get("at_once", 1)))
 
 
 def read_element(batch: Path, index: int) -> Element:

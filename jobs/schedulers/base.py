@@ -32,6 +32,8 @@ class Batch:
     path: Path
     size: int
     max_parallel: int | None = None
+    after: tuple[str, ...] = ()  # ids of jobs that must have ended well before any element starts
+    apart: bool = False  # every element a job of its own, so that its end can be waited for (`after`) on any scheduler
 
     def job_name(self, first: int) -> str:
         """Name of the job whose first element is `first`: `mnist.3f2a9c0d1e4b.0`, legal for every scheduler.
@@ -71,9 +73,12 @@ class Cause(str, Enum):
     """Why a job ended without its run having written a result."""
 
     CANCELLED = "cancelled"
+    HELD_BACK = "held back"  # never begun, since what went before it failed (a canary, too many runs in a row)
+    PREEMPTED = "preempted"
     TIMEOUT = "time limit"
     OUT_OF_MEMORY = "out of memory"
     NODE = "node failure"
+    NOT_STARTED = "never started"  # accepted, but its program did not begin: no output folder, no image, no module
     SIGNAL = "killed by a signal"
     EXIT = "exit code"
     LAUNCHER = "its launcher ended"
@@ -88,6 +93,7 @@ class JobState:
     phase: Phase
     cause: Cause | None = None
     detail: str = ""  # one line in the scheduler's words: "signal 9", "used 2.1 of 2.0 GiB"
+    node: str = ""  # where it ran, as the scheduler names it
 
 
 def nobody(_: Job) -> None:
@@ -101,7 +107,7 @@ class Scheduler(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What people should know about the last submission."""
+        """What people should know about the last call: what was left out, what could not be asked."""
         ...
 
     def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:

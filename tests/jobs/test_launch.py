@@ -16,13 +16,14 @@ from anlp.record import GridFolder, RunState, read_jsonl
 from jobs import orphans
 from jobs.follow import Endings, count_states, ending_of
 from jobs.journal import Ending, Journal
-from jobs.launch import Target, add_target_arguments, last_target, override, submit_specs
+from jobs.launch import submit_specs
 from jobs.resources import Resources
 from jobs.schedulers import choose
 from jobs.schedulers.base import Batch, Cause, JobState, Phase
 from jobs.schedulers.events import ElementEnded, Summary, Tick
 from jobs.schedulers.local import LocalScheduler
 from jobs.state import read_states
+from jobs.target import Target, add_target_arguments, last_target, override
 
 SPECS = [a_spec(0, lr=lr) for lr in (0.1, 0.2, 0.3)]
 QUIET = Target(quiet=True)

@@ -1,0 +1,113 @@
+"""Where and how runs are to be carried out: the choice that submit and retry share, and its command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from anlp.errors import UserError
+from anlp.record import GridFolder, RunOptions, options_from_json, read_jsonl
+from jobs.journal import Journal
+from jobs.packing import Packing
+from jobs.resources import Resources, parse_memory, parse_walltime
+from jobs.schedulers import choose
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and how runs are to be carried out."""
+
+    on: str = "auto"
+    slots: int | None = None  # local: how many at a time; None: as many as the machine has cores or GPUs for
+    resources: Resources = field(default_factory=Resources)
+    options: RunOptions = field(default_factory=RunOptions)
+    max_parallel: int | None = None  # clusters: at most so many at a time
+    profile: str | None = None  # of the site
+    quiet: bool = False
+    packing: Packing = field(default_factory=Packing)
+    canary: bool = False  # one configuration per model goes first, and the rest only if it passes
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where and how, shared by submit and retry."""
+    group = parser.add_argument_group("where and how")
+    group.add_argument("--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(choose.NAMES)}")
+    group.add_argument(
+        "--slots", type=positive, metavar="N", help="local: runs at a time (default: one per core or GPU)"
+    )
+    group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
+    group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
+    group.add_argument("--gpus", type=_count, metavar="N", help="GPUs of each run")
+    group.add_argument("--cpus", type=positive, metavar="N", help="CPUs of each run")
+    group.add_argument("--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)")
+    group.add_argument("--account", metavar="A", help="account or project that pays")
+    group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
+    group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
+    group.add_argument("--max-parallel", type=positive, metavar="N", help="clusters: at most N jobs at a time")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
+    group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
+    group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
+
+
+def override(target: Target, args: argparse.Namespace) -> Target:
+    """`target` with what was given on the command line."""
+    resources, options = target.resources, target.options
+    if args.time is not None:
+        resources = replace(resources, walltime_min=_parsed("--time", parse_walltime, args.time))
+    if args.mem is not None:
+        resources = replace(resources, mem_mib=_parsed("--mem", parse_memory, args.mem))
+    named = {name: getattr(args, name) for name in ("gpus", "cpus", "queue", "account", "qos")}
+    resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
+    if args.device is not None:
+        options = replace(options, device=args.device)
+    if args.wandb is not None:
+        options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
+    return replace(
+        target,
+        on=args.on,
+        slots=args.slots,
+        resources=resources,
+        options=options,
+        max_parallel=args.max_parallel,
+        profile=args.profile,
+        quiet=args.quiet,
+    )
+
+
+def last_target(folder: GridFolder) -> Target:
+    """How the grid was submitted last: its options and resources; the scheduler is chosen anew.
+
+    Raises:
+        UserError: nothing of this grid was ever submitted.
+    """
+    submissions = list(Journal(folder).submissions().values())
+    if not submissions:
+        raise UserError(f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml")
+    line = next(read_jsonl(folder.path / submissions[-1].batch), None)
+    options = options_from_json(line["options"]) if line else RunOptions()
+    return Target(options=options, resources=submissions[-1].resources)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0 from the command line."""
+    number = _count(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return number
+
+
+def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(text)
