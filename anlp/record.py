@@ -78,6 +78,7 @@ class RunOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"  # which weights stay when the run is done
+    predictions: bool = False  # whether `predictions.npz` is written when the run is done
     purpose: Literal["search", "confirm"] = "search"
     batch: str = ""  # tag of the submission; a result says which submission it belongs to
     redo: Literal["none", "failed", "all"] = "none"  # which results of earlier submissions are set aside and repeated
@@ -144,6 +145,11 @@ class RunFolder:
     def attempts(self) -> Path:
         """One claim (see `anlp.claim`) per attempt: who ran it, where, and how the attempt ended."""
         return self.path / "attempts"
+
+    @property
+    def predictions(self) -> Path:
+        """What the model said about each test sample, where the grid asks for it (`RunOptions.predictions`)."""
+        return self.path / "predictions.npz"
 
     @property
     def wandb(self) -> Path:

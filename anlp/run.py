@@ -127,7 +127,7 @@ class _Run:
             self.spec,
             self.options,
             self.folder,
-            self.sources or Sources(Path(self.options.data_dir)),
+            self.sources or Sources(Path(self.options.data_dir), self.folder.path.parent.parent),
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
             is_ours=held.is_current,

@@ -33,6 +33,15 @@ class OnlyFor:
     values: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data set as a run wants it: what a process loads once for all runs that ask for the same."""
+
+    loader: str  # "module:function", called with the data folder, the name and the options
+    name: str
+    options: tuple[tuple[str, Scalar], ...] = ()
+
+
 class TaskSettings(BaseModel):
     """Base of every task's settings: flat, frozen, strict about unknown names; values are scalars.
 
@@ -43,6 +52,8 @@ class TaskSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     only_for: ClassVar[Mapping[str, OnlyFor]] = {}
+    loaders: ClassVar[Mapping[str, str]] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
+    loads: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
     neutral: ClassVar[Mapping[str, Scalar]] = {}
 
     @classmethod
@@ -66,6 +77,14 @@ class TaskSettings(BaseModel):
         """Whether the setting `name` has any effect on this run."""
         rule = self.only_for.get(name)
         return rule is None or self.__dict__[rule.setting] in rule.values
+
+    def data_key(self) -> DataKey | None:
+        """The data set of this run; None for a task that has none."""
+        name = str(self.__dict__.get("data", ""))
+        loader = self.loaders.get(name) or self.loaders.get("")
+        if loader is None:
+            return None
+        return DataKey(loader, name, tuple((option, self.__dict__[option]) for option in self.loads))
 
     def values(self) -> dict[str, Scalar]:
         """Every setting by name, resolved."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from anlp.data.sources import Sources
 from anlp.record import read_jsonl
+from anlp.settings import element_from_json
 from anlp.tracking.wandb_service import preload, start_shared_service
 from anlp.training.warm import warm_up
 
@@ -22,8 +23,8 @@ def prepare(batch: Path, cleanup: ExitStack) -> Sources:
     """
     warm_up()
     forms = list(read_jsonl(batch))
-    sources = Sources(Path(forms[0]["options"]["data_dir"]))
-    sources.preload(sorted({str(spec["settings"]["data"]) for form in forms for spec in form["specs"]}))
+    sources = Sources(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
+    sources.preload_elements(map(element_from_json, forms))
     if _mirrors(forms) and "WANDB_SERVICE" not in os.environ:
         preload()
         importlib.import_module("anlp.tracking.wandb")

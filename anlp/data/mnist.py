@@ -15,25 +15,24 @@ from anlp import staging
 from anlp.data.samples import DataSet, Samples
 from anlp.errors import UserError
 
-CLASSES = 10
 MEAN, STD = 33.318421449829934, 78.56748998339798  # of the 60,000 training images; values are 0..255
 IDX_BYTES = 0x08  # the type code of unsigned bytes, the only one these files use
 
 
-def load_mnist(data_dir: Path) -> DataSet:
+def load_mnist(data_dir: Path, name: str = "mnist") -> DataSet:
     """The data set from files that were staged beforehand; nothing is downloaded here.
 
     Raises:
         UserError: a file is missing or is not what it should be.
     """
-    files = staging.find("mnist", data_dir)
+    files = staging.find(name, data_dir)
     if files is None:
-        raise UserError(staging.where_to_put("mnist", data_dir))
+        raise UserError(staging.where_to_put(name, data_dir))
     return DataSet(
-        name="mnist",
+        name=name,
         train=_read_samples(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"]),
         test=_read_samples(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"]),
-        classes=CLASSES,
+        names=tuple("0123456789"),
         mean=MEAN,
         std=STD,
     )

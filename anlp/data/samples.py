@@ -39,16 +39,24 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A classification data set with its fixed test split.
+    """A data set with its fixed test split.
 
     Args:
-        mean: of all training input values, as stored.
+        names: of the classes in the order of their numbers; of the targets where they are quantities.
+        mean: of all training input values, as stored; a tensor has one value per feature, the last dimension.
         std: of all training input values, as stored.
+        val: held out by the data set itself (no speaker on both sides, say); None: split by the run's seed.
     """
 
     name: str
     train: Samples
     test: Samples
-    classes: int
-    mean: float
-    std: float
+    names: tuple[str, ...]
+    mean: float | Tensor = 0.0
+    std: float | Tensor = 1.0
+    val: Samples | None = None
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.names)

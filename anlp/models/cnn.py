@@ -33,8 +33,8 @@ class Cnn(nn.Module):
         filters: int = 16,
         units: int = 128,
         dropout: float = 0.0,
-        mean: float = 0.0,
-        std: float = 1.0,
+        mean: float | Tensor = 0.0,
+        std: float | Tensor = 1.0,
     ) -> None:
         super().__init__()
         self.features = nn.Sequential(

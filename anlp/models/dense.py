@@ -20,7 +20,14 @@ class Dense(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, hidden: int = 512, dropout: float = 0.0, mean: float = 0.0, std: float = 1.0
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        hidden: int = 512,
+        dropout: float = 0.0,
+        mean: float | Tensor = 0.0,
+        std: float | Tensor = 1.0,
     ) -> None:
         super().__init__()
         self.layers = nn.Sequential(

@@ -11,12 +11,23 @@ WORD_MIN = -(2**63)
 
 
 class Standardize(nn.Module):
-    """Stored values (bytes of an image) as floats with mean 0 and standard deviation 1 over the training set."""
+    """Stored values (bytes of an image) as floats with mean 0 and standard deviation 1 over the training set.
 
-    def __init__(self, mean: float, std: float) -> None:
+    Args:
+        mean: one for all values, or one per feature of the last dimension.
+        std: in the same way.
+    """
+
+    mean: Tensor | float
+    scale: Tensor | float
+
+    def __init__(self, mean: float | Tensor, std: float | Tensor) -> None:
         super().__init__()
-        self.mean = mean
-        self.scale = 1.0 / std
+        if isinstance(mean, Tensor) or isinstance(std, Tensor):
+            self.register_buffer("mean", torch.as_tensor(mean), persistent=False)
+            self.register_buffer("scale", 1.0 / torch.as_tensor(std), persistent=False)
+        else:
+            self.mean, self.scale = mean, 1.0 / std
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape, floats."""

@@ -21,6 +21,10 @@ class MnistSettings(TrainingSettings):
     label_smoothing: Fraction = 0.0
     augment: Literal["none", "shift"] = "none"  # shift: by up to an eighth of the width, each sample its own
 
+    loaders: ClassVar[Mapping[str, str]] = {
+        "mnist": "anlp.data.mnist:load_mnist",
+        "digits": "anlp.data.digits:load_digits",
+    }
     only_for: ClassVar[Mapping[str, OnlyFor]] = {
         **TrainingSettings.only_for,
         "hidden": OnlyFor("model", frozenset({"dense"})),

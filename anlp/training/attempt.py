@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from anlp.data import Sources
 from anlp.record import Outcome, RunError, RunFolder, RunOptions, RunResult, read_metrics
@@ -19,11 +20,13 @@ from anlp.spec import RunSpec
 from anlp.tracking import Tracker
 from anlp.tracking.jsonl import JsonlTracker
 from anlp.training import checkpoint
+from anlp.training.describe import describe_data
 from anlp.training.device import describe_device, prepare_device
 from anlp.training.evaluate import evaluate
 from anlp.training.interrupt import ClaimLostError, Interrupted
 from anlp.training.loop import DivergedError, Metrics, Trainer
 from anlp.training.optimizers import make_optimizer
+from anlp.training.predictions import write_predictions
 from anlp.training.problem import Problem
 from anlp.training.schedules import Schedule
 
@@ -114,9 +117,11 @@ class Attempt:
         epoch = best if settings.test_at == "best" else trainer.epoch
         self._keep_weights(trainer)
         metrics = {name: value for name, value in trainer.history[epoch].items() if "/" in name}
+        if epoch != trainer.epoch and trainer.best_weights is not None:
+            trainer.problem.model.load_state_dict(trainer.best_weights)
+        if self.options.predictions:
+            write_predictions(self.folder.predictions, trainer.problem, trainer.precision)
         if "test/loss" not in metrics:
-            if epoch != trainer.epoch and trainer.best_weights is not None:
-                trainer.problem.model.load_state_dict(trainer.best_weights)
             metrics |= evaluate(trainer.problem, trainer.problem.test, "test", trainer.precision)
         return self._result(Outcome.OK, metrics=metrics, epoch=epoch)
 
@@ -212,6 +217,7 @@ class Attempt:
                 "device": self.device_name,
                 "torch": torch.__version__,
                 "ready_seconds": self.ready_seconds,
+                **({} if problem is None else describe_data(problem)),
             },
         )
 
@@ -220,7 +226,7 @@ def make_trainer(settings: TrainingSettings, problem: Problem, seed: int, *, kee
     """The trainer that the settings describe; the last place that knows them."""
     optimizer = make_optimizer(
         settings.optimizer,
-        problem.model.parameters(),
+        [parameter for parameter in problem.model.parameters() if parameter.requires_grad] or [_nothing()],
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
@@ -241,6 +247,11 @@ def make_trainer(settings: TrainingSettings, problem: Problem, seed: int, *, kee
         test_each_epoch=settings.test_each_epoch,
         reshuffles=not settings.overfit_batches,
     )
+
+
+def _nothing() -> nn.Parameter:
+    """For an optimizer of a model without gradients: it wants at least one parameter."""
+    return nn.Parameter(torch.zeros(()))
 
 
 def _make_schedule(settings: TrainingSettings, steps_per_epoch: int) -> Schedule:

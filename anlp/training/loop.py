@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from anlp.training import seeding, stopping
+from anlp.training.batching import like_lengths_together
 from anlp.training.evaluate import evaluate
 from anlp.training.interrupt import Interrupted
 from anlp.training.problem import Problem, Split
@@ -70,7 +71,7 @@ class Trainer:
         self.optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
-        self.epochs = epochs
+        self.epochs = min(epochs, 1) if problem.fit else epochs
         self.batch_size = batch_size
         self.clip_norm = clip_norm
         self.precision = precision
@@ -175,6 +176,9 @@ class Trainer:
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
         started, before = time.perf_counter(), self.epoch_seconds
         monitored = self.monitored
+        if self.problem.fit:
+            self._fit_in_one_go(self.problem.fit)
+            return
         self.problem.model.train()
         for rows in torch.split(self._order(self.epoch), self.batch_size)[self.step :]:
             if should_stop():
@@ -185,12 +189,26 @@ class Trainer:
             if self.step % CHECK_EVERY == 0 and not self.tally.is_finite():
                 raise DivergedError
 
+    def _fit_in_one_go(self, fit: Callable[[Split], None]) -> None:
+        """Its training measures are those of the fitted model on what it was fitted to."""
+        started = time.perf_counter()
+        train = self.problem.train
+        fit(train)
+        with torch.inference_mode():
+            for batch in self.problem.batches(train):
+                measures = self.problem.objective(self.problem.model(*batch.inputs), batch.targets, training=False)
+                self.tally.add(measures, len(batch))
+        self.step = self.steps_per_epoch
+        self.epoch_seconds += time.perf_counter() - started
+
     def _train_step(self, rows: Tensor, lr: float) -> None:
         """One update; everything random in it follows from the seed and the number of the step."""
         problem = self.problem
         if problem.is_stochastic:
             self._seed_step()
         batch = problem.train.samples.gather(rows)
+        if problem.collate:
+            batch = problem.collate(batch)
         if problem.augment:
             batch = problem.augment(batch)
         with self._autocast():
@@ -199,6 +217,7 @@ class Trainer:
             parameter.grad = None  # what `zero_grad` does, without its 40 us of profiling hooks
         torch.autograd.backward(measures[0])
         if self.step % self.norm_every == 0:
+            self.tally.add_layers({name: _norm_of(layer) for name, layer in problem.layers.items()})  # before clipping
             self.tally.add_norm(self._clip_or_measure())
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -226,7 +245,10 @@ class Trainer:
         train = self.problem.train
         if not self.reshuffles:
             return train.rows
-        return train.take(torch.randperm(len(train), generator=seeding.generator(self.seed, "order", epoch))).rows
+        generator = seeding.generator(self.seed, "order", epoch)
+        if self.problem.lengths is not None:
+            return train.take(like_lengths_together(self.problem.lengths, self.batch_size, generator)).rows
+        return train.take(torch.randperm(len(train), generator=generator)).rows
 
     def _untrained_metrics(self) -> Metrics:
         """Epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""
@@ -236,14 +258,18 @@ class Trainer:
         return {
             **evaluate(self.problem, part, "train", self.precision),
             **self._measure_held_out(),
-            "lr": self.schedule.lr_at(0),
+            "lr": 0.0 if self.problem.fit else self.schedule.lr_at(0),
             "grad_norm": self._first_norm(),
             "seconds": time.perf_counter() - started,
         }
 
     def _first_norm(self) -> float:
+        if self.problem.fit:
+            return 0.0
         self.problem.model.eval()
         batch = self.problem.train.samples.gather(self._order(0)[: self.batch_size])
+        if self.problem.collate:
+            batch = self.problem.collate(batch)
         with self._autocast():
             loss = self.problem.objective(self.problem.model(*batch.inputs), batch.targets, training=False)[0]
         gradients = torch.autograd.grad(loss, self.parameters)
@@ -254,8 +280,9 @@ class Trainer:
         if not self.tally.is_finite():
             raise DivergedError
         started = time.perf_counter()
-        lr = float(self.optimizer.param_groups[0]["lr"])
+        lr = 0.0 if self.problem.fit else float(self.optimizer.param_groups[0]["lr"])
         found = {**self.tally.means("train"), **self._measure_held_out(), "lr": lr, "grad_norm": self.tally.mean_norm()}
+        found |= self.tally.layer_norms()
         seconds = self.epoch_seconds + time.perf_counter() - started
         self.epoch, self.step, self.epoch_seconds, self.tally = self.epoch + 1, 0, 0.0, self._new_tally()
         return {**found, "seconds": seconds}
@@ -273,3 +300,8 @@ class Trainer:
         if self.keeps_best and self.best_epoch == self.epoch:
             self.best_weights = {name: value.clone() for name, value in self.problem.model.state_dict().items()}
         on_epoch(metrics, self.epoch)
+
+
+def _norm_of(layer: nn.Module) -> Tensor:
+    """Of the gradients of a layer's parameters."""
+    return nn.utils.get_total_norm([p.grad for p in layer.parameters() if p.grad is not None])

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from anlp.data.samples import Samples
 from anlp.training.objectives import Objective
 
-Augment = Callable[[Samples], Samples]
+Change = Callable[[Samples], Samples]
+Summary = Callable[[Tensor, tuple[Tensor, ...]], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,15 @@ class Problem:
         model: on the device; called with the inputs of a batch.
         train: on the device, as are the others.
         objective: what is minimised and measured.
+        names: of the classes, or of the targets where they are quantities.
         augment: changes a training batch on the device, drawing from torch's default generators.
+        collate: changes every batch, of training or not: cuts off the padding that no sequence of it needs.
+        lengths: (rows of the training samples,) on the CPU; batches are drawn from samples of like length.
+        summary: measures of a whole split that are no means over samples (macro F1), from the model's output for all of
+            it and the targets.
+        fit: trains a model that has no gradients, in one go; the run then has one epoch.
+        layers: modules whose gradient norms are recorded, by name.
+        probe: inputs without targets for which outputs are kept with the predictions (a map of the plane).
         is_stochastic: whether a training step draws random numbers (dropout, augmentation).
         eval_batch: samples per batch where nothing is learned.
         baselines: test metric of predictors that learn nothing, by name.
@@ -57,10 +66,22 @@ class Problem:
     val: Split
     test: Split
     objective: Objective
-    augment: Augment | None = None
+    names: tuple[str, ...] = ()
+    augment: Change | None = None
+    collate: Change | None = None
+    lengths: Tensor | None = None
+    summary: Summary | None = None
+    fit: Callable[[Split], None] | None = None
+    layers: Mapping[str, nn.Module] = field(default_factory=dict)
+    probe: tuple[Tensor, ...] | None = None
     is_stochastic: bool = False
     eval_batch: int = 256
     baselines: Mapping[str, float] = field(default_factory=dict)
+
+    def batches(self, split: Split) -> Iterator[Samples]:
+        """The samples of a split in order, as the model takes them where nothing is learned."""
+        for batch in split.batches(self.eval_batch):
+            yield self.collate(batch) if self.collate else batch
 
     def sizes(self) -> dict[str, int]:
         """Samples per split."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class Tally:
         self.samples = 0
         self.norm = torch.zeros((), dtype=torch.float64, device=device)
         self.norms = 0
+        self.layers: dict[str, Tensor] = {}
 
     def add(self, measures: Sequence[Tensor], samples: int) -> None:
         """Counts a batch: its mean loss and the sums of the other measures."""
@@ -36,6 +37,11 @@ class Tally:
         """Counts the gradient norm of one step."""
         self.norm.add_(norm)
         self.norms += 1
+
+    def add_layers(self, norms: Mapping[str, Tensor]) -> None:
+        """Counts the gradient norm of each layer in the step that `add_norm` counts next."""
+        for name, norm in norms.items():
+            self.layers[name] = self.layers.get(name, 0.0) + norm.detach().double()
 
     def is_finite(self) -> bool:
         """Whether no loss so far was NaN or infinite (waits for the device)."""
@@ -51,9 +57,19 @@ class Tally:
         """Mean of the counted gradient norms."""
         return self.norm.item() / max(1, self.norms)
 
+    def layer_norms(self) -> dict[str, float]:
+        """Mean gradient norm of each layer, named `grad_norm/name`."""
+        return {f"grad_norm/{name}": total.item() / max(1, self.norms) for name, total in self.layers.items()}
+
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"sums": self.sums, "samples": self.samples, "norm": self.norm, "norms": self.norms}
+        return {
+            "sums": self.sums,
+            "samples": self.samples,
+            "norm": self.norm,
+            "norms": self.norms,
+            "layers": self.layers,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
@@ -61,3 +77,4 @@ class Tally:
             total.copy_(value)
         self.norm.copy_(state["norm"])
         self.samples, self.norms = state["samples"], state["norms"]
+        self.layers = dict(state.get("layers", {}))

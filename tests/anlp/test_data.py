@@ -108,9 +108,10 @@ def test_sources_load_once_and_leave_faults_to_the_run(tmp_path: Path) -> None:
 
     sources.preload_elements([Element(specs, RunOptions())])
 
-    assert sources.get("digits") is sources.get("digits")
+    digits, mnist = (spec.settings.data_key() for spec in specs)
+    assert sources.get(digits) is sources.get(digits)
     with pytest.raises(UserError, match="expected train-images-idx3-ubyte"):
-        sources.get("mnist")
+        sources.get(mnist)
 
 
 def test_gather_takes_inputs_and_targets_in_the_order_asked() -> None:
@@ -126,7 +127,7 @@ def test_real_mnist_loads() -> None:
     if staging.find("mnist", data_dir) is None:
         pytest.skip("no MNIST files: set ANLP_DATA to a folder with mnist/train-images-idx3-ubyte.gz and the others")
 
-    data = Sources(data_dir).get("mnist")
+    data = Sources(data_dir).get(make_spec("mnist", {"data": "mnist"}, 0).settings.data_key())
 
     images = data.train.inputs[0]
     assert (len(data.train), len(data.test)) == (60_000, 10_000)

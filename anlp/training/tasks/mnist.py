@@ -22,7 +22,7 @@ SHIFT_PART = 8  # images move by up to a width / 8
 
 def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.device) -> Problem:
     """Model, data and objective of one run, on `device`."""
-    data = sources.get(settings.data)
+    data = sources.get(settings.data_key())
     is_debugging = settings.overfit_batches > 0  # nothing may stand between the model and a loss of 0
     dropout = 0.0 if is_debugging else settings.dropout
     shifts = settings.augment == "shift" and not is_debugging
@@ -39,6 +39,7 @@ def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.de
         train=train,
         val=val,
         test=Split.whole(data.test.to(device)),
+        names=data.names,
         objective=Classification(0.0 if is_debugging else settings.label_smoothing),
         augment=RandomShift(data.train.inputs[0].shape[-1] // SHIFT_PART) if shifts else None,
         is_stochastic=dropout > 0 or shifts,
