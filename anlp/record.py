@@ -188,6 +188,11 @@ class GridFolder:
         """Cache of the results that are final, so that nobody reads 10,000 folders twice."""
         return self.path / "finished.jsonl"
 
+    @property
+    def answers(self) -> Path:
+        """Cache of what schedulers said last, so that commands in a row ask once."""
+        return self.path / "answers.json"
+
     def run(self, run_id: str) -> RunFolder:
         """The folder of one run, whether it exists or not."""
         return RunFolder(self.path / run_id)
