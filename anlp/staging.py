@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import io
 import sys
 import urllib.request
 import uuid
@@ -25,18 +26,40 @@ class DataFiles:
     """The files of a data set.
 
     Args:
-        md5: of the uncompressed content, by name without `.gz`.
+        md5: of the uncompressed content, by name without `.gz`; "": unknown, and not checked.
         folders: where to look under the data folder; downloads go to the first.
-        urls: prefixes to try in turn; `NAME.gz` is appended.
+        urls: prefixes to try in turn; the name and `ending` are appended. None: it cannot be downloaded.
+        ending: of what is downloaded; `.gz` is taken off when the content is checked.
     """
 
     md5: Mapping[str, str]
     folders: tuple[str, ...]
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
+    ending: str = ".gz"
 
 
+EMBEDDED = DataFiles({}, ())  # in a package, or made from a formula
 CATALOGUE: Mapping[str, DataFiles] = {
-    "digits": DataFiles({}, (), ()),  # embedded in scikit-learn
+    "digits": EMBEDDED,  # in scikit-learn
+    "spirals": EMBEDDED,
+    "moons": EMBEDDED,
+    "regions": EMBEDDED,
+    "made": EMBEDDED,  # generated in the layout of the real thing, for tests and smoke runs
+    "spoken-arabic-digit": DataFiles(
+        {
+            "Train_Arabic_Digit.txt": "0d997a2d13f52e9354a5ea39573413d2",
+            "Test_Arabic_Digit.txt": "fba8e77a83b563d15de817687d4ccbd8",
+        },
+        ("spoken-arabic-digit",),
+        ("https://archive.ics.uci.edu/ml/machine-learning-databases/00195/",),
+        ending="",
+    ),
+    "cifar10": DataFiles(
+        {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},  # of the archive, as its authors publish it
+        ("cifar10", "."),  # the second is torchvision's place
+        ("https://www.cs.toronto.edu/~kriz/",),
+        ending="",
+    ),
     "mnist": DataFiles(
         {
             "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -51,17 +74,19 @@ CATALOGUE: Mapping[str, DataFiles] = {
 
 
 def needs_files(name: str) -> bool:
-    """Whether the data set has files at all; embedded ones have none.
-
-    Raises:
-        UserError: no such data set.
-    """
-    return bool(_entry(name).md5)
+    """Whether the data set has files at all; embedded ones have none."""
+    return name not in CATALOGUE or bool(CATALOGUE[name].md5)
 
 
 def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
-    """The data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files."""
-    entry = _entry(name)
+    """The data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
+
+    A name that is not in the catalogue is a file or folder of the user's own in the data folder; its key is "".
+    """
+    if name not in CATALOGUE:
+        own = data_dir / name
+        return {"": own} if is_plain(name) and own.exists() else None
+    entry = CATALOGUE[name]
     found = {file: path for file in entry.md5 if (path := _find_file(file, entry.folders, data_dir)) is not None}
     return found if len(found) == len(entry.md5) else None
 
@@ -72,7 +97,11 @@ def stage(name: str, data_dir: Path) -> None:
     Raises:
         UserError: something is missing and cannot be downloaded; the text names the files and where to put them.
     """
-    entry = _entry(name)
+    if name not in CATALOGUE or not CATALOGUE[name].urls:
+        if needs_files(name) and find(name, data_dir) is None:
+            raise UserError(where_to_put(name, data_dir))
+        return
+    entry = CATALOGUE[name]
     missing = [file for file in entry.md5 if _find_file(file, entry.folders, data_dir) is None]
     try:
         for file in missing:
@@ -83,16 +112,20 @@ def stage(name: str, data_dir: Path) -> None:
 
 def where_to_put(name: str, data_dir: Path) -> str:
     """The sentence for somebody whose data set is not there."""
-    entry = _entry(name)
-    files = ", ".join(f"{file}[.gz]" for file in entry.md5)
+    if name not in CATALOGUE:
+        return (
+            f"data {name}: neither a known data set ({', '.join(sorted(CATALOGUE))}) nor a file or folder "
+            f"{data_dir / name}; put it there or set ANLP_DATA"
+        )
+    entry = CATALOGUE[name]
+    files = ", ".join(f"{file}[.gz]" if entry.ending or file.endswith(".txt") else file for file in entry.md5)
     places = " or ".join(str(data_dir / folder) for folder in entry.folders)
     return f"data {name}: files are missing; expected {files} in {places}; put them there or set ANLP_DATA"
 
 
-def _entry(name: str) -> DataFiles:
-    if name not in CATALOGUE:
-        raise UserError(f"data: unknown data set {name!r} (known: {', '.join(sorted(CATALOGUE))})")
-    return CATALOGUE[name]
+def is_plain(name: str) -> bool:
+    """Whether a name stays within the data folder."""
+    return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _find_file(file: str, folders: tuple[str, ...], data_dir: Path) -> Path | None:
@@ -106,10 +139,10 @@ def _download(file: str, entry: DataFiles, folder: Path) -> None:
     draft = folder / f".{file}.{uuid.uuid4().hex[:8]}.tmp"
     faults: list[str] = []
     try:
-        for url in (prefix + file + ".gz" for prefix in entry.urls):
-            fault = _try_mirror(url, draft, entry.md5[file])
+        for url in (prefix + file + entry.ending for prefix in entry.urls):
+            fault = _try_mirror(url, draft, entry.md5[file], packed=entry.ending == ".gz")
             if fault is None:
-                draft.replace(folder / f"{file}.gz")
+                draft.replace(folder / f"{file}{entry.ending}")
                 return
             faults.append(fault)
     finally:
@@ -117,11 +150,11 @@ def _download(file: str, entry: DataFiles, folder: Path) -> None:
     raise OSError(f"downloading failed: {'; '.join(faults)}")
 
 
-def _try_mirror(url: str, draft: Path, md5: str) -> str | None:
+def _try_mirror(url: str, draft: Path, md5: str, *, packed: bool) -> str | None:
     """Downloads into `draft`; what went wrong, None if nothing did."""
     try:
         _fetch(url, draft)
-        _check(draft, md5)
+        _check(draft, md5, packed=packed)
     except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
         return f"{url}: {error}"
     return None
@@ -141,16 +174,16 @@ def _fetch(url: str, path: Path) -> None:
         raise OSError(f"the answer ended after {done} of {total} bytes")
 
 
-def _check(path: Path, md5: str) -> None:
+def _check(path: Path, md5: str, *, packed: bool) -> None:
     digest = hashlib.md5(usedforsecurity=False)  # the published checksums are md5
-    with gzip.open(path) as content:
+    with gzip.open(path) if packed else path.open("rb") as content:
         for piece in _pieces(content):
             digest.update(piece)
     if digest.hexdigest() != md5:
         raise OSError(f"its content has md5 {digest.hexdigest()}, expected {md5}")
 
 
-def _pieces(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+def _pieces(stream: BinaryIO | gzip.GzipFile | io.BufferedReader) -> Iterator[bytes]:
     while piece := stream.read(PIECE):
         yield piece
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.spec import OnlyFor, TaskSettings
+from anlp.spec import Neutral, OnlyFor, TaskSettings
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -37,9 +37,10 @@ class TrainingSettings(TaskSettings):
     clip_norm: NonNegative = 0.0  # 0: no clipping
     precision: Literal["fp32", "bf16"] = "fp32"
     patience: CountOrOff = 0  # early stopping after this many epochs without a better `monitor`; 0: never
-    monitor: Literal["val/loss", "val/acc"] = "val/acc"
+    monitor: Literal["val/loss", "val/acc"] = "val/acc"  # tasks with other measures name them
     test_at: Literal["best", "last"] = "best"  # which epoch's weights are measured on the test set
     test_each_epoch: bool = False
+    layer_norms: Annotated[bool, Neutral(False)] = False  # the gradient norm of every layer, too
 
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of the training set held out, split by the seed
     train_samples: CountOrOff = 0  # use only this many samples of the training set; 0: all

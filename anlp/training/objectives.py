@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,3 +45,33 @@ class Classification:
         smoothing = self.label_smoothing if training else 0.0
         loss = functional.cross_entropy(logits, target, label_smoothing=smoothing)
         return loss, (logits.detach().argmax(1) == target).sum()
+
+
+class Regression:
+    """Mean squared error of values (B, K) against quantities, and the mean absolute error.
+
+    Args:
+        weights: of the K targets in the loss; None: 1 each. The loss is the weighted sum of their errors, so that
+            several targets at once are multitask learning.
+    """
+
+    names = ("loss", "mae")
+
+    def __init__(self, weights: tuple[float, ...] | None = None) -> None:
+        self.weights = weights
+
+    def __call__(self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, Tensor]:
+        """The loss over the batch, and the sum of absolute errors (each sample's the mean over its targets).
+
+        Args:
+            output: (B, K).
+            targets: one of (B, K) or of (B,), or K of (B,).
+            training: makes no difference here.
+        """
+        del training
+        values = output.float()
+        wanted = targets[0].reshape(len(values), -1) if len(targets) == 1 else torch.stack(targets, 1)
+        errors = values - wanted.float()
+        weights = errors.new_tensor(self.weights or (1.0,) * errors.shape[1])
+        loss = (errors.square().mean(0) * weights).sum()
+        return loss, errors.detach().abs().mean(1).sum()

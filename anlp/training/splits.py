@@ -1,11 +1,32 @@
-"""The validation split, drawn from the run's seed."""
+"""What is trained on, selected on and tested on; the split is drawn from the run's seed."""
 
 from __future__ import annotations
 
 import torch
 
+from anlp.data.samples import DataSet
+from anlp.settings.base import TrainingSettings
 from anlp.training import seeding
 from anlp.training.problem import Split
+
+
+def make_splits(
+    data: DataSet, settings: TrainingSettings, seed: int, device: torch.device
+) -> tuple[Split, Split, Split]:
+    """Training, validation and test samples of a run, on `device`; the data set's own validation set where it has one.
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
+    whole, test = Split.whole(data.train.to(device)), Split.whole(data.test.to(device))
+    overfit = settings.overfit_batches * settings.batch_size
+    if data.val is not None and not overfit:
+        order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))[: settings.train_samples or None]
+        return (whole.take(order) if settings.train_samples else whole), Split.whole(data.val.to(device)), test
+    train, val = split_training_set(
+        whole, seed, val_fraction=settings.val_fraction, samples=settings.train_samples, overfit_samples=overfit
+    )
+    return train, val, test
 
 
 def split_training_set(

@@ -110,6 +110,15 @@ def test_what_cannot_be_downloaded_names_the_files_and_where_to_put_them(
     assert "ANLP_DATA" in str(caught.value)
 
 
-def test_unknown_data_set_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown data set 'mnits' \(known: digits, mnist\)"):
-        staging.find("mnits", tmp_path)
+def test_a_name_that_is_nothing_here_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data mnits: neither a known data set \(cifar10, .*mnist.*\) nor a file or folder"
+    ):
+        staging.stage("mnits", tmp_path)
+
+
+def test_a_folder_of_the_users_own_is_found_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+
+    assert staging.find("faces", tmp_path) == {"": tmp_path / "faces"}
+    assert staging.find("../faces", tmp_path / "faces") is None

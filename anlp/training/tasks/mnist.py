@@ -13,8 +13,8 @@ from anlp.training import seeding
 from anlp.training.augment import RandomShift
 from anlp.training.baselines import majority_share
 from anlp.training.objectives import Classification
-from anlp.training.problem import Problem, Split
-from anlp.training.splits import split_training_set
+from anlp.training.problem import Problem
+from anlp.training.splits import make_splits
 
 EVAL_BATCH = {"dense": 1000, "cnn": 128}
 SHIFT_PART = 8  # images move by up to a width / 8
@@ -27,18 +27,12 @@ def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.de
     dropout = 0.0 if is_debugging else settings.dropout
     shifts = settings.augment == "shift" and not is_debugging
     torch.manual_seed(seeding.key(seed, "init"))
-    train, val = split_training_set(
-        Split.whole(data.train.to(device)),
-        seed,
-        val_fraction=settings.val_fraction,
-        samples=settings.train_samples,
-        overfit_samples=settings.overfit_batches * settings.batch_size,
-    )
+    train, val, test = make_splits(data, settings, seed, device)
     return Problem(
         model=_make_model(settings, data, dropout).to(device),
         train=train,
         val=val,
-        test=Split.whole(data.test.to(device)),
+        test=test,
         names=data.names,
         objective=Classification(0.0 if is_debugging else settings.label_smoothing),
         augment=RandomShift(data.train.inputs[0].shape[-1] // SHIFT_PART) if shifts else None,
