@@ -1,0 +1,37 @@
+"""What `apptainer test anlp.sif` runs in the image: everything that a run imports, and one training step."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import submitit
+import torch
+import wandb
+
+from anlp.record import Element, GridFolder, RunOptions, WandbOptions, read_result, write_jsonl
+from anlp.run import run_element
+from anlp.settings import make_spec
+
+
+def main() -> int:
+    """Trains one step on the embedded digits; 0 where there is a result."""
+    with tempfile.TemporaryDirectory() as root:
+        folder = GridFolder(Path(root, "selftest"))
+        spec = make_spec("mnist", {"data": "digits", "epochs": 1, "overfit_batches": 1}, seed=0)
+        folder.batches.mkdir(parents=True)
+        options = RunOptions(device="cpu", wandb=WandbOptions(mode="disabled"))
+        write_jsonl(folder.batches / "1.jsonl", [Element((spec,), options).to_json()])
+        code = run_element(folder.batches / "1.jsonl", 0, job="selftest")
+        result = read_result(folder.run(spec.run_id))
+        if code != 0 or result is None:
+            print(folder.run(spec.run_id).log.read_text())
+            return 1
+    print(f"torch {torch.__version__}, submitit {submitit.__version__}, wandb {wandb.__version__}")
+    print(f"{result.steps} training step, test loss {result.metrics['test/loss']:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
