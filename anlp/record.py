@@ -82,6 +82,8 @@ class RunOptions:
     purpose: Literal["search", "confirm"] = "search"
     batch: str = ""  # tag of the submission; a result says which submission it belongs to
     redo: Literal["none", "failed", "all"] = "none"  # which results of earlier submissions are set aside and repeated
+    stop_after: int = 0  # so many runs of the submission that fail alike hold back the rest of it; 0: none do
+    retries: int = 0  # how often a run that its machine ended is submitted again unasked
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     wandb: WandbOptions = field(default_factory=WandbOptions)
 

@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anlp
-from anlp import claim
-from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_HELD, EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp import breaker, claim
+from anlp.errors import (
+    EXIT_CONTINUE,
+    EXIT_ESCAPED,
+    EXIT_HELD,
+    EXIT_HELD_BACK,
+    EXIT_OK,
+    EXIT_RUNS_FAILED,
+    UserError,
+    run_command,
+)
 from anlp.output import output_to
 from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
 from anlp.settings import read_element
@@ -27,7 +36,8 @@ if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none o
     from anlp.data import Sources
     from anlp.tracking import Tracker
 
-EXITS_BY_WEIGHT = (EXIT_CONTINUE, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
+# runs without a result first: of the others nobody asks the exit code
+EXITS_BY_WEIGHT = (EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 
 
@@ -44,7 +54,8 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
         sources: data sets that are loaded already.
 
     Returns:
-        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run.
+        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run, 5 held
+        back: too many runs of the batch failed alike.
 
     Raises:
         SpecError: the batch file has no such element.
@@ -54,7 +65,7 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
         element = read_element(batch, index)
         for spec in element.specs:
             folder = GridFolder(batch.resolve().parent.parent).run(spec.run_id)
-            codes.append(_Run(spec, element.options, folder, job, sources, flag).execute())
+            codes.append(_Run(spec, element.options, folder, batch, job, sources, flag).execute())
             if codes[-1] == EXIT_CONTINUE:
                 break
     return min(codes, key=EXITS_BY_WEIGHT.index, default=EXIT_OK)
@@ -67,6 +78,7 @@ class _Run:
     spec: RunSpec
     options: RunOptions
     folder: RunFolder
+    batch: Path
     job: str
     sources: Sources | None
     flag: StopFlag
@@ -75,6 +87,9 @@ class _Run:
         """The exit code; takes the run's claim unless there is nothing to do."""
         if (code := self._exit_of_earlier_result()) is not None:
             return code
+        if (tripped := breaker.read(self.batch)) is not None:
+            print(f"run {self.spec.run_id}: held back: {tripped}", file=sys.stderr)
+            return EXIT_HELD_BACK
         try:
             held = claim.acquire(self.folder.attempts, {"job": self.job, "batch": self.options.batch})
         except claim.HeldError as error:
@@ -115,6 +130,9 @@ class _Run:
             raise ClaimLostError
         write_json(self.folder.result, result.to_json())
         print(f"ended: {result.outcome.value}", flush=True)
+        breaker.stop_if_tripped(
+            self.batch, self.spec.run_id, result.error, stop_after=self.options.stop_after, job=self.job
+        )
         if result.outcome.is_result:
             self.folder.checkpoint.unlink(missing_ok=True)
         return result.outcome
@@ -194,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
         "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it, "
-        "70 a fault of ours)",
+        "5 held back, 70 a fault of ours)",
     )
     parser.add_argument("--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl")
     parser.add_argument("--index", type=int, required=True, metavar="K", help="which line of it, from 0")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp import claim
+from anlp.fingerprint import render_frame
 from anlp.record import GridFolder, RunFolder, RunState, WandbOptions, options_from_json, read_jsonl, read_result
 from jobs.advice import Advice, advise
-from jobs.frames import render_frame
 from jobs.journal import Journal
 from jobs.logfile import last_words
 from jobs.screen import count, own_settings, varying

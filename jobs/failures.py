@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.fingerprint import fingerprint_of, first_line, normalise
 from anlp.record import RunError, RunState
-from jobs.frames import place
 from jobs.schedulers.base import Cause
 from jobs.screen import own_settings, render_pairs, varying
 from jobs.state import RunStatus
@@ -18,14 +17,6 @@ FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # here the number is the cause: signal 9 is not signal 11
 ENDED_WELL = frozenset({RunState.DONE, RunState.DIVERGED})
 LONGEST_MESSAGE = 100
-
-# What differs between two failures of one cause; the order matters: a path may hold digits, a quotation anything.
-_SPECIFICS = (
-    (re.compile(r"'[^']*'|\"[^\"]*\""), "'…'"),
-    (re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s:,;)\]]+"), "PATH"),
-    (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{8,}\b"), "N"),
-    (re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"), "N"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +33,12 @@ class FailureGroup:
         return f"{len(self.runs)}x {self.title}{shared}"
 
 
-def normalise(message: str) -> str:
-    """The first line of a message without what differs from run to run: numbers, hex, paths, quoted values."""
-    line = _first_line(message)
-    for pattern, stand_in in _SPECIFICS:
-        line = pattern.sub(stand_in, line)
-    return line
-
-
 def fingerprint(status: RunStatus) -> tuple[str, ...]:
     """Equal for runs that failed in the same way; only for states in `FAILURES`."""
     error = status.result.error if status.result else None
     if status.state is RunState.FAILED and error:
-        return status.state.value, error.type, normalise(error.message), place(error.traceback)
+        found = fingerprint_of(error)
+        return status.state.value, found.type, found.message, found.place
     cause = status.cause or Cause.UNKNOWN
     detail = status.detail if cause in NUMBERED else normalise(status.detail)
     return status.state.value, cause.value, detail
@@ -110,7 +94,7 @@ def _title(runs: Sequence[RunStatus]) -> str:
     errors = [status.result.error for status in runs if status.result and status.result.error]
     if len(errors) == len(runs):
         return _error_title(errors)
-    details = {_first_line(status.detail) for status in runs}
+    details = {first_line(status.detail) for status in runs}
     detail = details.pop() if len(details) == 1 else normalise(runs[0].detail)
     return _cause_title(runs[0].cause or Cause.UNKNOWN, detail)
 
@@ -124,7 +108,7 @@ def _cause_title(cause: Cause, detail: str) -> str:
 
 
 def _error_title(errors: Sequence[RunError]) -> str:
-    messages = {_first_line(error.message) for error in errors}
+    messages = {first_line(error.message) for error in errors}
     message = messages.pop() if len(messages) == 1 else normalise(errors[0].message)
     if is_out_of_memory(errors[0]):
         title = message.partition(".")[0]  # the allocator's figures follow; they differ from run to run
@@ -143,7 +127,3 @@ def _epochs(epochs: set[int]) -> str:
     if not epochs:
         return ""
     return f" at epoch {min(epochs)}" if len(epochs) == 1 else f" at epochs {min(epochs)} to {max(epochs)}"
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from anlp import claim
+from anlp.fingerprint import innermost_frame
 from anlp.record import (
     STATE_OF_OUTCOME,
     GridFolder,
@@ -23,7 +24,6 @@ from anlp.record import (
     read_result,
     result_from_json,
 )
-from jobs.frames import innermost_frame
 from jobs.journal import Ending, Journal, Submission
 from jobs.resources import Resources
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
