@@ -1,23 +1,24 @@
-"""Runs back from their folders, whatever state the folders are in: live, torn, copied, foreign."""
+"""Runs back as records and as tidy frames, from the folders of a grid or from a wandb project: the same numbers."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from anlp.errors import UserError
-from anlp.record import RunFolder, RunRecord, options_from_json, read_json, read_metrics, read_result
-from anlp.settings import spec_from_json
-from anlp.spec import RunSpec
+from analysis.folders import FolderSource, find_grid
+from analysis.source import Source
+from anlp.record import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GRID_FILES = frozenset({"batches", "lock"})  # folders of a grid that are no runs
+__all__ = ["Runs", "find_grid", "from_disk", "load"]
+
+CACHE = ".pulled"  # in the folder of a grid: see `analysis.cache`
 Note = Callable[[str], None]
 
 
@@ -39,23 +40,26 @@ class Runs:
 def load(grid: str | Path, *, history: bool = True) -> Runs:
     """The runs of a grid as tidy frames: the notebook's way in.
 
+    What was read is kept in the grid's folder (`.pulled`), and only what changed is read again.
+
     Args:
         grid: a name under `runs/` (or `$ANLP_RUNS`), a folder, or the grid's YAML file.
-        history: whether to read the learning curves too, which is most of the work.
+        history: whether the learning curves are wanted, too.
 
     Raises:
         UserError: there is no such grid.
     """
-    from analysis.frame import frame, history_frame  # pandas takes a second to import: not before it is needed
+    from analysis.cache import Cache, pull  # pandas and pyarrow take a moment to import: not before they are needed
+    from analysis.frame import empty_history, epochs_frame, runs_frame
 
     folder = find_grid(str(grid), Path.cwd(), os.environ)
-    notes: list[str] = []
-    records = from_disk(folder, notes.append, history=history)
-    return Runs(folder, frame(records), history_frame(records), tuple(notes))
+    pulled, notes = pull(FolderSource(folder), Cache(folder / CACHE), history=history)
+    epochs = pulled.history if history and pulled.history is not None else empty_history()
+    return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes))
 
 
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:
-    """Every run of the grid folder `root` that can be read, in the order of their ids.
+    """Every run of the grid folder `root` that can be read, in the order of their ids, read now.
 
     Args:
         root: `runs/<grid>`.
@@ -65,81 +69,14 @@ def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -
     Raises:
         UserError: `root` cannot be listed.
     """
-    found = (_read_run(RunFolder(root / name), note, history) for name in _run_names(root))
-    return [record for record in found if record is not None]
+    return _records(FolderSource(root, history=history), note)
 
 
-def find_grid(text: str, here: Path, environ: Mapping[str, str]) -> Path:
-    """The folder of the grid that a person named: a name, a folder, or the grid's YAML file.
+def _records(source: Source, note: Note) -> list[RunRecord]:
+    from analysis.cache import read_all
 
-    Raises:
-        UserError: there is none; the message lists the grids there are.
-    """
-    named = Path(text)
-    name = named.stem if named.suffix in (".yaml", ".yml") else text.rstrip("/")
-    roots = [Path(environ["ANLP_RUNS"])] if environ.get("ANLP_RUNS") else []
-    roots.append(here / "runs")
-    for folder in (*(root / name for root in roots), here / name):
-        if folder.is_dir():
-            return folder.resolve()
-    grids = sorted({entry for root in roots for entry in _folders(root)})
-    there = f"grids there: {', '.join(grids)}" if grids else "nothing has been submitted there yet"
-    looked_in = " and ".join(str(root) for root in roots)
-    raise UserError(f"no runs of a grid {name!r} in {looked_in} ({there}); submit it first: python -m jobs.submit GRID")
-
-
-def _read_run(folder: RunFolder, note: Note, history: bool) -> RunRecord | None:
-    form = read_json(folder.spec)
-    if form is None:
-        note(f"{folder.path.name}: skipped, spec.json {'cannot be read' if folder.spec.exists() else 'is missing'}")
-        return None
-    try:
-        spec, purpose, run_id = _parse_spec(form)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-        note(f"{folder.path.name}: skipped, spec.json is not of a run known here ({_first_line(error)})")
-        return None
-    if run_id != folder.run_id:
-        note(f"{folder.path.name}: skipped, a copy of run {run_id}")
-        return None
-    return _record(folder, spec, purpose, note, history)
-
-
-def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:
-    spec = spec_from_json(form["spec"])
-    return spec, options_from_json(form.get("options", {})).purpose, str(form["spec"]["run_id"])
-
-
-def _record(folder: RunFolder, spec: RunSpec, purpose: str, note: Note, history: bool) -> RunRecord:
-    result = read_result(folder)
-    if result is None and folder.result.exists():
-        note(f"{folder.run_id}: result.json cannot be read, the run counts as unfinished")
-    return RunRecord(
-        run_id=folder.run_id,
-        config_id=spec.config_id,
-        task=spec.task,
-        settings=spec.settings,
-        seed=spec.seed,
-        purpose=purpose,
-        outcome=result.outcome if result else None,
-        result=result,
-        history=tuple(read_metrics(folder.metrics)) if history else (),
-    )
-
-
-def _run_names(root: Path) -> list[str]:
-    try:
-        return sorted(name for name in _folders(root) if name not in GRID_FILES)
-    except OSError as error:
-        raise UserError(f"{root}: cannot list the runs ({error.strerror})") from error
-
-
-def _folders(root: Path) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    except FileNotFoundError:
-        return []
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    readings = read_all(source)
+    for reading in readings:
+        if reading.note:
+            note(reading.note)
+    return [reading.record for reading in readings if reading.record is not None]
