@@ -36,6 +36,18 @@ class Standardize(nn.Module):
         return x.to(torch.float32).sub_(self.mean).mul_(self.scale)  # in place: the conversion made a copy
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` that takes a last batch of one sample: it has no variance, so the running one stands in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape (B, C)."""
+        if not self.training or len(x) > 1 or self.running_mean is None:
+            return super().forward(x)
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+        )
+
+
 class Dropout(nn.Module):
     """`nn.Dropout` with the CPU's masks drawn 16 bits per unit from 64-bit words, several times faster.
 

@@ -12,6 +12,7 @@ from typing import Any
 from anlp.errors import SpecError
 from anlp.record import Element, options_from_json
 from anlp.settings.mnist import MnistSettings
+from anlp.settings.points import PointsSettings
 from anlp.spec import RunSpec, TaskSettings
 
 
@@ -25,6 +26,7 @@ class Task:
 
 TASKS: Mapping[str, Task] = {
     "mnist": Task(MnistSettings, "anlp.training.tasks.mnist:build"),
+    "points": Task(PointsSettings, "anlp.training.tasks.points:build"),
 }
 
 

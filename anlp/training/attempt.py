@@ -90,7 +90,7 @@ class Attempt:
             text = traceback.format_exc()
             print(text)
             result = self._result(Outcome.FAILED, error=self._describe(error, text))
-        self._finish_trackers(result.outcome.value, result.metrics)
+        self._finish_trackers(result.outcome.value, result.to_summary())
         return result
 
     def _train_and_test(self) -> RunResult:
@@ -183,9 +183,9 @@ class Attempt:
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.started
 
-    def _finish_trackers(self, outcome: str, metrics: Mapping[str, float]) -> None:
+    def _finish_trackers(self, outcome: str, summary: Mapping[str, Any]) -> None:
         for tracker in self.trackers:
-            tracker.finish(outcome, metrics)
+            tracker.finish(outcome, summary)
 
     def _describe(self, error: Exception, text: str) -> RunError:
         epoch = None if self.trainer is None else self.trainer.epoch

@@ -40,9 +40,10 @@ def spearman(outputs: Tensor, targets: tuple[Tensor, ...], names: Sequence[str] 
 
 def _ranks(values: Tensor) -> Tensor:
     """(N,) ranks from 0; equal values share the mean of theirs."""
-    _, places, counts = values.double().unique(sorted=True, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts + 1) / 2)[places]
+    found: tuple[Tensor, Tensor, Tensor] = torch.unique(values.double(), return_inverse=True, return_counts=True)
+    _, places, counts = found
+    ranks: Tensor = counts.cumsum(0).double() - (counts + 1) / 2
+    return ranks[places]
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -11,7 +11,7 @@ from anlp.models.dense import Dense
 from anlp.settings.mnist import MnistSettings
 from anlp.training import seeding
 from anlp.training.augment import RandomShift
-from anlp.training.baselines import majority_share
+from anlp.training.baselines import classification_baselines
 from anlp.training.objectives import Classification
 from anlp.training.problem import Problem
 from anlp.training.splits import make_splits
@@ -38,10 +38,7 @@ def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.de
         augment=RandomShift(data.train.inputs[0].shape[-1] // SHIFT_PART) if shifts else None,
         is_stochastic=dropout > 0 or shifts,
         eval_batch=EVAL_BATCH[settings.model],
-        baselines={
-            "random": 1 / data.classes,
-            "majority": majority_share(data.train.targets[0], data.test.targets[0]),
-        },
+        baselines=classification_baselines(data),
     )
 
 

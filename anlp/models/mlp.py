@@ -1,0 +1,65 @@
+"""Perceptron of any depth and width."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from anlp.models.layers import BatchNorm, Dropout, Standardize
+
+
+class Mlp(nn.Module):
+    """Hidden layers of one width: linear, batch norm where asked for, ReLU, dropout; then a linear read-out.
+
+    Args:
+        inputs: values per sample.
+        outputs: logits per sample.
+        depth: hidden layers; 0: a linear model.
+        width: units of each.
+        batch_norm: before each activation.
+        residual: hidden layers from the second on add their output to their input.
+        dropout: share of hidden units that are dropped in training, in [0, 1).
+        mean: of the stored input values; they enter as (value - mean) / std.
+        std: of the stored input values.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        depth: int = 6,
+        width: int = 16,
+        batch_norm: bool = False,
+        residual: bool = False,
+        dropout: float = 0.0,
+        mean: float | Tensor = 0.0,
+        std: float | Tensor = 1.0,
+    ) -> None:
+        super().__init__()
+        self.standardize = Standardize(mean, std)
+        sizes = [inputs] + [width] * depth
+        self.hidden = nn.ModuleList(_hidden(a, b, batch_norm, dropout) for a, b in pairwise(sizes))
+        self.head = nn.Linear(sizes[-1], outputs)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, outputs) of samples (B, ...)."""
+        x = self.standardize(x).flatten(1)  # (B, inputs)
+        for number, layer in enumerate(self.hidden):
+            y = layer(x)  # (B, width)
+            x = x + y if self.residual and number > 0 else y
+        logits: Tensor = self.head(x)
+        return logits
+
+    def layers(self) -> dict[str, nn.Module]:
+        """The linear layers by number, the read-out last, for gradient norms."""
+        linear = [next(iter(block.children())) for block in self.hidden]
+        return {f"{number:03d}": layer for number, layer in enumerate([*linear, self.head])}
+
+
+def _hidden(inputs: int, width: int, batch_norm: bool, dropout: float) -> nn.Sequential:
+    norm = [BatchNorm(width)] if batch_norm else []
+    drop = [Dropout(dropout)] if dropout else []
+    return nn.Sequential(nn.Linear(inputs, width), *norm, nn.ReLU(), *drop)
