@@ -7,8 +7,11 @@ import scipy.stats
 from analysis.stats import (
     NotFiniteError,
     TooFewSeedsError,
+    interquartile_mean,
     interval_from_moments,
     mean_interval,
+    sampling_sd,
+    two_part,
     wilson,
     z_coverage,
 )
@@ -91,3 +94,54 @@ def test_wilson_of_nothing_is_refused() -> None:
 @pytest.mark.parametrize(("n", "percent"), [(2, 70.0), (5, 87.8), (7, 90.2), (10, 91.8), (30, 94.0)])
 def test_true_coverage_of_z(n: int, percent: float) -> None:
     assert 100 * z_coverage(n) == pytest.approx(percent, abs=0.05)
+
+
+def test_a_bootstrap_needs_twenty_seeds() -> None:
+    with pytest.raises(TooFewSeedsError, match="at least 20 seeds, got 19; use t"):
+        mean_interval([0.9] * 10 + [0.8] * 9, method="bootstrap-t")
+
+
+def test_bootstrap_t_is_near_t_for_symmetric_scores_and_leans_with_skewed_ones() -> None:
+    symmetric = np.random.default_rng(0).normal(size=40)
+    skewed = 1 - np.random.default_rng(0).exponential(size=40)
+
+    plain, studentised = mean_interval(symmetric), mean_interval(symmetric, method="bootstrap-t")
+    leaning = mean_interval(skewed, method="bootstrap-t")
+
+    assert studentised.half_width == pytest.approx(plain.half_width, rel=0.15)
+    assert leaning.mean - leaning.low > 1.2 * (leaning.high - leaning.mean)
+    assert leaning == mean_interval(skewed, method="bootstrap-t")
+
+
+def test_bootstrap_t_of_equal_scores_has_no_width() -> None:
+    assert mean_interval([0.5] * 20, method="bootstrap-t").half_width == 0
+
+
+def test_two_part_row_keeps_failures_apart_from_the_survivors() -> None:
+    found = two_part([0.98, 0.97, 0.99, 0.98, 0.1], [True, True, True, True, False])
+
+    assert (found.trained.mean, found.trained.n) == (0.8, 5)
+    assert found.survivors == mean_interval([0.98, 0.97, 0.99, 0.98])
+    assert found.plain_mean == pytest.approx(0.804)
+
+
+def test_two_part_row_of_one_survivor_has_no_interval() -> None:
+    assert two_part([0.9, 0.1], [True, False]).survivors is None
+
+
+def test_two_part_row_of_no_seeds_is_refused() -> None:
+    with pytest.raises(TooFewSeedsError, match="no seeds"):
+        two_part([], [])
+
+
+@pytest.mark.parametrize(("n", "kept"), [(1, 1), (3, 3), (4, 2), (5, 3), (7, 5), (8, 4), (10, 6)])
+def test_interquartile_mean_keeps_the_middle(n: int, kept: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    cut = (n - kept) // 2
+
+    assert interquartile_mean(values) == pytest.approx(np.sort(values)[cut : n - cut].mean())
+    assert interquartile_mean(values) == pytest.approx(scipy.stats.trim_mean(values, 0.25))
+
+
+def test_sampling_sd_is_that_of_a_share() -> None:
+    assert sampling_sd(0.98, 10_000) == pytest.approx(0.0014)
