@@ -1,4 +1,4 @@
-"""What happens in a child that a pool forks: it cuts itself loose, runs one element and leaves by its exit code."""
+"""What happens in a forked child: it cuts itself loose, runs one element and leaves by its exit code."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from anlp.settings import read_element
 
 PR_SET_PDEATHSIG = 1
 POOL_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+PARENTS_SIGNALS = POOL_SIGNALS | {signal.SIGUSR2, signal.SIGURG}  # whatever a parent of runs may listen to
 
 Runner = Callable[..., int]
 
@@ -30,20 +31,21 @@ Runner = Callable[..., int]
 class Inheritance:
     """What a child needs to know of its pool."""
 
-    runner: Runner  # (batch: Path, index: int, *, job: str, sources) -> exit code
+    runner: Runner  # (batch: Path, index: int, *, job: str, sources[, member: int]) -> exit code
     sources: Any  # what was loaded once for all elements of the batch
     pool_pid: int
     close: Iterable[int] = ()  # descriptors that are the pool's alone
     environment: Mapping[str, str] = field(default_factory=dict)  # of its slot
+    held_back: Iterable[int] = ()  # signals that wait until the runner lets them through
 
 
 def fork(request: RunRequest, inheritance: Inheritance) -> int:
     """The pid of a new child that runs the element; the child itself never returns.
 
     Signals are held back around the fork: one that arrived in the child before it cut itself loose would be
-    written to the pool's wake-up descriptor and taken for one sent to the pool.
+    written to the parent's wake-up descriptor and taken for one sent to the parent.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, POOL_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
@@ -59,8 +61,9 @@ def _be_child(request: RunRequest, inheritance: Inheritance, mask: Iterable[int]
     code = EXIT_ESCAPED
     try:
         _cut_loose(inheritance, mask)
-        batch = Path(request.batch)
-        code = int(inheritance.runner(batch, request.index, job=request.job, sources=inheritance.sources))
+        which = {} if request.member is None else {"member": request.member}
+        runner, batch = inheritance.runner, Path(request.batch)
+        code = int(runner(batch, request.index, job=request.job, sources=inheritance.sources, **which))
     except BaseException:  # SystemExit and KeyboardInterrupt too: nothing may climb into the pool's loop
         _report(request, traceback.format_exc())
     finally:
@@ -72,14 +75,14 @@ def _be_child(request: RunRequest, inheritance: Inheritance, mask: Iterable[int]
 
 def _cut_loose(inheritance: Inheritance, mask: Iterable[int]) -> None:
     signal.set_wakeup_fd(-1)
-    for number in POOL_SIGNALS:
+    for number in PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     os.setpgid(0, 0)
     die_with(inheritance.pool_pid)
     for descriptor in inheritance.close:
         os.close(descriptor)
     os.environ.update(inheritance.environment)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, *inheritance.held_back})
 
 
 def die_with(parent: int) -> None:
@@ -109,5 +112,5 @@ def _report(request: RunRequest, text: str) -> None:
 
 def _log_of(request: RunRequest) -> Path:
     batch = Path(request.batch)
-    spec = read_element(batch, request.index).specs[0]
+    spec = read_element(batch, request.index).specs[request.member or 0]
     return GridFolder(batch.parent.parent).run(spec.run_id).log

@@ -188,6 +188,28 @@ def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
     return False
 
 
+def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
+    """Marks the current claim as ended on behalf of process `pid` of this host, which died and cannot do it any more.
+
+    Args:
+        folder: of the claims.
+        pid: of the dead process; its parent must not have let the number go to another one yet.
+        ending: kept in the claim's record, as by `Claim.release`.
+
+    Returns:
+        False, and nothing was changed, where the current claim is another's or its holder had said how it ended.
+    """
+    path = latest(folder)
+    record = read(path) if path else {}
+    if path is None or not record or "ending" in record:
+        return False
+    holder = process_from_json(record)
+    if holder.pid != pid or not holder.is_here() or holder.is_alive():
+        return False
+    _replace(path, {"ended": time.time(), **record, **ending})
+    return True
+
+
 def sweep(folder: Path, keep_s: float = KEEP_S) -> None:
     """Removes old claims (for folders whose history nobody wants); call it while holding the current one.
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
 Message = TypeVar("Message")
+
+# The environment of a process that forks runs, to be set before torch or numpy is loaded: one thread, since others do
+# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that does not start it).
+FORKING: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
 
 
 class Stop(str, Enum):
@@ -30,7 +42,10 @@ class PrepareRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Run one element in a child of its own as soon as a slot is free; `key` names it in every answer."""
+    """Run one element in a child of its own as soon as a slot is free; `key` names it in every answer.
+
+    Where `member` is given, only that run of the element, counted from 0.
+    """
 
     key: int
     batch: str
@@ -38,6 +53,7 @@ class RunRequest:
     job: str = ""
     time_limit_s: float | None = None
     mem_limit_mib: int | None = None
+    member: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +158,21 @@ def _parse(line: bytes, kinds: Mapping[str, type[Message]]) -> Message:
 def _with_stop(content: Mapping[str, Any]) -> dict[str, Any]:
     stop = content.get("stop")
     return {**content, "stop": Stop(stop)} if stop is not None else dict(content)
+
+
+def describe_signal(number: int) -> str:
+    """`signal 11 (SIGSEGV: a crash in native code)`."""
+    hints = {
+        signal.SIGKILL: "nobody of us sent it: the kernel kills so when memory runs out",
+        signal.SIGSEGV: "a crash in native code",
+        signal.SIGBUS: "a crash in native code, or a full /dev/shm",
+        signal.SIGABRT: "native code gave up",
+    }
+    known = number in signal.valid_signals()
+    name = signal.Signals(number).name if known and number < signal.SIGRTMIN else ""
+    hint = next((hint for key, hint in hints.items() if key == number), "")
+    words = ": ".join(word for word in (name, hint) if word)
+    return f"signal {number} ({words})" if words else f"signal {number}"
 
 
 class LineBuffer:

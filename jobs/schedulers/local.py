@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from anlp import protocol
 from anlp.claim import Process
 from anlp.errors import EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_OK, EXIT_RUNS_FAILED, SchedulerError
-from anlp.protocol import Stop
+from anlp.protocol import Stop, describe_signal
 from jobs.journal import parse_process, render_process
 from jobs.machine import SlotPlan, inspect, plan_slots
 from jobs.resources import Resources
@@ -63,21 +63,6 @@ def state_of(ended: protocol.EndedReply) -> JobState:
     if ended.signal is not None:
         return JobState(Phase.ENDED, Cause.SIGNAL, describe_signal(ended.signal))
     return JobState(Phase.ENDED, Cause.EXIT, f"exit code {ended.exit}")
-
-
-def describe_signal(number: int) -> str:
-    """`signal 11 (SIGSEGV: a crash in native code)`."""
-    hints = {
-        signal.SIGKILL: "nobody of us sent it: the kernel kills so when memory runs out",
-        signal.SIGSEGV: "a crash in native code",
-        signal.SIGBUS: "a crash in native code, or a full /dev/shm",
-        signal.SIGABRT: "native code gave up",
-    }
-    known = number in signal.valid_signals()
-    name = signal.Signals(number).name if known and number < signal.SIGRTMIN else ""
-    hint = next((hint for key, hint in hints.items() if key == number), "")
-    words = ": ".join(word for word in (name, hint) if word)
-    return f"signal {number} ({words})" if words else f"signal {number}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,6 @@ from typing import IO, cast
 from anlp import protocol
 from jobs.machine import SlotPlan
 
-SINGLE_THREADED = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-# Asked in this way, `torch.cuda.is_available()` in the pool leaves CUDA usable in its forks.
-FORK_SAFE = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
@@ -52,7 +42,7 @@ def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
 
 def render_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     """The pool's environment: everything that there was, one thread per process, CUDA left to the forks."""
-    return {**inherited, **dict.fromkeys(SINGLE_THREADED, "1"), **FORK_SAFE}
+    return {**inherited, **protocol.FORKING}
 
 
 class PoolProcess:

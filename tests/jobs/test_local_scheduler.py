@@ -16,12 +16,13 @@ from conformance import SchedulerConformance
 
 from anlp.claim import Process
 from anlp.errors import SchedulerError
+from anlp.protocol import describe_signal
 from jobs.journal import render_process
 from jobs.machine import Machine, plan_slots
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle, JobState, Phase
 from jobs.schedulers.events import ElementEnded, ElementRequeued, ElementStarted, Event, Notice, Summary
-from jobs.schedulers.local import LocalScheduler, describe_signal
+from jobs.schedulers.local import LocalScheduler
 from jobs.schedulers.pool_process import PoolOptions, render_argv, render_environment
 
 PATIENCE_S = 15.0
