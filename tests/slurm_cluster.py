@@ -84,9 +84,9 @@ def cluster_alone(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> 
         subprocess.run([SCRIPT, "up"], check=True, env=_environment())  # whatever the test broke
 
 
-def make_scheduler(**options: object) -> SlurmScheduler:
+def make_scheduler(patience_s: float = 0.0) -> SlurmScheduler:
     """A scheduler whose elements behave as `zoo.BEHAVIOURS` says."""
-    return SlurmScheduler(SlurmOptions(**{"runner": "zoo:run", **options}))  # type: ignore[arg-type]  # of tests
+    return SlurmScheduler(SlurmOptions(runner="zoo:run"), patience_s=patience_s)
 
 
 def make_batch(folder: Path, *behaviours: str, max_parallel: int | None = None) -> Batch:

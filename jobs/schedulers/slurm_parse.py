@@ -13,10 +13,12 @@ Element = tuple[str, int]  # id of an array and index in it
 WHOLE = -1  # index of a row that stands for all tasks of an array which have no row of their own
 
 SACCT_FIELDS = "JobID,State,ExitCode,DerivedExitCode,NodeList"
-SQUEUE_FORMAT = "%F|%K|%T|%N"
+SQUEUE_FORMAT = "%F|%K|%T|%N|%r"
 NAMES_FORMAT = "%F|%K|%j"
 
 EXIT_CONTINUE = 3
+EXIT_HELD_BACK = 5
+EXITS_OF_SHELL = {126: "its program could not be executed", 127: "its program was not found"}
 EXITS_WITHOUT_BLAME = {0: "", 1: "", 4: "another process is training it"}
 SIGNAL_NO_OUTPUT = 53  # Slurm's own: the output file could not be opened on the node
 SIGNAL_OUT_OF_MEMORY = 125  # Slurm's own as well
@@ -28,71 +30,24 @@ CAUSE_OF_STATE: Mapping[str, tuple[Cause, str]] = {
     "OUT_OF_MEMORY": (Cause.OUT_OF_MEMORY, "used more memory than it asked for"),
     "NODE_FAIL": (Cause.NODE, "its node failed"),
     "BOOT_FAIL": (Cause.NODE, "its node did not boot"),
-    "PREEMPTED": (Cause.CONTINUE, "preempted by another job"),
+    "PREEMPTED": (Cause.PREEMPTED, "preempted by another job"),
     "REVOKED": (Cause.CANCELLED, "revoked by the cluster it was moved to"),
-    "LAUNCH_FAILED": (Cause.NODE, "could not be launched on its node"),
+    "LAUNCH_FAILED": (Cause.NOT_STARTED, "could not be launched on its node"),
     "RECONFIG_FAIL": (Cause.NODE, "its node could not be set up"),
 }
+NEVER = "DependencyNeverSatisfied"  # the queue's reason of a job that waits in vain, or was ended for it
+HELD_BACK = (Cause.HELD_BACK, "its canary did not pass")
+NOWHERE = ("", "None assigned", "(null)")  # in the place of nodes, of a job that never had one
 
 # What slurmstepd writes into a job's output, for sites without accounting.
 OUTPUT_LINES: tuple[tuple[str, Cause], ...] = (
     ("DUE TO TIME LIMIT", Cause.TIMEOUT),
     ("DUE TO NODE FAILURE", Cause.NODE),
-    ("DUE TO PREEMPTION", Cause.CONTINUE),
+    ("DUE TO PREEMPTION", Cause.PREEMPTED),
     ("oom-kill event", Cause.OUT_OF_MEMORY),
     ("oom_kill event", Cause.OUT_OF_MEMORY),
     (": Out Of Memory", Cause.OUT_OF_MEMORY),
     ("CANCELLED AT", Cause.CANCELLED),
-)
-
-TRANSIENT = (
-    "Unable to contact slurm controller",
-    "Socket timed out",
-    "Zero Bytes were transmitted or received",
-    "Connection refused",
-    "Connection timed out",
-    "Connection reset",
-    "Transport endpoint is not connected",
-    "Message send failure",
-    "Communication connection failure",
-    "Message receive failure",
-    "Resource temporarily unavailable",
-    "Slurm backup controller in standby mode",
-    "Problem talking to the database",
-    "no answer after",
-    "Unspecified error",
-)
-POLICY = "Job violates accounting/QOS policy"  # of any limit; newer releases and the line before say which
-NO_SUCH_JOB = "Invalid job id specified"
-NO_ACCOUNTING = "accounting storage is disabled"
-
-# Part of sbatch's own words -> what to do about it.
-ADVICE: tuple[tuple[str, str], ...] = (
-    ("Invalid partition name", "choose a queue that `sinfo -s` lists"),
-    ("Memory specification can not be satisfied", "no node has that much memory: ask for less (--mem)"),
-    ("CPU count per node can not be satisfied", "no node has that many cores: ask for fewer cpus"),
-    ("Invalid generic resource", "this cluster knows no such kind of GPU: `sinfo -o '%P %G'` shows what it has"),
-    (
-        "Requested node configuration is not available",
-        "no node of the queue has these GPUs, cores and memory together: `sinfo -o '%P %c %m %G'` shows what there is",
-    ),
-    ("Node count specification invalid", "the queue has not so many nodes: ask for fewer"),
-    (
-        "Requested time limit is invalid",
-        "the queue's limit is shorter (`sinfo -o '%P %l'`): ask for less time (--time)",
-    ),
-    ("Invalid job array specification", "the site's MaxArraySize has changed or arrays are switched off"),
-    ("MaxWall", "the QOS or account allows less time for a job: ask for less (--time)"),
-    ("PerJobLimit", "the QOS or account allows a job less of this: ask for less"),
-    ("Invalid qos", "choose one that `sacctmgr show assoc user=$USER format=account,qos` lists"),
-    ("Invalid account", "choose an account that `sacctmgr show assoc user=$USER format=account,partition` lists"),
-    ("job submit limit", "you have as many jobs in the queue as you may: submit again when some have ended"),
-    ("Invalid feature", "no node has that feature: `sinfo -o '%P %f'` lists those there are"),
-    ("Invalid --time", "write the time as 30m, 2h or 1-00:00:00"),
-    ("Invalid --mem", "write the memory as 8G or 500M"),
-    ("unrecognized option", "this Slurm knows no such option: remove it from extra"),
-    ("Access/permission denied", "you may not use that queue or account"),
-    ("Invalid wckey", "this site wants a known wckey: give one as extra"),
 )
 
 
@@ -104,7 +59,8 @@ class Row:
     state: str  # in Slurm's words, complete: `CANCELLED by 1000`
     exit: tuple[int, int] = (0, 0)  # code, signal
     derived: tuple[int, int] = (0, 0)  # the worst of its steps
-    nodes: str = ""
+    nodes: str = ""  # empty of a task that never had one
+    reason: str = ""  # why it waits or ended; of rows of the queue, where it is never empty
 
 
 def parse_sacct(text: str) -> dict[Element, Row]:
@@ -116,18 +72,19 @@ def parse_sacct(text: str) -> dict[Element, Row]:
             continue
         job_id, state, code, derived, nodes = fields[:5]
         for element in parse_job_id(job_id):
-            rows[element] = Row(element, state, _parse_exit(code), _parse_exit(derived), nodes)
+            rows[element] = Row(element, state, _parse_exit(code), _parse_exit(derived), _parse_nodes(nodes))
     return rows
 
 
 def parse_squeue(text: str) -> dict[Element, Row]:
-    """Rows of `squeue -h -o '%F|%K|%T|%N'`."""
+    """Rows of `squeue -h -o '%F|%K|%T|%N|%r'`."""
     rows = {}
     for line in text.splitlines():
-        fields = line.split("|")
-        if len(fields) == 4:
-            for element in _elements(fields[0], fields[1]):
-                rows[element] = Row(element, fields[2], nodes=fields[3])
+        fields = line.split("|", 4)
+        if len(fields) == 5:
+            array, indices, state, nodes, reason = fields
+            for element in _elements(array, indices):
+                rows[element] = Row(element, state, nodes=_parse_nodes(nodes), reason=reason.strip())
     return rows
 
 
@@ -177,6 +134,10 @@ def _parse_exit(text: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
+def _parse_nodes(text: str) -> str:
+    return "" if text.strip() in NOWHERE else text.strip()
+
+
 def phase_of(state: str) -> Phase | None:
     """The phase of a job that has not ended, None for one that has; what we do not know counts as alive."""
     word = first_word(state)
@@ -188,42 +149,52 @@ def phase_of(state: str) -> Phase | None:
 def state_from_row(row: Row) -> JobState:
     """What a line says about its task: where it stands, or why it ended."""
     phase = phase_of(row.state)
-    if phase is not None:
-        return JobState(phase)
+    if phase is not None and row.reason != NEVER:
+        return JobState(phase, node=row.nodes)
+    cause, detail = _why(row)
+    return JobState(Phase.ENDED, cause, detail, row.nodes)
+
+
+def _why(row: Row) -> tuple[Cause | None, str]:
     word = first_word(row.state)
+    if row.reason == NEVER:
+        return HELD_BACK
     if word == "CANCELLED":
-        return JobState(Phase.ENDED, Cause.CANCELLED, _describe_cancel(row))
-    if row.exit[1] == SIGNAL_OUT_OF_MEMORY or row.derived[1] == SIGNAL_OUT_OF_MEMORY:
-        return _ended(CAUSE_OF_STATE["OUT_OF_MEMORY"], row)
+        return _why_cancelled(row)
+    if SIGNAL_OUT_OF_MEMORY in (row.exit[1], row.derived[1]):
+        word = "OUT_OF_MEMORY"
     if word in CAUSE_OF_STATE:
-        return _ended(CAUSE_OF_STATE[word], row)
-    return _state_of_exit(row) if word == "FAILED" else JobState(Phase.ENDED)
+        cause, words = CAUSE_OF_STATE[word]
+        return cause, f"{words} ({row.nodes})" if row.nodes else words
+    return _why_failed(row) if word == "FAILED" else (None, "")
 
 
-def _ended(why: tuple[Cause, str], row: Row) -> JobState:
-    cause, words = why
-    return JobState(Phase.ENDED, cause, f"{words} ({row.nodes})" if row.nodes else words)
-
-
-def _describe_cancel(row: Row) -> str:
+def _why_cancelled(row: Row) -> tuple[Cause, str]:
     who = re.search(r"by (\d+)", row.state)
+    is_on_record = not row.reason
+    if who is None and is_on_record and not row.nodes:
+        return HELD_BACK  # accounts name the user, unless Slurm ended it by itself, since what it waited for had failed
     words = f"cancelled by user {who[1]}" if who else "cancelled"
-    return f"{words} before it started" if row.nodes == "None assigned" else words
+    return Cause.CANCELLED, words if row.nodes else f"{words} before it started"
 
 
-def _state_of_exit(row: Row) -> JobState:
+def _why_failed(row: Row) -> tuple[Cause | None, str]:
     code, number = row.exit
     if number == SIGNAL_NO_OUTPUT:
-        return JobState(
-            Phase.ENDED, Cause.EXIT, f"could not write its output file on {row.nodes}: is the folder there?"
-        )
+        return Cause.NOT_STARTED, f"could not write its output file on {row.nodes}: is the folder there?"
     if number:
-        return JobState(Phase.ENDED, Cause.SIGNAL, describe_signal(number))
+        return Cause.SIGNAL, describe_signal(number)
+    if not row.nodes:
+        return Cause.NOT_STARTED, "ended before it had a node"
+    if code in EXITS_OF_SHELL:
+        return Cause.NOT_STARTED, f"{EXITS_OF_SHELL[code]} on {row.nodes} (exit code {code})"
     if code in EXITS_WITHOUT_BLAME:
-        return JobState(Phase.ENDED, None, EXITS_WITHOUT_BLAME[code])
+        return None, EXITS_WITHOUT_BLAME[code]
     if code == EXIT_CONTINUE:
-        return JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left")
-    return JobState(Phase.ENDED, Cause.EXIT, f"exit code {code}")
+        return Cause.CONTINUE, "it saved a checkpoint and left"
+    if code == EXIT_HELD_BACK:
+        return Cause.HELD_BACK, "too many runs before it failed in the same way"
+    return Cause.EXIT, f"exit code {code}"
 
 
 def describe_signal(number: int) -> str:
@@ -265,30 +236,6 @@ def parse_config(text: str) -> dict[str, str]:
 def parse_limits(text: str) -> list[int]:
     """The numbers in rows of `sacctmgr -n -P`; empty fields mean no limit."""
     return [int(field) for line in text.splitlines() for field in line.split("|") if field.isdigit()]
-
-
-def is_transient(err: str) -> bool:
-    """Whether trying again may help: Slurm was not reached, or its answer was not."""
-    return any(words in err for words in TRANSIENT)
-
-
-def is_submit_limit(err: str) -> bool:
-    """Whether a submission was refused because of how many jobs its user has."""
-    reason = re.search(r"\b(?:QOS|Assoc)\w*Limit\b", err)
-    return "SubmitJob" in reason[0] if reason else POLICY in err
-
-
-def explain_refusal(err: str) -> str:
-    """One line from what sbatch printed: its words, and what to do where we know."""
-    lines = [_bare(line) for line in err.splitlines() if line.strip() and not line.startswith("Try ")]
-    words = "; ".join(dict.fromkeys(line for line in lines if line)) or "it gave no reason"
-    advice = next((advice for known, advice in ADVICE if known.lower() in words.lower()), "")
-    return f"{words}: {advice}" if advice else words
-
-
-def _bare(line: str) -> str:
-    line = re.sub(r"^\w+: (error: )?", "", line.strip())
-    return line.removeprefix("Batch job submission failed: ").strip()
 
 
 def render_indices(indices: Iterable[int]) -> str:

@@ -181,7 +181,13 @@ def render_call(batch: Batch, script: Path, span: range, parallel: int | None = 
     """The arguments of the sbatch call for the elements of `span`, at most `parallel` of them at a time."""
     throttle = f"%{parallel}" if parallel else ""
     array = f"--array=0-{len(span) - 1}{throttle}"
-    return ["sbatch", "--parsable", f"--job-name={batch.job_name(span.start)}", array, str(script), str(span.start)]
+    name = f"--job-name={batch.job_name(span.start)}"
+    return ["sbatch", "--parsable", name, array, *_render_dependency(batch.after), str(script), str(span.start)]
+
+
+def _render_dependency(after: Sequence[str]) -> list[str]:
+    """The array waits until all of them have ended well, and is ended by Slurm as soon as one has not."""
+    return [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
 
 
 def variables_over(script: str) -> list[str]:

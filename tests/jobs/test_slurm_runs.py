@@ -25,7 +25,7 @@ from anlp.record import (
 from anlp.settings import make_spec
 from jobs.journal import new_tag
 from jobs.resources import Resources
-from jobs.schedulers.base import Batch, Cause, JobState, Phase
+from jobs.schedulers.base import Batch, Cause, Phase
 from jobs.schedulers.slurm import SlurmScheduler
 from jobs.schedulers.slurm_render import SlurmOptions
 
@@ -86,7 +86,7 @@ def test_a_run_that_is_warned_of_its_time_limit_is_requeued_and_ends_with_the_sa
     cluster.ask("scancel", "--signal=USR2", "--batch", f"{handles[0].native_id}_{handles[0].index}")
     states = settle(scheduler, handles)
 
-    assert states[handles[0]] == JobState(Phase.ENDED)
+    assert states[handles[0]].cause is None
     assert attempts(run)[0] == "interrupted"
     assert attempts(run)[-1] == "done"
     assert numbers_of(run) == reference
@@ -101,7 +101,8 @@ def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(cl
     handles = scheduler.submit(batch, Resources(walltime_min=1))
     states = settle(scheduler, handles)
 
-    assert states[handles[0]] == JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left")
+    state = states[handles[0]]
+    assert (state.cause, state.detail) == (Cause.CONTINUE, "it saved a checkpoint and left")
     assert attempts(run) == ["interrupted"]
     assert "timed-out too many times. The next submit continues it." in said(batch, handles[0])
 
@@ -129,7 +130,7 @@ def test_a_preempted_run_is_requeued_and_ends_with_the_same_numbers(
     cluster_alone.ask("sbatch", "--exclusive", "-N4", "-o/dev/null", "--wrap", "sleep 2")
     states = settle(scheduler, handles)
 
-    assert states[handles[0]] == JobState(Phase.ENDED)
+    assert states[handles[0]].cause is None
     assert attempts(run) == ["interrupted", "done"]
     assert numbers_of(run) == reference
 
@@ -148,7 +149,7 @@ def test_a_run_whose_node_dies_goes_on_elsewhere_and_ends_with_the_same_numbers(
     states = settle(scheduler, handles)
 
     assert between.phase is not Phase.ENDED
-    assert states[handles[0]] == JobState(Phase.ENDED)
+    assert states[handles[0]].cause is None
     assert attempts(run) == ["", "done"]
     assert numbers_of(run) == reference
 
@@ -168,5 +169,5 @@ def test_a_cancelled_run_is_not_requeued(cluster: Cluster, tmp_path: Path, befor
     state = settle(scheduler, handles)[handles[0]]
 
     words = " before it started" if before == "while it waits" else ""
-    assert state == JobState(Phase.ENDED, Cause.CANCELLED, f"cancelled by user 0{words}")
+    assert (state.cause, state.detail) == (Cause.CANCELLED, f"cancelled by user 0{words}")
     assert attempts(run) == ([] if before == "while it waits" else ["interrupted"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from anlp.errors import SchedulerError
 from jobs.resources import Resources
 from jobs.schedulers import slurm_parse as parse
+from jobs.schedulers import slurm_refusals as refusals
 from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase
-from jobs.schedulers.slurm import judge
+from jobs.schedulers.slurm_judge import Accounts, Answers, judge
 from jobs.schedulers.slurm_render import (
     SlurmOptions,
     limit_min,
@@ -67,6 +69,12 @@ def test_the_call_names_the_array_by_its_tag_and_first_element() -> None:
         *("sbatch", "--parsable", "--job-name=mnist.0123456789ab.1001", "--array=0-498%5"),
         *("/b/job.sh", "1001"),
     ]
+
+
+def test_what_waits_for_others_is_ended_by_slurm_when_they_fail() -> None:
+    argv = render_call(replace(BATCH, after=("7", "9")), Path("/b/job.sh"), range(2))
+
+    assert argv[4:6] == ["--dependency=afterok:7:9", "--kill-on-invalid-dep=yes"]
 
 
 @pytest.mark.parametrize(("minutes", "limit"), [(None, None), (0.1, 1), (1, 1), (60, 60), (60.01, 61)])
@@ -133,17 +141,19 @@ def test_the_variables_that_would_override_the_script_are_known() -> None:
 
 
 STATES = {
-    ("92", 0): JobState(Phase.ENDED),
-    ("92", 1): JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left"),
-    ("92", 2): JobState(Phase.ENDED, Cause.TIMEOUT, "reached its time limit (n1)"),
-    ("92", 3): JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)"),
-    ("92", 4): JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 0"),
-    ("92", 5): JobState(Phase.ENDED, Cause.SIGNAL, "signal 11 (SIGSEGV)"),
-    ("92", 6): JobState(Phase.ENDED, None, "another process is training it"),
-    ("92", 7): JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)"),  # of its step
-    ("92", 8): JobState(Phase.ENDED, Cause.EXIT, "exit code 7"),
-    ("94", 0): JobState(Phase.ENDED, Cause.EXIT, "could not write its output file on n1: is the folder there?"),
-    ("95", 3): JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 0 before it started"),
+    ("92", 0): (None, "", "n1"),
+    ("92", 1): (Cause.CONTINUE, "it saved a checkpoint and left", "n1"),
+    ("92", 2): (Cause.TIMEOUT, "reached its time limit (n1)", "n1"),
+    ("92", 3): (Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)", "n1"),
+    ("92", 4): (Cause.CANCELLED, "cancelled by user 0", "n1"),
+    ("92", 5): (Cause.SIGNAL, "signal 11 (SIGSEGV)", "n1"),
+    ("92", 6): (None, "another process is training it", "n1"),
+    ("92", 7): (Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)", "n1"),  # of its step
+    ("92", 8): (Cause.EXIT, "exit code 7", "n1"),
+    ("94", 0): (Cause.NOT_STARTED, "could not write its output file on n1: is the folder there?", "n1"),
+    ("95", 3): (Cause.CANCELLED, "cancelled by user 0 before it started", ""),
+    ("96", 2): (Cause.HELD_BACK, "its canary did not pass", ""),
+    ("97", 0): (Cause.NOT_STARTED, "its program was not found on n1 (exit code 127)", "n1"),
 }
 
 
@@ -151,7 +161,7 @@ STATES = {
 def test_recorded_answers_of_sacct_are_understood(element: tuple[str, int]) -> None:
     rows = parse.parse_sacct((SLURM / "recorded" / "sacct.txt").read_text())
 
-    assert parse.state_from_row(rows[element]) == STATES[element]
+    assert parse.state_from_row(rows[element]) == JobState(Phase.ENDED, *STATES[element])
 
 
 def test_recorded_answers_of_squeue_are_understood() -> None:
@@ -159,41 +169,88 @@ def test_recorded_answers_of_squeue_are_understood() -> None:
 
     assert {index: rows["93", index].state for index in range(10)} == dict.fromkeys(range(10), "PENDING")
     assert (rows["92", 4].state, rows["92", 9].state) == ("COMPLETING", "RUNNING")
+    assert parse.state_from_row(rows["92", 9]) == JobState(Phase.RUNNING, node="n1")
+    assert parse.state_from_row(rows["96", 4]).cause is Cause.HELD_BACK
 
 
-def row(state: str, index: int = 0) -> dict[parse.Element, parse.Row]:
-    return {("5", index): parse.Row(("5", index), state)}
+Rows = dict[parse.Element, parse.Row]
+CANARY = JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
+
+
+def row(state: str, index: int = 0, nodes: str = "n1", reason: str = "") -> Rows:
+    return {("5", index): parse.Row(("5", index), state, nodes=nodes, reason=reason)}
+
+
+def waiting(reason: str = "Resources") -> Rows:
+    return row("PENDING", nodes="", reason=reason)
 
 
 @pytest.mark.parametrize(
     ("queued", "recorded", "state"),
     [
         ({}, {}, JobState(Phase.QUEUED)),  # of an array that nobody knows
-        (row("PENDING"), row("NODE_FAIL"), JobState(Phase.QUEUED)),  # requeued, and the accounts are late
-        (row("COMPLETING"), row("RUNNING"), JobState(Phase.RUNNING)),
-        (row("FAILED"), {}, JobState(Phase.RUNNING)),  # why is not on record yet
-        (row("FAILED"), row("COMPLETED", parse.WHOLE), JobState(Phase.RUNNING)),  # sacct means the last to start
-        (row("COMPLETED"), {}, JobState(Phase.ENDED)),
-        (row("NEWFANGLED"), {}, JobState(Phase.QUEUED)),
-        ({}, row("REQUEUED"), JobState(Phase.QUEUED)),
+        (waiting(), row("NODE_FAIL"), JobState(Phase.QUEUED)),  # requeued, and the accounts are late
+        (row("COMPLETING"), row("RUNNING"), JobState(Phase.RUNNING, node="n1")),
+        (row("FAILED"), {}, JobState(Phase.RUNNING, node="n1")),  # why is not on record yet
+        # sacct means the last to start
+        (row("FAILED"), row("COMPLETED", parse.WHOLE), JobState(Phase.RUNNING, node="n1")),
+        (row("COMPLETED"), {}, JobState(Phase.ENDED, node="n1")),
+        (row("NEWFANGLED"), {}, JobState(Phase.QUEUED, node="n1")),
+        ({}, row("REQUEUED", nodes=""), JobState(Phase.QUEUED)),
         (row("RUNNING", 1), {}, JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started")),
-        ({}, row("CANCELLED by 7", parse.WHOLE), JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 7")),
-        ({}, row("PREEMPTED"), JobState(Phase.ENDED, Cause.CONTINUE, "preempted by another job")),
-        ({}, row("NODE_FAIL"), JobState(Phase.ENDED, Cause.NODE, "its node failed")),
-        (row("TIMEOUT"), None, JobState(Phase.ENDED, Cause.TIMEOUT, "reached its time limit")),
-        (row("RUNNING"), None, JobState(Phase.RUNNING)),
+        (
+            {},
+            row("CANCELLED by 7", parse.WHOLE, nodes=""),
+            JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 7 before it started"),
+        ),
+        ({}, row("PREEMPTED"), JobState(Phase.ENDED, Cause.PREEMPTED, "preempted by another job (n1)", "n1")),
+        ({}, row("NODE_FAIL"), JobState(Phase.ENDED, Cause.NODE, "its node failed (n1)", "n1")),
+        (
+            {},
+            row("LAUNCH_FAILED"),
+            JobState(Phase.ENDED, Cause.NOT_STARTED, "could not be launched on its node (n1)", "n1"),
+        ),
+        ({}, row("FAILED", nodes=""), JobState(Phase.ENDED, Cause.NOT_STARTED, "ended before it had a node")),
+        (waiting(parse.NEVER), {}, CANARY),
+        (row("CANCELLED", nodes="", reason=parse.NEVER), {}, CANARY),
+        ({}, row("CANCELLED", nodes=""), CANARY),
+        ({}, row("CANCELLED", parse.WHOLE, nodes=""), CANARY),
     ],
 )
 def test_a_task_is_judged_by_the_queue_first_and_then_by_the_accounts(
-    queued: dict[parse.Element, parse.Row], recorded: dict[parse.Element, parse.Row] | None, state: JobState
+    queued: Rows, recorded: Rows, state: JobState
 ) -> None:
-    arrays = {array for array, _ in (*queued, *(recorded or {}))}
-
-    assert judge(("5", 0), queued, recorded, arrays) == state
+    assert judge(("5", 0), Answers(queued, recorded)) == state
 
 
-def test_without_accounts_what_the_queue_has_forgotten_has_ended_for_unknown_reasons() -> None:
-    assert judge(("5", 0), {}, None, set()).cause is Cause.UNKNOWN
+@pytest.mark.parametrize(
+    ("queued", "state"),
+    [
+        (row("RUNNING"), JobState(Phase.RUNNING, node="n1")),
+        (row("TIMEOUT"), JobState(Phase.ENDED, Cause.TIMEOUT, "reached its time limit (n1)", "n1")),
+        (
+            row("FAILED", reason="NonZeroExitCode"),
+            JobState(Phase.ENDED, Cause.UNKNOWN, "this cluster keeps no accounts that would say why it ended", "n1"),
+        ),
+        ({}, JobState(Phase.ENDED, Cause.UNKNOWN, "this cluster keeps no accounts that would say why it ended")),
+    ],
+)
+def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(queued: Rows, state: JobState) -> None:
+    assert judge(("5", 0), Answers(queued, accounts=Accounts.NONE)) == state
+
+
+@pytest.mark.parametrize(
+    ("queued", "state"),
+    [
+        (waiting(), JobState(Phase.QUEUED)),
+        (row("COMPLETED"), JobState(Phase.ENDED, node="n1")),
+        (row("NODE_FAIL"), JobState(Phase.ENDED, Cause.NODE, "its node failed (n1)", "n1")),
+        (row("FAILED", reason="NonZeroExitCode"), JobState(Phase.RUNNING, node="n1")),
+        ({}, JobState(Phase.QUEUED)),
+    ],
+)
+def test_while_the_accounts_are_away_what_only_they_would_know_counts_as_alive(queued: Rows, state: JobState) -> None:
+    assert judge(("5", 0), Answers(queued, accounts=Accounts.AWAY)) == state
 
 
 # the last four are of scripts that we do not write
@@ -204,16 +261,32 @@ REFUSALS = re.findall(
 
 @pytest.mark.parametrize(("call", "err"), REFUSALS[:-4])
 def test_every_recorded_refusal_gets_an_advice_in_one_line(call: str, err: str) -> None:
-    words = parse.explain_refusal(err)
+    words = refusals.explain_refusal(err)
 
     assert "\n" not in words
-    assert any(words.endswith(f": {advice}") for _, advice in parse.ADVICE)
-    assert not parse.is_transient(err)
+    assert any(words.endswith(f": {advice}") for _, advice in refusals.ADVICE)
+    assert not refusals.is_transient(err)
 
 
 def test_an_unknown_refusal_is_shown_as_it_is() -> None:
-    assert parse.explain_refusal("sbatch: error: Site says no\n") == "Site says no"
-    assert parse.explain_refusal("") == "it gave no reason"
+    assert refusals.explain_refusal("sbatch: error: Site says no\n") == "Site says no"
+    assert refusals.explain_refusal("") == "it gave no reason"
+
+
+@pytest.mark.parametrize(
+    ("err", "is_certain"),
+    [
+        ("Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
+        ("Batch job submission failed: Resource temporarily unavailable", True),
+        ("Unable to contact slurm controller (receive failure)", False),
+        ("Socket timed out on send/recv operation\nUnable to contact slurm controller (connect failure)", False),
+        ("Zero Bytes were transmitted or received", False),
+        ("no answer after 90 s", False),
+        ("Invalid partition name specified", False),
+    ],
+)
+def test_a_request_that_was_certainly_not_taken_is_told_from_one_that_may_have_been(err: str, is_certain: bool) -> None:
+    assert refusals.is_not_taken(f"sbatch: error: {err}\n") is is_certain
 
 
 @pytest.mark.parametrize(
@@ -227,9 +300,9 @@ def test_an_unknown_refusal_is_shown_as_it_is() -> None:
     ],
 )
 def test_limits_on_the_number_of_jobs_are_told_from_others(reason: str, is_limit: bool) -> None:
-    err = f"sbatch: error: {reason}\nsbatch: error: Batch job submission failed: {parse.POLICY} (job submit limit, ...)"
+    err = f"sbatch: error: {reason}\nsbatch: error: Batch job submission failed: {refusals.POLICY} (job submit limit)"
 
-    assert parse.is_submit_limit(err) == is_limit
+    assert refusals.is_submit_limit(err) == is_limit
 
 
 def test_jobs_are_found_by_the_tag_in_their_names() -> None:
