@@ -59,9 +59,12 @@ cpu_torch() {
     echo "${torch:-torch==$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$lock")+cpu}"
 }
 
-# The lock without torch's own family.
-without_torch() {
-    awk '/^[a-z]/ { skip = /^(torch|torchaudio|torchvision|triton|nvidia-[a-z0-9-]*|cuda-[a-z-]*)==/ } !skip' "$lock"
+# The lock without what only analysis imports, which no node does; for CPUs without torch's own family as well.
+packages() {
+    local unused='pandas|matplotlib|contourpy|cycler|fonttools|kiwisolver|pyparsing|python-dateutil|tzdata'
+    local family='torch|torchaudio|torchvision|pillow|triton|nvidia-[a-z0-9-]*|cuda-[a-z-]*'
+    [ "$variant" = gpu ] || unused="$unused|$family"
+    awk -v unused="^($unused)==" '/^[a-z]/ { skip = $0 ~ unused } !skip' "$lock"
 }
 
 find_pip() {
@@ -83,12 +86,10 @@ download() {
 download_all() {
     find_pip
     say "downloading wheels ($variant) by the configuration of pip ..."
+    packages >"$stage/packages"
     if [ "$variant" = cpu ]; then
         download "$(cpu_torch)" || fail "pip finds no $(cpu_torch) (above: the versions that it finds); \
 name one that ends in +cpu with --torch, or a place that has it with PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL"
-        without_torch >"$stage/packages"
-    else
-        cp "$lock" "$stage/packages"
     fi
     download --require-hashes -r "$stage/packages"
 }

@@ -1,0 +1,196 @@
+"""Whether an image can run what is about to be submitted: asked on the login node, before anything is handed over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from anlp.errors import UserError
+from jobs import shell
+from jobs.container import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
+from jobs.provenance import HERE
+
+UNKNOWN = "unknown"
+OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
+OF_ONE_MACHINE = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - nothing is written there
+BUILD = "containers/build.sh builds one, --no-container runs without"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChoice:
+    """The image that somebody asked for, and whether the working tree goes over its code."""
+
+    path: Path
+    is_live: bool = False
+    binds: tuple[str, ...] = ()  # of the site's profile
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What a run's provenance says of the image it was submitted with."""
+
+    path: Path
+    program: str  # "apptainer 1.4.5"
+    sha256: str  # empty for an unpacked image, which has none
+    labels: Mapping[str, str]
+    is_live: bool
+
+    def to_json(self) -> dict[str, str]:
+        """The form in a run's options."""
+        return {
+            "image": str(self.path),
+            "program": self.program,
+            "sha256": self.sha256,
+            "image_commit": self.labels.get("anlp.commit", UNKNOWN),
+            "mode": "live" if self.is_live else "baked",
+        }
+
+
+def choice_from_json(form: Mapping[str, str]) -> ImageChoice | None:
+    """The choice behind `ImageFacts.to_json`; None where runs were bare."""
+    return ImageChoice(Path(form["image"]), form["mode"] == "live") if form else None
+
+
+def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = ()) -> ImageChoice:
+    """The choice of an image by its path, relative to where the command is typed.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    image = Path(path).expanduser().absolute()
+    if not image.exists():
+        raise UserError(f"container: {image}: no such image; {BUILD}")
+    if not os.access(image, os.R_OK) or (image.is_dir() and not os.access(image, os.X_OK)):
+        raise UserError(f"container: {image}: cannot be read; chmod a+r it, or take a copy of your own")
+    return ImageChoice(image, is_live, binds)
+
+
+def inspect_image(choice: ImageChoice) -> ImageFacts:
+    """What the image says of itself; reads all of it for its checksum, about a second per GB.
+
+    Raises:
+        UserError: there is no Apptainer here, or the file is no image.
+    """
+    program, version = find_program()
+    labels = _read_labels(program, choice.path)
+    digest = "" if choice.path.is_dir() else _sha256(choice.path)
+    return ImageFacts(choice.path, f"{program} {version}", digest, labels, choice.is_live)
+
+
+def make_container(
+    choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: Path, code: Path | None, has_gpus: bool
+) -> Container:
+    """The image with the folders that runs need bound into it, and nothing missing.
+
+    Args:
+        choice: the image.
+        facts: what is known of it.
+        runs: the grid's folder; runs start there.
+        data: where data sets are; bound if it is there.
+        code: the working tree of `--live`; default: this installation's.
+        has_gpus: whether runs ask for GPUs.
+
+    Raises:
+        UserError: something that is to be bound does not exist.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    tree = [Bind((code or HERE) / "anlp", LIVE, read_only=True)] if choice.is_live else []
+    folders = [runs, data] if data.is_dir() else [runs]
+    container = Container(
+        choice.path,
+        facts.program.split()[0],
+        (*_site_binds(choice), *binds_of(path.absolute() for path in folders), *tree),
+        runs.absolute(),
+        has_gpus,
+    )
+    for bind in container.binds:
+        bind.render()
+        if not bind.source.exists():
+            raise UserError(
+                f"container: {bind.source}: does not exist, so it cannot be bound; look at binds: in the profile"
+            )
+    return container
+
+
+def warnings(facts: ImageFacts, commit: str, *, has_gpus: bool, leaves_machine: bool) -> Iterator[str]:
+    """What does not stop a submission, but should be known before it.
+
+    Args:
+        facts: of the image.
+        commit: of the code that submits.
+        has_gpus: whether runs ask for GPUs.
+        leaves_machine: whether nodes will open the image.
+    """
+    baked = facts.labels.get("anlp.commit", UNKNOWN)
+    if not facts.is_live and commit and baked != commit:
+        yield (
+            f"{facts.path.name} holds commit {_short(baked)}, this checkout is at {_short(commit)}: the runs execute "
+            "what is in the image; build it anew, or use --live"
+        )
+    if has_gpus and facts.labels.get("anlp.variant") == "cpu":
+        yield f"{facts.path.name} has torch for CPUs only, and the runs ask for GPUs; build it without --cpu"
+    place = next((place for place in OF_ONE_MACHINE if facts.path.is_relative_to(place)), None)
+    if leaves_machine and place:
+        yield f"{facts.path} is in {place}, which nodes may not see; put it on a shared file system"
+
+
+def find_program() -> tuple[str, str]:
+    """`apptainer`, or `singularity` where that is missing, and its version.
+
+    Raises:
+        UserError: neither is here, or it is too old.
+    """
+    for program in PROGRAMS:
+        answer = shell.run([program, "--version"], timeout_s=20)
+        if answer.code != 0:
+            continue
+        version = answer.out.split()[-1]
+        numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+        if numbers < OLDEST[program]:
+            wanted = ".".join(map(str, OLDEST[program]))
+            raise UserError(
+                f"container: {program} {version} is too old, {wanted} is needed; --no-container runs without"
+            )
+        return program, version
+    raise UserError(
+        "container: neither apptainer nor singularity answers here; load its module (module load apptainer), "
+        "or run without: --no-container"
+    )
+
+
+def _read_labels(program: str, image: Path) -> Mapping[str, str]:
+    answer = shell.run([program, "inspect", "--json", "--labels", str(image)], timeout_s=60)
+    try:
+        labels = json.loads(answer.out)["data"]["attributes"]["labels"] if answer.code == 0 else None
+    except (ValueError, KeyError, TypeError):
+        labels = None
+    if not isinstance(labels, dict):
+        said = answer.err.strip().splitlines()[-1:] or ["no labels"]
+        raise UserError(f"container: {image}: not an image that {program} can read ({said[0]}); {BUILD}")
+    return {str(name): str(value) for name, value in labels.items()}
+
+
+def _site_binds(choice: ImageChoice) -> tuple[Bind, ...]:
+    try:
+        return tuple(parse_bind(text) for text in choice.binds)
+    except ValueError as error:
+        raise UserError(f"profile: binds: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        found = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def _short(commit: str) -> str:
+    """Twelve digits, with what says that the tree was changed."""
+    name, plus, changed = commit.partition("+")
+    return name[:12] + plus + changed
