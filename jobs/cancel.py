@@ -11,6 +11,7 @@ from anlp.errors import EXIT_OK, run_command
 from anlp.record import GridFolder, RunState
 from jobs.adoption import adopt
 from jobs.cli import confirm, make_parser, open_grid
+from jobs.inquiry import Inquiry
 from jobs.schedulers import choose
 from jobs.selection import MANY_RUNS, held, narrow, read_grid
 from jobs.state import Asked, RunStatus, asked_runs, read_states
@@ -43,21 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = make_arguments().parse_args(argv)
     folder = open_grid(args.grid)
-    active = [status for status in narrow(read_grid(folder), args.only) if status.state.is_active]
+    inquiry = Inquiry(folder, fresh=True, tolerant=False)
+    active = [status for status in narrow(read_grid(folder, inquiry.states), args.only) if status.state.is_active]
     if not active:
         print(f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running")
         return EXIT_OK
     if len(active) > MANY_RUNS and not confirm(f"Stop {_tally(active)} of {folder.name}?", yes=args.yes):
         print("nothing was cancelled")
         return EXIT_OK
-    stopped = cancel_runs(folder, {status.run_id for status in active})
+    stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
     print(f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}")
     print(f"  submit the grid again to continue them; where they stand: python -m jobs.status {folder.name}")
     return EXIT_OK
 
 
-def cancel_runs(folder: GridFolder, run_ids: Iterable[str]) -> list[RunStatus]:
-    """Asks for the jobs of `run_ids` to be stopped, after writing so to the journal.
+def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: Inquiry) -> list[RunStatus]:
+    """Asks for the jobs of `run_ids` to be stopped, after writing so to the journal; the next command asks about them.
 
     Returns:
         The active runs that this stops: those that were named and have not ended meanwhile, and those that share a
@@ -66,12 +68,14 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str]) -> list[RunStatus]:
     with held(folder) as journal:
         adopt(journal)
         asked = asked_runs(folder, journal.submissions())
-        active = [status for status in read_states(folder, choose.states).values() if status.state.is_active]
+        active = [status for status in read_states(folder, inquiry.states).values() if status.state.is_active]
         wanted = set(run_ids)
         elements = {_element(asked[status.run_id]) for status in active if status.run_id in wanted}
         stopped = [status for status in active if _element(asked[status.run_id]) in elements]
         journal.cancel(_by_tag(elements))
-        choose.cancel(list(dict.fromkeys(status.handle for status in stopped if status.handle)))
+        handles = list(dict.fromkeys(status.handle for status in stopped if status.handle))
+        inquiry.forget(handles)
+        choose.cancel(handles)
     return stopped
 
 

@@ -16,7 +16,7 @@ from jobs.advice import Advice
 from jobs.cli import make_parser
 from jobs.explanation import Attempt, Explanation, explain
 from jobs.failures import describe
-from jobs.forms import run_form
+from jobs.forms import account_form, run_form
 from jobs.journal import parse_process
 from jobs.schedulers.base import JobHandle
 from jobs.screen import (
@@ -27,7 +27,7 @@ from jobs.screen import (
     render_age,
     render_pairs,
 )
-from jobs.selection import find_target, positive
+from jobs.selection import add_fresh, find_target, positive
 
 COMMAND = "python -m jobs.explain"
 LINES = 10
@@ -43,9 +43,10 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of explain."""
     parser = make_parser("jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES)
-    parser.usage = "%(prog)s [-h] [-n N] [--json] [GRID] RUN"
+    parser.usage = "%(prog)s [-h] [-n N] [--fresh] [--json] [GRID] RUN"
     parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
     parser.add_argument("-n", "--lines", type=positive, default=LINES, metavar="N", help=f"lines of its log ({LINES})")
+    add_fresh(parser)
     parser.add_argument("--json", action="store_true", help="one JSON value (docs/looking-after-runs.md says its form)")
     return parser
 
@@ -60,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if len(args.names) not in (1, 2):
         parser.error("expected GRID RUN or RUN")
-    folder, statuses, status = find_target(args.names, COMMAND)
-    found = explain(folder, statuses, status, args.lines)
+    target = find_target(args.names, COMMAND, fresh=args.fresh)
+    found = explain(target.folder, target.every, target.status, args.lines, target.inquiry.accounts)
     if args.json:
         print(json.dumps(explanation_form(found), allow_nan=False))
     else:
@@ -75,7 +76,7 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
     state = canvas.paint(status.state.value, STYLE_OF_STATE.get(status.state, "bold"))
     head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
     sections = [
-        "\n".join([head, *_advice_lines(found.advice, canvas)]),
+        "\n".join([head, *_advice_lines(found.advice, canvas), *_account_lines(found, canvas, now)]),
         _section(canvas, "settings that vary in the grid", _wrap(render_pairs(found.varying), canvas)),
         _section(canvas, "the same in every run", _wrap(render_pairs(found.others), canvas)),
         _section(canvas, "where", align(_places(found, now))),
@@ -89,6 +90,11 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
 def _advice_lines(advice: Advice, canvas: Canvas) -> list[str]:
     lines = [f"  {line}" for line in _wrap(advice.text, canvas)]
     return lines + ([f"  {canvas.paint(advice.command, 'cyan')}"] if advice.command else [])
+
+
+def _account_lines(found: Explanation, canvas: Canvas, now: float) -> list[str]:
+    notes = [line for account in found.accounts for line in account.render(now)]
+    return [canvas.paint(f"  {line}", "yellow") for note in notes for line in _wrap(note, canvas)]
 
 
 def _wrap(text: str, canvas: Canvas) -> list[str]:
@@ -156,6 +162,7 @@ def explanation_form(found: Explanation) -> dict[str, Any]:
         "attempts": [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in found.attempts],
         "wandb": {"mode": found.wandb.mode, "project": found.wandb.project, "group": found.wandb.group},
         "log": list(found.log),
+        "schedulers": [account_form(account) for account in found.accounts],
     }
 
 

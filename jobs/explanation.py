@@ -10,6 +10,7 @@ from anlp import claim
 from anlp.fingerprint import render_frame
 from anlp.record import GridFolder, RunFolder, RunState, WandbOptions, options_from_json, read_jsonl, read_result
 from jobs.advice import Advice, advise
+from jobs.inquiry import Account
 from jobs.journal import Journal
 from jobs.logfile import last_words
 from jobs.screen import count, own_settings, varying
@@ -43,9 +44,12 @@ class Explanation:
     metrics: Mapping[str, Any]  # final ones, or those of the last epoch
     arose: str  # where its exception arose
     log: tuple[str, ...]
+    accounts: tuple[Account, ...] = ()  # what shared schedulers had to say
 
 
-def explain(folder: GridFolder, statuses: Sequence[RunStatus], status: RunStatus, lines: int) -> Explanation:
+def explain(
+    folder: GridFolder, statuses: Sequence[RunStatus], status: RunStatus, lines: int, accounts: tuple[Account, ...]
+) -> Explanation:
     """Reads what the grid's folder and the run's own files say about one run."""
     names = varying(statuses)
     constant = [name for name in status.values if name not in names]
@@ -63,6 +67,7 @@ def explain(folder: GridFolder, statuses: Sequence[RunStatus], status: RunStatus
         metrics=status.result.metrics if status.result else progress.metrics if progress else {},
         arose=render_frame(result.error.traceback) if result and result.error else "",
         log=tuple(last_words(status, lines)),
+        accounts=accounts,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from anlp.record import RunState
 from jobs.failures import FailureGroup
+from jobs.inquiry import Account
 from jobs.overview import Overview
 from jobs.state import Progress, RunStatus, read_progress
 
@@ -24,6 +25,17 @@ def overview_form(overview: Overview) -> dict[str, Any]:
         "varying": overview.names,
         "failures": [_group_form(group) for group in overview.failures],
         "runs": [run_form(status) for status in overview.chosen],
+        "schedulers": [account_form(account) for account in overview.accounts],
+    }
+
+
+def account_form(account: Account) -> dict[str, Any]:
+    """How much one shared scheduler had to say."""
+    return {
+        "scheduler": account.scheduler,
+        "asked": account.asked,
+        "outage": account.outage or None,
+        "notes": list(account.notes),
     }
 
 

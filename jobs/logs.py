@@ -13,9 +13,10 @@ from anlp.errors import EXIT_OK, UserError, run_command
 from anlp.record import GridFolder, RunFolder
 from jobs.cli import make_parser, open_grid, runs_root
 from jobs.failures import describe, group_failures
+from jobs.inquiry import Inquiry
 from jobs.logfile import last_words, tail
-from jobs.schedulers import choose
-from jobs.selection import find_target, grids, positive, read_grid, refresh_s
+from jobs.pace import Pace
+from jobs.selection import add_fresh, find_target, grids, positive, read_grid
 from jobs.state import RunStatus, read_states
 
 COMMAND = "python -m jobs.logs"
@@ -32,13 +33,14 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of logs."""
     parser = make_parser("jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES)
-    parser.usage = "%(prog)s [-h] [-f] [-n N] [GRID] RUN\n       %(prog)s [-n N] [GRID] --failed"
+    parser.usage = "%(prog)s [-h] [-f] [-n N] [--fresh] [GRID] RUN\n       %(prog)s [-n N] [--fresh] [GRID] --failed"
     parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
     parser.add_argument("--failed", action="store_true", help="failed and lost runs of the grid, one of each kind")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     parser.add_argument(
         "-n", "--lines", type=positive, metavar="N", help=f"last N lines ({LINES}; --failed: {LINES_FAILED})"
     )
+    add_fresh(parser)
     return parser
 
 
@@ -53,15 +55,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.failed and args.follow:
         parser.error("--failed and --follow exclude each other")
     if args.failed and len(args.names) < 2:
-        return _show_failed(_only_grid(args.names), args.lines or LINES_FAILED)
+        return _show_failed(_only_grid(args.names), args.lines or LINES_FAILED, fresh=args.fresh)
     if args.failed or len(args.names) not in (1, 2):
         parser.error("expected GRID RUN, RUN, or GRID --failed")
-    folder, statuses, status = find_target(args.names, COMMAND)
+    target = find_target(args.names, COMMAND, fresh=args.fresh)
+    _say_accounts(target.inquiry)
     if args.follow:
-        return _follow(folder, status, args.lines or LINES, refresh_s(statuses))
-    lines = last_words(status, args.lines or LINES)
-    print("\n".join(lines) if lines else _why_empty(status))
+        return _follow(target.folder, target.status, args.lines or LINES)
+    lines = last_words(target.status, args.lines or LINES)
+    print("\n".join(lines) if lines else _why_empty(target.status))
     return EXIT_OK
+
+
+def _say_accounts(inquiry: Inquiry) -> None:
+    """On stderr, apart from the log: a scheduler is down, or was asked a while ago."""
+    for account in inquiry.accounts:
+        for line in account.render(time.time()):
+            print(line, file=sys.stderr)
 
 
 def _only_grid(names: Sequence[str]) -> GridFolder:
@@ -75,8 +85,10 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
     raise UserError(f"--failed: say of which grid: {COMMAND} GRID --failed ({listed})")
 
 
-def _show_failed(folder: GridFolder, lines: int) -> int:
-    groups = group_failures(read_grid(folder))
+def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
+    inquiry = Inquiry(folder, fresh=fresh)
+    groups = group_failures(read_grid(folder, inquiry.states))
+    _say_accounts(inquiry)
     if not groups:
         print(f"{folder.name}: no run failed or was lost")
     for group in groups:
@@ -95,30 +107,30 @@ def _why_empty(status: RunStatus) -> str:
     return f"{status.run_id} is {status.state.value}{f' ({reason})' if reason else ''} and has written nothing"
 
 
-def _follow(folder: GridFolder, status: RunStatus, lines: int, every_s: float) -> int:
+def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
     """Prints the end of the log, then what is added, until the run is neither queued nor running."""
     path = status.folder.log
     position = path.stat().st_size if path.exists() else 0
     print(
         "\n".join(tail(path, lines)) or f"{status.run_id} is {status.state.value}; its log is empty so far", flush=True
     )
-    for _ in _while_active(folder, status.run_id, every_s):
-        position = _print_added(path, position)
+    for latest in _while_active(folder, status):
+        status, position = latest, _print_added(path, position)
     _print_added(path, position)  # what came between the last look and the end
-    ended = read_states(folder, choose.states)[status.run_id]
-    print(f"-- {ended.run_id} is {ended.state.value}" + (f": {describe(ended)}" if describe(ended) else ""))
+    print(f"-- {status.run_id} is {status.state.value}" + (f": {describe(status)}" if describe(status) else ""))
     return EXIT_OK
 
 
-def _while_active(folder: GridFolder, run_id: str, every_s: float) -> Iterator[None]:
-    """Comes back often while the run's process lives; its scheduler is asked only every `every_s` seconds."""
-    asked = float("-inf")
+def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
+    """Comes back often while the run's process lives; a scheduler is asked as seldom as its pace says."""
+    pace, due = Pace(), float("-inf")
     while True:
-        if not _is_alive(folder.run(run_id)) and time.monotonic() - asked >= every_s:
-            if not read_states(folder, choose.states)[run_id].state.is_active:
-                return
-            asked = time.monotonic()
-        yield
+        if not _is_alive(status.folder) and time.monotonic() >= due:
+            status = read_states(folder, Inquiry(folder).states)[status.run_id]
+            due = time.monotonic() + pace.wait_s(status.state, [status])
+        yield status
+        if not status.state.is_active:
+            return
         time.sleep(POLL_S)
 
 

@@ -9,15 +9,15 @@ from anlp.record import GridFolder, RunState
 from jobs.adoption import adopt, has_open
 from jobs.journal import Journal
 from jobs.schedulers import choose
-from jobs.schedulers.base import JobHandle, Phase
-from jobs.state import RunStatus, read_states
+from jobs.schedulers.base import Phase
+from jobs.state import Query, RunStatus, read_states
 
 LEAVING_S = 25.0  # a little more than a pool gives its children
 POLL_S = 0.2
 
 
 def settled_states(
-    folder: GridFolder, *, say: Callable[[str], None], patience_s: float = LEAVING_S
+    folder: GridFolder, *, say: Callable[[str], None], patience_s: float = LEAVING_S, query: Query = choose.states
 ) -> dict[str, RunStatus]:
     """`read_states` once no run is leaving any more; those that stay for longer than `patience_s` count as running."""
     deadline = time.monotonic() + patience_s
@@ -25,23 +25,20 @@ def settled_states(
     if has_open(journal):
         with journal.locked():
             adopt(journal)
-    states = read_states(folder, choose.states)
+    states = read_states(folder, query)
     leaving = count_orphans(states.values())
     if leaving:
         say(f"waiting for {leaving} runs of a submit that was killed: they save their checkpoints")
     while leaving and time.monotonic() < deadline:
         time.sleep(POLL_S)
-        states = read_states(folder, choose.states)
+        states = read_states(folder, query)
         leaving = count_orphans(states.values())
     return states
 
 
 def count_orphans(statuses: Iterable[RunStatus]) -> int:
-    """How many run although their job has ended."""
-    handles = [status.handle for status in statuses if status.state is RunState.RUNNING and status.handle is not None]
-    jobs = choose.states(list(dict.fromkeys(handles))) if handles else {}
-    return sum(_has_ended(handle, jobs[handle].phase) for handle in handles if handle in jobs)
-
-
-def _has_ended(handle: JobHandle, phase: Phase) -> bool:
-    return handle.scheduler == "local" and phase is Phase.ENDED
+    """How many run on this machine although their job has ended; asks no shared scheduler."""
+    running = (status.handle for status in statuses if status.state is RunState.RUNNING)
+    handles = [handle for handle in running if handle is not None and handle.scheduler == choose.LOCAL]
+    jobs = choose.states(list(dict.fromkeys(handles)))
+    return sum(jobs[handle].phase is Phase.ENDED for handle in handles)

@@ -12,6 +12,7 @@ from anlp import claim
 from anlp.record import GridFolder, RunState
 from jobs.confirm import higher_is_better
 from jobs.failures import FAILURES, FailureGroup, describe, group_failures
+from jobs.inquiry import Account
 from jobs.screen import (
     STYLE_OF_STATE,
     Canvas,
@@ -39,6 +40,7 @@ class Overview:
     chosen: tuple[RunStatus, ...]
     only: str | None
     now: float
+    accounts: tuple[Account, ...] = ()  # what shared schedulers had to say
 
     @cached_property
     def names(self) -> list[str]:
@@ -101,7 +103,13 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
         canvas.paint(f"{number:>{width}} {state.value}", STYLE_OF_STATE.get(state, "bold"))
         for state, number in counts.items()
     ]
-    return "\n".join([canvas.paint(line, "bold"), "  " + ("   ".join(painted) or "no run matches")])
+    notes = [canvas.paint(canvas.clip("  " + note), "yellow") for note in _notes(overview)]
+    return "\n".join([canvas.paint(line, "bold"), "  " + ("   ".join(painted) or "no run matches"), *notes])
+
+
+def _notes(overview: Overview) -> list[str]:
+    """What must be known to read the counts: a scheduler is down, or was asked a while ago."""
+    return [line for account in overview.accounts for line in account.render(overview.now)]
 
 
 def _running(overview: Overview, canvas: Canvas) -> str:
@@ -117,11 +125,6 @@ def _running(overview: Overview, canvas: Canvas) -> str:
         for status in shown
     ]
     return _section(canvas, "running", len(running), _table(canvas, rows), hidden=len(running) - len(shown))
-
-
-def _running_row(overview: Overview, status: RunStatus) -> tuple[str, ...]:
-    epoch, metric = _progress_cells(read_progress(status))
-    return status.run_id, epoch, metric, _elapsed(status, overview.now), overview.settings(status)
 
 
 def _progress_cells(progress: Progress | None) -> tuple[str, str]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from anlp.claim import HeldError
 from anlp.errors import UserError
 from anlp.record import GridFolder
 from anlp.select import parse_filter
 from jobs.cli import find_run, open_grid, runs_root
+from jobs.inquiry import Inquiry
 from jobs.journal import Journal
 from jobs.schedulers import choose
-from jobs.state import RunStatus, asked_runs, read_states
+from jobs.state import Query, RunStatus, asked_runs, read_states
 
 MANY_RUNS = 10  # more than these are touched only after asking
 
-LOCAL_REFRESH_S = 2.0
-CLUSTER_REFRESH_S = 40.0  # one look at a shared scheduler serves everybody; more often is a burden
+
+def add_fresh(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that look at a grid and change nothing."""
+    parser.add_argument("--fresh", action="store_true", help="ask the scheduler now, though it was asked a moment ago")
 
 
 def positive(text: str) -> int:
@@ -28,13 +32,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def read_grid(folder: GridFolder) -> list[RunStatus]:
+def read_grid(folder: GridFolder, query: Query = choose.states) -> list[RunStatus]:
     """Every run of a grid, in order of submission.
+
+    Args:
+        folder: the grid's.
+        query: asks schedulers for states, such as `Inquiry.states`.
 
     Raises:
         UserError: nothing was ever submitted to it.
     """
-    statuses = list(read_states(folder, choose.states).values())
+    statuses = list(read_states(folder, query).values())
     if not statuses:
         raise UserError(f"{folder.name}: nothing was submitted to this grid yet: python -m jobs.submit FILE.yaml")
     return statuses
@@ -54,12 +62,6 @@ def narrow(statuses: Sequence[RunStatus], only: str | None) -> list[RunStatus]:
     return [status for status, form in zip(statuses, fields, strict=True) if wanted.matches(form)]
 
 
-def refresh_s(statuses: Iterable[RunStatus]) -> float:
-    """How often it is decent to ask again: seldom where a shared scheduler answers."""
-    shared = any(status.handle and status.handle.scheduler != "local" for status in statuses)
-    return CLUSTER_REFRESH_S if shared else LOCAL_REFRESH_S
-
-
 def grids() -> list[GridFolder]:
     """The grids that were ever submitted to, by name."""
     root = runs_root()
@@ -67,19 +69,31 @@ def grids() -> list[GridFolder]:
     return [folder for folder in found if folder.journal.exists()]
 
 
-def find_target(names: Sequence[str], command: str) -> tuple[GridFolder, list[RunStatus], RunStatus]:
-    """The grid, all its runs and the one run that `[GRID] RUN` names.
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """One run, among all of its grid."""
+
+    folder: GridFolder
+    every: list[RunStatus]
+    status: RunStatus
+    inquiry: Inquiry
+
+
+def find_target(names: Sequence[str], command: str, *, fresh: bool = False) -> FoundRun:
+    """The run that `[GRID] RUN` names.
 
     Args:
         names: the positional arguments: a grid and the beginning of a run's id, or the latter alone.
         command: the command, for what to type instead.
+        fresh: whether answers that other commands got a moment ago are left aside.
 
     Raises:
         UserError: there is no such run, or several grids have one.
     """
     folder = open_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
-    statuses = read_grid(folder)
-    return folder, statuses, find_run({status.run_id: status for status in statuses}, names[-1])
+    inquiry = Inquiry(folder, fresh=fresh)
+    every = read_grid(folder, inquiry.states)
+    return FoundRun(folder, every, find_run({status.run_id: status for status in every}, names[-1]), inquiry)
 
 
 def _grid_of(prefix: str, command: str) -> GridFolder:

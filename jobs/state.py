@@ -44,6 +44,8 @@ class Asked:
     form: Mapping[str, Any]  # RunSpec.to_json()
     submission: Submission
     index: int
+    place: int = 0  # within its element
+    at_once: int = 1  # runs of its element that go at the same time; the others follow
     purpose: Purpose = "search"
     redo: Redo = "none"  # which earlier results this submission of the run sets aside
 
@@ -95,7 +97,11 @@ def _asked_in(line: Mapping[str, Any], submission: Submission, index: int) -> di
     if options["batch"] != submission.tag:
         return {}
     purpose, redo = options.get("purpose", "search"), options.get("redo", "none")
-    return {form["run_id"]: Asked(form["run_id"], form, submission, index, purpose, redo) for form in line["specs"]}
+    at_once = int(line.get("at_once", 1))
+    return {
+        form["run_id"]: Asked(form["run_id"], form, submission, index, place, at_once, purpose, redo)
+        for place, form in enumerate(line["specs"])
+    }
 
 
 def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> dict[str, RunStatus]:
@@ -103,7 +109,8 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
 
     Args:
         folder: the grid's folder; nothing is written to it but the cache of finished runs.
-        query: `states` of the grid's scheduler; called once, and only if something is unsettled.
+        query: `states` of the grid's scheduler; called once, about jobs whose end is neither in a result nor in the
+            journal, and not at all where there are none.
         remember: whether results found for the first time go to the cache; False writes nothing at all.
     """
     asked = asked_runs(folder, Journal(folder).submissions())
@@ -174,7 +181,8 @@ def _present(folder: GridFolder) -> set[str]:
 
 
 def _ask(query: Query, runs: Sequence[Asked]) -> Mapping[JobHandle, JobState]:
-    handles = list(dict.fromkeys(run.submission.handle(run.index) for run in runs))
+    open_runs = (run for run in runs if run.index not in run.submission.endings)
+    handles = list(dict.fromkeys(run.submission.handle(run.index) for run in open_runs))
     return query(handles) if handles else {}
 
 
@@ -205,10 +213,20 @@ def _status(
     ending = run.submission.endings.get(run.index)
     job = states.get(handle, JobState(Phase.QUEUED))
     if ending is None and job.phase is not Phase.ENDED:
-        return replace(status, state=RunState.RUNNING if job.phase is Phase.RUNNING else RunState.QUEUED)
+        is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
+        return replace(status, state=RunState.RUNNING if is_its_turn else RunState.QUEUED)
     ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail, job.node)
+    if run.place >= run.at_once and run.run_id not in present:
+        ending = _before_its_turn(ending)
     state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
     return replace(status, state=state, cause=ending.cause, detail=ending.detail, node=ending.node)
+
+
+def _before_its_turn(ending: Ending) -> Ending:
+    """Of a run that would have followed others in its job: what ended the job is no fault of its own."""
+    if ending.cause in HARMLESS or ending.cause is Cause.NOT_STARTED:
+        return ending
+    return Ending(Cause.HELD_BACK, f"its job ended before its turn: {ending.cause.value}", ending.node)
 
 
 def _is_running(folder: RunFolder) -> bool:

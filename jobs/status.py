@@ -12,15 +12,18 @@ from anlp.errors import EXIT_OK, run_command
 from anlp.record import GridFolder
 from jobs.cli import make_parser, open_grid
 from jobs.forms import overview_form
+from jobs.inquiry import Inquiry
 from jobs.overview import Overview, render_overview
+from jobs.pace import Pace
 from jobs.screen import Canvas, canvas_of
-from jobs.selection import narrow, read_grid, refresh_s
+from jobs.selection import add_fresh, narrow, read_grid
 
 EXAMPLES = """\
   python -m jobs.status mnist                              counts, failures by cause, the best so far
   python -m jobs.status mnist --watch                      again and again until nothing runs
   python -m jobs.status mnist --only 'model=cnn lr<=0.01'  these runs only
   python -m jobs.status mnist --only state=failed,lost --all
+  python -m jobs.status mnist --fresh                      ask the scheduler, whoever asked it a moment ago
   python -m jobs.status mnist --json | jq .counts"""
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
@@ -33,6 +36,7 @@ def make_arguments() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'")
     parser.add_argument("-w", "--watch", action="store_true", help="refresh until nothing is queued or running")
     parser.add_argument("--json", action="store_true", help="one JSON value (docs/looking-after-runs.md says its form)")
+    add_fresh(parser)
     parser.add_argument("-a", "--all", action="store_true", help="list every run")
     return parser
 
@@ -49,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--json and --watch exclude each other")
     folder = open_grid(args.grid)
     if args.watch:
-        return _watch(folder, args.only, every_run=args.all)
-    overview = _look(folder, args.only)
+        return _watch(folder, args.only, every_run=args.all, fresh=args.fresh)
+    overview = _look(folder, args.only, fresh=args.fresh)
     if args.json:
         print(json.dumps(overview_form(overview), allow_nan=False))
     else:
@@ -58,25 +62,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _look(folder: GridFolder, only: str | None) -> Overview:
-    every = read_grid(folder)
-    return Overview(folder, tuple(every), tuple(narrow(every, only)), only, time.time())
+def _look(folder: GridFolder, only: str | None, *, fresh: bool) -> Overview:
+    inquiry = Inquiry(folder, fresh=fresh)
+    every = read_grid(folder, inquiry.states)
+    return Overview(folder, tuple(every), tuple(narrow(every, only)), only, time.time(), inquiry.accounts)
 
 
-def _watch(folder: GridFolder, only: str | None, *, every_run: bool) -> int:
-    """Refreshes in place on a terminal; elsewhere writes the screen again when a count has changed."""
-    canvas, shown = canvas_of(sys.stdout), None
+def _watch(folder: GridFolder, only: str | None, *, every_run: bool, fresh: bool) -> int:
+    """Refreshes in place on a terminal; elsewhere writes the screen again when a count or an outage has changed."""
+    canvas, shown, pace = canvas_of(sys.stdout), None, Pace()
     try:
         while True:
-            overview = _look(folder, only)
+            overview = _look(folder, only, fresh=fresh)
+            sight = overview.counts(), [account.outage for account in overview.accounts]
             if sys.stdout.isatty():
                 _redraw(overview, canvas, every_run=every_run)
-            elif overview.counts() != shown:
+            elif sight != shown:
                 print(render_overview(overview, canvas, every_run=every_run), flush=True)
-            shown = overview.counts()
+            shown = sight
             if not any(status.state.is_active for status in overview.chosen):
                 return EXIT_OK
-            time.sleep(refresh_s(overview.every))
+            time.sleep(pace.wait_s(sight, overview.every))
     except KeyboardInterrupt:  # the usual way out of a screen that watches
         return EXIT_OK
 

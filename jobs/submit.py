@@ -20,12 +20,12 @@ from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
+from jobs.inquiry import Inquiry
 from jobs.launch import say_nothing_to_do, submit_specs, writing_to
 from jobs.orphans import settled_states
 from jobs.plan import Plan, count_strangers, make_plan
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.provenance import code_commit
-from jobs.schedulers import choose
 from jobs.state import Redo, RunStatus, read_states
 from jobs.target import Target, add_target_arguments, override
 
@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     grid = load_grid(args.grid, overrides=args.set, seeds=None if args.confirm else args.seeds)
     _refuse_container(grid)
     folder = GridFolder(runs_root() / (args.name or grid.name))
-    history = _history(folder, args)
+    inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    history = _history(folder, args, inquiry)
     expansion = grid.expand()
     named = with_data(_all_of(expansion, grid), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
     specs = _narrow(grid, named, args, history)
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
     with writing_to(folder):
         _keep_grid_file(folder, grid)
-    return submit_specs(folder, plan.chosen, target, redo=redo)
+    return submit_specs(folder, plan.chosen, target, redo=redo, query=inquiry.states)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -113,10 +114,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--name: expected {GRID_NAME}, got {args.name!r}")
 
 
-def _history(folder: GridFolder, args: argparse.Namespace) -> Mapping[str, RunStatus]:
+def _history(folder: GridFolder, args: argparse.Namespace, inquiry: Inquiry) -> Mapping[str, RunStatus]:
     if args.dry_run:
-        return read_states(folder, choose.states, remember=False)
-    return settled_states(folder, say=_say)
+        return read_states(folder, inquiry.states, remember=False)
+    return settled_states(folder, say=_say, query=inquiry.states)
 
 
 def _refuse_container(grid: GridSpec) -> None:

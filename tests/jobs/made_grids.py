@@ -45,18 +45,25 @@ def submit(
     purpose: str = "search",
     answered: bool = True,
     per_element: int = 1,
+    at_once: int = 1,
+    slurm_job: str = "",
+    resources: Resources | None = None,
 ) -> str:
-    """A submission of `specs`; its launcher is this process, alive, unless another is given. Returns its tag."""
+    """A submission of `specs`; its launcher is this process, alive, unless another is given. Returns its tag.
+
+    With a `slurm_job` it is an array of that id instead.
+    """
     folder.batches.mkdir(parents=True, exist_ok=True)
     tag = new_tag()
     path = folder.batches / f"{len(list(folder.batches.iterdir())) + 1}.jsonl"
     options = RunOptions(batch=tag, redo=redo, purpose=purpose)  # type: ignore[arg-type]  # literals, given as text
     groups = [tuple(specs[start : start + per_element]) for start in range(0, len(specs), per_element)]
-    write_jsonl(path, [Element(group, options).to_json() for group in groups])
+    write_jsonl(path, [Element(group, options, at_once=at_once).to_json() for group in groups])
     journal = Journal(folder)
-    journal.intend(Batch(tag, folder.name, path, len(groups)), "local", redo, Resources())
+    scheduler = "slurm" if slurm_job else "local"
+    journal.intend(Batch(tag, folder.name, path, len(groups)), scheduler, redo, resources or Resources())
     if answered:
-        native_id = render_process(launcher or claim.Process.this())
+        native_id = slurm_job or render_process(launcher or claim.Process.this())
         journal.accepted(tag, Job(native_id, 0, len(groups)))
         journal.answered(tag)
     return tag

@@ -8,6 +8,7 @@ from made_grids import GONE, a_spec, finish, hold_lock_elsewhere, journal_lines,
 from anlp.errors import UserError
 from anlp.record import GridFolder, RunState
 from jobs import cancel, journal
+from jobs.inquiry import Inquiry
 from jobs.journal import Journal
 from jobs.schedulers.base import Cause
 from jobs.selection import read_grid
@@ -104,7 +105,7 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
 
-    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs])
+    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs], Inquiry(folder))
 
     assert [status.run_id for status in stopped] == [specs[1].run_id]
     assert cancelled(folder, tag) == {1}

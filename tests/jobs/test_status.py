@@ -15,7 +15,7 @@ from made_grids import GONE, a_spec, an_error, fail, finish, log_epochs, lose, s
 
 from anlp.errors import UserError
 from anlp.record import GridFolder, Outcome
-from jobs import overview, screen, status
+from jobs import overview, pace, screen, status
 from jobs.schedulers.base import Cause
 from jobs.state import read_states
 
@@ -138,7 +138,7 @@ def test_json_is_one_value_with_every_state_and_run(folder: GridFolder, capsys: 
 
     form = show_json(capsys)
 
-    assert set(form) == {"grid", "folder", "time", "only", "n", "counts", "varying", "failures", "runs"}
+    assert set(form) == {"grid", "folder", "time", "only", "n", "counts", "varying", "failures", "runs", "schedulers"}
     assert form["counts"]["new"] == 0
     assert sum(form["counts"].values()) == form["n"] == len(form["runs"]) == 7
     by_state = {run["state"]: run for run in form["runs"]}
@@ -173,7 +173,7 @@ def test_watch_ends_when_nothing_is_active(folder: GridFolder, capsys: pytest.Ca
 def test_watch_shows_the_change_and_then_ends(
     folder: GridFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "refresh_s", lambda _: 0.02)
+    monkeypatch.setattr(pace, "LOCAL_S", 0.02)
     spec = a_spec()
     tag = submit(folder, [spec])
     timer = threading.Timer(0.2, finish, (folder, spec, tag))
