@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, r
 from anlp.settings import read_element
 from anlp.spec import RunSpec
 from anlp.training.interrupt import ClaimLostError, Interrupted, StopFlag, stop_flag
+from anlp.usage import Meter, spent_now
 
 if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none of it
     from anlp.data import Sources
@@ -82,6 +82,7 @@ class _Run:
     job: str
     sources: Sources | None
     flag: StopFlag
+    meter: Meter = field(default_factory=Meter)
 
     def execute(self) -> int:
         """The exit code; takes the run's claim unless there is nothing to do."""
@@ -107,14 +108,14 @@ class _Run:
             with output_to(self.folder.log):
                 outcome = self._attempt(held)
         except Interrupted:
-            held.release(ending="interrupted")
+            held.release(ending="interrupted", **self.meter.read())
             return EXIT_CONTINUE
         except ClaimLostError:
             return EXIT_HELD
         except OSError as error:  # the disk is full or gone: there is no place for a result
-            held.release(ending="failed")
+            held.release(ending="failed", **self.meter.read())
             return self._give_up(error)
-        held.release(ending=ENDINGS[outcome])
+        held.release(ending=ENDINGS[outcome], **self.meter.read())
         return EXIT_OK if outcome.is_result else EXIT_RUNS_FAILED
 
     def _attempt(self, held: claim.Claim) -> Outcome:
@@ -151,7 +152,7 @@ class _Run:
             is_ours=held.is_current,
         )
         result = attempt.run()
-        return replace(result, provenance={**self._provenance(held), **result.provenance})
+        return replace(result, provenance={**self._provenance(held, result.outcome), **result.provenance})
 
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":
@@ -188,8 +189,9 @@ class _Run:
         print(f"run {self.spec.run_id}: failed without a result: {error}", file=sys.stderr)
         return EXIT_RUNS_FAILED
 
-    def _provenance(self, held: claim.Claim) -> dict[str, Any]:
+    def _provenance(self, held: claim.Claim, outcome: Outcome) -> dict[str, Any]:
         first = claim.read(self.folder.attempts / f"{1:06d}.json")
+        used = self.meter.read()
         return {
             "batch": self.options.batch,
             "purpose": self.options.purpose,
@@ -201,7 +203,8 @@ class _Run:
             "attempts": int(held.path.stem),
             "started": first.get("since", held.record["since"]),
             "ended": time.time(),
-            "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            **used,
+            "spent": [spent.to_json() for spent in spent_now(held, ENDINGS[outcome], used)],
         }
 
 
