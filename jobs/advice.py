@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anlp.record import RunError, RunState
+from jobs.endings import signal_name, signal_number
 from jobs.failures import is_out_of_memory
 from jobs.schedulers.base import Cause
 from jobs.state import RunStatus
@@ -16,11 +16,16 @@ OF_CAUSE: Mapping[Cause, str] = {
     Cause.CANCELLED: "Somebody cancelled it. Submit the grid again to continue it.",
     Cause.LAUNCHER: "The submit that was running it ended (Ctrl-C, a closed terminal). Submit the grid again.",
     Cause.CONTINUE: "It saved a checkpoint and asked to be continued. Submit the grid again.",
-    Cause.TIMEOUT: "It met its time limit. Give it more (`time` under `resources`, or retry with --time); it continues "
-    "from its checkpoint.",
-    Cause.OUT_OF_MEMORY: "It met its memory limit. Give it more (`mem` under `resources`, or retry with --mem), or "
+    Cause.HELD_BACK: "It was not begun, since what went before it failed: a canary, or too many runs in a row. Mend "
+    "that; any submit of the grid then takes it.",
+    Cause.PREEMPTED: "Another job was given its place. Submit the grid again to continue it.",
+    Cause.TIMEOUT: "It met its time limit. A retry continues it from its checkpoint, and gives it half as much time "
+    "again where it got no further (or as much as --time says).",
+    Cause.OUT_OF_MEMORY: "It met its memory limit. A retry gives it half as much again (or as much as --mem says); or "
     "lower batch_size (that is a new configuration: submit it).",
-    Cause.NODE: "Its machine failed, not the run.",
+    Cause.NODE: "Its machine failed, not the run. A retry leaves out a machine that failed twice, on Slurm.",
+    Cause.NOT_STARTED: "Its job began, but not its program: a missing folder, image or module; the job's output has "
+    "the reason.",
     Cause.EXIT: "Its process ended without a result; the last lines of its log may say why.",
     Cause.UNKNOWN: "Nobody recorded how its process ended (a reboot, or a kill -9 of its launcher, too).",
 }
@@ -76,17 +81,3 @@ def _about_cause(cause: Cause, detail: str) -> str:
         return OF_CAUSE[cause]
     number = signal_number(detail)
     return OF_SIGNAL.get(number, OTHER_SIGNAL.format(name=signal_name(number)))
-
-
-def signal_number(detail: str) -> int:
-    """The number in `signal 9` or of the name in `SIGKILL`; 0 where there is neither."""
-    named = re.search(r"\bSIG[A-Z0-9]+\b", detail)
-    if named and named[0] in signal.Signals.__members__:
-        return int(signal.Signals[named[0]])
-    numbered = re.search(r"\d+", detail)
-    return int(numbered[0]) if numbered else 0
-
-
-def signal_name(number: int) -> str:
-    """`SIGTERM` for 15; `a signal` where the number has no name."""
-    return signal.Signals(number).name if number in {int(one) for one in signal.Signals} else "a signal"

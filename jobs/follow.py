@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
+from anlp import breaker
 from anlp.claim import HeldError
 from anlp.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
 from anlp.record import STATE_OF_OUTCOME, GridFolder, RunFolder, RunState, read_result
@@ -43,6 +44,8 @@ def follow(
             endings.write_rest()
     counts = count_states(journal.folder, specs, summary)
     _print_summary(journal.folder, counts, stopped=summary.stopped_by is not None)
+    if tripped := breaker.read(batch.path):
+        print(f"  held back: {tripped}; once that is mended, any submit of this grid takes the rest")
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
     return EXIT_RUNS_FAILED if counts[RunState.FAILED] or counts[RunState.LOST] else EXIT_OK

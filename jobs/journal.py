@@ -49,6 +49,7 @@ class Submission:
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
     after: tuple[str, ...] = ()  # jobs that had to end well first
+    each: Resources = field(default_factory=Resources)  # what one run asks for; `resources` are those of a whole job
     endings: dict[int, Ending] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
@@ -92,8 +93,18 @@ class Journal:
         finally:
             held.release()
 
-    def intend(self, batch: Batch, scheduler: str, redo: str, resources: Resources) -> None:
-        """Writes the intent to submit `batch`; returns after the line is on disk."""
+    def intend(
+        self, batch: Batch, scheduler: str, redo: str, resources: Resources, each: Resources | None = None
+    ) -> None:
+        """Writes the intent to submit `batch`; returns after the line is on disk.
+
+        Args:
+            batch: what is handed over.
+            scheduler: to whom.
+            redo: which earlier results are set aside.
+            resources: what a job asks for.
+            each: what one run asks for, where several share a job; otherwise the same.
+        """
         by = claim.Process.this()
         self._append(
             "intent",
@@ -103,6 +114,7 @@ class Journal:
             n=batch.size,
             redo=redo,
             resources=asdict(resources),
+            each=asdict(each or resources),
             after=list(batch.after),
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
@@ -201,6 +213,7 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
             tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by, resources
         )
         found[tag].after = tuple(line.get("after", ()))
+        found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
     elif tag not in found:
         return
     elif event == "accepted":

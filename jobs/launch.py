@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from anlp.claim import HeldError
-from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, SchedulerError, UserError
+from anlp.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED, SchedulerError, UserError
 from anlp.record import Element, GridFolder, RunState, write_jsonl
 from anlp.spec import RunSpec
 from jobs.adoption import adopt
+from jobs.endings import find_due, record_endings
+from jobs.failures import FAILURES
 from jobs.follow import follow
 from jobs.journal import Journal, new_tag
 from jobs.packing import ALONE, Packing, make_elements
@@ -19,9 +22,10 @@ from jobs.resources import Resources
 from jobs.schedulers import choose
 from jobs.schedulers.base import Batch, Job, Scheduler
 from jobs.schedulers.local import LocalScheduler
+from jobs.screen import count
 from jobs.state import Query, Redo, RunStatus, read_states
 from jobs.target import Target
-from jobs.waves import Wave, make_waves
+from jobs.waves import Wave, make_waves, passed_models
 
 NO_ASKS: Mapping[str, Resources] = {}
 
@@ -96,47 +100,97 @@ class _Desk:
             if not plan.chosen:
                 say_nothing_to_do(self.folder, plan)
                 return EXIT_OK
-            after: tuple[str, ...] = ()
-            for wave in self._waves(plan.chosen):
+            canaries: tuple[str, ...] = ()
+            taken = 0
+            for wave in self._waves(plan.chosen, history):
+                after = () if wave.is_canary else canaries
                 handed = self._hand_over(scheduler, wave, history, self.target.packing, after)
                 _say_submitted(self.folder, scheduler, handed, wave)
-                after = tuple(job.native_id for job in handed.jobs) if wave.is_canary else after
+                taken += len(wave.specs)
                 if handed.accepted < handed.batch.size:
+                    _say_left(len(plan.chosen) - taken)
                     break
+                canaries += tuple(job.native_id for job in handed.jobs) if wave.is_canary else ()
         _say_taken_meanwhile(len(specs) - len(plan.chosen))
         print(f"  how they do: python -m jobs.status {self.folder.name}")
         return EXIT_OK
 
     def run_here(self, specs: Sequence[RunSpec], scheduler: LocalScheduler) -> int:
         """Wave by wave, each to its end; behind a canary that failed nothing is run."""
-        worst, waiting = EXIT_OK, self._waves(specs)
-        for number, wave in enumerate(waiting):
-            with writing_to(self.folder), _locked(self.journal):
-                plan, history = self._plan(wave.specs)
-                if not plan.chosen:
-                    if len(waiting) == 1:
-                        say_nothing_to_do(self.folder, plan)
-                    continue
-                launcher = scheduler if number == 0 else LocalScheduler(slots=_slots(self.target))
-                handed = self._hand_over(launcher, replace(wave, specs=plan.chosen), history, ALONE, ())
-            _say_taken_meanwhile(len(wave.specs) - len(plan.chosen))
-            code = follow(launcher, self.journal, handed.batch, handed.specs, quiet=self.target.quiet)
-            if code not in (EXIT_OK, EXIT_RUNS_FAILED):
-                return code
-            worst = max(worst, code)
-            if wave.is_canary and code != EXIT_OK:
-                rest = sum(len(later.specs) for later in waiting[number + 1 :])
-                print(f"{self.folder.name}: a canary failed, so the other {rest} runs were not started")
-                return code
-        return worst
+        history = read_states(self.folder, self.query) if self.target.canary else {}
+        waves = self._waves(specs, history)
+        canaries = [wave for wave in waves if wave.is_canary]
+        others = waves[len(canaries) :]
+        launchers = chain([scheduler], iter(self._make_launcher, None))
+        code = self._run_all(canaries, launchers)
+        if code:
+            rest = sum(len(wave.specs) for wave in others)
+            why = "a canary failed" if code == EXIT_RUNS_FAILED else "the canaries were stopped"
+            print(f"{self.folder.name}: {why}, so the other {count(rest, 'run')} did not begin; any submit takes them")
+            return code
+        ended = self._run_all(others, launchers)
+        if code is None and ended is None:
+            history = read_states(self.folder, self.query)
+            say_nothing_to_do(self.folder, make_plan(specs, history, self.redo))
+        return ended or EXIT_OK
+
+    def _run_all(self, waves: Sequence[Wave], launchers: Iterator[LocalScheduler]) -> int | None:
+        """Their exit code: 1 if a run failed, 130 as soon as they were stopped; None where nothing was left to do."""
+        codes = []
+        for wave in waves:
+            code = self._run(wave, launchers)
+            if code is not None:
+                codes.append(code)
+            if code == EXIT_INTERRUPTED:
+                break
+        return max(codes, default=None)
+
+    def _run(self, wave: Wave, launchers: Iterator[LocalScheduler]) -> int | None:
+        """Follows a wave to its end, with what its machine ended repeated as often as the grid asks (`retries`)."""
+        code = self._run_once(wave, launchers, again=False)
+        if code != EXIT_RUNS_FAILED or not self.target.options.retries:
+            return code
+        while (again := self._run_once(wave, launchers, again=True)) is not None:
+            if again == EXIT_INTERRUPTED:
+                return again
+        history = read_states(self.folder, self.query)
+        failed = any(history[spec.run_id].state in FAILURES for spec in wave.specs if spec.run_id in history)
+        return EXIT_RUNS_FAILED if failed else EXIT_OK
+
+    def _run_once(self, wave: Wave, launchers: Iterator[LocalScheduler], *, again: bool) -> int | None:
+        """Follows what is missing of a wave, or `again` what is due of it; None where there is nothing of the kind."""
+        with writing_to(self.folder), _locked(self.journal):
+            plan, history = self._plan(wave.specs)
+            chosen = tuple(spec for spec in plan.chosen if spec.run_id in plan.due) if again else plan.chosen
+            if not chosen:
+                return None
+            launcher = next(launchers)
+            handed = self._hand_over(launcher, replace(wave, specs=chosen), history, ALONE, ())
+        if again:
+            what = "1 run is" if len(chosen) == 1 else f"{len(chosen)} runs are"
+            why = f"their machine ended them, not they themselves (retries: {self.target.options.retries})"
+            print(f"{self.folder.name}: {what} repeated: {why}")
+        else:
+            _say_taken_meanwhile(len(wave.specs) - len(chosen))
+        return follow(launcher, self.journal, handed.batch, handed.specs, quiet=self.target.quiet)
+
+    def _make_launcher(self) -> LocalScheduler:
+        launcher = choose.choose(choose.LOCAL, slots=_slots(self.target))
+        if not isinstance(launcher, LocalScheduler):
+            raise TypeError(f"{choose.LOCAL}: expected the local scheduler, got {type(launcher).__name__}")
+        return launcher
 
     def _plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
+        """What is to be done now; how the rest ended goes on record, since schedulers forget it."""
         adopt(self.journal)
         history = read_states(self.folder, self.query)
-        return make_plan(specs, history, self.redo), history
+        record_endings(self.journal, history.values())
+        due = find_due(self.journal, history, self.target.options.retries)
+        return make_plan(specs, history, self.redo, due), history
 
-    def _waves(self, specs: Sequence[RunSpec]) -> list[Wave]:
-        return make_waves(specs, self.target.resources, self.asks, canary=self.target.canary)
+    def _waves(self, specs: Sequence[RunSpec], history: Mapping[str, RunStatus]) -> list[Wave]:
+        passed = passed_models(history.values())
+        return make_waves(specs, self.target.resources, self.asks, canary=self.target.canary, passed=passed)
 
     def _hand_over(
         self,
@@ -156,7 +210,7 @@ class _Desk:
             apart=wave.is_canary,
         )
         specs = tuple(spec for element in elements for spec in element.specs)
-        jobs = _submit(scheduler, self.journal, batch, packing.ask(wave.resources), self.redo)
+        jobs = _submit(scheduler, self.journal, batch, packing.ask(wave.resources), wave.resources, self.redo)
         return _Handed(batch, specs, tuple(jobs))
 
 
@@ -171,7 +225,9 @@ def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Ba
     return Batch(tag, folder.name, path, len(lines))
 
 
-def _submit(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, redo: Redo) -> list[Job]:
+def _submit(
+    scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, each: Resources, redo: Redo
+) -> list[Job]:
     """Submits between two lines of the journal, so that no job is ever without one; the jobs that were accepted.
 
     Where an answer was lost, the journal stays open: the next command asks the scheduler what it really took (`adopt`).
@@ -182,7 +238,7 @@ def _submit(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Res
         journal.accepted(batch.tag, job)
         jobs.append(job)
 
-    journal.intend(batch, scheduler.name, redo, resources)
+    journal.intend(batch, scheduler.name, redo, resources, each)
     try:
         scheduler.submit(batch, resources, accepted)
     except SchedulerError as error:
@@ -216,9 +272,14 @@ def _say_submitted(folder: GridFolder, scheduler: Scheduler, handed: _Handed, wa
         print(f"  note: {note}")
 
 
-def _say_taken_meanwhile(count: int) -> None:
-    if count:
-        print(f"{count} of these runs were taken by another submit meanwhile")
+def _say_left(runs: int) -> None:
+    if runs:
+        print(f"  {count(runs, 'more run')} of this grid wait for the next submit")
+
+
+def _say_taken_meanwhile(runs: int) -> None:
+    if runs:
+        print(f"{runs} of these runs were taken by another submit meanwhile")
 
 
 @contextmanager

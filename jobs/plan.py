@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anlp.record import RunState
@@ -30,6 +30,7 @@ class Plan:
     states: Mapping[str, RunState]
     chosen: tuple[RunSpec, ...]
     redo: Redo
+    due: frozenset[str] = frozenset()  # ids of the lost runs among the chosen that nobody asked for (`retries`)
 
     def counts(self) -> dict[RunState, int]:
         """How many runs of the file are in each state, in the order of `RunState`."""
@@ -53,14 +54,23 @@ def redo_of(status: RunStatus | None, redo: Redo) -> Redo:
     return max(redo, status.redo, key=BY_STRENGTH.index)
 
 
-def make_plan(specs: Sequence[RunSpec], history: Mapping[str, RunStatus], redo: Redo) -> Plan:
-    """The plan for `specs`: what is missing, and with `redo` what failed or everything that is not active."""
+def make_plan(
+    specs: Sequence[RunSpec], history: Mapping[str, RunStatus], redo: Redo, due: Collection[str] = ()
+) -> Plan:
+    """The plan for `specs`: what is missing, and with `redo` what failed or everything that is not active.
+
+    Args:
+        specs: the runs that are asked for.
+        history: every run that was ever submitted.
+        redo: which earlier results are set aside.
+        due: ids of lost runs that are taken whatever `redo` says.
+    """
     states = {
         spec.run_id: history[spec.run_id].state if spec.run_id in history else RunState.NEW  # never submitted
         for spec in specs
     }
-    chosen = tuple(spec for spec in specs if states[spec.run_id] in TAKEN[redo])
-    return Plan(tuple(specs), states, chosen, redo)
+    chosen = tuple(spec for spec in specs if states[spec.run_id] in TAKEN[redo] or spec.run_id in due)
+    return Plan(tuple(specs), states, chosen, redo, frozenset(spec.run_id for spec in chosen if spec.run_id in due))
 
 
 def count_strangers(specs: Iterable[RunSpec], history: Mapping[str, RunStatus]) -> int:

@@ -19,15 +19,19 @@ from jobs import confirm
 from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
+from jobs.endings import find_due
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.inquiry import Inquiry
+from jobs.journal import Journal
 from jobs.launch import say_nothing_to_do, submit_specs, writing_to
 from jobs.orphans import settled_states
 from jobs.plan import Plan, count_strangers, make_plan
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.provenance import code_commit
+from jobs.screen import count
 from jobs.state import Redo, RunStatus, read_states
 from jobs.target import Target, add_target_arguments, override
+from jobs.waves import choose_canaries, passed_models
 
 MANY_RUNS = 10_000  # more are submitted only after asking
 MOST_RUNS = 200_000  # more cannot be meant, and would fill the memory
@@ -82,12 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     named = with_data(_all_of(expansion, grid), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
     specs = _narrow(grid, named, args, history)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
-    plan = make_plan(specs, history, redo)
     target = override(_target(grid, confirming=args.confirm is not None), args)
+    plan = make_plan(specs, history, redo, find_due(Journal(folder), history, target.options.retries))
     if args.json:
         print(json.dumps(plan_form(folder, plan), indent=1))
         return EXIT_OK
-    notes = [*expansion.notes(), *_strangers(named, history), *_not_yet(grid)]
+    notes = [*expansion.notes(), *_strangers(named, history), *_repeats(plan), *_canaries(plan, history, target)]
     print_plan(folder, plan, history, target, title=_title(grid, args), notes=notes)
     if args.dry_run:
         print_runs(plan)
@@ -149,9 +153,16 @@ def _strangers(named: Sequence[RunSpec], history: Mapping[str, RunStatus]) -> It
         yield f"{count} other runs of this grid are not in this file; they are left alone"
 
 
-def _not_yet(grid: GridSpec) -> Iterator[str]:
-    if grid.retries:
-        yield f"retries: {grid.retries}: this version repeats nothing by itself; what failed is repeated by --retry"
+def _repeats(plan: Plan) -> Iterator[str]:
+    if plan.due and plan.redo == "none":
+        yield f"{count(len(plan.due), 'lost run')} among them: their machines ended them (retries)"
+
+
+def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> Iterator[str]:
+    if target.canary:
+        first = choose_canaries(plan.chosen, passed_models(history.values()))
+        several = 0 < len(first) < len(plan.chosen)
+        yield f"{count(len(first), 'canary run')} first, the rest if they pass" if several else "no canary is needed"
 
 
 def _say(text: str) -> None:
@@ -189,6 +200,8 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
         keep=grid.keep,
+        stop_after=grid.stop_after,
+        retries=grid.retries,
         purpose="confirm" if confirming else "search",
         commit=code_commit(),
         wandb=replace(grid.wandb, group=grid.wandb.group or grid.name),

@@ -48,6 +48,11 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
     group.add_argument("--max-parallel", type=positive, metavar="N", help="clusters: at most N jobs at a time")
+    group.add_argument("--canary", action="store_true", help="one run of each model first, the rest if they pass")
+    group.add_argument("--retries", type=_count, metavar="N", help="repeat a run by itself where its machine ended it")
+    group.add_argument(
+        "--stop-after", type=_count, metavar="K", help="hold the rest back once K runs in a row failed alike (0: never)"
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
     group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
@@ -64,6 +69,10 @@ def override(target: Target, args: argparse.Namespace) -> Target:
     resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
     if args.device is not None:
         options = replace(options, device=args.device)
+    if args.retries is not None:
+        options = replace(options, retries=args.retries)
+    if args.stop_after is not None:
+        options = replace(options, stop_after=args.stop_after)
     if args.wandb is not None:
         options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
     return replace(
@@ -75,6 +84,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         max_parallel=args.max_parallel,
         profile=args.profile,
         quiet=args.quiet,
+        canary=args.canary,
     )
 
 
@@ -89,7 +99,7 @@ def last_target(folder: GridFolder) -> Target:
         raise UserError(f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml")
     line = next(read_jsonl(folder.path / submissions[-1].batch), None)
     options = options_from_json(line["options"]) if line else RunOptions()
-    return Target(options=options, resources=submissions[-1].resources)
+    return Target(options=options, resources=submissions[-1].each)
 
 
 def positive(text: str) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anlp.spec import RunSpec
+from jobs.failures import ENDED_WELL
 from jobs.resources import Resources
+from jobs.state import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,12 @@ class Wave:
 
 
 def make_waves(
-    specs: Sequence[RunSpec], resources: Resources, asks: Mapping[str, Resources], *, canary: bool = False
+    specs: Sequence[RunSpec],
+    resources: Resources,
+    asks: Mapping[str, Resources],
+    *,
+    canary: bool = False,
+    passed: Collection[object] = (),
 ) -> list[Wave]:
     """The waves of a submission, in order.
 
@@ -29,8 +36,9 @@ def make_waves(
         resources: what each asks for, unless `asks` says otherwise.
         asks: by run id.
         canary: whether one configuration per model goes first; where nothing would be left, nothing does.
+        passed: models that need no canary any more.
     """
-    chosen = choose_canaries(specs) if canary else set()
+    chosen = choose_canaries(specs, passed) if canary else set()
     if len(chosen) == len(specs):
         chosen = set()
     groups: dict[tuple[bool, Resources], list[RunSpec]] = defaultdict(list)
@@ -40,9 +48,14 @@ def make_waves(
     return [Wave(tuple(some), asked, is_canary=not is_rest) for (is_rest, asked), some in ordered]
 
 
-def choose_canaries(specs: Sequence[RunSpec]) -> set[str]:
-    """Ids of the first run of each model (of each task that has none)."""
+def choose_canaries(specs: Sequence[RunSpec], passed: Collection[object] = ()) -> set[str]:
+    """Ids of the first run of each model (of each task that has none), but of those that have passed."""
     first: dict[object, str] = {}
     for spec in specs:
         first.setdefault(spec.settings.values().get("model"), spec.run_id)
-    return set(first.values())
+    return {run_id for model, run_id in first.items() if model not in passed}
+
+
+def passed_models(history: Iterable[RunStatus]) -> set[object]:
+    """Models of which a run has its result: that was their canary."""
+    return {status.values.get("model") for status in history if status.state in ENDED_WELL}

@@ -14,8 +14,9 @@ from jobs.gridfile.reader import Reader
 from jobs.gridfile.yamltree import Leaf, Table, Tree, join, show
 from jobs.resources import Resources, parse_memory, parse_walltime
 
-OPTION_KEYS = ("name", "resources", "wandb", "container", "fallback", "retries", "checkpoints")
-MAX_RETRIES = 100
+OPTION_KEYS = ("name", "resources", "wandb", "container", "fallback", "retries", "stop_after", "checkpoints")
+MOST_RETRIES = 100
+MOST_ALIKE = 1000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 GRID_NAME = "a name of letters, digits, '.', '-' and '_' (at most 100)"
@@ -119,8 +120,9 @@ def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
         "fallback": _fallback(reader, top),
         **_block(reader, top, "checkpoints", CHECKPOINT_KEYS),
     }
-    if "retries" in top.entries:
-        found["retries"] = reader.whole(top.entries["retries"].tree, "retries", 0, MAX_RETRIES) or 0
+    for name, most in (("retries", MOST_RETRIES), ("stop_after", MOST_ALIKE)):
+        if name in top.entries:
+            found[name] = reader.whole(top.entries[name].tree, name, 0, most) or 0
     if "container" in top.entries:
         found["container"] = _container(reader, top.entries["container"].tree)
     return found

@@ -14,6 +14,8 @@ from jobs.gridfile.expansion import Expansion
 from jobs.gridfile.values import vocabulary_of
 from jobs.resources import Resources
 
+STOP_AFTER = 10
+
 
 @dataclass(frozen=True, slots=True)
 class GridSpec:
@@ -28,7 +30,8 @@ class GridSpec:
     wandb: WandbOptions = field(default_factory=WandbOptions)  # its group is filled in by submit
     container: str | None = None
     fallback: str | None = None  # the data set to take where the grid's own cannot be found
-    retries: int = 0
+    retries: int = 0  # of each run that its machine ended
+    stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"
     notes: tuple[str, ...] = ()  # what may be a mistake; for large grids `Expansion.notes` knows more

@@ -25,7 +25,7 @@ QUICK = PoolOptions(runner="quick_runner:run_quickly", prepare=None, modules=(),
 
 
 def run_quickly(batch: Path, index: int, **options: Any) -> int:
-    """A pool's runner. QUICK_FAIL, QUICK_DIE, QUICK_DIVERGE and QUICK_SLEEP name learning rates that behave so."""
+    """A pool's runner. QUICK_FAIL, QUICK_DIE, QUICK_DIE_ONCE, QUICK_DIVERGE and QUICK_SLEEP name learning rates."""
     run._Run._train = _train  # type: ignore[method-assign]  # the one thing that takes time
     return run.run_element(batch, index, **options)
 
@@ -33,6 +33,8 @@ def run_quickly(batch: Path, index: int, **options: Any) -> int:
 def _train(self: run._Run, held: claim.Claim) -> RunResult:
     rate = float(self.spec.settings.values()["lr"])
     if _is_named("QUICK_DIE", rate):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if _is_named("QUICK_DIE_ONCE", rate) and int(held.path.stem) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     while _is_named("QUICK_SLEEP", rate):
         time.sleep(0.01)

@@ -11,7 +11,7 @@ from anlp import claim
 from anlp.errors import UserError
 from anlp.record import GridFolder
 from jobs import cancel, explain
-from jobs.advice import signal_name, signal_number
+from jobs.endings import signal_name, signal_number
 from jobs.schedulers.base import Cause, JobHandle
 
 

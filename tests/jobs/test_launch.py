@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from made_grids import submit as made_submit
 from quick_runner import QUICK, use_quick_runner
 
 from anlp.errors import SchedulerError, UserError
-from anlp.record import GridFolder, RunState, read_jsonl
+from anlp.record import GridFolder, RunOptions, RunState, read_jsonl
 from jobs import orphans
 from jobs.follow import Endings, count_states, ending_of
 from jobs.journal import Ending, Journal
@@ -150,13 +151,16 @@ def options_of(*words: str) -> argparse.Namespace:
 
 def test_the_command_line_overrides_what_the_file_says() -> None:
     words = "--on local --slots 3 --time 2h --mem 8G --gpus 1 --device cpu --wandb offline -q"
+    words += " --canary --retries 2 --stop-after 0"
+    given = Target(resources=Resources(cpus=4), options=RunOptions(stop_after=10))
 
-    target = override(Target(resources=Resources(cpus=4)), options_of(*words.split()))
+    target = override(given, options_of(*words.split()))
 
     assert target.resources == Resources(gpus=1, cpus=4, mem_mib=8192, walltime_min=120)
     assert (target.on, target.slots, target.quiet) == ("local", 3, True)
     assert (target.options.device, target.options.wandb.mode) == ("cpu", "offline")
-    assert override(Target(resources=Resources(cpus=4)), options_of()).resources == Resources(cpus=4)
+    assert (target.canary, target.options.retries, target.options.stop_after) == (True, 2, 0)
+    assert override(given, options_of()) == given
 
 
 @pytest.mark.parametrize(
@@ -295,3 +299,84 @@ def test_ended_runs_of_a_submit_that_is_gone_are_no_orphans(folder: GridFolder) 
     lose(folder, tag, 1, Cause.SIGNAL)
 
     assert orphans.count_orphans(read_states(folder, choose.states).values()) == 0
+
+
+# --- retries, and too many failures in a row
+
+
+def with_options(**options: Any) -> Target:
+    return Target(quiet=True, options=RunOptions(**options))
+
+
+def attempts_of(folder: GridFolder) -> list[int]:
+    return [len(list(folder.run(spec.run_id).attempts.iterdir())) for spec in SPECS]
+
+
+def test_what_its_machine_ended_is_repeated_in_the_same_command(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUICK_DIE_ONCE", "0.1 0.3")
+
+    assert submit_specs(folder, SPECS, with_options(retries=1), redo="none") == 0
+
+    assert attempts_of(folder) == [2, 1, 2]
+    assert "study: 2 runs are repeated: their machine ended them" in capsys.readouterr().out
+
+
+def test_repeating_ends_after_as_many_times_as_the_grid_says(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUICK_DIE", "0.1")
+
+    assert submit_specs(folder, SPECS, with_options(retries=2), redo="none") == 1
+    assert submit_specs(folder, SPECS, with_options(retries=2), redo="none") == 0  # nothing is due any more
+
+    assert attempts_of(folder) == [3, 1, 1]
+
+
+def test_without_retries_and_for_exceptions_nothing_is_repeated(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUICK_DIE_ONCE", "0.1")
+    monkeypatch.setenv("QUICK_FAIL", "0.2")
+
+    assert submit_specs(folder, SPECS[:1], QUIET, redo="none") == 1
+    assert submit_specs(folder, SPECS[1:], with_options(retries=3), redo="none") == 1
+
+    assert attempts_of(folder) == [1, 1, 1]
+
+
+def test_the_next_submit_takes_what_is_due(folder: GridFolder) -> None:
+    tag = made_submit(folder, SPECS, launcher=GONE)
+    lose(folder, tag, 0, Cause.NODE)
+    lose(folder, tag, 1, Cause.TIMEOUT)
+    finish(folder, SPECS[2], tag)
+
+    assert submit_specs(folder, SPECS, with_options(retries=1), redo="none") == 0
+
+    states = read_states(folder, choose.states)
+    assert [states[spec.run_id].state for spec in SPECS] == [RunState.DONE, RunState.LOST, RunState.DONE]
+
+
+def test_after_too_many_alike_failures_the_rest_does_not_begin(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUICK_FAIL", "0.1 0.2")
+
+    assert submit_specs(folder, SPECS, replace(with_options(stop_after=2), slots=1), redo="none") == 1
+
+    states = read_states(folder, choose.states)
+    assert [states[spec.run_id].state for spec in SPECS] == [RunState.FAILED, RunState.FAILED, RunState.INTERRUPTED]
+    assert states[SPECS[2].run_id].cause is Cause.HELD_BACK
+    assert not folder.run(SPECS[2].run_id).path.exists()
+    assert "held back: 2 runs in a row failed with ValueError: as it was told" in capsys.readouterr().out
+
+
+def test_a_new_submission_counts_anew(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICK_FAIL", "0.1 0.2")
+    target = replace(with_options(stop_after=2), slots=1)
+    submit_specs(folder, SPECS, target, redo="none")
+
+    assert submit_specs(folder, SPECS, target, redo="none") == 0
+
+    assert read_states(folder, choose.states)[SPECS[2].run_id].state is RunState.DONE

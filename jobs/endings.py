@@ -1,0 +1,116 @@
+"""How runs ended before: put on record before schedulers forget it, read back per run, and judged."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from anlp.record import GridFolder, RunState, read_numbered_jsonl
+from jobs.journal import Ending, Journal, Submission
+from jobs.resources import Resources
+from jobs.schedulers.base import Cause, JobHandle
+from jobs.state import RunStatus
+
+# What a run itself cannot be blamed for; a SIGKILL joins them: no run sends it to itself.
+INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One submission of one run."""
+
+    handle: JobHandle
+    asked: Resources  # for this run alone, whatever shared its job
+    ending: Ending | None  # None: with a result, not yet, or not on record yet
+
+
+Trials = Mapping[str, Sequence[Trial]]  # by run id, in order of submission
+
+
+def read_trials(folder: GridFolder, submissions: Mapping[str, Submission]) -> Trials:
+    """Every submission of every run that was not refused or left for later."""
+    found: dict[str, list[Trial]] = defaultdict(list)
+    for submission in submissions.values():
+        for index, line in read_numbered_jsonl(folder.path / submission.batch):
+            if submission.took(index):
+                trial = Trial(submission.handle(index), submission.each, submission.endings.get(index))
+                with suppress(AttributeError, KeyError, TypeError):  # damaged, or the file of another submission
+                    if line["options"]["batch"] == submission.tag:
+                        for form in line["specs"]:
+                            found[form["run_id"]].append(trial)
+    return found
+
+
+def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
+    """Writes down what ended without a result and is not on record yet; call it while holding the grid."""
+    ended = {status.handle: status for status in sorted(statuses, key=_is_lost) if status.cause is not None}
+    if not ended:
+        return
+    for submission in journal.submissions().values():
+        fresh = {index: ending_of(ended[handle]) for index, handle in _open_handles(submission) if handle in ended}
+        if fresh:
+            journal.all_ended(submission.tag, fresh)
+
+
+def _open_handles(submission: Submission) -> Iterator[tuple[int, JobHandle]]:
+    """Index and handle of the elements of which the journal does not know how they ended."""
+    for index in range(submission.size):
+        if index not in submission.endings and submission.took(index):
+            yield index, submission.handle(index)
+
+
+def _is_lost(status: RunStatus) -> bool:
+    """Of runs that shared a job, the one that was at work tells what ended it."""
+    return status.state is RunState.LOST
+
+
+def ending_of(status: RunStatus) -> Ending:
+    """How a run without a result ended."""
+    return Ending(status.cause or Cause.UNKNOWN, status.detail, status.node)
+
+
+def is_infrastructure(ending: Ending) -> bool:
+    """Whether the machine is to blame and not the run, so that repeating it as it was may help."""
+    if ending.cause is Cause.SIGNAL:
+        return signal_number(ending.detail) == signal.SIGKILL
+    return ending.cause in INFRASTRUCTURE
+
+
+def past_endings(status: RunStatus, trials: Sequence[Trial]) -> list[Ending]:
+    """Every ending of a run without a result, the last one included whether it is on record or not."""
+    endings = [trial.ending for trial in trials if trial.ending is not None]
+    is_recorded = bool(trials) and trials[-1].ending is not None
+    return endings if status.cause is None or is_recorded else [*endings, ending_of(status)]
+
+
+def find_due(journal: Journal, history: Mapping[str, RunStatus], retries: int) -> frozenset[str]:
+    """Ids of the lost runs that are taken unasked: machines ended them, `retries` times at most."""
+    lost = [
+        status for status in history.values() if status.state is RunState.LOST and is_infrastructure(ending_of(status))
+    ]
+    if not (retries and lost):
+        return frozenset()
+    trials = read_trials(journal.folder, journal.submissions())
+    return frozenset(status.run_id for status in lost if _blameless(status, trials) <= retries)
+
+
+def _blameless(status: RunStatus, trials: Trials) -> int:
+    return sum(map(is_infrastructure, past_endings(status, trials.get(status.run_id, ()))))
+
+
+def signal_number(detail: str) -> int:
+    """The number in `signal 9` or of the name in `SIGKILL`; 0 where there is neither."""
+    named = re.search(r"\bSIG[A-Z0-9]+\b", detail)
+    if named and named[0] in signal.Signals.__members__:
+        return int(signal.Signals[named[0]])
+    numbered = re.search(r"\d+", detail)
+    return int(numbered[0]) if numbered else 0
+
+
+def signal_name(number: int) -> str:
+    """`SIGTERM` for 15; `a signal` where the number has no name."""
+    return signal.Signals(number).name if number in {int(one) for one in signal.Signals} else "a signal"
