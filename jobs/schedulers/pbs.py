@@ -19,9 +19,10 @@ from jobs.resources import Resources
 from jobs.schedulers import pbs_answers as answers
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, nobody, parse_job_name
 from jobs.schedulers.pbs_answers import JobId, Record, parse_id, parse_records
+from jobs.schedulers.pbs_patience import patiently
 from jobs.schedulers.pbs_request import Dialect
-from jobs.schedulers.pbs_script import Piece, Start, output_folder_of, render_script, script_of
-from jobs.schedulers.pbs_states import state_of
+from jobs.schedulers.pbs_script import Piece, Start, output_folder_of, render_options, render_script, script_of
+from jobs.schedulers.pbs_states import never_ran, state_of
 
 DEFAULT_ARRAY_LIMIT = 10_000  # PBS's own
 IDS_PER_CALL = 5_000  # 150 kB of arguments
@@ -59,7 +60,7 @@ class PbsScheduler:
         """Writes a script for each array beside the batch file and hands it to qsub.
 
         Where the user's limit of queued jobs is met, smaller arrays are tried (an array counts with all of its
-        elements), and what does not fit is left.
+        elements), and what does not fit is left. A server that is away is asked again for a minute.
 
         Raises:
             SchedulerError: refused or unreachable, or the limit leaves room for nothing.
@@ -68,7 +69,11 @@ class PbsScheduler:
         resources = profiles.apply(self._profile, resources)
         self._check_env_file()
         batch = replace(batch, path=batch.path.resolve())
-        largest = self._largest_array(batch.size)
+        largest = 1 if batch.apart else self._largest_array(batch.size)
+        if batch.max_parallel and largest == 1 < batch.size:
+            self._notes.append(
+                "every run is a job of its own here, and PBS cannot limit how many of those run at a time"
+            )
         handles: list[JobHandle] = []
         while len(handles) < batch.size:
             piece = _cut(batch, len(handles), largest)
@@ -90,10 +95,12 @@ class PbsScheduler:
         answer = shell.run([*wanted, *(["-x"] if with_ended else [])], timeout_s=QUERY_TIMEOUT_S)
         if with_ended and (answers.is_history_off(answer) or answers.is_usage(answer)):
             answer = shell.run(wanted, timeout_s=QUERY_TIMEOUT_S)
+        if answer.code == shell.NOT_FOUND:  # Slurm's wrappers for Torque
+            return _jobs_of(parse_records(self._ask((), with_sub_jobs=False).out).values(), tag)
         _raise_unless(answer.code == 0, "qselect", answer)
         ids = {_parent_of(word) for word in answer.out.split() if parse_id(word) is not None}
         records, _ = self._query(sorted(ids), with_sub_jobs=False)
-        return sorted(_jobs_of(records.values(), tag), key=lambda job: job.first)
+        return _jobs_of(records.values(), tag)
 
     def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
         """State of every job and sub-job, with one qstat for all of them.
@@ -133,6 +140,8 @@ class PbsScheduler:
             return JobState(Phase.QUEUED, None, f"no id of PBS: {job.native_id!r}")
         record, parent = records.get(key.sub_job(job.index)), records.get(key)
         whole = state_of(parent, self._known_dialect(), has_history=self._has_history) if parent else None
+        if parent and whole and whole.phase is Phase.ENDED and self._dialect is Dialect.PRO and never_ran(parent):
+            return whole  # an array that ended as it waited, and with it all of its sub-jobs
         if record is not None:
             state = state_of(record, self._known_dialect(), has_history=self._has_history)
             is_waiting = state.phase is Phase.QUEUED and not state.detail and whole is not None
@@ -201,7 +210,7 @@ class PbsScheduler:
     def _largest_array(self, size: int) -> int:
         """How many elements one array may have; the server is asked once, and only where it matters."""
         if size > 1 and self._array_limit is None:
-            answer = shell.run(["qstat", "-B", "-f"], timeout_s=QUERY_TIMEOUT_S)
+            answer = patiently(_ask_server(), _ask_server)
             _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
             self._array_limit = answers.parse_array_limit(answer.out) or DEFAULT_ARRAY_LIMIT
         return min(self._array_limit or 1, self._profile.max_array_size or size, size)
@@ -209,13 +218,30 @@ class PbsScheduler:
     def _hand_over(self, batch: Batch, piece: Piece, resources: Resources) -> shell.Answer:
         """qsub's answer; its folder for output is there before, without which PBS loses the output."""
         script = script_of(batch.path, piece.first)
-        content = render_script(batch, piece, resources, self._profile, self._known_dialect(), self._start)
+        dialect = self._known_dialect()
+        argv = ["qsub", *render_options(batch, piece, dialect), str(script)]
+        content = render_script(batch, piece, resources, self._profile, dialect, self._start)
         try:
             output_folder_of(batch.path).mkdir(exist_ok=True)
             write_whole(script, content.encode())
         except OSError as error:
             raise SchedulerError(f"pbs: {script}: cannot be written: {error.strerror}") from error
-        return shell.run(["qsub", str(script)], timeout_s=SUBMIT_TIMEOUT_S)
+        answer = shell.run(argv, timeout_s=SUBMIT_TIMEOUT_S)
+        if "unknown host" in answer.err.lower() and "@" in (
+            resources.queue or ""
+        ):  # QUEUE@SERVER: a name that is wrong
+            return answer
+        return patiently(answer, lambda: self._hand_over_again(argv, answer, batch.tag, piece))
+
+    def _hand_over_again(self, argv: Sequence[str], before: shell.Answer, tag: str, piece: Piece) -> shell.Answer:
+        """qsub's answer; only where the server, which is there again, has no such job."""
+        try:
+            taken = [job.native_id for job in self.find(tag) if job.first == piece.first]
+        except SchedulerError as error:
+            if not error.transient:
+                raise
+            return before
+        return shell.Answer(0, taken[0], "") if taken else shell.run(argv, timeout_s=SUBMIT_TIMEOUT_S)
 
     def _accepted_id(self, answer: shell.Answer, piece: Piece) -> str:
         """The id that qsub printed.
@@ -287,14 +313,20 @@ def _parent_of(native: str) -> str:
     return native.replace(key.brackets, "[]", 1) if key and key.brackets else native
 
 
-def _jobs_of(records: Iterable[Record], tag: str) -> Iterator[Job]:
+def _jobs_of(records: Iterable[Record], tag: str) -> list[Job]:
+    found = []
     for record in records:
         key = parse_id(record.id)
         named = parse_job_name(record.get("Job_Name"))
         if key is None or named is None or named[0] != tag:
             continue
         indices = record.get("array_indices_submitted") or record.get("job_array_request")
-        yield Job(record.id, named[1], (answers.parse_count(indices) or 1) if key.brackets else 1)
+        found.append(Job(record.id, named[1], (answers.parse_count(indices) or 1) if key.brackets else 1))
+    return sorted(found, key=lambda job: job.first)
+
+
+def _ask_server() -> shell.Answer:
+    return shell.run(["qstat", "-B", "-f"], timeout_s=QUERY_TIMEOUT_S)
 
 
 def _raise_unless(is_good: bool, command: str, answer: shell.Answer) -> None:

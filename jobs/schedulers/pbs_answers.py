@@ -15,9 +15,10 @@ EXITS_UNREACHABLE = frozenset({160, 162, 255})
 _ID = re.compile(r"(\d+)(\[\d*\])?(?:\.(\S+))?")
 _UNREACHABLE = re.compile(
     r"cannot connect|couldn't connect|connection (refused|reset|timed out)|no route to host|end of file|premature end"
-    r"|communication failure|broken pipe|timed out|too busy",
+    r"|communication failure|broken pipe|timed out|too busy|protocol error",
     re.IGNORECASE,
 )
+_NOT_CONNECTED = re.compile(r"cannot connect to server|couldn't connect to cluster", re.IGNORECASE)
 _LIMIT = re.compile(r"would exceed .*limit|maximum number of jobs", re.IGNORECASE)
 _ARRAY_LIMIT = re.compile(r"array job exceeds", re.IGNORECASE)
 
@@ -31,6 +32,7 @@ _ADVICE: Sequence[tuple[str, str]] = (
     ("illegal attribute or resource value", "correct this value"),
     ("node(s) specification error", "this is no Torque: set `dialect: pro` in the site profile"),
     ("bad uid", "PBS does not run jobs of this user"),
+    ("unknown host", "is this server's name right?"),
     ("kerberos", "get a ticket with kinit"),
     ("illegal -", "qsub does not take this option"),
 )
@@ -113,7 +115,9 @@ def parse_dialect(answer: Answer) -> str | None:
     text = answer.out + answer.err
     if "pbs_version" in text.lower():
         return "pro"
-    return "torque" if re.search(r"^\s*version:?\s*\d", text, re.IGNORECASE | re.MULTILINE) else None
+    # Slurm's wrappers for Torque do not know the question
+    is_torque = is_usage(answer) or re.search(r"^\s*version:?\s*\d", text, re.IGNORECASE | re.MULTILINE)
+    return "torque" if is_torque else None
 
 
 def parse_array_limit(text: str) -> int | None:
@@ -146,9 +150,20 @@ def render_ids(array: str, indices: Iterable[int]) -> list[str]:
 
 
 def is_unreachable(answer: Answer) -> bool:
-    """Whether the server did not answer: nothing is known, and the same call may help later."""
-    said = answer.code in EXITS_UNREACHABLE or _UNREACHABLE.search(answer.err) is not None
-    return answer.code == TIMED_OUT or (answer.code != 0 and said)
+    """Whether the server did not answer: nothing is known, and the same call may help later.
+
+    Codes decide only where nothing was said: they are those of other errors, too.
+    """
+    if answer.code == 0:
+        return False
+    is_broken_off = answer.code == TIMED_OUT or answer.code < 0
+    is_silent = answer.code in EXITS_UNREACHABLE and not (answer.err + answer.out).strip()
+    return is_broken_off or is_silent or _UNREACHABLE.search(answer.err) is not None
+
+
+def is_unheard(answer: Answer) -> bool:
+    """Whether the command says itself that it did not get through to a server, so that it can be given again."""
+    return answer.code not in (0, TIMED_OUT) and _NOT_CONNECTED.search(answer.err) is not None
 
 
 def is_usage(answer: Answer) -> bool:
@@ -197,9 +212,13 @@ def is_deleted(answer: Answer) -> bool:
 
 def render_refusal(command: str, answer: Answer) -> str:
     """One line: what PBS said, and what to do where that is known."""
-    said = [line.strip() for line in (answer.err or answer.out).splitlines() if line.strip()]
-    usage = next((number for number, line in enumerate(said) if line.lower().startswith("usage:")), len(said))
-    words = "; ".join(said[: max(1, usage)])[:500] or f"exit code {answer.code} without a word"
-    words = words.removeprefix(f"{command}:").strip()
+    words = first_words(answer).removeprefix(f"{command}:").strip()
     advice = next((advice for pattern, advice in _ADVICE if pattern in words.lower()), "")
     return f"pbs: {command}: {words}" + (f" ({advice})" if advice else "")
+
+
+def first_words(answer: Answer) -> str:
+    """What a command said before it explained its usage, in one line."""
+    said = [line.strip() for line in (answer.err or answer.out).splitlines() if line.strip()]
+    usage = next((number for number, line in enumerate(said) if line.lower().startswith("usage:")), len(said))
+    return "; ".join(said[: max(1, usage)])[:500] or f"exit code {answer.code} without a word"

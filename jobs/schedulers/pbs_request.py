@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from anlp.errors import SchedulerError
@@ -107,6 +107,24 @@ def check_extra(option: str) -> None:
             raise SchedulerError(f"pbs: extra: -l {name} is given by this tool{_instead(MANAGED_RESOURCES[name])}")
     if letter == "-W" and value.startswith("block"):
         raise SchedulerError("pbs: extra: -W block would make every submit wait for its jobs")
+    if letter == "-W" and value.startswith("depend"):
+        raise SchedulerError("pbs: extra: -W depend is given by this tool; use --canary")
+
+
+def render_dependency(after: Sequence[str], dialect: Dialect) -> str | None:
+    """What goes behind `-W` so that a job starts once others have ended well; None where there are no others.
+
+    Raises:
+        SchedulerError: an array, whose exit status PBS Pro takes from whichever sub-job ended last.
+    """
+    arrays, plain = [job for job in after if "[" in job], [job for job in after if "[" not in job]
+    if arrays and dialect is Dialect.PRO:
+        raise SchedulerError(
+            f"pbs: after: {arrays[0]} is an array, whose success PBS misreports; only jobs can be waited for"
+        )
+    conditions = [f"afterok:{':'.join(plain)}"] if plain else []
+    conditions += [f"afterokarray:{':'.join(arrays)}"] if arrays else []
+    return f"depend={','.join(conditions)}" if conditions else None
 
 
 def _check_constraint(constraint: str | None, dialect: Dialect) -> None:

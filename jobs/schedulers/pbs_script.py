@@ -13,10 +13,11 @@ from anlp.errors import SchedulerError
 from jobs.profiles import Profile
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
-from jobs.schedulers.pbs_request import Dialect, check_resources
+from jobs.schedulers.pbs_request import Dialect, check_resources, render_dependency
 
 EXIT_SETUP = 72  # of the script, where it could not begin; its output says why
 SHARE_OF_WARNING = 0.2  # of a short time limit
+CONTAINERS = frozenset({"apptainer", "singularity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,13 @@ class Start:
     """How an element is started on a node."""
 
     cwd: Path
-    runner: tuple[str, ...] = (sys.executable, "-m", "anlp.run")
+    runner: tuple[str, ...] = (sys.executable, "-m", "anlp.run")  # or `apptainer run ... IMAGE`
     code: Path | None = None  # directory of our packages, where Python does not find them by itself
+
+    @property
+    def is_container(self) -> bool:
+        """Whether elements run in an image; the directories that only the node knows are bound by the script."""
+        return Path(self.runner[0]).name in CONTAINERS
 
 
 def script_of(batch: Path, first: int) -> Path:
@@ -66,17 +72,30 @@ def render_directives(
         SchedulerError: something that PBS cannot be asked for, or would accept and read otherwise.
     """
     check_resources(resources, profile, dialect)
-    output = _plain_path(output_folder_of(batch.path))
-    output += f"/{piece.first}.{'^array_index^' if piece.is_array else '0'}.log" if dialect is Dialect.PRO else "/"
     lines = [f"-N {batch.job_name(piece.first)}", *_render_request(resources, profile, dialect)]
     lines += [f"-q {resources.queue}"] if resources.queue else []
     lines += [f"-A {resources.account}"] if resources.account else []
-    lines += ["-j oe", f"-o {output}", "-r y"]
+    lines += ["-j oe", f"-o {_render_output(batch, piece, dialect)}", "-r y"]
     lines += [] if any(option.startswith("-m") for option in resources.extra) else ["-m n"]
     if piece.is_array:
         limit = f"%{piece.most}" if piece.most and piece.most < piece.size else ""
         lines.append(f"{'-J' if dialect is Dialect.PRO else '-t'} 0-{piece.size - 1}{limit}")
     return [*lines, *resources.extra]
+
+
+def render_options(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
+    """What qsub is given besides the script.
+
+    What a job waits for is not in its script, which may be submitted again by hand when that is long over. Slurm's
+    wrappers for Torque heed `-o` only here.
+
+    Raises:
+        SchedulerError: it would have to wait for an array.
+    """
+    dependency = render_dependency(batch.after, dialect)
+    waits = ["-W", dependency] if dependency else []
+    output = ["-j", "oe", "-o", _render_output(batch, piece, dialect)] if dialect is Dialect.TORQUE else []
+    return [*waits, *output]
 
 
 def walltime_s(resources: Resources) -> int:
@@ -119,6 +138,14 @@ def _render_request(resources: Resources, profile: Profile, dialect: Dialect) ->
     return [f"-l select=1:{':'.join(chunk)}", time]
 
 
+def _render_output(batch: Batch, piece: Piece, dialect: Dialect) -> str:
+    """Torque knows no index in a path: sub-jobs get their own names in the folder."""
+    folder = _plain_path(output_folder_of(batch.path))
+    if not piece.is_array:
+        return f"{folder}/{piece.first}.0.log"
+    return f"{folder}/{piece.first}.^array_index^.log" if dialect is Dialect.PRO else f"{folder}/"
+
+
 def _plain_path(path: Path) -> str:
     """A path as a directive can hold it: PBS reads `a:b` as host and path, and cuts at blanks."""
     if not path.is_absolute() or not re.fullmatch(r"[A-Za-z0-9_./+=@~-]+", str(path)):
@@ -158,7 +185,7 @@ def render_script(
         ],
         _render_environment(profile, start),
         _render_element(piece, dialect),
-        _render_scratch(profile),
+        _render_scratch(profile, start),
         _render_program(batch, start),
         _render_warning(warn_after_s(limit_s, profile.warn_s), limit_s),
         WAIT.splitlines(),
@@ -178,6 +205,7 @@ def _render_heading(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
         f"# All of it again: qsub {script}",
         f"# One of it, here: {alone}",
         "# Neither does harm: a run that has its result, or that another process is at, is left alone.",
+        *(["# It was submitted to start once the canaries have ended well (qsub -W depend)."] if batch.after else ()),
     ]
 
 
@@ -222,7 +250,7 @@ def _render_element(piece: Piece, dialect: Dialect) -> list[str]:
     ]
 
 
-def _render_scratch(profile: Profile) -> list[str]:
+def _render_scratch(profile: Profile, start: Start) -> list[str]:
     clean = ['    [ -z "$scratch" ] || rm -rf -- "$scratch"']
     if profile.clean_scratch:
         command = shlex.quote(profile.clean_scratch)
@@ -237,8 +265,14 @@ def _render_scratch(profile: Profile) -> list[str]:
         f'if [ -n "${{{profile.scratch}:-}}" ]; then',
         f'    scratch="$(mktemp -d "${profile.scratch}/anlp.XXXXXX")" || fail "cannot write to ${profile.scratch}"',
         '    export TMPDIR="$scratch"',
+        *(_render_binds(start) if start.is_container else ()),
         "fi",
     ]
+
+
+def _render_binds(start: Start) -> list[str]:
+    name = Path(start.runner[0]).name.upper()
+    return [f'    export {name}_BIND="$scratch${{{name}_BIND:+,${name}_BIND}}" {name}ENV_TMPDIR="$scratch"']
 
 
 def _render_program(batch: Batch, start: Start) -> list[str]:
@@ -254,8 +288,11 @@ def _render_program(batch: Batch, start: Start) -> list[str]:
 def _render_warning(after_s: int | None, limit_s: int) -> list[str]:
     if after_s is None:
         return ["timer="]
-    words = f"# PBS gives no warning: ours comes {limit_s - after_s} s before the limit, to the program alone"
-    return [words, *TIMER.replace("AFTER_S", str(after_s)).splitlines()]
+    words = [
+        f"# PBS gives no warning: ours comes {limit_s - after_s} s before the limit, to the program alone; a signal to",
+        "# the whole job would end the process that mounts an image, too. USR2: apptainer hands it on, but not SIGURG.",
+    ]
+    return [*words, *TIMER.replace("AFTER_S", str(after_s)).splitlines()]
 
 
 MODULES = """\

@@ -30,23 +30,37 @@ PHASES: Mapping[str, Phase] = {
     "C": Phase.ENDED,  # Torque
 }
 NO_RECORD = "Subjob finished"  # comment of a sub-job that the server has nothing about but that it is over
+HELD_BACK = JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
 FULL = 0.95  # of its memory, from which on a kill is taken for the kernel's
 
-EXITS: Mapping[int, str] = {
-    70: "exit code 70: an exception escaped; the job's output has its traceback",
-    72: "exit code 72: its script could not begin; the job's output says why",
-    126: "exit code 126: a program on the node cannot be executed",
-    127: "exit code 127: a program was not found on the node",
+# Codes of our script and of what it starts, apart from those that `anlp.run` gives its runs.
+_EXITS: Mapping[int, tuple[Cause, str]] = {
+    2: (Cause.EXIT, "exit code 2: it could not use its batch file; the job's output says why"),
+    3: (Cause.CONTINUE, "it saved a checkpoint and left"),
+    5: (Cause.HELD_BACK, "too many runs before it failed in the same way"),
+    70: (Cause.EXIT, "exit code 70: an exception escaped; the job's output has its traceback"),
+    72: (Cause.NOT_STARTED, "exit code 72: its script could not begin; the job's output says why"),
+    126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),
+    127: (Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
+    255: (Cause.NOT_STARTED, "exit code 255: its container did not start; the job's output says why"),
 }
+# What a node says where it could not run a job, or stopped it: PBS Pro's numbers, and those of Torque that differ.
+_MOM_RESTARTED = (Cause.NODE, "its node's PBS was started anew")
 _PRO: Mapping[int, tuple[Cause, str]] = {
     -29: (Cause.TIMEOUT, "exceeded its time limit"),
     -28: (Cause.TIMEOUT, "exceeded its CPU time"),
     -27: (Cause.OUT_OF_MEMORY, "exceeded its memory"),
     -26: (Cause.OUT_OF_MEMORY, "exceeded its virtual memory"),
-    -23: (Cause.EXIT, "Kerberos credentials were missing"),
-    -2: (Cause.NODE, "the node could not start it: is the home directory there?"),
+    -25: (Cause.EXIT, "used more CPUs than it had asked for"),
+    -24: (Cause.EXIT, "used more CPUs than it had asked for"),
+    -23: (Cause.NOT_STARTED, "Kerberos credentials were missing"),
+    -20: (Cause.NODE, "its node was lost"),
+    -11: (Cause.PREEMPTED, "sent back to the queue"),
+    **dict.fromkeys((-4, -5, -6), _MOM_RESTARTED),
+    -2: (Cause.NOT_STARTED, "the node could not start it: is the home directory there?"),
 }
 _TORQUE: Mapping[int, tuple[Cause, str]] = {
+    **dict.fromkeys((-4, -5, -6), _MOM_RESTARTED),
     -10: (Cause.OUT_OF_MEMORY, "exceeded its memory"),
     -11: (Cause.TIMEOUT, "exceeded its time limit"),
     -12: (Cause.TIMEOUT, "exceeded its CPU time"),
@@ -62,10 +76,18 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
         has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says nothing more.
     """
     phase = PHASES.get(record.get("job_state"), Phase.QUEUED)
-    if phase is not Phase.ENDED:
-        return JobState(phase, None, _waits_for(record) if phase is Phase.QUEUED else "")
+    if phase is Phase.QUEUED:
+        return JobState(phase, None, _waits_for(record))
+    node = _node(record)
+    if phase is Phase.RUNNING:
+        return JobState(phase, None, _is_held_up(record), node)
     cause, detail = _judge(record, dialect, has_history)
-    return JobState(phase, cause, detail)
+    return JobState(phase, cause, detail, node)
+
+
+def never_ran(record: Record) -> bool:
+    """Whether a job that has ended was never given to a node."""
+    return not any(record.get(name) for name in ("exit_status", "stime", "start_time", "exec_host"))
 
 
 def _waits_for(record: Record) -> str:
@@ -73,27 +95,44 @@ def _waits_for(record: Record) -> str:
     comment = record.get("comment")
     if comment.startswith("Can Never Run"):
         return comment
-    if record.get("job_state") == "H":
-        return f"held ({record.get('hold_types') or 'by PBS'})" + (f": {comment}" if comment else "")
-    return ""
+    if record.get("job_state") != "H":
+        return ""
+    if not comment and (after := re.search(r"\bafter\w+:([^,]+)", record.get("depend"))):
+        return f"waits for {', '.join(job.partition('@')[0] for job in after[1].split(':'))}"
+    return f"held ({record.get('hold_types') or 'by PBS'})" + (f": {comment}" if comment else "")
+
+
+def _is_held_up(record: Record) -> str:
+    """What is about to happen to it, or keeps it from running."""
+    if deleted := re.search(r"terminated by (\S+)", record.get("comment")):
+        return f"being deleted by {deleted[1]}"
+    return "suspended" if record.get("job_state") in ("S", "U") else ""
+
+
+def _node(record: Record) -> str:
+    """`zia1` of `zia1/0*4+zia1/1`; several, where a job has them, with commas."""
+    hosts = (part.partition("/")[0] for part in record.get("exec_host").split("+"))
+    return ",".join(dict.fromkeys(host for host in hosts if host))
 
 
 def _judge(record: Record, dialect: Dialect, has_history: bool) -> tuple[Cause | None, str]:
     comment, status = record.get("comment"), _number(record.get("exit_status"))
     if comment == NO_RECORD:
         return _judge_without_record(has_history)
+    if re.search("preempt", comment, re.IGNORECASE):
+        return Cause.PREEMPTED, comment
     if exceeded := re.search(r"exceeded resource (\w+)", comment):
         return _cause_of_resource(exceeded[1]), f"exceeded resource {exceeded[1]}{_used(record, exceeded[1])}"
     if deleted := re.search(r"terminated by (\S+)", comment):
         return Cause.CANCELLED, f"deleted by {deleted[1]}"
     if status is None:
-        return _judge_never_ran(record, dialect)
+        return _judge_without_status(record)
     table = _PRO if dialect is Dialect.PRO else _TORQUE
     if status in table:
         cause, words = table[status]
         return cause, f"{words} (exit status {status})"
     if status < 0:
-        return Cause.NODE, f"the node could not run it (exit status {status})"
+        return Cause.NOT_STARTED, f"the node could not run it (exit status {status})"
     return _judge_status(status, record, dialect)
 
 
@@ -103,25 +142,29 @@ def _judge_without_record(has_history: bool) -> tuple[Cause, str]:
     return Cause.UNKNOWN, "over, and PBS keeps no record of it (its history is off)"
 
 
-def _judge_never_ran(record: Record, dialect: Dialect) -> tuple[Cause, str]:
-    if record.get("substate") == "91" or dialect is Dialect.TORQUE:
+def _judge_without_status(record: Record) -> tuple[Cause | None, str]:
+    """Of what never ran; Slurm's wrappers for Torque do not tell it of any job."""
+    ran = not never_ran(record)
+    if record.get("substate") == "91":
+        return Cause.CANCELLED, "deleted" if ran else "deleted before it ran"
+    if ran:
+        return Cause.UNKNOWN, "PBS does not say how it ended"
+    if re.search(r"\bafter", record.get("depend")):
+        return HELD_BACK.cause, HELD_BACK.detail
+    if not record.get("substate"):  # Torque
         return Cause.CANCELLED, "deleted before it ran"
-    if record.get("depend").startswith("after"):
-        return Cause.CANCELLED, "never started: what it waited for ended otherwise"
-    return Cause.UNKNOWN, "never started"
+    return Cause.NOT_STARTED, "PBS ended it before it ran, and does not say why"
 
 
 def _judge_status(status: int, record: Record, dialect: Dialect) -> tuple[Cause | None, str]:
     if status in (0, 1):
         return None, ""
-    if status == 3:
-        return Cause.CONTINUE, "it saved a checkpoint and left"
     if status == 4:
         return None, "another process is training it"
     number = status - 256 if status > 256 else status - 128
     if status > 128 and 0 < number < 65:
         return _judge_signal(number, status, record, dialect)
-    return Cause.EXIT, EXITS.get(status, f"exit code {status}")
+    return _EXITS.get(status, (Cause.EXIT, f"exit code {status}"))
 
 
 def _judge_signal(number: int, status: int, record: Record, dialect: Dialect) -> tuple[Cause, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -75,7 +76,7 @@ class SchedulerConformance:
 
         states = bench.settle(handles)
 
-        assert [states[handle] for handle in handles] == [JobState(Phase.ENDED)] * 2
+        assert [(states[handle].phase, states[handle].cause) for handle in handles] == [(Phase.ENDED, None)] * 2
 
     @pytest.mark.parametrize(
         ("behaviour", "cause"),
@@ -135,3 +136,36 @@ class SchedulerConformance:
             refusal = ""
 
         assert name in refusal or effect != bench.effect(Resources())
+
+
+class DependencyConformance:
+    """What holds beside that where jobs can wait for others (`Batch.after`)."""
+
+    def test_elements_apart_are_jobs_of_their_own(self, bench: Bench) -> None:
+        handles = bench.scheduler.submit(dataclasses.replace(bench.batch("ok", "ok"), apart=True), Resources())
+
+        assert len({handle.native_id for handle in handles}) == 2
+
+    def test_what_waits_starts_once_what_it_waits_for_has_ended_well(self, bench: Bench, tmp_path: Path) -> None:
+        first = dataclasses.replace(bench.batch("sleep 1", f"stamp {tmp_path / 'first'}"), apart=True)
+        canaries = bench.scheduler.submit(first, Resources())
+        after = tuple(handle.native_id for handle in canaries)
+        rest = dataclasses.replace(bench.batch(f"stamp {tmp_path / 'rest'}", "ok"), after=after)
+
+        handles = bench.scheduler.submit(rest, Resources())
+
+        assert bench.scheduler.states(handles)[handles[0]].phase is Phase.QUEUED
+        assert {state.cause for state in bench.settle([*canaries, *handles]).values()} == {None}
+        assert float((tmp_path / "rest").read_text()) - float((tmp_path / "first").read_text()) > 0.5
+
+    def test_what_waits_for_something_that_fails_never_starts(self, bench: Bench, tmp_path: Path) -> None:
+        canaries = bench.scheduler.submit(dataclasses.replace(bench.batch("ok", "exit 1"), apart=True), Resources())
+        after = tuple(handle.native_id for handle in canaries)
+        rest = dataclasses.replace(bench.batch(f"stamp {tmp_path / 'rest'}", "ok"), after=after)
+
+        handles = bench.scheduler.submit(rest, Resources())
+        states = bench.settle(handles)
+
+        # a scheduler that has forgotten the job leaves the rest to the journal, which names what it waited for
+        assert {states[handle].cause for handle in handles} <= {Cause.HELD_BACK, Cause.UNKNOWN}
+        assert not (tmp_path / "rest").exists()

@@ -88,7 +88,8 @@ def test_indices_are_counted(indices: str, count: int | None) -> None:
 def test_the_dialect_is_what_the_version_says() -> None:
     assert answers.parse_dialect(Answer(0, "pbs_version = 23.06.06\n", "")) == "pro"
     assert answers.parse_dialect(Answer(0, "", "Version: 6.1.3\nCommit: 6a0\n")) == "torque"
-    assert answers.parse_dialect(Answer(2, "", "Unknown option: version\nUsage:\n    qstat [-f]")) is None
+    assert answers.parse_dialect(Answer(2, "", "Unknown option: version\nUsage:\n    qstat [-f]")) == "torque"
+    assert answers.parse_dialect(Answer(0, "something else\n", "")) is None
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,25 @@ def test_the_dialect_is_what_the_version_says() -> None:
 )
 def test_a_server_that_does_not_answer_may_later(code: int, text: str) -> None:
     assert answers.is_unreachable(Answer(code, "", text))
+
+
+def test_only_what_a_server_cannot_have_heard_is_asked_again() -> None:
+    recorded = re.findall(
+        r"^\[err\] (.*)\n\[err\] (.*)\n\[rc=(\d+)\]", (RECORDED / "server_down.txt").read_text(), re.M
+    )
+    down = [Answer(int(code), "", f"{first}\n{second}") for first, second, code in recorded if "pbsnodes" not in second]
+    broken_off = [
+        Answer(TIMED_OUT, "", "qsub: no answer after 60 s"),
+        Answer(1, "", "qsub: Batch protocol error"),
+        Answer(-9, "", ""),
+        Answer(255, "", ""),
+    ]
+    refused = [Answer(255, "sbatch: error: Invalid --mem specification", ""), Answer(160, "", "qsub: Unknown queue")]
+
+    assert len(down) >= 6
+    assert all(answers.is_unheard(answer) and answers.is_unreachable(answer) for answer in down)
+    assert all(answers.is_unreachable(answer) and not answers.is_unheard(answer) for answer in broken_off)
+    assert not any(answers.is_unreachable(answer) for answer in refused)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +154,8 @@ def test_limits_are_told_from_other_refusals() -> None:
 
 # ---- what attributes mean
 
+KEYS = "state|Exit|comment|depend|Hold"
+READ = "the job's output says why"
 RUN = "Job run at Sat Nov 21 at 01:57 on (pbs-m1:ncpus=1:mem=204800kb)"
 MEM = "Resource_List.mem"
 USED_MEM = "resources_used.mem"
@@ -161,14 +183,10 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
         (3, 93, f"{RUN} and failed", Cause.CONTINUE, "it saved a checkpoint and left"),
         (4, 93, f"{RUN} and failed", None, "another process is training it"),
         (7, 93, f"{RUN} and failed", Cause.EXIT, "exit code 7"),
-        (
-            72,
-            93,
-            f"{RUN} and failed",
-            Cause.EXIT,
-            "exit code 72: its script could not begin; the job's output says why",
-        ),
-        (127, 93, f"{RUN} and failed", Cause.EXIT, "exit code 127: a program was not found on the node"),
+        (5, 93, f"{RUN} and failed", Cause.HELD_BACK, "too many runs before it failed in the same way"),
+        (72, 93, f"{RUN} and failed", Cause.NOT_STARTED, f"exit code 72: its script could not begin; {READ}"),
+        (127, 93, f"{RUN} and failed", Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
+        (255, 93, f"{RUN} and failed", Cause.NOT_STARTED, f"exit code 255: its container did not start; {READ}"),
         (139, 93, f"{RUN} and failed", Cause.SIGNAL, "signal 11 (SIGSEGV)"),
         (265, 93, f"{RUN} and failed", Cause.SIGNAL, "signal 9 (SIGKILL)"),
         (-29, 93, f"{RUN} and exceeded resource walltime", Cause.TIMEOUT, "exceeded resource walltime"),
@@ -176,13 +194,11 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
         (-27, 93, f"{RUN} and exceeded resource mem", Cause.OUT_OF_MEMORY, "exceeded resource mem"),
         (271, 91, f"{RUN} and terminated by user@{HOST}", Cause.CANCELLED, f"deleted by user@{HOST}"),
         (0, 91, f"{RUN} and terminated by root@{HOST}", Cause.CANCELLED, f"deleted by root@{HOST}"),
-        (
-            -2,
-            93,
-            f"{RUN} and failed",
-            Cause.NODE,
-            "the node could not start it: is the home directory there? (exit status -2)",
-        ),
+        (-1, 93, f"{RUN} and failed", Cause.NOT_STARTED, "the node could not run it (exit status -1)"),
+        (-23, 93, "", Cause.NOT_STARTED, "Kerberos credentials were missing (exit status -23)"),
+        (-4, 93, f"{RUN} and failed", Cause.NODE, "its node's PBS was started anew (exit status -4)"),
+        (-11, 93, "", Cause.PREEMPTED, "sent back to the queue (exit status -11)"),
+        (271, 91, "Job preempted by deletion", Cause.PREEMPTED, "Job preempted by deletion"),
         (1, 70, "Subjob finished", Cause.CANCELLED, "deleted before it ran"),
         (0, 70, "Subjob finished", Cause.CANCELLED, "deleted before it ran"),
     ],
@@ -195,9 +211,82 @@ def test_what_ended_has_its_cause(status: int, substate: int, comment: str, caus
 
 def test_what_never_ran_says_so() -> None:
     assert state(substate=91) == JobState(Phase.ENDED, Cause.CANCELLED, "deleted before it ran")
-    assert state(substate=92).detail == "never started"
-    waited = state(substate=92, depend=f"afterok:761.{HOST}@{HOST}")
-    assert (waited.cause, waited.detail) == (Cause.CANCELLED, "never started: what it waited for ended otherwise")
+    assert state(substate=92) == JobState(
+        Phase.ENDED, Cause.NOT_STARTED, "PBS ended it before it ran, and does not say why"
+    )
+
+
+def test_what_waited_for_a_canary_that_failed_is_held_back_unless_somebody_deleted_it() -> None:
+    depend = f"beforeok:9.{HOST}@{HOST},afterok:761.{HOST}@{HOST}"
+
+    assert state(substate=92, depend=depend) == JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
+    assert state(substate=91, depend=depend).cause is Cause.CANCELLED
+
+
+def test_recorded_dependents_are_judged() -> None:
+    found = {}
+    for command, text in blocks("dependencies.txt").items():
+        if command.startswith("qstat -x -f -w"):
+            for parsed in parse_records(text).values():
+                judged = state_of(parsed, Dialect.PRO)
+                found[parsed.id.split(".")[0]] = judged.cause
+
+    held_back = {"32", "35", "42", "48", "49"}
+    assert {number for number, cause in found.items() if cause is Cause.HELD_BACK} == held_back
+    assert {found[number] for number in found.keys() - held_back - {"30"}} == {None}
+    assert found["30"] is Cause.EXIT
+
+
+def test_a_recorded_dependent_says_what_it_waits_for() -> None:
+    (waiting,) = parse_records(
+        blocks("dependencies.txt")[f"qstat -f -w '31.{HOST}' | grep -E 'Job Id|{KEYS}'"]
+    ).values()
+
+    assert state_of(waiting, Dialect.PRO) == JobState(Phase.QUEUED, None, f"waits for 29.{HOST}")
+    assert state("H", Hold_Types="s", depend="afterok:1.a@a:2[].a@a,beforeok:3.a@a").detail == "waits for 1.a, 2[].a"
+
+
+def test_a_job_whose_node_was_lost_is_queued_again_and_one_without_a_home_never_started() -> None:
+    lost = [
+        state_of(parsed, Dialect.PRO).phase
+        for command, text in blocks("chunks_hook_node_failure.txt").items()
+        if command.startswith("qstat -fw 639")
+        for parsed in parse_records(f"Job Id: 639.{HOST}\n{text}").values()
+    ]
+    homeless = blocks("home_missing_history_off.txt")[
+        "qstat -xfw 640 | grep -E 'state|comment|run_count|Hold|Exit|Stage'"
+    ]
+    (found,) = parse_records(f"Job Id: 640.{HOST}\n{homeless}").values()
+
+    assert lost == [Phase.QUEUED, Phase.RUNNING]
+    assert state_of(found, Dialect.PRO).cause is Cause.NOT_STARTED
+
+
+@pytest.mark.parametrize(
+    ("hosts", "node"),
+    [
+        ("pbs-m1/0*2+pbs-m1/1*2+pbs-m1/2", "pbs-m1"),
+        ("zia1.metacentrum.cz/0*4", "zia1.metacentrum.cz"),
+        ("n1/0-3+n2/0", "n1,n2"),
+        ("", ""),
+    ],
+)
+def test_where_a_job_ran_is_told(hosts: str, node: str) -> None:
+    assert state(exec_host=hosts, Exit_status=0, substate=92).node == node
+    assert state("R", exec_host=hosts).node == node
+
+
+def test_a_running_job_says_what_is_about_to_happen_to_it() -> None:
+    assert state("R", comment=f"{RUN} and terminated by user@{HOST}").detail == f"being deleted by user@{HOST}"
+    assert state("S", comment="Job held by user").detail == "suspended"
+
+
+def test_a_job_of_slurms_wrappers_does_not_say_how_it_ended() -> None:
+    def cause(**fields: object) -> Cause | None:
+        return state_of(record(job_state="C", **fields), Dialect.TORQUE).cause
+
+    assert cause(exec_host="n1/1") is Cause.UNKNOWN
+    assert cause() is Cause.CANCELLED
 
 
 def test_a_sub_job_without_a_record_is_not_blamed_where_history_is_off() -> None:

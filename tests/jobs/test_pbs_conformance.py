@@ -6,7 +6,7 @@ from pathlib import Path
 import fake_pbs
 import pytest
 import zoo
-from conformance import SchedulerConformance
+from conformance import DependencyConformance, SchedulerConformance
 from pbs_site import Site, settle
 
 from jobs.profiles import apply, load_profile
@@ -50,13 +50,13 @@ def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, dialect: Dialect) 
     fake_pbs.close(folder / "site")
 
 
-class TestPbsProConformance(SchedulerConformance):
+class TestPbsProConformance(DependencyConformance, SchedulerConformance):
     @pytest.fixture
     def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PbsBench]:
         yield from make_bench(tmp_path, monkeypatch, Dialect.PRO)
 
 
-class TestTorqueConformance(SchedulerConformance):
+class TestTorqueConformance(DependencyConformance, SchedulerConformance):
     @pytest.fixture
     def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PbsBench]:
         yield from make_bench(tmp_path, monkeypatch, Dialect.TORQUE)

@@ -14,7 +14,7 @@ from pbs_site import TAG, Site, settle
 
 from anlp.errors import SchedulerError
 from jobs.resources import Resources
-from jobs.schedulers import pbs
+from jobs.schedulers import pbs, pbs_patience
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
 from jobs.schedulers.pbs_script import output_of, script_of
 
@@ -24,6 +24,7 @@ HOST = "pbs-m1.example.org"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PATH", str(fake_pbs.install(tmp_path / "site")), prepend=":")
+    monkeypatch.setattr(pbs_patience, "PATIENCE_S", 0.0)
     yield Site(tmp_path / "site")
     fake_pbs.close(tmp_path / "site")
 
@@ -95,7 +96,7 @@ def test_no_room_at_all_is_an_error_that_says_so(site: Site) -> None:
     [
         ({}, Resources(queue="nosuch"), "Unknown queue (name another queue"),
         (
-            {"hook": "walltime must be below 1 h (site rule)"},
+            {"refusal": ["qsub: walltime must be below 1 h (site rule)", 32]},
             Resources(),
             "qsub: walltime must be below 1 h (site rule)",
         ),
@@ -132,7 +133,7 @@ def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(site:
 
 
 def test_no_pbs_here_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(SchedulerError, match="there is no qstat here: run this on a login node"):
         Site(tmp_path).scheduler().states([JobHandle("pbs", "1", 0)])
@@ -161,7 +162,7 @@ def test_max_parallel_holds_for_all_arrays_together(site: Site) -> None:
 
 
 def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Site) -> None:
-    site.configure(lose_answer=True, max_array_size=3)
+    site.configure(lose_answer=fake_pbs.CUT, max_array_size=3)
     scheduler = site.scheduler()
     with pytest.raises(SchedulerError) as caught:
         scheduler.submit(site.batch("ok", "ok", "ok", "ok"), Resources())

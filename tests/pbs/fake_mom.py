@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fake_pbs import HOST, OWNER, WHEN, Site, write
+from fake_pbs import HOST, NODE, OWNER, WHEN, Site, write
 
 
 @dataclass
@@ -35,12 +35,17 @@ class Mom:
         self.waiting = list(self.job["indices"] or [0])
         self.running: dict[int, Running] = {}
         self.last_exit = 0
+        self.runs = 0
+        self.seen_alive = False  # what it waits for
 
     def serve(self) -> None:
         while self.waiting or self.running:
-            for index in [index for index in self.waiting if self._is_deleted(index)]:
-                self.waiting.remove(index)
-                self._end_before_start(index)
+            self._drop_deleted()
+            if self.waiting and not self._may_begin():
+                if not (self.site.folder / "open").exists():
+                    return
+                time.sleep(0.05)
+                continue
             most = min(self.job["limit"] or 99, self.site.config["slots"])
             while self.waiting and len(self.running) < most and not self._is_held():
                 self._start(self.waiting.pop(0))
@@ -49,9 +54,39 @@ class Mom:
             if not (self.site.folder / "open").exists():
                 self._abandon()
                 return
-            time.sleep(0.02)
-        for index in self.job["indices"]:
+            time.sleep(0.02 if self.running else 0.1)
+        for index in self.job["indices"] if not self.site.never(self.job) else ():
             self._tell(index, **{**self.site.state(self.job, index), "state": self._last_letter()})
+
+    def _drop_deleted(self) -> None:
+        names = {name for name in os.listdir(self.folder) if name.startswith("delete.")}
+        for index in [index for index in self.waiting if f"delete.{index}" in names]:
+            self.waiting.remove(index)
+            self._end_before_start(index)
+
+    def _may_begin(self) -> bool:
+        """Whether all that it waits for has ended well; if anything has ended otherwise, it ends itself."""
+        verdicts = [self._verdict(kind, native) for kind, native in self.job["depend"]]
+        if False in verdicts:
+            (self.folder / "never").touch()
+            self.waiting = []
+            return True
+        if all(verdicts):
+            self.job["depend"] = []
+            (self.folder / "released").touch()
+            return True
+        return False
+
+    def _verdict(self, kind: str, native: str) -> bool | None:
+        """None: not yet. Of an array its own exit status counts, right or wrong."""
+        job = self.site.find(native)
+        if job is None or (self.site.is_over(job) and not self.site.config["history"] and not self.seen_alive):
+            return False  # not known (any more)
+        self.seen_alive = True
+        if not self.site.is_over(job):
+            return None
+        is_good = self.site.exit_of(job) == 0
+        return {"afterany": True, "afternotok": not is_good}.get(kind, is_good)
 
     def _abandon(self) -> None:
         """The test is over."""
@@ -102,7 +137,8 @@ class Mom:
                 start_new_session=True,
             )
         self.running[index] = Running(process, time.monotonic())
-        self._tell(index, state="R", substate=42, comment=f"Job run at {WHEN} on (pbs-m1:ncpus=1)")
+        self.runs += 1
+        self._tell(index, state="R", substate=42, comment=f"Job run at {WHEN} on (pbs-m1:ncpus=1)", node=NODE)
 
     def _look_after(self, index: int, running: Running) -> None:
         now = time.monotonic()
@@ -117,11 +153,25 @@ class Mom:
                 signal_session(running.process.pid, signal.SIGTERM)
         elif now > running.kill_at:
             signal_session(running.process.pid, signal.SIGKILL)
+        if (self.folder / f"lose.{index}").exists():
+            self._lose_node(index, running)
+            return
         if running.process.poll() is not None:
             if running.ended_by and _session(running.process.pid):
                 return
             signal_session(running.process.pid, signal.SIGKILL)
             self._end(index, running)
+
+    def _lose_node(self, index: int, running: Running) -> None:
+        """Its node is gone: after a while it is queued, and run again under the same id."""
+        (self.folder / f"lose.{index}").unlink()
+        signal_session(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+        del self.running[index]
+        self.waiting.append(index)
+        self._tell(
+            index, state="Q", substate=10, comment="Not Running: Not enough free nodes available", runs=self.runs
+        )
 
     def _end(self, index: int, running: Running) -> None:
         del self.running[index]
@@ -138,7 +188,7 @@ class Mom:
         letter = "X" if self.job["indices"] and not self.site.is_torque else self._last_letter()
         used = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - running.started))
         comment = f"Job run at {WHEN} on (pbs-m1:ncpus=1){how}"
-        self._tell(index, state=letter, substate=substate, comment=comment, exit=status, used=used)
+        self._tell(index, state=letter, substate=substate, comment=comment, exit=status, used=used, node=NODE)
 
     def _deliver(self, index: int) -> None:
         """Output goes where `-o` says, or is lost where that folder does not exist."""

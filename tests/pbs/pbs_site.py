@@ -37,8 +37,9 @@ class Site:
         return PbsScheduler(replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER))
 
     def batch(self, *behaviours: str, max_parallel: int | None = None) -> Batch:
-        folder = self.folder / "batches"
-        folder.mkdir(exist_ok=True)
+        """Elements that behave so, in a folder of their own."""
+        folder = self.folder / "batches" / str(len(list(self.folder.glob("batches/*"))))
+        folder.mkdir(parents=True)
         return Batch(TAG, "study", zoo.write_batch(folder, *behaviours), len(behaviours), max_parallel)
 
     def calls(self, command: str) -> list[list[str]]:

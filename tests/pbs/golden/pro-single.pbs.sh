@@ -53,7 +53,8 @@ trap 'forward USR2' USR2
 /home/user/anlp/.venv/bin/python -m anlp.run --batch /home/user/anlp/runs/mnist/batches/3.jsonl --index "$element" --job "${PBS_JOBID:-}" &
 program=$!
 
-# PBS gives no warning: ours comes 60 s before the limit, to the program alone
+# PBS gives no warning: ours comes 60 s before the limit, to the program alone; a signal to
+# the whole job would end the process that mounts an image, too. USR2: apptainer hands it on, but not SIGURG.
 (
     nap=
     trap '[ -z "$nap" ] || kill "$nap"; exit' TERM

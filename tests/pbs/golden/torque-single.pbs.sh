@@ -6,7 +6,7 @@
 #PBS -l scratch_local=10gb
 #PBS -q long
 #PBS -j oe
-#PBS -o /home/user/anlp/runs/mnist/batches/3.out/
+#PBS -o /home/user/anlp/runs/mnist/batches/3.out/7.0.log
 #PBS -r y
 #PBS -m n
 

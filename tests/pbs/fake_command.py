@@ -1,0 +1,49 @@
+"""The entry of every command of the pretended PBS: `fake_command.py NAME SITE WORDS...`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from fake_change import qalter, qdel
+from fake_pbs import HOST, RefusedError, Site
+from fake_query import qselect, qstat
+from fake_submit import qsub
+
+MAINS: Mapping[str, Callable[[Site, Sequence[str]], int]] = {
+    "qsub": qsub,
+    "qstat": qstat,
+    "qselect": qselect,
+    "qalter": qalter,
+    "qdel": qdel,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    command, folder, *words = argv
+    site = Site(Path(folder), json.loads((Path(folder) / "config.json").read_text()))
+    with (site.folder / "calls").open("a") as file:
+        file.write(json.dumps([command, *words]) + "\n")
+    try:
+        if words != ["--version"]:
+            time.sleep(site.config["hang_s"])
+            _fail_if_down(site, command)
+        return MAINS[command](site, words)
+    except RefusedError as refused:
+        print(refused.text, file=sys.stderr)
+        return refused.code
+
+
+def _fail_if_down(site: Site, command: str) -> None:
+    if site.config["down"] or time.time() < site.config["down_until"]:
+        lost = f"{command}: cannot connect to server {HOST} (errno=15010)"
+        if command == "qdel":
+            lost = f"Couldn't connect to cluster: {HOST}"
+        raise RefusedError(f"Connection refused\n{lost}", 255 if command == "qstat" else 162)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
