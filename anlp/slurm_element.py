@@ -26,10 +26,11 @@ from submitit.core.utils import DelayedSubmission, JobPaths, UncompletedJobError
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from anlp.child import EXIT_ESCAPED
-from anlp.errors import EXIT_CONTINUE, UserError, run_command
+from anlp.errors import EXIT_CONTINUE, EXIT_REQUEUE, UserError, run_command
 from anlp.record import write_json
 
 WARNING = signal.SIGUSR2
+OWN_WARNING_S = 45.0  # before the time limit: for a run that Slurm's warning, which comes earlier, did not reach
 CANNOT_REQUEUE = (FileNotFoundError, PermissionError, subprocess.SubprocessError)
 
 
@@ -68,6 +69,14 @@ class ElementPaths(JobPaths):
         return Path(self._folder) / f"{self.job_id}.left.json"
 
 
+class ImageJobEnvironment(SlurmJobEnvironment):
+    """In an image there is no scontrol: the job's script, which is outside, requeues."""
+
+    def _requeue(self, countdown: int) -> None:
+        print(f"to be requeued ({countdown} remaining timeouts)", flush=True)
+        raise SystemExit(EXIT_REQUEUE)
+
+
 def execute(element: Element, environment: SlurmJobEnvironment, *, continuations: int, limit_min: int) -> int:
     """Runs the element; after a warning it is requeued, and Slurm ends this process.
 
@@ -85,7 +94,7 @@ def execute(element: Element, environment: SlurmJobEnvironment, *, continuations
     delayed = Continuation(element)
     delayed.set_timeout(limit_min, _left(paths.submitted_pickle, continuations))
     handler = SignalHandler(environment, paths, delayed)  # counts the time from here
-    with arrived_signals() as arrived:
+    with arrived_signals() as arrived, own_warning(limit_min):
         code = int(delayed.result())
         warned = WARNING in arrived() and signal.SIGTERM not in arrived()
     if code == EXIT_CONTINUE and warned:
@@ -134,12 +143,27 @@ def arrived_signals() -> Iterator[Callable[[], frozenset[int]]]:
         os.close(writer)
 
 
+@contextlib.contextmanager
+def own_warning(limit_min: int) -> Iterator[None]:
+    """Warns this process by itself when its time is nearly over, as Slurm should have done before.
+
+    Args:
+        limit_min: the time limit of the job, which began just now; 0: not known, so nobody warns.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), WARNING))
+    signal.setitimer(signal.ITIMER_REAL, max(1.0, limit_min * 60 - OWN_WARNING_S) if limit_min else 0.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Executes the element that the task's index names; exit codes as of `anlp.run`, 70 where an exception escaped."""
     # held back until a run listens (its stop flag lets it through): it must not be lost or deadly while torch loads
     signal.pthread_sigmask(signal.SIG_BLOCK, {WARNING})
     given = _parser().parse_args(argv)
-    environment = SlurmJobEnvironment()
+    environment = ImageJobEnvironment() if given.in_image else SlurmJobEnvironment()
     if environment.array_task_id is None:
         raise UserError("anlp.slurm_element runs inside a task of a Slurm job array; elsewhere use python -m anlp.run")
     index = given.first + int(environment.array_task_id)
@@ -164,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         "--continuations", type=int, default=20, metavar="N", help="requeues after time limits, at most"
     )
     parser.add_argument("--limit-min", type=int, default=0, metavar="N", help="time limit in minutes, 0: not known")
+    parser.add_argument(
+        "--in-image", action="store_true", help=f"what is to be requeued leaves with {EXIT_REQUEUE}, and job.sh does it"
+    )
     parser.add_argument("--runner", default="anlp.run:run_element", help=argparse.SUPPRESS)
     return parser
 

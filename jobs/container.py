@@ -16,7 +16,7 @@ LIVE = Path("/opt/live/anlp")  # of the image: what lies there goes before the c
 # What passes into the image of the environment, and nothing else.
 PREFIXES = ("ANLP_", "CUDA_", "NCCL_", "NVIDIA_", "PBS_", "PYTORCH_", "SLURM_", "SUBMITIT_", "TORCH_", "WANDB_")
 NAMES = (
-    *("LANG", "LC_ALL", "LOGNAME", "TERM", "TMPDIR", "TZ", "USER"),
+    *("LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER"),
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )

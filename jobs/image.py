@@ -82,9 +82,7 @@ def inspect_image(choice: ImageChoice) -> ImageFacts:
     return ImageFacts(choice.path, f"{program} {version}", digest, labels, choice.is_live)
 
 
-def make_container(
-    choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: Path, code: Path | None, has_gpus: bool
-) -> Container:
+def make_container(choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: Path, has_gpus: bool) -> Container:
     """The image with the folders that runs need bound into it, and nothing missing.
 
     Args:
@@ -92,14 +90,13 @@ def make_container(
         facts: what is known of it.
         runs: the grid's folder; runs start there.
         data: where data sets are; bound if it is there.
-        code: the working tree of `--live`; default: this installation's.
         has_gpus: whether runs ask for GPUs.
 
     Raises:
         UserError: something that is to be bound does not exist.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    tree = [Bind((code or HERE) / "anlp", LIVE, read_only=True)] if choice.is_live else []
+    tree = [Bind(HERE / "anlp", LIVE, read_only=True)] if choice.is_live else []
     folders = [runs, data] if data.is_dir() else [runs]
     container = Container(
         choice.path,

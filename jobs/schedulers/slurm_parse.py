@@ -18,7 +18,11 @@ NAMES_FORMAT = "%F|%K|%j"
 
 EXIT_CONTINUE = 3
 EXIT_HELD_BACK = 5
-EXITS_OF_SHELL = {126: "its program could not be executed", 127: "its program was not found"}
+EXITS_OF_SHELL = {
+    126: "its program could not be executed",
+    127: "its program was not found",
+    255: "its container did not start",
+}
 EXITS_WITHOUT_BLAME = {0: "", 1: "", 4: "another process is training it"}
 SIGNAL_NO_OUTPUT = 53  # Slurm's own: the output file could not be opened on the node
 SIGNAL_OUT_OF_MEMORY = 125  # Slurm's own as well

@@ -10,12 +10,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anlp.errors import SchedulerError
+from anlp.errors import EXIT_REQUEUE, SchedulerError
+from jobs.container import Container
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
 
 RUNNER = "anlp.run:run_element"
 MOST_MARGIN_S = 480  # submitit takes a signal in the last 10 minutes for the time limit's; Slurm sends up to 60 s early
+
+FIRST = '--first "${1:?first element of this array}"'
+IN_IMAGE = """\
+# SIGUSR2 warns of the time limit or of preemption. This shell alone gets it, and hands it to the program alone:
+# the process that mounts the image has to live on. SIGTERM goes to everybody; it ends no script that still waits.
+program=
+signalled=
+trap 'signalled=1; [ -z "$program" ] || kill -s USR2 "$program"' USR2
+trap 'signalled=1' TERM
+(
+    trap '' USR2
+    exec COMMAND
+) &
+program=$!
+# a signal ends `wait` early; the code of the program is what counts
+code=
+while :; do
+    signalled=
+    wait "$program"
+    now=$?
+    if [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
+    code=$now
+    if [ -z "$signalled" ]; then break; fi
+done
+if [ "$code" -eq REQUEUE ]; then # it has saved a checkpoint and may be continued, and there is no scontrol in an image
+    code=3
+    scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" ||
+        echo "could not requeue; the next submit continues it" >&2
+fi
+exit "$code"
+"""
 
 # Options that this tool gives, and what to use instead of them.
 MANAGED: Mapping[str, str] = {
@@ -58,7 +90,8 @@ IRREGULAR_VARIABLES: Mapping[str, str] = {"time": "SBATCH_TIMELIMIT", "mem": "SB
 class SlurmOptions:
     """How elements are run on the nodes; tests put other runners in."""
 
-    python: tuple[str, ...] = (sys.executable,)  # what runs Python on a node: an interpreter, or a container with one
+    python: tuple[str, ...] = (sys.executable,)  # what runs Python on a node
+    container: Container | None = None  # the image whose Python is taken instead
     runner: str = RUNNER
     margin_s: int = 90  # warned so long before the time limit
     continuations: int = 20  # of one element after reaching its time limit; preemption does not count
@@ -89,9 +122,9 @@ def render_script(batch: Batch, resources: Resources, options: SlurmOptions, cwd
     directives = [
         f"#SBATCH {_render_option(name, value)}" for name, value in directives_of(batch, resources, options, cwd)
     ]
-    command = [*options.python, "-m", "anlp.slurm_element", "--batch", str(batch.path)]
-    numbers = ["--continuations", str(options.continuations), "--limit-min", str(limit_min(resources) or 0)]
-    runner = [] if options.runner == RUNNER else ["--runner", options.runner]
+    words = ["-m", "anlp.slurm_element", "--batch", str(batch.path)]
+    words += ["--continuations", str(options.continuations), "--limit-min", str(limit_min(resources) or 0)]
+    words += [] if options.runner == RUNNER else ["--runner", options.runner]
     script = folder_of(batch) / "job.sh"
     return "\n".join(
         [
@@ -100,13 +133,27 @@ def render_script(batch: Batch, resources: Resources, options: SlurmOptions, cwd
             f"# By hand: sbatch --array=0-{batch.size - 1} {shlex.quote(_plain(str(script)))} 0",
             *directives,
             "",
-            "# SIGUSR2 warns of the time limit or of preemption; it must not end what does not listen yet",
-            "trap '' USR2",
-            "export SUBMITIT_EXECUTOR=slurm",
-            f'exec {shlex.join([*command, *numbers, *runner])} --first "${{1:?first element of this array}}"',
+            *(_render_start(words, options) if options.container is None else _render_image(words, options.container)),
             "",
         ]
     )
+
+
+def _render_start(words: Sequence[str], options: SlurmOptions) -> list[str]:
+    return [
+        "# SIGUSR2 warns of the time limit or of preemption; it must not end what does not listen yet",
+        "trap '' USR2",
+        "export SUBMITIT_EXECUTOR=slurm",
+        f"exec {shlex.join([*options.python, *words])} {FIRST}",
+    ]
+
+
+def _render_image(words: Sequence[str], container: Container) -> list[str]:
+    """The same in an image: the script stays, to hand the warning on and to requeue."""
+    command = container.exec_argv("sh", "-c", 'trap "" USR2; exec python "$@"', "sh", *words, "--in-image")
+    exports = ["export SUBMITIT_EXECUTOR=slurm", *container.render_exports()]
+    text = IN_IMAGE.replace("REQUEUE", str(EXIT_REQUEUE)).replace("COMMAND", f"{shlex.join(command)} {FIRST}")
+    return [*exports, *text.splitlines()]
 
 
 def directives_of(batch: Batch, resources: Resources, options: SlurmOptions, cwd: Path) -> list[tuple[str, str | None]]:
