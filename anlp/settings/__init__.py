@@ -13,6 +13,7 @@ from anlp.errors import SpecError
 from anlp.record import Element, options_from_json
 from anlp.settings.mnist import MnistSettings
 from anlp.settings.points import PointsSettings
+from anlp.settings.spoken_digits import SpokenDigitsSettings
 from anlp.spec import RunSpec, TaskSettings
 
 
@@ -27,6 +28,7 @@ class Task:
 TASKS: Mapping[str, Task] = {
     "mnist": Task(MnistSettings, "anlp.training.tasks.mnist:build"),
     "points": Task(PointsSettings, "anlp.training.tasks.points:build"),
+    "spoken_digits": Task(SpokenDigitsSettings, "anlp.training.tasks.spoken_digits:build"),
 }
 
 
@@ -48,7 +50,8 @@ def spec_from_json(form: Mapping[str, Any]) -> RunSpec:
 def element_from_json(form: Mapping[str, Any]) -> Element:
     """Inverse of `Element.to_json`; raises as `make_spec` does."""
     specs = tuple(spec_from_json(spec) for spec in form["specs"])
-    return Element(specs, options_from_json(form["options"]), int(form.get("at_once", 1)))
+    shared = {name: form[name] for name in ("at_once", "mem_limit_mib") if name in form}
+    return Element(specs, options_from_json(form["options"]), **shared)
 
 
 def read_element(batch: Path, index: int) -> Element:

@@ -1,0 +1,53 @@
+"""Features that take long to compute, kept beside the data they were computed from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from anlp.record import write_whole
+from anlp.spec import Scalar, canonical_json
+
+VERSION = 1
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+def cached(source: Path, options: Mapping[str, Scalar], compute: Callable[[], Arrays]) -> Arrays:
+    """What `compute` returns, from `.features` beside `source` where it was computed before.
+
+    Args:
+        source: a file or folder; what was computed before it changed (its time of modification) is not used.
+        options: of the computation.
+        compute: called where nothing is kept, and where the place cannot be written every time.
+    """
+    changed = source.stat().st_mtime_ns
+    key = canonical_json({"version": VERSION, "source": source.name, "changed": changed, **options})
+    path = source.parent / ".features" / f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
+    found = _read(path)
+    if found is None:
+        found = compute()
+        with contextlib.suppress(OSError):  # a read-only data folder: computed again by the next process
+            _write(path, found)
+    return found
+
+
+def _read(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return dict(kept)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,32 @@
+"""Sequences of any length as one padded tensor and their lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from anlp.data.samples import Samples
+
+
+def pad(sequences: Sequence[Tensor], targets: tuple[Tensor, ...]) -> Samples:
+    """Samples with two inputs: (N, T, F) frames, zeros behind the end of each sequence, and (N,) lengths.
+
+    Args:
+        sequences: N of (T_k, F), T_k at least 1.
+        targets: each (N, ...).
+    """
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    frames = torch.zeros(len(sequences), int(lengths.max()), sequences[0].shape[1])
+    for row, sequence in zip(frames, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return Samples((frames, lengths), targets)
+
+
+def feature_moments(samples: Samples) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (F,) of each feature over all frames of padded sequences, without the padding."""
+    frames, lengths = samples.inputs
+    valid = torch.arange(frames.shape[1]) < lengths[:, None]  # (N, T)
+    taken = frames[valid].double()  # (frames, F)
+    return taken.mean(0).float(), taken.std(0).clamp(min=1e-12).float()

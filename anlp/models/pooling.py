@@ -1,0 +1,22 @@
+"""Many frames become one vector; what lies behind the end of a sequence never counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def valid_frames(frames: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T) whether a frame of (B, T, F) belongs to its sequence of (B,) lengths."""
+    return torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+
+
+def pool(frames: Tensor, lengths: Tensor, how: str) -> Tensor:
+    """(B, F) of padded (B, T, F): the mean, max, sum or last of each sequence's own frames."""
+    if how == "last":
+        return frames[torch.arange(len(frames), device=frames.device), lengths - 1]
+    outside = ~valid_frames(frames, lengths).unsqueeze(-1)  # (B, T, 1)
+    if how == "max":
+        return frames.masked_fill(outside, -torch.inf).amax(1)
+    total = frames.masked_fill(outside, 0.0).sum(1)
+    return total if how == "sum" else total / lengths.unsqueeze(-1)

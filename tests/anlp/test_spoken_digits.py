@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import math
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy.io import wavfile
+from torch import Tensor, nn
+from torch.nn import functional
+
+from anlp.data.arabic_digits import NAMES, make_sequences, parse_blocks, read_blocks
+from anlp.data.samples import Samples
+from anlp.data.sequences import feature_moments, pad
+from anlp.data.wav_digits import load_wav_digits
+from anlp.errors import UserError
+from anlp.models.pooling import pool
+from anlp.models.recurrent import Headed, Pooled, Recurrent
+from anlp.settings import make_spec
+
+LINE = " ".join(["1.5"] * 13)
+MFCC = {"features": "mfcc", "coefficients": 13, "bands": 40}
+
+
+def sequences() -> tuple[list[Tensor], Samples]:
+    draw = torch.Generator().manual_seed(0)
+    parts = [torch.randn(length, 5, generator=draw) for length in (7, 3, 11, 1)]
+    return parts, pad(parts, (torch.arange(4),))
+
+
+def make(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    if name == "pooled":
+        return Headed(Pooled(5, units=8, squeeze=4), 3, dropout=0.1)
+    cell, heads, pooling = name.split()
+    net = Recurrent(5, cell=cell, hidden=8, heads=int(heads), pooling=pooling, bidirectional=True, dropout=0.1)
+    return Headed(net, 3, dropout=0.1)
+
+
+MODELS = ["pooled", "gru 0 last", "lstm 0 mean", "gru 2 max", "gru 2 last"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_padded_batch_gives_what_each_sequence_alone_gives(name: str) -> None:
+    model = make(name).eval()
+    parts, batch = sequences()
+
+    with torch.inference_mode():
+        together = model(*batch.inputs)
+        alone = torch.cat([model(part.unsqueeze(0), torch.tensor([len(part)])) for part in parts])
+
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model = make(name)
+    _, batch = sequences()
+
+    torch.autograd.backward(functional.cross_entropy(model(*batch.inputs), torch.arange(4) % 3))
+
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "sum", "last"])
+def test_pooling_takes_only_frames_of_the_sequence(how: str) -> None:
+    parts, batch = sequences()
+    expected = {
+        "mean": lambda part: part.mean(0),
+        "max": lambda part: part.amax(0),
+        "sum": lambda part: part.sum(0),
+        "last": lambda part: part[-1],
+    }[how]
+
+    found = pool(*batch.inputs, how)
+
+    assert torch.allclose(found, torch.stack([expected(part) for part in parts]), atol=1e-6)
+
+
+def test_moments_of_features_leave_the_padding_out() -> None:
+    parts, batch = sequences()
+
+    mean, std = feature_moments(batch)
+
+    assert torch.allclose(mean, torch.cat(parts).mean(0), atol=1e-6)
+    assert torch.allclose(std, torch.cat(parts).std(0), atol=1e-6)
+
+
+def test_blank_lines_separate_utterances() -> None:
+    blocks = parse_blocks(f"            \n{LINE}\n{LINE}\n  \n{LINE}\n")
+
+    assert [tuple(block.shape) for block in blocks] == [(2, 13), (1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (" \n1 2 3\n", "line 2: expected 13 numbers, got 3"),
+        (f"{LINE}\n{LINE.replace('1.5', 'nan', 1)}\n", "line 2: expected finite numbers"),
+        (LINE.replace("1.5", "x", 1), "could not convert string to float"),
+        (LINE, "1 utterances, expected 20"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "Train_Arabic_Digit.txt"
+    path.write_text(text)
+
+    with pytest.raises(UserError, match=rf"Train_Arabic_Digit.txt: .*{fault}"):
+        read_blocks(path, 1)
+
+
+def test_generated_sequences_have_every_class_and_are_always_the_same() -> None:
+    first, again = make_sequences(Path()), make_sequences(Path())
+
+    assert torch.equal(first.train.inputs[0], again.train.inputs[0])
+    assert first.train.targets[0].bincount().tolist() == [10] * len(NAMES)
+
+
+def write_wavs(folder: Path, speakers: str = "abc", per_digit: int = 5, rate: int = 8000) -> Path:
+    folder.mkdir(parents=True)
+    for digit in range(10):
+        for number, speaker in enumerate(speakers):
+            for index in range(per_digit):
+                time = np.arange(rate // 10) / rate
+                wave = np.sin(2 * math.pi * (200 + 50 * digit + number) * time) * 0.5
+                wavfile.write(folder / f"{digit}_{speaker}_{index}.wav", rate, (wave * 32767).astype(np.int16))
+    return folder
+
+
+def test_a_tested_speaker_is_heard_neither_in_training_nor_in_selection(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own")
+
+    data = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+    assert data.val is not None
+    assert [len(part) for part in (data.train, data.val, data.test)] == [50, 50, 50]
+    assert data.test.targets[0].bincount().tolist() == [5] * 10
+
+
+def test_a_random_split_tests_every_fifth_recording_of_each_speaker(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own" / "recordings")
+
+    data = load_wav_digits(tmp_path, "own", split="random", **MFCC)
+
+    assert data.val is None
+    assert (len(data.train), len(data.test)) == (120, 30)
+
+
+def test_features_are_computed_once_and_again_when_asked_for_others(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own", per_digit=1)
+    first = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+    for path in (tmp_path / "own").glob("*.wav"):
+        path.write_bytes(b"")  # its folder's time of modification stays
+
+    again = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+    assert torch.equal(first.train.inputs[0], again.train.inputs[0])
+    with pytest.raises(UserError, match=r"\.wav: not a readable wav file"):
+        load_wav_digits(tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=40)
+
+
+def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
+    folder = write_wavs(tmp_path / "plain", per_digit=1)
+    (tmp_path / "packed").mkdir()
+    with tarfile.open(tmp_path / "packed" / "recordings.tar.gz", "w:gz") as archive:
+        archive.add(folder, "recordings")
+
+    plain, packed = (load_wav_digits(tmp_path, name, split="speaker", **MFCC) for name in ("plain", "packed"))
+
+    assert torch.equal(plain.train.inputs[0], packed.train.inputs[0])
+
+
+@pytest.mark.parametrize(
+    ("make_folder", "sentence"),
+    [
+        (lambda folder: None, "neither a known data set"),
+        (lambda folder: folder.mkdir(), "no recordings; expected files such as 3_theo_12.wav"),
+        (lambda folder: write_wavs(folder, "ab", 1), "split: speaker needs at least 3 speakers, found a, b"),
+    ],
+)
+def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: object, sentence: str) -> None:
+    make_folder(tmp_path / "own")  # type: ignore[operator] # one of the functions above
+
+    with pytest.raises(UserError, match=sentence):
+        load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"features": "mfcc"}, "data: spoken-arabic-digit needs features: given"),
+        ({"data": "fsdd"}, "data: fsdd needs features: mfcc or mel"),
+        ({"model": "linear", "pooling": "last"}, "model: linear needs pooling: mean, max or sum"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(values: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        make_spec("spoken_digits", values, 0)
