@@ -46,6 +46,7 @@ class Asked:
     index: int
     place: int = 0  # within its element
     at_once: int = 1  # runs of its element that go at the same time; the others follow
+    in_job: int = 1  # runs of its element, itself included
     purpose: Purpose = "search"
     redo: Redo = "none"  # which earlier results this submission of the run sets aside
 
@@ -73,6 +74,8 @@ class RunStatus:
     purpose: Purpose = "search"
     form: Mapping[str, Any] = field(default_factory=dict)
     redo: Redo = "none"  # which earlier results its last submission sets aside
+    in_job: int = 1  # runs of its job, itself included: what was asked for is for all of them
+    has_folder: bool = False  # whether it ever began
 
     def fields(self) -> dict[str, Any]:
         """What a filter can name: settings, seed, id, state, purpose and final metrics."""
@@ -97,9 +100,9 @@ def _asked_in(line: Mapping[str, Any], submission: Submission, index: int) -> di
     if options["batch"] != submission.tag:
         return {}
     purpose, redo = options.get("purpose", "search"), options.get("redo", "none")
-    at_once = int(line.get("at_once", 1))
+    at_once, in_job = int(line.get("at_once", 1)), len(line["specs"])
     return {
-        form["run_id"]: Asked(form["run_id"], form, submission, index, place, at_once, purpose, redo)
+        form["run_id"]: Asked(form["run_id"], form, submission, index, place, at_once, in_job, purpose, redo)
         for place, form in enumerate(line["specs"])
     }
 
@@ -205,10 +208,12 @@ def _status(
         purpose=run.purpose,
         form=run.form,
         redo=run.redo,
+        in_job=run.in_job,
+        has_folder=run.run_id in present,
     )
     if result is not None:
         return replace(status, state=STATE_OF_OUTCOME[result.outcome], result=result)
-    if run.run_id in present and _is_running(status.folder):
+    if status.has_folder and _is_running(status.folder):
         return replace(status, state=RunState.RUNNING)
     ending = run.submission.endings.get(run.index)
     job = states.get(handle, JobState(Phase.QUEUED))
@@ -216,10 +221,18 @@ def _status(
         is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
         return replace(status, state=RunState.RUNNING if is_its_turn else RunState.QUEUED)
     ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail, job.node)
-    if run.place >= run.at_once and run.run_id not in present:
+    if ending.cause is Cause.UNKNOWN and run.submission.after and not _has_begun(run, status):
+        ending = Ending(Cause.HELD_BACK, "its canary did not pass", ending.node)
+    if run.place >= run.at_once and not status.has_folder:
         ending = _before_its_turn(ending)
     state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
     return replace(status, state=state, cause=ending.cause, detail=ending.detail, node=ending.node)
+
+
+def _has_begun(run: Asked, status: RunStatus) -> bool:
+    """Whether its last submission got as far as its folder: servers forget jobs that waited in vain."""
+    latest = claim.latest(status.folder.attempts) if status.has_folder else None
+    return latest is not None and claim.read(latest).get("batch") == run.submission.tag
 
 
 def _before_its_turn(ending: Ending) -> Ending:

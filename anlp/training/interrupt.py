@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ASKS_TO_STOP = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+# SIGURG, which whatever does not know it ignores: it may go to all of a job without ending what mounts its image
+ASKS_TO_STOP = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGURG)
 
 
 class Interrupted(Exception):  # noqa: N818 it is no error
@@ -41,7 +42,7 @@ class StopFlag:
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """A flag that SIGTERM, SIGUSR2 and Ctrl-C set for as long as the context lasts."""
+    """A flag that SIGTERM, SIGUSR2, SIGURG and Ctrl-C set for as long as the context lasts."""
     flag = StopFlag()
     before = {number: signal.signal(number, flag.receive) for number in ASKS_TO_STOP}
     # whoever forked us may have held them back until there is somebody to receive them
