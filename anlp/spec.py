@@ -86,6 +86,10 @@ class TaskSettings(BaseModel):
             return None
         return DataKey(loader, name, tuple((option, self.__dict__[option]) for option in self.loads))
 
+    def assets(self) -> tuple[str, ...]:
+        """What must be at hand beside the data set, by its names in `anlp.staging`: weights that were trained before."""
+        return ()
+
     def values(self) -> dict[str, Scalar]:
         """Every setting by name, resolved."""
         return dict(self.__dict__)

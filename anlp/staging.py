@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
 import io
 import sys
+import urllib.error
 import urllib.request
 import uuid
 import zlib
@@ -19,25 +21,28 @@ from anlp.errors import UserError
 
 TIMEOUT_S = 10.0  # to connect, and between two pieces of an answer
 PIECE = 1 << 18
+PARTIAL, RANGE_NOT_SATISFIABLE = 206, 416  # what a server answers to a Range
 
 
 @dataclass(frozen=True, slots=True)
 class DataFiles:
-    """The files of a data set.
+    """The files of a data set, or of weights that were trained before.
 
     Args:
-        md5: of the uncompressed content, by name without `.gz`; "": unknown, and not checked.
+        digests: md5 of the uncompressed content, by name without `.gz`; or `sha256:` with the first digits of that.
         folders: where to look under the data folder; downloads go to the first.
-        urls: prefixes to try in turn; the name and `ending` are appended. None: it cannot be downloaded.
+        urls: prefixes to try in turn; the name and `ending` are appended.
         ending: of what is downloaded; `.gz` is taken off when the content is checked.
     """
 
-    md5: Mapping[str, str]
+    digests: Mapping[str, str]
     folders: tuple[str, ...]
     urls: tuple[str, ...] = ()
     ending: str = ".gz"
 
 
+WEIGHTS = ("weights", str(Path("~/.cache/torch/hub/checkpoints").expanduser()))  # the second is torchvision's cache
+WEIGHTS_URLS = ("https://download.pytorch.org/models/",)
 EMBEDDED = DataFiles({}, ())  # in a package, or made from a formula
 CATALOGUE: Mapping[str, DataFiles] = {
     "digits": EMBEDDED,  # in scikit-learn
@@ -60,6 +65,8 @@ CATALOGUE: Mapping[str, DataFiles] = {
         ("https://www.cs.toronto.edu/~kriz/",),
         ending="",
     ),
+    "resnet18": DataFiles({"resnet18-f37072fd.pth": "sha256:f37072fd"}, WEIGHTS, WEIGHTS_URLS, ending=""),
+    "resnet34": DataFiles({"resnet34-b627a593.pth": "sha256:b627a593"}, WEIGHTS, WEIGHTS_URLS, ending=""),
     "mnist": DataFiles(
         {
             "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -75,7 +82,7 @@ CATALOGUE: Mapping[str, DataFiles] = {
 
 def needs_files(name: str) -> bool:
     """Whether the data set has files at all; embedded ones have none."""
-    return name not in CATALOGUE or bool(CATALOGUE[name].md5)
+    return name not in CATALOGUE or bool(CATALOGUE[name].digests)
 
 
 def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
@@ -87,8 +94,8 @@ def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
         own = data_dir / name
         return {"": own} if is_plain(name) and own.exists() else None
     entry = CATALOGUE[name]
-    found = {file: path for file in entry.md5 if (path := _find_file(file, entry.folders, data_dir)) is not None}
-    return found if len(found) == len(entry.md5) else None
+    found = {file: path for file in entry.digests if (path := _find_file(file, entry.folders, data_dir)) is not None}
+    return found if len(found) == len(entry.digests) else None
 
 
 def stage(name: str, data_dir: Path) -> None:
@@ -102,7 +109,7 @@ def stage(name: str, data_dir: Path) -> None:
             raise UserError(where_to_put(name, data_dir))
         return
     entry = CATALOGUE[name]
-    missing = [file for file in entry.md5 if _find_file(file, entry.folders, data_dir) is None]
+    missing = [file for file in entry.digests if _find_file(file, entry.folders, data_dir) is None]
     try:
         for file in missing:
             _download(file, entry, data_dir / entry.folders[0])
@@ -118,7 +125,7 @@ def where_to_put(name: str, data_dir: Path) -> str:
             f"{data_dir / name}; put it there or set ANLP_DATA"
         )
     entry = CATALOGUE[name]
-    files = ", ".join(f"{file}[.gz]" if entry.ending or file.endswith(".txt") else file for file in entry.md5)
+    files = ", ".join(f"{file}[.gz]" if entry.ending or file.endswith(".txt") else file for file in entry.digests)
     places = " or ".join(str(data_dir / folder) for folder in entry.folders)
     return f"data {name}: files are missing; expected {files} in {places}; put them there or set ANLP_DATA"
 
@@ -134,53 +141,81 @@ def _find_file(file: str, folders: tuple[str, ...], data_dir: Path) -> Path | No
 
 
 def _download(file: str, entry: DataFiles, folder: Path) -> None:
-    """Leaves the file whole and checked under its name, or nothing; tries the mirrors in turn."""
+    """Leaves the file whole and checked under its name; tries the mirrors in turn, going on where the last broke off.
+
+    What an earlier download left is taken over by renaming, which only one of several commands can do.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{file}.{uuid.uuid4().hex[:8]}.tmp"
+    part, draft = folder / f".{file}.part", folder / f".{file}.{uuid.uuid4().hex[:8]}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        part.replace(draft)
     faults: list[str] = []
     try:
         for url in (prefix + file + entry.ending for prefix in entry.urls):
-            fault = _try_mirror(url, draft, entry.md5[file], packed=entry.ending == ".gz")
+            fault = _try_mirror(url, draft, entry.digests[file], packed=entry.ending == ".gz")
             if fault is None:
                 draft.replace(folder / f"{file}{entry.ending}")
                 return
             faults.append(fault)
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            draft.replace(part)
     raise OSError(f"downloading failed: {'; '.join(faults)}")
 
 
-def _try_mirror(url: str, draft: Path, md5: str, *, packed: bool) -> str | None:
-    """Downloads into `draft`; what went wrong, None if nothing did."""
+def _try_mirror(url: str, draft: Path, digest: str, *, packed: bool) -> str | None:
+    """Downloads into `draft`; what went wrong, None if nothing did. What is whole but wrong is removed."""
     try:
         _fetch(url, draft)
-        _check(draft, md5, packed=packed)
-    except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException) as error:
+        return f"{url}: {error}"
+    try:
+        _check(draft, digest, packed=packed)
+    except (OSError, EOFError, zlib.error) as error:
+        draft.unlink()
         return f"{url}: {error}"
     return None
 
 
 def _fetch(url: str, path: Path) -> None:
-    # the scheme is https: these addresses are constants of this module
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, path.open("wb") as file:  # noqa: S310
-        total = int(answer.headers.get("Content-Length") or 0)
-        done = 0
+    """Downloads what `path` does not hold yet; a server that cannot begin in the middle begins anew."""
+    had = path.stat().st_size if path.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={had}-"} if had else {})  # noqa: S310 - a constant of this module
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - as above
+    except urllib.error.HTTPError as error:
+        if error.code == RANGE_NOT_SATISFIABLE:  # it was whole already
+            return
+        raise
+    with answer, path.open("ab" if answer.status == PARTIAL else "wb") as file:
+        done = had if answer.status == PARTIAL else 0
+        total = done + int(answer.headers.get("Content-Length") or 0)
         for piece in _pieces(answer):
             file.write(piece)
             done += len(piece)
             _show(f"\r{url} {done / 1e6:.1f} of {total / 1e6:.1f} MB")
     _show("\n")
-    if total and done != total:
+    if total > had and done != total:
         raise OSError(f"the answer ended after {done} of {total} bytes")
 
 
-def _check(path: Path, md5: str, *, packed: bool) -> None:
-    digest = hashlib.md5(usedforsecurity=False)  # the published checksums are md5
+def check(path: Path, digest: str) -> None:
+    """Whether a file has the content that its digest says.
+
+    Raises:
+        OSError: it has another; the text says which.
+    """
+    _check(path, digest, packed=path.suffix == ".gz" and not path.name.endswith(".tar.gz"))
+
+
+def _check(path: Path, digest: str, *, packed: bool) -> None:
+    kind, _, wanted = digest.rpartition(":")
+    found = hashlib.sha256() if kind == "sha256" else hashlib.md5(usedforsecurity=False)  # what is published
     with gzip.open(path) if packed else path.open("rb") as content:
         for piece in _pieces(content):
-            digest.update(piece)
-    if digest.hexdigest() != md5:
-        raise OSError(f"its content has md5 {digest.hexdigest()}, expected {md5}")
+            found.update(piece)
+    if not found.hexdigest().startswith(wanted):
+        raise OSError(f"its content has {found.name} {found.hexdigest()}, expected {wanted}")
 
 
 def _pieces(stream: BinaryIO | gzip.GzipFile | io.BufferedReader) -> Iterator[bytes]:

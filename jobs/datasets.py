@@ -25,6 +25,8 @@ def with_data(
     Raises:
         UserError: data is missing and there is no fallback; names the files and where to put them.
     """
+    for asset in sorted({asset for spec in specs for asset in spec.settings.assets()}):
+        _is_there(asset, where, download=download, fallback=None, say=say)
     names = sorted({_data_of(spec) for spec in specs} - {""})
     missing = {name for name in names if not _is_there(name, where, download=download, fallback=fallback, say=say)}
     for name in sorted(missing):

@@ -13,7 +13,7 @@ import pytest
 from anlp import staging
 from anlp.errors import UserError
 
-NAMES = tuple(staging.CATALOGUE["mnist"].md5)
+NAMES = tuple(staging.CATALOGUE["mnist"].digests)
 
 
 @pytest.fixture
@@ -122,3 +122,42 @@ def test_a_folder_of_the_users_own_is_found_by_its_name(tmp_path: Path) -> None:
 
     assert staging.find("faces", tmp_path) == {"": tmp_path / "faces"}
     assert staging.find("../faces", tmp_path / "faces") is None
+
+
+class Breaking(QuietHandler):
+    """Sends half of a file, then closes the connection; answers a Range with the rest."""
+
+    asked: list[str | None] = []  # noqa: RUF012 - one list for all requests of a test, emptied by it
+
+    def do_GET(self) -> None:
+        content = Path(self.translate_path(self.path)).read_bytes()
+        wanted = self.headers.get("Range")
+        self.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:] if wanted else content[: len(content) // 2])
+
+
+def test_a_download_that_broke_off_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(256)) * 1000
+    (tmp_path / "offered").write_bytes(content)
+    Breaking.asked.clear()
+    handler = functools.partial(Breaking, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        files = staging.DataFiles({"offered": hashlib.md5(content).hexdigest()}, ("sets",), (url,), ending="")
+        monkeypatch.setattr(staging, "CATALOGUE", {"big": files})
+        with pytest.raises(UserError, match="ended after 128000 of 256000 bytes"):
+            staging.stage("big", tmp_path)
+
+        staging.stage("big", tmp_path)
+        server.shutdown()
+        thread.join()
+
+    assert (tmp_path / "sets" / "offered").read_bytes() == content
+    assert Breaking.asked == [None, "bytes=128000-"]
+    assert len(list((tmp_path / "sets").iterdir())) == 1

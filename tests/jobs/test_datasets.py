@@ -35,7 +35,7 @@ def said() -> list[str]:
 
 def put_mnist(where: Path) -> None:
     (where / "mnist").mkdir(parents=True)
-    for name in staging.CATALOGUE["mnist"].md5:
+    for name in staging.CATALOGUE["mnist"].digests:
         (where / "mnist" / name).touch()
 
 
@@ -61,7 +61,7 @@ def test_missing_data_without_a_fallback_names_the_files_and_the_place(tmp_path:
     with pytest.raises(UserError) as caught:
         call(MNIST, tmp_path, print)
 
-    assert all(name in str(caught.value) for name in staging.CATALOGUE["mnist"].md5)
+    assert all(name in str(caught.value) for name in staging.CATALOGUE["mnist"].digests)
     assert str(tmp_path / "mnist") in str(caught.value)
 
 
