@@ -632,7 +632,7 @@ def test_a_stopped_submit_continues_to_the_same_numbers(tmp_path: Path, calm: Pl
 def test_runs_that_read_broken_data_fail_in_words(tmp_path: Path) -> None:
     data = tmp_path / "data" / "mnist"
     data.mkdir(parents=True)
-    for name in staging.CATALOGUE["mnist"].md5:
+    for name in staging.CATALOGUE["mnist"].digests:
         (data / name).write_text("no images")
     text = "task: mnist\nfixed: {epochs: 1, hidden: 8}\ngrid: {lr: [0.1, 0.01]}\nwandb: {mode: disabled}\n"
     place = make_place(tmp_path, text, ANLP_DATA=str(data.parent))
