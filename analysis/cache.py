@@ -105,11 +105,8 @@ def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[s
 def read_all(source: Source) -> list[Reading]:
     """Every run of the source, read now, in the order of the ids."""
     wanted = source.run_ids()
-    found = []
     with Progress("reading runs", len(wanted)) as progress:
-        for reading in source.read(wanted):
-            found.append(reading)
-            progress.add()
+        found = list(progress.over(source.read(wanted)))
     return sorted(found, key=lambda reading: reading.run_id)
 
 
@@ -131,10 +128,9 @@ class _Collection:
         notes, trouble = _notes(self._pulled.runs), ""
         with Progress("reading runs", len(missing)) as progress:
             try:
-                for reading in source.read(missing):
+                for reading in progress.over(source.read(missing)):
                     notes += [reading.note] if reading.note else []
                     self._add(reading)
-                    progress.add()
             finally:  # Ctrl-C, or a server that gives up
                 trouble = self._save()
         if trouble and progress.seconds > PATIENCE_S:

@@ -64,7 +64,7 @@ class FolderSource:
         try:
             spec, purpose, run_id = _parse_spec(form)
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-            return _skipped(folder, f"spec.json is not of a run known here ({_first_line(error)})")
+            return _skipped(folder, f"spec.json is not of a run known here ({first_line(error)})")
         if run_id != folder.run_id:
             return _skipped(folder, f"a copy of run {run_id}")
         result = read_result(folder)
@@ -108,8 +108,7 @@ def find_grid(text: str, here: Path, environ: Mapping[str, str]) -> Path:
     """
     named = Path(text)
     name = named.stem if named.suffix in (".yaml", ".yml") else text.rstrip("/")
-    roots = [Path(environ["ANLP_RUNS"])] if environ.get("ANLP_RUNS") else []
-    roots.append(here / "runs")
+    roots = runs_roots(here, environ)
     for folder in (*(root / name for root in roots), here / name):
         if folder.is_dir():
             return folder.resolve()
@@ -117,6 +116,12 @@ def find_grid(text: str, here: Path, environ: Mapping[str, str]) -> Path:
     there = f"grids there: {', '.join(grids)}" if grids else "nothing has been submitted there yet"
     looked_in = " and ".join(str(root) for root in roots)
     raise UserError(f"no runs of a grid {name!r} in {looked_in} ({there}); submit it first: python -m jobs.submit GRID")
+
+
+def runs_roots(here: Path, environ: Mapping[str, str]) -> list[Path]:
+    """The folders that hold a folder per grid, the one to be preferred first."""
+    roots = [Path(environ["ANLP_RUNS"])] if environ.get("ANLP_RUNS") else []
+    return [*roots, here / "runs"]
 
 
 def _list_folders(root: Path) -> dict[str, int]:
@@ -156,5 +161,6 @@ def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:
     return spec, options_from_json(form.get("options", {})).purpose, str(form["spec"]["run_id"])
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """For a sentence about an exception."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

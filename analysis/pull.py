@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.folders import FolderSource, find_grid
+from analysis.folders import FolderSource, find_grid, runs_roots
+from analysis.project import SCHEME, ProjectSource, parse_project
 from analysis.source import Source
 from anlp.record import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Runs", "find_grid", "from_disk", "load"]
+__all__ = ["Runs", "find_grid", "from_disk", "from_wandb", "load"]
 
 CACHE = ".pulled"  # in the folder of a grid: see `analysis.cache`
 Note = Callable[[str], None]
@@ -43,17 +44,18 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     What was read is kept in the grid's folder (`.pulled`), and only what changed is read again.
 
     Args:
-        grid: a name under `runs/` (or `$ANLP_RUNS`), a folder, or the grid's YAML file.
+        grid: a name under `runs/` (or `$ANLP_RUNS`), a folder, the grid's YAML file, or what the runs were mirrored to:
+            `wandb://entity/project`, or a group of it, `wandb://entity/project/mnist`.
         history: whether the learning curves are wanted, too.
 
     Raises:
-        UserError: there is no such grid.
+        UserError: there is no such grid, or the server cannot be read.
     """
     from analysis.cache import Cache, pull  # pandas and pyarrow take a moment to import: not before they are needed
     from analysis.frame import empty_history, epochs_frame, runs_frame
 
-    folder = find_grid(str(grid), Path.cwd(), os.environ)
-    pulled, notes = pull(FolderSource(folder), Cache(folder / CACHE), history=history)
+    folder, source = _find(str(grid))
+    pulled, notes = pull(source, Cache(folder / CACHE), history=history)
     epochs = pulled.history if history and pulled.history is not None else empty_history()
     return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes))
 
@@ -70,6 +72,30 @@ def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -
         UserError: `root` cannot be listed.
     """
     return _records(FolderSource(root, history=history), note)
+
+
+def from_wandb(address: str, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:
+    """Every run of a wandb project or group that can be read, in the order of their ids, read now.
+
+    Args:
+        address: `wandb://entity/project[/group]`; server and key are those of WANDB_BASE_URL, WANDB_API_KEY, netrc.
+        note: is told, in one sentence each, what was skipped and why.
+        history: whether to read what was logged.
+
+    Raises:
+        UserError: the project cannot be read.
+    """
+    return _records(ProjectSource(parse_project(address), history=history), note)
+
+
+def _find(text: str) -> tuple[Path, Source]:
+    """What a person named, and where what is made of it goes."""
+    here = Path.cwd()
+    if not text.startswith(SCHEME):
+        folder = find_grid(text, here, os.environ)
+        return folder, FolderSource(folder)
+    project = parse_project(text)
+    return runs_roots(here, os.environ)[0] / project.folder, ProjectSource(project)
 
 
 def _records(source: Source, note: Note) -> list[RunRecord]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO, TypeVar
 
 PATIENCE_S = 2.0  # nobody wants to hear of less
 TERMINAL_EVERY_S = 0.2
 LOG_EVERY_S = 15.0
+
+Item = TypeVar("Item")
 
 
 class Progress:
@@ -45,6 +47,12 @@ class Progress:
         self._done += count
         if self._clock() >= self._due:
             self._draw()
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted when it is there."""
+        for item in items:
+            self.add()
+            yield item
 
     def __enter__(self) -> Progress:
         return self

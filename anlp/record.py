@@ -14,6 +14,7 @@ from typing import Any, Literal
 from anlp.spec import RunSpec, TaskSettings
 
 RESULT_VERSION = 1
+SUMMARY_KEY = "result"  # of the text in a mirror's summary
 
 
 class Outcome(str, Enum):
@@ -249,6 +250,10 @@ class RunResult:
 
 def result_from_json(form: Mapping[str, Any]) -> RunResult:
     """Inverse of `RunResult.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    def to_summary(self) -> dict[str, Any]:
+        """What a mirror shows of it: the metrics, and the whole as text for `result_from_summary`."""
+        return {**self.metrics, SUMMARY_KEY: json.dumps(_without_nan(self.to_json()))}
+
     known = {name: value for name, value in form.items() if name in RunResult.__slots__}
     error = form.get("error")
     metrics = {name: float("nan") if value is None else float(value) for name, value in form["metrics"].items()}
@@ -265,6 +270,14 @@ def result_from_json(form: Mapping[str, Any]) -> RunResult:
 def read_result(folder: RunFolder) -> RunResult | None:
     """The result of a run, None while there is none (or none that can be read)."""
     form = read_json(folder.result)
+def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
+    """Inverse of `RunResult.to_summary`; None where there is no result, or none that can be read."""
+    try:
+        return result_from_json(json.loads(summary[SUMMARY_KEY]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
     try:
         return None if form is None else result_from_json(form)
     except (AttributeError, KeyError, TypeError, ValueError):

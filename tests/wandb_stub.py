@@ -1,8 +1,8 @@
-"""A wandb server for tests: takes what unmodified wandb 0.31 writes in mode online, and shows it over HTTP.
+"""A wandb server for tests: takes what unmodified wandb 0.31 writes in mode online and by `wandb sync`, and reads back.
 
 Started as a program (`Stub`), so that a test can freeze it, kill it, and fork without inheriting its threads.
 Requests are told apart by the name of their GraphQL operation: a new release of wandb may need one more.
-Not imitated: reading back with `wandb.Api`, missed heartbeats, rate limits, permissions.
+Not imitated: filters other than by group, exported histories, missed heartbeats, permissions.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ KEY = "k" * 40
 SILENT = 0
 
 RUNS: dict[str, dict[str, Any]] = {}  # by "entity/project/run"
+COUNTS: dict[str, int] = {}  # answered requests by operation
+FAULTS: list[dict[str, Any]] = []  # {"operation", "status", "times"}: how the next requests fail
 LOCK = threading.Lock()
 
 
@@ -41,6 +43,24 @@ class Stub:
         """Everything stored, by run id."""
         with urllib.request.urlopen(f"{self.url}/stub/runs") as answer:
             return {name.rsplit("/", 1)[1]: run for name, run in json.load(answer).items()}
+
+    def counts(self) -> dict[str, int]:
+        """How many requests of each operation were answered so far."""
+        with urllib.request.urlopen(f"{self.url}/stub/counts") as answer:
+            return dict(json.load(answer))
+
+    def put(self, runs: dict[str, dict[str, Any]]) -> None:
+        """Adds runs as `runs` shows them, by "entity/project/run"."""
+        self._send("runs", runs)
+
+    def fail(self, operation: str, status: int, times: int) -> None:
+        """From now on the next `times` requests of an operation are answered with this status."""
+        self._send("faults", {"operation": operation, "status": status, "times": times})
+
+    def _send(self, what: str, form: Any) -> None:
+        request = urllib.request.Request(f"{self.url}/stub/{what}", json.dumps(form).encode(), method="PUT")
+        with urllib.request.urlopen(request) as answer:
+            answer.read()
 
     def freeze(self) -> None:
         """From now on connections are accepted and never answered."""
@@ -60,7 +80,7 @@ class Stub:
 
 def answer(operation: str, variables: dict[str, Any], host: str) -> dict[str, Any]:
     """The `data` of the answer to one GraphQL operation."""
-    if operation == "Viewer":
+    if operation in ("Viewer", "GetDefaultEntity"):
         return {"viewer": {"id": "1", "entity": "stub", "username": "stub", "flags": "{}", "teams": {"edges": []}}}
     if operation == "ServerFeaturesQuery":
         return {"serverInfo": {"features": []}}
@@ -72,7 +92,70 @@ def answer(operation: str, variables: dict[str, Any], host: str) -> dict[str, An
         place = f"http://{host}/storage/{path_of(variables)}"
         files = [{"name": name, "uploadUrl": f"{place}/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": run_of(variables)["id"], "uploadHeaders": [], "files": files}}
-    raise KeyError(operation)
+    return answer_reader(operation, variables)
+
+
+def answer_reader(operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The same for what `wandb.Api` asks."""
+    if operation == "Runs":
+        return {"project": page_of_runs(variables)}
+    if operation not in ("Run", "RunHistoryKeys", "RunParquetHistory", "HistoryPage"):
+        raise KeyError(operation)
+    run = RUNS.get(path_of(variables))
+    if run is None:
+        return {"project": {"run": None}}
+    if operation == "RunParquetHistory":  # nothing exported: the client asks for pages
+        return {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": []}}}}
+    if operation == "HistoryPage":
+        first, end = variables["minStep"], variables["maxStep"]
+        return {
+            "project": {"run": {"history": [json.dumps(row) for row in run["history"] if first <= row["_step"] < end]}}
+        }
+    return {"project": {"run": node_of(run)}}
+
+
+def page_of_runs(variables: dict[str, Any]) -> dict[str, Any] | None:
+    """A page of the runs of a project, oldest first; None where there is no such project."""
+    place = (variables.get("entity"), variables.get("project"))
+    found = [run for run in RUNS.values() if (run["entity"], run["project"]) == place]
+    if not found:
+        return None
+    wanted = json.loads(variables.get("filters") or "{}")
+    found = [run for run in found if wanted.get("group") in (None, run["group"])]
+    start = int(variables.get("cursor") or 0)
+    end = start + (variables.get("perPage") or 50)
+    edges = [{"node": node_of(run), "cursor": str(start + place + 1)} for place, run in enumerate(found[start:end])]
+    page = {"endCursor": str(end), "hasNextPage": end < len(found)}
+    return {"internalId": "1", "runCount": len(found), "readOnly": False, "runs": {"edges": edges, "pageInfo": page}}
+
+
+def node_of(run: dict[str, Any]) -> dict[str, Any]:
+    """A run as the public API sees it."""
+    last = run["history"][-1]["_step"] if run["history"] else -1
+    names = {name for row in run["history"] for name in row}
+    kinds = {name: {"typeCounts": [{"count": 1, "type": "number"}], "monotonic": False} for name in names}
+    started = "2026-01-01T00:00:00Z"
+    return {
+        "id": run["id"],
+        "projectId": "1",
+        "name": run["run_id"],
+        "displayName": run["name"],
+        "state": run["state"],
+        "tags": run["tags"],
+        "group": run["group"],
+        "jobType": run["job_type"],
+        "config": run["raw_config"],
+        "summaryMetrics": json.dumps(run["summary"]),
+        "systemMetrics": "{}",
+        "historyLineCount": len(run["history"]),
+        "historyKeys": {"lastStep": last, "sets": [], "keys": kinds},
+        "user": {"name": "stub", "username": "stub"},
+        "createdAt": started,
+        "heartbeatAt": started,
+        "readOnly": False,
+        "stopped": False,
+        **dict.fromkeys(("sweepName", "commit", "description", "notes")),
+    }
 
 
 def upsert(variables: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +224,33 @@ def take_stream(run: dict[str, Any], message: dict[str, Any]) -> None:
         run["state"] = "failed" if run["exit_code"] else "finished"
 
 
+def watch(what: str, form: Any) -> Any:
+    """What a test sees or changes beside the protocol."""
+    if what == "counts":
+        return COUNTS
+    if what == "faults":
+        FAULTS.append(form)
+    elif form is not None:
+        RUNS.update(form)
+    return RUNS
+
+
+def next_fault(operation: str) -> int:
+    """The status that this request is to be answered with."""
+    for fault in FAULTS:
+        if fault["operation"] == operation and fault["times"] > 0:
+            fault["times"] -= 1
+            COUNTS[str(fault["status"])] = COUNTS.get(str(fault["status"]), 0) + 1
+            return int(fault["status"])
+    return 200
+
+
+def operation_of(body: bytes) -> str:
+    """The name of the GraphQL operation, empty where there is none."""
+    found = re.search(r"(?:query|mutation)\s+(\w+)", json.loads(body).get("query", "")) if body else None
+    return found.group(1) if found else ""
+
+
 class Handler(BaseHTTPRequestHandler):
     """GraphQL, the stream of rows, and the storage of files (which takes them and keeps nothing)."""
 
@@ -172,8 +282,8 @@ class Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         parts = self.path.partition("?")[0].strip("/").split("/")
         with contextlib.nullcontext() if self.status == SILENT else LOCK:
-            if parts == ["stub", "runs"]:
-                self.reply(200, RUNS)
+            if parts[0] == "stub":
+                self.reply(200, watch(parts[1], json.loads(body) if body else None))
             elif self.status == SILENT and self.command != "HEAD":
                 threading.Event().wait()
             elif self.status not in (200, SILENT):
@@ -182,16 +292,17 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(200, {})
             elif not self.is_known():
                 self.reply(401, {"errors": [{"message": "user is not logged in"}], "data": None})
+            elif (status := next_fault("file_stream" if parts[-1] == "file_stream" else operation_of(body))) != 200:
+                self.reply(status, {"errors": [{"message": "not now"}]})
             elif parts[-1] == "file_stream":
                 take_stream(RUNS["/".join(parts[1:4])], json.loads(body))
                 self.reply(200, {"limits": {}})
             else:
-                self.reply_to_query(json.loads(body) if body else {})
+                self.reply_to_query(operation_of(body), json.loads(body) if body else {})
 
-    def reply_to_query(self, form: dict[str, Any]) -> None:
+    def reply_to_query(self, operation: str, form: dict[str, Any]) -> None:
         """Answers one GraphQL operation; wandb tolerates that some are unknown here."""
-        found = re.search(r"(?:query|mutation)\s+(\w+)", form.get("query", ""))
-        operation = found.group(1) if found else ""
+        COUNTS[operation] = COUNTS.get(operation, 0) + 1
         try:
             self.reply(200, {"data": answer(operation, form.get("variables") or {}, self.headers["host"])})
         except KeyError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Tracker(Protocol):
@@ -17,10 +17,10 @@ class Tracker(Protocol):
             step: the epoch, 0 first.
         """
 
-    def finish(self, outcome: str, metrics: Mapping[str, float]) -> None:
+    def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
         """Closes the tracker.
 
         Args:
             outcome: a value of `anlp.record.Outcome`, or "interrupted".
-            metrics: the final ones, as in `result.json`; empty where there are none.
+            summary: the result as `RunResult.to_summary` has it; empty where there is none.
         """

@@ -33,7 +33,7 @@ class JsonlTracker:
         if self._file.write(content) != len(content):
             raise OSError(errno.ENOSPC, "the line could not be written whole", self._file.name)
 
-    def finish(self, outcome: str, metrics: Mapping[str, float]) -> None:
+    def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
         """Closes the file; outcome and final metrics are in `result.json`."""
-        del outcome, metrics
+        del outcome, summary
         self._file.close()

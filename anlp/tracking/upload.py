@@ -17,7 +17,7 @@ from anlp.record import RunFolder, options_from_json, read_json, read_metrics, r
 from anlp.settings import spec_from_json
 from anlp.tracking.wandb_service import start_shared_service
 from anlp.tracking.wandb_session import QUIET, Session
-from anlp.tracking.wandb_site import find_site, is_answering
+from anlp.tracking.wandb_site import find_site
 
 FINISH_S = 600.0
 
@@ -41,8 +41,8 @@ def upload(folder: RunFolder) -> None:
     session = Session("online", spec_from_json(form["spec"]), options, folder, FINISH_S)
     for row in read_metrics(folder.metrics):
         session.log(row, row["epoch"])
-    outcome, metrics = ("interrupted", {}) if result is None else (result.outcome.value, result.metrics)
-    session.finish(outcome, metrics)
+    outcome, summary = ("interrupted", {}) if result is None else (result.outcome.value, result.to_summary())
+    session.finish(outcome, summary)
     session.remove_earlier()
 
 
@@ -55,21 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, nargs="+", help="a run, a grid, or a folder of grids")
     folders = [folder for path in parser.parse_args(argv).folder for folder in offline_runs(path)]
-    _require_server()
+    find_site().require()
     os.environ.update(QUIET)
     with start_shared_service() as service:
         os.environ.update(service.environment)
         failed = [folder for folder in folders if not _is_uploaded(folder)]
     print(f"{len(folders) - len(failed)} uploaded, {len(failed)} not")
     return EXIT_RUNS_FAILED if failed else EXIT_OK
-
-
-def _require_server() -> None:
-    site = find_site()
-    if site.key is None:
-        raise UserError(f"no key for {site.host} in WANDB_API_KEY or netrc; get one with: wandb login")
-    if not is_answering(site.url):
-        raise UserError(f"no answer from {site.url}; run this where the server can be reached")
 
 
 def _is_uploaded(folder: RunFolder) -> bool:

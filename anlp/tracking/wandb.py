@@ -80,16 +80,16 @@ class WandbMirror:
         """Hands one row over; takes microseconds whatever wandb is doing."""
         self._items.put(_Row(dict(metrics), step))
 
-    def finish(self, outcome: str, metrics: Mapping[str, float]) -> None:
+    def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
         """Returns when wandb has everything on disk (online: on the server), or when the budget is spent.
 
         Args:
             outcome: ok, diverged, failed or interrupted.
-            metrics: the final ones, for the summary.
+            summary: the result, see `RunResult.to_summary`; empty where there is none.
         """
         if not self._thread.is_alive():
             return
-        self._items.put(_End(outcome, dict(metrics)))
+        self._items.put(_End(outcome, dict(summary)))
         self._thread.join(self._budget_s)
         if self._thread.is_alive():
             self._worker.abandon()

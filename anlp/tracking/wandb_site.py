@@ -1,70 +1,21 @@
-"""Which wandb server this environment speaks to, with which key, and whether anybody answers there."""
+"""The wandb server of this environment, by the version of wandb that is installed."""
 
 from __future__ import annotations
 
-import netrc
 import os
-import urllib.error
-import urllib.request
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
 
-PROBE_S = 3.0
+from anlp import wandb_site
+from anlp.wandb_site import Site, is_answering
 
-# wandb.ai moved house with wandb 0.31: a key that netrc holds under either name is good for the public server
-_PUBLIC_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A wandb server; the key stays out of every text about it."""
-
-    url: str
-    key: str | None = field(repr=False)
-
-    @property
-    def host(self) -> str:
-        """Host and port, as netrc names a machine."""
-        return urlsplit(self.url).netloc
+__all__ = ["Site", "find_site", "is_answering"]
 
 
 def find_site() -> Site:
     """The server that wandb would use here, and the key for it if there is one."""
-    url = os.environ.get("WANDB_BASE_URL") or _default_url()
-    return Site(url, os.environ.get("WANDB_API_KEY") or _netrc_key(urlsplit(url).netloc))
-
-
-def is_answering(url: str, timeout_s: float = PROBE_S) -> bool:
-    """Whether anything answers at `url`, by the proxies of the environment, be it with an error.
-
-    `wandb.init` asks an unreachable server again and again for 12 s and more; this looks once.
-    """
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the person's own server, never a value of a grid
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s):  # noqa: S310 - as above
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except urllib.error.URLError as error:
-        # wandb has its own way with certificates: let it decide
-        return "CERTIFICATE" in str(error.reason).upper()
-    except (OSError, ValueError):
-        return False
+    return wandb_site.find_site(os.environ.get("WANDB_BASE_URL") or _default_url())
 
 
 def _default_url() -> str:
     import wandb
 
     return str(wandb.Settings().base_url)
-
-
-def _netrc_key(host: str) -> str | None:
-    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
-    try:
-        machines = netrc.netrc(path)
-    except (OSError, netrc.NetrcParseError):
-        return None
-    names = _PUBLIC_HOSTS if host in _PUBLIC_HOSTS else (host,)
-    found = [machines.hosts[name][2] for name in names if name in machines.hosts]
-    return found[0] if found else None
