@@ -1,4 +1,4 @@
-"""What a forked child uses of the machine, as /proc tells it."""
+"""What forked children use of the machine, as /proc and the control groups tell it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 KIB_PER_MIB = 1024.0
 MIB_PER_GIB = 1024.0
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def memory_over_limit(pid: int, limit_mib: int) -> float | None:
@@ -42,8 +43,28 @@ def thread_count() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
+def count_memory_kills(root: Path = CGROUPS) -> int:
+    """How many processes the kernel has killed for want of memory in this process' control group, so far."""
+    for line in _text(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            return _parse_kills(_text(root / path.lstrip("/") / "memory.events"))
+        if "memory" in controllers.split(","):
+            return _parse_kills(_text(root / "memory" / path.lstrip("/") / "memory.oom_control"))
+    return 0
+
+
+def _parse_kills(text: str) -> int:
+    match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
 def _read(pid: int, name: str) -> str:
+    return _text(Path(f"/proc/{pid}/{name}"))
+
+
+def _text(path: Path) -> str:
     try:
-        return Path(f"/proc/{pid}/{name}").read_text()
+        return path.read_text()
     except OSError:
         return ""

@@ -27,6 +27,7 @@ from anlp.errors import (
 )
 from anlp.output import output_to
 from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
+from anlp.pack import Pack
 from anlp.settings import read_element
 from anlp.spec import RunSpec
 from anlp.training.interrupt import ClaimLostError, Interrupted, StopFlag, stop_flag
@@ -41,10 +42,10 @@ EXITS_BY_WEIGHT = (EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_RUNS_FAILED, EXIT_HELD, E
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 
 
-def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = None) -> int:
-    """Carries out the runs of element `index` of a batch file, one after the other.
+def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = None, member: int | None = None) -> int:
+    """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.pack`).
 
-    SIGTERM, SIGUSR2 and Ctrl-C make the run under way save a checkpoint and end the element. What is said goes to each
+    SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What is said goes to each
     run's `log.txt`.
 
     Args:
@@ -53,6 +54,7 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
         job: the scheduler's name for what is executing this.
         sources: data sets that are loaded already.
 
+        member: which of the element's runs alone, from 0; None: all of them.
     Returns:
         0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run, 5 held
         back: too many runs of the batch failed alike.
@@ -60,14 +62,14 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
     Raises:
         SpecError: the batch file has no such element.
     """
-    codes = []
     with stop_flag() as flag:
         element = read_element(batch, index)
-        for spec in element.specs:
-            folder = GridFolder(batch.resolve().parent.parent).run(spec.run_id)
-            codes.append(_Run(spec, element.options, folder, batch, job, sources, flag).execute())
-            if codes[-1] == EXIT_CONTINUE:
-                break
+        grid = GridFolder(batch.resolve().parent.parent)
+        runs = [_Run(spec, element.options, grid.run(spec.run_id), batch, job, sources, flag) for spec in element.specs]
+        alone = 0 if len(runs) == 1 else member
+        if alone is not None:
+            return runs[alone].execute()
+        codes = Pack(batch, index, element, job, run_element, [run.exit_of_earlier_result for run in runs], flag).run()
     return min(codes, key=EXITS_BY_WEIGHT.index, default=EXIT_OK)
 
 
@@ -86,7 +88,7 @@ class _Run:
 
     def execute(self) -> int:
         """The exit code; takes the run's claim unless there is nothing to do."""
-        if (code := self._exit_of_earlier_result()) is not None:
+        if (code := self.exit_of_earlier_result()) is not None:
             return code
         if (tripped := breaker.read(self.batch)) is not None:
             print(f"run {self.spec.run_id}: held back: {tripped}", file=sys.stderr)
@@ -102,7 +104,7 @@ class _Run:
             return self._execute_held(held)
 
     def _execute_held(self, held: claim.Claim) -> int:
-        if (code := self._exit_of_earlier_result()) is not None:  # finished while we were waiting for the claim
+        if (code := self.exit_of_earlier_result()) is not None:  # finished while we were waiting for the claim
             return code
         try:
             with output_to(self.folder.log):
@@ -161,7 +163,7 @@ class _Run:
 
         return (open_mirror(self.spec, self.options, self.folder),)
 
-    def _exit_of_earlier_result(self) -> int | None:
+    def exit_of_earlier_result(self) -> int | None:
         """The exit code where an earlier result stands, None where the run is to be carried out."""
         result = read_result(self.folder)
         if result is None or self._is_redone(result):

@@ -1,0 +1,47 @@
+"""Why a run died beside others that go on in the same job: said by the process that forked it, read by `jobs.state`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from anlp import claim
+from anlp.record import RunFolder
+
+LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The end of a run without a result."""
+
+    cause: str  # a value of `jobs.schedulers.base.Cause`
+    detail: str  # one line
+
+
+def record_loss(folder: RunFolder, pid: int | None, loss: Loss, *, job: str, batch: str) -> None:
+    """Puts it on record in the attempt that died, or in one of its own where the run died before it began.
+
+    Args:
+        folder: of the run.
+        pid: of the process that died, a child of this one; None: it never came to be.
+        loss: why.
+        job: the scheduler's name for the job.
+        batch: tag of the submission.
+    """
+    ending = {"ending": LOST, "cause": loss.cause, "detail": loss.detail}
+    if pid is not None and claim.end_dead(folder.attempts, pid, **ending):
+        return
+    current = claim.latest(folder.attempts)
+    if current is None or not claim.is_alive(current):
+        with contextlib.suppress(claim.HeldError):  # somebody has begun it anew: it is not lost any more
+            claim.acquire(folder.attempts, {"job": job, "batch": batch}).release(**ending)
+
+
+def read_loss(folder: RunFolder, batch: str) -> Loss | None:
+    """Why the run was lost in the submission `batch`, None where it was not (or was begun again since)."""
+    current = claim.latest(folder.attempts)
+    record = claim.read(current) if current else {}
+    if record.get("ending") != LOST or record.get("batch") != batch:
+        return None
+    return Loss(str(record.get("cause", "")), str(record.get("detail", "")))

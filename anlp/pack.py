@@ -1,0 +1,168 @@
+"""The runs of an element that has several: children of this process, which loads torch and the data for all of them."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anlp import claim, protocol
+from anlp.child import Runner
+from anlp.children import Children, Prepare, load_shared, make_slots, wakeups
+from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_HELD, EXIT_HELD_BACK, EXIT_OK, EXIT_RUNS_FAILED
+from anlp.limits import count_memory_kills
+from anlp.loss import Loss, read_loss, record_loss
+from anlp.protocol import Stop, describe_signal
+from anlp.record import Element, GridFolder, RunFolder
+from anlp.training.interrupt import ASKS_TO_STOP, StopFlag
+
+GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
+EXITS_OF_RUNS = frozenset({EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_HELD_BACK})
+
+
+def prepare_element(index: int) -> Prepare:
+    """Loads what the runs of one element need."""
+
+    def prepare(batch: Path, cleanup: ExitStack) -> Any:
+        from anlp.warm import prepare  # torch is loaded only where something is left to train
+
+        return prepare(batch, cleanup, index=index)
+
+    return prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """An element of several runs, and how they are carried out: `element.at_once` at a time, each in a child."""
+
+    batch: Path
+    index: int
+    element: Element
+    job: str
+    runner: Runner  # carries out one run: (batch, index, *, job, sources, member) -> exit code
+    standing: Sequence[Callable[[], int | None]]  # of each run: its exit code where it has its result, else None
+    flag: StopFlag
+
+    def run(self, prepare: Prepare | None = None) -> list[int]:
+        """Carries out what is missing; the exit code of each run, in order.
+
+        A run that dies leaves the others alone and is not begun again by the same submission: it would die again.
+        Once the flag is set, all that run are asked to leave, once, and no other begins.
+        """
+        codes = {member: code for member in range(len(self.element.specs)) if (code := self._known(member)) is not None}
+        missing = [member for member in range(len(self.element.specs)) if member not in codes]
+        if missing and not self.flag.is_set():
+            os.environ.update(protocol.FORKING)
+            with ExitStack() as cleanup:
+                sources, notice = load_shared(prepare or prepare_element(self.index), self.batch, cleanup)
+                if notice:
+                    print(notice, flush=True)
+                codes |= _Shift(self, sources).work(missing)
+        return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
+
+    def folder(self, member: int) -> RunFolder:
+        """The folder of a run."""
+        return GridFolder(self.batch.resolve().parent.parent).run(self.element.specs[member].run_id)
+
+    def name(self, member: int) -> str:
+        """How a run is called in what the job prints."""
+        return f"run {self.element.specs[member].run_id} ({member + 1} of {len(self.element.specs)})"
+
+    def request(self, member: int) -> protocol.RunRequest:
+        """What its child is told."""
+        limit = self.element.mem_limit_mib
+        return protocol.RunRequest(member, str(self.batch), self.index, self.job, None, limit, member)
+
+    def _known(self, member: int) -> int | None:
+        if (code := self.standing[member]()) is not None:
+            return code
+        lost = read_loss(self.folder(member), self.element.options.batch)
+        if lost is None:
+            return None
+        print(f"{self.name(member)}: was lost before ({lost.cause}: {lost.detail}), left to jobs.retry", flush=True)
+        return EXIT_RUNS_FAILED
+
+
+class _Shift:
+    """One stretch of work on a pack, from the first fork to the end of the last child."""
+
+    def __init__(self, pack: Pack, sources: Any) -> None:
+        self._pack = pack
+        self._sources = {str(pack.batch): sources}
+        self._codes: dict[int, int] = {}
+        self._pids: dict[int, int] = {}
+        self._memory_kills = count_memory_kills()
+
+    def work(self, members: Sequence[int]) -> Mapping[int, int]:
+        """The exit codes of those that were begun."""
+        flag = self._pack.flag
+        with wakeups({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
+            selector.register(woken, selectors.EVENT_READ)
+            children = self._make_children(min(self._pack.element.at_once, len(members)), woken.descriptors)
+            for member in members:
+                children.add(self._pack.request(member))
+            while children.is_busy:
+                if flag.is_set():
+                    children.stop()
+                children.tend()
+                if children.is_busy:
+                    selector.select(children.next_deadline())
+                    woken.take()
+        return self._codes
+
+    def _make_children(self, count: int, private: Sequence[int]) -> Children:
+        return Children(
+            make_slots(count, visible_gpus(os.environ)),
+            self._pack.runner,
+            self._take,
+            sources=self._sources,
+            private=private,
+            held_back=ASKS_TO_STOP,
+            grace_s=GRACE_S,
+        )
+
+    def _take(self, reply: protocol.StartedReply | protocol.EndedReply) -> None:
+        if isinstance(reply, protocol.StartedReply):
+            self._pids[reply.key] = reply.pid
+            print(f"{self._pack.name(reply.key)}: process {reply.pid}", flush=True)
+        else:
+            self._codes[reply.key] = self._code_of(reply)
+
+    def _code_of(self, ended: protocol.EndedReply) -> int:
+        if ended.exit is not None and ended.exit in EXITS_OF_RUNS:
+            return ended.exit
+        folder, pid = self._pack.folder(ended.key), self._pids.get(ended.key)
+        if (code := self._pack.standing[ended.key]()) is not None:  # killed when all was done
+            return code
+        if ended.stop is Stop.SHUTDOWN:
+            if pid is not None:
+                claim.end_dead(folder.attempts, pid, ending="interrupted")
+            return EXIT_CONTINUE
+        loss = self._explain(ended)
+        print(f"{self._pack.name(ended.key)}: lost: {loss.cause}: {loss.detail}", flush=True)
+        record_loss(folder, pid, loss, job=self._pack.job, batch=self._pack.element.options.batch)
+        return EXIT_RUNS_FAILED
+
+    def _explain(self, ended: protocol.EndedReply) -> Loss:
+        if ended.stop is Stop.NOT_STARTED:
+            return Loss("never started", ended.detail)
+        if ended.stop is not None:
+            return Loss(ended.stop.value, ended.detail)
+        if ended.signal is None:
+            told = ": its traceback is in its log" if ended.exit == EXIT_ESCAPED else ""
+            return Loss("exit code", f"exit code {ended.exit}{told}")
+        before, self._memory_kills = self._memory_kills, count_memory_kills()
+        if ended.signal == signal.SIGKILL and self._memory_kills > before:
+            return Loss("out of memory", "the kernel killed it: the memory of its job ran out")
+        return Loss("killed by a signal", describe_signal(ended.signal))
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """What each child sees of the GPUs that its job was given; nothing to say where that is one, or is not told."""
+    names = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return names if len(names) > 1 else []
