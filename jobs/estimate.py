@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 from anlp.record import RunState
 from anlp.spec import RunSpec
 from jobs.state import RunStatus
+
+Kind = tuple[Any, Any]
 
 
 def estimate_seconds(specs: Sequence[RunSpec], history: Iterable[RunStatus], slots: int) -> float | None:
@@ -23,20 +26,26 @@ def estimate_seconds(specs: Sequence[RunSpec], history: Iterable[RunStatus], slo
     overall = statistics.median(cost for group in costs.values() for cost in group)
     medians = {key: statistics.median(group) for key, group in costs.items()}
     values = [spec.settings.values() for spec in specs]
-    total = sum(medians.get(_kind(item), overall) * int(item.get("epochs", 1)) for item in values)
+    total = sum(medians.get(kind_of(item), overall) * int(item.get("epochs", 1)) for item in values)
     return total / max(1, slots)
 
 
-def _seconds_per_epoch(history: Iterable[RunStatus]) -> Mapping[tuple[Any, ...], list[float]]:
-    costs: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+def _seconds_per_epoch(history: Iterable[RunStatus]) -> Mapping[Kind, list[float]]:
+    costs: dict[Kind, list[float]] = defaultdict(list)
     for status in history:
         if status.state is RunState.DONE and status.result and status.result.epochs:
-            costs[_kind(status.values)].append(status.result.seconds / status.result.epochs)
+            costs[kind_of(status.values)].append(status.result.seconds / status.result.epochs)
     return costs
 
 
-def _kind(values: Mapping[str, Any]) -> tuple[Any, ...]:
+def kind_of(values: Mapping[str, Any]) -> Kind:
+    """What runs have in common that cost about the same for each epoch: data and model."""
     return values.get("data"), values.get("model")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that `share` (0 to 1) of them do not exceed; at least one value."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def render_duration(seconds: float) -> str:
@@ -48,3 +57,10 @@ def render_duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.1f} days"
+
+
+def render_hours(hours: float, unit: str) -> str:
+    """`0.34 GPU-hours`, `1.2 GPU-hours`, `340 CPU-hours`."""
+    if hours < 0.01:
+        return f"under 0.01 {unit}"
+    return f"{hours:.2g} {unit}" if hours < 10 else f"{hours:,.0f} {unit}"

@@ -25,6 +25,7 @@ def overview_form(overview: Overview) -> dict[str, Any]:
         "varying": overview.names,
         "failures": [_group_form(group) for group in overview.failures],
         "runs": [run_form(status) for status in overview.chosen],
+        "cost": overview.cost.to_json() if overview.cost else None,
         "schedulers": [account_form(account) for account in overview.accounts],
     }
 

@@ -10,7 +10,10 @@ from functools import cached_property
 
 from anlp import claim
 from anlp.record import GridFolder, RunState
+from jobs import cost
 from jobs.confirm import higher_is_better
+from jobs.cost import Cost
+from jobs.costscreen import render_cost
 from jobs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.inquiry import Account
 from jobs.screen import (
@@ -52,6 +55,11 @@ class Overview:
         """The chosen failed and lost runs by fingerprint; what they have in common is judged against all runs."""
         return group_failures(self.every, self.chosen)
 
+    @cached_property
+    def cost(self) -> Cost | None:
+        """What the chosen runs that ended have cost."""
+        return cost.read(self.folder, self.chosen)
+
     def counts(self) -> dict[RunState, int]:
         """How many of the chosen runs are in each state that occurs, in the order of `RunState`."""
         counted = Counter(status.state for status in self.chosen)
@@ -88,7 +96,7 @@ def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = Fal
     if every_run:
         sections.append(_every_run(overview, canvas))
     parts = (_running, _failures, _interrupted) if not every_run else (_failures, _interrupted)
-    sections += [part(overview, canvas) for part in (*parts, _best, _next)]
+    sections += [part(overview, canvas) for part in (*parts, _best, _cost, _next)]
     return "\n\n".join(section for section in sections if section)
 
 
@@ -168,6 +176,13 @@ def _best(overview: Overview, canvas: Canvas) -> str:
     ranking = best_runs(done, metric)[:BEST] if metric else []
     rows = [(status.run_id, f"{value:.4f}", overview.settings(status)) for value, status in ranking]
     return _section(canvas, f"best of {len(done)} done by {metric}", None, _table(canvas, rows))
+
+
+def _cost(overview: Overview, canvas: Canvas) -> str:
+    found = overview.cost
+    if found is None:
+        return ""
+    return _section(canvas, f"cost of {count(found.runs, 'run')} that ended", None, _table(canvas, render_cost(found)))
 
 
 def _every_run(overview: Overview, canvas: Canvas) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from anlp.record import GridFolder
 from anlp.spec import RunSpec
-from jobs.estimate import estimate_seconds, render_duration
+from jobs.estimate import estimate_seconds, render_duration, render_hours
 from jobs.gridfile import GridSpec
 from jobs.plan import Plan
+from jobs.proposal import Price, compare, price, propose, render_size, render_time
+from jobs.resources import Resources
 from jobs.schedulers import choose
+from jobs.screen import count
 from jobs.state import RunStatus
 from jobs.target import Target
 
@@ -44,7 +48,29 @@ def print_plan(
         slots, note = choose.describe(target.on, target.slots, target.resources, target.profile, target.max_parallel)
         seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
         took = f", about {render_duration(seconds)}" if seconds is not None else ""
-        print(f"  to submit   {len(plan.chosen):>7}   {note}{took}")
+        cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
+        print(f"  to submit   {len(plan.chosen):>7}   {note}{took}{_render_price(cost)}")
+        for line in render_proposals(plan, history, target.resources):
+            print(f"  {line}")
+
+
+def _render_price(cost: Price | None) -> str:
+    if cost is None:
+        return ""
+    hours, unit = (cost.gpu_hours, "GPU-hours") if cost.gpu_hours else (cost.cpu_hours, "CPU-hours")
+    return f", {render_hours(hours, unit)}"
+
+
+def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resources) -> list[str]:
+    """What earlier runs needed, and where what is asked for differs much; a line for each model that has any."""
+    lines = []
+    for proposal in propose(plan.chosen, history.values()):
+        memory = "" if proposal.mem_mib is None else f" --mem {render_size(proposal.mem_mib)}"
+        notes = "".join(f"; {note}" for note in compare(proposal, asked))
+        runs = count(proposal.runs, "earlier run")
+        asks = f"--time {render_time(proposal.walltime_min)}{memory}"
+        lines.append(f"{proposal.model}: {asks} would do ({runs}){notes}")
+    return lines
 
 
 def print_runs(plan: Plan) -> None:
@@ -65,13 +91,20 @@ def _varying(specs: Sequence[RunSpec]) -> list[str]:
     return [name for name in fields[0] if name != "id" and len({item[name] for item in fields}) > 1]
 
 
-def plan_form(folder: GridFolder, plan: Plan) -> dict[str, Any]:
-    """The plan for machines: `grid`, `counts` by state, `submit` (how many), `runs` with spec, state and `submit`."""
+def plan_form(folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], target: Target) -> dict[str, Any]:
+    """The plan for machines: `grid`, `counts` by state, `submit` (how many), `runs` with spec, state and `submit`.
+
+    From history, where there is any: `price` (`gpu_hours`, `cpu_hours`; else null) and `proposals` (`model`, `data`,
+    `runs`, `need_min`, `need_mib`, `walltime_min`, `mem_mib`).
+    """
     chosen = {spec.run_id for spec in plan.chosen}
+    cost = price(plan.chosen, history.values(), target.resources, target.packing.pack) if chosen else None
     return {
         "grid": folder.name,
         "counts": {state.value: count for state, count in plan.counts().items()},
         "submit": len(plan.chosen),
+        "price": cost and asdict(cost),
+        "proposals": [asdict(proposal) for proposal in propose(plan.chosen, history.values())],
         "runs": [
             {**spec.to_json(), "state": plan.states[spec.run_id].value, "submit": spec.run_id in chosen}
             for spec in plan.specs

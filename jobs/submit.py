@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = override(_target(grid, confirming=args.confirm is not None), args)
     plan = make_plan(specs, history, redo, find_due(Journal(folder), history, target.options.retries))
     if args.json:
-        print(json.dumps(plan_form(folder, plan), indent=1))
+        print(json.dumps(plan_form(folder, plan, history, target), indent=1))
         return EXIT_OK
     notes = [*expansion.notes(), *_strangers(named, history), *_repeats(plan), *_canaries(plan, history, target)]
     print_plan(folder, plan, history, target, title=_title(grid, args), notes=notes)

@@ -83,7 +83,8 @@ def write_result(folder: GridFolder, spec: RunSpec, tag: str, outcome: Outcome, 
     """The result of a run, written by its attempt for the submission `tag`."""
     run = folder.run(spec.run_id)
     run.path.mkdir(parents=True, exist_ok=True)
-    result = RunResult(spec.run_id, outcome, epochs=10, seconds=20.0, provenance={"batch": tag}, **content)
+    content = {"provenance": {"batch": tag}, **content}
+    result = RunResult(spec.run_id, outcome, epochs=10, seconds=20.0, **content)
     write_json(run.result, result.to_json())
     return run
 

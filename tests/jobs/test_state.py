@@ -318,3 +318,50 @@ def test_progress_is_the_last_whole_line_of_the_metrics(folder: GridFolder) -> N
 
     assert progress is not None
     assert (progress.epoch, progress.epochs, progress.metrics["val/acc"]) == (2, 5, 0.3)
+
+
+# --- several runs in one job
+
+
+def test_of_a_job_that_runs_those_behind_others_are_still_queued(folder: GridFolder) -> None:
+    specs = [a_spec(seed) for seed in range(4)]
+    tag = submit(folder, specs, per_element=4, at_once=2)
+    finish(folder, specs[0], tag)
+
+    assert states(folder, Answers(Phase.RUNNING)) == [RunState.DONE, RunState.RUNNING, RunState.QUEUED, RunState.QUEUED]
+    with start(folder, specs[2]):
+        assert states(folder, Answers(Phase.RUNNING))[2:] == [RunState.RUNNING, RunState.QUEUED]
+
+
+def test_what_ended_a_job_before_a_runs_turn_is_not_held_against_it(folder: GridFolder) -> None:
+    specs = [a_spec(seed) for seed in range(3)]
+    submit(folder, specs, per_element=3)
+    folder.run(specs[0].run_id).path.mkdir()
+
+    found = list(read_states(folder, Answers(Phase.ENDED, Cause.TIMEOUT)).values())
+
+    assert [status.state for status in found] == [RunState.LOST, RunState.INTERRUPTED, RunState.INTERRUPTED]
+    assert (found[1].cause, found[1].detail) == (Cause.HELD_BACK, "its job ended before its turn: time limit")
+
+
+def test_a_job_that_never_started_loses_all_its_runs(folder: GridFolder) -> None:
+    submit(folder, [a_spec(seed) for seed in range(3)], per_element=3)
+
+    assert states(folder, Answers(Phase.ENDED, Cause.NOT_STARTED)) == [RunState.LOST] * 3
+
+
+def test_a_pack_is_asked_about_once(folder: GridFolder) -> None:
+    submit(folder, [a_spec(seed) for seed in range(4)], per_element=4, at_once=4)
+    query = Answers(Phase.RUNNING)
+
+    assert states(folder, query) == [RunState.RUNNING] * 4
+    assert [len(jobs) for jobs in query.asked] == [1]
+
+
+def test_what_the_journal_knows_to_have_ended_is_not_asked_about(folder: GridFolder) -> None:
+    tag = submit(folder, [a_spec(seed) for seed in range(2)])
+    lose(folder, tag, 0, Cause.SIGNAL, "signal 9")
+    query = Answers(Phase.RUNNING)
+
+    assert states(folder, query) == [RunState.LOST, RunState.RUNNING]
+    assert [len(jobs) for jobs in query.asked] == [1]
