@@ -26,8 +26,8 @@ from anlp.errors import (
     run_command,
 )
 from anlp.output import output_to
-from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
 from anlp.pack import Pack
+from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
 from anlp.settings import read_element
 from anlp.spec import RunSpec
 from anlp.training.interrupt import ClaimLostError, Interrupted, StopFlag, stop_flag
@@ -53,8 +53,8 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
         index: from 0.
         job: the scheduler's name for what is executing this.
         sources: data sets that are loaded already.
-
         member: which of the element's runs alone, from 0; None: all of them.
+
     Returns:
         0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run, 5 held
         back: too many runs of the batch failed alike.
