@@ -40,18 +40,23 @@ def print_plan(
 ) -> None:
     """What the grid is, where its runs stand, and what would be submitted where."""
     print(f"{folder.name}: {len(plan.specs)} runs{title and f' ({title})'}")
-    for state, count in plan.counts().items():
-        print(f"  {state.value:<12}{count:>7}")
+    for state, number in plan.counts().items():
+        print(f"  {state.value:<12}{number:>7}")
     for note in notes:
         print(f"  note: {note}")
     if plan.chosen:
-        slots, note = choose.describe(target.on, target.slots, target.resources, target.profile, target.max_parallel)
-        seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
-        took = f", about {render_duration(seconds)}" if seconds is not None else ""
-        cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
-        print(f"  to submit   {len(plan.chosen):>7}   {note}{took}{_render_price(cost)}")
-        for line in render_proposals(plan, history, target.resources):
-            print(f"  {line}")
+        _print_choice(plan, history, target)
+
+
+def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> None:
+    """How many runs would be submitted where, what they will take, and what they should ask for."""
+    slots, note = choose.describe(target.on, target.slots, target.resources, target.profile, target.max_parallel)
+    seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
+    took = f", about {render_duration(seconds)}" if seconds is not None else ""
+    cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
+    print(f"  to submit   {len(plan.chosen):>7}   {note}{took}{_render_price(cost)}")
+    for line in render_proposals(plan, history, target.resources):
+        print(f"  {line}")
 
 
 def _render_price(cost: Price | None) -> str:
@@ -101,7 +106,7 @@ def plan_form(folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], 
     cost = price(plan.chosen, history.values(), target.resources, target.packing.pack) if chosen else None
     return {
         "grid": folder.name,
-        "counts": {state.value: count for state, count in plan.counts().items()},
+        "counts": {state.value: number for state, number in plan.counts().items()},
         "submit": len(plan.chosen),
         "price": cost and asdict(cost),
         "proposals": [asdict(proposal) for proposal in propose(plan.chosen, history.values())],
