@@ -16,6 +16,7 @@ from anlp import claim
 KIB_PER_MIB = 1024
 MIB = 1024 * 1024
 KILLED = "killed"  # what no process can write itself
+KEPT = ("done", "diverged", "interrupted")
 
 
 class Meter:
@@ -48,7 +49,7 @@ class Spent:
 
     since: float  # unix
     ended: float  # unix; of a killed attempt its last sign of life, up to half a minute early
-    ending: str  # done, diverged, failed, interrupted; killed
+    ending: str  # done, diverged, failed, interrupted; killed; ended: an exception of ours escaped
     batch: str = ""  # tag of the submission
     cpu_s: float | None = None  # None: nobody wrote it down
 
@@ -60,7 +61,7 @@ class Spent:
     @property
     def is_lost(self) -> bool:
         """Whether it left neither a result that counts nor a checkpoint on purpose."""
-        return self.ending in (KILLED, "failed")
+        return self.ending not in KEPT
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `spent` in a result's provenance."""

@@ -105,3 +105,18 @@ def test_a_result_tells_what_each_attempt_spent(tmp_path: Path) -> None:
     assert own.cpu_s == result.provenance["cpu_s"] > 0.01
     assert own.wall_s <= time.time() - own.since
     assert claim.read(folder_of(batch).attempts / "000002.json")["cpu_s"] >= own.cpu_s
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_lost"),
+    [
+        ("done", False),
+        ("diverged", False),
+        ("interrupted", False),
+        ("failed", True),
+        ("killed", True),
+        ("ended", True),
+    ],
+)
+def test_an_attempt_without_result_and_checkpoint_is_lost(ending: str, is_lost: bool) -> None:
+    assert Spent(0.0, 1.0, ending).is_lost is is_lost
