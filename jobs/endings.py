@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from anlp.record import GridFolder, RunState, read_numbered_jsonl
 from jobs.journal import Ending, Journal, Submission
@@ -23,8 +24,10 @@ INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause
 class Trial:
     """One submission of one run."""
 
+    tag: str  # of the submission
     handle: JobHandle
     asked: Resources  # for this run alone, whatever shared its job
+    at_once: int  # how many runs its job carried out at the same time
     ending: Ending | None  # None: with a result, not yet, or not on record yet
 
 
@@ -37,12 +40,20 @@ def read_trials(folder: GridFolder, submissions: Mapping[str, Submission]) -> Tr
     for submission in submissions.values():
         for index, line in read_numbered_jsonl(folder.path / submission.batch):
             if submission.took(index):
-                trial = Trial(submission.handle(index), submission.each, submission.endings.get(index))
-                with suppress(AttributeError, KeyError, TypeError):  # damaged, or the file of another submission
-                    if line["options"]["batch"] == submission.tag:
-                        for form in line["specs"]:
-                            found[form["run_id"]].append(trial)
+                with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: as if it were not there
+                    for run_id in _runs_in(line, submission.tag):
+                        found[run_id].append(_trial(submission, index, int(line.get("at_once", 1))))
     return found
+
+
+def _runs_in(line: Mapping[str, Any], tag: str) -> list[str]:
+    """The runs of a line of a batch file; none in a file of another submission, which reused a deleted one's name."""
+    return [form["run_id"] for form in line["specs"]] if line["options"]["batch"] == tag else []
+
+
+def _trial(submission: Submission, index: int, at_once: int) -> Trial:
+    ending = submission.endings.get(index)
+    return Trial(submission.tag, submission.handle(index), submission.each, at_once, ending)
 
 
 def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
@@ -85,6 +96,15 @@ def past_endings(status: RunStatus, trials: Sequence[Trial]) -> list[Ending]:
     endings = [trial.ending for trial in trials if trial.ending is not None]
     is_recorded = bool(trials) and trials[-1].ending is not None
     return endings if status.cause is None or is_recorded else [*endings, ending_of(status)]
+
+
+def find_bad_nodes(statuses: Iterable[RunStatus], trials: Trials, least: int = 2) -> frozenset[str]:
+    """Nodes whose failure ended at least so many jobs of the grid."""
+    past = [(trial.handle, trial.ending) for some in trials.values() for trial in some if trial.ending]
+    failures = {(handle, ending.node) for handle, ending in past if ending.cause is Cause.NODE}
+    failures |= {(status.handle, status.node) for status in statuses if status.cause is Cause.NODE and status.handle}
+    counted = Counter(node for _, node in failures if node)
+    return frozenset(node for node, number in counted.items() if number >= least)
 
 
 def find_due(journal: Journal, history: Mapping[str, RunStatus], retries: int) -> frozenset[str]:

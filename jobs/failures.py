@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,15 @@ FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # here the number is the cause: signal 9 is not signal 11
 ENDED_WELL = frozenset({RunState.DONE, RunState.DIVERGED})
 LONGEST_MESSAGE = 100
+OUT_OF_MEMORY_TYPES = frozenset({"MemoryError", "OutOfMemoryError"})  # Python's own, torch's of a device
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "bad_alloc",
+)
+_OF_DEVICE = re.compile(r"\b(CUDA|HIP|GPU|cuDNN|cuBLAS)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,15 @@ def _error_title(errors: Sequence[RunError]) -> str:
 
 def is_out_of_memory(error: RunError) -> bool:
     """Whether the exception says that memory ran out, on the device or on the host."""
-    return error.type.endswith("OutOfMemoryError") or "out of memory" in error.message.lower()
+    text = error.message.lower()
+    return error.type in OUT_OF_MEMORY_TYPES or any(words in text for words in OUT_OF_MEMORY_WORDS)
+
+
+def is_device_out_of_memory(error: RunError) -> bool:
+    """Whether it was the memory of the device: what a job asks of its machine does not cure that."""
+    return error.type == "OutOfMemoryError" or (
+        is_out_of_memory(error) and _OF_DEVICE.search(error.message) is not None
+    )
 
 
 def _epochs(epochs: set[int]) -> str:

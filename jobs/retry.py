@@ -1,39 +1,56 @@
-"""`python -m jobs.retry GRID`: submits failed and lost runs again, from what the grid's own folder knows of them."""
+"""`python -m jobs.retry GRID`: submits failed and lost runs again, each with what its end calls for."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from anlp.errors import EXIT_OK, run_command
-from anlp.record import RunState
+from anlp import claim
+from anlp.errors import EXIT_OK, UserError, run_command
+from anlp.record import GridFolder, RunFolder, RunState
 from anlp.settings import spec_from_json
 from jobs.cli import confirm, make_parser, open_grid
+from jobs.endings import Trial, Trials, find_bad_nodes, read_trials
 from jobs.failures import FAILURES, group_failures
+from jobs.inquiry import Inquiry
+from jobs.journal import Journal
 from jobs.launch import submit_specs
-from jobs.screen import count
+from jobs.remedies import Case, Policy, Remedy, find_remedy
+from jobs.resources import Resources, parse_memory, parse_walltime
+from jobs.screen import Canvas, align, canvas_of, count
 from jobs.selection import MANY_RUNS, narrow, read_grid
 from jobs.state import RunStatus
-from jobs.target import add_target_arguments, last_target, override
+from jobs.target import Target, add_target_arguments, last_target, override, parsed
 
 EXAMPLES = """\
-  python -m jobs.retry mnist                         every failed or lost run
+  python -m jobs.retry mnist -n                      what would be done about each failed or lost run, and why
+  python -m jobs.retry mnist                         do it
   python -m jobs.retry mnist --only state=lost --mem 16G
-  python -m jobs.retry mnist --only 'batch_size=4096' -n"""
+  python -m jobs.retry mnist --only 'batch_size=4096' --force"""
+
+CAN_EXCLUDE = frozenset({"slurm"})
 
 
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of retry."""
     parser = make_parser(
         "jobs.retry",
-        "Submits failed and lost runs again, as they were submitted last; they continue from their checkpoints.",
+        "Submits failed and lost runs again, each with what its end calls for; they continue from their checkpoints.",
         EXAMPLES,
     )
     parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
     parser.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'state=lost model=cnn'")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="show which runs, submit nothing")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="show what would be done, submit nothing")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: the same as JSON")
     parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
+    parser.add_argument("--force", action="store_true", help="repeat what would fail again, too")
+    parser.add_argument("--most-mem", metavar="M", help="memory that no run gets more of (default: 4 times the grid's)")
+    parser.add_argument("--most-time", metavar="T", help="time that no run gets more of (default: 4 times the grid's)")
     add_target_arguments(parser)
     return parser
 
@@ -45,26 +62,135 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: something that the person at the keyboard can put right.
     """
     args = make_arguments().parse_args(argv)
+    if args.json and not args.dry_run:
+        raise UserError("--json: shows a plan only; add --dry-run")
     folder = open_grid(args.grid)
-    every = read_grid(folder)
+    inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    every = read_grid(folder, inquiry.states)
     statuses = narrow(every, args.only)
-    broken = [status for status in statuses if status.state in FAILURES]
-    print(f"{folder.name}: {_summary(statuses, broken)}")
-    for group in group_failures(every, broken):
-        print(f"  {group.render()}")
-    if not broken or args.dry_run:
+    target = override(last_target(folder), args)
+    rows = _decide(folder, every, [status for status in statuses if status.state in FAILURES], args)
+    if args.json:
+        print(json.dumps(_form(folder, rows), indent=1))
         return EXIT_OK
-    if len(broken) > MANY_RUNS and not confirm(f"Submit these {len(broken)} runs again?", yes=args.yes):
+    _print_rows(folder, rows, statuses, canvas_of(sys.stdout))
+    asks = {run_id: ask for row in rows for run_id, ask in row.asks.items() if ask is not None}
+    if not asks or args.dry_run:
+        return EXIT_OK
+    if len(asks) > MANY_RUNS and not confirm(f"Submit these {len(asks)} runs again?", yes=args.yes):
         print("nothing was submitted")
         return EXIT_OK
-    target = override(last_target(folder), args)
-    return submit_specs(folder, [spec_from_json(status.form) for status in broken], target, redo="failed")
+    specs = [spec_from_json(status.form) for status in statuses if status.run_id in asks]
+    return submit_specs(folder, specs, target, redo="failed", asks=asks, query=inquiry.states)
 
 
-def _summary(statuses: Sequence[RunStatus], broken: Sequence[RunStatus]) -> str:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Runs that ended in the same way and about which the same is done."""
+
+    cause: str
+    action: str
+    why: str
+    asks: Mapping[str, Resources | None]  # by run id; None, for all of them: they are left
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing is done."""
+        return None in self.asks.values()
+
+
+def _decide(
+    folder: GridFolder, every: Sequence[RunStatus], broken: Sequence[RunStatus], args: argparse.Namespace
+) -> list[Row]:
+    """What is done about the failed and lost runs, the largest group of failures first."""
+    trials = read_trials(folder, Journal(folder).submissions()) if broken else {}
+    policy = _policy(args, find_bad_nodes(every, trials))
+    rows: dict[tuple[str, str, str], dict[str, Resources | None]] = defaultdict(dict)
+    for group in group_failures(every, broken):
+        for status in group.runs:
+            remedy = _remedy(status, trials, policy, args)
+            rows[group.title, remedy.action, remedy.why][status.run_id] = remedy.ask
+    return [Row(cause, action, why, asks) for (cause, action, why), asks in rows.items()]
+
+
+def _policy(args: argparse.Namespace, bad_nodes: frozenset[str]) -> Policy:
+    given = override(Target(), args).resources
+    return Policy(
+        force=args.force,
+        mem_mib=given.mem_mib,
+        walltime_min=given.walltime_min,
+        most_mem_mib=parsed("--most-mem", parse_memory, args.most_mem) if args.most_mem else None,
+        most_walltime_min=parsed("--most-time", parse_walltime, args.most_time) if args.most_time else None,
+        bad_nodes=bad_nodes,
+    )
+
+
+def _remedy(status: RunStatus, trials: Trials, policy: Policy, args: argparse.Namespace) -> Remedy:
+    """With what the command line says about every run, whatever its remedy."""
+    case = _case(status, trials[status.run_id])
+    before = status.handle.scheduler if status.handle else ""
+    where = before if args.on == "auto" else args.on
+    remedy = find_remedy(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    if remedy.ask is None:
+        return remedy
+    return replace(remedy, ask=override(Target(resources=remedy.ask), args).resources)
+
+
+def _case(status: RunStatus, trials: Sequence[Trial]) -> Case:
+    last = trials[-1]
+    progressed = has_progressed(status.folder, last.tag)
+    return Case(status, trials[0].asked, last.asked, progressed, shared_device=last.at_once > 1)
+
+
+def has_progressed(folder: RunFolder, tag: str) -> bool:
+    """Whether the last attempt of a submission saved a checkpoint; it does so only where it got further."""
+    begun = [record["since"] for record in _attempts(folder) if record.get("batch") == tag]
+    try:
+        return bool(begun) and folder.checkpoint.stat().st_mtime > max(begun)
+    except OSError:
+        return False
+
+
+def _attempts(folder: RunFolder) -> Iterator[Mapping[str, Any]]:
+    return (claim.read(path) for path in folder.attempts.glob("*.json"))
+
+
+def _print_rows(folder: GridFolder, rows: Sequence[Row], statuses: Sequence[RunStatus], canvas: Canvas) -> None:
+    print(f"{folder.name}: {_summary(rows, statuses)}")
+    if rows:
+        cells = [(row.cause, f"{len(row.asks)}", row.action, row.why) for row in rows]
+        heading, *lines = align([("cause", "runs", "what is done", "why"), *cells])
+        print(canvas.paint(f"  {heading}", "bold"))
+        for row, line in zip(rows, lines, strict=True):  # whole, on narrow terminals, too: it ends with what to do
+            print(canvas.paint(f"  {line}", "yellow" if row.is_left else "cyan"))
+
+
+def _summary(rows: Sequence[Row], statuses: Sequence[RunStatus]) -> str:
+    repeated = sum(len(row.asks) for row in rows if not row.is_left)
+    left = sum(len(row.asks) for row in rows if row.is_left)
     stopped = sum(status.state is RunState.INTERRUPTED for status in statuses)
     note = f"; {stopped} interrupted: any submit of the grid continues them" if stopped else ""
-    return f"{count(len(broken), 'run')} to repeat{note}" if broken else f"no run failed or was lost{note}"
+    if not rows:
+        return f"no run failed or was lost{note}"
+    return f"{count(repeated, 'run')} to repeat{f', {left} left' if left else ''}{note}"
+
+
+def _form(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
+    """The plan for machines."""
+    return {
+        "grid": folder.name,
+        "repeated": sum(len(row.asks) for row in rows if not row.is_left),
+        "left": sum(len(row.asks) for row in rows if row.is_left),
+        "remedies": [
+            {
+                "cause": row.cause,
+                "action": row.action,
+                "why": row.why,
+                "runs": [{"id": run_id, "resources": ask and asdict(ask)} for run_id, ask in row.asks.items()],
+            }
+            for row in rows
+        ],
+    }
 
 
 def cli() -> None:

@@ -110,7 +110,8 @@ def positive(text: str) -> int:
     return number
 
 
-def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
+def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
+    """What `parse` makes of the text of an option; its fault as a sentence that names the option."""
     try:
         return parse(text)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +66,7 @@ class Attempt:
         self.is_ours = is_ours
         self.open_mirrors = open_mirrors
 
+        self.found: tuple[tuple[int, int], int] | None = None  # epoch and step of an earlier checkpoint, and its time
         self.trackers: list[Tracker] = []
         self.trainer: Trainer | None = None
         self.device_name = ""
@@ -144,6 +146,7 @@ class Attempt:
             return []
         history = [{name: value for name, value in line.items() if name != "epoch"} for line in lines]
         trainer.load(saved["trainer"], history)
+        self.found = (trainer.epoch, trainer.step), self.folder.checkpoint.stat().st_mtime_ns
         self.seconds_before = saved["seconds"]
         print(f"continuing after epoch {trainer.epoch}, step {trainer.step}")
         return lines
@@ -174,6 +177,8 @@ class Attempt:
         self._check_claim()
         content = {"epoch": self.trainer.epoch, "seconds": self._seconds(), "trainer": self.trainer.state()}
         checkpoint.save(self.folder.checkpoint, content)
+        if self.found is not None and self.found[0] == (self.trainer.epoch, self.trainer.step):
+            os.utime(self.folder.checkpoint, ns=(self.found[1],) * 2)  # a later time would say that it got further
         self.saved_at = time.perf_counter()
 
     def _check_claim(self) -> None:

@@ -103,6 +103,18 @@ def test_signal_held_back_by_the_parent_is_received(tmp_path: Path) -> None:
     assert run_apart(batch, prepare=tiny_runs.hold_back_and_signal, args=(signal.SIGTERM,)) == 3
 
 
+def test_an_attempt_that_got_no_further_leaves_the_time_of_the_checkpoint(tmp_path: Path) -> None:
+    batch = write_batch(tmp_path)
+    run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, 5))
+    saved = folder_of(batch).checkpoint.stat().st_mtime_ns
+
+    assert run_apart(batch, prepare=tiny_runs.signal_while_building, args=(signal.SIGTERM,)) == 3
+    assert folder_of(batch).checkpoint.stat().st_mtime_ns == saved
+    assert run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, 1)) == 3
+
+    assert folder_of(batch).checkpoint.stat().st_mtime_ns > saved
+
+
 @pytest.mark.parametrize("damage", ["truncated", "not-a-checkpoint", "empty"])
 def test_unreadable_checkpoint_is_set_aside_and_training_starts_from_scratch(
     tmp_path: Path, undisturbed: tuple[Any, ...], damage: str
