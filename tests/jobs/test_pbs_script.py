@@ -14,11 +14,20 @@ import zoo
 from pbs_site import RUNNER, TAG
 
 from anlp.errors import SchedulerError
-from jobs.profiles import Profile, apply, load_profile
+from jobs.container import Container, binds_of
+from jobs.profiles import Profile, apply, load_profile, profile_names
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
 from jobs.schedulers.pbs_request import Dialect
-from jobs.schedulers.pbs_script import Piece, Start, render_clock, render_directives, render_script, warn_after_s
+from jobs.schedulers.pbs_script import (
+    Piece,
+    Start,
+    render_clock,
+    render_directives,
+    render_options,
+    render_script,
+    warn_after_s,
+)
 
 GOLDEN = Path(zoo.__file__).with_name("pbs") / "golden"
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
@@ -35,8 +44,27 @@ SITE = replace(
 )
 
 
-def render(profile: Profile, piece: Piece, resources: Resources, dialect: Dialect = Dialect.PRO) -> str:
-    return render_script(BATCH, piece, apply(profile, resources), profile, dialect, START)
+METACENTRUM = load_profile("metacentrum")
+IMAGE = Container(
+    Path("/home/user/anlp/containers/anlp.sif"),
+    binds=binds_of([Path("/home/user/my project"), Path("/home/user/anlp/runs")]),
+    cwd=Path("/home/user/my project"),
+    has_gpus=True,
+)
+IN_IMAGE = replace(START, container=IMAGE)
+IN_OLD_IMAGE = replace(START, container=replace(IMAGE, program="/opt/bin/singularity"))
+WAITING = replace(BATCH, after=("12.pbs-m1.example.org", "13.pbs-m1.example.org"))
+
+
+def render(
+    profile: Profile,
+    piece: Piece,
+    resources: Resources,
+    dialect: Dialect = Dialect.PRO,
+    start: Start = START,
+    batch: Batch = BATCH,
+) -> str:
+    return render_script(batch, piece, apply(profile, resources), profile, dialect, start)
 
 
 SCRIPTS: Mapping[str, str] = {
@@ -45,7 +73,12 @@ SCRIPTS: Mapping[str, str] = {
     "pro-site": render(SITE, Piece(0, 10), Resources(constraint="cluster=zia", extra=("-P plasma", "-W umask=027"))),
     "torque-array": render(GENERIC, Piece(0, 10, 4), Resources(gpus=2, cpus=2, constraint="fast"), Dialect.TORQUE),
     "torque-single": render(SITE, Piece(7, 1), Resources(queue="long"), Dialect.TORQUE),
-    "metacentrum": render(load_profile("metacentrum"), Piece(0, 2500), Resources(gpus=1, gpu_type="compute_75")),
+    "metacentrum": render(METACENTRUM, Piece(0, 2500), Resources(gpus=1, gpu_type="compute_75")),
+    "metacentrum-image": render(METACENTRUM, Piece(3, 1), Resources(gpus=1), start=IN_IMAGE),
+    "pro-image": render(GENERIC, Piece(0, 10), Resources(), start=IN_OLD_IMAGE),
+    "pro-waiting": render(GENERIC, Piece(0, 10), Resources(), batch=WAITING),
+    "torque-waiting": render(GENERIC, Piece(0, 10), Resources(), Dialect.TORQUE, batch=WAITING),
+    "torque-image": render(SITE, Piece(0, 1), Resources(), Dialect.TORQUE, IN_IMAGE),
 }
 
 
@@ -53,6 +86,37 @@ SCRIPTS: Mapping[str, str] = {
 def test_scripts_are_as_they_were_reviewed(name: str) -> None:
     """After an intended change: `python tests/jobs/test_pbs_script.py` writes them anew; read the difference."""
     assert SCRIPTS[name] == (GOLDEN / f"{name}.pbs.sh").read_text()
+
+
+def test_every_shipped_profile_for_pbs_has_a_reviewed_script() -> None:
+    shipped = [name for name in profile_names() if load_profile(name).scheduler == "pbs"]
+
+    assert {"generic-pbs", "metacentrum"} <= set(shipped)
+    assert all(any(script.startswith(name.replace("generic-pbs", "pro")) for script in SCRIPTS) for name in shipped)
+
+
+def test_what_a_job_waits_for_is_told_to_qsub_and_not_written_into_its_script() -> None:
+    """The script may be submitted again by hand when that is long over: PBS would delete it at once."""
+    piece = Piece(0, 10)
+
+    assert render_options(WAITING, piece, Dialect.PRO) == [
+        "-W",
+        "depend=afterok:12.pbs-m1.example.org:13.pbs-m1.example.org",
+    ]
+    assert render_options(BATCH, piece, Dialect.PRO) == []
+    assert "depend=" not in SCRIPTS["pro-waiting"] + SCRIPTS["torque-waiting"]
+
+
+def test_torque_waits_for_arrays_by_another_word_and_pbs_pro_cannot() -> None:
+    batch = replace(BATCH, after=("12.head", "13[].head", "14[].head"))
+
+    options = render_options(batch, Piece(0, 1), Dialect.TORQUE)
+
+    output = "/home/user/anlp/runs/mnist/batches/3.out/0.0.log"
+    depend = "depend=afterok:12.head,afterokarray:13[].head:14[].head"
+    assert options == ["-W", depend, "-j", "oe", "-o", output]
+    with pytest.raises(SchedulerError, match=r"after: 13\[\]\.head is an array, whose success PBS misreports"):
+        render_options(batch, Piece(0, 1), Dialect.PRO)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -105,6 +169,7 @@ def test_the_warning_comes_early_enough_and_at_most_a_fifth_early(
         (Resources(extra=("-v KEY=1",)), "-v is given by this tool; use env_file"),
         (Resources(extra=("-N x",)), "-N is given by this tool; use the grid's name"),
         (Resources(extra=("-l place=excl,walltime=1",)), "-l walltime is given by this tool; use time"),
+        (Resources(extra=("-W depend=afterok:1",)), "-W depend is given by this tool; use --canary"),
         (Resources(extra=("-W block=true",)), "-W block would make every submit wait"),
         (Resources(extra=("-P x\nrm -rf /",)), "extra: expected an option of qsub"),
         (Resources(extra=("--exclusive",)), "extra: expected an option of qsub"),

@@ -1,0 +1,90 @@
+#!/bin/bash
+#PBS -N mnist.3f2a9c0d1e4b.3
+#PBS -l select=1:ncpus=1:mem=8192mb:ngpus=1:scratch_local=10gb:gpu_mem=10gb
+#PBS -l walltime=04:00:00
+#PBS -j oe
+#PBS -o /home/user/anlp/runs/mnist/batches/3.out/3.0.log
+#PBS -r y
+#PBS -m n
+
+# Runs element 3 of /home/user/anlp/runs/mnist/batches/3.jsonl.
+# All of it again: qsub /home/user/anlp/runs/mnist/batches/3.3.pbs.sh
+# One of it, here: bash /home/user/anlp/runs/mnist/batches/3.3.pbs.sh
+# Neither does harm: a run that has its result, or that another process is at, is left alone.
+
+# shellcheck disable=SC2317  # functions that only a trap calls
+fail() {
+    echo "${HOSTNAME:-here}: $1" >&2
+    exit 72
+}
+
+# A job starts in $HOME with a login shell's environment and nothing of the one that submitted it.
+umask 077
+export LANG=C.UTF-8
+cd '/home/user/my project' || fail "cannot enter "'/home/user/my project'": is it on a file system that nodes see?"
+
+element=3
+
+# temporary files go to the job's own scratch directory, where the site gives one
+scratch=
+clean() {
+    [ -z "$scratch" ] || rm -rf -- "$scratch"
+    if type clean_scratch >/dev/null 2>&1; then
+        clean_scratch
+    fi
+}
+trap clean EXIT
+if [ -n "${SCRATCHDIR:-}" ]; then
+    scratch="$(mktemp -d "$SCRATCHDIR/anlp.XXXXXX")" || fail "cannot write to $SCRATCHDIR"
+    export TMPDIR="$scratch"
+fi
+
+# of the environment the image gets these variables and no others; values never become words of a command
+for name in "${!ANLP_@}" "${!CUDA_@}" "${!NCCL_@}" "${!NVIDIA_@}" "${!PBS_@}" "${!PYTORCH_@}" "${!SLURM_@}" "${!SUBMITIT_@}" "${!TORCH_@}" "${!WANDB_@}" \
+    LANG LC_ALL LOGNAME TMPDIR TZ USER OMP_NUM_THREADS MKL_NUM_THREADS NUMEXPR_NUM_THREADS \
+    OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy \
+    no_proxy; do
+    if [ -n "${!name+set}" ]; then export "APPTAINERENV_$name=${!name}"; fi
+done
+# a temporary directory of the job's own is seen inside as well
+case "${TMPDIR:-}" in
+    '' | /tmp | /tmp/* | *[,:]*) ;;
+    *) if [ -d "$TMPDIR" ]; then export APPTAINER_BIND="${APPTAINER_BIND:+$APPTAINER_BIND,}$TMPDIR"; fi ;;
+esac
+# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3
+program=
+signalled=
+forward() {
+    signalled=1
+    [ -n "$program" ] || exit 3
+    trap '' "$1"  # once: a second one could meet Python while it leaves, and kill it
+    kill -s "$1" "$program" 2>/dev/null
+}
+trap 'forward TERM' TERM
+trap 'forward USR2' USR2
+apptainer -q run --cleanenv --no-eval --nv --bind '/home/user/my project:/home/user/my project' --bind /home/user/anlp/runs:/home/user/anlp/runs --pwd '/home/user/my project' /home/user/anlp/containers/anlp.sif --batch /home/user/anlp/runs/mnist/batches/3.jsonl --index "$element" --job "${PBS_JOBID:-}" &
+program=$!
+
+# PBS gives no warning: ours comes 120 s before the limit, to the program alone; a signal to
+# the whole job would end the process that mounts an image, too. USR2: apptainer hands it on, but not SIGURG.
+(
+    nap=
+    trap '[ -z "$nap" ] || kill "$nap"; exit' TERM
+    sleep "$((14280 - SECONDS))" &
+    nap=$!
+    wait "$nap" && kill -s USR2 "$program"
+) >/dev/null 2>&1 &
+timer=$!
+
+# a signal ends `wait` early; the code of the program is what counts
+code=
+while :; do
+    signalled=
+    wait "$program" 2>/dev/null
+    now=$?
+    if [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
+    code=$now
+    if [ -z "$signalled" ]; then break; fi
+done
+[ -z "$timer" ] || kill "$timer" 2>/dev/null
+exit "$code"

@@ -1,0 +1,94 @@
+#!/bin/bash
+#PBS -N mnist.3f2a9c0d1e4b.0
+#PBS -l nodes=1:ppn=1
+#PBS -l mem=4096mb
+#PBS -l walltime=04:00:00
+#PBS -l scratch_local=10gb
+#PBS -j oe
+#PBS -o /home/user/anlp/runs/mnist/batches/3.out/0.0.log
+#PBS -r y
+#PBS -m n
+
+# Runs element 0 of /home/user/anlp/runs/mnist/batches/3.jsonl.
+# All of it again: qsub /home/user/anlp/runs/mnist/batches/3.0.pbs.sh
+# One of it, here: bash /home/user/anlp/runs/mnist/batches/3.0.pbs.sh
+# Neither does harm: a run that has its result, or that another process is at, is left alone.
+
+# shellcheck disable=SC2317  # functions that only a trap calls
+fail() {
+    echo "${HOSTNAME:-here}: $1" >&2
+    exit 72
+}
+
+# A job starts in $HOME with a login shell's environment and nothing of the one that submitted it.
+umask 027
+export LANG=C.UTF-8
+if ! type module >/dev/null 2>&1; then
+    for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do
+        # shellcheck disable=SC1090
+        [ -r "$file" ] && . "$file"
+    done
+fi
+module load gcc/12.2 cuda/12.4 || fail "module load failed: gcc/12.2 cuda/12.4"
+# the user's own file: secrets go no other way
+if [ -r /home/user/.config/anlp/env ]; then
+    set -a
+    # shellcheck disable=SC1090,SC1091
+    . /home/user/.config/anlp/env
+    set +a
+fi
+cd '/home/user/my project' || fail "cannot enter "'/home/user/my project'": is it on a file system that nodes see?"
+
+element=0
+
+# temporary files go to the job's own scratch directory, where the site gives one
+scratch=
+clean() {
+    [ -z "$scratch" ] || rm -rf -- "$scratch"
+}
+trap clean EXIT
+if [ -n "${SCRATCHDIR:-}" ]; then
+    scratch="$(mktemp -d "$SCRATCHDIR/anlp.XXXXXX")" || fail "cannot write to $SCRATCHDIR"
+    export TMPDIR="$scratch"
+fi
+
+# of the environment the image gets these variables and no others; values never become words of a command
+for name in "${!ANLP_@}" "${!CUDA_@}" "${!NCCL_@}" "${!NVIDIA_@}" "${!PBS_@}" "${!PYTORCH_@}" "${!SLURM_@}" "${!SUBMITIT_@}" "${!TORCH_@}" "${!WANDB_@}" \
+    LANG LC_ALL LOGNAME TMPDIR TZ USER OMP_NUM_THREADS MKL_NUM_THREADS NUMEXPR_NUM_THREADS \
+    OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy \
+    no_proxy; do
+    if [ -n "${!name+set}" ]; then export "APPTAINERENV_$name=${!name}"; fi
+done
+# a temporary directory of the job's own is seen inside as well
+case "${TMPDIR:-}" in
+    '' | /tmp | /tmp/* | *[,:]*) ;;
+    *) if [ -d "$TMPDIR" ]; then export APPTAINER_BIND="${APPTAINER_BIND:+$APPTAINER_BIND,}$TMPDIR"; fi ;;
+esac
+# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3
+program=
+signalled=
+forward() {
+    signalled=1
+    [ -n "$program" ] || exit 3
+    trap '' "$1"  # once: a second one could meet Python while it leaves, and kill it
+    kill -s "$1" "$program" 2>/dev/null
+}
+trap 'forward TERM' TERM
+trap 'forward USR2' USR2
+apptainer -q run --cleanenv --no-eval --nv --bind '/home/user/my project:/home/user/my project' --bind /home/user/anlp/runs:/home/user/anlp/runs --pwd '/home/user/my project' /home/user/anlp/containers/anlp.sif --batch /home/user/anlp/runs/mnist/batches/3.jsonl --index "$element" --job "${PBS_JOBID:-}" &
+program=$!
+
+timer=
+
+# a signal ends `wait` early; the code of the program is what counts
+code=
+while :; do
+    signalled=
+    wait "$program" 2>/dev/null
+    now=$?
+    if [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
+    code=$now
+    if [ -z "$signalled" ]; then break; fi
+done
+[ -z "$timer" ] || kill "$timer" 2>/dev/null
+exit "$code"
