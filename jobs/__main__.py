@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "explain": "one run: its settings, where it is, why it waits or what ended it",
     "cancel": "stop queued and running runs",
     "retry": "submit failed and lost runs again",
+    "sync": "send runs that were mirrored offline to the wandb server",
 }
 
 

@@ -1,18 +1,31 @@
 """`python -m anlp.tracking.upload FOLDER`: sends to the wandb server what runs had to leave in offline folders.
 
 `wandb sync` sends an offline folder as it is, and adds its rows to those that the server has of the run already. This
-sends the rows of `metrics.jsonl` that the server lacks.
+sends the rows of `metrics.jsonl` that the server lacks, so that it can be interrupted anywhere and repeated.
+`python -m jobs.sync GRID` runs several of these side by side.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
+from anlp import claim
 from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.offline import (
+    CLAIMS,
+    done_copies,
+    is_live,
+    mark_uploaded,
+    pending_copies,
+    remove_copies,
+    runs_with_copies,
+)
 from anlp.record import RunFolder, options_from_json, read_json, read_metrics, read_result
 from anlp.settings import spec_from_json
 from anlp.tracking.wandb_service import start_shared_service
@@ -20,30 +33,23 @@ from anlp.tracking.wandb_session import QUIET, Session
 from anlp.tracking.wandb_site import find_site
 
 FINISH_S = 600.0
+_REFUSED = ("user is not logged in", "permission", "api key")  # of what wandb says when no run will be taken
+
+State = Literal["uploaded", "left out", "failed"]
+Tell = Callable[[RunFolder, State, str], None]
 
 
-def offline_runs(path: Path) -> list[RunFolder]:
-    """The runs in or below a folder that have an offline copy."""
-    return [RunFolder(found) for found in sorted({copy.parent.parent for copy in path.glob("**/wandb/offline-run-*")})]
-
-
-def upload(folder: RunFolder) -> None:
-    """Brings the server up to what the folder has, and removes the offline copy.
+def upload(folder: RunFolder, url: str) -> None:
+    """Brings the server up to what the folder has, marks the run as uploaded and removes its offline copies.
 
     Raises:
-        Exception: whatever wandb raises; the offline copy stays then.
+        Exception: whatever wandb raises; the offline copies stay then.
     """
-    form = read_json(folder.spec)
-    if form is None:
-        raise UserError(f"{folder.spec}: cannot be read, so nobody knows what run this is")
-    options = options_from_json(form["options"])
-    result = read_result(folder)
-    session = Session("online", spec_from_json(form["spec"]), options, folder, FINISH_S)
-    for row in read_metrics(folder.metrics):
-        session.log(row, row["epoch"])
-    outcome, summary = ("interrupted", {}) if result is None else (result.outcome.value, result.to_summary())
-    session.finish(outcome, summary)
-    session.remove_earlier()
+    copies = pending_copies(folder)
+    if copies:
+        _send(folder)
+        mark_uploaded(folder, copies, url)
+    remove_copies(done_copies(folder))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,23 +60,62 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example: python -m anlp.tracking.upload runs/mnist",
     )
     parser.add_argument("folder", type=Path, nargs="+", help="a run, a grid, or a folder of grids")
-    folders = [folder for path in parser.parse_args(argv).folder for folder in offline_runs(path)]
-    find_site().require()
+    parser.add_argument("--json", action="store_true", help="one JSON line per run on stdout, as soon as it is done")
+    options = parser.parse_args(argv)
+    folders = [folder for path in options.folder for folder in runs_with_copies(path)]
+    site = find_site()
+    site.require()
     os.environ.update(QUIET)
     with start_shared_service() as service:
         os.environ.update(service.environment)
-        failed = [folder for folder in folders if not _is_uploaded(folder)]
-    print(f"{len(folders) - len(failed)} uploaded, {len(failed)} not")
-    return EXIT_RUNS_FAILED if failed else EXIT_OK
+        states = [_upload_one(folder, site.url, _tell_json if options.json else _tell) for folder in folders]
+    if not options.json:
+        print(f"{states.count('uploaded')} uploaded, {len(states) - states.count('uploaded')} not")
+    return EXIT_RUNS_FAILED if "failed" in states else EXIT_OK
 
 
-def _is_uploaded(folder: RunFolder) -> bool:
+def _upload_one(folder: RunFolder, url: str, tell: Tell) -> State:
+    state, reason = _try(folder, url)
+    tell(folder, state, reason)
+    return state
+
+
+def _try(folder: RunFolder, url: str) -> tuple[State, str]:
+    if is_live(folder):
+        return "left out", "it is still running"
     try:
-        upload(folder)
-    except Exception as error:  # the others are still to be uploaded
-        print(f"{folder.path}: {error}", file=sys.stderr, flush=True)
-        return False
-    return True
+        with claim.acquire(folder.wandb / CLAIMS):
+            upload(folder, url)
+    except claim.HeldError as error:
+        return "left out", f"it is being uploaded, {error}"
+    except Exception as error:  # the others are still to be uploaded, unless none of them will be
+        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        if any(words in text.lower() for words in _REFUSED):
+            raise UserError(f"{url} refuses the key in WANDB_API_KEY or netrc ({text})") from error
+        return "failed", text
+    return "uploaded", ""
+
+
+def _send(folder: RunFolder) -> None:
+    form = read_json(folder.spec)
+    if form is None:
+        raise UserError(f"{folder.spec}: cannot be read, so nobody knows what run this is")
+    result = read_result(folder)
+    session = Session("online", spec_from_json(form["spec"]), options_from_json(form["options"]), folder, FINISH_S)
+    for row in read_metrics(folder.metrics):
+        session.log(row, row["epoch"])
+    outcome, summary = ("interrupted", {}) if result is None else (result.outcome.value, result.to_summary())
+    session.finish(outcome, summary)
+    remove_copies([session.path])  # what wandb wrote down while it sent
+
+
+def _tell(folder: RunFolder, state: State, reason: str) -> None:
+    if reason:
+        print(f"{folder.path}: {state}, {reason}", file=sys.stderr, flush=True)
+
+
+def _tell_json(folder: RunFolder, state: State, reason: str) -> None:
+    print(json.dumps({"run": str(folder.path), "state": state, "reason": reason}), flush=True)
 
 
 if __name__ == "__main__":

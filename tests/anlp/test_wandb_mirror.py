@@ -16,6 +16,7 @@ import pytest
 from wandb_offline import OfflineRun, read_offline
 from wandb_stub import KEY, SILENT, Stub
 
+from anlp.offline import runs_with_copies
 from anlp.record import Outcome, RunFolder, RunOptions, RunResult, WandbOptions, write_json
 from anlp.settings import make_spec
 from anlp.tracking import upload
@@ -252,7 +253,7 @@ def test_an_upload_adds_to_the_server_what_it_lacks(
     assert status == 0, said(folder)
     assert [row["_step"] for row in run["history"]] == list(range(6))
     assert (run["state"], run["summary"]["outcome"], run["summary"]["test/acc"]) == ("finished", "ok", 0.97)
-    assert upload.offline_runs(folder.path.parent) == []
+    assert runs_with_copies(folder.path.parent) == []
 
 
 def test_an_upload_that_fails_keeps_the_offline_folder(
