@@ -11,6 +11,7 @@ from anlp.claim import Process
 from anlp.record import Element, GridFolder, Outcome, RunOptions, RunResult, write_jsonl
 from anlp.settings import make_spec
 from anlp.spec import RunSpec
+from anlp.usage import Spent
 from jobs.journal import Journal, new_tag, render_process
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch, Job
@@ -48,11 +49,17 @@ def finished_grid(root: Path, count: int) -> GridFolder:
     journal.answered(tag)
     for spec in runs:
         metrics = {"val/acc": 0.97, "val/loss": 0.1, "test/acc": 0.96, "test/loss": 0.12}
-        result = RunResult(spec.run_id, Outcome.OK, metrics, epochs=10, seconds=20.0, provenance={"batch": tag})
+        result = RunResult(spec.run_id, Outcome.OK, metrics, epochs=10, seconds=20.0, provenance=_provenance(tag))
         run = folder.run(spec.run_id)
         run.path.mkdir()
         run.result.write_text(json.dumps(result.to_json()))  # nobody reads meanwhile: no need to sync 10,000 files
     return folder
+
+
+def _provenance(tag: str) -> dict[str, object]:
+    """What a run writes about itself, as far as `jobs.cost` reads it."""
+    spent = Spent(1e9, 1e9 + 20, "done", tag, 18.0)
+    return {"batch": tag, "cpu_s": 18.0, "peak_rss_mib": 400.0, "spent": [spent.to_json()]}
 
 
 def trained_grid(root: Path, count: int, epochs: int) -> GridFolder:

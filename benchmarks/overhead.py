@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from anlp.errors import EXIT_OK, UserError, run_command
 from anlp.record import GridFolder, RunOptions, WandbOptions
+from benchmarks import slurm_stub
 from benchmarks.made import RUNNER, finished_grid, note_path, specs, write_batch
 from benchmarks.measure import KIB_PER_MIB, Spread, describe_machine, load, run, spread
 from jobs.resources import Resources
@@ -99,11 +100,8 @@ def measure_memory(root: Path) -> dict[str, Spread]:
 
 def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
     """Seconds and MiB of commands that people wait for."""
-    grid = root / "many.yaml"
-    axes = {"model": ["dense", "cnn"], "lr": {"logspace": [1e-5, 1e-1, MANY // 10]}}
-    form = {"task": "mnist", "fixed": {"data": "digits"}, "grid": axes, "seeds": 5}
-    grid.write_text(json.dumps(form))  # JSON is YAML
-    found = _repeat(f"plan of {MANY:,} runs (jobs.submit -n)", ["jobs.submit", str(grid), "-n"], root, repeats)
+    command = ["jobs.submit", str(_write_many(root)), "-n"]
+    found = _repeat(f"plan of {MANY:,} runs (jobs.submit -n)", command, root, repeats)
     for count in (SOME, MANY):
         folder = finished_grid(root, count)
         command = ["jobs.status", folder.name]
@@ -112,8 +110,32 @@ def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
     return found
 
 
-def _repeat(name: str, command: Sequence[str], root: Path, repeats: int) -> dict[str, Spread]:
-    costs = [run([sys.executable, "-m", *command], {"ANLP_RUNS": str(root)}) for _ in range(repeats)]
+def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
+    """The client's part of a submit to Slurm and of a look at it: the pretended one answers at once, for every task."""
+    path = f"{slurm_stub.install(root / 'slurm')}:{os.environ['PATH']}"
+    grid, found, costs = _write_many(root), {}, []
+    for number in range(repeats):
+        words = ["jobs.submit", str(grid), "--on", "slurm", "--name", f"cluster{number}"]
+        costs.append(run([sys.executable, "-m", *words], {"ANLP_RUNS": str(root), "PATH": path}))
+    found[f"jobs.submit of {MANY:,} runs to Slurm, s"] = spread([cost.wall_s for cost in costs])
+    look = ["jobs.status", "cluster0"]
+    running = f"jobs.status of {MANY:,} running runs"
+    found |= _repeat(f"{running}, Slurm asked", [*look, "--fresh"], root, repeats, PATH=path)
+    found |= _repeat(f"{running}, from the last answer", look, root, repeats, PATH=path)
+    return found
+
+
+def _write_many(root: Path) -> Path:
+    """A grid file of `MANY` runs."""
+    axes = {"model": ["dense", "cnn"], "lr": {"logspace": [1e-5, 1e-1, MANY // 10]}}
+    form = {"task": "mnist", "fixed": {"data": "digits"}, "grid": axes, "seeds": 5}
+    path = root / "many.yaml"
+    path.write_text(json.dumps(form))  # JSON is YAML
+    return path
+
+
+def _repeat(name: str, command: Sequence[str], root: Path, repeats: int, **environment: str) -> dict[str, Spread]:
+    costs = [run([sys.executable, "-m", *command], {"ANLP_RUNS": str(root), **environment}) for _ in range(repeats)]
     return {
         f"{name}, s": spread([cost.wall_s for cost in costs]),
         f"{name}, MiB": spread([cost.peak_mib for cost in costs]),
@@ -163,6 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lambda: measure_start(root, "offline", args.runs),
             lambda: measure_memory(root),
             lambda: measure_commands(root, args.repeats),
+            lambda: measure_cluster(root, args.repeats),
         ]
         for part in parts:
             found |= part()
