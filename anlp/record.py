@@ -72,6 +72,21 @@ class WandbOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerOptions:
+    """The image that runs were submitted with."""
+
+    image: str  # its path
+    program: str = ""  # that inspected it: "apptainer 1.4.5"
+    sha256: str = ""  # empty for an unpacked image, which has none
+    image_commit: str = ""  # git commit of the code in it
+    mode: Literal["baked", "live"] = "baked"  # live: the working tree of the submission goes over that code
+
+    def to_json(self) -> dict[str, str]:
+        """The form in a run's options and in its provenance."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a run is carried out. None of it changes what the run is or its numbers, so none of it is in the id."""
 
@@ -86,11 +101,13 @@ class RunOptions:
     stop_after: int = 0  # so many runs of the submission that fail alike hold back the rest of it; 0: none do
     retries: int = 0  # how often a run that its machine ended is submitted again unasked
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
+    container: ContainerOptions | None = None  # the image it was submitted with
     wandb: WandbOptions = field(default_factory=WandbOptions)
 
     def to_json(self) -> dict[str, Any]:
         """The form in batch files and `spec.json`."""
         form = {name: getattr(self, name) for name in self.__slots__ if name != "wandb"}
+        form["container"] = self.container and self.container.to_json()
         mirror = {name: getattr(self.wandb, name) for name in self.wandb.__slots__}
         return {**form, "wandb": {**mirror, "tags": list(self.wandb.tags)}}
 
@@ -99,8 +116,10 @@ def options_from_json(form: Mapping[str, Any]) -> RunOptions:
     """Inverse of `RunOptions.to_json`; names that this version does not know are left aside."""
     mirror = {name: value for name, value in form.get("wandb", {}).items() if name in WandbOptions.__slots__}
     mirror["tags"] = tuple(mirror.get("tags", ()))
+    image = {name: text for name, text in (form.get("container") or {}).items() if name in ContainerOptions.__slots__}
     known = {name: value for name, value in form.items() if name in RunOptions.__slots__}
-    return RunOptions(**{**known, "wandb": WandbOptions(**mirror)})
+    container = ContainerOptions(**image) if image else None
+    return RunOptions(**{**known, "container": container, "wandb": WandbOptions(**mirror)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +227,8 @@ class Element:
     specs: tuple[RunSpec, ...]
     options: RunOptions
     at_once: int = 1  # how many of them at the same time; the others follow
-
     mem_limit_mib: int | None = None  # of each where there are several: the scheduler limits only their sum
+
     def to_json(self) -> dict[str, Any]:
         """The line in the batch file; `anlp.settings.element_from_json` reads it."""
         form = {"specs": [spec.to_json() for spec in self.specs], "options": self.options.to_json()}
@@ -249,13 +268,13 @@ class RunResult:
         form = {name: getattr(self, name) for name in self.__slots__}
         return {**form, "version": RESULT_VERSION, "outcome": self.outcome.value, "error": error}
 
-
-def result_from_json(form: Mapping[str, Any]) -> RunResult:
-    """Inverse of `RunResult.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
     def to_summary(self) -> dict[str, Any]:
         """What a mirror shows of it: the metrics, and the whole as text for `result_from_summary`."""
         return {**self.metrics, SUMMARY_KEY: json.dumps(_without_nan(self.to_json()))}
 
+
+def result_from_json(form: Mapping[str, Any]) -> RunResult:
+    """Inverse of `RunResult.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
     known = {name: value for name, value in form.items() if name in RunResult.__slots__}
     error = form.get("error")
     metrics = {name: float("nan") if value is None else float(value) for name, value in form["metrics"].items()}
@@ -269,9 +288,6 @@ def result_from_json(form: Mapping[str, Any]) -> RunResult:
     )
 
 
-def read_result(folder: RunFolder) -> RunResult | None:
-    """The result of a run, None while there is none (or none that can be read)."""
-    form = read_json(folder.result)
 def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
     """Inverse of `RunResult.to_summary`; None where there is no result, or none that can be read."""
     try:
@@ -280,6 +296,9 @@ def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
         return None
 
 
+def read_result(folder: RunFolder) -> RunResult | None:
+    """The result of a run, None while there is none (or none that can be read)."""
+    form = read_json(folder.result)
     try:
         return None if form is None else result_from_json(form)
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import socket
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anlp
-from anlp import breaker, claim
+from anlp import breaker, claim, image
 from anlp.errors import (
     EXIT_CONTINUE,
     EXIT_ESCAPED,
@@ -152,6 +153,7 @@ class _Run:
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
             is_ours=held.is_current,
+            saves_first=bool(image.image_of(os.environ)),
         )
         result = attempt.run()
         return replace(result, provenance={**self._provenance(held, result.outcome), **result.provenance})
@@ -205,6 +207,7 @@ class _Run:
             "attempts": int(held.path.stem),
             "started": first.get("since", held.record["since"]),
             "ended": time.time(),
+            **image.provenance(self.options.container, os.environ),
             **used,
             "spent": [spent.to_json() for spent in spent_now(held, ENDINGS[outcome], used)],
         }

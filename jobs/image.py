@@ -6,14 +6,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from anlp.errors import UserError
+from anlp.record import ContainerOptions
 from jobs import shell
 from jobs.container import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
-from jobs.provenance import HERE
+from jobs.provenance import HERE, code_commit
 
 UNKNOWN = "unknown"
 OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
@@ -40,20 +42,11 @@ class ImageFacts:
     labels: Mapping[str, str]
     is_live: bool
 
-    def to_json(self) -> dict[str, str]:
+    def for_options(self) -> ContainerOptions:
         """The form in a run's options."""
-        return {
-            "image": str(self.path),
-            "program": self.program,
-            "sha256": self.sha256,
-            "image_commit": self.labels.get("anlp.commit", UNKNOWN),
-            "mode": "live" if self.is_live else "baked",
-        }
-
-
-def choice_from_json(form: Mapping[str, str]) -> ImageChoice | None:
-    """The choice behind `ImageFacts.to_json`; None where runs were bare."""
-    return ImageChoice(Path(form["image"]), form["mode"] == "live") if form else None
+        commit = self.labels.get("anlp.commit", UNKNOWN)
+        mode: Literal["baked", "live"] = "live" if self.is_live else "baked"
+        return ContainerOptions(str(self.path), self.program, self.sha256, commit, mode)
 
 
 def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = ()) -> ImageChoice:
@@ -191,3 +184,26 @@ def _short(commit: str) -> str:
     """Twelve digits, with what says that the tree was changed."""
     name, plus, changed = commit.partition("+")
     return name[:12] + plus + changed
+
+
+def prepare_image(
+    choice: ImageChoice, *, runs: Path, data: Path, has_gpus: bool, leaves_machine: bool, say: Callable[[str], None]
+) -> tuple[Container, ImageFacts]:
+    """The container of a submission, with everything checked that can be checked here.
+
+    Args:
+        choice: the image.
+        runs: the grid's folder.
+        data: where data sets are.
+        has_gpus: whether runs ask for GPUs.
+        leaves_machine: whether nodes will open the image.
+        say: told what should be known.
+
+    Raises:
+        UserError: the image, the program or a folder is missing, or one of them is not what it should be.
+    """
+    facts = inspect_image(choice)
+    container = make_container(choice, facts, runs=runs, data=data, has_gpus=has_gpus)
+    for text in warnings(facts, code_commit(), has_gpus=has_gpus, leaves_machine=leaves_machine):
+        say(f"warning: {text}")
+    return container, facts

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 
 from anlp.claim import HeldError
 from anlp.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED, SchedulerError, UserError
 from anlp.record import Element, GridFolder, RunState, write_jsonl
 from anlp.spec import RunSpec
 from jobs.adoption import adopt
+from jobs.container import Container
 from jobs.endings import find_due, record_endings
 from jobs.failures import FAILURES
 from jobs.follow import follow
+from jobs.image import prepare_image
 from jobs.journal import Journal, new_tag
 from jobs.packing import ALONE, Packing, make_elements
 from jobs.plan import Plan, make_plan
+from jobs.profiles import load_profile
 from jobs.resources import Resources
 from jobs.schedulers import choose
 from jobs.schedulers.base import Batch, Job, Scheduler
@@ -28,6 +32,7 @@ from jobs.target import Target
 from jobs.waves import Wave, make_waves, passed_models
 
 NO_ASKS: Mapping[str, Resources] = {}
+CHAIN_SAVES_NOTHING = "chain: changes nothing on this machine, where all runs share one start anyway"
 
 
 def submit_specs(
@@ -58,8 +63,11 @@ def submit_specs(
         SchedulerError: the scheduler did not take the batch.
         UserError: another command holds the grid and does not finish, or its folder cannot be written.
     """
-    desk = _Desk(folder, target, redo, asks, query)
-    scheduler = choose.choose(target.on, slots=_slots(target), profile=target.profile)
+    name = choose.resolve(target.on, None if target.profile is None else load_profile(target.profile))
+    target, container = _in_image(folder, target, asks, leaves_machine=name != choose.LOCAL)
+    desk = _Desk(folder, target, container, redo, asks, query)
+    pack = target.packing.pack
+    scheduler = choose.choose(name, slots=target.slots, profile=target.profile, container=container, pack=pack)
     if isinstance(scheduler, LocalScheduler):
         return desk.run_here(specs, scheduler)
     return desk.hand_to_cluster(specs, scheduler)
@@ -85,6 +93,7 @@ class _Desk:
 
     folder: GridFolder
     target: Target
+    container: Container | None
     redo: Redo
     asks: Mapping[str, Resources]
     query: Query
@@ -117,6 +126,8 @@ class _Desk:
 
     def run_here(self, specs: Sequence[RunSpec], scheduler: LocalScheduler) -> int:
         """Wave by wave, each to its end; behind a canary that failed nothing is run."""
+        if self.target.packing.chain > 1:
+            print(f"{self.folder.name}: note: {CHAIN_SAVES_NOTHING}")
         history = read_states(self.folder, self.query) if self.target.canary else {}
         waves = self._waves(specs, history)
         canaries = [wave for wave in waves if wave.is_canary]
@@ -175,7 +186,8 @@ class _Desk:
         return follow(launcher, self.journal, handed.batch, handed.specs, quiet=self.target.quiet)
 
     def _make_launcher(self) -> LocalScheduler:
-        launcher = choose.choose(choose.LOCAL, slots=_slots(self.target))
+        pack = self.target.packing.pack
+        launcher = choose.choose(choose.LOCAL, slots=self.target.slots, container=self.container, pack=pack)
         if not isinstance(launcher, LocalScheduler):
             raise TypeError(f"{choose.LOCAL}: expected the local scheduler, got {type(launcher).__name__}")
         return launcher
@@ -200,9 +212,9 @@ class _Desk:
         packing: Packing,
         after: tuple[str, ...],
     ) -> _Handed:
-        packing = ALONE if wave.is_canary else packing
+        packing = ALONE if wave.is_canary else packing.fit(len(wave.specs))
         options = replace(self.target.options, batch=new_tag())
-        elements = make_elements(wave.specs, history, options, self.redo, packing)
+        elements = make_elements(wave.specs, history, options, self.redo, packing, wave.resources.mem_mib)
         batch = replace(
             write_batch(self.folder, elements, options.batch),
             max_parallel=self.target.max_parallel,
@@ -212,6 +224,24 @@ class _Desk:
         specs = tuple(spec for element in elements for spec in element.specs)
         jobs = _submit(scheduler, self.journal, batch, packing.ask(wave.resources), wave.resources, self.redo)
         return _Handed(batch, specs, tuple(jobs))
+
+
+def _in_image(
+    folder: GridFolder, target: Target, asks: Mapping[str, Resources], *, leaves_machine: bool
+) -> tuple[Target, Container | None]:
+    """The target with what runs should know of their image, and the image ready to be started."""
+    if target.image is None:
+        return replace(target, options=replace(target.options, container=None)), None
+    with writing_to(folder):
+        container, facts = prepare_image(
+            target.image,
+            runs=folder.path,
+            data=Path(target.options.data_dir),
+            has_gpus=any(resources.gpus for resources in (target.resources, *asks.values())),
+            leaves_machine=leaves_machine,
+            say=print,
+        )
+    return replace(target, options=replace(target.options, container=facts.for_options())), container
 
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
@@ -255,11 +285,6 @@ def _submit(
         raise
     journal.answered(batch.tag)
     return jobs
-
-
-def _slots(target: Target) -> int | None:
-    """Packed runs share a device here, too: so many slots for each."""
-    return target.slots
 
 
 def _say_submitted(folder: GridFolder, scheduler: Scheduler, handed: _Handed, wave: Wave) -> None:

@@ -61,7 +61,8 @@ class Profile:
     env_file: Path | None = None  # read by the job; for secrets, so 0600
     umask: str = "077"
     warn_s: float = 120.0
-    binds: tuple[str, ...] = ()  # container
+    container: str | None = None  # the image that runs of this site are carried out in
+    binds: tuple[str, ...] = ()  # what is seen inside besides runs and data
 
 
 def apply(profile: Profile, resources: Resources) -> Resources:
@@ -227,6 +228,7 @@ _KEYS: Mapping[str, Key | None] = {
     "env_file": Key("env_file", _path),
     "umask": Key("umask", _like(re.compile("0?[0-7]{3}"), "a umask such as 077")),
     "warn": Key("warn_s", _seconds),
+    "container": Key("container", text),
     "binds": Key("binds", texts),
 }
 _QUEUE_KEYS: Mapping[str, Key] = {

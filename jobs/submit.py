@@ -25,6 +25,7 @@ from jobs.inquiry import Inquiry
 from jobs.journal import Journal
 from jobs.launch import say_nothing_to_do, submit_specs, writing_to
 from jobs.orphans import settled_states
+from jobs.packing import Packing
 from jobs.plan import Plan, count_strangers, make_plan
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.provenance import code_commit
@@ -78,7 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_arguments().parse_args(argv)
     _check(args)
     grid = load_grid(args.grid, overrides=args.set, seeds=None if args.confirm else args.seeds)
-    _refuse_container(grid)
     folder = GridFolder(runs_root() / (args.name or grid.name))
     inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
     history = _history(folder, args, inquiry)
@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(plan_form(folder, plan, history, target), indent=1))
         return EXIT_OK
     notes = [*expansion.notes(), *_strangers(named, history), *_repeats(plan), *_canaries(plan, history, target)]
+    notes += _image(target)
     print_plan(folder, plan, history, target, title=_title(grid, args), notes=notes)
     if args.dry_run:
         print_runs(plan)
@@ -122,14 +123,6 @@ def _history(folder: GridFolder, args: argparse.Namespace, inquiry: Inquiry) -> 
     if args.dry_run:
         return read_states(folder, inquiry.states, remember=False)
     return settled_states(folder, say=_say, query=inquiry.states)
-
-
-def _refuse_container(grid: GridSpec) -> None:
-    if grid.container:
-        raise SpecError(
-            f"{grid.source}: container: this version runs on the machine itself only, got {grid.container!r}; "
-            "remove the key"
-        )
 
 
 def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
@@ -163,6 +156,11 @@ def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> I
         first = choose_canaries(plan.chosen, passed_models(history.values()))
         several = 0 < len(first) < len(plan.chosen)
         yield f"{count(len(first), 'canary run')} first, the rest if they pass" if several else "no canary is needed"
+
+
+def _image(target: Target) -> Iterator[str]:
+    if target.image is not None:
+        yield f"in the image {target.image.path}" + (" with this checkout's code" if target.image.is_live else "")
 
 
 def _say(text: str) -> None:
@@ -206,7 +204,8 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
         commit=code_commit(),
         wandb=replace(grid.wandb, group=grid.wandb.group or grid.name),
     )
-    return Target(resources=grid.resources, options=options)
+    packing = Packing(grid.pack, grid.chain)
+    return Target(resources=grid.resources, options=options, packing=packing, container=grid.container)
 
 
 def _agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:

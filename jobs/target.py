@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from anlp.errors import UserError
 from anlp.record import GridFolder, RunOptions, options_from_json, read_jsonl
+from jobs.image import ImageChoice, choose_image
 from jobs.journal import Journal
 from jobs.packing import Packing
+from jobs.profiles import load_profile
 from jobs.resources import Resources, parse_memory, parse_walltime
 from jobs.schedulers import choose
 
@@ -30,6 +32,9 @@ class Target:
     quiet: bool = False
     packing: Packing = field(default_factory=Packing)
     canary: bool = False  # one configuration per model goes first, and the rest only if it passes
+    container: str | None = None  # path of an image; "": none, whatever the site's profile names
+    is_live: bool = False  # the working tree goes over the image's code
+    image: ImageChoice | None = None  # what follows from these and the profile; `override` fills it in
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +53,17 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
     group.add_argument("--max-parallel", type=positive, metavar="N", help="clusters: at most N jobs at a time")
+    group.add_argument("--pack", type=positive, metavar="N", help="runs that share a GPU and a job at the same time")
+    group.add_argument("--chain", type=positive, metavar="N", help="clusters: runs one after the other in one job")
     group.add_argument("--canary", action="store_true", help="one run of each model first, the rest if they pass")
     group.add_argument("--retries", type=_count, metavar="N", help="repeat a run by itself where its machine ended it")
     group.add_argument(
         "--stop-after", type=_count, metavar="K", help="hold the rest back once K runs in a row failed alike (0: never)"
     )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
+    group.add_argument("--container", metavar="IMAGE", help="the Apptainer image that runs are carried out in")
+    group.add_argument("--no-container", action="store_true", help="without one, whatever grid and profile say")
+    group.add_argument("--live", action="store_true", help="with this checkout's code over the image's")
     group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
 
@@ -62,9 +72,9 @@ def override(target: Target, args: argparse.Namespace) -> Target:
     """`target` with what was given on the command line."""
     resources, options = target.resources, target.options
     if args.time is not None:
-        resources = replace(resources, walltime_min=_parsed("--time", parse_walltime, args.time))
+        resources = replace(resources, walltime_min=parsed("--time", parse_walltime, args.time))
     if args.mem is not None:
-        resources = replace(resources, mem_mib=_parsed("--mem", parse_memory, args.mem))
+        resources = replace(resources, mem_mib=parsed("--mem", parse_memory, args.mem))
     named = {name: getattr(args, name) for name in ("gpus", "cpus", "queue", "account", "qos")}
     resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
     if args.device is not None:
@@ -77,6 +87,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
     return replace(
         target,
+        image=_image(target, args),
         on=args.on,
         slots=args.slots,
         resources=resources,
@@ -85,6 +96,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         profile=args.profile,
         quiet=args.quiet,
         canary=args.canary,
+        packing=Packing(args.pack or target.packing.pack, args.chain or target.packing.chain),
     )
 
 
@@ -99,7 +111,27 @@ def last_target(folder: GridFolder) -> Target:
         raise UserError(f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml")
     line = next(read_jsonl(folder.path / submissions[-1].batch), None)
     options = options_from_json(line["options"]) if line else RunOptions()
-    return Target(options=options, resources=submissions[-1].each)
+    image = options.container
+    return Target(
+        options=options,
+        resources=submissions[-1].each,
+        container="" if image is None else image.image,
+        is_live=image is not None and image.mode == "live",
+    )
+
+
+def _image(target: Target, args: argparse.Namespace) -> ImageChoice | None:
+    """The command line goes before the grid, the grid before the profile."""
+    if args.no_container and (args.container or args.live):
+        raise UserError("--no-container: contradicts --container and --live; leave one out")
+    site = None if args.profile is None else load_profile(args.profile)
+    wishes = ("" if args.no_container else args.container, target.container, site and site.container)
+    path = next((wish for wish in wishes if wish is not None), "")
+    if not path:
+        if args.live:
+            raise UserError("--live: puts this checkout's code over an image's; name one with --container")
+        return None
+    return choose_image(path, is_live=args.live or target.is_live, binds=site.binds if site else ())
 
 
 def positive(text: str) -> int:

@@ -45,6 +45,8 @@ class Attempt:
         open_mirrors: opens the trackers beside `metrics.jsonl`, after that file says where the run stands.
         should_stop: asked before each step.
         is_ours: asked before each file is written: whether this process still holds the claim.
+        saves_first: write a checkpoint before the first step. In an image that is more than safety: the signals that
+            end a job also end the process that mounts the image, and what was not read by then cannot be read any more.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Attempt:
         open_mirrors: Callable[[], Sequence[Tracker]] = tuple,
         should_stop: Callable[[], bool] = lambda: False,
         is_ours: Callable[[], bool] = lambda: True,
+        saves_first: bool = False,
     ) -> None:
         self.spec = spec
         self.options = options
@@ -64,6 +67,7 @@ class Attempt:
         self.sources = sources
         self.should_stop = should_stop
         self.is_ours = is_ours
+        self.saves_first = saves_first
         self.open_mirrors = open_mirrors
 
         self.found: tuple[tuple[int, int], int] | None = None  # epoch and step of an earlier checkpoint, and its time
@@ -106,6 +110,8 @@ class Attempt:
         self.trackers = [JsonlTracker(self.folder.metrics, lines)]
         self.trackers += self.open_mirrors()
         self.ready_seconds = time.perf_counter() - self.started
+        if self.saves_first and trainer.history:
+            self._save()
         try:
             trainer.fit(self._record, after_epoch=self._save_if_due, should_stop=self.should_stop)
         except Interrupted:
@@ -165,6 +171,8 @@ class Attempt:
         for tracker in self.trackers:
             tracker.log(metrics, epoch)
         print(render_epoch(metrics, epoch), flush=True)
+        if self.saves_first and epoch == 0:
+            self._save()
 
     def _save_if_due(self) -> None:
         is_due = self.trainer is not None and self.trainer.epoch % self.options.checkpoint_every == 0

@@ -14,9 +14,24 @@ from jobs.gridfile.reader import Reader
 from jobs.gridfile.yamltree import Leaf, Table, Tree, join, show
 from jobs.resources import Resources, parse_memory, parse_walltime
 
-OPTION_KEYS = ("name", "resources", "wandb", "container", "fallback", "retries", "stop_after", "checkpoints")
-MOST_RETRIES = 100
-MOST_ALIKE = 1000
+OPTION_KEYS = (
+    "name",
+    "resources",
+    "wandb",
+    "container",
+    "fallback",
+    "retries",
+    "stop_after",
+    "pack",
+    "chain",
+    "checkpoints",
+)
+COUNTS: Mapping[str, tuple[int, int]] = {  # least and most
+    "retries": (0, 100),
+    "stop_after": (0, 1000),
+    "pack": (1, 1000),
+    "chain": (1, 1000),
+}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 GRID_NAME = "a name of letters, digits, '.', '-' and '_' (at most 100)"
@@ -120,9 +135,9 @@ def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
         "fallback": _fallback(reader, top),
         **_block(reader, top, "checkpoints", CHECKPOINT_KEYS),
     }
-    for name, most in (("retries", MOST_RETRIES), ("stop_after", MOST_ALIKE)):
+    for name, (least, most) in COUNTS.items():
         if name in top.entries:
-            found[name] = reader.whole(top.entries[name].tree, name, 0, most) or 0
+            found[name] = reader.whole(top.entries[name].tree, name, least, most) or least
     if "container" in top.entries:
         found["container"] = _container(reader, top.entries["container"].tree)
     return found
@@ -176,9 +191,9 @@ def _fallback(reader: Reader, top: Table) -> str | None:
 
 
 def _container(reader: Reader, tree: Tree) -> str | None:
-    """The path of an image; false and null mean none."""
+    """The path of an image; empty for false, which means none even where the site's profile names one."""
     if isinstance(tree, Leaf) and (tree.value is None or tree.value is False):
-        return None
+        return None if tree.value is None else ""
     if isinstance(tree, Leaf) and isinstance(tree.value, str) and tree.value.strip():
         return tree.value
     reader.faults.add(tree.line, "container", f"expected the path of an image, or false for none, got {show(tree)}")

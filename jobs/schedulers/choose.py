@@ -6,16 +6,21 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from anlp.errors import UserError, did_you_mean
 from jobs import profiles, shell
+from jobs.container import Container
 from jobs.machine import inspect, plan_slots
 from jobs.profiles import Profile
 from jobs.resources import Resources
 from jobs.schedulers.base import JobHandle, JobState, Scheduler
 from jobs.schedulers.local import LocalScheduler
 from jobs.schedulers.pbs import PbsScheduler
+from jobs.schedulers.pbs_script import Start
+from jobs.schedulers.pool_process import PoolOptions
 from jobs.schedulers.slurm import SlurmScheduler
+from jobs.schedulers.slurm_render import SlurmOptions
 
 LOCAL = "local"
 NAMES = ("auto", LOCAL, "slurm", "pbs")
@@ -24,24 +29,41 @@ MOST_SLOTS = 1024
 PROBE_TIMEOUT_S = 10.0
 
 
-def choose(name: str, *, slots: int | None = None, profile: str | None = None) -> Scheduler:
+def choose(
+    name: str,
+    *,
+    slots: int | None = None,
+    profile: str | None = None,
+    container: Container | None = None,
+    pack: int = 1,
+) -> Scheduler:
     """The scheduler of that name; `auto` takes the profile's, else the one that answers here, else this machine.
+
+    Args:
+        name: one of `NAMES`.
+        slots: local: how many elements at a time.
+        profile: of the site.
+        container: the image that elements run in; None: they run on the machine itself.
+        pack: local: how many elements share a GPU, where `slots` does not say how many there are at a time.
 
     Raises:
         UserError: no such scheduler or profile, or they contradict each other.
     """
+    site = None if profile is None else profiles.load_profile(profile)
+    name = resolve(name, site)
+    if name == "slurm":
+        return SlurmScheduler(SlurmOptions(container=container), site)
+    if name == "pbs":
+        return PbsScheduler(site, None if container is None else Start(Path.cwd(), container=container))
+    if container is None:
+        return LocalScheduler(slots=slots)
+    return LocalScheduler(slots=slots, pool=PoolOptions(container=container), pack=pack)
+
+
+def resolve(name: str, site: Profile | None) -> str:
+    """The name of one scheduler, for `auto` as well; raises as `choose` does."""
     if name not in NAMES:
         raise UserError(f"--on: no scheduler {name!r}{did_you_mean(name, NAMES)}")
-    site = None if profile is None else profiles.load_profile(profile)
-    name = _resolve(name, site)
-    if name == "slurm":
-        return SlurmScheduler(profile=site)
-    if name == "pbs":
-        return PbsScheduler(site)
-    return LocalScheduler(slots=slots)
-
-
-def _resolve(name: str, site: Profile | None) -> str:
     if site is not None and name not in ("auto", site.scheduler):
         raise UserError(f"--on {name}: the profile {site.name} is for {site.scheduler}; leave one of the two out")
     if name != "auto":
@@ -82,17 +104,27 @@ def _by_scheduler(jobs: Sequence[JobHandle]) -> Mapping[str, list[JobHandle]]:
 
 
 def describe(
-    name: str, slots: int | None, resources: Resources, profile: str | None = None, max_parallel: int | None = None
+    name: str,
+    slots: int | None,
+    resources: Resources,
+    profile: str | None = None,
+    max_parallel: int | None = None,
+    pack: int = 1,
+    chain: int = 1,
 ) -> tuple[int | None, str]:
     """How many runs go at a time (None: as many as the cluster lets), and where, in words.
+
+    Runs share jobs where `pack` go at the same time in each, or `chain` one after the other.
 
     Raises:
         UserError: no such scheduler, or the machine cannot give what a run asks for.
     """
     scheduler = choose(name, slots=slots, profile=profile)
     if scheduler.name != LOCAL:
-        return max_parallel, f"to {scheduler.name}" + (f", at most {max_parallel} at a time" if max_parallel else "")
+        shared = f" in jobs of {pack * chain}, {pack} at a time" if pack * chain > 1 else ""
+        most = f", at most {max_parallel} {'jobs ' if shared else ''}at a time" if max_parallel else ""
+        return max_parallel and max_parallel * pack, f"to {scheduler.name}{shared}{most}"
     machine = inspect(os.environ, with_gpus=resources.gpus > 0)
-    plan = plan_slots(resources, machine, MOST_SLOTS, asked=slots)
+    plan = plan_slots(resources, machine, MOST_SLOTS, asked=slots, pack=pack)
     device = "GPU" if any(plan.devices) else "CPU"
     return plan.slots, f"on this machine, {plan.slots} at a time ({device})"

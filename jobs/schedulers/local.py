@@ -88,8 +88,9 @@ class LocalScheduler:
 
     name = "local"
 
-    def __init__(self, slots: int | None = None, *, pool: PoolOptions | None = None) -> None:
+    def __init__(self, slots: int | None = None, *, pool: PoolOptions | None = None, pack: int = 1) -> None:
         self._slots = slots
+        self._pack = pack
         self._options = pool or PoolOptions()
         self._work: _Work | None = None
         self._pool: PoolProcess | None = None
@@ -122,7 +123,8 @@ class LocalScheduler:
         if self._work is not None:
             raise SchedulerError(f"local: this process already runs {self._work.batch.path}; submit from another one")
         machine = inspect(os.environ, with_gpus=resources.gpus > 0)
-        plan = plan_slots(resources, machine, min(batch.size, batch.max_parallel or batch.size), asked=self._slots)
+        most = min(batch.size, batch.max_parallel or batch.size)
+        plan = plan_slots(resources, machine, most, asked=self._slots, pack=self._pack)
         time_limit_s = None if resources.walltime_min is None else resources.walltime_min * 60
         native_id = render_process(Process.this())
         self._work = _Work(batch, native_id, plan, (time_limit_s, resources.mem_mib))
@@ -194,7 +196,7 @@ class LocalScheduler:
         argv = render_argv(work.plan, self._options)
         log = work.batch.path.with_suffix(".log")
         try:
-            pool = PoolProcess(argv, render_environment(os.environ), log)
+            pool = PoolProcess(argv, render_environment(os.environ, self._options.container), log)
         except OSError as error:
             raise SchedulerError(f"local: the runs' process could not be started: {error}") from error
         pool.send(protocol.PrepareRequest(str(work.batch.path)))

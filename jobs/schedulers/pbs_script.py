@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anlp.errors import SchedulerError
+from jobs.container import Container
 from jobs.profiles import Profile
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
@@ -17,7 +18,6 @@ from jobs.schedulers.pbs_request import Dialect, check_resources, render_depende
 
 EXIT_SETUP = 72  # of the script, where it could not begin; its output says why
 SHARE_OF_WARNING = 0.2  # of a short time limit
-CONTAINERS = frozenset({"apptainer", "singularity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,14 @@ class Start:
     """How an element is started on a node."""
 
     cwd: Path
-    runner: tuple[str, ...] = (sys.executable, "-m", "anlp.run")  # or `apptainer run ... IMAGE`
+    runner: tuple[str, ...] = (sys.executable, "-m", "anlp.run")
     code: Path | None = None  # directory of our packages, where Python does not find them by itself
+    container: Container | None = None  # the image whose runscript is taken instead of the runner
 
     @property
-    def is_container(self) -> bool:
-        """Whether elements run in an image; the directories that only the node knows are bound by the script."""
-        return Path(self.runner[0]).name in CONTAINERS
+    def words(self) -> tuple[str, ...]:
+        """What stands before `--batch`."""
+        return self.runner if self.container is None else self.container.run_argv()
 
 
 def script_of(batch: Path, first: int) -> Path:
@@ -185,7 +186,7 @@ def render_script(
         ],
         _render_environment(profile, start),
         _render_element(piece, dialect),
-        _render_scratch(profile, start),
+        _render_scratch(profile),
         _render_program(batch, start),
         _render_warning(warn_after_s(limit_s, profile.warn_s), limit_s),
         WAIT.splitlines(),
@@ -219,7 +220,7 @@ def _render_environment(profile: Profile, start: Start) -> list[str]:
     if profile.modules:
         names = shlex.join(profile.modules)
         lines += [*MODULES.splitlines(), f'module load {names} || fail "module load failed: {names}"']
-    folder = Path(start.runner[0]).parent
+    folder = Path(start.words[0]).parent
     if folder.is_absolute():
         lines.append(f'export PATH={shlex.quote(str(folder))}:"${{PATH:-/usr/local/bin:/usr/bin:/bin}}"')
     if start.code is not None:
@@ -250,7 +251,7 @@ def _render_element(piece: Piece, dialect: Dialect) -> list[str]:
     ]
 
 
-def _render_scratch(profile: Profile, start: Start) -> list[str]:
+def _render_scratch(profile: Profile) -> list[str]:
     clean = ['    [ -z "$scratch" ] || rm -rf -- "$scratch"']
     if profile.clean_scratch:
         command = shlex.quote(profile.clean_scratch)
@@ -265,19 +266,14 @@ def _render_scratch(profile: Profile, start: Start) -> list[str]:
         f'if [ -n "${{{profile.scratch}:-}}" ]; then',
         f'    scratch="$(mktemp -d "${profile.scratch}/anlp.XXXXXX")" || fail "cannot write to ${profile.scratch}"',
         '    export TMPDIR="$scratch"',
-        *(_render_binds(start) if start.is_container else ()),
         "fi",
     ]
 
 
-def _render_binds(start: Start) -> list[str]:
-    name = Path(start.runner[0]).name.upper()
-    return [f'    export {name}_BIND="$scratch${{{name}_BIND:+,${name}_BIND}}" {name}ENV_TMPDIR="$scratch"']
-
-
 def _render_program(batch: Batch, start: Start) -> list[str]:
-    command = f"{shlex.join(start.runner)} --batch {shlex.quote(str(batch.path))}"
+    command = f"{shlex.join(start.words)} --batch {shlex.quote(str(batch.path))}"
     return [
+        *(() if start.container is None else start.container.render_exports()),
         "# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3",
         *TRAPS.splitlines(),
         f'{command} --index "$element" --job "${{PBS_JOBID:-}}" &',

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from anlp import protocol
+from jobs.container import Container
 from jobs.machine import SlotPlan
 
 
@@ -23,14 +24,15 @@ class PoolOptions:
     prepare: str | None = "anlp.warm:prepare"
     modules: tuple[str, ...] = ("torch",)
     grace_s: float = 20.0  # from SIGTERM to SIGKILL
+    container: Container | None = None  # the image it runs in
 
 
 def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
     """The command that starts the pool."""
     loads = [word for module in options.modules for word in ("--import", module)]
     prepare = ["--prepare", options.prepare] if options.prepare else []
-    return [
-        *(sys.executable, "-m", "anlp.pool"),
+    words = [
+        *("-m", "anlp.pool"),
         *("--slots", str(plan.slots)),
         *("--grace-s", f"{options.grace_s:g}"),
         *("--runner", options.runner),
@@ -38,11 +40,13 @@ def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
         *loads,
         *("--devices", *plan.devices),
     ]
+    return [sys.executable, *words] if options.container is None else [*options.container.exec_argv("python", *words)]
 
 
-def render_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+def render_environment(inherited: Mapping[str, str], container: Container | None = None) -> dict[str, str]:
     """The pool's environment: everything that there was, one thread per process, CUDA left to the forks."""
-    return {**inherited, **protocol.FORKING}
+    environment = {**inherited, **protocol.FORKING}
+    return environment if container is None else container.environment(environment)
 
 
 class PoolProcess:

@@ -283,9 +283,13 @@ def test_options_beside_the_settings_are_read(load: Load) -> None:
     assert (grid.checkpoint_every, grid.keep) == (5, "none")
 
 
-@pytest.mark.parametrize("none", ["false", "null", "~", ""])
-def test_no_container_can_be_said(load: Load, none: str) -> None:
+@pytest.mark.parametrize("none", ["null", "~", ""])
+def test_nothing_can_be_said_about_a_container(load: Load, none: str) -> None:
     assert load(f"container: {none}").container is None
+
+
+def test_no_container_can_be_said_whatever_the_profile_says(load: Load) -> None:
+    assert load("container: false").container == ""
 
 
 def test_anchors_and_merge_keys_work(load: Load) -> None:

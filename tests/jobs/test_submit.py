@@ -266,7 +266,7 @@ def test_confirming_before_anything_has_finished_says_so(
         (["study.yaml", "--name", "../up"], "--name: expected a name of letters"),
         (["study.yaml", "--name", "a; touch x $(touch x)\n"], "--name: expected a name of letters"),
         (["study.yaml", "--name", "x" * 300], "--name: expected a name of letters"),
-        (["boxed.yaml"], "boxed.yaml: container: this version runs on the machine itself only, got 'anlp.sif'"),
+        (["boxed.yaml"], "/anlp.sif: no such image; containers/build.sh builds one, --no-container runs without"),
         (["none.yaml"], "none.yaml:3: grid.lr: expected at least one value, got an empty list"),
         (["empty.yaml"], "empty.yaml:1: expected a mapping"),
         (["absurd.yaml"], "absurd.yaml: more than 15,000 runs: shorten the lists"),
