@@ -87,7 +87,7 @@ class TaskSettings(BaseModel):
         return DataKey(loader, name, tuple((option, self.__dict__[option]) for option in self.loads))
 
     def assets(self) -> tuple[str, ...]:
-        """What must be at hand beside the data set, by its names in `anlp.staging`: weights that were trained before."""
+        """What must be at hand beside the data set, by names of `anlp.staging`: weights that were trained before."""
         return ()
 
     def values(self) -> dict[str, Scalar]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from anlp.errors import SpecError
 from anlp.record import Element, options_from_json
+from anlp.settings.cifar10 import Cifar10Settings
+from anlp.settings.images_transfer import ImagesTransferSettings
 from anlp.settings.mnist import MnistSettings
 from anlp.settings.points import PointsSettings
 from anlp.settings.spoken_digits import SpokenDigitsSettings
@@ -26,6 +28,8 @@ class Task:
 
 
 TASKS: Mapping[str, Task] = {
+    "cifar10": Task(Cifar10Settings, "anlp.training.tasks.cifar10:build"),
+    "images_transfer": Task(ImagesTransferSettings, "anlp.training.tasks.images_transfer:build"),
     "mnist": Task(MnistSettings, "anlp.training.tasks.mnist:build"),
     "points": Task(PointsSettings, "anlp.training.tasks.points:build"),
     "spoken_digits": Task(SpokenDigitsSettings, "anlp.training.tasks.spoken_digits:build"),

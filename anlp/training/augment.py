@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 
@@ -27,3 +29,25 @@ class RandomShift:
         down, right = torch.randint(0, 2 * self.reach + 1, (2, count), device=images.device)
         moved = windows[torch.arange(count, device=images.device), :, down, right]  # (B, C, H, W)
         return Samples((moved, *others), batch.targets)
+
+
+class RandomFlip:
+    """Mirrors every other image, at random, left and right."""
+
+    def __call__(self, batch: Samples) -> Samples:
+        """The batch with some of its images (B, C, H, W) mirrored."""
+        images, *others = batch.inputs
+        flips = torch.rand(len(images), device=images.device) < 0.5
+        mirrored = torch.where(flips.view(-1, 1, 1, 1), images.flip(3), images)
+        return Samples((mirrored, *others), batch.targets)
+
+
+def in_turn(*changes: Callable[[Samples], Samples]) -> Callable[[Samples], Samples]:
+    """One change after the other."""
+
+    def change(batch: Samples) -> Samples:
+        for each in changes:
+            batch = each(batch)
+        return batch
+
+    return change

@@ -1,0 +1,214 @@
+"""Colour images as tensors of bytes: CIFAR-10 from torchvision's files, folders with a folder for each class."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anlp import staging
+from anlp.data.feature_cache import Arrays, cached
+from anlp.data.samples import DataSet, Samples
+from anlp.errors import UserError
+
+CIFAR_SIDE = 32
+CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+CIFAR_TEST = ("test_batch",)
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
+ARCHIVE = "images.tar.gz"
+SPLITS = ("train", "test")
+TEST_EVERY = 5  # of each class, where a folder has no split of its own
+MADE_SIDE, MADE_OF_CLASS = 32, 20
+
+
+def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIFAR_SIDE) -> DataSet:
+    """CIFAR-10 from `cifar-10-python.tar.gz`; its content is checked before it is unpickled.
+
+    Raises:
+        UserError: the file is missing or is not the one its authors published.
+    """
+    files = staging.find(name, data_dir)
+    if files is None:
+        raise UserError(staging.where_to_put(name, data_dir))
+    (path,) = files.values()
+    arrays = cached(path, {}, lambda: _read_cifar(path))
+    train, test = (
+        Samples((_resized(torch.from_numpy(arrays[f"{part}_images"]), image_size),), (_classes(arrays, part),))
+        for part in SPLITS
+    )
+    return _data_set(name, train, test, CIFAR_NAMES)
+
+
+def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
+    """Images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/` (every fifth is tested).
+
+    `NAME/images.tar.gz` may hold the same. Images are cut to their central square and resized, once.
+
+    Raises:
+        UserError: no such folder, no images, fewer than two classes, a class without images in one part, or an image
+            that cannot be read; names it.
+    """
+    found = staging.find(name, data_dir)
+    if found is None:
+        raise UserError(staging.where_to_put(name, data_dir))
+    folder = found[""]
+    arrays = cached(folder, {"image_size": image_size}, lambda: _read_folder(folder, image_size))
+    names = tuple(arrays["names"].tolist())
+    train, test = (Samples((torch.from_numpy(arrays[f"{part}_images"]),), (_classes(arrays, part),)) for part in SPLITS)
+    return _data_set(name, train, test, names)
+
+
+def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SIDE) -> DataSet:
+    """Generated images of ten classes, for tests and smoke runs: stripes of a width and colour for each class."""
+    del data_dir
+    draw = torch.Generator().manual_seed(0)
+    train, test = (_made(image_size, draw) for _ in SPLITS)
+    return _data_set(name, train, test, CIFAR_NAMES)
+
+
+def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...]) -> DataSet:
+    """With the mean and standard deviation (C, 1, 1) of each channel of the training images."""
+    pixels = train.inputs[0]
+    total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    for piece in torch.split(pixels, 1024):
+        values = piece.double()
+        total += values.sum((0, 2, 3))
+        squares += values.square().sum((0, 2, 3))
+    count = pixels.numel() // 3
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=1e-12).sqrt()
+    return DataSet(name, train, test, names, mean.float().view(3, 1, 1), std.float().view(3, 1, 1))
+
+
+def _classes(arrays: Arrays, part: str) -> Tensor:
+    return torch.from_numpy(arrays[f"{part}_classes"]).to(torch.int64)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    """(N, 3, side, side) bytes; the same tensor where it has that size already."""
+    if images.shape[-1] == side:
+        return images
+    from torchvision.transforms.functional import resize  # a second to import
+
+    return torch.cat([resize(piece, [side, side], antialias=True) for piece in torch.split(images, 1024)])
+
+
+def _read_cifar(path: Path) -> Arrays:
+    try:
+        staging.check(path, staging.CATALOGUE["cifar10"].digests["cifar-10-python.tar.gz"])
+        with tarfile.open(path) as archive:
+            parts = {"train": _cifar_batches(archive, CIFAR_TRAIN), "test": _cifar_batches(archive, CIFAR_TEST)}
+    except (OSError, EOFError, tarfile.TarError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: not the published archive ({error}); remove it and stage the data again") from error
+    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {}
+    for part, (images, classes) in parts.items():
+        arrays |= {f"{part}_images": images.numpy(), f"{part}_classes": classes.numpy()}
+    return arrays
+
+
+def _cifar_batches(archive: tarfile.TarFile, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    images, classes = [], []
+    for name in names:
+        file = archive.extractfile(f"cifar-10-batches-py/{name}")
+        if file is None:
+            raise KeyError(name)
+        batch = pickle.load(file, encoding="latin1")  # noqa: S301 - the archive's digest was checked
+        images.append(torch.from_numpy(batch["data"].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).copy()))
+        classes.append(torch.tensor(batch["labels"]))
+    return torch.cat(images), torch.cat(classes)
+
+
+def _read_folder(folder: Path, side: int) -> Arrays:
+    parts: dict[str, dict[str, list[Tensor]]] = {part: defaultdict(list) for part in SPLITS}
+    for part, kind, path, content in _images(folder):
+        parts[part][kind].append(_decode(path, content, side))
+    _check_classes(folder, parts)
+    names = sorted(parts["train"])
+    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {"names": np.array(names)}
+    for part, classes in parts.items():
+        arrays[f"{part}_images"] = torch.stack([image for name in names for image in classes[name]]).numpy()
+        arrays[f"{part}_classes"] = np.repeat(np.arange(len(names)), [len(classes[name]) for name in names])
+    return arrays
+
+
+def _check_classes(folder: Path, parts: Mapping[str, Mapping[str, list[Tensor]]]) -> None:
+    names = sorted({name for classes in parts.values() for name in classes})
+    if len(names) < 2:
+        found = f"one class, {names[0]}" if names else "no images"
+        raise UserError(
+            f"{folder}: {found}; expected train/CLASS/ and test/CLASS/, or CLASS/, with images for two classes or more"
+        )
+    for part, classes in parts.items():
+        missing = [name for name in names if not classes.get(name)]
+        if missing:
+            raise UserError(f"{folder}: class {missing[0]!r} has no {part} images; add some or remove the class")
+
+
+def _images(folder: Path) -> Iterator[tuple[str, str, PurePosixPath, bytes]]:
+    """Part, class, path and content of every image, in order of their paths."""
+    files = _archived(folder / ARCHIVE) if (folder / ARCHIVE).is_file() else _plain(folder)
+    counts: dict[str, int] = defaultdict(int)
+    for path, content in files:
+        if path.suffix.lower() not in ENDINGS or len(path.parts) < 2:
+            continue
+        if path.parts[0] in SPLITS and len(path.parts) > 2:
+            yield path.parts[0], path.parts[1], path, content
+        else:
+            kind = path.parts[0]
+            counts[kind] += 1
+            yield "test" if counts[kind] % TEST_EVERY == 0 else "train", kind, path, content
+
+
+def _plain(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield PurePosixPath(path.relative_to(folder).as_posix()), path.read_bytes()
+
+
+def _archived(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    found: dict[PurePosixPath, bytes] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is not None:
+                    found[PurePosixPath(member.name.removeprefix("./"))] = file.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a readable archive ({error}); fetch it again") from error
+    yield from sorted(found.items())
+
+
+def _decode(path: PurePosixPath, content: bytes, side: int) -> Tensor:
+    """(3, side, side) bytes: the central square, resized.
+
+    Raises:
+        UserError: not an image.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError  # comes with torchvision
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            fitted = ImageOps.fit(image.convert("RGB"), (side, side))
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable image ({error}); remove or replace it") from error
+    return torch.from_numpy(np.asarray(fitted, dtype=np.uint8).copy()).permute(2, 0, 1).contiguous()
+
+
+def _made(side: int, draw: torch.Generator) -> Samples:
+    count = MADE_OF_CLASS * len(CIFAR_NAMES)
+    classes = torch.arange(count) % len(CIFAR_NAMES)
+    along = torch.arange(side) / side
+    phase = torch.rand(count, 1, generator=draw)
+    stripes = torch.sin(2 * torch.pi * ((classes[:, None] + 1) * along + phase))  # (N, side)
+    colours = 0.5 + 0.5 * torch.cos(classes[:, None] * torch.tensor([0.7, 1.9, 3.1]))  # (N, 3)
+    images = 128 + 100 * stripes[:, None, None, :] * colours[:, :, None, None]  # (N, 3, 1, side)
+    noise = 20 * torch.randn(count, 3, side, side, generator=draw)
+    return Samples(((images + noise).clamp(0, 255).to(torch.uint8),), (classes,))
