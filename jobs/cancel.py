@@ -45,9 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_arguments().parse_args(argv)
     folder = open_grid(args.grid)
     inquiry = Inquiry(folder, fresh=True, tolerant=False)
-    active = [status for status in narrow(read_grid(folder, inquiry.states), args.only) if status.state.is_active]
+    runs = read_grid(folder, inquiry.states)
+    active = [status for status in narrow(runs, args.only) if status.state.is_active]
     if not active:
         print(f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running")
+        return EXIT_OK
+    mates = _mates(active, runs)
+    if mates and not confirm(f"Stop {_tally(mates)} as well, in the same jobs?", yes=args.yes):
+        print("nothing was cancelled")
         return EXIT_OK
     if len(active) > MANY_RUNS and not confirm(f"Stop {_tally(active)} of {folder.name}?", yes=args.yes):
         print("nothing was cancelled")
@@ -77,6 +82,16 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: Inquiry) ->
         inquiry.forget(handles)
         choose.cancel(handles)
     return stopped
+
+
+def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunStatus]:
+    """Active runs that share a job with those that are named, and are not among them."""
+    ids, jobs = {status.run_id for status in named}, {status.handle for status in named if status.in_job > 1}
+    return [
+        status
+        for status in runs
+        if status.state.is_active and status.in_job > 1 and status.handle in jobs and status.run_id not in ids
+    ]
 
 
 def _element(run: Asked) -> tuple[str, int]:

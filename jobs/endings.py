@@ -58,7 +58,9 @@ def _trial(submission: Submission, index: int, at_once: int) -> Trial:
 
 def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
     """Writes down what ended without a result and is not on record yet; call it while holding the grid."""
-    ended = {status.handle: status for status in sorted(statuses, key=_is_lost) if status.cause is not None}
+    ended = {
+        status.handle: status for status in sorted(statuses, key=_is_lost) if status.cause and not status.died_alone
+    }
     if not ended:
         return
     for submission in journal.submissions().values():

@@ -36,22 +36,28 @@ class SlotPlan:
     notes: tuple[str, ...] = ()
 
 
-def plan_slots(resources: Resources, machine: Machine, most: int, *, asked: int | None = None) -> SlotPlan:
+def plan_slots(
+    resources: Resources, machine: Machine, most: int, *, asked: int | None = None, pack: int = 1
+) -> SlotPlan:
     """Slots for elements that ask for `resources`.
 
     Args:
         resources: of one element. `walltime_min` and `mem_mib` are limits that the pool enforces on each run.
         machine: what there is.
         most: no more than this many make sense.
-        asked: what the person wants (`--slots`); None: one per core, or one per `gpus` GPUs.
+        asked: what the person wants (`--slots`); None: one per core, or `pack` per `gpus` GPUs.
+        pack: how many elements share their GPUs.
 
     Raises:
         SchedulerError: an element asks for more GPUs than the machine has.
     """
     devices = _devices(resources.gpus, machine.gpus)
-    natural = len(devices) if any(devices) else machine.cores
+    natural = len(devices) * pack if any(devices) else machine.cores
     slots = max(1, min(asked or natural, most))
-    return SlotPlan(slots, devices, tuple(_notes(resources, machine, slots)))
+    notes = list(_notes(resources, machine, slots))
+    if pack > 1 and not any(devices):
+        notes.append("pack: changes nothing without a GPU: there is a run for every core anyway")
+    return SlotPlan(slots, devices, tuple(notes))
 
 
 def _devices(gpus: int, present: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,11 @@ class Packing:
         """Runs of a full job."""
         return self.pack * self.chain
 
+    def fit(self, runs: int) -> Packing:
+        """The same for so few runs that not every place would be taken: a job asks for no more than it uses."""
+        pack = min(self.pack, max(runs, 1))
+        return Packing(pack, min(self.chain, max(math.ceil(runs / pack), 1)))
+
     def ask(self, resources: Resources) -> Resources:
         """What a job asks for, from what each of its runs does: packed runs share the GPUs, and nothing else."""
         memory, time = resources.mem_mib, resources.walltime_min
@@ -45,16 +51,25 @@ def make_elements(
     options: RunOptions,
     redo: Redo,
     packing: Packing = ALONE,
+    mem_limit_mib: int | None = None,
 ) -> list[Element]:
     """The elements of a batch, in the order of `specs`; only runs with the same options share one.
 
     What a run is for (a search, a confirmation) stays what it was when it was first submitted.
+
+    Args:
+        specs: the runs; all ask for the same resources.
+        history: where they stand.
+        options: how they are carried out.
+        redo: which earlier results are set aside.
+        packing: how many share a job.
+        mem_limit_mib: of each run; the scheduler knows only what a job may use.
     """
     groups: dict[RunOptions, list[RunSpec]] = defaultdict(list)
     for spec in specs:
         groups[_options_of(history.get(spec.run_id), options, redo)].append(spec)
     return [
-        Element(tuple(some[start : start + packing.size]), own, at_once=packing.pack)
+        Element(tuple(some[start : start + packing.size]), own, packing.pack, mem_limit_mib)
         for own, some in groups.items()
         for start in range(0, len(some), packing.size)
     ]

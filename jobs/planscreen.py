@@ -50,7 +50,9 @@ def print_plan(
 
 def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> None:
     """How many runs would be submitted where, what they will take, and what they should ask for."""
-    slots, note = choose.describe(target.on, target.slots, target.resources, target.profile, target.max_parallel)
+    shared = target.packing.fit(len(plan.chosen))
+    where = (target.on, target.slots, target.resources, target.profile, target.max_parallel)
+    slots, note = choose.describe(*where, shared.pack, shared.chain)
     seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
     took = f", about {render_duration(seconds)}" if seconds is not None else ""
     cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from anlp import claim
 from anlp.fingerprint import innermost_frame
+from anlp.loss import Loss, read_loss
 from anlp.record import (
     STATE_OF_OUTCOME,
     GridFolder,
@@ -76,6 +77,7 @@ class RunStatus:
     redo: Redo = "none"  # which earlier results its last submission sets aside
     in_job: int = 1  # runs of its job, itself included: what was asked for is for all of them
     has_folder: bool = False  # whether it ever began
+    died_alone: bool = False  # it was lost, and its job went on with others: how that ends is not how this did
 
     def fields(self) -> dict[str, Any]:
         """What a filter can name: settings, seed, id, state, purpose and final metrics."""
@@ -217,6 +219,8 @@ def _status(
         return replace(status, state=RunState.RUNNING)
     ending = run.submission.endings.get(run.index)
     job = states.get(handle, JobState(Phase.QUEUED))
+    if status.has_folder and (loss := read_loss(status.folder, run.submission.tag)):
+        return _died_alone(status, loss, ending.node if ending else job.node)
     if ending is None and job.phase is not Phase.ENDED:
         is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
         return replace(status, state=RunState.RUNNING if is_its_turn else RunState.QUEUED)
@@ -227,6 +231,11 @@ def _status(
         ending = _before_its_turn(ending)
     state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
     return replace(status, state=state, cause=ending.cause, detail=ending.detail, node=ending.node)
+
+
+def _died_alone(status: RunStatus, loss: Loss, node: str) -> RunStatus:
+    cause = next((cause for cause in Cause if cause.value == loss.cause), Cause.UNKNOWN)
+    return replace(status, state=RunState.LOST, cause=cause, detail=loss.detail, node=node, died_alone=True)
 
 
 def _has_begun(run: Asked, status: RunStatus) -> bool:

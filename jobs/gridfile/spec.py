@@ -31,6 +31,8 @@ class GridSpec:
     container: str | None = None
     fallback: str | None = None  # the data set to take where the grid's own cannot be found
     retries: int = 0  # of each run that its machine ended
+    pack: int = 1  # runs that share a GPU and a job at the same time
+    chain: int = 1  # runs one after the other in one job
     stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"

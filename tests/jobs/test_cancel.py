@@ -94,7 +94,7 @@ def test_runs_that_share_a_job_are_stopped_with_it_and_counted(
     specs = [a_spec(seed=seed) for seed in range(4)]
     tag = submit(folder, specs, per_element=2)
 
-    cancel.main(["demo", "--only", f"id={specs[0].run_id}"])
+    cancel.main(["demo", "--only", f"id={specs[0].run_id}", "--yes"])
 
     assert "asked 2 queued runs to stop (1 share a job with them)" in capsys.readouterr().out
     assert cancelled(folder, tag) == {0}
