@@ -14,7 +14,7 @@ from analysis.names import known_name
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.paper import paper, save
 from analysis.pull import load
-from analysis.screen import best_baseline, picture_path, say_notes, select_runs
+from analysis.screen import add_grid, best_baseline, picture_path, say_notes, select_runs
 from anlp.errors import UserError, run_command
 
 WIDTH, HEIGHT = 7.0, 4.2  # inches
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.curves", description=__doc__)
-    parser.add_argument("grid", help="name under runs/ (or $ANLP_RUNS), the grid's folder, or its YAML file")
+    add_grid(parser)
     parser.add_argument("--metric", default="val/acc", help="what was logged each epoch (%(default)s)")
     parser.add_argument(
         "--by", metavar="SETTING", help="colours the lines; default lr if it varies, else the first that does"

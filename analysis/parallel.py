@@ -15,7 +15,7 @@ from analysis.names import known_name
 from analysis.plots.paper import paper, save
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
 from analysis.pull import load
-from analysis.screen import best_baseline, picture_path, say_notes, select_runs
+from analysis.screen import add_grid, best_baseline, picture_path, say_notes, select_runs
 from anlp.errors import UserError, run_command
 
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.parallel", description=__doc__)
-    parser.add_argument("grid", help="name under runs/ (or $ANLP_RUNS), the grid's folder, or its YAML file")
+    add_grid(parser)
     parser.add_argument("--metric", default="val/acc", help="the last axis and the colour (%(default)s)")
     parser.add_argument("--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`")
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")

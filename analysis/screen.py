@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,18 @@ from anlp.errors import UserError
 from anlp.select import parse_filter
 
 NOTES_SHOWN = 5
+
+
+def add_grid(parser: argparse.ArgumentParser) -> None:
+    """The argument that every command begins with, `grid`: what `analysis.load` takes, `--from` before an address."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "grid",
+        nargs="?",
+        default=argparse.SUPPRESS,  # else its absence would overwrite what --from says
+        help="name under runs/ (or $ANLP_RUNS), the grid's folder, or its YAML file",
+    )
+    group.add_argument("--from", dest="grid", metavar="URL", help="wandb://entity/project[/group] instead of folders")
 
 
 def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.pull import load
 from analysis.rendering import RENDERERS, render_text
-from analysis.screen import say_notes, select_runs
+from analysis.screen import add_grid, say_notes, select_runs
 from analysis.tabulate import Plan, Table, build_table
 from anlp.errors import UserError, run_command
 from anlp.record import write_whole
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
-    parser.add_argument("grid", help="name under runs/ (or $ANLP_RUNS), a run folder's parent, or the grid's YAML file")
+    add_grid(parser)
     parser.add_argument("--select", default="val/acc", metavar="METRIC", help="ranks configurations (%(default)s)")
     parser.add_argument("--report", default="test/acc", metavar="METRIC", help="what the table shows (%(default)s)")
     parser.add_argument("--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)")
