@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.fingerprint import Fingerprint, fingerprint_of
-from anlp.record import RunError, read_json
+from anlp.record import GridFolder, RunError, read_json
 
 LONGEST = 300  # characters of a message: a line is one write
 TAIL = 1 << 20  # bytes that are read of the notes, thousands of lines
@@ -51,6 +51,12 @@ def read(batch: Path) -> Tripped | None:
         return Tripped(Fingerprint(**form["failure"]), int(form["count"]), float(form["time"]))
     except (KeyError, TypeError, ValueError):  # not yet written, or damaged: that it is there is what counts
         return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
+
+
+def latest(folder: GridFolder, since: float) -> Tripped | None:
+    """Why a batch of the grid was stopped after `since` (unix time), the last time that happened; None: never."""
+    found = [read(path.with_suffix(".jsonl")) for path in folder.batches.glob("*.tripped")]
+    return max((one for one in found if one and one.time >= since), key=lambda one: one.time, default=None)
 
 
 def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -> Tripped | None:

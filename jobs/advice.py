@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from anlp.record import RunError, RunState
 from jobs.endings import signal_name, signal_number
-from jobs.failures import is_out_of_memory
+from jobs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
 from jobs.schedulers.base import Cause
 from jobs.state import RunStatus
 
@@ -45,9 +45,16 @@ OF_ERROR: Mapping[str, str] = {
     "OSError": "Reading or writing failed where it ran: look at disk space and quota.",
 }
 OTHER_ERROR = "It raised an exception; the end of its log has the traceback. Mend the cause, then retry."
-OUT_OF_MEMORY_ERROR = (
+DEVICE_OUT_OF_MEMORY = (
     "The device had not enough memory for it. Lower batch_size (that is a new configuration: submit it), run fewer at "
-    "a time with --slots, or retry on a larger device."
+    "a time with --slots, or force a retry on a larger device."
+)
+HOST_OUT_OF_MEMORY = (
+    "Its machine had not enough memory for it. A retry asks for half as much again (or as much as --mem says)."
+)
+CONFIGURATION_ERROR = (
+    "Its settings were refused, or nothing could be built from them; it would fail again. Mend the grid (that is a new "
+    "configuration: submit it), or the code and then force a retry."
 )
 
 
@@ -63,7 +70,9 @@ def advise(status: RunStatus, grid: str) -> Advice:
     """What to do next about a run that failed, was lost or was interrupted; nothing for any other."""
     retry = f"python -m jobs.retry {grid} --only id={status.run_id}"
     if status.state is RunState.FAILED:
-        return Advice(_about_error(status.result.error if status.result else None), retry)
+        error = status.result.error if status.result else None
+        needs_force = error is not None and (is_configuration_error(error) or is_device_out_of_memory(error))
+        return Advice(_about_error(error), f"{retry} --force" if needs_force else retry)
     text = _about_cause(status.cause or Cause.UNKNOWN, status.detail)
     if status.state is RunState.LOST:
         return Advice(text, retry)
@@ -73,7 +82,11 @@ def advise(status: RunStatus, grid: str) -> Advice:
 def _about_error(error: RunError | None) -> str:
     if error is None:
         return OTHER_ERROR
-    return OUT_OF_MEMORY_ERROR if is_out_of_memory(error) else OF_ERROR.get(error.type, OTHER_ERROR)
+    if is_device_out_of_memory(error):
+        return DEVICE_OUT_OF_MEMORY
+    if is_out_of_memory(error):
+        return HOST_OUT_OF_MEMORY
+    return CONFIGURATION_ERROR if is_configuration_error(error) else OF_ERROR.get(error.type, OTHER_ERROR)
 
 
 def _about_cause(cause: Cause, detail: str) -> str:

@@ -26,6 +26,9 @@ OUT_OF_MEMORY_WORDS = (
     "can't allocate memory",
     "bad_alloc",
 )
+# Faults of the person who wrote the settings, where they arise before the training began; the others always are.
+CONFIGURATION = frozenset({"ValueError", "TypeError", "KeyError", "AttributeError", "NotImplementedError"})
+CONFIGURATION_ALWAYS = frozenset({"SpecError", "UserError", "ValidationError"})
 _OF_DEVICE = re.compile(r"\b(CUDA|HIP|GPU|cuDNN|cuBLAS)", re.IGNORECASE)
 
 
@@ -139,6 +142,14 @@ def is_device_out_of_memory(error: RunError) -> bool:
     return error.type == "OutOfMemoryError" or (
         is_out_of_memory(error) and _OF_DEVICE.search(error.message) is not None
     )
+
+
+def is_configuration_error(error: RunError) -> bool:
+    """Whether repeating must fail again: the settings themselves were refused, or nothing could be built from them.
+
+    An exception before there is a trainer (no epoch, not even 0) arose from settings, data and model alone.
+    """
+    return error.type in CONFIGURATION_ALWAYS or (error.epoch is None and error.type in CONFIGURATION)
 
 
 def _epochs(epochs: set[int]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from anlp import claim
+from anlp import breaker, claim
 from anlp.record import GridFolder, RunState
 from jobs import cost
 from jobs.confirm import higher_is_better
@@ -16,6 +16,7 @@ from jobs.cost import Cost
 from jobs.costscreen import render_cost
 from jobs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.inquiry import Account
+from jobs.schedulers.base import Cause
 from jobs.screen import (
     STYLE_OF_STATE,
     Canvas,
@@ -167,6 +168,9 @@ def _interrupted(overview: Overview, canvas: Canvas) -> str:
     why = ", ".join(f"{number}x {cause}" for cause, number in causes.most_common())
     line = canvas.clip(f"  {why}; submit the grid again and they go on from their last checkpoints")
     lines = [line] if stopped else []
+    waited = [status.since or 0.0 for status in stopped if status.cause in (Cause.HELD_BACK, Cause.CANCELLED)]
+    if waited and (tripped := breaker.latest(overview.folder, min(waited))):
+        lines.append(canvas.clip(f"  held back: {tripped}"))
     return _section(canvas, "interrupted", len(stopped), lines)
 
 

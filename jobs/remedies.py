@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from anlp.record import RunError, RunState
-from jobs.failures import is_device_out_of_memory, is_out_of_memory
+from anlp.record import RunState
+from jobs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
 from jobs.resources import Resources, render_walltime
 from jobs.schedulers.base import Cause
 from jobs.state import RunStatus
 
 FACTOR = 1.5
 MOST_FACTOR = 4  # times what the grid asks for, unless a limit is given
-
-# Faults of the person who wrote the settings, where they arise before the training began; the others always are.
-CONFIGURATION = frozenset({"ValueError", "TypeError", "KeyError", "AttributeError", "NotImplementedError"})
-CONFIGURATION_ALWAYS = frozenset({"SpecError", "UserError", "ValidationError"})
 
 LEFT = "left"
 AGAIN = "again"
@@ -62,14 +58,6 @@ def find_remedy(case: Case, policy: Policy) -> Remedy:
     if remedy.ask is None and policy.force:
         remedy = Remedy(AGAIN, "--force", case.last)
     return remedy if remedy.ask is None else replace(remedy, ask=_apart_from(remedy.ask, policy))
-
-
-def is_configuration_error(error: RunError) -> bool:
-    """Whether repeating must fail again: the settings themselves were refused, or nothing could be built from them.
-
-    An exception before there is a trainer (no epoch, not even 0) arose from settings, data and model alone.
-    """
-    return error.type in CONFIGURATION_ALWAYS or (error.epoch is None and error.type in CONFIGURATION)
 
 
 def _of_error(case: Case, policy: Policy) -> Remedy:

@@ -8,7 +8,7 @@ from tiny_runs import write_batch
 
 from anlp import breaker
 from anlp.errors import EXIT_HELD_BACK, EXIT_RUNS_FAILED
-from anlp.record import RunError
+from anlp.record import GridFolder, RunError
 from anlp.run import run_element
 
 SHAPE = RunError("ValueError", "got 7 classes", '  File "/a/loop.py", line 1, in step', 0)
@@ -120,3 +120,17 @@ def test_runs_that_begin_after_too_many_failures_are_left_untouched(
     assert "held back: 2 runs in a row failed with" in capsys.readouterr().err
     assert len(list(tmp_path.glob("*/attempts"))) == 2
     assert run_element(batch, 0, job="test") == EXIT_RUNS_FAILED  # what has a result is told as before
+
+
+def test_the_last_batch_that_was_stopped_is_found_by_its_grid(tmp_path: Path) -> None:
+    folder = GridFolder(tmp_path)
+    folder.batches.mkdir()
+    assert breaker.latest(folder, 0.0) is None
+
+    for number, error in ((1, SHAPE), (2, OTHER)):
+        breaker.note(folder.batches / f"{number}.jsonl", "a", error, stop_after=1)
+
+    found = breaker.latest(folder, 0.0)
+    assert found is not None
+    assert found.failure.type == "KeyError"
+    assert breaker.latest(folder, found.time + 1) is None

@@ -8,8 +8,8 @@ import pytest
 from made_grids import a_spec, an_error
 
 from anlp.record import GridFolder, Outcome, RunError, RunResult, RunState
-from jobs.failures import is_device_out_of_memory, is_out_of_memory
-from jobs.remedies import LEFT, Case, Policy, Remedy, find_remedy, is_configuration_error
+from jobs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
+from jobs.remedies import LEFT, Case, Policy, Remedy, find_remedy
 from jobs.resources import Resources
 from jobs.schedulers.base import Cause
 from jobs.state import RunStatus

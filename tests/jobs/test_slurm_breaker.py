@@ -1,0 +1,69 @@
+"""Canaries and too many failures in a row in a real Slurm, where nobody waits beside the jobs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from slurm_cluster import PATIENCE_S, Cluster
+
+from anlp.record import GridFolder, RunOptions, RunState, WandbOptions
+from anlp.settings import make_spec
+from anlp.spec import RunSpec
+from jobs.launch import submit_specs
+from jobs.schedulers import choose
+from jobs.schedulers.base import Cause
+from jobs.state import RunStatus, read_states
+from jobs.target import Target
+
+pytestmark = pytest.mark.slow
+OFF = WandbOptions(mode="disabled")
+
+
+def a_run(seed: int, data: str = "digits") -> RunSpec:
+    return make_spec("mnist", {"data": data, "epochs": 1, "train_samples": 64, "hidden": 8}, seed)
+
+
+def settled(folder: GridFolder) -> list[RunStatus]:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found = list(read_states(folder, choose.states).values())
+        if not any(status.state.is_active for status in found):
+            return found
+        assert time.monotonic() < deadline, f"not ended: {Counter(status.state for status in found)}"
+        time.sleep(0.5)
+
+
+def test_what_waits_behind_too_many_alike_failures_never_begins(cluster: Cluster, tmp_path: Path) -> None:
+    folder = GridFolder(tmp_path / "runs" / "study")
+    specs = [a_run(seed, "mnist") for seed in range(6)]  # there is no such data in this place
+    options = RunOptions(data_dir=str(tmp_path / "nowhere"), stop_after=2, wandb=OFF)
+
+    submit_specs(folder, specs, Target(on="slurm", options=options, max_parallel=1), redo="none")
+    found = settled(folder)
+
+    assert Counter(status.state for status in found) == {RunState.FAILED: 2, RunState.INTERRUPTED: 4}
+    assert {status.cause for status in found if status.state is RunState.INTERRUPTED} <= {
+        Cause.CANCELLED,
+        Cause.HELD_BACK,
+    }
+    assert len(list(folder.path.glob("*/attempts"))) == 2
+
+
+def test_the_rest_begins_behind_canaries_that_passed_and_not_behind_one_that_failed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    folder = GridFolder(tmp_path / "runs" / "study")
+    options = RunOptions(data_dir=str(tmp_path / "nowhere"), wandb=OFF)
+    target = Target(on="slurm", options=options, canary=True)
+
+    submit_specs(folder, [a_run(0, "mnist"), a_run(1), a_run(2)], target, redo="none")
+    first = settled(folder)
+    submit_specs(folder, [a_run(0, "mnist"), a_run(1), a_run(2)], target, redo="none")
+    second = settled(folder)
+
+    assert [status.state for status in first] == [RunState.FAILED, RunState.INTERRUPTED, RunState.INTERRUPTED]
+    assert {status.cause for status in first[1:]} == {Cause.HELD_BACK}
+    assert [status.state for status in second] == [RunState.FAILED, RunState.DONE, RunState.DONE]
