@@ -28,7 +28,9 @@ from jobs.orphans import settled_states
 from jobs.packing import Packing
 from jobs.plan import Plan, count_strangers, make_plan
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
+from jobs.profiles import load_profile
 from jobs.provenance import code_commit
+from jobs.schedulers import choose
 from jobs.screen import count
 from jobs.state import Redo, RunStatus, read_states
 from jobs.target import Target, add_target_arguments, override
@@ -93,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
     notes = [*expansion.notes(), *_strangers(named, history), *_repeats(plan), *_canaries(plan, history, target)]
     notes += _image(target)
+    if plan.chosen:
+        target = _placed(target)
     print_plan(folder, plan, history, target, title=_title(grid, args), notes=notes)
     if args.dry_run:
         print_runs(plan)
@@ -117,6 +121,12 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--confirm: expected a number of configurations above 0, got {args.confirm}")
     if args.name is not None and not is_grid_name(args.name):
         raise UserError(f"--name: expected {GRID_NAME}, got {args.name!r}")
+
+
+def _placed(target: Target) -> Target:
+    """`target` with the scheduler that `auto` stands for, so that it is looked for once."""
+    site = None if target.profile is None else load_profile(target.profile)
+    return replace(target, on=choose.resolve(target.on, site))
 
 
 def _history(folder: GridFolder, args: argparse.Namespace, inquiry: Inquiry) -> Mapping[str, RunStatus]:

@@ -97,6 +97,12 @@ def test_commands_on_pbs_keep_to_their_budget(root: Path, pbs: Calls, capsys: py
     assert pbs() == ["qstat", "qstat", "qdel"]
 
 
+def test_the_scheduler_is_looked_for_once(root: Path, slurm: Calls) -> None:
+    submit(root, 3)
+
+    assert slurm() == ["scontrol", "scontrol", "sbatch"]  # a ping, the limits, the array
+
+
 def test_a_grid_that_is_finished_asks_nobody(root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     submit(root, 3, "--on", "slurm")
     folder = GridFolder(root / "runs" / "many")
