@@ -47,10 +47,14 @@ class Site:
 
 
 def settle(
-    scheduler: Scheduler, jobs: Sequence[JobHandle], meanwhile: Callable[[], None] = lambda: None
+    scheduler: Scheduler,
+    jobs: Sequence[JobHandle],
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    patience_s: float = PATIENCE_S,
 ) -> Mapping[JobHandle, JobState]:
     """The states once all have ended."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while True:
         states = scheduler.states(jobs)
         if all(state.phase is Phase.ENDED for state in states.values()):
