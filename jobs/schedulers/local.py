@@ -254,10 +254,18 @@ class LocalScheduler:
                 self._end(
                     ElementEnded(reply.key, state_of(reply), reply.exit, reply.seconds, reply.peak_rss_mib),
                 )
+                if reply.exit == EXIT_HELD_BACK:
+                    self._hold_back(state_of(reply))
             case protocol.NoticeReply(text):
                 self._tell(Notice(text))
             case protocol.ReadyReply():
                 pass
+
+    def _hold_back(self, state: JobState) -> None:
+        """What waits would only be started to be held back as well."""
+        waiting, self._waiting = self._waiting, deque()
+        for index in waiting:
+            self._end(ElementEnded(index, state))
 
     def _end(self, ended: ElementEnded) -> None:
         self._deaths = 0

@@ -86,6 +86,7 @@ class SchedulerConformance:
             ("hard_exit 7", Cause.EXIT),
             ("raise", Cause.EXIT),
             ("exit 3", Cause.CONTINUE),
+            ("exit 5", Cause.HELD_BACK),
         ],
     )
     def test_what_ended_without_a_result_has_a_cause_and_touches_no_other(

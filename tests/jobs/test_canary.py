@@ -170,6 +170,8 @@ def test_runs_that_were_held_back_are_interrupted_and_taken_by_the_next_submit(
 
     assert [states[rate] for rate in (0.1, 0.2, 0.3, 0.5)] == [RunState.DONE, *[RunState.INTERRUPTED] * 3]
     assert states[0.4] is RunState.LOST
+    endings = [line["cause"] for line in journal_lines(folder) if line["event"] == "ended"]
+    assert sorted(endings) == ["EXIT", *["HELD_BACK"] * 3]  # on record before anything is submitted again
     # dense has passed; of the cnn runs there is one to be had, and it is the canary now
     assert [rates_of(folder, number) for number in (3, 4)] == [[0.5], [0.2, 0.3]]
 

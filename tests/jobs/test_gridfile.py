@@ -272,14 +272,14 @@ def test_options_beside_the_settings_are_read(load: Load) -> None:
     grid = load(
         "name: my-study.2\nresources: {gpus: 1, cpus: 2, mem: 1.5G, time: 1h30m}\n"
         "wandb: {mode: offline, project: p, entity: e, tags: t}\n"
-        "container: images/anlp.sif\nfallback: digits\nretries: 2\ncheckpoints: {every: 5, keep: none}\n"
+        "container: images/anlp.sif\nfallback: digits\nretries: 2\nstop_after: 0\ncheckpoints: {every: 5, keep: none}\n"
     )
 
     assert grid.name == "my-study.2"
     assert (grid.resources.gpus, grid.resources.cpus, grid.resources.mem_mib) == (1, 2, 1536)
     assert grid.resources.walltime_min == 90
     assert (grid.wandb.mode, grid.wandb.entity, grid.wandb.tags) == ("offline", "e", ("t",))
-    assert (grid.container, grid.fallback, grid.retries) == ("images/anlp.sif", "digits", 2)
+    assert (grid.container, grid.fallback, grid.retries, grid.stop_after) == ("images/anlp.sif", "digits", 2, 0)
     assert (grid.checkpoint_every, grid.keep) == (5, "none")
 
 

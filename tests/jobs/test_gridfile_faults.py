@@ -153,6 +153,7 @@ OPTIONS = [
     ("wandb: {tags: {a: b}}", "lr.yaml:2: wandb.tags: expected a list of texts, got a mapping"),
     ("container: true", "lr.yaml:2: container: expected the path of an image, or false for none, got true"),
     ("fallback: digit", "lr.yaml:2: fallback: expected one of mnist, digits, got 'digit' (did you mean 'digits'?)"),
+    ("stop_after: -1", "lr.yaml:2: stop_after: expected a whole number >= 0 and <= 1000, got -1"),
     ("retries: many", "lr.yaml:2: retries: expected a whole number >= 0 and <= 100, got 'many'"),
     ("checkpoints: {every: 0}", "lr.yaml:2: checkpoints.every: expected a whole number from 1 to 1,000,000, got 0"),
     ("checkpoints: {keep: all}", "lr.yaml:2: checkpoints.keep: expected one of none, best, last, got 'all'"),

@@ -14,7 +14,7 @@ from quick_runner import QUICK, use_quick_runner
 
 from anlp.errors import SchedulerError, UserError
 from anlp.record import GridFolder, RunOptions, RunState, read_jsonl
-from jobs import orphans
+from jobs import orphans, status
 from jobs.follow import Endings, count_states, ending_of
 from jobs.journal import Ending, Journal
 from jobs.launch import submit_specs
@@ -369,6 +369,8 @@ def test_after_too_many_alike_failures_the_rest_does_not_begin(
     assert [states[spec.run_id].state for spec in SPECS] == [RunState.FAILED, RunState.FAILED, RunState.INTERRUPTED]
     assert states[SPECS[2].run_id].cause is Cause.HELD_BACK
     assert not folder.run(SPECS[2].run_id).path.exists()
+    assert "held back: 2 runs in a row failed with ValueError: as it was told" in capsys.readouterr().out
+    status.main(["study"])
     assert "held back: 2 runs in a row failed with ValueError: as it was told" in capsys.readouterr().out
 
 

@@ -231,6 +231,15 @@ def test_following_in_another_thread_works_without_signal_handlers(tmp_path: Pat
     assert set(found[0].ended) == {0}
 
 
+def test_what_waits_behind_an_element_that_was_held_back_is_not_even_started(tmp_path: Path) -> None:
+    summary, recorder = follow(tmp_path, *["exit 5"] * 60)
+
+    held_back = JobState(Phase.ENDED, Cause.HELD_BACK, "too many runs before it failed in the same way")
+    assert {ended.state for ended in summary.ended.values()} == {held_back}
+    assert set(summary.ended) == set(range(60))
+    assert len(recorder.of(ElementStarted)) < 60
+
+
 def test_what_the_journal_cancels_is_stopped_whether_it_runs_or_waits(tmp_path: Path) -> None:
     summary, recorder = follow(tmp_path, "sleep 30", "ok", *["ok"] * 40, "ok", cancelled=lambda: {0, 42})
 

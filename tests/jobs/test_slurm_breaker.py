@@ -45,10 +45,8 @@ def test_what_waits_behind_too_many_alike_failures_never_begins(cluster: Cluster
     found = settled(folder)
 
     assert Counter(status.state for status in found) == {RunState.FAILED: 2, RunState.INTERRUPTED: 4}
-    assert {status.cause for status in found if status.state is RunState.INTERRUPTED} <= {
-        Cause.CANCELLED,
-        Cause.HELD_BACK,
-    }
+    causes = {status.cause for status in found if status.state is RunState.INTERRUPTED}
+    assert Cause.CANCELLED in causes <= {Cause.CANCELLED, Cause.HELD_BACK}  # off the queue, or as soon as it began
     assert len(list(folder.path.glob("*/attempts"))) == 2
 
 
