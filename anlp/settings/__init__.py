@@ -12,6 +12,7 @@ from typing import Any
 from anlp.errors import SpecError
 from anlp.record import Element, options_from_json
 from anlp.settings.cifar10 import Cifar10Settings
+from anlp.settings.fma import FmaEmotionSettings, FmaGenreSettings
 from anlp.settings.images_transfer import ImagesTransferSettings
 from anlp.settings.mnist import MnistSettings
 from anlp.settings.points import PointsSettings
@@ -29,6 +30,8 @@ class Task:
 
 TASKS: Mapping[str, Task] = {
     "cifar10": Task(Cifar10Settings, "anlp.training.tasks.cifar10:build"),
+    "fma_emotion": Task(FmaEmotionSettings, "anlp.training.tasks.fma_emotion:build"),
+    "fma_genre": Task(FmaGenreSettings, "anlp.training.tasks.fma_genre:build"),
     "images_transfer": Task(ImagesTransferSettings, "anlp.training.tasks.images_transfer:build"),
     "mnist": Task(MnistSettings, "anlp.training.tasks.mnist:build"),
     "points": Task(PointsSettings, "anlp.training.tasks.points:build"),

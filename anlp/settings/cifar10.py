@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.settings.base import Count, Fraction, TrainingSettings
+from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
 from anlp.spec import OnlyFor
 
 DENSE = frozenset({"nn", "nn_residual"})
@@ -34,6 +34,7 @@ class Cifar10Settings(TrainingSettings):
     dropout: Fraction = 0.0
     pretrained: bool = False  # resnets: begin with weights trained on ImageNet
     augment: Literal["none", "crop_flip"] = "none"  # crop: by up to an eighth of the side; flip: left and right
+    monitor: OfClasses = "val/acc"
 
     loaders: ClassVar[Mapping[str, str]] = {
         "cifar10": "anlp.data.images:load_cifar10",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from anlp.settings.base import Count, Positive, TrainingSettings
+from anlp.settings.base import Count, OfClasses, Positive, TrainingSettings
 from anlp.spec import OnlyFor
 
 BY_GRADIENT = frozenset({"scratch", "linear_probe", "finetune"})
@@ -30,6 +30,7 @@ class ImagesTransferSettings(TrainingSettings):
     pixels: Annotated[int, Field(ge=8, le=256)] = 64  # xgboost: side of the images that it sees
     trees: Count = 100  # xgboost
     tree_depth: Annotated[int, Field(ge=1, le=20)] = 6  # xgboost
+    monitor: OfClasses = "val/acc"
 
     loaders: ClassVar[Mapping[str, str]] = {
         "made": "anlp.data.images:make_images",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from anlp.settings.base import Count, Fraction, TrainingSettings
+from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
 from anlp.spec import OnlyFor
 
 
@@ -20,6 +20,7 @@ class MnistSettings(TrainingSettings):
     units: Count = 128  # cnn: units of the fully connected layer
     label_smoothing: Fraction = 0.0
     augment: Literal["none", "shift"] = "none"  # shift: by up to an eighth of the width, each sample its own
+    monitor: OfClasses = "val/acc"
 
     loaders: ClassVar[Mapping[str, str]] = {
         "mnist": "anlp.data.mnist:load_mnist",

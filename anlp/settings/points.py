@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.settings.base import Count, Fraction, TrainingSettings
+from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
 
 MAKERS = "anlp.data.points:make_points"
 
@@ -24,6 +24,7 @@ class PointsSettings(TrainingSettings):
     batch_norm: bool = False  # before each activation
     residual: bool = False  # hidden layers from the second on add to what they are given
     dropout: Fraction = 0.0
+    monitor: OfClasses = "val/acc"
 
     loaders: ClassVar[Mapping[str, str]] = {
         "spirals": MAKERS,

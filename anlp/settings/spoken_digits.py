@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.settings.base import Count, Fraction, TrainingSettings
+from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
 from anlp.spec import OnlyFor
 
 GIVEN = "spoken-arabic-digit"
@@ -40,6 +40,7 @@ class SpokenDigitsSettings(TrainingSettings):
     squeeze: Count = 10  # linear: of the second layer
     dropout: Fraction = 0.1
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    monitor: OfClasses = "val/acc"
 
     loaders: ClassVar[Mapping[str, str]] = {
         GIVEN: "anlp.data.arabic_digits:load_arabic_digits",
