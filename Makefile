@@ -1,12 +1,14 @@
 # make demo   set up, train a real grid on this machine, show its table and charts
 # make test   set up, run every test
+# make image  build containers/anlp.sif (IMAGE='--cpu --from debootstrap': see containers/build.sh --help)
 # make check  format, lint, types, import contracts, fast tests (before each commit)
 
 PYTHON ?=
+IMAGE ?=
 BIN := .venv/bin
 DEMO := grids/demo.yaml
 
-.PHONY: demo test check lint setup bench clean
+.PHONY: demo test check lint setup bench image clean
 
 demo: setup
 	$(BIN)/python -m jobs.submit $(DEMO)
@@ -30,6 +32,9 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.grid_wall
+
+image:
+	containers/build.sh $(IMAGE)
 
 setup: .venv/ready
 

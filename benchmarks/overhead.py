@@ -20,6 +20,7 @@ from typing import Any, Literal
 from anlp.errors import EXIT_OK, UserError, run_command
 from anlp.record import GridFolder, RunOptions, WandbOptions
 from benchmarks import slurm_stub
+from benchmarks.container_start import measure_image
 from benchmarks.made import RUNNER, finished_grid, note_path, specs, write_batch
 from benchmarks.measure import KIB_PER_MIB, Spread, describe_machine, load, run, spread
 from jobs.resources import Resources
@@ -169,6 +170,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--runs", type=int, default=30, help="short runs per mode of wandb")
     parser.add_argument("--repeats", type=int, default=3, help="of each command")
+    parser.add_argument("--image", type=Path, help="an Apptainer image: only what starting runs in it costs")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(argv)
 
@@ -187,6 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             lambda: measure_commands(root, args.repeats),
             lambda: measure_cluster(root, args.repeats),
         ]
+        if args.image:
+            parts = [lambda: measure_image(root, args.image.resolve(), args.repeats, **SHORT)]
         for part in parts:
             found |= part()
     form: dict[str, Any] = {"machine": machine, **{name: asdict(figures) for name, figures in found.items()}}

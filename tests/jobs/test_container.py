@@ -11,8 +11,12 @@ import pytest
 from anlp.errors import UserError
 from jobs.container import Bind, Container, binds_of, parse_bind
 from jobs.image import ImageChoice, ImageFacts, choose_image, find_program, inspect_image, make_container, warnings
+from jobs.profiles import apply, load_profile
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
+from jobs.schedulers.pbs_request import Dialect
+from jobs.schedulers.pbs_script import Piece, Start
+from jobs.schedulers.pbs_script import render_script as render_script_of_pbs
 from jobs.schedulers.slurm_render import SlurmOptions, render_script
 
 IMAGE = Path("/images/a b.sif")
@@ -248,3 +252,17 @@ def test_runs_and_data_are_bound_and_the_live_tree_cannot_be_written(tmp_path: P
 def test_a_folder_that_is_to_be_bound_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="/nowhere/at/all: does not exist, so it cannot be bound; look at binds:"):
         make(tmp_path, "/nowhere/at/all")
+
+
+def test_the_script_for_pbs_starts_the_images_own_program_with_its_environment() -> None:
+    profile = load_profile("generic-pbs")
+    batch = Batch("0123456789ab", "mnist", RUNS / "batches/3.jsonl", 10)
+    start = Start(Path("/home/user"), container=Container(IMAGE, "singularity", (Bind(RUNS, RUNS),), RUNS))
+
+    script = render_script_of_pbs(batch, Piece(0, 10), apply(profile, Resources()), profile, Dialect.PRO, start)
+
+    words = f"--cleanenv --no-eval --bind {RUNS}:{RUNS} --pwd {RUNS} '{IMAGE}' --batch {batch.path}"
+    (line,) = [line for line in script.splitlines() if "--batch" in line]
+    assert line == f'singularity -q run {words} --index "$element" --job "${{PBS_JOBID:-}}" &'
+    assert 'export "SINGULARITYENV_$name=${!name}"' in script
+    assert "PYTHONPATH" not in script

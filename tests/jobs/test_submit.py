@@ -266,7 +266,6 @@ def test_confirming_before_anything_has_finished_says_so(
         (["study.yaml", "--name", "../up"], "--name: expected a name of letters"),
         (["study.yaml", "--name", "a; touch x $(touch x)\n"], "--name: expected a name of letters"),
         (["study.yaml", "--name", "x" * 300], "--name: expected a name of letters"),
-        (["boxed.yaml"], "/anlp.sif: no such image; containers/build.sh builds one, --no-container runs without"),
         (["none.yaml"], "none.yaml:3: grid.lr: expected at least one value, got an empty list"),
         (["empty.yaml"], "empty.yaml:1: expected a mapping"),
         (["absurd.yaml"], "absurd.yaml: more than 15,000 runs: shorten the lists"),
@@ -281,7 +280,6 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(submit, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
-    Path("boxed.yaml").write_text(GRID + "container: anlp.sif\n")
     Path("none.yaml").write_text("task: mnist\nfixed: {data: digits}\ngrid: {lr: []}\n")
     Path("empty.yaml").touch()
     axes = "grid: {lr: {logspace: [0.001, 0.1, 101]}, dropout: {linspace: [0, 0.5, 100]}}\n"
