@@ -13,7 +13,8 @@ from anlp.errors import UserError
 
 TREES = 100
 FOLDS = 5
-REPEATS = 5
+FOLD_TREES = 50
+REPEATS = 3
 MIN_ROWS = 10  # fewer configurations leave a fold without anything to learn from
 MIN_R2 = 0.5  # out of bag: below, the forest does not know the surface whose importances it would tell
 
@@ -55,7 +56,7 @@ def forest_importance(codes: Array, scores: Array, *, random_state: int = 0) -> 
     fold = np.random.default_rng(random_state).permutation(len(scores)) % FOLDS
     for number in range(FOLDS):
         held_out = fold == number
-        part = ensemble.RandomForestRegressor(n_estimators=TREES, random_state=random_state)
+        part = ensemble.RandomForestRegressor(n_estimators=FOLD_TREES, random_state=random_state)
         part.fit(codes[~held_out], scores[~held_out])
         drops += _squared_error_gain(inspection, part, codes[held_out], scores[held_out], random_state)
     permutation = drops / (2 * len(scores) * scores.var())
