@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -61,7 +62,7 @@ class Pack:
             with ExitStack() as cleanup:
                 sources, notice = load_shared(prepare or prepare_element(self.index), self.batch, cleanup)
                 if notice:
-                    print(notice, flush=True)
+                    _say(notice)
                 codes |= _Shift(self, sources).work(missing)
         return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
 
@@ -84,7 +85,7 @@ class Pack:
         lost = read_loss(self.folder(member), self.element.options.batch)
         if lost is None:
             return None
-        print(f"{self.name(member)}: was lost before ({lost.cause}: {lost.detail}), left to jobs.retry", flush=True)
+        _say(f"{self.name(member)}: was lost before ({lost.cause}: {lost.detail}), left to jobs.retry")
         return EXIT_RUNS_FAILED
 
 
@@ -129,37 +130,50 @@ class _Shift:
     def _take(self, reply: protocol.StartedReply | protocol.EndedReply) -> None:
         if isinstance(reply, protocol.StartedReply):
             self._pids[reply.key] = reply.pid
-            print(f"{self._pack.name(reply.key)}: process {reply.pid}", flush=True)
+            _say(f"{self._pack.name(reply.key)}: process {reply.pid}")
         else:
             self._codes[reply.key] = self._code_of(reply)
 
     def _code_of(self, ended: protocol.EndedReply) -> int:
         if ended.exit is not None and ended.exit in EXITS_OF_RUNS:
             return ended.exit
-        folder, pid = self._pack.folder(ended.key), self._pids.get(ended.key)
         if (code := self._pack.standing[ended.key]()) is not None:  # killed when all was done
             return code
-        if ended.stop is Stop.SHUTDOWN:
-            if pid is not None:
-                claim.end_dead(folder.attempts, pid, ending="interrupted")
-            return EXIT_CONTINUE
-        loss = self._explain(ended)
-        print(f"{self._pack.name(ended.key)}: lost: {loss.cause}: {loss.detail}", flush=True)
-        record_loss(folder, pid, loss, job=self._pack.job, batch=self._pack.element.options.batch)
-        return EXIT_RUNS_FAILED
+        was_asked = ended.exit is None and (ended.stop is Stop.SHUTDOWN or ended.signal in ASKS_TO_STOP)
+        loss = None if was_asked else self._explain(ended)
+        if loss is not None:
+            _say(f"{self._pack.name(ended.key)}: lost: {loss.cause}: {loss.detail}")
+        try:
+            self._put_on_record(ended.key, loss)
+        except OSError as error:  # the others may still end well
+            _say(f"{self._pack.name(ended.key)}: its end could not be put on record: {error}")
+        return EXIT_CONTINUE if loss is None else EXIT_RUNS_FAILED
+
+    def _put_on_record(self, member: int, loss: Loss | None) -> None:
+        """How a run ended that cannot say so any more; no loss: it was asked to leave, and is to be continued."""
+        folder, pid = self._pack.folder(member), self._pids.get(member)
+        if loss is not None:
+            record_loss(folder, pid, loss, job=self._pack.job, batch=self._pack.element.options.batch)
+        elif pid is not None:
+            claim.end_dead(folder.attempts, pid, ending="interrupted")
 
     def _explain(self, ended: protocol.EndedReply) -> Loss:
-        if ended.stop is Stop.NOT_STARTED:
-            return Loss("never started", ended.detail)
-        if ended.stop is not None:
-            return Loss(ended.stop.value, ended.detail)
-        if ended.signal is None:
+        if ended.exit is not None:
             told = ": its traceback is in its log" if ended.exit == EXIT_ESCAPED else ""
             return Loss("exit code", f"exit code {ended.exit}{told}")
-        before, self._memory_kills = self._memory_kills, count_memory_kills()
-        if ended.signal == signal.SIGKILL and self._memory_kills > before:
+        if ended.stop is Stop.NOT_STARTED:
+            return Loss("never started", ended.detail)
+        if ended.stop is not None or ended.signal is None:
+            return Loss(ended.stop.value if ended.stop else "unknown", ended.detail)
+        if ended.signal == signal.SIGKILL and count_memory_kills() > self._memory_kills:
+            self._memory_kills += 1  # one by one: two may have been killed before we looked
             return Loss("out of memory", "the kernel killed it: the memory of its job ran out")
         return Loss("killed by a signal", describe_signal(ended.signal))
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the disk with the job's output is full: the runs may be on another
+        print(text, flush=True)
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

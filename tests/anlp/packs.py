@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -103,6 +104,18 @@ def _die_done(self: run._Run) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _die_unheard(self: run._Run) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _die_without_a_place(self: run._Run) -> None:
+    """Root may write anywhere, but not a file into a file."""
+    shutil.rmtree(self.folder.attempts)
+    self.folder.attempts.write_text("in the way")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _eat(self: run._Run, mib: str) -> None:
     block = bytearray(int(mib) << 20)
     block[::4096] = b"x" * len(block[::4096])
@@ -119,6 +132,8 @@ BEHAVIOURS: Mapping[str, Any] = {
     "die": lambda self, number: os.kill(os.getpid(), int(number)),
     "crash": lambda self: ctypes.string_at(0),
     "die_done": _die_done,
+    "die_unheard": _die_unheard,
+    "die_without_a_place": _die_without_a_place,
     "wait": _wait,
     "wait_once": _wait_once,
     "ignore": _ignore,

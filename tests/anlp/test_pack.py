@@ -240,6 +240,26 @@ def test_a_run_that_does_not_leave_is_killed_and_continued_later(start: StartJob
     assert (code, attempts_of(folder)[0]["ending"], read_loss(folder, "1")) == (3, "interrupted", None)
 
 
+def test_a_run_that_a_signal_asked_to_leave_before_it_listened_is_continued_later(
+    start: StartJob, tmp_path: Path
+) -> None:
+    batch = write_pack(tmp_path, 0.1, 0.2)
+
+    code, _ = start(batch, {0.1: "die_unheard"}).end()
+
+    assert (code, attempts_of(folders_of(batch)[0.1])[0]["ending"]) == (3, "interrupted")
+    assert has_result(batch) == {0.1: False, 0.2: True}
+
+
+def test_a_record_that_cannot_be_written_does_not_end_the_others(start: StartJob, tmp_path: Path) -> None:
+    batch = write_pack(tmp_path, 0.1, 0.2)
+
+    code, said = start(batch, {0.1: "die_without_a_place"}).end()
+
+    assert (code, has_result(batch)) == (1, {0.1: False, 0.2: True})
+    assert "its end could not be put on record" in said
+
+
 def test_when_the_job_is_killed_its_runs_leave(start: StartJob, tmp_path: Path) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, at_once=2)
     job = start(batch, {0.1: "wait", 0.2: "wait"})
