@@ -15,7 +15,7 @@ from dataclasses import replace
 from analysis.breakdown import build_breakdown
 from analysis.judging import judge_runs
 from analysis.pull import load
-from analysis.screen import say_notes, select_runs
+from analysis.screen import add_grid, say_notes, select_runs
 from analysis.verdict_screen import ROWS_SHOWN, render_csv, render_json, render_text
 from anlp.errors import UserError, run_command
 
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("grid", help="name under runs/ (or $ANLP_RUNS), the grid's folder, or its YAML file")
+    add_grid(parser)
     parser.add_argument(
         "--metric", metavar="METRIC", help="validation accuracy or R² as logged; default val/acc, else val/r2"
     )

@@ -17,7 +17,7 @@ from analysis.frame import metric_columns
 from analysis.importance_screen import render_csv, render_json, render_text
 from analysis.names import known_name
 from analysis.pull import load
-from analysis.screen import say_notes, select_runs
+from analysis.screen import add_grid, say_notes, select_runs
 from anlp.errors import UserError, run_command
 
 MANY = 1000  # configurations, of which forests take some seconds
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.importance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("grid", help="name under runs/ (or $ANLP_RUNS), the grid's folder, or its YAML file")
+    add_grid(parser)
     parser.add_argument("--metric", default="val/acc", help="what is explained (%(default)s)")
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     parser.add_argument(
