@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from anlp.errors import SpecError
+from anlp.settings import TASKS
 from jobs.gridfile import load_grid
 
+TASK_NAMES = ", ".join(sorted(TASKS))
 Faults = Callable[..., list[str]]
 
 
@@ -216,11 +218,12 @@ def test_all_faults_of_a_file_come_at_once_in_the_order_of_its_lines(faults: Fau
         "lr.yaml:6",
         "lr.yaml:7",
     ]
-    assert found[0] == "lr.yaml:1: task: expected the name of a task, got 'mnst' (did you mean 'mnist'? known: mnist)"
+    hint = f"(did you mean 'mnist'? known: {TASK_NAMES})"
+    assert found[0] == f"lr.yaml:1: task: expected the name of a task, got 'mnst' {hint}"
 
 
 def test_a_file_without_a_task_names_the_tasks(faults: Faults) -> None:
-    assert faults("seeds: 1", task="") == ["lr.yaml:1: expected the key 'task' (known: mnist)"]
+    assert faults("seeds: 1", task="") == [f"lr.yaml:1: expected the key 'task' (known: {TASK_NAMES})"]
 
 
 @pytest.mark.parametrize("key", ["api_key", "apikey", "WANDB_API_KEY", "password", "token"])
