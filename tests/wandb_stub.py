@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,9 +34,10 @@ LOCK = threading.Lock()
 class Stub:
     """A running server; `url` is its address."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self, status: int = 200, latency_s: float = 0.0) -> None:
         """Starts it; a `status` other than 200 is its answer to everything, `SILENT` is none but to a HEAD."""
-        self._process = subprocess.Popen([sys.executable, __file__, str(status)], stdout=subprocess.PIPE, text=True)
+        argv = [sys.executable, __file__, str(status), str(latency_s)]
+        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{self._process.stdout.readline().strip()}"
 
@@ -256,6 +258,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     status = 200
+    latency_s = 0.0
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
@@ -281,6 +284,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         parts = self.path.partition("?")[0].strip("/").split("/")
+        time.sleep(self.latency_s)
         with contextlib.nullcontext() if self.status == SILENT else LOCK:
             if parts[0] == "stub":
                 self.reply(200, watch(parts[1], json.loads(body) if body else None))
@@ -324,7 +328,7 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     """Serves on a free port of this machine, which is printed, until it is killed."""
-    Handler.status = int(sys.argv[1])
+    Handler.status, Handler.latency_s = int(sys.argv[1]), float(sys.argv[2])
     server = Server(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
