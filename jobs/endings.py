@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from anlp.record import GridFolder, RunState, read_numbered_jsonl
+from anlp import claim
+from anlp.loss import LOST
+from anlp.record import GridFolder, RunFolder, RunState, read_numbered_jsonl
 from jobs.journal import Ending, Journal, Submission
 from jobs.resources import Resources
 from jobs.schedulers.base import Cause, JobHandle
@@ -94,10 +96,26 @@ def is_infrastructure(ending: Ending) -> bool:
 
 
 def past_endings(status: RunStatus, trials: Sequence[Trial]) -> list[Ending]:
-    """Every ending of a run without a result, the last one included whether it is on record or not."""
-    endings = [trial.ending for trial in trials if trial.ending is not None]
-    is_recorded = bool(trials) and trials[-1].ending is not None
-    return endings if status.cause is None or is_recorded else [*endings, ending_of(status)]
+    """Every ending of a run without a result, the last one included whether it is on record or not.
+
+    Where it died beside others that went on, its own attempts know how, and not the end of its job.
+    """
+    own = _read_losses(status.folder)
+    endings = [own.get(trial.tag, trial.ending) for trial in trials]
+    if endings and endings[-1] is None and status.cause is not None:
+        endings[-1] = ending_of(status)
+    return [ending for ending in endings if ending is not None]
+
+
+def _read_losses(folder: RunFolder) -> dict[str, Ending]:
+    """How a run died by itself, by tag of the submission."""
+    records = [claim.read(path) for path in sorted(folder.attempts.glob("*.json"))]
+    return {str(record.get("batch")): _ending_in(record) for record in records if record.get("ending") == LOST}
+
+
+def _ending_in(record: Mapping[str, Any]) -> Ending:
+    cause = next((cause for cause in Cause if cause.value == record.get("cause")), Cause.UNKNOWN)
+    return Ending(cause, str(record.get("detail", "")))
 
 
 def find_bad_nodes(statuses: Iterable[RunStatus], trials: Trials, least: int = 2) -> frozenset[str]:

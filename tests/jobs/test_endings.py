@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from made_grids import GONE, a_spec, finish, journal_lines, lose, submit
 
+from anlp.loss import Loss, record_loss
 from anlp.record import GridFolder, RunState
 from jobs.endings import find_due, is_infrastructure, past_endings, read_trials, record_endings
 from jobs.journal import Ending, Journal
@@ -114,6 +115,20 @@ def test_lost_runs_are_due_as_often_as_the_grid_says_over_all_submissions(folder
 
     assert due(folder, 1) == set()  # it is queued
     assert (due(folder, 1, NODE), due(folder, 2, NODE)) == (set(), {0})
+
+
+def test_a_run_that_died_beside_others_counts_with_its_own_end(folder: GridFolder) -> None:
+    run = folder.run(SPECS[0].run_id)
+    for number in range(2):
+        tag = submit(folder, SPECS[:2], slurm_job=f"{number}", per_element=2, at_once=2)
+        record_loss(run, None, Loss(Cause.SIGNAL.value, "signal 9 (SIGKILL)"), job="17", batch=tag)
+        lose(folder, tag, 0, Cause.TIMEOUT)  # of the job, with the other run in it
+
+    trials = read_trials(folder, Journal(folder).submissions())[SPECS[0].run_id]
+    status = states(folder)[SPECS[0].run_id]
+
+    assert [ending.cause for ending in past_endings(status, trials)] == [Cause.SIGNAL, Cause.SIGNAL]
+    assert (due(folder, 1), due(folder, 2)) == (set(), {0})
 
 
 def test_runs_that_are_to_blame_themselves_or_have_ended_well_are_not_due(folder: GridFolder) -> None:
