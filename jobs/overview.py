@@ -32,6 +32,7 @@ from jobs.state import Progress, RunStatus, read_progress
 ROWS = 10  # of a section; --all shows everything
 BEST = 5
 IDS = 4  # of a group of failures
+WAITS = 3  # reasons for which runs do not start
 IN_SHORT = Canvas(width=44)  # a column of --all
 
 
@@ -117,8 +118,10 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
 
 
 def _notes(overview: Overview) -> list[str]:
-    """What must be known to read the counts: a scheduler is down, or was asked a while ago."""
-    return [line for account in overview.accounts for line in account.render(overview.now)]
+    """What must be known to read the counts: a scheduler is down, was asked a while ago, has runs that cannot start."""
+    told = [line for account in overview.accounts for line in account.render(overview.now)]
+    waits = Counter(status.detail for status in overview.of(RunState.QUEUED) if status.detail)
+    return told + [f"{number} queued: {detail}" for detail, number in waits.most_common(WAITS)]
 
 
 def _running(overview: Overview, canvas: Canvas) -> str:

@@ -223,7 +223,8 @@ def _status(
         return _died_alone(status, loss, ending.node if ending else job.node)
     if ending is None and job.phase is not Phase.ENDED:
         is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
-        return replace(status, state=RunState.RUNNING if is_its_turn else RunState.QUEUED)
+        state = RunState.RUNNING if is_its_turn else RunState.QUEUED
+        return replace(status, state=state, detail=job.detail, node=job.node)
     ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail, job.node)
     if ending.cause is Cause.UNKNOWN and run.submission.after and not _has_begun(run, status):
         ending = Ending(Cause.HELD_BACK, "its canary did not pass", ending.node)

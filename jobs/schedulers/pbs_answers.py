@@ -33,6 +33,7 @@ _ADVICE: Sequence[tuple[str, str]] = (
     ("node(s) specification error", "this is no Torque: set `dialect: pro` in the site profile"),
     ("bad uid", "PBS does not run jobs of this user"),
     ("unknown host", "is this server's name right?"),
+    ("no answer after", "is the server busy, or does it want a password, as with Kerberos, where kinit helps?"),
     ("kerberos", "get a ticket with kinit"),
     ("illegal -", "qsub does not take this option"),
 )
@@ -137,16 +138,15 @@ def parse_count(indices: str) -> int | None:
     return count
 
 
-def render_ids(array: str, indices: Iterable[int]) -> list[str]:
-    """Sub-jobs of `123[].server` as qdel takes them: `123[3].server`, `123[5-9].server`."""
+def render_ranges(indices: Iterable[int]) -> list[str]:
+    """`3`, `5-9`: the fewest ranges with just these indices."""
     ranges: list[list[int]] = []
     for index in sorted(set(indices)):
         if ranges and index == ranges[-1][1] + 1:
             ranges[-1][1] = index
         else:
             ranges.append([index, index])
-    words = [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
-    return [array.replace("[]", f"[{word}]", 1) for word in words]
+    return [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
 
 
 def is_unreachable(answer: Answer) -> bool:

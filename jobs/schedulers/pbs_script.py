@@ -186,6 +186,7 @@ def render_script(
         ],
         _render_environment(profile, start),
         _render_element(piece, dialect),
+        (PRO_GPUS if dialect is Dialect.PRO else TORQUE_GPUS).splitlines() if resources.gpus else [],
         _render_scratch(profile),
         _render_program(batch, start),
         _render_warning(warn_after_s(limit_s, profile.warn_s), limit_s),
@@ -297,6 +298,18 @@ if ! type module >/dev/null 2>&1; then
         # shellcheck disable=SC1090
         [ -r "$file" ] && . "$file"
     done
+fi
+"""
+PRO_GPUS = """\
+if [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; on a shared node runs may meet on one" >&2
+fi
+"""
+TORQUE_GPUS = """\
+# Torque names the job's GPUs in a file, a line `NODE-gpuN` for each
+if [ -z "${CUDA_VISIBLE_DEVICES+set}" ] && [ -r "${PBS_GPUFILE:-}" ]; then
+    CUDA_VISIBLE_DEVICES="$(sed -n 's/.*-gpu\\([0-9]*\\)$/\\1/p' "$PBS_GPUFILE" | paste -s -d , -)"
+    export CUDA_VISIBLE_DEVICES
 fi
 """
 TRAPS = """\

@@ -230,6 +230,29 @@ def test_outside_an_array_the_script_says_what_is_missing(tmp_path: Path) -> Non
     assert said.endswith(": not a sub-job of an array: PBS_ARRAY_INDEX is not set\n")
 
 
+@pytest.mark.parametrize(
+    ("dialect", "environment", "seen"),
+    [
+        (Dialect.TORQUE, {"PBS_GPUFILE": "gpus"}, "1,3"),
+        (Dialect.TORQUE, {"PBS_GPUFILE": "gpus", "CUDA_VISIBLE_DEVICES": "0"}, "0"),
+        (Dialect.TORQUE, {}, "unset"),
+        (Dialect.PRO, {"CUDA_VISIBLE_DEVICES": "GPU-7f3a"}, "GPU-7f3a"),
+    ],
+)
+def test_a_run_sees_the_gpus_that_its_job_was_given(
+    tmp_path: Path, dialect: Dialect, environment: Mapping[str, str], seen: str
+) -> None:
+    (tmp_path / "gpus").write_text("n1-gpu1\nn1-gpu3\n")
+    batch = Batch(TAG, "grid", zoo.write_batch(tmp_path, f"environment CUDA_VISIBLE_DEVICES {tmp_path / 'seen'}"), 1)
+    script = tmp_path / "job.sh"
+    resources = apply(GENERIC, Resources(gpus=2))
+    script.write_text(render_script(batch, Piece(0, 1), resources, GENERIC, dialect, Start(tmp_path, RUNNER)))
+
+    done = subprocess.run(["bash", script], env={"PATH": "/usr/bin:/bin", **environment}, cwd=tmp_path, timeout=20)
+
+    assert (done.returncode, (tmp_path / "seen").read_text()) == (0, seen)
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(tmp_path: Path, times: int) -> None:
     script = start_by_hand(tmp_path, "sleep 20", PBS_ARRAY_INDEX="1")

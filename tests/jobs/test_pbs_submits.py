@@ -218,6 +218,19 @@ def test_while_the_server_is_down_nothing_changes_its_state(make_place: Callable
     assert {found.state for found in states.values()} == {RunState.QUEUED}
 
 
+def test_runs_that_can_never_start_are_shown_with_the_servers_reason(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place()
+    place.submit("--gpus", "8")
+    capsys.readouterr()
+
+    run_command(lambda: status.main(["study"]))
+
+    reason = "Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)"
+    assert f"5 queued: {reason}" in capsys.readouterr().out
+
+
 # ---- canaries
 
 

@@ -11,7 +11,13 @@ from fake_pbs import RefusedError, Site, write
 
 
 def qdel(site: Site, words: Sequence[str]) -> int:
-    return _for_each(words, lambda native: _delete(site, native))
+    if not site.is_torque:
+        return _for_each(words, lambda native: _delete(site, native))
+    if any(re.search(r"\[\d+-", word) for word in words):
+        raise RefusedError(f"qdel: illegally formed job identifier: {words[0]}", 1)
+    if words[0] != "-t":
+        return _for_each(words, lambda native: _delete(site, native))
+    return _for_each(words[1].split(","), lambda some: _delete(site, words[2].replace("[]", f"[{some}]")))
 
 
 def qalter(site: Site, words: Sequence[str]) -> int:

@@ -25,6 +25,10 @@ cd '/home/user/my project' || fail "cannot enter "'/home/user/my project'": is i
 
 element=3
 
+if [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; on a shared node runs may meet on one" >&2
+fi
+
 # temporary files go to the job's own scratch directory, where the site gives one
 scratch=
 clean() {

@@ -29,6 +29,10 @@ index="${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-}}"
 [[ "$index" =~ ^[0-9]+$ ]] || fail "not a sub-job of an array: PBS_ARRAY_INDEX is not set"
 element=$((0 + 10#$index))
 
+if [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; on a shared node runs may meet on one" >&2
+fi
+
 # temporary files go to the job's own scratch directory, where the site gives one
 scratch=
 clean() {

@@ -30,6 +30,12 @@ index="${PBS_ARRAYID:-${PBS_ARRAY_INDEX:-}}"
 [[ "$index" =~ ^[0-9]+$ ]] || fail "not a sub-job of an array: PBS_ARRAYID is not set"
 element=$((0 + 10#$index))
 
+# Torque names the job's GPUs in a file, a line `NODE-gpuN` for each
+if [ -z "${CUDA_VISIBLE_DEVICES+set}" ] && [ -r "${PBS_GPUFILE:-}" ]; then
+    CUDA_VISIBLE_DEVICES="$(sed -n 's/.*-gpu\([0-9]*\)$/\1/p' "$PBS_GPUFILE" | paste -s -d , -)"
+    export CUDA_VISIBLE_DEVICES
+fi
+
 # temporary files go to the job's own scratch directory, where the site gives one
 scratch=
 clean() {
