@@ -35,7 +35,7 @@ class Account:
         age = "" if self.asked is None else render_age(now - self.asked)
         if self.outage:
             source = f"the folders and its answer of {age} ago say" if age else "the folders say"
-            return [f"{self.scheduler} does not answer ({self.outage}): this is what {source}", *notes]
+            return [f"{self.scheduler} does not answer; this is what {source} ({self.outage})", *notes]
         if self.asked is not None and now - self.asked >= 1:
             return [f"{self.scheduler} was asked {age} ago (--fresh asks now)", *notes]
         return notes
@@ -153,7 +153,7 @@ class Inquiry:
         except SchedulerError as error:
             if not (error.transient and self._tolerant):
                 raise
-            self._outages[name] = str(error).splitlines()[0].removeprefix(f"{name}: ")
+            self._outages[name] = _words(name, error)
             return
         at = round(self._now(), 3)
         self._asked.update({job: Answer(state, at) for job, state in states.items()})
@@ -171,3 +171,8 @@ class Inquiry:
         if self._earlier is None:
             self._earlier = read_answers(self._path)
         return self._earlier
+
+
+def _words(name: str, error: SchedulerError) -> str:
+    """What a scheduler said, without what the screen says already."""
+    return str(error).splitlines()[0].removeprefix(f"{name}: ").removesuffix("; try again later")

@@ -67,4 +67,4 @@ class FakeCluster:
 
     def go_down(self) -> None:
         """From now on no question is answered."""
-        self.error = SchedulerError(DOWN, transient=True)
+        self.error = SchedulerError(f"{DOWN}; try again later", transient=True)

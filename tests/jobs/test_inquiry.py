@@ -137,8 +137,8 @@ def test_while_it_is_down_its_last_answer_stands_with_its_age(folder: GridFolder
     assert inquiry.states(JOBS) == dict.fromkeys(JOBS, JobState(Phase.RUNNING))
     assert inquiry.accounts == (Account("slurm", 1_000_000.0, DOWN.removeprefix("slurm: ")),)
     assert inquiry.accounts[0].render(cluster.now) == [
-        "slurm does not answer (squeue: Unable to contact slurm controller (connect failure)): "
-        "this is what the folders and its answer of 3 min 5 s ago say"
+        "slurm does not answer; this is what the folders and its answer of 3 min 5 s ago say "
+        "(squeue: Unable to contact slurm controller (connect failure))"
     ]
 
 
@@ -150,7 +150,9 @@ def test_where_it_never_answered_nothing_is_known_and_nothing_lost(folder: GridF
     found = read_states(folder, inquiry.states)
 
     assert {status.state for status in found.values()} == {RunState.QUEUED}
-    assert inquiry.accounts[0].render(cluster.now)[0].endswith("this is what the folders say")
+    assert (
+        inquiry.accounts[0].render(cluster.now)[0].startswith("slurm does not answer; this is what the folders say (")
+    )
     assert inquiry.unreachable == {"slurm": "squeue: Unable to contact slurm controller (connect failure)"}
 
 

@@ -64,8 +64,8 @@ def test_status_says_that_the_scheduler_is_down_and_loses_nothing(
 
     assert show(capsys)[1:3] == [
         "  2 queued   1 done",
-        "  slurm does not answer (squeue: Unable to contact slurm controller (connect failure)): "
-        "this is what the folders say",
+        "  slurm does not answer; this is what the folders say "
+        "(squeue: Unable to contact slurm controller (connect failure))",
     ]
 
 
@@ -79,8 +79,8 @@ def test_status_shows_the_last_answer_with_its_age(
 
     assert show(capsys)[1:3] == [
         "  2 running   1 done",
-        "  slurm does not answer (squeue: Unable to contact slurm controller (connect failure)): "
-        "this is what the folders and its answer of 3 min 5 s ago say",
+        "  slurm does not answer; this is what the folders and its answer of 3 min 5 s ago say "
+        "(squeue: Unable to contact slurm controller (connect failure))",
     ]
 
 
@@ -142,7 +142,7 @@ def test_explain_and_logs_say_so_beside_what_the_folder_knows(
     log = capsys.readouterr()
 
     assert "queued, the next of its submission" in said
-    assert "slurm does not answer (squeue: Unable to contact slurm controller (connect failure)): this is what" in said
+    assert "slurm does not answer; this is what the folders say (squeue: Unable to contact slurm controller" in said
     assert log.err.startswith("slurm does not answer")
     assert log.out == f"{SPECS[1].run_id} is queued and has written nothing\n"
 
@@ -172,7 +172,7 @@ def test_submit_refuses_and_writes_nothing(
 
     assert call_submit(folder.path.with_suffix(".yaml"), "--on", "slurm") == 2
 
-    assert capsys.readouterr().err == DOWN + "\n"
+    assert capsys.readouterr().err == f"{DOWN}; try again later\n"
     assert folder.journal.read_bytes() == before
 
 
