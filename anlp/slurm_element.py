@@ -150,12 +150,13 @@ def own_warning(limit_min: int) -> Iterator[None]:
     Args:
         limit_min: the time limit of the job, which began just now; 0: not known, so nobody warns.
     """
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), WARNING))
+    before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), WARNING))
     signal.setitimer(signal.ITIMER_REAL, max(1.0, limit_min * 60 - OWN_WARNING_S) if limit_min else 0.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

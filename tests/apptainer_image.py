@@ -1,7 +1,7 @@
 """A real Apptainer and an image of this checkout for the tests that need them, built once for all test processes.
 
 The image is the variant for CPUs and machines without a container hub, built by an ordinary user as people would do it;
-it is kept in `CACHE` under a checksum of what goes in.
+it is kept in `CACHE` under a checksum of what goes in. ANLP_IMAGE names one that is taken as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 CACHE = Path(os.environ.get("ANLP_IMAGE_CACHE", "/tmp/anlp-images"))
 BUILDER = "anlp-builder"  # root has often fewer rights in a virtual machine than Apptainer asks of it
-INPUTS = ("containers", "anlp", "setup.cfg", "pyproject.toml", "tests/apptainer_image.py")
+INPUTS = ("containers", "anlp", "setup.cfg", "pyproject.toml", ":!*.md")
 MOST_KEPT = 2
 
 
@@ -45,6 +45,8 @@ def as_this_user(apptainer: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def image(apptainer: None) -> Path:
     """The image of this checkout."""
+    if named := os.environ.get("ANLP_IMAGE"):
+        return Path(named)
     path = CACHE / f"anlp-{_checksum()}.sif"
     with _locked():
         if not path.exists():

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from anlp import slurm_element
+from anlp.errors import EXIT_CONTINUE, EXIT_REQUEUE
+from anlp.training.interrupt import stop_flag
+
 TESTS = Path(__file__).parent.parent
 PATIENCE_S = 15.0
 
@@ -155,6 +159,25 @@ def test_without_scontrol_the_run_is_left_to_the_next_submit(task: Task) -> None
 
     assert code == 3
     assert "the next submit continues it" in said
+
+
+def test_in_an_image_it_counts_and_leaves_the_requeue_to_its_script(task: Task) -> None:
+    codes = [task.run("--in-image", "--continuations", "1", send=[signal.SIGUSR2])[0] for _ in range(2)]
+
+    assert (codes, task.asked) == ([EXIT_REQUEUE, EXIT_CONTINUE], "")
+    assert json.loads(task.count.read_text()) == {"left": -1}
+
+
+def test_a_run_that_no_warning_reached_warns_itself_before_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm_element, "OWN_WARNING_S", 59.0)
+
+    with stop_flag() as flag, slurm_element.arrived_signals() as arrived, slurm_element.own_warning(1):
+        deadline = time.monotonic() + PATIENCE_S
+        while not flag.is_set() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        signals = arrived()
+
+    assert (flag.is_set(), signal.SIGUSR2 in signals, signal.SIGTERM in signals) == (True, True, False)
 
 
 def test_an_exception_that_escapes_is_told_from_a_failed_run(task: Task) -> None:

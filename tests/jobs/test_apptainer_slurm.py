@@ -21,7 +21,7 @@ from jobs.schedulers.slurm_render import SlurmOptions
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_this_user")]
 STUDY = """\
 task: mnist
-fixed: {data: digits, hidden: 64, batch_size: 32, dropout: 0.2, epochs: 250}
+fixed: {data: digits, hidden: 64, batch_size: 32, dropout: 0.2, epochs: 100}
 grid: {lr: [0.1, 0.01]}
 wandb: {mode: disabled}
 """
@@ -108,7 +108,7 @@ def test_cancelled_runs_leave_a_checkpoint_and_the_next_submit_ends_with_the_sam
     assert place.submit(*ON_SLURM, "--retry").code == 0
     wait_for(place, RunState.DONE)
 
-    assert all(0 <= epoch < 250 for epoch in saved)
+    assert all(0 <= epoch < 100 for epoch in saved)
     assert numbers_of(place) == numbers_of(undisturbed)
     assert all("continuing after epoch" in run.log.read_text() for run in runs)
 
