@@ -185,9 +185,9 @@ def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> Pulled:
 def _columns(readings: Sequence[Reading]) -> Pulled:
     found = [(reading, reading.record) for reading in readings if reading.record is not None]
     history = history_table([record for _, record in found])
-    counts = dict(zip(*np.unique(history["run_id"].to_numpy(), return_counts=True), strict=True))
+    counts = {found["values"]: found["counts"] for found in history["run_id"].value_counts().to_pylist()}
     private = (
-        {STAMP: reading.stamp, NOTE: reading.note, EPOCHS: int(counts.get(reading.run_id, 0))} for reading, _ in found
+        {STAMP: reading.stamp, NOTE: reading.note, EPOCHS: counts.get(reading.run_id, 0)} for reading, _ in found
     )
     rows = [{**run_row(record), **more} for (_, record), more in zip(found, private, strict=True)]
     return Pulled(runs_table(rows, PRIVATE_TYPES), history)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,11 @@ def frame_from_table(table: pa.Table, names: Iterable[str]) -> pd.DataFrame:
 
 def number_array(values: list[Any]) -> pa.Array:
     """A column of floats; whatever is no finite number is null."""
-    return pa.array([_finite(value) for value in values], pa.float64())
+    try:
+        array = pa.array(values, pa.float64(), from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # something else is among them
+        return pa.array([_finite(value) for value in values], pa.float64())
+    return pc.if_else(pc.is_finite(array), array, None)
 
 
 def _column(name: str, values: list[Any], wanted: pa.DataType | None) -> tuple[pa.Field, pa.Array]:

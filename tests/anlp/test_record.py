@@ -17,7 +17,9 @@ from anlp.record import (
     WandbOptions,
     options_from_json,
     read_jsonl,
+    read_metrics,
     read_result,
+    result_from_summary,
     write_json,
     write_jsonl,
     write_whole,
@@ -96,3 +98,35 @@ def test_elements_are_read_back_from_their_batch_by_number(tmp_path: Path) -> No
     assert element_from_json(elements[0].to_json()) == elements[0]
     with pytest.raises(SpecError, match="no element 3"):
         read_element(batch, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "epochs"),
+    [
+        ("", []),
+        ('{"epoch": 0}\n{"epoch": 1}\n', [0, 1]),
+        ('{"epoch": 0}\n{"epoch": 1}', [0]),
+        ('{"epoch": 0}\n{"epo\n{"epoch": 2}\n', [0, 2]),
+        ('{"epoch": 0}\n\n[1]\n{"epoch": 3}\n', [0, 3]),
+        ('{"epoch": 0}, {"epoch": 1}\n{"epoch": 2}\n', [2]),
+    ],
+)
+def test_metrics_are_the_lines_that_were_written_whole(tmp_path: Path, text: str, epochs: list[int]) -> None:
+    (tmp_path / "metrics.jsonl").write_text(text)
+
+    assert [line["epoch"] for line in read_metrics(tmp_path / "metrics.jsonl")] == epochs
+
+
+def test_a_result_survives_a_summary() -> None:
+    error = RunError("ValueError", "no", "Traceback", 3)
+    result = RunResult("0" * 12, Outcome.FAILED, {"val/acc": 1 / 3}, 2, 3, 99, {"random": 0.1}, {"val": 7}, 1.5, error)
+
+    summary = result.to_summary()
+
+    assert summary["val/acc"] == 1 / 3
+    assert result_from_summary(json.loads(json.dumps(summary))) == result
+
+
+@pytest.mark.parametrize("summary", [{}, {"result": None}, {"result": "{"}, {"result": "[]"}, {"result": '{"a": 1}'}])
+def test_a_summary_without_a_result_has_none(summary: dict[str, object]) -> None:
+    assert result_from_summary(summary) is None
