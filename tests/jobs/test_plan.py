@@ -10,6 +10,7 @@ from anlp.spec import RunSpec
 from jobs.plan import count_strangers, make_plan, redo_of
 from jobs.planscreen import plan_form, print_runs
 from jobs.state import Redo, RunStatus
+from jobs.target import Target
 
 FOLDER = GridFolder(Path("runs/study"))
 SPECS = {state: a_spec(seed) for seed, state in enumerate(RunState)}
@@ -35,6 +36,14 @@ def test_what_is_taken_depends_on_the_state_and_never_on_active_runs(redo: Redo,
     plan = make_plan(list(SPECS.values()), HISTORY, redo)
 
     assert {plan.states[spec.run_id].value for spec in plan.chosen} == states
+
+
+def test_a_lost_run_that_is_due_is_taken_unasked() -> None:
+    lost, failed = SPECS[RunState.LOST], SPECS[RunState.FAILED]
+
+    plan = make_plan([lost, failed], HISTORY, "none", {lost.run_id, "a run of another file"})
+
+    assert (plan.chosen, plan.due) == ((lost,), {lost.run_id})
 
 
 def test_the_plan_counts_by_state_in_the_order_of_states() -> None:
@@ -86,7 +95,7 @@ def test_the_list_of_runs_shows_what_varies_and_nothing_else(capsys: pytest.Capt
 
 
 def test_the_form_for_machines_names_each_run_once() -> None:
-    form = plan_form(FOLDER, make_plan(list(SPECS.values()), HISTORY, "none"))
+    form = plan_form(FOLDER, make_plan(list(SPECS.values()), HISTORY, "none"), HISTORY, Target())
 
     assert form["submit"] == 2
     assert {run["run_id"]: run["submit"] for run in form["runs"]} == {
