@@ -54,6 +54,7 @@ class TaskSettings(BaseModel):
     only_for: ClassVar[Mapping[str, OnlyFor]] = {}
     loaders: ClassVar[Mapping[str, str]] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
     loads: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
+    smoke: ClassVar[Mapping[str, Scalar]] = {}  # settings with which a run takes seconds and needs no files
     neutral: ClassVar[Mapping[str, Scalar]] = {}
 
     @classmethod

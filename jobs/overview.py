@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from anlp import breaker, claim
 from anlp.record import GridFolder, RunState
 from jobs import cost
-from jobs.confirm import higher_is_better
 from jobs.cost import Cost
 from jobs.costscreen import render_cost
 from jobs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.inquiry import Account
+from jobs.ranking import best_runs, selection_metric
 from jobs.schedulers.base import Cause
 from jobs.screen import (
     STYLE_OF_STATE,
@@ -74,22 +73,6 @@ class Overview:
     def settings(self, status: RunStatus) -> str:
         """What tells a run apart from the others, as text."""
         return render_pairs(own_settings(status, self.names))
-
-
-def selection_metric(done: Sequence[RunStatus]) -> str | None:
-    """The validation metric that finished runs are compared by: the one they were told to monitor."""
-    metrics = [set(status.result.metrics) for status in done if status.result]
-    shared = set.intersection(*metrics) if metrics else set()
-    monitored = {str(status.values.get("monitor")) for status in done} & shared
-    candidates = sorted(monitored) or sorted(name for name in shared if name.startswith("val/"))
-    return candidates[0] if candidates else None
-
-
-def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:
-    """Finished runs with their value of `metric`, the best first; those without a finite one are left out."""
-    scored = [(status.result.metrics.get(metric, math.nan), status) for status in done if status.result]
-    finite = [pair for pair in scored if math.isfinite(pair[0])]
-    return sorted(finite, key=lambda pair: pair[0], reverse=higher_is_better(metric))
 
 
 def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = False) -> str:

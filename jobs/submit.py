@@ -15,7 +15,7 @@ from anlp.errors import EXIT_OK, SpecError, UserError, run_command
 from anlp.record import GridFolder, RunOptions, RunState, write_whole
 from anlp.select import parse_filter
 from anlp.spec import RunSpec
-from jobs import confirm
+from jobs import confirm, smoke
 from jobs.cli import confirm as ask
 from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
@@ -24,6 +24,7 @@ from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_gri
 from jobs.inquiry import Inquiry
 from jobs.journal import Journal
 from jobs.launch import say_nothing_to_do, submit_specs, writing_to
+from jobs.origins import with_origins
 from jobs.orphans import settled_states
 from jobs.packing import Packing
 from jobs.plan import Plan, count_strangers, make_plan
@@ -63,6 +64,7 @@ def make_arguments() -> argparse.ArgumentParser:
     what.add_argument("--set", action="append", default=[], metavar="S=V[,V]", help="replaces a setting of the file")
     what.add_argument("--seeds", metavar="N", help="number of seeds, or a list: 5 or 0,1,7")
     what.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'")
+    what.add_argument("--smoke", action="store_true", help="instead: one small run of each model, in a grid NAME-smoke")
     what.add_argument("--retry", action="store_true", help="failed and lost runs, too")
     what.add_argument("--replace", action="store_true", help="finished runs, too: their results are thrown away")
     what.add_argument("--confirm", type=int, metavar="K", help="instead: the K best configurations with fresh seeds")
@@ -81,11 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_arguments().parse_args(argv)
     _check(args)
     grid = load_grid(args.grid, overrides=args.set, seeds=None if args.confirm else args.seeds)
-    folder = GridFolder(runs_root() / (args.name or grid.name))
+    folder = GridFolder(runs_root() / ((args.name or grid.name) + (smoke.SUFFIX if args.smoke else "")))
     inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
     history = _history(folder, args, inquiry)
     expansion = grid.expand()
-    named = with_data(_all_of(expansion, grid), grid.fallback, data_dir(), download=not args.dry_run, say=_say)
+    listed = _all_of(expansion, grid)
+    asked = smoke.make_small(listed) if args.smoke else with_origins(listed, runs_root(), is_dry=args.dry_run)
+    named = with_data(asked, grid.fallback, data_dir(), download=not args.dry_run, say=_say)
     specs = _narrow(grid, named, args, history)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     target = override(_target(grid, confirming=args.confirm is not None), args)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
-from anlp.spec import OnlyFor
+from anlp.spec import OnlyFor, Scalar
 
 DENSE = frozenset({"nn", "nn_residual"})
 RESNETS = frozenset({"resnet18", "resnet34"})
@@ -36,6 +36,14 @@ class Cifar10Settings(TrainingSettings):
     augment: Literal["none", "crop_flip"] = "none"  # crop: by up to an eighth of the side; flip: left and right
     monitor: OfClasses = "val/acc"
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {
+        "data": "made",
+        "epochs": 1,
+        "train_samples": 40,
+        "filters": 8,
+        "hidden": 16,
+        "pretrained": False,
+    }
     loaders: ClassVar[Mapping[str, str]] = {
         "cifar10": "anlp.data.images:load_cifar10",
         "made": "anlp.data.images:make_images",

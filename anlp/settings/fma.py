@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from anlp.settings.base import Count, Fraction, NonNegative, TrainingSettings
-from anlp.spec import OnlyFor
+from anlp.spec import OnlyFor, Scalar
 
 LSTM, CNN = frozenset({"lstm"}), frozenset({"cnn2d"})
 
@@ -26,6 +26,13 @@ class SpectrogramSettings(TrainingSettings):
     feature_size: Count = 1000  # cnn2d: length of the vector
     dropout: Fraction = 0.1
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {
+        "data": "made",
+        "epochs": 1,
+        "hidden": 8,
+        "filters": 2,
+        "feature_size": 16,
+    }
     loads: ClassVar[tuple[str, ...]] = ("features",)
     only_for: ClassVar[Mapping[str, OnlyFor]] = {
         **TrainingSettings.only_for,
@@ -63,6 +70,7 @@ class FmaEmotionSettings(SpectrogramSettings):
     freeze: bool = False  # only the new read-out is trained
     monitor: Literal["val/loss", "val/mae", "val/spearman"] = "val/spearman"
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {**SpectrogramSettings.smoke, "init_from": "", "freeze": False}
     loaders: ClassVar[Mapping[str, str]] = {
         "made": "anlp.data.spectrograms:make_emotions",
         "": "anlp.data.spectrograms:load_emotions",

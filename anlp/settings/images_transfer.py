@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from anlp.settings.base import Count, OfClasses, Positive, TrainingSettings
-from anlp.spec import OnlyFor
+from anlp.spec import OnlyFor, Scalar
 
 BY_GRADIENT = frozenset({"scratch", "linear_probe", "finetune"})
 ON_FEATURES = frozenset({"linear_probe", "logistic_regression"})
@@ -32,6 +32,15 @@ class ImagesTransferSettings(TrainingSettings):
     tree_depth: Annotated[int, Field(ge=1, le=20)] = 6  # xgboost
     monitor: OfClasses = "val/acc"
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {
+        "data": "made",
+        "weights": "random",
+        "image_size": 32,
+        "epochs": 1,
+        "train_samples": 40,
+        "pixels": 16,
+        "trees": 5,
+    }
     loaders: ClassVar[Mapping[str, str]] = {
         "made": "anlp.data.images:make_images",
         "": "anlp.data.images:load_image_folder",

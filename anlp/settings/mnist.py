@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
-from anlp.spec import OnlyFor
+from anlp.spec import OnlyFor, Scalar
 
 
 class MnistSettings(TrainingSettings):
@@ -22,6 +22,7 @@ class MnistSettings(TrainingSettings):
     augment: Literal["none", "shift"] = "none"  # shift: by up to an eighth of the width, each sample its own
     monitor: OfClasses = "val/acc"
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {"data": "digits", "epochs": 1, "train_samples": 128}
     loaders: ClassVar[Mapping[str, str]] = {
         "mnist": "anlp.data.mnist:load_mnist",
         "digits": "anlp.data.digits:load_digits",

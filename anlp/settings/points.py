@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
+from anlp.spec import Scalar
 
 MAKERS = "anlp.data.points:make_points"
 
@@ -26,6 +27,7 @@ class PointsSettings(TrainingSettings):
     dropout: Fraction = 0.0
     monitor: OfClasses = "val/acc"
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {"data": "regions", "points": 200, "epochs": 1}
     loaders: ClassVar[Mapping[str, str]] = {
         "spirals": MAKERS,
         "moons": MAKERS,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
-from anlp.spec import OnlyFor
+from anlp.spec import OnlyFor, Scalar
 
 GIVEN = "spoken-arabic-digit"
 MADE = "made"
@@ -42,6 +42,7 @@ class SpokenDigitsSettings(TrainingSettings):
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     monitor: OfClasses = "val/acc"
 
+    smoke: ClassVar[Mapping[str, Scalar]] = {"data": MADE, "features": "given", "epochs": 1, "hidden": 16}
     loaders: ClassVar[Mapping[str, str]] = {
         GIVEN: "anlp.data.arabic_digits:load_arabic_digits",
         MADE: "anlp.data.arabic_digits:make_sequences",
