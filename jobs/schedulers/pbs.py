@@ -95,7 +95,7 @@ class PbsScheduler:
         answer = shell.run([*wanted, *(["-x"] if with_ended else [])], timeout_s=QUERY_TIMEOUT_S)
         if with_ended and (answers.is_history_off(answer) or answers.is_usage(answer)):
             answer = shell.run(wanted, timeout_s=QUERY_TIMEOUT_S)
-        if answer.code == shell.NOT_FOUND:  # Slurm's wrappers for Torque
+        if _is_missing(answer):  # Slurm's wrappers for Torque have none
             return _jobs_of(parse_records(self._ask((), with_sub_jobs=False).out).values(), tag)
         _raise_unless(answer.code == 0, "qselect", answer)
         ids = {_parent_of(word) for word in answer.out.split() if parse_id(word) is not None}
@@ -209,7 +209,7 @@ class PbsScheduler:
         """The server's dialect, asked for once."""
         if self._dialect is None:
             answer = shell.run(["qstat", "--version"], timeout_s=QUERY_TIMEOUT_S)
-            if answer.code == shell.NOT_FOUND:
+            if _is_missing(answer):
                 raise SchedulerError("pbs: there is no qstat here: run this on a login node of the cluster")
             _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
             word = answers.parse_dialect(answer)
@@ -338,7 +338,11 @@ def _ask_server() -> shell.Answer:
 def _raise_unless(is_good: bool, command: str, answer: shell.Answer) -> None:
     if is_good:
         return
-    if answer.code == shell.NOT_FOUND and "no such command" in answer.err:
+    if _is_missing(answer):
         raise SchedulerError(f"pbs: there is no {command} here: run this on a login node of the cluster")
     refusal = answers.render_refusal(command, answer)
     raise SchedulerError(refusal, transient=answers.is_unreachable(answer))
+
+
+def _is_missing(answer: shell.Answer) -> bool:
+    return answer.code == shell.NOT_FOUND and "no such command" in answer.err

@@ -81,7 +81,7 @@ def render_directives(
     if piece.is_array:
         limit = f"%{piece.most}" if piece.most and piece.most < piece.size else ""
         lines.append(f"{'-J' if dialect is Dialect.PRO else '-t'} 0-{piece.size - 1}{limit}")
-    return [*lines, *resources.extra]
+    return [*lines, *_render_umask(resources, profile, dialect), *resources.extra]
 
 
 def render_options(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
@@ -137,6 +137,13 @@ def _render_request(resources: Resources, profile: Profile, dialect: Dialect) ->
     chunk += [f"ngpus={resources.gpus}"] if resources.gpus else []
     chunk += [*additions, *([resources.constraint] if resources.constraint else [])]
     return [f"-l select=1:{':'.join(chunk)}", time]
+
+
+def _render_umask(resources: Resources, profile: Profile, dialect: Dialect) -> list[str]:
+    """PBS writes the output with a umask of its own, 077, which is not the script's."""
+    is_given = any(option.startswith("-W umask") for option in resources.extra)
+    is_wanted = dialect is Dialect.PRO and profile.umask.lstrip("0") != "77"
+    return [f"-W umask={profile.umask}"] if is_wanted and not is_given else []
 
 
 def _render_output(batch: Batch, piece: Piece, dialect: Dialect) -> str:

@@ -107,6 +107,16 @@ def test_what_a_job_waits_for_is_told_to_qsub_and_not_written_into_its_script() 
     assert "depend=" not in SCRIPTS["pro-waiting"] + SCRIPTS["torque-waiting"]
 
 
+def test_output_has_the_mode_that_the_site_wants_unless_somebody_says_otherwise() -> None:
+    def directives(umask: str, *extra: str) -> list[str]:
+        site, resources = replace(GENERIC, umask=umask), Resources(walltime_min=5, extra=extra)
+        return [line for line in render_directives(BATCH, Piece(0, 2), resources, site, Dialect.PRO) if "umask" in line]
+
+    assert directives("077") == directives("0077") == []
+    assert directives("027") == ["-W umask=027"]
+    assert directives("027", "-W umask=022") == ["-W umask=022"]
+
+
 def test_torque_waits_for_arrays_by_another_word_and_pbs_pro_cannot() -> None:
     batch = replace(BATCH, after=("12.head", "13[].head", "14[].head"))
 
