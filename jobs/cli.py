@@ -48,7 +48,8 @@ def open_grid(text: str) -> GridFolder:
     folder = path if path.is_dir() and (path / "journal.jsonl").exists() else runs_root() / name
     if folder.is_dir():
         return GridFolder(folder.absolute())
-    known = sorted(entry.name for entry in runs_root().iterdir() if entry.is_dir()) if runs_root().is_dir() else []
+    entries = runs_root().iterdir() if runs_root().is_dir() else ()
+    known = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     near = difflib.get_close_matches(path.stem, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"submitted grids: {', '.join(known) or 'none'}"
     raise UserError(f"{text}: no such grid in {runs_root()} ({hint}); submit it first: python -m jobs.submit FILE.yaml")
