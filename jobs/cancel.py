@@ -11,6 +11,7 @@ from anlp.errors import EXIT_OK, run_command
 from anlp.record import GridFolder, RunState
 from jobs.adoption import adopt
 from jobs.cli import confirm, make_parser, open_grid
+from jobs.endings import record_endings
 from jobs.inquiry import Inquiry
 from jobs.schedulers import choose
 from jobs.selection import MANY_RUNS, held, narrow, read_grid
@@ -73,7 +74,9 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: Inquiry) ->
     with held(folder) as journal:
         adopt(journal)
         asked = asked_runs(folder, journal.submissions())
-        active = [status for status in read_states(folder, inquiry.states).values() if status.state.is_active]
+        states = read_states(folder, inquiry.states)
+        record_endings(journal, states.values())
+        active = [status for status in states.values() if status.state.is_active]
         wanted = set(run_ids)
         elements = {_element(asked[status.run_id]) for status in active if status.run_id in wanted}
         stopped = [status for status in active if _element(asked[status.run_id]) in elements]

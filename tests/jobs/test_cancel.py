@@ -56,6 +56,15 @@ def test_a_run_is_cancelled_in_its_latest_submission(folder: GridFolder) -> None
     assert (cancelled(folder, first), cancelled(folder, second)) == (set(), {0})
 
 
+def test_how_others_ended_goes_on_record(folder: GridFolder) -> None:
+    gone, _ = submit(folder, [a_spec()], launcher=GONE), submit(folder, [a_spec(seed=1)])
+
+    cancel.main(["demo"])
+
+    endings = [(line["tag"], line["cause"]) for line in journal_lines(folder) if line["event"] == "ended"]
+    assert endings == [(gone, "LAUNCHER")]
+
+
 def test_where_nothing_is_active_nothing_is_written(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))

@@ -43,7 +43,7 @@ def test_a_lost_run_that_is_due_is_taken_unasked() -> None:
 
     plan = make_plan([lost, failed], HISTORY, "none", {lost.run_id, "a run of another file"})
 
-    assert (plan.chosen, plan.due) == ((lost,), {lost.run_id})
+    assert [spec.run_id for spec in plan.chosen] == [lost.run_id] == list(plan.due)
 
 
 def test_the_plan_counts_by_state_in_the_order_of_states() -> None:
