@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 import time
@@ -87,8 +88,11 @@ def read_spent(attempts: Path, *, before: Path | None = None) -> list[Spent]:
         attempts: the folder of the claims (`RunFolder.attempts`).
         before: a claim: only those before it.
     """
-    paths = sorted(path for path in attempts.glob("*.json") if path.stem.isdigit())
-    return [spent for path in paths if before is None or path.name < before.name for spent in _read(path)]
+    try:
+        names = sorted(name for name in os.listdir(attempts) if name.endswith(".json") and name[:-5].isdigit())
+    except OSError:  # it never began
+        return []
+    return [spent for name in names if before is None or name < before.name for spent in _read(attempts / name)]
 
 
 def _read(path: Path) -> list[Spent]:

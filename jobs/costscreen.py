@@ -21,7 +21,7 @@ def render_cost(cost: Cost) -> list[tuple[str, str]]:
         median, most = render_duration(cost.wait_median_s), render_duration(cost.wait_p95_s)
         rows.append(("queue", f"half of the runs began within {median}, 95 % within {most}"))
     if cost.lost_attempts:
-        attempts = f"{cost.lost_attempts} attempt{'s' * (cost.lost_attempts != 1)}"
+        attempts = f"{cost.lost_attempts:,} attempt{'s' * (cost.lost_attempts != 1)}"
         rows.append(("lost", f"{attempts} killed or failed: {_hours(cost.lost_gpu_hours, cost.lost_cpu_hours)}"))
     return rows
 
