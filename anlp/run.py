@@ -66,7 +66,11 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
     with stop_flag() as flag:
         element = read_element(batch, index)
         grid = GridFolder(batch.resolve().parent.parent)
-        runs = [_Run(spec, element.options, grid.run(spec.run_id), batch, job, sources, flag) for spec in element.specs]
+        most = min(element.at_once, len(element.specs))
+        runs = [
+            _Run(spec, element.options, grid.run(spec.run_id), batch, job, most, sources, flag)
+            for spec in element.specs
+        ]
         alone = 0 if len(runs) == 1 else member
         if alone is not None:
             return runs[alone].execute()
@@ -83,6 +87,7 @@ class _Run:
     folder: RunFolder
     batch: Path
     job: str
+    at_once: int  # how many runs share its job, and the GPU, at the same time
     sources: Sources | None
     flag: StopFlag
     meter: Meter = field(default_factory=Meter)
@@ -145,6 +150,9 @@ class _Run:
         from anlp.data import Sources  # torch is imported only where something is trained
         from anlp.training.attempt import Attempt
 
+        is_in_image = bool(image.image_of(os.environ))
+        if is_in_image:
+            image.keep_at_hand()
         attempt = Attempt(
             self.spec,
             self.options,
@@ -153,7 +161,7 @@ class _Run:
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
             is_ours=held.is_current,
-            saves_first=bool(image.image_of(os.environ)),
+            saves_first=is_in_image,
         )
         result = attempt.run()
         return replace(result, provenance={**self._provenance(held, result.outcome), **result.provenance})
@@ -201,6 +209,7 @@ class _Run:
             "purpose": self.options.purpose,
             "commit": self.options.commit,
             "job": self.job,
+            "at_once": self.at_once,
             "host": socket.gethostname(),
             "anlp": anlp.__version__,
             "python": platform.python_version(),

@@ -91,6 +91,8 @@ def test_a_run_has_the_same_numbers_alone_and_with_others(tmp_path: Path, at_onc
     assert set(codes) == {0}
     packed = [numbers_of(folder) for folder in folders_of(together).values()]
     assert packed == [numbers_of(folder_of(batch)) for batch in alone]
+    results = [read_result(folder) for folder in folders_of(together).values()]
+    assert {result and result.provenance["at_once"] for result in results} == {at_once}
 
 
 @pytest.mark.parametrize(("at_once", "most"), [(1, 1), (2, 2), (8, 3)])
@@ -179,7 +181,9 @@ def test_a_run_that_is_killed_when_its_result_is_there_is_done(start: StartJob, 
     assert (code, read_loss(folders_of(batch)[0.1], "1")) == (0, None)
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGUSR2], [signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2]])
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGUSR2], [signal.SIGURG], [signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2]]
+)
 def test_a_warning_lets_all_leave_and_no_other_begins(
     start: StartJob, tmp_path: Path, numbers: Sequence[signal.Signals]
 ) -> None:

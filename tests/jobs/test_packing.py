@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from made_grids import a_spec, an_error, fail, finish, journal_lines, submit
+from quick_runner import use_quick_runner
 
 from anlp.errors import UserError
 from anlp.loss import Loss, record_loss
@@ -16,7 +17,7 @@ from anlp.protocol import Stop
 from anlp.record import Element, GridFolder, RunOptions, RunState, read_jsonl
 from anlp.settings import element_from_json
 from jobs import cancel
-from jobs.endings import record_endings
+from jobs.endings import find_due, record_endings
 from jobs.gridfile import load_grid
 from jobs.journal import Journal
 from jobs.launch import submit_specs
@@ -215,6 +216,18 @@ def test_how_a_run_died_is_not_put_on_record_as_the_end_of_its_job(with_loss: Gr
     assert {index: ending.cause for index, ending in submission.endings.items()} == {0: Cause.TIMEOUT}
 
 
+def test_deaths_among_others_count_against_the_repeats_of_a_run(with_loss: GridFolder) -> None:
+    run = with_loss.run(SPECS[1].run_id)
+    for job in ("18", "19"):
+        tag = submit(with_loss, SPECS[1:3], per_element=2, slurm_job=job)
+        record_loss(run, None, Loss("killed by a signal", "signal 9"), job=f"{job}_0", batch=tag)
+
+    due = [find_due(Journal(with_loss), read_states(with_loss, running), retries) for retries in (1, 2, 3)]
+
+    # the first death was by signal 11: no fault of the machine's
+    assert due == [frozenset(), {SPECS[1].run_id}, {SPECS[1].run_id}]
+
+
 def test_the_next_submission_takes_a_dead_run_anew(with_loss: GridFolder) -> None:
     submit(with_loss, [SPECS[1]], slurm_job="18")
 
@@ -225,6 +238,17 @@ def test_whatever_a_pack_says_of_a_death_is_a_cause_that_jobs_know() -> None:
     said = {"never started", "exit code", "out of memory", "killed by a signal", Stop.OUT_OF_MEMORY.value}
 
     assert said <= {cause.value for cause in Cause}
+
+
+def test_chains_have_nothing_to_save_on_this_machine_and_it_says_so(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_quick_runner(monkeypatch, folder.path.parent)
+
+    code = submit_specs(folder, SPECS[:2], Target(on="local", quiet=True, packing=Packing(1, 5)), redo="none")
+
+    assert (code, len(list(read_jsonl(folder.batches / "1.jsonl")))) == (0, 2)
+    assert "chain: changes nothing on this machine" in capsys.readouterr().out
 
 
 def test_cancelling_one_of_several_asks_about_those_that_share_its_job(
