@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ THREADS = 16
 STEPS_PER_PAGE = 10_000
 ENDED = frozenset({"finished", "failed", "crashed", "killed", "preempted"})  # states in which a run logs no more
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
+_STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")  # in what wandb says, where it does not hand it over
+_NOBODY = re.compile(r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE)
 _NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
 
 
@@ -159,7 +162,12 @@ class ProjectSource:
         except (KeyError, TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             return Reading(run.id, note=f"{run.id}: skipped, the config is of no run known here ({first_line(error)})")
         result, note = _result(run)
-        lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
+        try:
+            lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
+        except Exception as error:
+            if is_transient(error) or status_of(error) is None:
+                raise
+            return Reading(run.id, note=f"{run.id}: skipped, its history cannot be read ({first_line(error)})")
         return Reading(run.id, make_record(run.id, spec, run.job_type or "search", result, lines), stamp, note)
 
 
@@ -170,14 +178,19 @@ def is_transient(error: Exception) -> bool:
 
 
 def status_of(error: Exception) -> int | None:
-    """The HTTP status behind an exception of wandb, 0 where there was none, None for other exceptions."""
+    """The HTTP status behind an exception of wandb, 0 where nobody answered, None for other exceptions."""
     from wandb.errors import CommError
     from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
     if not isinstance(error, CommError | WandbApiFailedError):
         return None
-    cause = getattr(error, "exc", None) or error
-    return int(getattr(getattr(cause, "response", None), "http_status", 0) or 0)
+    answer = getattr(getattr(error, "exc", None) or error, "response", None)
+    status = getattr(answer, "http_status", 0) or _STATUS.search(str(error))
+    if isinstance(status, re.Match):
+        return int(status.group(1))
+    if status:
+        return int(status)
+    return 0 if answer is None or _NOBODY.search(str(error)) else 200  # 200: an answer that says what it does not like
 
 
 @contextmanager

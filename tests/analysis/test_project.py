@@ -208,6 +208,17 @@ def test_a_busy_server_is_asked_again(stub: Stub, operation: str, status: int) -
     assert stub.counts()[str(status)] == 1
 
 
+@pytest.mark.parametrize(("operation", "status"), [("HistoryPage", 404), ("HistoryPage", 403), ("RunHistoryKeys", 400)])
+def test_a_run_that_is_refused_is_skipped_with_a_note(stub: Stub, operation: str, status: int) -> None:
+    put(stub, *(stored(spec) for spec in specs(3)))
+    stub.fail(operation, status, 1)
+    notes: list[str] = []
+
+    assert len(from_wandb("wandb://me/anlp", notes.append)) == 2
+    assert len(notes) == 1
+    assert "skipped, its history cannot be read" in notes[0]
+
+
 def test_listing_leaves_no_folders_behind(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
+from pandas.testing import assert_frame_equal
 from wandb_stub import KEY, Stub
 
+import analysis
 from anlp import claim
 from anlp.errors import UserError
 from anlp.offline import MARK, pending_copies
@@ -77,6 +80,20 @@ def test_offline_runs_arrive_and_a_second_call_sends_nothing(
     run = stub.runs()[made[0].run_id]
     assert (run["state"], run["group"], run["summary"]["test/acc"]) == ("finished", "study", 0.9)
     assert json.loads((made[0].wandb / MARK).read_text())["url"] == stub.url
+
+
+def test_what_was_uploaded_gives_the_frames_of_the_folders(grid: GridFolder, stub: Stub) -> None:
+    for seed in range(2):
+        add(grid, seed)
+    add(grid, 2, ended=False)
+    sync.main(["study", "--jobs", "1"])
+
+    folders, server = analysis.load("study"), analysis.load("wandb://stub/anlp/study")
+
+    wandb.teardown()
+    assert_frame_equal(folders.runs, server.runs, check_exact=True)
+    assert_frame_equal(folders.history, server.history, check_exact=True)
+    assert folders.runs["outcome"].tolist().count("unfinished") == 1
 
 
 def test_a_copy_that_is_marked_is_not_sent_again(grid: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
