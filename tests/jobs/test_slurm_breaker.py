@@ -1,7 +1,8 @@
-"""Canaries and too many failures in a row in a real Slurm, where nobody waits beside the jobs."""
+"""Canaries, too many failures in a row and a retry in a real Slurm, where nobody waits beside the jobs."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,9 @@ from slurm_cluster import PATIENCE_S, Cluster
 from anlp.record import GridFolder, RunOptions, RunState, WandbOptions
 from anlp.settings import make_spec
 from anlp.spec import RunSpec
+from jobs import retry
 from jobs.launch import submit_specs
+from jobs.resources import Resources
 from jobs.schedulers import choose
 from jobs.schedulers.base import Cause
 from jobs.state import RunStatus, read_states
@@ -65,3 +68,21 @@ def test_the_rest_begins_behind_canaries_that_passed_and_not_behind_one_that_fai
     assert [status.state for status in first] == [RunState.FAILED, RunState.INTERRUPTED, RunState.INTERRUPTED]
     assert {status.cause for status in first[1:]} == {Cause.HELD_BACK}
     assert [status.state for status in second] == [RunState.FAILED, RunState.DONE, RunState.DONE]
+
+
+def test_a_run_that_slurm_killed_for_its_memory_is_to_get_half_as_much_again(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANLP_RUNS", str(tmp_path / "runs"))
+    folder = GridFolder(tmp_path / "runs" / "study")
+    target = Target(on="slurm", options=RunOptions(wandb=OFF), resources=Resources(mem_mib=100))
+    submit_specs(folder, [a_run(0)], target, redo="none")
+    [status] = settled(folder)
+    capsys.readouterr()
+
+    retry.main(["study", "-n", "--json"])
+
+    [remedy] = json.loads(capsys.readouterr().out)["remedies"]
+    assert status.cause is Cause.OUT_OF_MEMORY
+    assert remedy["action"] == "again with 150M of memory"
+    assert [run["resources"]["mem_mib"] for run in remedy["runs"]] == [150]
