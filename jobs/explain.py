@@ -113,11 +113,12 @@ def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
     status, mirror = found.status, found.wandb
     submitted = f"{render_age(now - status.since)} ago" if status.since else "never"
     handle = f" to {render_handle(status.handle)}" if status.handle else ""
+    shared = f", a job of {status.in_job} runs" if status.in_job > 1 else ""
     project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
     files = f", files in {status.folder.wandb.name}/ of its folder" if status.folder.wandb.is_dir() else ""
     saved = "saved: the next attempt continues from it" if status.folder.checkpoint.exists() else "none"
     return [
-        ("submitted", submitted + handle),
+        ("submitted", submitted + handle + shared),
         ("folder", str(status.folder.path) + ("" if status.folder.path.is_dir() else " (not there yet)")),
         ("checkpoint", saved),
         ("wandb", MODES.get(mirror.mode, mirror.mode) + ("" if mirror.mode == "disabled" else project + files)),

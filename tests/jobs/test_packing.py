@@ -16,7 +16,7 @@ from anlp.loss import Loss, record_loss
 from anlp.protocol import Stop
 from anlp.record import Element, GridFolder, RunOptions, RunState, read_jsonl
 from anlp.settings import element_from_json
-from jobs import cancel
+from jobs import cancel, explain
 from jobs.endings import find_due, record_endings
 from jobs.gridfile import load_grid
 from jobs.journal import Journal
@@ -249,6 +249,14 @@ def test_chains_have_nothing_to_save_on_this_machine_and_it_says_so(
 
     assert (code, len(list(read_jsonl(folder.batches / "1.jsonl")))) == (0, 2)
     assert "chain: changes nothing on this machine" in capsys.readouterr().out
+
+
+def test_explain_says_how_many_runs_share_a_job(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    submit(folder, SPECS[:3], per_element=3)
+
+    explain.main(["demo", SPECS[1].run_id])
+
+    assert "element 0, a job of 3 runs" in capsys.readouterr().out
 
 
 def test_cancelling_one_of_several_asks_about_those_that_share_its_job(
