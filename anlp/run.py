@@ -256,4 +256,4 @@ def _report(batch: Path, index: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    image.leave(run_command(main), os.environ)

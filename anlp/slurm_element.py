@@ -27,6 +27,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from anlp.child import EXIT_ESCAPED
 from anlp.errors import EXIT_CONTINUE, EXIT_REQUEUE, UserError, run_command
+from anlp.image import leave
 from anlp.record import write_json
 
 WARNING = signal.SIGUSR2
@@ -203,4 +204,4 @@ def _resolve(name: str) -> Callable[..., int]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    leave(run_command(main), os.environ)
