@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from analysis.metrics import is_share
-from analysis.stats import z_coverage
-from analysis.tabulate import MIN_SEEDS, Row, Table
+from analysis.metrics import is_share, render_value
+from analysis.rows import MIN_SEEDS, Row
+from analysis.stats import BOOTSTRAP_SEEDS, z_coverage
+from analysis.tabulate import Table
+from analysis.ties import render_ties
 
-METHOD_NAMES = {"t": "Student t", "z": "normal (z)"}
+METHOD_NAMES = {"t": "Student t", "z": "normal (z)", "bootstrap-t": "bootstrap-t"}
 
 
 def render_caption(table: Table) -> str:
     """One paragraph of plain text."""
     rows = [row for row in table.rows if not row.name]
-    parts = [_measure(table, rows), _selection(table), _purpose(table, rows), _left_out(table, rows)]
+    ties = render_ties(table.ties, table.plan.by or "")
+    parts = [_measure(table, rows), _selection(table), _purpose(table, rows), ties, _left_out(table, rows)]
     return " ".join(part for part in parts if part)
-
-
-def purposes(table: Table) -> set[str]:
-    """The purposes of the runs behind the rows; rows say theirs only where there are several."""
-    return {row.purpose for row in table.rows if not row.name}
 
 
 def _measure(table: Table, rows: list[Row]) -> str:
@@ -30,18 +28,38 @@ def _measure(table: Table, rows: list[Row]) -> str:
 
 
 def _interval(table: Table, rows: list[Row]) -> str:
-    plan, counts = table.plan, {row.n for row in rows}
-    with_interval = sorted(n for n in counts if n >= MIN_SEEDS)
-    if not with_interval:
-        most = max(counts, default=0)
-        seeds = "one seed per configuration" if most <= 1 else "both values where there are two seeds"
-        return f"{seeds}, no interval (that takes at least {MIN_SEEDS} seeds)."
-    text = f"mean ± {100 * plan.level:g} % {METHOD_NAMES[plan.method]} interval over n = {_range(with_interval)} seeds"
+    plan = table.plan
+    counts = {(row.interval.method if row.interval else "", row.n) for row in rows if row.n}
+    over_seeds = [(method, sorted(n for other, n in counts if other == method)) for method in METHOD_NAMES]
+    parts = [
+        f"mean ± {100 * plan.level:g} % {METHOD_NAMES[method]} interval over n = {_range(found)} seeds"
+        for method, found in over_seeds
+        if found
+    ]
+    single = _single(table, counts)
+    if not parts:
+        return single
+    text = " or ".join(parts)
     if plan.method == "z":
-        n = with_interval[0]
+        n = min(n for method, n in counts if method == "z")
         text += f" (with n = {n} it covers the true mean in {100 * z_coverage(n, plan.level):.1f} % of cases only)"
-    few = " Rows with fewer seeds show their values without an interval." if min(counts) < MIN_SEEDS else ""
+    if plan.method == "bootstrap-t" and any(method == "t" for method, _ in counts):
+        text += f" (bootstrap-t takes at least {BOOTSTRAP_SEEDS} seeds)"
+    few = " Rows with fewer seeds show their values without an interval over seeds." if min(counts)[0] == "" else ""
+    few += f" {single[0].upper()}{single[1:]}" if any(method == "wilson" for method, _ in counts) else ""
     return f"{text}.{few}"
+
+
+def _single(table: Table, counts: set[tuple[str, int]]) -> str:
+    """What stands where no interval over seeds is possible."""
+    if any(method == "wilson" for method, _ in counts):
+        return (
+            f"one seed: {100 * table.plan.level:g} % Wilson interval in brackets, test sampling only, no seed variance "
+            f"(an interval over seeds takes at least {MIN_SEEDS})."
+        )
+    most = max((n for _, n in counts), default=0)
+    seeds = "one seed per configuration" if most <= 1 else "both values where there are two seeds"
+    return f"{seeds}, no interval (that takes at least {MIN_SEEDS} seeds)."
 
 
 def _range(numbers: list[int]) -> str:
@@ -53,35 +71,58 @@ def _selection(table: Table) -> str:
     by = f"mean {plan.select} over the search runs"
     searched = "configuration" if count == 1 else "configurations"
     only = f" among runs with {plan.only}" if plan.only else ""
-    if plan.top is None and plan.per is None:
+    if plan.pivot is not None:
+        rule = f"Each cell is the best per {' and '.join(plan.pivot)} of {count} {searched} searched, by {by}"
+    elif plan.top is None and plan.per is None:
         rule = f"The one {searched} searched" if count == 1 else f"All {count} {searched} searched, ranked by {by}"
     else:
         best = "best" if (plan.top or 1) == 1 else f"best {plan.top}"
-        rule = f"The {best}{f' per {plan.per}' if plan.per else ''} of {count} {searched} searched, by {by}"
+        per = plan.per or plan.by
+        rule = f"The {best}{f' per {per}' if per else ''} of {count} {searched} searched, by {by}"
     return f"{rule}{only}."
 
 
 def _purpose(table: Table, rows: list[Row]) -> str:
-    found = purposes(table)
+    found = {row.purpose for row in rows}
     optimistic = "selected and reported on the same runs, so the best of them are optimistic"
     if found == {"confirm"}:
-        return "Reported on confirm runs only: fresh seeds that took no part in the selection."
+        return "Confirmed: confirm runs only, fresh seeds that took no part in the selection; selected: optimistic."
     if "confirm" in found:
-        return f"Rows marked confirm are reported on fresh seeds only; rows marked search are {optimistic}."
+        return f"Confirmed: fresh seeds only, the best is among those. Selected: {optimistic}."
     if len(rows) > 1 or table.n_configurations > 1:
-        return f"Rows are {optimistic}."
+        return f"Rows are {optimistic}{_optimism(table)}."
     return ""
+
+
+def _optimism(table: Table) -> str:
+    found = table.optimism
+    if found is None:
+        return ""
+    if found.k < 2:
+        return ", though none is tied with the best"
+    if found.expected is None:
+        return " by an unknown amount, since one seed does not show how much seeds vary: confirm the best"
+    amount = render_value(table.plan.report, found.expected)
+    seeds = "1 seed" if found.n == 1 else f"{found.n} seeds"
+    luck = "" if found.shared == 1 else f", seed luck shared by {100 * found.shared:.0f} %"
+    top = f"{found.k} configurations that cannot be told apart at the top, {seeds} each{luck}"
+    return f" by up to {amount} as expected from {top}: confirm the best"
 
 
 def _left_out(table: Table, rows: list[Row]) -> str:
     count = sum(table.left_out.values())
-    if not count:
-        return ""
     reasons = ", ".join(f"{number} {reason}" for reason, number in table.left_out.items())
-    text = f"{count} of {table.n_runs} runs left out: {reasons}."
-    short = next((row for row in rows if 0 < row.n < row.n_total), None)
+    parts = [f"{count} of {table.n_runs} runs left out: {reasons}."] if count else []
+    failed = next((row for row in rows if row.n_failed and row.n_trained), None)
+    short = next((row for row in rows if 0 < row.n < row.n_total and not row.n_failed), None)
+    if failed:
+        parts.append(
+            f"{failed.n_trained}/{failed.n_total} trained: the score is over the seeds that trained, "
+            "the others diverged, crashed or ended at chance; all: the mean over every seed, diverged ones at the "
+            "baseline."
+        )
     if short:
-        text += f" n = {short.n}/{short.n_total} seeds: the score is over the {short.n} that finished."
-    if short and not any(row.is_best and row.n < row.n_total for row in rows):
-        text += " Rows that lost seeds are not marked best."
-    return text
+        parts.append(f"n = {short.n}/{short.n_total} seeds: the score is over the {short.n} that finished.")
+    if (short or failed) and not any(row.is_best and not row.is_complete for row in rows):
+        parts.append("Rows that lost seeds are not marked best.")
+    return " ".join(parts)

@@ -47,12 +47,12 @@ def configurations(runs: pd.DataFrame, select: str) -> list[Configuration]:
     return sorted(found, key=lambda c: _rank(c, sign))
 
 
-def best(ranked: Sequence[Configuration], top: int, per: str | None) -> list[Configuration]:
-    """The first `top` of `ranked`, or of each level of the setting `per`: levels in the order of their best."""
+def best(ranked: Sequence[Configuration], top: int, per: Sequence[str] = ()) -> list[Configuration]:
+    """The first `top` of `ranked`, or of each level of the settings `per`: levels in the order of their best."""
     groups: dict[object, list[Configuration]] = defaultdict(list)
     for configuration in ranked:
-        level = configuration.runs[0][per] if per else None
-        groups[None if level != level else level].append(configuration)  # no two NaN are the same key
+        levels = [configuration.runs[0][name] for name in per]
+        groups[tuple(None if level != level else level for level in levels)].append(configuration)  # no NaN as a key
     return [configuration for group in groups.values() for configuration in group[:top]]
 
 

@@ -18,6 +18,7 @@ from analysis.tabulate import level_key
 from anlp.errors import UserError
 
 FEW_LEVELS = 12  # that settings of a grid have; in a random design every number determines all others
+HUGE = 1e100  # a score beyond has no square, and says nothing
 Codes = npt.NDArray[np.int64]
 
 
@@ -100,7 +101,7 @@ def build_design(runs: pd.DataFrame, metric: str, *, clip: bool = True, ranks: b
 def _scores(runs: pd.DataFrame, metric: str, clip: bool) -> tuple[pd.Series[float], list[str]]:
     """One score per run that counts, and what was done to the others."""
     raw = runs[metric].astype(float).where(runs["outcome"] == "ok")
-    scores, notes = raw[np.isfinite(raw)], []
+    scores, notes = raw[raw.abs() < HUGE], []
     diverged = runs.index[runs["outcome"] == "diverged"]
     left_out = len(runs) - len(scores) - len(diverged)
     sign = 1.0 if higher_is_better(metric) else -1.0

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
 
+from analysis.alignment import align
 from analysis.caption import render_caption
+from analysis.rows import Row
 from analysis.sheet import Sheet, make_sheet, raw_cells
-from analysis.tabulate import Row, Table
+from analysis.tabulate import Table
 
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 HTML_STYLE = (
@@ -34,21 +36,27 @@ LATEX = {
     "±": r"$\pm$",
     "–": "--",
     "×": r"$\times$",
+    "†": r"$^\dagger$",
+    "²": "$^2$",
     "\n": " ",
 }
 
 
 def render_text(table: Table, *, bold: bool = False) -> str:
-    """Aligned columns; the best row in bold with terminal codes, or with a star behind it without."""
+    """Aligned columns; the best score in bold with terminal codes, or with a star behind it without."""
     sheet = make_sheet(table)
-    widths = [max(map(cell_len, column)) for column in zip(sheet.heads, *sheet.lines, strict=True)]
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [_aligned(sheet.heads, widths, sheet.is_number), rule]
-    for index, (cells, is_best) in enumerate(zip(sheet.lines, sheet.best, strict=True)):
-        if sheet.is_first_baseline(index):
+    marked = [
+        [f"{cell}{_sign(sheet, i, j, bold)}" for j, cell in enumerate(line)] for i, line in enumerate(sheet.lines)
+    ]
+    heads = [f"{head}{'  ' if _has_marks(sheet, j) else ''}" for j, head in enumerate(sheet.heads)]
+    first, *rest = align([heads, *marked], sheet.is_number)
+    rule = "─" * max(map(cell_len, (first, *rest)))
+    lines = [first, rule]
+    for index, line in enumerate(rest):
+        if index in sheet.rules:
             lines.append(rule)
-        line = _aligned(cells, widths, sheet.is_number)
-        lines.append((f"{BOLD}{line}{PLAIN}" if bold else f"{line} *") if is_best else line)
+        is_bold = bold and "best" in [sheet.marks.get((index, j)) for j in range(len(sheet.heads))]
+        lines.append(f"{BOLD}{line}{PLAIN}" if is_bold else line)
     legend = "" if bold else " *: best."
     return "\n".join([*lines, "", render_caption(table) + legend, ""])
 
@@ -56,7 +64,7 @@ def render_text(table: Table, *, bold: bool = False) -> str:
 def render_markdown(table: Table) -> str:
     """A pipe table, the best score in bold; what Markdown would read as its own is escaped."""
     sheet = make_sheet(table)
-    lines = _formatted(sheet, _markdown, "**{}**")
+    lines = _formatted(sheet, _markdown, "**{}**", "{} †")
     rule = ["---:" if number else "---" for number in sheet.is_number]
     rows = "\n".join("| " + " | ".join(cells) + " |" for cells in (map(_markdown, sheet.heads), rule, *lines))
     return f"{rows}\n\n{_markdown(render_caption(table))}\n"
@@ -67,8 +75,8 @@ def render_latex(table: Table) -> str:
     sheet = make_sheet(table)
     heads = " & ".join(map(_latex, sheet.heads))
     body: list[str] = []
-    for index, cells in enumerate(_formatted(sheet, _latex, r"\textbf{{{}}}")):
-        body += [r"\midrule"] if sheet.is_first_baseline(index) else []
+    for index, cells in enumerate(_formatted(sheet, _latex, r"\textbf{{{}}}", r"{}$^\dagger$")):
+        body += [r"\midrule"] if index in sheet.rules else []
         body.append(" & ".join(cells) + r" \\")
     columns = "".join("r" if number else "l" for number in sheet.is_number)
     head = [r"\begin{table}", r"\centering", rf"\caption{{{_latex(render_caption(table))}}}"]
@@ -81,8 +89,8 @@ def render_html(table: Table) -> str:
     sheet = make_sheet(table)
     title = html.escape(table.grid or "results")
     body = "\n".join(
-        f"<tr{' class=rule' if sheet.is_first_baseline(index) else ''}>{_html_cells('td', cells, sheet.is_number)}</tr>"
-        for index, cells in enumerate(_formatted(sheet, html.escape, "<b>{}</b>"))
+        f"<tr{' class=rule' if index in sheet.rules else ''}>{_html_cells('td', cells, sheet.is_number)}</tr>"
+        for index, cells in enumerate(_formatted(sheet, html.escape, "<b>{}</b>", "{}<sup>†</sup>"))
     )
     heads = _html_cells("th", [html.escape(head) for head in sheet.heads], sheet.is_number)
     return (
@@ -106,13 +114,23 @@ def render_csv(table: Table) -> str:
 
 def render_json(table: Table) -> str:
     """The rows of `render_csv` with the scores of every seed, the caption, and what was left out."""
-    rows = [{**raw_cells(row, table), "scores": row.scores, "is_best": row.is_best} for row in table.rows]
+    rows = [
+        {
+            **raw_cells(row, table),
+            "scores": row.scores,
+            "seeds": row.seeds,
+            "is_best": row.is_best,
+            "is_tied": row.is_tied,
+        }
+        for row in table.rows
+    ]
     form = {
         "grid": table.grid,
         "caption": render_caption(table),
         "configurations": table.n_configurations,
         "runs": table.n_runs,
         "left_out": table.left_out,
+        "expected_optimism": table.optimism and table.optimism.expected,
         "rows": rows,
     }
     return json.dumps(form, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -128,19 +146,22 @@ RENDERERS: Mapping[str, Callable[[Table], str]] = {
 }
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
-    """One line; widths are in terminal cells, of which some letters take two and some none."""
-    padded = []
-    for cell, width, number in zip(cells, widths, is_number, strict=True):
-        blanks = " " * (width - cell_len(cell))
-        padded.append(blanks + cell if number else cell + blanks)
-    return "  ".join(padded).rstrip()
+def _sign(sheet: Sheet, line: int, column: int, bold: bool) -> str:
+    """What follows a score; the others of its column make room for it."""
+    if not _has_marks(sheet, column):
+        return ""
+    signs: Mapping[str | None, str] = {None: "  ", "best": "  " if bold else " *", "tied": " †"}
+    return signs[sheet.marks.get((line, column))]
 
 
-def _formatted(sheet: Sheet, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+def _has_marks(sheet: Sheet, column: int) -> bool:
+    return any(place == column for _, place in sheet.marks)
+
+
+def _formatted(sheet: Sheet, escape: Callable[[str], str], best: str, tied: str) -> list[list[str]]:
     lines = [[escape(cell) for cell in cells] for cells in sheet.lines]
-    for cells, is_best in zip(lines, sheet.best, strict=True):
-        cells[-1] = bold.format(cells[-1]) if is_best else cells[-1]
+    for (line, column), mark in sheet.marks.items():
+        lines[line][column] = (best if mark == "best" else tied).format(lines[line][column])
     return lines
 
 

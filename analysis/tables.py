@@ -46,10 +46,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--select", default="val/acc", metavar="METRIC", help="ranks configurations (%(default)s)")
     parser.add_argument("--report", default="test/acc", metavar="METRIC", help="what the table shows (%(default)s)")
     parser.add_argument("--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)")
-    parser.add_argument("--per", metavar="SETTING", help="the best of each level of a setting")
+    parser.add_argument("--per", "--best-per", metavar="SETTING", help="the best of each level of a setting")
+    parser.add_argument("--by", metavar="SETTING", help="groups of rows, each with its own best and tied ones")
+    parser.add_argument(
+        "--pivot", nargs=2, metavar=("DOWN", "ACROSS"), help="two settings, e.g. lr optimizer; a cell shows its best"
+    )
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     parser.add_argument("--sort", default="", metavar="NAMES", help="settings or metrics, apart by commas")
-    parser.add_argument("--interval", choices=("t", "z"), default="t", help="Student t, or z as older tables have it")
+    parser.add_argument(
+        "--ci",
+        "--interval",
+        dest="interval",
+        choices=("t", "z", "bootstrap-t"),
+        default="t",
+        help="Student t, z as older tables have it, or bootstrap-t for rows of 20 seeds and more (%(default)s)",
+    )
+    parser.add_argument(
+        "--tied",
+        choices=("welch", "moderated", "pooled", "none"),
+        default="welch",
+        help="tests of the daggers: which rows cannot be told from the best (%(default)s)",
+    )
     parser.add_argument("--level", type=_level, default=0.95, help="nominal coverage (%(default)s)")
     parser.add_argument("--format", choices=tuple(RENDERERS), help="default: text on a terminal, md otherwise")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
@@ -63,9 +80,12 @@ def _plan(options: argparse.Namespace) -> Plan:
         report=options.report,
         top=options.top,
         per=options.per,
+        by=options.by,
+        pivot=tuple(options.pivot) if options.pivot else None,
         sort=tuple(name.strip() for name in options.sort.split(",") if name.strip()),
         method=options.interval,
         level=options.level,
+        tied=options.tied,
         only=options.only,
     )
 

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.choice import Configuration, best, configurations, has_score
+from analysis.choice import Configuration, Run, best, configurations, has_score
 from analysis.frame import BASELINE, metric_columns, setting_columns, varying_settings
 from analysis.metrics import higher_is_better
 from analysis.names import known_name
-from analysis.stats import Interval, Method, mean_interval
+from analysis.optimism import optimism_of_best, pooled_sd, shared_luck
+from analysis.rows import BASELINE_METRIC, Row, has_trained, make_row
+from analysis.stats import Method
+from analysis.ties import TiedOption, Ties, mark_rows
 from anlp.errors import UserError
 
-MIN_SEEDS = 3  # with two seeds the values themselves say more than an interval six times as wide
 BASELINE_NAMES: Mapping[str, str] = {"random": "random", "majority": "majority class"}
-BASELINE_METRIC = "test/acc"  # the metric that the baselines of a result are in
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One configuration, or one baseline if it has a `name`."""
-
-    levels: tuple[Any, ...]  # parallel to Table.settings; None or NaN: has no effect there
-    scores: tuple[float, ...]  # the reported metric of every seed that finished
-    n_total: int  # seeds asked for
-    mean: float | None
-    sd: float | None = None
-    interval: Interval | None = None
-    selected_by: float | None = None  # mean of the selection metric over the search runs
-    purpose: str = ""  # of the runs reported here
-    config_id: str = ""
-    name: str = ""
-    is_best: bool = False
-
-    @property
-    def n(self) -> int:
-        """Seeds that finished."""
-        return len(self.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +30,23 @@ class Plan:
     report: str = "test/acc"
     top: int | None = None  # None: all, or with `per` the best one of each level
     per: str | None = None
+    by: str | None = None  # separates groups of rows, each with its own best
+    pivot: tuple[str, str] | None = None  # the settings down and across; each cell is the best of its configurations
     sort: tuple[str, ...] = ()  # settings (ascending) or the two metrics (best first); empty: by `select`
     method: Method = "t"
     level: float = 0.95
+    tied: TiedOption = "welch"
     only: str = ""  # the filter that the runs have passed, for the caption
+
+
+@dataclass(frozen=True, slots=True)
+class Optimism:
+    """By how much the best row is expected to be too good: the luck of the best of those that cannot be told apart."""
+
+    expected: float | None  # None: unknown, none of them has two seeds
+    n: int  # seeds per configuration
+    k: int  # configurations that cannot be told from the best, itself among them
+    shared: float  # correlation of seed luck between the metric that chose and the one reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +61,8 @@ class Table:
     n_runs: int
     left_out: Mapping[str, int]  # reason -> runs
     samples: int | None  # of the reported split, None where runs differ or did not say
+    ties: tuple[Ties, ...] = ()  # one, or one per group
+    optimism: Optimism | None = None  # None: every best row is confirmed, or there was nothing to choose from
 
 
 def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
@@ -79,19 +72,22 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
         UserError: a metric or setting is unknown, or no run has finished.
     """
     _check(runs, plan)
-    settings = _shown_settings(runs, plan.per)
+    settings = _shown_settings(runs, plan)
     ranked = configurations(runs, plan.select)
-    chosen = best(ranked, plan.top or (1 if plan.per else len(ranked)), plan.per)
-    rows = _sorted([_row(configuration, settings, plan) for configuration in chosen], settings, plan)
+    pool = {c.config_id: make_row(c, settings, plan.report, plan.method, plan.level, plan.by) for c in ranked}
+    chosen = [pool[configuration.config_id] for configuration in _chosen(ranked, plan)]
+    rows, ties = _marked(_sorted(chosen, settings, plan), list(pool.values()), plan)
     return Table(
         grid=grid,
         plan=plan,
         settings=settings,
-        rows=(*_mark_best(rows, plan.report), *_baseline_rows(runs, settings, plan.report)),
+        rows=(*rows, *_baseline_rows(runs, settings, plan.report)),
         n_configurations=len(ranked),
         n_runs=len(runs),
         left_out=_left_out(runs, plan.report),
         samples=_samples(runs, plan.report),
+        ties=tuple(ties),
+        optimism=_optimism(rows, ties, ranked, plan),
     )
 
 
@@ -103,35 +99,72 @@ def _check(runs: pd.DataFrame, plan: Plan) -> None:
         raise UserError(f"no run has finished yet, so there is nothing to tabulate ({counts})")
     known_name(plan.select, metric_columns(runs), "--select: metric")
     known_name(plan.report, metric_columns(runs), "--report: metric")
-    if plan.per is not None:
-        known_name(plan.per, ["task", *setting_columns(runs)], "--per: setting")
+    for option, names in (("--per", [plan.per]), ("--by", [plan.by]), ("--pivot", plan.pivot or ())):
+        for name in names:
+            if name is not None:
+                known_name(name, ["task", *setting_columns(runs)], f"{option}: setting")
     for name in plan.sort:
         known_name(name, [plan.select, plan.report, "task", *setting_columns(runs)], "--sort: column")
 
 
-def _shown_settings(runs: pd.DataFrame, per: str | None) -> tuple[str, ...]:
-    """The settings that vary, the one that groups the rows first."""
-    return tuple(sorted(varying_settings(runs), key=lambda name: name != per))
+def _shown_settings(runs: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
+    """The settings that vary, those that group the rows first; a pivot needs its two whether they vary or not."""
+    varying = varying_settings(runs)
+    leading = [*(plan.pivot or ()), *(name for name in (plan.by, plan.per) if name in varying)]
+    return tuple(dict.fromkeys([*map(str, leading), *varying]))
 
 
-def _row(configuration: Configuration, settings: Sequence[str], plan: Plan) -> Row:
-    runs = configuration.reported_runs(plan.report)
-    scores = tuple(float(run[plan.report]) for run in runs if has_score(run, plan.report))
-    return Row(
-        levels=tuple(configuration.runs[0][name] for name in settings),
-        scores=scores,
-        n_total=len(runs),
-        mean=statistics.fmean(scores) if scores else None,
-        sd=statistics.stdev(scores) if len(scores) > 1 else None,
-        interval=mean_interval(scores, plan.level, plan.method) if len(scores) >= MIN_SEEDS else None,
-        selected_by=None if configuration.selected_by != configuration.selected_by else configuration.selected_by,
-        purpose=runs[0]["purpose"],
-        config_id=configuration.config_id,
-    )
+def _chosen(ranked: Sequence[Configuration], plan: Plan) -> list[Configuration]:
+    if plan.pivot is not None:
+        return best(ranked, 1, plan.pivot)
+    per = [name for name in (plan.per or plan.by,) if name] if plan.top or plan.per else []
+    return best(ranked, plan.top or (1 if plan.per else len(ranked)), per)
+
+
+def _marked(rows: Sequence[Row], pool: Sequence[Row], plan: Plan) -> tuple[list[Row], list[Ties]]:
+    """Best and tied rows, of each group where there are groups: groups in the order of their first row."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[str(row.group)].append(row)
+    marked: list[Row] = []
+    ties: list[Ties] = []
+    for name, group in groups.items():
+        family = [row for row in pool if str(row.group) == name]
+        found, how = mark_rows(group, family, plan.report, plan.tied)
+        marked += found
+        ties.append(how)
+    return marked, ties
+
+
+def _optimism(
+    rows: Sequence[Row], ties: Sequence[Ties], ranked: Sequence[Configuration], plan: Plan
+) -> Optimism | None:
+    """Of the best row, of the most optimistic one where there are groups; none where all of them are confirmed."""
+    if len(ranked) < 2 or not any(row.is_best and row.purpose != "confirm" for row in rows):
+        return None
+    found = [_optimism_among([c for c in ranked if c.config_id in set(one.top)], plan) for one in ties]
+    return max(found, key=lambda one: (one.expected is None and one.k > 1, one.expected or 0.0))
+
+
+def _optimism_among(top: Sequence[Configuration], plan: Plan) -> Optimism:
+    """Smaller where another metric has chosen, as far as the two do not share their luck."""
+    pairs = [[(run[plan.select], run[plan.report]) for run in c.runs if _counts_for(run, plan)] for c in top]
+    pairs = [pair for pair in pairs if pair]
+    chosen_by, reported = [[a for a, _ in pair] for pair in pairs], [[b for _, b in pair] for pair in pairs]
+    shared = 1.0 if plan.select == plan.report else shared_luck(chosen_by, reported)
+    n = Counter(map(len, pairs)).most_common(1)[0][0] if pairs else 0
+    sd = pooled_sd(reported)
+    expected = None if sd != sd or not n else optimism_of_best(sd, n, len(pairs), shared)
+    return Optimism(expected, n, len(pairs), shared)
+
+
+def _counts_for(run: Run, plan: Plan) -> bool:
+    is_usable = has_score(run, plan.select) and has_score(run, plan.report)
+    return run["purpose"] != "confirm" and is_usable and has_trained(run, plan.report)
 
 
 def _sorted(rows: list[Row], settings: Sequence[str], plan: Plan) -> list[Row]:
-    """Stable sorts from the last key to the first; rows come in the order of the selection metric."""
+    """Stable sorts from the last key to the first; rows come in the order of the selection metric, group by group."""
     for name in reversed(plan.sort):
         if name in (plan.select, plan.report):
             sign = -1 if higher_is_better(name) else 1
@@ -139,6 +172,9 @@ def _sorted(rows: list[Row], settings: Sequence[str], plan: Plan) -> list[Row]:
         elif name in settings:  # a setting that does not vary sorts nothing
             index = settings.index(name)
             rows = sorted(rows, key=lambda row: level_key(row.levels[index]))
+    if plan.by is not None:
+        order = {name: place for place, name in enumerate(dict.fromkeys(str(row.group) for row in rows))}
+        rows = sorted(rows, key=lambda row: order[str(row.group)])
     return rows
 
 
@@ -155,18 +191,6 @@ def level_key(level: Any) -> tuple[int, float, str]:
     if level is None or level != level:
         return 2, 0.0, ""
     return (1, 0.0, level) if isinstance(level, str) else (0, float(level), "")
-
-
-def _mark_best(rows: Iterable[Row], report: str) -> list[Row]:
-    """A configuration that lost seeds is best only where all did: its mean is over the lucky ones."""
-    found = list(rows)
-    scored = [row for row in found if row.mean is not None]
-    eligible = [row for row in scored if row.n == row.n_total] or scored
-    means = [row.mean for row in eligible if row.mean is not None]
-    if not means:
-        return found
-    target = max(means) if higher_is_better(report) else min(means)
-    return [replace(row, is_best=row in eligible and row.mean == target) for row in found]
 
 
 def _baseline_rows(runs: pd.DataFrame, settings: Sequence[str], report: str) -> list[Row]:

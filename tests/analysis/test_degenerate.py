@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from run_folders import Grid
 
-from analysis import curves, parallel, tables
+from analysis import convergence, curves, importance, parallel, tables
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.paper import paper, save
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
@@ -79,13 +79,24 @@ def only_some_metrics(grid: Grid) -> None:
     grid.add(metrics={"val/acc": 0.5, "test/acc": math.nan}, history=HISTORY)
 
 
+def explain(argv: Sequence[str]) -> int:
+    return importance.main([*argv, "--no-forest"])
+
+
 GRIDS = [
     *(no_runs, one_run, one_seed, equal_values, nan_metric, missing_cells, one_epoch, only_failed),
     *(only_unfinished, only_confirmed, extreme_values, only_some_metrics),
 ]
 
 
-@pytest.mark.parametrize("main", [tables.main, parallel.main, curves.main])
+@pytest.mark.parametrize(
+    "main",
+    [
+        *(tables.main, parallel.main, curves.main, convergence.main, explain),
+        lambda argv: tables.main([*argv, "--by", "lr", "--tied", "moderated"]),
+        lambda argv: tables.main([*argv, "--pivot", "lr", "optimizer", "--ci", "bootstrap-t"]),
+    ],
+)
 @pytest.mark.parametrize("build", GRIDS)
 def test_commands_answer_or_say_why_not(
     grid: Grid,

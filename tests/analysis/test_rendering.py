@@ -21,9 +21,10 @@ from analysis.rendering import (
     render_markdown,
     render_text,
 )
+from analysis.rows import Row
 from analysis.sheet import render_level
 from analysis.stats import mean_interval
-from analysis.tabulate import Plan, Row, Table
+from analysis.tabulate import Plan, Table
 
 NASTY = r"50%_a&b #1 $x$ {c} ~d ^e \f <g> |h| *i* 数据 ﷽"
 SCORES = (0.97, 0.98, 0.99)
@@ -60,6 +61,16 @@ def test_markdown_escapes_pipes_and_keeps_its_columns(table: Table) -> None:
     assert r"\*i\*" in lines[2]
     assert "**98.000 ± 2.484**" in lines[2]
     assert {line.replace(r"\|", "").count("|") for line in lines[:5]} == {6}
+
+
+def test_ties_are_marked_in_every_format(table: Table) -> None:
+    tied = replace(table, rows=(table.rows[0], replace(table.rows[1], is_tied=True), *table.rows[2:]))
+
+    assert [line.split()[-2:] for line in render_text(tied).splitlines() if "†" in line] == [["90.000", "†"]]
+    assert "| 90.000 † |" in render_markdown(tied)
+    assert r"90.000$^\dagger$ \\" in render_latex(tied)
+    assert "90.000<sup>†</sup>" in render_html(tied)
+    assert [row["mark"] for row in csv.DictReader(io.StringIO(render_csv(tied)))] == ["best", "tied", ""]
 
 
 def test_csv_has_raw_numbers(table: Table) -> None:

@@ -24,7 +24,7 @@ def test_a_pipe_gets_markdown(grid: Grid, capsys: pytest.CaptureFixture[str]) ->
     grid.add(0.98)
 
     assert tables.main(["study"]) == 0
-    assert "**98.000**" in capsys.readouterr().out
+    assert "**98.000 [97.707, 98.257]**" in capsys.readouterr().out
 
 
 def test_only_leaves_the_runs_that_match(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from run_folders import Grid
 
 from analysis.caption import render_caption
 from analysis.rendering import render_text
-from analysis.tabulate import Plan, Row, Table, build_table
+from analysis.rows import Row
+from analysis.tabulate import Plan, Table, build_table
 from anlp.errors import UserError
 from anlp.record import Outcome
 
@@ -104,7 +105,8 @@ def test_fresh_seeds_replace_the_search_runs_of_a_confirmed_configuration(grid: 
 
     assert sorted(row.scores) == [0.95, 0.96, 0.97]
     assert row.selected_by == 0.99
-    assert "Reported on confirm runs only: fresh seeds" in render_caption(table)
+    assert row.optimistic == 0.99
+    assert "Confirmed: confirm runs only, fresh seeds" in render_caption(table)
 
 
 def test_rows_say_what_they_rest_on_where_only_some_are_confirmed(grid: Grid) -> None:
@@ -115,8 +117,12 @@ def test_rows_say_what_they_rest_on_where_only_some_are_confirmed(grid: Grid) ->
     table = build_table(grid.frame(), Plan())
 
     assert [row.purpose for row in rows_of(table)] == ["confirm", "search"]
-    assert "Rows marked confirm are reported on fresh seeds only" in render_caption(table)
-    assert " runs " in render_text(table).splitlines()[0]
+    assert [row.is_best for row in rows_of(table)] == [True, False]
+    assert "Confirmed: fresh seeds only, the best is among those." in render_caption(table)
+    head, _, first, second, *_ = render_text(table).splitlines()
+    assert head.split()[-6:] == ["selected", "test/acc", "[%]", "confirmed", "test/acc", "[%]"]
+    assert first.split() == ["0.1", "3", "99.000", "99.000", "96.000", "±", "2.484", "*"]
+    assert second.split()[-2:] == ["90.000", "–"] or "90.000 [" in second
 
 
 def test_confirm_runs_do_not_choose(grid: Grid) -> None:
@@ -144,8 +150,9 @@ def test_lost_seeds_are_counted_and_the_interval_is_over_the_others(grid: Grid) 
 
     assert (row.n, row.n_total) == (4, 5)
     assert row.mean == pytest.approx(0.98)
-    assert "4/5 seeds" in render_text(table)
-    assert "1 of 5 runs left out: 1 diverged. n = 4/5 seeds: the score is over the 4" in render_caption(table)
+    assert "4/5 trained" in render_text(table)
+    assert "(all: 80.670)" in render_text(table)  # the diverged seed knows as much as the majority class
+    assert "1 of 5 runs left out: 1 diverged. 4/5 trained: the score is over the seeds that" in render_caption(table)
 
 
 def test_a_configuration_that_lost_seeds_is_not_marked_best(grid: Grid) -> None:
@@ -164,9 +171,9 @@ def test_one_seed_gives_no_interval_and_says_so(grid: Grid) -> None:
 
     text = render_text(table := build_table(grid.frame(), Plan()))
 
-    assert "98.000 *" in text
+    assert "98.000 [97.707, 98.257] *" in text
     assert "±" not in text
-    assert "one seed per configuration, no interval" in render_caption(table)
+    assert "Wilson interval in brackets, test sampling only, no seed variance" in render_caption(table)
 
 
 def test_two_seeds_show_both_values_and_no_interval(grid: Grid) -> None:
