@@ -22,7 +22,7 @@ from jobs.schedulers.pbs_answers import JobId, Record, parse_id, parse_records
 from jobs.schedulers.pbs_patience import patiently
 from jobs.schedulers.pbs_request import Dialect
 from jobs.schedulers.pbs_script import Piece, Start, output_folder_of, render_options, render_script, script_of
-from jobs.schedulers.pbs_states import never_ran, state_of
+from jobs.schedulers.pbs_states import PHASES, never_ran, state_of
 
 DEFAULT_ARRAY_LIMIT = 10_000  # PBS's own
 IDS_PER_CALL = 10_000  # 300 kB of arguments
@@ -30,6 +30,7 @@ QUERY_TIMEOUT_S = 60.0
 SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
 SUBMIT_TIMEOUT_S = 60.0
 DELETE_TIMEOUT_S = 180.0  # 10,000 queued sub-jobs take 5 s on an idle server
+ENDED = frozenset(letter for letter, phase in PHASES.items() if phase is Phase.ENDED)
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
 
 
@@ -111,13 +112,16 @@ class PbsScheduler:
         Raises:
             SchedulerError: the server did not answer.
         """
+        return self._look(jobs)[0]
+
+    def _look(self, jobs: Sequence[JobHandle]) -> tuple[dict[JobHandle, JobState], dict[JobId, Record]]:
         ids = {job: parse_id(job.native_id) for job in jobs}
         askable = sorted({job.native_id for job, key in ids.items() if key is not None})
         records, unknown = self._query(askable)
         absent = [native for native in askable if parse_id(native) not in {*records, *unknown}]
         if absent and len(absent) < len(askable):
             unknown |= self._query(absent)[1]
-        return {job: self._state(job, ids[job], records, unknown) for job in jobs}
+        return {job: self._state(job, ids[job], records, unknown) for job in jobs}, records
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
         """Deletes what is alive; PBS sends TERM, and KILL some 10 s later.
@@ -127,23 +131,27 @@ class PbsScheduler:
         Raises:
             SchedulerError: the server did not answer, or refused.
         """
-        alive = [job for job, state in self.states(jobs).items() if state.phase is not Phase.ENDED]
-        for argv in self._render_deletions([job for job in alive if parse_id(job.native_id) is not None]):
+        states, records = self._look(jobs)
+        indices: dict[str, set[int]] = defaultdict(set)
+        for job, state in states.items():
+            if state.phase is not Phase.ENDED and parse_id(job.native_id) is not None:
+                indices[job.native_id].add(job.index)
+        for argv in self._render_deletions(indices, records):
             answer = shell.run(argv, timeout_s=DELETE_TIMEOUT_S)
             _raise_unless(answers.is_deleted(answer), "qdel", answer)
 
-    def _render_deletions(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
+    def _render_deletions(
+        self, indices: Mapping[str, set[int]], records: Mapping[JobId, Record]
+    ) -> Iterator[list[str]]:
         """One call for all of them; Torque names the sub-jobs of an array apart from it, and so takes one for each."""
-        indices: dict[str, list[int]] = defaultdict(list)
-        for job in jobs:
-            indices[job.native_id].append(job.index)
-        ids = [native for native in indices if "[]" not in native]
-        for array in [native for native in indices if "[]" in native]:
-            ranges = answers.render_ranges(indices[array])
-            if self._dialect is Dialect.TORQUE:
-                yield ["qdel", "-t", ",".join(ranges), array]
+        ids = list[str]()
+        for native, some in indices.items():
+            if "[]" not in native or _is_all_that_lives(native, some, records):
+                ids.append(native)
+            elif self._dialect is Dialect.TORQUE:
+                yield ["qdel", "-t", ",".join(answers.render_ranges(some)), native]
             else:
-                ids += [array.replace("[]", f"[{one}]", 1) for one in ranges]
+                ids += [native.replace("[]", f"[{one}]", 1) for one in answers.render_ranges(some)]
         for start in range(0, len(ids), IDS_PER_CALL):
             yield ["qdel", *ids[start : start + IDS_PER_CALL]]
 
@@ -311,6 +319,18 @@ def _cut(batch: Batch, first: int, largest: int) -> Piece:
     size = min(largest, batch.size - first)
     share = None if batch.max_parallel is None else max(1, batch.max_parallel * size // batch.size)
     return Piece(first, size, share)
+
+
+def _is_all_that_lives(array: str, indices: set[int], records: Mapping[JobId, Record]) -> bool:
+    """Whether an array has no other sub-jobs left than these, so that it can be named as a whole."""
+    whole = parse_id(array)
+    letters = {
+        key.brackets: record.get("job_state")
+        for key, record in records.items()
+        if whole and (key.number, key.server) == (whole.number, whole.server) and key.brackets not in ("", "[]")
+    }
+    named = {f"[{index}]" for index in indices}
+    return bool(letters) and all(brackets in named or letter in ENDED for brackets, letter in letters.items())
 
 
 def _parent_of(native: str) -> str:

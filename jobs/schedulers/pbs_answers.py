@@ -35,7 +35,7 @@ _ADVICE: Sequence[tuple[str, str]] = (
     ("unknown host", "is this server's name right?"),
     ("no answer after", "is the server busy, or does it want a password, as with Kerberos, where kinit helps?"),
     ("kerberos", "get a ticket with kinit"),
-    ("illegal -", "qsub does not take this option"),
+    ("illegal -", "this qsub does not take that value"),
 )
 
 

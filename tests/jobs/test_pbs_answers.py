@@ -129,7 +129,7 @@ def test_only_what_a_server_cannot_have_heard_is_asked_again() -> None:
     [
         (170, "qsub: Unknown queue\n", "pbs: qsub: Unknown queue (name another queue, or none:"),
         (32, "qsub: walltime must be given (site rule)\n", "pbs: qsub: walltime must be given (site rule)"),
-        (2, "qsub: illegal -N value\nusage: qsub [-a\n\t[-C]", "pbs: qsub: illegal -N value (qsub does not take"),
+        (2, "qsub: illegal -N value\nusage: qsub [-a\n\t[-C]", "pbs: qsub: illegal -N value (this qsub does not take"),
         (9, "", "pbs: qsub: exit code 9 without a word"),
         (187, "qsub: Unknown resource: scratch_local\n", "(this site has no such resource; correct select or"),
     ],

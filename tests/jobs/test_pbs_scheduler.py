@@ -309,6 +309,20 @@ def test_cancel_names_only_what_is_alive_and_in_ranges(site: Site) -> None:
     assert [states[handle].cause for handle in handles] == [None, *[Cause.CANCELLED] * 5]
 
 
+def test_an_array_of_which_nothing_else_is_left_is_named_as_a_whole(site: Site) -> None:
+    """Of one that waits in H only that was recorded."""
+    site.configure(max_array_size=4, held=True)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch(*["ok"] * 5), Resources())
+    scheduler.cancel(handles[1:3])
+    wait_until(lambda: scheduler.states(handles)[handles[2]].phase is Phase.ENDED)
+
+    scheduler.cancel([handles[index] for index in (0, 3, 4)])
+
+    assert site.calls("qdel") == [["qdel", f"1[1-2].{HOST}"], ["qdel", f"1[].{HOST}", f"2.{HOST}"]]
+    assert {state.cause for state in settle(scheduler, handles).values()} == {Cause.CANCELLED}
+
+
 def test_torque_is_told_apart_which_sub_jobs_of_an_array_to_delete(site: Site) -> None:
     site.configure(dialect="torque", held=True, max_array_size=4)
     scheduler = site.scheduler()
