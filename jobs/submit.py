@@ -212,6 +212,7 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
         keep=grid.keep,
+        predictions=grid.predictions,
         stop_after=grid.stop_after,
         retries=grid.retries,
         purpose="confirm" if confirming else "search",

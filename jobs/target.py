@@ -64,6 +64,9 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--container", metavar="IMAGE", help="the Apptainer image that runs are carried out in")
     group.add_argument("--no-container", action="store_true", help="without one, whatever grid and profile say")
     group.add_argument("--live", action="store_true", help="with this checkout's code over the image's")
+    group.add_argument(
+        "--predictions", action="store_true", help="write what each model says about the test set, for charts"
+    )
     group.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"), help="wandb mode of the runs")
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
 
@@ -83,6 +86,8 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         options = replace(options, retries=args.retries)
     if args.stop_after is not None:
         options = replace(options, stop_after=args.stop_after)
+    if args.predictions:
+        options = replace(options, predictions=True)
     if args.wandb is not None:
         options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
     return replace(

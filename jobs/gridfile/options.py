@@ -25,6 +25,7 @@ OPTION_KEYS = (
     "pack",
     "chain",
     "checkpoints",
+    "predictions",
 )
 COUNTS: Mapping[str, tuple[int, int]] = {  # least and most
     "retries": (0, 100),
@@ -138,6 +139,8 @@ def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
     for name, (least, most) in COUNTS.items():
         if name in top.entries:
             found[name] = reader.whole(top.entries[name].tree, name, least, most) or least
+    if "predictions" in top.entries:
+        found["predictions"] = _flag(reader, top.entries["predictions"].tree, "predictions")
     if "container" in top.entries:
         found["container"] = _container(reader, top.entries["container"].tree)
     return found
@@ -175,6 +178,14 @@ def _name(reader: Reader, top: Table, source: Path) -> str:
         return tree.text
     reader.faults.add(tree.line, "name", f"expected {GRID_NAME}, got {show(tree)}")
     return source.stem
+
+
+def _flag(reader: Reader, tree: Tree, path: str) -> bool:
+    value = tree.value if isinstance(tree, Leaf) else None
+    if isinstance(value, bool):
+        return value
+    reader.faults.add(tree.line, path, f"expected true or false, got {show(tree)}")
+    return False
 
 
 def _fallback(reader: Reader, top: Table) -> str | None:

@@ -36,6 +36,7 @@ class GridSpec:
     stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"
+    predictions: bool = False  # whether runs write what their model says about each test sample
     notes: tuple[str, ...] = ()  # what may be a mistake; for large grids `Expansion.notes` knows more
 
     def runs(self) -> Iterator[RunSpec]:

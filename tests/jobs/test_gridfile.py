@@ -273,6 +273,7 @@ def test_options_beside_the_settings_are_read(load: Load) -> None:
         "name: my-study.2\nresources: {gpus: 1, cpus: 2, mem: 1.5G, time: 1h30m}\n"
         "wandb: {mode: offline, project: p, entity: e, tags: t}\n"
         "container: images/anlp.sif\nfallback: digits\nretries: 2\nstop_after: 0\ncheckpoints: {every: 5, keep: none}\n"
+        "predictions: true\n"
     )
 
     assert grid.name == "my-study.2"
@@ -280,7 +281,7 @@ def test_options_beside_the_settings_are_read(load: Load) -> None:
     assert grid.resources.walltime_min == 90
     assert (grid.wandb.mode, grid.wandb.entity, grid.wandb.tags) == ("offline", "e", ("t",))
     assert (grid.container, grid.fallback, grid.retries, grid.stop_after) == ("images/anlp.sif", "digits", 2, 0)
-    assert (grid.checkpoint_every, grid.keep) == (5, "none")
+    assert (grid.checkpoint_every, grid.keep, grid.predictions) == (5, "none", True)
 
 
 @pytest.mark.parametrize("none", ["null", "~", ""])

@@ -158,6 +158,7 @@ OPTIONS = [
     ("stop_after: -1", "lr.yaml:2: stop_after: expected a whole number >= 0 and <= 1000, got -1"),
     ("retries: many", "lr.yaml:2: retries: expected a whole number >= 0 and <= 100, got 'many'"),
     ("checkpoints: {every: 0}", "lr.yaml:2: checkpoints.every: expected a whole number from 1 to 1,000,000, got 0"),
+    ("predictions: all", "lr.yaml:2: predictions: expected true or false, got 'all'"),
     ("checkpoints: {keep: all}", "lr.yaml:2: checkpoints.keep: expected one of none, best, last, got 'all'"),
 ]
 
