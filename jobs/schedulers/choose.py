@@ -75,11 +75,17 @@ def _found_here() -> str:
     """The cluster whose login node this is: its commands are there, and its server answers."""
     if any(name in os.environ for name in INSIDE_A_JOB):
         return LOCAL
-    if shutil.which("sbatch") and shell.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S).code == 0:
+    if shutil.which("sbatch") and _has_controller():
         return "slurm"
     if shutil.which("qsub") and shell.run(["qstat", "-B"], timeout_s=PROBE_TIMEOUT_S).code == 0:
         return "pbs"
     return LOCAL
+
+
+def _has_controller() -> bool:
+    """Whether there is one, up or down: a login node must not train because its controller is away for a moment."""
+    answer = shell.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S)
+    return answer.code == 0 or " is DOWN" in answer.out
 
 
 def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:

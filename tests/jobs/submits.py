@@ -136,12 +136,14 @@ def kill(pid: int, number: int = signal.SIGKILL) -> bool:
     return False
 
 
-def wait_until(is_so: Callable[[], bool], what: Callable[[], str], timeout_s: float = 60.0) -> None:
+def wait_until(
+    is_so: Callable[[], bool], what: Callable[[], str], timeout_s: float = 60.0, *, pause_s: float = 0.01
+) -> None:
     """Returns when `is_so`; fails with `what` after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, what()
-        time.sleep(0.01)
+        time.sleep(pause_s)
 
 
 def attempts_of(run: RunFolder) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, make_batch, make_scheduler, said, settle
+from slurm_cluster import Cluster, make_batch, make_scheduler, settle
 
 from anlp.errors import SchedulerError
 from jobs.resources import Resources
@@ -153,23 +153,6 @@ def test_what_was_accepted_before_an_error_was_told(
     assert [(job.first, job.size) for job in told] == [(0, 1001)]
 
 
-def test_while_the_controller_is_away_nothing_is_said_about_jobs_and_they_go_on(
-    cluster_alone: Cluster, tmp_path: Path
-) -> None:
-    scheduler = make_scheduler()
-    batch = make_batch(tmp_path, "sleep 5")
-    handles = scheduler.submit(batch, Resources())
-    cluster_alone.act("stop-controller")
-    with pytest.raises(SchedulerError, match="Unable to contact slurm controller") as raised:
-        scheduler.states(handles)
-    with pytest.raises(SchedulerError, match="it took nothing") as refused:
-        scheduler.submit(batch, Resources())
-    cluster_alone.act("start-controller")
-
-    assert (raised.value.transient, refused.value.transient) == (True, False)
-    assert settle(scheduler, handles)[handles[0]].cause is None
-
-
 def test_while_the_accounts_are_away_the_queue_still_counts(cluster_alone: Cluster, tmp_path: Path) -> None:
     scheduler = make_scheduler()
     handles = scheduler.submit(make_batch(tmp_path, "ok", "sleep 60", "exit 7"), Resources())
@@ -195,19 +178,6 @@ def wait_for_states(cluster: Cluster, handles: list[JobHandle], words: str) -> N
     while cluster.ask("squeue", "-h", "-t", "all", "-j", array, "-o", "%T").split() != words.split():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def test_an_element_that_needs_more_memory_than_it_asked_for(cluster: Cluster, tmp_path: Path) -> None:
-    if "task/cgroup" not in cluster.ask("scontrol", "show", "config"):
-        pytest.skip("no memory cgroup can be written here: Slurm polls and kills, and calls it a signal")
-    batch = make_batch(tmp_path, "eat 400")
-    scheduler = make_scheduler()
-
-    handles = scheduler.submit(batch, Resources(mem_mib=100))
-    state = settle(scheduler, handles)[handles[0]]
-
-    assert state.cause is Cause.OUT_OF_MEMORY
-    assert "oom-kill event" in said(batch, handles[0])
 
 
 def test_an_output_folder_that_is_gone_is_named_as_the_reason(cluster: Cluster, tmp_path: Path) -> None:
@@ -265,22 +235,3 @@ def test_the_users_own_variables_change_nothing(
 
     limit = cluster.ask("squeue", "-h", "--states=all", "-j", handles[0].native_id, "-o", "%l").strip()
     assert (limit, scheduler.states(handles)[handles[0]]) == ("7:00", JobState(Phase.QUEUED))
-
-
-def test_an_array_ends_although_a_node_dies_twice_on_the_way(cluster_alone: Cluster, tmp_path: Path) -> None:
-    scheduler = make_scheduler()
-    handles = scheduler.submit(make_batch(tmp_path, *["sleep 2"] * 60, max_parallel=16), Resources(cpus=4))
-    seen: set[JobState] = set()
-
-    def look() -> None:
-        seen.update(scheduler.states(handles).values())
-
-    for _ in range(2):
-        time.sleep(4)
-        cluster_alone.act("fail", "n1")
-        look()
-        cluster_alone.act("start", "n1")
-    states = settle(scheduler, handles, look)
-
-    assert {(state.phase, state.cause) for state in states.values()} == {(Phase.ENDED, None)}
-    assert {state.cause for state in seen} == {None}  # nobody was called lost meanwhile

@@ -170,18 +170,18 @@ end_jobs() {
     done
 }
 
-kill_tree() { # a process and all that it started
-    for child in $(ps -o pid= --ppid "$1"); do kill_tree "$child"; done
-    kill -KILL "$1" 2>/dev/null || true
+tree_of() { # a process and all that it started, itself first
+    echo "$1"
+    for child in $(ps -o pid= --ppid "$1"); do tree_of "$child"; done
 }
 
-kill_steps() { # NODE: a step is known by the log of its node, which it keeps open
-    for process in /proc/[0-9]*; do
-        case $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") in
-            slurmstepd:*) ;;
-            *) continue ;;
-        esac
-        if find "$process/fd" -lname "$root/log/slurmd.$1.log" 2>/dev/null | grep -q .; then kill_tree "${process#/proc/}"; fi
+kill_steps() { # NODE: a step is known by the log of its node, which it keeps open; it must not live to tell of its end
+    local step
+    for step in $(pgrep -f '^slurmstepd:'); do
+        if find "/proc/$step/fd" -lname "$root/log/slurmd.$1.log" 2>/dev/null | grep -q .; then
+            # shellcheck disable=SC2046 # several words
+            kill -KILL $(tree_of "$step") 2>/dev/null || true
+        fi
     done
 }
 
