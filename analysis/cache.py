@@ -1,7 +1,7 @@
 """What was read of a grid's runs, kept in columns beside them, so that only what changed is read again.
 
 The cache is nobody's record: whatever it holds can be read again, and is, where the cache is damaged, of another
-version or gone. It is two Parquet files: the epochs, and the runs, whose file is written last and names the other.
+version or gone. It is two Parquet files and an index with their checksums, which is written last.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +27,7 @@ from analysis.columns import join_tables
 from analysis.frame import RUN_COLUMNS, empty_history, history_table, run_row, runs_table
 from analysis.source import Reading, Source
 from anlp.progress import PATIENCE_S, Progress
-from anlp.record import write_whole
+from anlp.record import read_json, write_json, write_whole
 from anlp.settings import TASKS
 from anlp.spec import TaskSettings
 
@@ -43,6 +45,10 @@ class Pulled:
     runs: pa.Table  # in the order of the ids
     history: pa.Table  # the epochs of the first run, of the second, ...; empty where they were not asked for
 
+    def tables(self) -> dict[str, pa.Table]:
+        """Both by name."""
+        return {"runs": self.runs, "history": self.history}
+
 
 class Cache:
     """The cache in a folder.
@@ -53,21 +59,18 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._runs = folder / "runs.parquet"
+        self._index = folder / "index.json"
+        self._found: Mapping[str, Any] = {}  # the index as it was when the runs were read
 
     def read_runs(self) -> pa.Table | None:
         """The runs, None where there is nothing that can be trusted."""
-        runs = _read_table(self._runs)
-        if runs is None or (runs.schema.metadata or {}).get(b"version") != _version().encode():
-            return None
-        return runs
+        self._found = read_json(self._index) or {}
+        return self._read_table("runs") if self._found.get("version") == _version() else None
 
     def read_history(self, runs: pa.Table) -> pa.Table | None:
         """The epochs that belong to these runs, None where they cannot be trusted."""
-        name = runs.schema.metadata[b"history"].decode()
-        history = _read_table(self._folder / Path(name).name)
-        expected = sum(runs[EPOCHS].to_pylist())
-        return history if history is not None and history.num_rows == expected else None
+        history = self._read_table("history")
+        return history if history is not None and history.num_rows == sum(runs[EPOCHS].to_pylist()) else None
 
     def write(self, pulled: Pulled) -> None:
         """Replaces what was there; a reader sees the old runs or the new ones, with their own epochs.
@@ -76,12 +79,29 @@ class Cache:
             OSError: the folder cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"history-{uuid.uuid4().hex[:12]}.parquet"
-        _write_table(pulled.history, self._folder / name)
-        _write_table(pulled.runs.replace_schema_metadata({"version": _version(), "history": name}), self._runs)
+        entries = {name: self._write_table(table, name) for name, table in pulled.tables().items()}
+        write_json(self._index, {"version": _version(), **entries})
+        kept = {self._index.name, *(entry["file"] for entry in entries.values())}
         for path in self._folder.glob("*"):
-            if path.name not in (name, self._runs.name):
+            if path.name not in kept:
                 path.unlink(missing_ok=True)
+
+    def _read_table(self, name: str) -> pa.Table | None:
+        try:
+            entry = self._found[name]
+            content = (self._folder / Path(entry["file"]).name).read_bytes()
+            # Parquet has checksums for its pages only, not for its schema
+            return pq.ParquetFile(BytesIO(content)).read() if crc32(content) == entry["crc32"] else None
+        except (KeyError, TypeError, OSError, pa.ArrowException):  # missing, or not of this form
+            return None
+
+    def _write_table(self, table: pa.Table, name: str) -> dict[str, Any]:
+        sink = BytesIO()
+        pq.write_table(table, sink, compression="zstd")
+        content = sink.getvalue()
+        file = f"{name}-{uuid.uuid4().hex[:12]}.parquet"
+        write_whole(self._folder / file, content)
+        return {"file": file, "crc32": crc32(content)}
 
 
 def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[str]]:
@@ -208,20 +228,6 @@ def _take(pulled: Pulled, rows: npt.NDArray[np.int64]) -> Pulled:
     first = np.repeat((ends - counts)[rows], taken)
     within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
     return Pulled(pulled.runs.take(rows), pulled.history.take(first + within))
-
-
-def _read_table(path: Path) -> pa.Table | None:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table takes 0.1 s for its imports
-            return file.read()
-    except (OSError, pa.ArrowException):  # missing, torn, damaged, of a newer version of the format
-        return None
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    write_whole(path, sink.getvalue().to_pybytes())
 
 
 def _version() -> str:

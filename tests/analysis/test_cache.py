@@ -156,8 +156,8 @@ def test_without_history_the_runs_are_the_same(grid: Grid) -> None:
     assert without.history.empty
 
 
-@pytest.mark.parametrize("name", ["runs.parquet", "history-*.parquet"])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("name", ["index.json", "runs-*.parquet", "history-*.parquet"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
 def test_a_damaged_cache_is_not_believed(grid: Grid, read: list[str], name: str, share: float) -> None:
     add_three(grid)
     load(grid)
