@@ -87,7 +87,7 @@ def check(site: Site, options: Sequence[tuple[str, str]], path: Path) -> dict[st
         raise RefusedError("qsub: Unknown queue", 170)
     asked = [value for letter, value in options if letter == "-l"]
     (_check_torque if site.is_torque else _check_pro)(site, asked)
-    walltime = next((value.partition("=")[2] for value in asked if value.startswith("walltime=")), "")
+    walltime = next((value.partition("=")[2] for value in reversed(asked) if value.startswith("walltime=")), "")
     if not re.fullmatch(r"(\d+:)?(\d+:)?\d+|", walltime):
         raise RefusedError("qsub: Illegal attribute or resource value Resource_List.walltime", 166)
     indices, limit = _indices(site, given)
