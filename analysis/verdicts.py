@@ -19,7 +19,8 @@ ALPHA = 0.001  # a run that knows nothing exceeds the chance bound in any of its
 TREND_ALPHA = 0.01
 EXPLODED = 3.0  # times the loss of a model that knows nothing
 MOVED = 0.05  # of the initial loss: less has not moved
-ROUGH, DRAWDOWN = 0.05, 0.25  # of the learned range
+ROUGH, DRAWDOWN = 0.05, 0.25  # of the learned range, and beyond what a plateau shows by its validation set alone:
+ROUGH_ERRORS, DROP_ERRORS = 2.0, 5.0  # standard errors; the largest drop among 33 equal scores exceeds 5 in 2 %
 OVERFIT_RISE = 0.10  # of the initial drop of the validation loss
 OVERFIT_EPOCHS = 5
 LEAST_GAIN = 0.005
@@ -30,8 +31,8 @@ SHORT_ALPHA, SHORT_GAIN = 0.05, 0.10  # the latter of the learned range
 BEGUN = 0.10  # of the initial loss gone, and falling: it may yet learn
 MEMORISED = 0.5  # of the loss that knows nothing: below on the training set, and still chance on the validation set
 BLOWN = 1.5  # times the loss that knows nothing, after the first epoch
-BLIP = 1  # epochs above the chance bound that are no learning if it ends below; nor is less than
-LEAST_LEARNED = 2.0  # times the distance from chance to its bound
+BLIP, FAINT_BLIP = 1, 3  # epochs above the chance bound that are no learning if it ends below; as many as three if
+FAINT = 2.0  # times the distance from chance to its bound was not reached
 SETTLED = 0.95  # of the learned range
 WEAK = 0.5  # of the best run's range
 
@@ -210,7 +211,8 @@ def _exploded(run: _Run) -> Verdict | None:
 def _stuck(run: _Run) -> Verdict | None:
     above = int((run.score > run.bound).sum())
     numbers = {"best": run.best, "bound": run.bound, "fall": run.fall, "end": run.end, "above": above}
-    is_blip = above <= BLIP or run.learned < LEAST_LEARNED * (run.bound - run.chance.level)
+    is_faint = run.learned < FAINT * (run.bound - run.chance.level)
+    is_blip = above <= (FAINT_BLIP if is_faint else BLIP)
     if run.end > run.bound or not is_blip:
         step = 3 * math.sqrt(2) * max(run.chance.error(run.end), run.chance.error(run.chance.level))
         if run.fall < MOVED and abs(run.end - run.score[0]) <= step:  # a random initialisation is no coin
@@ -253,9 +255,9 @@ def _unstable(run: _Run) -> Verdict | None:
     drops = np.maximum.accumulate(tail) - tail
     drop, first = float(drops.max()), run.n - run.tail
     numbers = {"rough": rough, "drop": drop, "epochs": run.tail, "learned": run.learned, "best": run.best}
-    if drop > max(DRAWDOWN * run.learned, 3 * noise):
+    if drop > max(DRAWDOWN * run.learned, DROP_ERRORS * noise):
         return Verdict(Label.UNSTABLE, "fell", run.epoch(first + int(drops.argmax())), run.learned, numbers)
-    if rough > max(ROUGH * run.learned, 2 * noise):
+    if rough > max(ROUGH * run.learned, ROUGH_ERRORS * noise):
         onset = run.epoch(first + 1 + int(np.abs(steps).argmax()))
         return Verdict(Label.UNSTABLE, "rough", onset, run.learned, numbers)
     return None
