@@ -30,7 +30,7 @@ MOST_KEPT = 2
 @pytest.fixture(scope="session")
 def apptainer() -> None:
     """Skips where there is no Apptainer and none can be installed."""
-    with _locked():
+    with _locked("install"):
         if reason := _why_not():
             pytest.skip(reason)
 
@@ -48,7 +48,7 @@ def image(apptainer: None) -> Path:
     if named := os.environ.get("ANLP_IMAGE"):
         return Path(named)
     path = CACHE / f"anlp-{_checksum()}.sif"
-    with _locked():
+    with _locked("build"):
         if not path.exists():
             _build(path)
     return path
@@ -116,8 +116,8 @@ def _call(argv: Sequence[str]) -> None:
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
+def _locked(what: str) -> Iterator[None]:
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    with (CACHE / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -18,10 +18,11 @@ NAMES_FORMAT = "%F|%K|%j"
 
 EXIT_CONTINUE = 3
 EXIT_HELD_BACK = 5
+EXIT_SETUP = 72  # of a script whose container did not start
 EXITS_OF_SHELL = {
+    EXIT_SETUP: "its container did not start",
     126: "its program could not be executed",
     127: "its program was not found",
-    255: "its container did not start",
 }
 EXITS_WITHOUT_BLAME = {0: "", 1: "", 4: "another process is training it"}
 SIGNAL_NO_OUTPUT = 53  # Slurm's own: the output file could not be opened on the node

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anlp.errors import EXIT_REQUEUE, SchedulerError
-from jobs.container import Container
+from jobs.container import EXIT_NOT_STARTED, Container
 from jobs.resources import Resources
 from jobs.schedulers.base import Batch
+from jobs.schedulers.slurm_parse import EXIT_SETUP
 
 RUNNER = "anlp.run:run_element"
 MOST_MARGIN_S = 480  # submitit takes a signal in the last 10 minutes for the time limit's; Slurm sends up to 60 s early
@@ -46,6 +47,7 @@ if [ "$code" -eq REQUEUE ]; then # it has saved a checkpoint and may be continue
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" ||
         echo "could not requeue; the next submit continues it" >&2
 fi
+if [ "$code" -eq NOT_STARTED ]; then code=SETUP; fi # the container did not start; accounts cut 255 down to 127
 exit "$code"
 """
 
@@ -152,8 +154,11 @@ def _render_image(words: Sequence[str], container: Container) -> list[str]:
     """The same in an image: the script stays, to hand the warning on and to requeue."""
     command = container.exec_argv("sh", "-c", 'trap "" USR2; exec python "$@"', "sh", *words, "--in-image")
     exports = ["export SUBMITIT_EXECUTOR=slurm", *container.render_exports()]
-    text = IN_IMAGE.replace("REQUEUE", str(EXIT_REQUEUE)).replace("COMMAND", f"{shlex.join(command)} {FIRST}")
-    return [*exports, *text.splitlines()]
+    numbers = {"REQUEUE": EXIT_REQUEUE, "NOT_STARTED": EXIT_NOT_STARTED, "SETUP": EXIT_SETUP}
+    text = IN_IMAGE
+    for name, number in numbers.items():
+        text = text.replace(name, str(number))
+    return [*exports, *text.replace("COMMAND", f"{shlex.join(command)} {FIRST}").splitlines()]
 
 
 def directives_of(batch: Batch, resources: Resources, options: SlurmOptions, cwd: Path) -> list[tuple[str, str | None]]:

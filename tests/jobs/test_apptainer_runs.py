@@ -14,10 +14,26 @@ from typing import Any
 import pytest
 from submits import Place, attempts_of, make_place, numbers_of, wait_until
 
-from anlp.errors import EXIT_INTERRUPTED, EXIT_USAGE
-from anlp.record import RunState, read_json, read_metrics
+from anlp.errors import EXIT_CONTINUE, EXIT_INTERRUPTED, EXIT_USAGE
+from anlp.record import (
+    Element,
+    GridFolder,
+    RunFolder,
+    RunOptions,
+    RunState,
+    WandbOptions,
+    read_json,
+    read_metrics,
+    write_jsonl,
+)
+from anlp.settings import make_spec
 from jobs.container import Container, binds_of
 from jobs.image import choose_image, inspect_image, warnings
+from jobs.profiles import apply, load_profile
+from jobs.resources import Resources
+from jobs.schedulers.base import Batch
+from jobs.schedulers.pbs_request import Dialect
+from jobs.schedulers.pbs_script import Piece, Start, render_script
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_this_user")]
 TWO = """\
@@ -184,3 +200,41 @@ def test_an_image_of_another_commit_is_warned_of(image: Path) -> None:
 
     assert f"holds commit {facts.labels['anlp.commit'][:12]}" in text
     assert "this checkout is at c0ffeec0ffee" in text
+
+
+def script_of_pbs(root: Path, image: Path) -> tuple[Path, RunFolder]:
+    """The script of a batch of one run, as it would be handed to qsub, and the run's folder."""
+    spec = make_spec("mnist", {"data": "digits", "hidden": 64, "batch_size": 32, "dropout": 0.2, "epochs": 60}, 0)
+    folder = GridFolder(root / "runs" / "study")
+    folder.batches.mkdir(parents=True)
+    options = RunOptions(batch="3f2a9c0d1e4b", wandb=WandbOptions(mode="disabled"))
+    write_jsonl(folder.batches / "1.jsonl", [Element((spec,), options).to_json()])
+    batch = Batch(options.batch, "study", folder.batches / "1.jsonl", 1)
+    profile = load_profile("generic-pbs")
+    container = Container(image, binds=binds_of([folder.path]), cwd=folder.path)
+    start_of = Start(root, container=container)
+    path = root / "job.sh"
+    resources = apply(profile, Resources(walltime_min=60))
+    path.write_text(render_script(batch, Piece(0, 1), resources, profile, Dialect.PRO, start_of))
+    return path, folder.run(spec.run_id)
+
+
+def place_of(script: Path) -> Place:
+    return Place(script.with_name("study.yaml"), script.with_name("runs"))
+
+
+def test_a_job_of_pbs_hands_the_warning_on_to_the_run_in_the_image_and_continues_it(
+    image: Path, tmp_path: Path
+) -> None:
+    calm, _ = script_of_pbs(tmp_path / "calm", image)
+    disturbed, run = script_of_pbs(tmp_path / "disturbed", image)
+
+    assert subprocess.run(["bash", calm]).returncode == 0
+    job = subprocess.Popen(["bash", disturbed], env={**os.environ, "PBS_JOBID": "12.head"})
+    wait_until(lambda: len(read_metrics(run.metrics)) > 2, lambda: "it does not train")
+    job.send_signal(signal.SIGUSR2)
+
+    assert (job.wait(60), run.checkpoint.exists()) == (EXIT_CONTINUE, True)
+    assert subprocess.run(["bash", disturbed]).returncode == 0
+    assert numbers_of(place_of(disturbed)) == numbers_of(place_of(calm))
+    assert attempts_of(run)[0]["job"] == "12.head"

@@ -160,5 +160,5 @@ def test_a_container_that_does_not_start_is_no_result(cluster: Cluster, tmp_path
     state = settle(scheduler, handles)[handles[0]]
     time.sleep(0.1)
 
-    assert (state.cause, "its container did not start" in state.detail) == (Cause.NOT_STARTED, True)
+    assert (state.cause, state.detail) == (Cause.NOT_STARTED, "its container did not start on n1 (exit code 72)")
     assert "FATAL:" in said(batch, handles[0])

@@ -50,4 +50,5 @@ if [ "$code" -eq 85 ]; then # it has saved a checkpoint and may be continued, an
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" ||
         echo "could not requeue; the next submit continues it" >&2
 fi
+if [ "$code" -eq 255 ]; then code=72; fi # the container did not start; accounts cut 255 down to 127
 exit "$code"
