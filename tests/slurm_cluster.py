@@ -59,7 +59,8 @@ def running_cluster() -> Iterator[Cluster]:
     LOCKS.mkdir(exist_ok=True)
     with (LOCKS / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        subprocess.run([SCRIPT, "up"], check=True, env=_environment())
+        with _locked(fcntl.LOCK_SH):  # not while a test of another process has parts of it down
+            subprocess.run([SCRIPT, "up"], check=True, env=_environment())
         yield Cluster()
         fcntl.flock(users, fcntl.LOCK_UN)  # first, or two that end together would each think that the other needs it
         try:
