@@ -21,13 +21,15 @@ from jobs.cli import data_dir, make_parser, runs_root
 from jobs.datasets import with_data
 from jobs.endings import find_due
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
+from jobs.handover import writing_to
 from jobs.inquiry import Inquiry
 from jobs.journal import Journal
-from jobs.launch import say_nothing_to_do, submit_specs, writing_to
+from jobs.launch import submit_specs
 from jobs.origins import with_origins
 from jobs.orphans import settled_states
 from jobs.packing import Packing
 from jobs.plan import Plan, count_strangers, make_plan
+from jobs.planned import say_nothing_to_do
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.profiles import load_profile
 from jobs.provenance import code_commit
