@@ -98,9 +98,10 @@ def level_shares(judged: pd.DataFrame, settings: Sequence[str]) -> list[LevelSha
     labels = [str(label) for label in pd.unique(judged["verdict"])]
     found = []
     for setting in settings:
-        levels = _level_names(judged[setting])
-        for level in sorted(set(levels), key=lambda name: levels.index(name)):
-            verdicts = judged["verdict"].to_numpy()[np.array(levels) == level].tolist()
+        names = np.array(_level_names(judged[setting]))
+        ascending = sorted(zip(map(level_key, judged[setting]), names.tolist(), strict=True))
+        for level in dict.fromkeys(name for _, name in ascending):
+            verdicts = judged["verdict"].to_numpy()[names == level].tolist()
             found.append(LevelShares(setting, level, {label: verdicts.count(label) for label in labels}))
     return found
 
@@ -187,7 +188,7 @@ def _explain(setting: str, text: str, flags: Flags, failed: Flags, level: float)
 
 
 def _level_names(values: pd.Series[Any]) -> list[str]:
-    """In words, ordered by their value at first sight of each."""
+    """The level of every run in words."""
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if is_number and values.nunique() > MAX_LEVELS:
         quarters = pd.qcut(values, 4, duplicates="drop")

@@ -15,7 +15,7 @@ class OddsRatio:
     ratio: float
     low: float
     high: float
-    strength: float  # |log ratio| in standard errors
+    strength: float  # root of the likelihood ratio: comparable between conditions, perfect separation the strongest
 
 
 def odds_ratio(failed_with: int, with_it: int, failed_without: int, without_it: int, level: float = 0.95) -> OddsRatio:
@@ -33,4 +33,17 @@ def odds_ratio(failed_with: int, with_it: int, failed_without: int, without_it: 
     log_ratio, error = math.log(a * d / (b * c)), math.sqrt(sum(1 / cell for cell in cells))
     half_width = float(ndtri((1 + level) / 2)) * error
     ends = (math.exp(log_ratio - half_width), math.exp(log_ratio + half_width))
-    return OddsRatio(math.exp(log_ratio), *ends, abs(log_ratio) / error)
+    strength = _likelihood_ratio(failed_with, with_it, failed_without, without_it)
+    return OddsRatio(math.exp(log_ratio), *ends, math.sqrt(max(strength, 0.0)))
+
+
+def _likelihood_ratio(failed_with: int, with_it: int, failed_without: int, without_it: int) -> float:
+    """G² of the table against equal shares of failure."""
+    total, failed = with_it + without_it, failed_with + failed_without
+    cells = (
+        (failed_with, with_it, failed),
+        (with_it - failed_with, with_it, total - failed),
+        (failed_without, without_it, failed),
+        (without_it - failed_without, without_it, total - failed),
+    )
+    return 2 * sum(count * math.log(count * total / (row * column)) for count, row, column in cells if count)

@@ -64,7 +64,8 @@ def render_csv(breakdown: Breakdown) -> str:
 def _counts(judged: Judged) -> list[str]:
     found = Counter(judged.runs["verdict"].tolist())
     causes = Counter(judged.runs["cause"].tolist())
-    details = {"converged": f"{causes['weak']} of them weak", "overfit": f"{causes['benign']} of them benign"}
+    parts = {"converged": "weak", "overfit": "benign"}
+    details = {label: f"{causes[part]:,} of them {part}" for label, part in parts.items() if causes[part]}
     rows = [
         [label.value, f"{found[label.value]:,}", details.get(label.value, "")] for label in Label if found[label.value]
     ]

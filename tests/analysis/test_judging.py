@@ -120,6 +120,7 @@ def test_shares_count_runs_by_level(grid: Grid) -> None:
     assert shares["lr", "1"].counts == {"converged": 0, "stuck": 6}
     assert shares["optimizer", "sgd"].counts == {"converged": 12, "stuck": 3}
     assert shares["lr", "0.1"].n == 6
+    assert [level for setting, level in shares if setting == "lr"] == ["0.0001", "0.001", "0.01", "0.1", "1"]
 
 
 def test_the_edge_of_stability_is_the_largest_rate_that_trains(grid: Grid) -> None:

@@ -26,6 +26,11 @@ def test_equal_odds_are_a_ratio_of_one() -> None:
     assert odds_ratio(5, 10, 5, 10).ratio == 1
 
 
+def test_perfect_separation_is_the_strongest() -> None:
+    assert odds_ratio(200, 200, 30, 800).strength > odds_ratio(200, 300, 30, 700).strength
+    assert odds_ratio(5, 10, 5, 10).strength == 0
+
+
 def test_the_interval_covers_the_true_ratio() -> None:
     rng, n = np.random.default_rng(0), 40
     failed = rng.binomial(n, [0.5, 0.2], (2000, 2))

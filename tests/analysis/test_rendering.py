@@ -25,6 +25,7 @@ from analysis.rows import Row
 from analysis.sheet import render_level
 from analysis.stats import mean_interval
 from analysis.tabulate import Plan, Table
+from analysis.ties import Ties
 
 NASTY = r"50%_a&b #1 $x$ {c} ~d ^e \f <g> |h| *i* 数据 ﷽"
 SCORES = (0.97, 0.98, 0.99)
@@ -105,7 +106,8 @@ def test_latex_escapes_every_special_sign(table: Table) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex: apt install texlive-latex-recommended")
 def test_latex_compiles(table: Table, tmp_path: Path) -> None:
     ascii_only = replace(table.rows[0], levels=(NASTY.encode("ascii", "ignore").decode(), 0.1))
-    body = render_latex(replace(table, rows=(ascii_only, *table.rows[1:])))
+    tied = replace(table.rows[1], is_tied=True)
+    body = render_latex(replace(table, rows=(ascii_only, tied, *table.rows[2:]), ties=(Ties("welch", 79, None, ()),)))
     page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
     (tmp_path / "table.tex").write_text(page)
 
