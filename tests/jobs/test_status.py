@@ -138,7 +138,19 @@ def test_json_is_one_value_with_every_state_and_run(folder: GridFolder, capsys: 
 
     form = show_json(capsys)
 
-    assert set(form) == {"grid", "folder", "time", "only", "n", "counts", "varying", "failures", "runs", "cost", "schedulers"}
+    assert set(form) == {
+        "grid",
+        "folder",
+        "time",
+        "only",
+        "n",
+        "counts",
+        "varying",
+        "failures",
+        "runs",
+        "cost",
+        "schedulers",
+    }
     assert form["counts"]["new"] == 0
     assert sum(form["counts"].values()) == form["n"] == len(form["runs"]) == 7
     by_state = {run["state"]: run for run in form["runs"]}
