@@ -13,6 +13,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,8 @@ def _build(path: Path) -> None:
 
 def _torch() -> list[str]:
     """The locked version for CPUs where pip finds it, else the newest for CPUs that it finds."""
-    argv = ["python3", "-m", "pip", "download", "--no-deps", "--dest", "/dev/null", "torch==0"]
+    asked = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--dest", "/dev/null", "torch==0"]
+    argv = [sys.executable, "-m", "pip", "download", *asked]
     found = re.findall(r"[\d.]+\+cpu", subprocess.run(argv, capture_output=True, text=True).stderr)
     locked = re.search(r"^torch==([\d.]+)", (ROOT / "containers" / "requirements.lock").read_text(), re.MULTILINE)
     if not found:
