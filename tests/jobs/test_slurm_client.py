@@ -78,8 +78,11 @@ def test_a_call_whose_answer_was_lost_is_never_made_again(calls: Calls, batch: B
 def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(calls: Calls, tmp_path: Path) -> None:
     ended = tmp_path / "ended"
     put_first(calls.folder, "squeue", f"[ -e {ended} ] && echo '77|0-3|grid.0123456789ab.0'")
-    line = f"import pathlib, time; time.sleep(0.7); pathlib.Path({str(ended)!r}).touch()"
-    with subprocess.Popen([sys.executable, "-c", line, "--job-name=grid.0123456789ab.0"]):
+    line = f"import pathlib, time; print(flush=True); time.sleep(0.7); pathlib.Path({str(ended)!r}).touch()"
+    argv = [sys.executable, "-c", line, "--job-name=grid.0123456789ab.0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the system shows its arguments by now
         found = SlurmScheduler().find("0123456789ab")
 
     assert [(job.native_id, job.size) for job in found] == [("77", 4)]
