@@ -43,13 +43,17 @@ def place(tmp_path: Path, image: Path) -> Place:
     return make_place(tmp_path, f"{STUDY}container: {image}\n")
 
 
+def outputs_of(place: Place) -> str:
+    """What all tasks printed, with Slurm's own lines."""
+    return "\n".join(path.read_text() for path in place.folder.batches.glob("*.slurm/*.out"))
+
+
 def wait_for(place: Place, state: RunState) -> None:
     """Returns when all runs are in it."""
 
-    def story() -> str:
-        return "\n".join([str(place.counts()), *(path.read_text() for path in place.folder.batches.glob("*/*.out"))])
-
-    wait_until(lambda: set(place.counts()) == {state}, story, PATIENCE_S, pause_s=0.3)
+    wait_until(
+        lambda: set(place.counts()) == {state}, lambda: f"{place.counts()} {outputs_of(place)}", PATIENCE_S, pause_s=0.3
+    )
 
 
 def wait_for_epochs(place: Place, count: int) -> list[RunFolder]:
@@ -78,9 +82,8 @@ def test_warned_of_the_time_limit_runs_are_requeued_and_end_with_the_same_number
     for run in place.runs():
         assert (endings(run)[0], endings(run)[-1]) == ("interrupted", "done")
         assert (read_json(run.result) or {})["provenance"]["container"]["mode"] == "baked"
-    outputs = "".join(path.read_text() for path in place.folder.batches.glob("*.slurm/*.out"))
-    assert "this job is timed-out" in outputs
-    assert "to be requeued (19 remaining timeouts)" in outputs
+    assert "this job is timed-out" in outputs_of(place)
+    assert "to be requeued (19 remaining timeouts)" in outputs_of(place)
 
 
 def test_preempted_runs_are_requeued_and_end_with_the_same_numbers(
@@ -111,6 +114,8 @@ def test_cancelled_runs_leave_a_checkpoint_and_the_next_submit_ends_with_the_sam
     assert all(0 <= epoch < 100 for epoch in saved)
     assert numbers_of(place) == numbers_of(undisturbed)
     assert all("continuing after epoch" in run.log.read_text() for run in runs)
+    assert [endings(run) for run in runs] == [["interrupted", "done"]] * 2
+    assert "Bus error" not in outputs_of(place)  # of what nothing had read before the image was gone
 
 
 def read(process: Path, name: str) -> list[bytes]:

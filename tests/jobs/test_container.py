@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -21,6 +23,9 @@ from jobs.schedulers.slurm_render import SlurmOptions, render_script
 
 IMAGE = Path("/images/a b.sif")
 RUNS = Path("/home/user/runs/mnist")
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "containers" / "build.sh"
+INSTALL = ROOT / "tests" / "apptainer" / "install.sh"
 GOLDEN = Path(__file__).parent.parent / "slurm" / "golden" / "image.sh"
 CONTAINER = Container(IMAGE, binds=(Bind(RUNS, RUNS),), cwd=RUNS)
 ALWAYS = ("--cleanenv", "--no-eval")
@@ -137,9 +142,39 @@ def test_the_script_for_slurm_is_the_golden_one() -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck: apt-get install shellcheck")
 def test_shellcheck_has_nothing_to_say_about_it() -> None:
-    done = subprocess.run(["shellcheck", "-"], input=_script(Path("/w")), capture_output=True, text=True)
+    scripts = [_script(Path("/w")), *(path.read_text() for path in (BUILD, INSTALL))]
 
-    assert done.stdout == ""
+    done = [subprocess.run(["shellcheck", "-"], input=text, capture_output=True, text=True) for text in scripts]
+
+    assert [one.stdout for one in done] == [""] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--nonsense"], "usage: containers/build.sh"),
+        (["--from", "nothing"], "--from: expected docker or debootstrap, got 'nothing'"),
+        (["-o"], "-o needs a value"),
+    ],
+)
+def test_a_mistaken_build_ends_before_it_begins(words: list[str], said: str) -> None:
+    done = subprocess.run([BUILD, *words], capture_output=True, text=True)
+
+    assert (done.returncode, said in done.stderr) == (2, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: tries it as somebody without a range in /etc/subuid")
+def test_somebody_who_cannot_build_is_told_what_to_do() -> None:
+    as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "bash", "-s", "--", "--cpu"]
+    with TemporaryDirectory() as folder:  # tmp_path is closed to others
+        Path(folder).chmod(0o755)
+        pretend(Path(folder))
+        path = {"PATH": f"{folder}:/usr/bin:/bin"}
+
+        done = subprocess.run(as_nobody, input=BUILD.read_text(), env=path, capture_output=True, text=True, cwd="/")
+
+    assert done.returncode == 1
+    assert "no range for nobody in /etc/subuid: ask for 'usermod --add-subuids" in done.stderr
 
 
 PRETENDED = """#!/bin/sh
