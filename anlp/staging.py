@@ -85,6 +85,11 @@ def needs_files(name: str) -> bool:
     return name not in CATALOGUE or bool(CATALOGUE[name].digests)
 
 
+def is_published(name: str) -> bool:
+    """Whether `stage` knows where to download it; a folder of the user's own it does not."""
+    return name in CATALOGUE and bool(CATALOGUE[name].urls)
+
+
 def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
     """The data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
 
@@ -104,7 +109,7 @@ def stage(name: str, data_dir: Path) -> None:
     Raises:
         UserError: something is missing and cannot be downloaded; the text names the files and where to put them.
     """
-    if name not in CATALOGUE or not CATALOGUE[name].urls:
+    if not is_published(name):
         if needs_files(name) and find(name, data_dir) is None:
             raise UserError(where_to_put(name, data_dir))
         return

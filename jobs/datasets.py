@@ -48,7 +48,8 @@ def _is_there(name: str, where: Path, *, download: bool, fallback: str | None, s
     if not staging.needs_files(name) or staging.find(name, where) is not None:
         return True
     if not download:
-        say(f"note: {name} is not in {where}; submit would download it")
+        then = "submit would download it" if staging.is_published(name) else "put it there before submitting"
+        say(f"note: {name} is not in {where}; {then}")
         return True
     try:
         staging.stage(name, where)

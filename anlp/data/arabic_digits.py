@@ -1,8 +1,10 @@
 """UCI Spoken Arabic Digit: 8,800 utterances of ten digits by 88 speakers, 13 MFCC a frame, as padded sequences.
 
 A file holds one block of lines per utterance. Blocks carry no labels: the data set's documentation orders them by
-digit, male speakers before female within each, as many blocks of each (330 to train, 110 to test). That this is so was
-checked: trained under these labels a recurrent net reaches 97.8 % on the test speakers, whom it has never heard.
+digit, male speakers before female within each, as many blocks of each (330 to train, 110 to test), ten blocks of one
+speaker after the other. That this is so was checked: trained under these labels a recurrent net reaches 97.8 % on the
+test speakers, whom it has never heard; and within runs of ten blocks the mean of the features varies 0.18 times as much
+as within all of a class (0.51 to 0.58 where the runs of ten begin 3 or 5 blocks later).
 Source: Hammami & Bedda, UCI Machine Learning Repository, data set 195.
 """
 
@@ -26,11 +28,21 @@ FEATURES = 13
 NAMES = tuple(f"{digit} {gender}" for digit in range(10) for gender in ("male", "female"))
 TRAIN_FILE, TEST_FILE = "Train_Arabic_Digit.txt", "Test_Arabic_Digit.txt"
 BLOCKS_OF_CLASS = {TRAIN_FILE: 330, TEST_FILE: 110}
+BLOCKS_OF_SPEAKER = 10  # of each digit
+SELECTING = 3  # speakers of each gender, of 33, who are not trained on: who is tested is a stranger, too
 MADE_OF_CLASS = 10
 
 
-def load_arabic_digits(data_dir: Path, name: str = "spoken-arabic-digit", **_: object) -> DataSet:
+def load_arabic_digits(
+    data_dir: Path, name: str = "spoken-arabic-digit", *, split: str = "random", **_: object
+) -> DataSet:
     """The data set from files that were staged beforehand; 20 classes, digit and gender.
+
+    Args:
+        data_dir: the data folder.
+        name: of the data set.
+        split: "speaker": the last three men and women of the training set select; "random": what selects is drawn by
+            the run, and its speakers are heard in training.
 
     Raises:
         UserError: a file is missing, or not what it should be.
@@ -39,8 +51,16 @@ def load_arabic_digits(data_dir: Path, name: str = "spoken-arabic-digit", **_: o
     if files is None:
         raise UserError(staging.where_to_put(name, data_dir))
     train, test = (read_blocks(files[file], BLOCKS_OF_CLASS[file]) for file in (TRAIN_FILE, TEST_FILE))
+    selects = speakers_of(train) >= BLOCKS_OF_CLASS[TRAIN_FILE] // BLOCKS_OF_SPEAKER - SELECTING
+    val = train.gather(torch.nonzero(selects).flatten()) if split == "speaker" else None
+    train = train.gather(torch.nonzero(~selects).flatten()) if split == "speaker" else train
     mean, std = feature_moments(train)
-    return DataSet(name, train, test, NAMES, mean, std)
+    return DataSet(name, train, test, NAMES, mean, std, val)
+
+
+def speakers_of(train: Samples) -> Tensor:
+    """(N,) number of each utterance's speaker among those of the same gender; the same over all digits."""
+    return torch.arange(len(train)) % BLOCKS_OF_CLASS[TRAIN_FILE] // BLOCKS_OF_SPEAKER
 
 
 def make_sequences(data_dir: Path, name: str = "made", **_: object) -> DataSet:

@@ -25,7 +25,7 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
         content: of the file.
 
     Raises:
-        UserError: no wav file, or an empty one.
+        UserError: no wav file, an empty one, or one with NaN.
     """
     try:
         rate, samples = wavfile.read(io.BytesIO(content))
@@ -34,6 +34,8 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
     if samples.size == 0:
         raise UserError(f"{path}: it has no sound; remove or replace it")
     scale = np.iinfo(samples.dtype).max if np.issubdtype(samples.dtype, np.integer) else 1.0
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: it holds NaN or infinite samples; remove or replace it")
     wave = torch.from_numpy(samples.astype(np.float32) / scale)
     return int(rate), wave.mean(1) if wave.dim() == 2 else wave
 

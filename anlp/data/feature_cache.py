@@ -15,7 +15,7 @@ import numpy.typing as npt
 from anlp.record import write_whole
 from anlp.spec import Scalar, canonical_json
 
-VERSION = 1
+VERSION = 2
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -23,12 +23,12 @@ def cached(source: Path, options: Mapping[str, Scalar], compute: Callable[[], Ar
     """What `compute` returns, from `.features` beside `source` where it was computed before.
 
     Args:
-        source: a file or folder; what was computed before it changed (its time of modification) is not used.
+        source: a file or folder; what was computed before it changed is not used (number of files, and the latest
+            time of modification of anything in it).
         options: of the computation.
         compute: called where nothing is kept, and where the place cannot be written every time.
     """
-    changed = source.stat().st_mtime_ns
-    key = canonical_json({"version": VERSION, "source": source.name, "changed": changed, **options})
+    key = canonical_json({"version": VERSION, "source": source.name, **_state_of(source), **options})
     path = source.parent / ".features" / f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
     found = _read(path)
     if found is None:
@@ -36,6 +36,12 @@ def cached(source: Path, options: Mapping[str, Scalar], compute: Callable[[], Ar
         with contextlib.suppress(OSError):  # a read-only data folder: computed again by the next process
             _write(path, found)
     return found
+
+
+def _state_of(source: Path) -> dict[str, Scalar]:
+    """A folder's own time says nothing about what is two levels down."""
+    entries = [source, *(source.rglob("*") if source.is_dir() else ())]
+    return {"entries": len(entries), "changed": max(entry.stat().st_mtime_ns for entry in entries)}
 
 
 def _read(path: Path) -> Arrays | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from typing_extensions import Self
 
 from anlp.models.layers import Dropout, Standardize
 from anlp.models.pooling import pool, valid_frames
@@ -116,6 +117,19 @@ class Headed(nn.Module):
         size = backbone.size
         assert isinstance(size, int)  # noqa: S101 - tells the type checker what `size` of a module is
         self.head = nn.Sequential(Dropout(dropout), nn.Linear(size, outputs))
+        self.is_frozen = False
+
+    def freeze(self) -> None:
+        """From here on only the read-out learns; nothing in the backbone changes or is random any more."""
+        self.is_frozen = True
+        self.backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Like that of every module, but a frozen backbone stays as it was measured: batch norm and dropout, too."""
+        super().train(mode)
+        if self.is_frozen:
+            self.backbone.eval()
+        return self
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Outputs (B, outputs) of whatever the backbone takes."""

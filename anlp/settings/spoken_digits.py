@@ -28,7 +28,9 @@ class SpokenDigitsSettings(TrainingSettings):
     features: Literal["given", "mfcc", "mel"] = "given"
     coefficients: Annotated[int, Field(ge=1, le=128)] = 13  # mfcc: of each frame
     bands: Annotated[int, Field(ge=4, le=256)] = 40  # mel: bands; mfcc: what the coefficients are computed from
-    split: Literal["speaker", "random"] = "speaker"  # of audio: who is tested is never heard in training, or is
+    split: Literal["speaker", "random"] = (
+        "speaker"  # speaker: who selects (and, of audio, is tested) is never trained on
+    )
 
     model: Literal["linear", "gru", "lstm", "gru_attention"] = "gru_attention"
     pooling: Literal["mean", "max", "sum", "last"] = "mean"  # of the frames, or of a recurrent net's states
@@ -53,7 +55,6 @@ class SpokenDigitsSettings(TrainingSettings):
         **TrainingSettings.only_for,
         "coefficients": OnlyFor("features", frozenset({"mfcc"})),
         "bands": OnlyFor("features", OF_AUDIO),
-        "split": OnlyFor("features", OF_AUDIO),
         "hidden": OnlyFor("model", RECURRENT),
         "layers": OnlyFor("model", RECURRENT),
         "bidirectional": OnlyFor("model", RECURRENT),

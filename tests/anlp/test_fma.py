@@ -183,6 +183,7 @@ def test_a_backbone_is_taken_over_and_may_be_frozen(tmp_path: Path, freeze: bool
     assert all(torch.equal(own[name], value) for name, value in kept.items() if name.startswith("backbone."))
     assert isinstance(model, Headed)
     assert all(p.requires_grad != freeze for p in model.backbone.parameters())
+    assert model.train().backbone.training != freeze
     assert all(p.requires_grad for p in model.head.parameters())
 
 
@@ -207,6 +208,17 @@ def test_a_backbone_that_cannot_be_taken_over_is_a_sentence(
 def test_freezing_what_was_never_trained_is_refused() -> None:
     with pytest.raises(ValidationError, match="freeze: true needs init_from"):
         make_spec("fma_emotion", {"freeze": True}, 0)
+
+
+def test_batch_norm_of_a_frozen_backbone_stays_as_it_was() -> None:
+    model = Headed(SpectrogramCnn(12, filters=2, size=7), 3)
+    batch = pad([torch.randn(20, 12) for _ in range(4)], (torch.zeros(4),))
+    model.freeze()
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+
+    model.train()(*batch.inputs)
+
+    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())
 
 
 def test_a_model_of_genres_overfits_a_few_batches(tmp_path: Path) -> None:

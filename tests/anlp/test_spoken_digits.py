@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import tarfile
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from scipy.io import wavfile
 from torch import Tensor, nn
 from torch.nn import functional
 
-from anlp.data.arabic_digits import NAMES, make_sequences, parse_blocks, read_blocks
+from anlp.data import arabic_digits, wav_digits
+from anlp.data.arabic_digits import NAMES, load_arabic_digits, make_sequences, parse_blocks, read_blocks, speakers_of
 from anlp.data.samples import Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.data.wav_digits import load_wav_digits
@@ -22,7 +25,7 @@ from anlp.models.recurrent import Headed, Pooled, Recurrent
 from anlp.settings import make_spec
 
 LINE = " ".join(["1.5"] * 13)
-MFCC = {"features": "mfcc", "coefficients": 13, "bands": 40}
+MFCC: dict[str, Any] = {"features": "mfcc", "coefficients": 13, "bands": 40}
 
 
 def sequences() -> tuple[list[Tensor], Samples]:
@@ -119,6 +122,37 @@ def test_generated_sequences_have_every_class_and_are_always_the_same() -> None:
     assert first.train.targets[0].bincount().tolist() == [10] * len(NAMES)
 
 
+@pytest.fixture
+def two_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data set's files with two speakers of each gender and two blocks of each; a block's first number tells it."""
+    monkeypatch.setattr(arabic_digits, "BLOCKS_OF_CLASS", {arabic_digits.TRAIN_FILE: 4, arabic_digits.TEST_FILE: 2})
+    monkeypatch.setattr(arabic_digits, "BLOCKS_OF_SPEAKER", 2)
+    monkeypatch.setattr(arabic_digits, "SELECTING", 1)
+    (tmp_path / "spoken-arabic-digit").mkdir()
+    for name, blocks in ((arabic_digits.TRAIN_FILE, 80), (arabic_digits.TEST_FILE, 40)):
+        text = "".join(f" \n{number}{LINE[3:]}\n" for number in range(blocks))
+        (tmp_path / "spoken-arabic-digit" / name).write_text(text)
+    return tmp_path
+
+
+def test_who_selects_is_not_heard_in_training(two_of_each: Path) -> None:
+    data = load_arabic_digits(two_of_each, split="speaker")
+
+    assert data.val is not None
+    heard, selecting = ({int(v) for v in part.inputs[0][:, 0, 0]} for part in (data.train, data.val))
+    assert sorted(heard | selecting) == list(range(80))
+    assert selecting == {number for number in range(80) if number % 4 >= 2}
+    assert torch.equal(data.val.targets[0], torch.arange(20).repeat_interleave(2))
+
+
+def test_a_random_split_is_left_to_the_run(two_of_each: Path) -> None:
+    data = load_arabic_digits(two_of_each, split="random")
+
+    assert data.val is None
+    assert (len(data.train), len(data.test)) == (80, 40)
+    assert speakers_of(data.train)[:6].tolist() == [0, 0, 1, 1, 0, 0]
+
+
 def write_wavs(folder: Path, speakers: str = "abc", per_digit: int = 5, rate: int = 8000) -> Path:
     folder.mkdir(parents=True)
     for digit in range(10):
@@ -149,17 +183,36 @@ def test_a_random_split_tests_every_fifth_recording_of_each_speaker(tmp_path: Pa
     assert (len(data.train), len(data.test)) == (120, 30)
 
 
-def test_features_are_computed_once_and_again_when_asked_for_others(tmp_path: Path) -> None:
+def test_features_are_computed_once_and_again_when_asked_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_wavs(tmp_path / "own", per_digit=1)
     first = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
-    for path in (tmp_path / "own").glob("*.wav"):
-        path.write_bytes(b"")  # its folder's time of modification stays
+    monkeypatch.setattr(wav_digits, "read_wav", Mock(side_effect=UserError("read again")))
 
     again = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
     assert torch.equal(first.train.inputs[0], again.train.inputs[0])
-    with pytest.raises(UserError, match=r"\.wav: not a readable wav file"):
+    with pytest.raises(UserError, match="read again"):
         load_wav_digits(tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=40)
+
+
+def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own" / "recordings", per_digit=1)
+    load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+    (tmp_path / "own" / "recordings" / "3_b_0.wav").write_bytes(b"")
+
+    with pytest.raises(UserError, match=r"3_b_0\.wav: not a readable wav file"):
+        load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+
+def test_sound_that_is_no_number_is_named(tmp_path: Path) -> None:
+    folder = write_wavs(tmp_path / "own", per_digit=1)
+    wavfile.write(folder / "3_b_0.wav", 8000, np.full(800, np.nan, np.float32))
+
+    with pytest.raises(UserError, match=r"3_b_0\.wav: it holds NaN"):
+        load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
 
 def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from made_grids import a_spec
 
 from anlp import staging
 from anlp.errors import UserError
+from anlp.settings import make_spec
 from anlp.spec import RunSpec
 from jobs.datasets import with_data
 
@@ -86,6 +87,13 @@ def test_looking_only_downloads_nothing_and_says_what_submitting_would_do(
     assert call(MNIST, tmp_path, said.append, fallback="digits", download=False) == MNIST
     assert offline == []
     assert said == [f"note: mnist is not in {tmp_path}; submit would download it"]
+
+
+def test_looking_for_a_folder_of_the_users_own_promises_no_download(tmp_path: Path, said: list[str]) -> None:
+    faces = [make_spec("images_transfer", {"method": "scratch"}, 0)]
+
+    assert call(faces, tmp_path, said.append, download=False) == faces
+    assert said == [f"note: faces is not in {tmp_path}; put it there before submitting"]
 
 
 def test_a_data_folder_that_cannot_be_written_is_missing_data(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def build(settings: FmaEmotionSettings, seed: int, sources: Sources, device: tor
     if settings.init_from:
         take_backbone(model.backbone, settings.init_from, sources)
     if settings.freeze:
-        model.backbone.requires_grad_(False)
+        model.freeze()
     train, val, test = make_splits(data, settings, seed, device)
     return Problem(
         model=model.to(device),
