@@ -27,13 +27,14 @@ from analysis.columns import join_tables
 from analysis.frame import RUN_COLUMNS, empty_history, history_table, run_row, runs_table
 from analysis.source import Reading, Source
 from anlp.progress import PATIENCE_S, Progress
-from anlp.record import read_json, write_json, write_whole
+from anlp.record import RunRecord, read_json, write_json, write_whole
 from anlp.settings import TASKS
 from anlp.spec import TaskSettings
 
-FORM = 1  # of the tables below
+FORM = 2  # of the tables below
 STAMP, NOTE, EPOCHS = "_stamp", "_note", "_epochs"  # private columns of the runs: see `Reading`; rows in `history`
-PRIVATE_TYPES = {STAMP: pa.string(), NOTE: pa.string(), EPOCHS: pa.int64()}
+PROVENANCE = "_provenance"  # likewise: that of the result, as JSON text; null while there is no result
+PRIVATE_TYPES = {STAMP: pa.string(), NOTE: pa.string(), EPOCHS: pa.int64(), PROVENANCE: pa.string()}
 BLOCK = 500  # runs that are in memory as records at a time
 SAVE_EVERY_S = 20.0  # what an interruption of a long reading may cost
 
@@ -209,8 +210,15 @@ def _columns(readings: Sequence[Reading]) -> Pulled:
     private = (
         {STAMP: reading.stamp, NOTE: reading.note, EPOCHS: counts.get(reading.run_id, 0)} for reading, _ in found
     )
-    rows = [{**run_row(record), **more} for (_, record), more in zip(found, private, strict=True)]
+    rows = [
+        {**run_row(record), **more, PROVENANCE: _provenance(record)}
+        for (_, record), more in zip(found, private, strict=True)
+    ]
     return Pulled(runs_table(rows, PRIVATE_TYPES), history)
+
+
+def _provenance(record: RunRecord) -> str | None:
+    return json.dumps(dict(record.result.provenance)) if record.result else None
 
 
 def _join(parts: Sequence[Pulled]) -> Pulled:

@@ -31,6 +31,7 @@ class Runs:
     runs: pd.DataFrame
     history: pd.DataFrame  # empty when loaded without
     notes: tuple[str, ...]  # what was skipped and why
+    provenance: tuple[str | None, ...] = ()  # JSON, parallel to `runs`; None while there is no result
 
     @property
     def grid(self) -> str:
@@ -51,13 +52,18 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     Raises:
         UserError: there is no such grid, or the server cannot be read.
     """
-    from analysis.cache import Cache, pull  # pandas and pyarrow take a moment to import: not before they are needed
+    from analysis.cache import (
+        PROVENANCE,
+        Cache,
+        pull,
+    )  # pandas and pyarrow take a moment to import: not before they are needed
     from analysis.frame import empty_history, epochs_frame, runs_frame
 
     folder, source = _find(str(grid))
     pulled, notes = pull(source, Cache(folder / CACHE), history=history)
     epochs = pulled.history if history and pulled.history is not None else empty_history()
-    return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes))
+    told = tuple(pulled.runs[PROVENANCE].to_pylist())
+    return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes), told)
 
 
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:
