@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from slurm_calls import Calls, note_calls
-from slurm_cluster import TESTS, Cluster
+from slurm_cluster import TESTS, Cluster, why_not
 
 from anlp.record import GridFolder, Outcome, RunResult, write_json
 from jobs.journal import Journal
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 RUNS = 10_000
 FAKE = TESTS / "slurm" / "fake_slurm.py"
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
+PRETENDED, REAL = "a pretended Slurm", "the real one"
 QUERY = {"squeue": 1}
 QUERY_AND_ACCOUNTS = {"squeue": 1, "sacct": 1}
 
@@ -81,10 +82,10 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.fixture(params=["a pretended Slurm", "the real one"])
+@pytest.fixture
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     programs = {name: str(tmp_path / name) for name in PROGRAMS}
-    if request.param == "the real one":
+    if request.param == REAL:
         request.getfixturevalue("cluster")
         programs = {name: f"/usr/bin/{name}" for name in PROGRAMS}
     else:
@@ -93,7 +94,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     calls = note_calls(tmp_path / "bin", programs)
     own = {"ANLP_RUNS": str(tmp_path / "runs"), "FAKE_SLURM": str(tmp_path / "jobs.json")}
     yield Site(calls, tmp_path, {**os.environ, **own, "PATH": f"{calls.folder}:{os.environ['PATH']}"})
-    if request.param == "the real one":
+    if request.param == REAL:
         cancel_jobs_of(request.getfixturevalue("cluster"), tmp_path)
 
 
@@ -116,6 +117,7 @@ def write_grid(folder: Path, runs: int) -> None:
     (folder / "many.yaml").write_text(json.dumps(form))  # JSON is YAML
 
 
+@pytest.mark.parametrize("site", [PRETENDED if why_not() else REAL], indirect=True)
 def test_no_command_passes_its_budget_on_ten_thousand_runs(site: Site) -> None:
     write_grid(site.folder, RUNS)
     used, times = {}, {}
@@ -129,6 +131,7 @@ def test_no_command_passes_its_budget_on_ten_thousand_runs(site: Site) -> None:
     assert (times["submit"] < 5, times["status"] < 2) == (True, True), times
 
 
+@pytest.mark.parametrize("site", [PRETENDED, REAL], indirect=True)
 def test_a_finished_grid_asks_nobody(site: Site) -> None:
     write_grid(site.folder, 20)
     site.call("jobs.submit GRID --on slurm")
