@@ -73,6 +73,7 @@ def test_pure_noise_explains_nothing_on_average() -> None:
     per_run = np.mean([one.seed_variance for one in found]) / 2400
 
     assert raw == pytest.approx(5 * per_run, rel=0.2)
+    assert np.mean([one.corrected[LR,] for one in found]) < 0.6 * raw  # not 0: nothing is corrected to below 0
     assert np.mean([one.seed_share for one in found]) == pytest.approx(0.8, abs=0.02)
 
 
@@ -136,6 +137,22 @@ def test_least_squares_is_near_with_four_percent_missing() -> None:
     found = least_squares(scores, np.random.default_rng(0).random(480) > 0.04)
 
     assert found.joint == pytest.approx(factorial_anova(scores).joint, abs=0.03)
+
+
+def test_least_squares_leaves_the_interactions_of_a_term_out_of_its_comparison() -> None:
+    rng = np.random.default_rng(0)
+    codes = np.array([(a, b) for a in range(3) for b in range(3) if (a, b) != (0, 0)], dtype=float)
+    means = rng.normal(size=8) + 3 * codes[:, 0] * codes[:, 1]
+
+    found = approximate_anova(codes, means, np.zeros(8), np.ones(8))
+
+    def explained(columns: Array) -> float:
+        fitted = columns @ np.linalg.lstsq(columns, means, rcond=None)[0]
+        return float(fitted @ fitted)
+
+    first, second = (np.eye(3)[codes[:, axis].astype(int)] for axis in (0, 1))
+    type_two = (explained(np.hstack([first, second])) - explained(second)) / 8
+    assert found.parts[0,] == pytest.approx(type_two)
 
 
 def test_least_squares_knows_its_size() -> None:

@@ -28,17 +28,20 @@ def rates(method: TiedMethod, n: int, *, bests: int, unequal: bool = False) -> t
     return kept / SIMULATIONS, excluded / SIMULATIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 7, 10])
 @pytest.mark.parametrize("method", ["welch", "moderated"])
 def test_the_true_best_is_kept(method: TiedMethod, n: int) -> None:
     assert rates(method, n, bests=2)[0] >= 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["welch", "moderated"])
 def test_the_true_best_is_kept_with_unequal_variances(method: TiedMethod) -> None:
     assert rates(method, 5, bests=2, unequal=True)[0] >= 0.93
 
 
+@pytest.mark.slow
 def test_moderation_excludes_more_of_the_worse() -> None:
     welch, moderated = (rates(method, 5, bests=2, unequal=True)[1] for method in ("welch", "moderated"))
 
@@ -46,6 +49,7 @@ def test_moderation_excludes_more_of_the_worse() -> None:
     assert moderated == pytest.approx(0.85, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10])
 def test_hardly_any_configuration_is_excluded_when_all_are_tied(n: int) -> None:
     assert rates("welch", n, bests=K)[1] <= 0.02

@@ -134,6 +134,10 @@ def test_fewer_than_eight_epochs_are_too_short_to_judge(n: int) -> None:
     assert judge(curve(score, train, val), TEN).label is Label.TOO_SHORT  # epoch 0 is none of them
 
 
+def test_eight_epochs_are_judged() -> None:
+    assert judge(curve(*learning(9)), TEN).label is not Label.TOO_SHORT
+
+
 def test_a_run_that_had_no_time_to_learn_is_not_called_divergent() -> None:
     falling = np.linspace(2.35, 1.9, 21)
     verdict = judge(curve([0.1] * 21, falling, falling), TEN)
