@@ -13,10 +13,19 @@ import pandas as pd
 from analysis.frame import metric_columns
 from analysis.names import known_name
 from analysis.plots.paper import paper, save
-from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
+from analysis.plots.parallel import ParallelInfo, draw_parallel, parallel_info, size_inches
 from analysis.pull import load
 from analysis.screen import add_grid, best_baseline, picture_path, say_notes, select_runs
+from analysis.web.page import render_page
+from analysis.web.selection import PageInfo, page_info
 from anlp.errors import UserError, run_command
+from anlp.record import write_whole
+
+PAGES = (".html", ".htm")
+EXAMPLES = """\
+  python -m analysis.parallel mnist                    runs/mnist/parallel.png
+  python -m analysis.parallel mnist --above baseline   the better runs on the same axes
+  python -m analysis.parallel mnist --html             runs/mnist/mnist-parallel.html, to open in a browser"""
 
 
 def cli() -> int:
@@ -35,25 +44,61 @@ def main(argv: Sequence[str]) -> int:
     say_notes(loaded.notes)
     runs = select_runs(loaded.runs, options.only)
     metric = known_name(options.metric, metric_columns(runs), "--metric")
-    info = parallel_info(runs, metric, above=_bound(runs, options.above, metric), grid=loaded.grid)
-    if not len(info.lines):
-        raise UserError(f"nothing to draw: {info.title} ({info.subtitle})")
-    path = options.output or picture_path(loaded, "parallel.png")
-    with paper(*size_inches(info)) as figure:
-        draw_parallel(info, figure.add_subplot())
-        save(figure, path)
+    bound = _bound(runs, options.above, metric)
+    if options.html:
+        path = options.output or picture_path(loaded, f"{loaded.grid}-parallel.html")
+        _write_page(path, _page(runs, metric, options.above, bound, loaded.grid))
+    else:
+        path = options.output or picture_path(loaded, "parallel.png")
+        _draw(path, parallel_info(runs, metric, above=bound, grid=loaded.grid))
     print(path)
     return 0
 
 
+def _draw(path: Path, info: ParallelInfo) -> None:
+    if not len(info.lines):
+        raise UserError(f"nothing to draw: {info.title} ({info.subtitle})")
+    with paper(*size_inches(info)) as figure:
+        draw_parallel(info, figure.add_subplot())
+        save(figure, path)
+
+
+def _page(runs: pd.DataFrame, metric: str, above: str | None, bound: float | None, grid: str) -> PageInfo:
+    """The page begins with all runs, or with those that `--above` asks for; the others are a button away."""
+    name = "baseline" if above in (None, "baseline") else ""
+    known = best_baseline(runs, metric) if bound is None else bound
+    return page_info(runs, metric, bound=known, bound_name=name, starts_better=bound is not None, grid=grid)
+
+
+def _write_page(path: Path, info: PageInfo) -> None:
+    if path.suffix.lower() not in PAGES:
+        raise UserError(f"{path}: --html writes a page, expected a file that ends in {' or '.join(PAGES)}")
+    if not info.run_ids:
+        raise UserError("nothing to show: there are no runs")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, render_page(info).encode("utf-8", errors="replace"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis.parallel", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.parallel",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_grid(parser)
     parser.add_argument("--metric", default="val/acc", help="the last axis and the colour (%(default)s)")
     parser.add_argument("--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`")
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
+    parser.add_argument("--html", action="store_true", help="one self-contained interactive page instead")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help=".png, .svg or .pdf; default in the grid's folder"
+        *("-o", "--output"),
+        type=Path,
+        metavar="FILE",
+        help=".png, .svg or .pdf, with --html .html; default in the grid's folder",
     )
     return parser
 

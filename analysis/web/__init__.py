@@ -1,0 +1,1 @@
+"""Interactive pages: one HTML file each, which asks no network for anything."""
