@@ -16,6 +16,10 @@ from jobs.profiles import load_profile
 from jobs.resources import Resources, parse_memory, parse_walltime
 from jobs.schedulers import choose
 
+NAMED_RESOURCES = (
+    *("gpus", "cpus", "queue", "account", "qos"),
+    *("gpu_type", "constraint", "exclude", "nodes"),
+)
 Number = TypeVar("Number", int, float)
 
 
@@ -51,6 +55,16 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)")
     group.add_argument("--account", metavar="A", help="account or project that pays")
     group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
+    group.add_argument("--gpu-type", metavar="T", help="kind of GPU, as the site names it")
+    group.add_argument("--constraint", metavar="F", help="features that a node must have")
+    group.add_argument("--exclude", metavar="NODES", help="Slurm: nodes not to use")
+    group.add_argument("--nodes", type=positive, metavar="N", help="Slurm: nodes of each job (a run uses one)")
+    group.add_argument(
+        "--extra",
+        action="append",
+        metavar="OPTION",
+        help="one more option for the scheduler, such as --extra=--nice=50",
+    )
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
     group.add_argument("--max-parallel", type=positive, metavar="N", help="clusters: at most N jobs at a time")
     group.add_argument("--pack", type=positive, metavar="N", help="runs that share a GPU and a job at the same time")
@@ -78,8 +92,10 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         resources = replace(resources, walltime_min=parsed("--time", parse_walltime, args.time))
     if args.mem is not None:
         resources = replace(resources, mem_mib=parsed("--mem", parse_memory, args.mem))
-    named = {name: getattr(args, name) for name in ("gpus", "cpus", "queue", "account", "qos")}
+    named = {name: getattr(args, name) for name in NAMED_RESOURCES}
     resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
+    if args.extra:
+        resources = replace(resources, extra=(*resources.extra, *args.extra))
     if args.device is not None:
         options = replace(options, device=args.device)
     if args.retries is not None:

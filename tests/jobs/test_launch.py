@@ -149,6 +149,28 @@ def options_of(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
+    words = "--gpus 1 --gpu-type a100 --cpus 4 --mem 8G --time 2h --queue gpu --account a1 --qos high --nodes 2"
+    more = ["--constraint", "ib&ssd", "--exclude", "n[1-3]", "--extra=--nice=50", "--extra=--reservation=r"]
+
+    asked = override(Target(resources=Resources(extra=("--mail-type=END",))), options_of(*words.split(), *more))
+
+    assert asked.resources == Resources(
+        gpus=1,
+        cpus=4,
+        mem_mib=8192,
+        walltime_min=120,
+        queue="gpu",
+        account="a1",
+        qos="high",
+        gpu_type="a100",
+        constraint="ib&ssd",
+        exclude="n[1-3]",
+        nodes=2,
+        extra=("--mail-type=END", "--nice=50", "--reservation=r"),
+    )
+
+
 def test_the_command_line_overrides_what_the_file_says() -> None:
     words = "--on local --slots 3 --time 2h --mem 8G --gpus 1 --device cpu --wandb offline -q"
     words += " --canary --retries 2 --stop-after 0"
