@@ -14,7 +14,7 @@ from anlp.record import RunFolder, RunRecord, RunResult, options_from_json, read
 from anlp.settings import spec_from_json
 from anlp.spec import RunSpec
 
-GRID_FILES = frozenset({"batches", "lock"})  # folders of a grid that are no runs
+GRID_FILES = frozenset({"batches", "lock", "report"})  # folders of a grid that are no runs
 SETTLED_S = 2.0  # a change within the same tick of a file system's clock leaves no trace: what is younger is read again
 
 

@@ -1,0 +1,117 @@
+"""What a report is made of, before any format: all texts are plain, whoever renders them escapes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.sheet import Sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What could not be shown, and why; or what a reader has to know before believing the rest."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Commands or a file, to be copied."""
+
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table with what stands under it."""
+
+    sheet: Sheet
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture that has been drawn, with its words and the numbers behind it."""
+
+    name: str  # of its files, unique in the report
+    form: str  # "svg" or "png"
+    content: bytes
+    alt: str
+    caption: str
+    data: bytes = b""  # CSV
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Something to play with: shown by pages that can, with a sentence for those that cannot."""
+
+    html: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Blocks that not every reader wants to see at once."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+
+
+Block = Text | Points | Notice | Code | Cells | Figure | Component | Folded
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report with a place in its table of contents."""
+
+    anchor: str  # letters and dashes
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    style: str = ""  # of its components
+    script: str = ""  # likewise, once at the end of the page
+
+
+def plain_sheet(heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()) -> Sheet:
+    """A table without marks; `numbers` are the columns set to the right."""
+    return Sheet(tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset())
+
+
+def figures(document: Document) -> list[Figure]:
+    """Every figure of the report, folded ones among them, in order."""
+    found: list[Figure] = []
+
+    def visit(blocks: tuple[Block, ...]) -> None:
+        for block in blocks:
+            if isinstance(block, Figure):
+                found.append(block)
+            elif isinstance(block, Folded):
+                visit(block.blocks)
+
+    for section in document.sections:
+        visit(section.blocks)
+    return found

@@ -1,0 +1,228 @@
+"""What the numbers say, a sentence each with its number; nothing is said that no number says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.breakdown import Breakdown
+from analysis.explaining import Importance
+from analysis.importance_screen import interactions
+from analysis.judging import CONVERGENT, DIVERGENT
+from analysis.metrics import higher_is_better, is_share, render_value, render_values
+from analysis.reporting.blocks import Notice, Points, Section
+from analysis.reporting.fates import edge_sentence, failure_sentence
+from analysis.reporting.findings import Findings, Missing
+from analysis.rows import Row
+from analysis.sheet import render_level
+from analysis.tabulate import Table, level_key
+
+NEGLIGIBLE = 0.01  # of the variance
+MAX_LEVELS = 8  # of a setting whose best partners are told
+
+
+def discussion_section(findings: Findings) -> Section:
+    """The section."""
+    makers: tuple[Callable[[Findings], list[str]], ...] = (
+        best_lines,
+        tie_lines,
+        setting_lines,
+        partner_lines,
+        verdict_lines,
+        time_lines,
+    )
+    lines = [line for make in makers for line in make(findings)]
+    if not lines:
+        return Section(
+            "discussion", "What the numbers say", (Notice("No run has finished: the numbers say nothing yet."),)
+        )
+    return Section("discussion", "What the numbers say", (Points(tuple(lines)),))
+
+
+def best_lines(findings: Findings) -> list[str]:
+    """The best configuration, against knowing nothing and against itself on fresh seeds."""
+    table = findings.best
+    row = None if isinstance(table, Missing) else best_row(table)
+    if row is None or isinstance(table, Missing) or row.mean is None:
+        return []
+    metric = findings.report
+    lines = [f"The best configuration is {row_name(row, table)}: {metric} {_with_interval(row, metric)}."]
+    baselines = [other for other in table.rows if other.name and other.mean is not None]
+    if baselines:
+        chance = max(baselines, key=lambda other: other.mean or 0.0)
+        gain = row.mean - (chance.mean or 0.0)
+        lines.append(f"It is {_difference(metric, gain)} above {chance.name} ({_value(metric, chance.mean)}).")
+    if row.purpose == "confirm" and row.optimistic is not None:
+        sign = 1 if higher_is_better(metric) else -1
+        lost = sign * (row.optimistic - row.mean)
+        way = "too good by" if lost > 0 else "not too good: fresh seeds were better by"
+        lines.append(
+            f"The runs that chose it had {_value(metric, row.optimistic)}, {way} {_difference(metric, abs(lost))}."
+        )
+    elif table.optimism is not None and table.optimism.expected:
+        expected = _difference(metric, table.optimism.expected)
+        lines.append(f"It was chosen and reported on the same runs: expect up to {expected} less from fresh seeds.")
+    return lines
+
+
+def tie_lines(findings: Findings) -> list[str]:
+    """How many cannot be told from the best."""
+    table = findings.best
+    if isinstance(table, Missing) or table.n_configurations < 2 or not table.ties or table.ties[0].method is None:
+        return []
+    count = len(table.ties[0].top) - 1
+    total = f"{table.ties[0].n_tests:,}"  # that have the seeds for a test
+    if not count:
+        return [f"None of the {total} others is statistically tied with it."]
+    return [f"{count:,} of the {total} others cannot be told from it; {_seeds(table)}."]
+
+
+def setting_lines(findings: Findings) -> list[str]:
+    """What each setting explains, and which interact."""
+    found = findings.importance
+    if isinstance(found, Missing) or found.decomposition is None or not found.decomposition.signal:
+        return []
+    lines = [_explains(found, index) for index in found.order]
+    joint = [item for item in interactions(found) if item[1] >= NEGLIGIBLE][:1]
+    lines += [
+        f"{' and '.join(names)} interact: {100 * share:.1f} % of the variance beyond what each explains alone."
+        for names, share in joint
+    ]
+    return lines
+
+
+def partner_lines(findings: Findings) -> list[str]:
+    """For the setting that matters most: where it is best at each level of every category."""
+    found = findings.importance
+    means = configuration_means(findings)
+    if isinstance(found, Missing) or means.empty or not found.order:
+        return []
+    names = [name for index in found.order for name in found.design.factors[index].name.split("+")]
+    numbers = [name for name in names if pd.api.types.is_numeric_dtype(means[name].dropna().infer_objects())]
+    categories = [name for name in names if name not in numbers and means[name].nunique() <= MAX_LEVELS]
+    if not numbers or not categories:
+        return []
+    return [
+        line for category in categories for line in [_partners(means, numbers[0], category, findings.select)] if line
+    ]
+
+
+def verdict_lines(findings: Findings) -> list[str]:
+    """How many learned, and what goes with failure."""
+    found = findings.breakdown
+    if isinstance(found, Missing):
+        return []
+    total, learned, failed = len(found.judged.runs), len(found.judged.of(CONVERGENT)), len(found.judged.of(DIVERGENT))
+    if not learned and not failed:
+        return []
+    share = f"{100 * learned / total:.0f} %"
+    lines = [f"{learned:,} of {total:,} runs ({share}) learned and kept what they learned; {failed:,} did not."]
+    lines += [failure_sentence(one) for one in found.explanations]
+    lines += [edge_sentence(found.edges)] if found.edges and failed else []
+    return lines + _improving(found, learned)
+
+
+def time_lines(findings: Findings) -> list[str]:
+    """The cheapest configuration that is as good as the best."""
+    table = findings.best
+    row = None if isinstance(table, Missing) else best_row(table)
+    if row is None or isinstance(table, Missing) or not row.seconds or not row.n_total:
+        return []
+    per_run = {
+        other.config_id: (other.seconds or 0.0) / other.n_total
+        for other in table.rows
+        if other.is_tied and other.seconds
+    }
+    if not per_run:
+        return []
+    cheapest, seconds = min(per_run.items(), key=lambda item: item[1])
+    own = row.seconds / row.n_total
+    if seconds >= 0.9 * own:
+        return []
+    other = next(found for found in table.rows if found.config_id == cheapest)
+    return [f"{row_name(other, table)} is tied with the best and takes {seconds:.3g} s a run instead of {own:.3g} s."]
+
+
+def best_row(table: Table) -> Row | None:
+    """The configuration marked best, the first of equals."""
+    return next((row for row in table.rows if row.is_best), None)
+
+
+def row_name(row: Row, table: Table) -> str:
+    """`model=cnn lr=0.01`: the settings that vary and have an effect."""
+    pairs = zip(table.settings, row.levels, strict=True)
+    return (
+        " ".join(f"{name}={render_level(level)}" for name, level in pairs if level is not None and level == level)
+        or row.config_id
+    )
+
+
+def configuration_means(findings: Findings) -> pd.DataFrame:
+    """A row per configuration that finished: its settings, and the mean of the selecting metric in `score`."""
+    known = [one for one in findings.ranked if not math.isnan(one.selected_by)]
+    return pd.DataFrame([{**_settings(one.runs[0]), "score": one.selected_by} for one in known])
+
+
+def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in run.items() if "/" not in name}
+
+
+def _partners(means: pd.DataFrame, number: str, category: str, metric: str) -> str:
+    """The value of `number` in the best configuration of each level of `category`."""
+    better = means.sort_values("score", ascending=not higher_is_better(metric), kind="stable")
+    usable = better.dropna(subset=[number, category])
+    first = usable.drop_duplicates(category)
+    if len(first) < 2 or usable[number].nunique() < 2:
+        return ""
+    rows = sorted(first.to_dict("records"), key=lambda row: level_key(row[category]))
+    if first[number].nunique() == 1:
+        names = " and ".join(f"{category}={render_level(row[category])}" for row in rows)
+        return f"{names} all work best at {number} {render_level(rows[0][number])}, by mean {metric}."
+    parts = [
+        f"{category}={render_level(row[category])} at {render_level(row[number])} ({_value(metric, row['score'])})"
+        for row in rows
+    ]
+    return f"Best {number} for each {category}, by mean {metric}: {', '.join(parts)}."
+
+
+def _explains(found: Importance, index: int) -> str:
+    parts, name = found.decomposition, found.design.factors[index].name
+    if parts is None:
+        return ""
+    alone, joint = 100 * float(parts.first[index]), 100 * float(parts.joint[index])
+    if joint < 100 * NEGLIGIBLE:
+        return f"{name} hardly matters: {joint:.1f} % of the variance, interactions included."
+    return f"{name} explains {alone:.1f} % of the variance alone, {joint:.1f} % with its interactions."
+
+
+def _improving(found: Breakdown, learned: int) -> list[str]:
+    improving = int((found.judged.runs["verdict"] == "improving").sum())
+    if not improving:
+        return []
+    return [f"{improving:,} of the {learned:,} that learned were still improving when they ended."]
+
+
+def _seeds(table: Table) -> str:
+    n = max((row.n for row in table.rows if not row.name), default=0)
+    return "1 seed each" if n == 1 else f"{n} seeds at most"
+
+
+def _with_interval(row: Row, metric: str) -> str:
+    unit = " %" if is_share(metric) else ""
+    if row.mean is None:
+        return "unknown"
+    if row.interval is None or not row.interval.is_symmetric:
+        return f"{render_value(metric, row.mean)}{unit} (n = {row.n})"
+    mean, half = render_values(metric, row.mean, row.interval.half_width)
+    return f"{mean} ± {half}{unit} (n = {row.n})"
+
+
+def _value(metric: str, value: float | None) -> str:
+    return "–" if value is None else render_value(metric, value) + (" %" if is_share(metric) else "")
+
+
+def _difference(metric: str, value: float) -> str:
+    return f"{100 * value:.3g} points" if is_share(metric) else f"{value:.3g}"

@@ -1,0 +1,118 @@
+"""What was planned, what became of it and what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from analysis.frame import varying_settings
+from analysis.origin import Cost, Share, add_up
+from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain_sheet
+from analysis.reporting.findings import Findings
+from analysis.sheet import render_level
+from analysis.tabulate import level_key
+from anlp.record import GridFolder, read_jsonl
+
+STATES: Mapping[str, str] = {
+    "ok": "done",
+    "diverged": "diverged",
+    "failed": "failed",
+    "unfinished": "begun and not finished",
+}
+MAX_LEVELS = 12  # of a setting that are listed
+
+
+def effort_section(findings: Findings) -> Section:
+    """The section."""
+    runs = findings.runs
+    configurations, confirm = runs["config_id"].nunique(), int((runs["purpose"] == "confirm").sum())
+    sentence = f"{len(runs):,} runs of {configurations:,} configurations"
+    sentence += f", {confirm:,} of them to confirm the winners with fresh seeds." if confirm else "."
+    blocks: list[Block] = [Text(sentence), _factors(findings), _states(findings)]
+    blocks += [Notice(note) for note in findings.loaded.notes[:5]]
+    cost = add_up(findings.origins, findings.shares)
+    blocks += [_cost(cost), *_per_fate(findings, findings.shares)] if cost.runs else [_no_cost()]
+    return Section("effort", "Plan and cost", tuple(blocks))
+
+
+def planned_ids(folder: Path) -> set[str]:
+    """The runs that batch files speak of; none where there are no such files."""
+    found: set[str] = set()
+    for batch in sorted(GridFolder(folder).batches.glob("*.jsonl")):
+        for line in read_jsonl(batch):
+            specs = line.get("specs")
+            found |= {str(spec["run_id"]) for spec in specs or () if isinstance(spec, dict) and "run_id" in spec}
+    return found
+
+
+def _factors(findings: Findings) -> Block:
+    runs = findings.runs
+    lines = []
+    for name in varying_settings(runs):
+        levels = sorted({None if v != v else v for v in runs[name].tolist()}, key=level_key)
+        shown = ", ".join(map(render_level, levels))
+        if len(levels) > MAX_LEVELS:
+            shown = f"{render_level(levels[0])} to {render_level([v for v in levels if v is not None][-1])}"
+        lines.append((name, f"{len(levels):,}", shown))
+    if not lines:
+        return Text("Nothing varies but the seed.")
+    seeds = runs.groupby("config_id").size()
+    count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    return Cells(
+        plain_sheet(("setting", "levels", "values"), lines, frozenset({1})), f"What varies; {count} seeds each."
+    )
+
+
+def _states(findings: Findings) -> Block:
+    counts = Counter(findings.runs["outcome"].tolist())
+    missing = len(planned_ids(findings.folder) - set(findings.runs["run_id"]))
+    lines = [(text, f"{counts[name]:,}") for name, text in STATES.items() if counts[name]]
+    lines += [("submitted and not begun", f"{missing:,}")] if missing else []
+    return Cells(plain_sheet(("runs", "n"), lines, frozenset({1})), "")
+
+
+def _cost(cost: Cost) -> Block:
+    lines = [("time of all attempts", render_hours(cost.run_hours))]
+    if cost.gpu_hours:
+        lines.append(("GPU time asked for", f"{cost.gpu_hours:.3g} GPU-hours"))
+    if cost.cpu_hours is not None:
+        lines.append(("CPU time asked for", f"{cost.cpu_hours:.3g} CPU-hours"))
+    if cost.used_cpu_hours is not None:
+        share = "" if cost.efficiency is None else f" ({100 * cost.efficiency:.0f} % of the cores asked for)"
+        lines.append(("processor time used", f"{cost.used_cpu_hours:.3g} CPU-hours{share}"))
+    if cost.repeated:
+        lines.append(("runs of several attempts", f"{cost.repeated:,}"))
+    if cost.lost_hours:
+        lines.append(("time of attempts that were killed or failed", render_hours(cost.lost_hours)))
+    if cost.peak_mib is not None:
+        lines.append(("most memory of a run", f"{cost.peak_mib:,.0f} MiB"))
+    if cost.gpu_peak_mib is not None:
+        lines.append(("most GPU memory of a run", f"{cost.gpu_peak_mib:,.0f} MiB"))
+    return Cells(plain_sheet(("cost", ""), lines, frozenset({1})), f"Of the {cost.runs:,} runs that ended.")
+
+
+def _per_fate(findings: Findings, shares: Mapping[str, Share]) -> list[Block]:
+    """What went into runs that came to nothing."""
+    lost = [
+        origin
+        for origin, outcome in zip(findings.origins, findings.runs["outcome"], strict=True)
+        if outcome in ("failed", "diverged")
+    ]
+    spent, total = add_up(lost, shares), add_up(findings.origins, shares)
+    if not spent.run_hours or not total.run_hours:
+        return []
+    return [
+        Text(f"{100 * spent.run_hours / total.run_hours:.0f} % of the time went into runs that diverged or failed.")
+    ]
+
+
+def _no_cost() -> Block:
+    return Notice(
+        "No result tells what it cost: the runs have not ended, or are of a version that did not write it down."
+    )
+
+
+def render_hours(hours: float) -> str:
+    """Hours, or minutes where they are few."""
+    return f"{hours:.3g} hours" if hours >= 0.1 else f"{60 * hours:.3g} minutes"

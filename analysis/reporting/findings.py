@@ -1,0 +1,132 @@
+"""Everything that a report tells, found out once; what cannot be found out is there as a sentence that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from analysis.breakdown import Breakdown, build_breakdown
+from analysis.choice import Configuration, configurations
+from analysis.design import build_design
+from analysis.explaining import Importance, explain
+from analysis.frame import metric_columns, varying_settings
+from analysis.judging import judge_runs
+from analysis.names import known_name
+from analysis.origin import Share, parse_origins, read_shares
+from analysis.pull import Runs
+from analysis.tabulate import Plan, Table, build_table
+from anlp.errors import UserError
+
+USUAL = ("val/acc", "val/r2", "val/spearman", "val/f1", "val/loss")
+TOP = 12  # configurations in the table of the best
+MANY = 3_000  # configurations beyond which no forests are grown for comparison
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What cannot be told, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Of a grid."""
+
+    address: str  # what the commands of this suite take as GRID
+    loaded: Runs
+    select: str  # the metric that chooses
+    report: str  # the metric that is shown
+    ranked: tuple[Configuration, ...]  # best first
+    best: Table | Missing
+    per: (
+        Table | Missing | None
+    )  # the best of each level of the most telling setting; None: the grid has no such setting
+    breakdown: Breakdown | Missing
+    importance: Importance | Missing
+    origins: tuple[Mapping[str, Any], ...]  # parallel to the runs
+    shares: Mapping[str, Share]
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per run."""
+        return self.loaded.runs
+
+    @property
+    def name(self) -> str:
+        """The grid's."""
+        return self.loaded.grid
+
+    @property
+    def folder(self) -> Path:
+        """The grid's."""
+        return self.loaded.folder
+
+
+def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") -> Findings:
+    """Everything about loaded runs.
+
+    Args:
+        loaded: with history.
+        address: as the person named the grid.
+        select: the metric that chooses; a usual one that was measured unless given.
+        report: the metric that is shown; the same one on the test set unless given.
+
+    Raises:
+        UserError: there are no runs, or a metric is unknown.
+    """
+    runs = loaded.runs
+    if runs.empty:
+        raise UserError(f"no runs to report on: nothing of {loaded.grid} has started yet")
+    chooser = known_name(select, metric_columns(runs), "--select: metric") if select else _usual(runs)
+    shown = known_name(report, metric_columns(runs), "--report: metric") if report else _tested(runs, chooser)
+    per = _telling(runs)
+    design = attempt(lambda: build_design(runs, chooser))
+    few = not isinstance(design, Missing) and len(design.means) <= MANY
+    return Findings(
+        address=address,
+        loaded=loaded,
+        select=chooser,
+        report=shown,
+        ranked=tuple(configurations(runs, chooser)) if chooser in runs else (),
+        best=attempt(lambda: build_table(runs, Plan(chooser, shown, top=TOP), loaded.grid)),
+        per=attempt(lambda: build_table(runs, Plan(chooser, shown, per=per), loaded.grid)) if per else None,
+        breakdown=attempt(lambda: build_breakdown(judge_runs(runs, loaded.history), loaded.grid)),
+        importance=design if isinstance(design, Missing) else attempt(lambda: explain(design, with_forest=few)),
+        origins=tuple(parse_origins(loaded.provenance)),
+        shares=read_shares(loaded.folder),
+    )
+
+
+def attempt(make: Callable[[], Found]) -> Found | Missing:
+    """What `make` returns, or why it cannot."""
+    try:
+        return make()
+    except UserError as error:
+        return Missing(str(error))
+
+
+def _usual(runs: pd.DataFrame) -> str:
+    """The first metric of the usual ones, else of all, that a run finished with; `val/acc` where none did."""
+    known = metric_columns(runs)
+    finished = runs[runs["outcome"] == "ok"]
+    validated = [name for name in known if name.startswith("val/")]
+    usable = (name for name in (*USUAL, *validated, *known) if name in known)
+    return next((name for name in usable if np.isfinite(finished[name].astype(float)).any()), USUAL[0])
+
+
+def _tested(runs: pd.DataFrame, select: str) -> str:
+    name = f"test/{select.partition('/')[2]}"
+    return name if name in runs and np.isfinite(runs[name].astype(float)).any() else select
+
+
+def _telling(runs: pd.DataFrame) -> str | None:
+    """The setting whose levels each get a row: the model, else the method, else the first category that varies."""
+    varying = [name for name in varying_settings(runs) if runs[name].map(lambda level: isinstance(level, str)).any()]
+    return next((name for name in ("model", "method", *varying) if name in varying), None)

@@ -1,0 +1,43 @@
+"""Charts drawn into bytes, the same bytes for the same runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+from matplotlib.axes import Axes
+
+from analysis.plots.paper import DPI, paper
+from analysis.reporting.blocks import Figure
+
+HEAVY = 15_000  # points: drawn as dots beyond, since lines would make a page of many MB
+
+
+def draw(
+    name: str,
+    size: tuple[float, float],
+    draw_on: Callable[[Axes], object],
+    *,
+    alt: str,
+    caption: str,
+    points: int,
+    data: bytes = b"",
+) -> Figure:
+    """The figure, as lines where they are few enough.
+
+    Args:
+        name: of its files.
+        size: in inches.
+        draw_on: draws on the axes that it is given.
+        alt: for those who cannot see it.
+        caption: for all.
+        points: how many it is drawn through, nearly.
+        data: the numbers behind it, as CSV.
+    """
+    form = "svg" if points <= HEAVY else "png"
+    metadata = {"svg": {"Date": None}, "png": {"Software": ""}}[form]
+    content = BytesIO()
+    with paper(*size) as figure:
+        draw_on(figure.add_subplot())
+        figure.savefig(content, format=form, dpi=DPI, metadata=metadata)
+    return Figure(name, form, content.getvalue(), alt, caption, data)

@@ -1,0 +1,27 @@
+"""The best configurations, what they are tied with and what knowing nothing reaches."""
+
+from __future__ import annotations
+
+from analysis.caption import render_caption
+from analysis.reporting.blocks import Block, Cells, Code, Notice, Section, Text
+from analysis.reporting.findings import Findings, Missing
+from analysis.sheet import make_sheet
+from analysis.tabulate import Table
+
+
+def results_section(findings: Findings) -> Section:
+    """The section."""
+    blocks: list[Block] = []
+    if isinstance(findings.per, Table):
+        blocks += [Text(f"The best configuration of each {findings.per.plan.per}:"), _cells(findings.per)]
+    if isinstance(findings.best, Missing):
+        return Section("results", "Results", (Notice(f"There is no table: {findings.best.reason}."),))
+    shown = sum(not row.name for row in findings.best.rows)
+    if findings.best.n_configurations > 1:
+        blocks.append(Text(f"The best {shown} of {findings.best.n_configurations:,} configurations, of all:"))
+    blocks += [_cells(findings.best), Code(f"python -m analysis.tables {findings.address}", "sh")]
+    return Section("results", "Results", tuple(blocks))
+
+
+def _cells(table: Table) -> Block:
+    return Cells(make_sheet(table), render_caption(table))
