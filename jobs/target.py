@@ -63,7 +63,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         "--extra",
         action="append",
         metavar="OPTION",
-        help="one more option for the scheduler, such as --extra=--nice=50",
+        help="one more option of the scheduler: --extra=--nice=50",
     )
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
     group.add_argument("--max-parallel", type=positive, metavar="N", help="clusters: at most N jobs at a time")
