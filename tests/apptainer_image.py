@@ -74,7 +74,7 @@ def _build(path: Path) -> None:
     stage.mkdir()
     _call([str(ROOT / "containers" / "build.sh"), "--cpu", *_torch(), "--stage", str(stage)])
     script = [str(stage / "source" / "containers" / "build.sh"), "--staged", str(stage), "--from", "debootstrap"]
-    _call([*_as_builder(stage), "nice", *script, "-o", str(stage / "anlp.sif")])
+    _call([*_as_builder(stage), *script, "-o", str(stage / "anlp.sif")])
     for old in sorted(CACHE.glob("anlp-*.sif"), key=os.path.getmtime)[: 1 - MOST_KEPT]:
         old.unlink()
     (stage / "anlp.sif").replace(path)
