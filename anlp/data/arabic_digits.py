@@ -29,7 +29,6 @@ NAMES = tuple(f"{digit} {gender}" for digit in range(10) for gender in ("male", 
 TRAIN_FILE, TEST_FILE = "Train_Arabic_Digit.txt", "Test_Arabic_Digit.txt"
 BLOCKS_OF_CLASS = {TRAIN_FILE: 330, TEST_FILE: 110}
 BLOCKS_OF_SPEAKER = 10  # of each digit
-SELECTING = 3  # speakers of each gender, of 33, who are not trained on: who is tested is a stranger, too
 MADE_OF_CLASS = 10
 
 
@@ -41,8 +40,8 @@ def load_arabic_digits(
     Args:
         data_dir: the data folder.
         name: of the data set.
-        split: "speaker": the last three men and women of the training set select; "random": what selects is drawn by
-            the run, and its speakers are heard in training.
+        split: "speaker": the utterances of a man and a woman are one group, so that strangers select, as strangers are
+            tested; "random": who selects may be heard in training.
 
     Raises:
         UserError: a file is missing, or not what it should be.
@@ -51,11 +50,9 @@ def load_arabic_digits(
     if files is None:
         raise UserError(staging.where_to_put(name, data_dir))
     train, test = (read_blocks(files[file], BLOCKS_OF_CLASS[file]) for file in (TRAIN_FILE, TEST_FILE))
-    selects = speakers_of(train) >= BLOCKS_OF_CLASS[TRAIN_FILE] // BLOCKS_OF_SPEAKER - SELECTING
-    val = train.gather(torch.nonzero(selects).flatten()) if split == "speaker" else None
-    train = train.gather(torch.nonzero(~selects).flatten()) if split == "speaker" else train
     mean, std = feature_moments(train)
-    return DataSet(name, train, test, NAMES, mean, std, val)
+    groups = speakers_of(train) if split == "speaker" else None
+    return DataSet(name, train, test, NAMES, mean, std, groups=groups)
 
 
 def speakers_of(train: Samples) -> Tensor:

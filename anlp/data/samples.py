@@ -45,7 +45,9 @@ class DataSet:
         names: of the classes in the order of their numbers; of the targets where they are quantities.
         mean: of all training input values, as stored; a tensor has one value per feature, the last dimension.
         std: of all training input values, as stored.
-        val: held out by the data set itself (no speaker on both sides, say); None: split by the run's seed.
+        val: held out by the data set itself; None: split by the run's seed.
+        groups: (N,) of the training samples: a group (what one speaker said, say) is never on both sides of that split;
+            None: each sample is on its own.
     """
 
     name: str
@@ -55,6 +57,7 @@ class DataSet:
     mean: float | Tensor = 0.0
     std: float | Tensor = 1.0
     val: Samples | None = None
+    groups: Tensor | None = None
 
     @property
     def classes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from anlp.data.samples import DataSet
 from anlp.settings.base import TrainingSettings
@@ -15,18 +16,44 @@ def make_splits(
 ) -> tuple[Split, Split, Split]:
     """Training, validation and test samples of a run, on `device`; the data set's own validation set where it has one.
 
+    Where it has groups instead, whole groups are held out.
+
     Raises:
         ValueError: fewer than two samples.
     """
     whole, test = Split.whole(data.train.to(device)), Split.whole(data.test.to(device))
     overfit = settings.overfit_batches * settings.batch_size
     if data.val is not None and not overfit:
-        order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))[: settings.train_samples or None]
-        return (whole.take(order) if settings.train_samples else whole), Split.whole(data.val.to(device)), test
+        return _fewer(whole, seed, settings.train_samples), Split.whole(data.val.to(device)), test
+    if data.groups is not None and not overfit:
+        train, val = split_by_groups(whole, data.groups, seed, val_fraction=settings.val_fraction)
+        return _fewer(train, seed, settings.train_samples), val, test
     train, val = split_training_set(
         whole, seed, val_fraction=settings.val_fraction, samples=settings.train_samples, overfit_samples=overfit
     )
     return train, val, test
+
+
+def split_by_groups(whole: Split, groups: Tensor, seed: int, *, val_fraction: float) -> tuple[Split, Split]:
+    """What is trained on and what is held out, whole groups each.
+
+    Args:
+        whole: the training set.
+        groups: (N,) which group each sample is of; at least two different ones.
+        seed: of the run; decides which groups are held out.
+        val_fraction: share of the groups held out, in (0, 1); at least one is, and one is not.
+    """
+    kinds = groups.unique()
+    order = kinds[torch.randperm(len(kinds), generator=seeding.generator(seed, "split"))]
+    held_out = torch.isin(groups, order[: min(max(1, round(val_fraction * len(kinds))), len(kinds) - 1)])
+    return whole.take(torch.nonzero(~held_out).flatten()), whole.take(torch.nonzero(held_out).flatten())
+
+
+def _fewer(split: Split, seed: int, samples: int) -> Split:
+    """A random part of so many samples; 0: all of them."""
+    if not samples:
+        return split
+    return split.take(torch.randperm(len(split), generator=seeding.generator(seed, "split"))[:samples])
 
 
 def split_training_set(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -23,6 +24,8 @@ from anlp.errors import UserError
 from anlp.models.pooling import pool
 from anlp.models.recurrent import Headed, Pooled, Recurrent
 from anlp.settings import make_spec
+from anlp.settings.base import TrainingSettings
+from anlp.training.splits import make_splits
 
 LINE = " ".join(["1.5"] * 13)
 MFCC: dict[str, Any] = {"features": "mfcc", "coefficients": 13, "bands": 40}
@@ -71,14 +74,16 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("how", ["mean", "max", "sum", "last"])
 def test_pooling_takes_only_frames_of_the_sequence(how: str) -> None:
     parts, batch = sequences()
-    expected = {
+    ways: dict[str, Callable[[Tensor], Tensor]] = {
         "mean": lambda part: part.mean(0),
         "max": lambda part: part.amax(0),
         "sum": lambda part: part.sum(0),
         "last": lambda part: part[-1],
-    }[how]
+    }
+    expected = ways[how]
+    frames, lengths = batch.inputs
 
-    found = pool(*batch.inputs, how)
+    found = pool(frames, lengths, how)
 
     assert torch.allclose(found, torch.stack([expected(part) for part in parts]), atol=1e-6)
 
@@ -127,7 +132,6 @@ def two_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data set's files with two speakers of each gender and two blocks of each; a block's first number tells it."""
     monkeypatch.setattr(arabic_digits, "BLOCKS_OF_CLASS", {arabic_digits.TRAIN_FILE: 4, arabic_digits.TEST_FILE: 2})
     monkeypatch.setattr(arabic_digits, "BLOCKS_OF_SPEAKER", 2)
-    monkeypatch.setattr(arabic_digits, "SELECTING", 1)
     (tmp_path / "spoken-arabic-digit").mkdir()
     for name, blocks in ((arabic_digits.TRAIN_FILE, 80), (arabic_digits.TEST_FILE, 40)):
         text = "".join(f" \n{number}{LINE[3:]}\n" for number in range(blocks))
@@ -137,18 +141,22 @@ def two_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_who_selects_is_not_heard_in_training(two_of_each: Path) -> None:
     data = load_arabic_digits(two_of_each, split="speaker")
+    settings = make_spec("spoken_digits", {"val_fraction": 0.5}, 0).settings
+    assert isinstance(settings, TrainingSettings)
 
-    assert data.val is not None
-    heard, selecting = ({int(v) for v in part.inputs[0][:, 0, 0]} for part in (data.train, data.val))
-    assert sorted(heard | selecting) == list(range(80))
-    assert selecting == {number for number in range(80) if number % 4 >= 2}
-    assert torch.equal(data.val.targets[0], torch.arange(20).repeat_interleave(2))
+    for seed in range(4):
+        train, val, _ = make_splits(data, settings, seed, torch.device("cpu"))
+
+        heard, selecting = ({int(v) for v in data.train.inputs[0][part.rows, 0, 0]} for part in (train, val))
+        assert sorted(heard | selecting) == list(range(80))
+        assert len({number % 4 // 2 for number in selecting}) == 1  # one man and one woman, all that they said
+        assert torch.equal(data.train.targets[0][val.rows].bincount(), torch.full((20,), 2))
 
 
 def test_a_random_split_is_left_to_the_run(two_of_each: Path) -> None:
     data = load_arabic_digits(two_of_each, split="random")
 
-    assert data.val is None
+    assert data.groups is None
     assert (len(data.train), len(data.test)) == (80, 40)
     assert speakers_of(data.train)[:6].tolist() == [0, 0, 1, 1, 0, 0]
 
