@@ -25,7 +25,7 @@ ROOT = HERE.parent
 CACHE = Path(os.environ.get("ANLP_IMAGE_CACHE", "/tmp/anlp-images"))
 BUILDER = "anlp-builder"  # root has often fewer rights in a virtual machine than Apptainer asks of it
 INPUTS = ("containers", "anlp", "setup.cfg", "pyproject.toml", ":!*.md")
-MOST_KEPT = 2
+MOST_KEPT = 4
 
 
 @pytest.fixture(scope="session")
