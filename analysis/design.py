@@ -105,7 +105,7 @@ def _scores(runs: pd.DataFrame, metric: str, clip: bool) -> tuple[pd.Series[floa
     diverged = runs.index[runs["outcome"] == "diverged"]
     left_out = len(runs) - len(scores) - len(diverged)
     sign = 1.0 if higher_is_better(metric) else -1.0
-    bound = _baseline(runs, metric)
+    bound = knowing_nothing(runs, metric)
     if clip and bound is not None:
         below = int((sign * scores < sign * bound).sum())
         scores = sign * (sign * scores).clip(lower=sign * bound)
@@ -120,7 +120,7 @@ def _scores(runs: pd.DataFrame, metric: str, clip: bool) -> tuple[pd.Series[floa
     return scores, notes
 
 
-def _baseline(runs: pd.DataFrame, metric: str) -> float | None:
+def knowing_nothing(runs: pd.DataFrame, metric: str) -> float | None:
     """What knowing nothing reaches, where that is known."""
     columns = [f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs]
     known = runs[columns].max().max() if columns else math.nan

@@ -64,22 +64,22 @@ def render_text(table: Table, *, bold: bool = False) -> str:
 def render_markdown(table: Table) -> str:
     """A pipe table, the best score in bold; what Markdown would read as its own is escaped."""
     sheet = make_sheet(table)
-    lines = _formatted(sheet, _markdown, "**{}**", "{} †")
+    lines = _formatted(sheet, escape_markdown, "**{}**", "{} †")
     rule = ["---:" if number else "---" for number in sheet.is_number]
-    rows = "\n".join("| " + " | ".join(cells) + " |" for cells in (map(_markdown, sheet.heads), rule, *lines))
-    return f"{rows}\n\n{_markdown(render_caption(table))}\n"
+    rows = "\n".join("| " + " | ".join(cells) + " |" for cells in (map(escape_markdown, sheet.heads), rule, *lines))
+    return f"{rows}\n\n{escape_markdown(render_caption(table))}\n"
 
 
 def render_latex(table: Table) -> str:
     r"""A `table` environment that needs `\usepackage{booktabs}` and nothing else."""
     sheet = make_sheet(table)
-    heads = " & ".join(map(_latex, sheet.heads))
+    heads = " & ".join(map(escape_latex, sheet.heads))
     body: list[str] = []
-    for index, cells in enumerate(_formatted(sheet, _latex, r"\textbf{{{}}}", r"{}$^\dagger$")):
+    for index, cells in enumerate(_formatted(sheet, escape_latex, r"\textbf{{{}}}", r"{}$^\dagger$")):
         body += [r"\midrule"] if index in sheet.rules else []
         body.append(" & ".join(cells) + r" \\")
     columns = "".join("r" if number else "l" for number in sheet.is_number)
-    head = [r"\begin{table}", r"\centering", rf"\caption{{{_latex(render_caption(table))}}}"]
+    head = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(render_caption(table))}}}"]
     top = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rf"{heads} \\", r"\midrule"]
     return "\n".join([*head, *top, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
@@ -172,10 +172,12 @@ def _html_cells(tag: str, cells: Sequence[str], is_number: Sequence[bool]) -> st
     )
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """The text as Markdown shows it, on one line of a table."""
     escaped = re.sub(r"([\\|*_`<>])", r"\\\1", text.replace("\n", " "))
     return escaped.replace("](", "]\\(")  # no links
 
 
-def _latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """The text as LaTeX prints it."""
     return "".join(LATEX.get(sign, sign) for sign in text)

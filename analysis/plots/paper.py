@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from anlp.errors import UserError
 
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
+CHARACTERS_PER_INCH = 12.5  # of a title
+SHORT_LOG = 1000  # an axis over less has ticks at 2 and 5, too
+MARGIN = 1.2  # inches beside it
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -39,8 +45,8 @@ def paper(width: float, height: float) -> Iterator[Figure]:
         yield figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes the figure in the format that the suffix says, without dates.
+def save(figure: Figure, path: Path, *, alt: str = "") -> None:
+    """Writes the figure in the format that the suffix says, without dates; `alt` describes it within the file.
 
     Raises:
         UserError: the format is unknown or the file cannot be written.
@@ -48,12 +54,39 @@ def save(figure: Figure, path: Path) -> None:
     form = path.suffix.lstrip(".").lower()
     if form not in FORMATS:
         raise UserError(f"{path}: expected a file that ends in {', '.join('.' + known for known in FORMATS)}")
-    metadata = {"png": {"Software": ""}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    metadata = {
+        "png": {"Software": "", "Description": alt},
+        "svg": {"Date": None, "Description": alt or None},
+        "pdf": {"CreationDate": None, "Subject": alt or None},
+    }[form]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format=form, dpi=DPI, metadata=metadata)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def set_head(ax: Axes, *lines: str) -> None:
+    """The title above the axes, its lines broken to the width of the figure."""
+    figure = ax.get_figure(root=True)
+    inches = figure.get_size_inches()[0] if figure is not None else 6.0
+    width = max(24, round(CHARACTERS_PER_INCH * (inches - MARGIN)))
+    broken = [part for line in lines if line for part in textwrap.wrap(line, width, break_long_words=True)]
+    ax.set_title("\n".join(broken), linespacing=1.4, pad=10, fontsize=9.5)
+
+
+def set_log(ax: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Makes an axis on which everything is drawn already logarithmic; its ticks are plain numbers.
+
+    The usual ticks are formulas, which our style does not set.
+    """
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
+    is_short = low > 0 and high / low < SHORT_LOG
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def shortened(text: str, length: int = 20) -> str:

@@ -3,7 +3,7 @@
 Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities), `targets` (N,) or one
 `target_K` (N,) for each of several, `names` (C,); for images `noted` (M,) positions of samples that are worth a look
 (the most confident mistakes and the least confident hits) and `noted_inputs` (M, ...) as stored; for a plane that was
-probed `probe` (P, 2) and `probe_outputs` (P, C).
+probed `probe` (P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def write_predictions(path: Path, problem: Problem, precision: torch.dtype = tor
         noted = note_samples(outputs, targets[0])
         arrays |= {"noted": noted, "noted_inputs": inputs.index_select(0, rows[noted.to(rows.device)]).cpu()}
     if problem.probe is not None:
+        arrays["points"] = inputs.index_select(0, rows).cpu()
         arrays |= {"probe": problem.probe[0].cpu(), "probe_outputs": problem.model(*problem.probe).float().cpu()}
     buffer = io.BytesIO()
     contents: dict[str, Any] = {"names": np.array(problem.names), **{name: t.numpy() for name, t in arrays.items()}}

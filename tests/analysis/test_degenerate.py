@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 from run_folders import Grid
 
-from analysis import convergence, curves, importance, parallel, tables
+from analysis import convergence, curves, importance, parallel, plot, tables
+from analysis.charts import KINDS
+from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.paper import paper, save
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
+from analysis.pull import Runs
 from analysis.rendering import RENDERERS
 from analysis.tabulate import Plan, build_table
 from anlp.errors import UserError, run_command
@@ -133,6 +136,42 @@ def odd_frames() -> tuple[pd.DataFrame, pd.DataFrame]:
     ]
     history = [{"run_id": f"r{i}", "epoch": e, "val/acc": e / 2} for i in range(len(ODD_NAMES)) for e in range(2)]
     return pd.DataFrame(rows), pd.DataFrame(history)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("build", GRIDS)
+def test_charts_answer_or_say_why_not(
+    grid: Grid,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    build: Callable[[Grid], None],
+) -> None:
+    monkeypatch.chdir(grid.path.parent.parent)
+    build(grid)
+
+    code = run_command(lambda: plot.main([kind, "study", "--format", "svg"]))
+
+    printed = capsys.readouterr()
+    assert (code == 0 and printed.out.strip()) or (code == 2 and len(printed.err.strip().splitlines()) == 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("box", {"by": "name"}),
+        ("sweep", {"x": "empty"}),
+        ("evp", {"by": "name"}),
+        ("luck", {}),
+        ("heatmap", {"x": "empty", "y": "name"}),
+    ],
+)
+def test_charts_of_odd_names_draw(tmp_path: Path, kind: str, options: dict[str, str]) -> None:
+    runs, history = odd_frames()
+
+    chart = KINDS[kind].build(Runs(tmp_path / "数据 $", runs, history, ()), **options)
+
+    save_chart(chart, tmp_path / "chart.png")
 
 
 @pytest.mark.parametrize("form", RENDERERS)

@@ -1,0 +1,53 @@
+"""A chart that is not drawn yet: what draws it, the table behind it and what it says to those who cannot see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.plots.paper import paper, save
+from anlp.errors import UserError
+
+WIDTH, HEIGHT = 6.8, 4.2  # inches
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What every kind of chart is to a command, a report or a notebook."""
+
+    title: str
+    draw: Callable[[Axes], object]
+    table: pd.DataFrame  # tidy, raw numbers: accuracies as shares
+    alt: str  # one or two sentences with the numbers that a reader would take away
+    size: tuple[float, float] = (WIDTH, HEIGHT)  # inches
+    notes: tuple[str, ...] = ()  # what was left out or could not be done, and why
+
+
+def save_chart(chart: Chart, picture: Path) -> Path:
+    """Draws the chart into `picture` and writes its table beside it; returns the table's path.
+
+    Raises:
+        UserError: the format is unknown or a file cannot be written.
+    """
+    with paper(*chart.size) as figure:
+        chart.draw(figure.add_subplot())
+        save(figure, picture, alt=chart.alt)
+    table = picture.with_suffix(".csv")
+    save_table(chart.table, table)
+    return table
+
+
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table as CSV.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        table.to_csv(path, index=False, lineterminator="\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,299 @@
+"""A metric against a setting that is a number: validation loss against learning rate, accuracy against depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from analysis.design import knowing_nothing
+from analysis.frame import varying_settings
+from analysis.metrics import higher_is_better, is_share, label, render_value
+from analysis.plots.chart import Chart
+from analysis.plots.groups import (
+    GREY,
+    Look,
+    count,
+    draw_legend,
+    head,
+    level_name,
+    looks,
+    pick_metric,
+    pick_setting,
+    scored,
+    split_by,
+)
+from analysis.plots.paper import set_head, set_log, shortened
+from analysis.plots.scale import Array, is_missing
+from analysis.pull import Runs
+from analysis.stats import mean_interval
+
+Value = Literal["best", "median"]
+LOG_X = 20  # settings over at least this range are drawn on a logarithmic axis
+LOG_Y = 30  # losses likewise
+ZERO_GAP = 1.0  # 0 lies so many steps below the smallest value of a logarithmic axis
+MAX_TICKS = 10
+SPREAD = 0.24  # of the distance between two levels: over so much the groups are spread
+RASTER_ABOVE = 2_000
+SUBTITLES = {
+    "best": "line: the best configuration at each {x}, its mean over seeds with the 95 % t interval; points: every run",
+    "median": "line: median of all runs at each {x}, with the middle half of them; points: every run",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One group; arrays are (n_levels,) and parallel."""
+
+    name: str
+    look: Look
+    at: Array  # positions on the x axis
+    levels: tuple[float, ...]
+    centre: Array
+    low: Array  # NaN for a single run
+    high: Array
+    n: tuple[int, ...]  # runs behind the centre
+    configurations: tuple[str, ...]  # config_id where the centre is of one, else empty
+    points: Array  # (n_runs, 2) every run
+    lost: tuple[tuple[float, float, int], ...]  # level, its position, runs there that diverged or failed
+
+
+@dataclass(frozen=True, slots=True)
+class SweepInfo:
+    """What is drawn; accuracies in percent."""
+
+    lines: tuple[Line, ...]
+    ticks: tuple[tuple[float, str], ...]
+    by: str
+    x_label: str
+    y_label: str
+    is_log_y: bool
+    is_higher_better: bool
+    chance: float | None
+    title: str
+    subtitle: str
+
+
+def sweep_info(
+    runs: pd.DataFrame, x: str, metric: str, by: str = "", *, value: Value = "best", grid: str = ""
+) -> SweepInfo:
+    """What becomes of `metric` along the setting `x`.
+
+    Args:
+        runs: see `analysis.frame`.
+        x: a setting that is a number.
+        metric: a column of `runs`.
+        by: a setting that makes groups; empty for none.
+        value: what a line goes through: the best configuration at each level, or the median over all runs.
+        grid: for the title.
+
+    Raises:
+        UserError: no run has finished with a finite metric.
+    """
+    usable = runs[~runs[x].map(is_missing).astype(bool)]
+    finished = scored(usable, metric)
+    axis = _Axis(usable[x].to_numpy(np.float64))
+    groups = split_by(usable, by)
+    styles = looks([level for _, level, _ in groups])
+    lines = tuple(
+        _line(name, styles[i], group, axis.beside(i, len(groups)), x, metric, value)
+        for i, (name, _, group) in enumerate(groups)
+    )
+    values = finished[metric].to_numpy(float)
+    bound = knowing_nothing(runs, metric)
+    factor = _factor(metric)
+    return SweepInfo(
+        lines=lines,
+        ticks=axis.ticks(),
+        by=by,
+        x_label=f"{shortened(x, 40)}{' (log)' if axis.is_log else ''}",
+        y_label=label(metric),
+        is_log_y=bool(not is_share(metric) and values.min() > 0 and values.max() / values.min() > LOG_Y),
+        is_higher_better=higher_is_better(metric),
+        chance=None if bound is None else factor * bound,
+        title=head(grid, f"{metric} against {shortened(x, 40)}, {count(len(finished), 'run')} of {len(runs):,}"),
+        subtitle=SUBTITLES[value].format(x=shortened(x)),
+    )
+
+
+def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
+    """The chart on `ax`, its legend beside it."""
+    for line in info.lines:
+        colour = line.look.colour
+        x, y = line.points.T
+        ax.scatter(x, y, s=8, color=colour, alpha=0.35, linewidths=0, rasterized=len(x) > RASTER_ABOVE)
+        ax.plot(line.at, line.centre, color=colour, linestyle=line.look.dash, marker=line.look.marker, markersize=5)
+        ax.vlines(line.at, line.low, line.high, color=colour, linewidth=1.6, alpha=0.8)
+        edge = 0.015 if info.is_higher_better else 0.985
+        for _, at, _ in line.lost:
+            ax.plot(at, edge, "x", color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
+    if info.chance is not None:
+        ax.axhline(info.chance, color="0.4", linewidth=0.9, linestyle=":")
+    if info.is_log_y:
+        set_log(ax)
+    ax.set_xticks([at for at, _ in info.ticks], [text for _, text in info.ticks])
+    ax.set(xlabel=info.x_label, ylabel=info.y_label)
+    set_head(ax, info.title, info.subtitle)
+    draw_legend(ax, _handles(info), info.by)
+    return ax
+
+
+def sweep_table(info: SweepInfo) -> pd.DataFrame:
+    """A row per point of a line, in the units of the chart."""
+    rows = [
+        (line.name, level, line.centre[i], line.low[i], line.high[i], line.n[i], line.configurations[i])
+        for line in info.lines
+        for i, level in enumerate(line.levels)
+    ]
+    names = [info.by or "group", info.x_label.removesuffix(" (log)"), info.y_label, "low", "high", "n", "config_id"]
+    return pd.DataFrame(rows, columns=_distinct(names))
+
+
+def sweep_chart(loaded: Runs, *, metric: str = "", x: str = "", by: str = "", value: Value = "best") -> Chart:
+    """Validation loss (or any metric) against the learning rate (or any number), a line per group.
+
+    Raises:
+        UserError: a name is unknown, or there is nothing to draw.
+    """
+    runs = loaded.runs
+    metric = pick_metric(runs, metric, ("val/loss",))
+    x = pick_setting(runs, x, "--x", ("lr",), is_number=True)
+    by = pick_setting(runs, by, "--by") if by else usual_group(runs, x)
+    return chart_of(sweep_info(runs, x, metric, by, value=value, grid=loaded.grid), x, metric)
+
+
+def chart_of(info: SweepInfo, x: str, metric: str) -> Chart:
+    """The chart of this data; its words tell the best point of each line."""
+    best = "; ".join(f"{f'{info.by}={line.name}: ' if info.by else ''}{_best(line, info, x)}" for line in info.lines)
+    alt = f"{info.title}. Best {metric} per line: {best}."
+    return Chart(info.title, lambda ax: draw_sweep(info, ax), sweep_table(info), alt, notes=tuple(_notes(info, x)))
+
+
+def usual_group(runs: pd.DataFrame, x: str, usual: tuple[str, ...] = ("optimizer", "model")) -> str:
+    """The setting that separates the lines where nobody says: none where none of the usual ones varies."""
+    varying = varying_settings(runs)
+    return next((name for name in usual if name in varying and name != x), "")
+
+
+class _Axis:
+    """Where the levels of the setting lie."""
+
+    def __init__(self, values: Array) -> None:
+        self.levels = np.unique(values[np.isfinite(values)])
+        positive = self.levels[self.levels > 0]
+        self.is_log = bool(positive.size and self.levels[0] >= 0 and positive[-1] / positive[0] >= LOG_X)
+        self.floor = self.shift = 0.0
+        if self.is_log:
+            steps = np.diff(np.log10(positive))
+            self.floor = float(np.log10(positive[0]) - ZERO_GAP * float(np.median(steps)))
+
+    def beside(self, index: int, groups: int) -> _Axis:
+        """The same for one of several groups, which are set apart by a part of the smallest step."""
+        places = np.array([self.at(level) for level in self.levels.tolist()])
+        step = float(np.diff(places).min()) if places.size > 1 else 0.0
+        other = copy(self)
+        other.shift = SPREAD * step * (index - (groups - 1) / 2) / max(groups - 1, 1)
+        return other
+
+    def at(self, value: float) -> float:
+        if not self.is_log:
+            return value + self.shift
+        return (math.log10(value) if value > 0 else self.floor) + self.shift
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Every level where they are few, else evenly chosen ones."""
+        step = -(-len(self.levels) // MAX_TICKS) or 1
+        return tuple((self.at(level), level_name(float(level))) for level in self.levels[::step].tolist())
+
+
+def _line(name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value) -> Line:
+    finite = (group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))
+    finished, lost = group[finite], group[group["outcome"].isin(["diverged", "failed"])]
+    summaries = [(level, *_summary(some, metric, value)) for level, some in _by_level(finished, x)]
+    levels = tuple(level for level, *_ in summaries)
+    factor = _factor(metric)
+    numbers = factor * np.array([numbers for _, numbers, _, _ in summaries], dtype=float).reshape(-1, 3)
+    points = np.column_stack([finished[x].astype(float).map(axis.at), factor * finished[metric].astype(float)])
+    return Line(
+        name=name,
+        look=look,
+        at=np.array([axis.at(level) for level in levels]),
+        levels=levels,
+        centre=numbers[:, 0],
+        low=numbers[:, 1],
+        high=numbers[:, 2],
+        n=tuple(n for _, _, n, _ in summaries),
+        configurations=tuple(config for *_, config in summaries),
+        points=points.astype(float).reshape(-1, 2),
+        lost=tuple((level, axis.at(level), len(some)) for level, some in _by_level(lost, x)),
+    )
+
+
+def _by_level(runs: pd.DataFrame, x: str) -> list[tuple[float, pd.DataFrame]]:
+    return [(float(level), runs[runs[x] == level]) for level in np.unique(runs[x].to_numpy(np.float64))]
+
+
+def _summary(runs: pd.DataFrame, metric: str, value: Value) -> tuple[tuple[float, float, float], int, str]:
+    """Centre and ends, the runs behind them, and the configuration where it is one."""
+    if value == "median":
+        low, centre, high = np.quantile(runs[metric].to_numpy(float), [0.25, 0.5, 0.75])
+        return (float(centre), float(low), float(high)), len(runs), ""
+    means = runs.groupby("config_id")[metric].mean()
+    best = str(means.idxmax() if higher_is_better(metric) else means.idxmin())
+    values = runs.loc[runs["config_id"] == best, metric].to_numpy(float)
+    if len(values) < 2:
+        return (float(values[0]), math.nan, math.nan), 1, best
+    interval = mean_interval(values)
+    return (interval.mean, *_clipped(interval.low, interval.high, metric, values)), len(values), best
+
+
+def _clipped(low: float, high: float, metric: str, values: Array) -> tuple[float, float]:
+    """For display: no share lies outside 0 and 1, no loss that is positive everywhere below its smallest tenth."""
+    if is_share(metric):
+        return max(low, 0.0), min(high, 1.0)
+    return (max(low, float(values.min()) / 10), high) if values.min() > 0 else (low, high)
+
+
+def _handles(info: SweepInfo) -> list[Line2D]:
+    shown = info.lines if info.by else ()
+    handles = [
+        Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=shortened(name))
+        for look, name in ((line.look, line.name) for line in shown)
+    ]
+    if any(line.lost for line in info.lines):
+        handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged or failed"))
+    if info.chance is not None:
+        handles.append(Line2D([], [], color="0.4", linewidth=0.9, linestyle=":", label="knowing nothing"))
+    return handles
+
+
+def _best(line: Line, info: SweepInfo, x: str) -> str:
+    if not line.centre.size:
+        return "no run finished"
+    index = int(line.centre.argmax() if info.is_higher_better else line.centre.argmin())
+    return f"{render_value('', float(line.centre[index]))} at {x}={level_name(line.levels[index])}"
+
+
+def _notes(info: SweepInfo, x: str) -> Iterator[str]:
+    for line in info.lines:
+        name = f" of {info.by}={shortened(line.name)}" if info.by else ""
+        for level, _, number in line.lost:
+            yield f"{count(number, 'run')}{name} at {x}={level_name(level)} diverged or failed: a cross at the edge"
+        if len(line.levels) == 1:
+            yield f"{x} has a single value{name}: a point, no line"
+
+
+def _factor(metric: str) -> float:
+    return 100.0 if is_share(metric) else 1.0
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The group and the setting may be the same."""
+    return [name if names.index(name) == index else f"{name} ({index})" for index, name in enumerate(names)]
