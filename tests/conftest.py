@@ -9,6 +9,7 @@ import pytest
 from apptainer_image import apptainer, as_this_user, image  # noqa: F401 - fixtures for every test
 from run_folders import Grid
 from slurm_cluster import cluster, cluster_alone, running_cluster  # noqa: F401 - fixtures for every test
+from web_browser import browser, open_page  # noqa: F401 - fixtures for every test
 
 
 @pytest.fixture(autouse=True)

@@ -92,7 +92,7 @@ class Axis {
       this.set(isInside ? this.shifted(before, place - start) : [Math.min(anchor, place), Math.max(anchor, place)]);
     };
     const end = () => {
-      if (!isMoved && which === undefined) this.click(start, before);
+      if (!isMoved && (which === undefined || !before)) this.click(start, before);
     };
     this.follow(event, move, end);
     if (which !== undefined) this.ends[which].focus();
@@ -103,9 +103,10 @@ class Axis {
     return [low + inside, high + inside];
   }
 
+  /** Keeps a level, or what lies below the axis, alone; elsewhere, or the second time, clears. */
   click(place, before) {
     const isAlone = before && before[0] === place && before[1] === place;
-    this.set(this.column.stops && !isAlone ? [place, place] : null);
+    this.set((this.column.stops || place < 0) && !isAlone ? [place, place] : null);
   }
 
   follow(event, move, end) {
@@ -267,6 +268,7 @@ class Frame {
     this.gap = Math.max(GAP, (available - LEFT - RIGHT) / spaces);
     this.width = LEFT + RIGHT + this.gap * (this.axes.length - 1);
     this.axes.forEach((axis) => axis.layOut());
+    this.plot.classList.remove("pc-lively"); // a change of the window is no journey
     this.stand();
   }
 
@@ -295,6 +297,7 @@ class Frame {
   }
 
   dragTo(axis, x) {
+    this.plot.classList.add("pc-lively");
     this.xs.set(axis, x);
     const slot = Math.min(this.order.length - 1, Math.max(0, Math.round((x - LEFT) / this.gap)));
     this.order.splice(this.order.indexOf(axis), 1);
@@ -305,6 +308,7 @@ class Frame {
 
   settle() {
     this.order.forEach((axis) => this.plot.append(axis.root));
+    this.plot.classList.add("pc-lively");
     this.stand();
     this.on.moved();
   }
