@@ -130,6 +130,10 @@ def _html_folded(block: Folded) -> str:
     return f"<details><summary>{html.escape(block.summary)}</summary>\n{blocks}\n</details>"
 
 
+def _html_component(block: Component) -> str:
+    return f'<div class="component">{block.html}</div>\n{_html_folded(Folded(block.summary, block.instead))}'
+
+
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
@@ -141,7 +145,7 @@ _HTML: Mapping[type, Callable[[Any], str]] = {
     Code: lambda block: f"<pre><code>{html.escape(block.text)}</code></pre>",
     Cells: _html_cells,
     Figure: _html_figure,
-    Component: lambda block: f'<div class="component">{block.html}</div>',
+    Component: _html_component,
     Folded: _html_folded,
 }
 
@@ -184,7 +188,7 @@ _MARKDOWN: Mapping[type, Callable[[Any], str]] = {
     Code: _markdown_code,
     Cells: _markdown_cells,
     Figure: _markdown_figure,
-    Component: lambda block: _markdown(block.instead),
+    Component: lambda block: "\n\n".join(map(_markdown_block, block.instead)),
     Folded: _markdown_folded,
 }
 

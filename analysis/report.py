@@ -15,12 +15,14 @@ from analysis.reporting.discussion import best_lines, discussion_section
 from analysis.reporting.effort import effort_section
 from analysis.reporting.fates import fates_section
 from analysis.reporting.findings import Findings, find_out
+from analysis.reporting.mistakes import mistakes_section
 from analysis.reporting.overview import curves_section, parallel_section
 from analysis.reporting.provenance import provenance_section
 from analysis.reporting.question import question_section
 from analysis.reporting.results import results_section
 from analysis.reporting.settings import settings_section
 from analysis.screen import add_grid, picture_path
+from analysis.web.page import component_script, component_style
 from anlp.errors import UserError, run_command
 from anlp.progress import Progress
 from anlp.record import write_whole
@@ -76,12 +78,13 @@ def build_document(findings: Findings, advice: Advice, grid: str) -> Document:
         lambda: settings_section(findings),
         lambda: fates_section(findings),
         lambda: curves_section(findings),
+        lambda: mistakes_section(findings),
         lambda: next_section(findings, advice, grid),
         lambda: provenance_section(findings),
     )
     with Progress("writing sections", len(makers)) as progress:
         sections = tuple(progress.over(make() for make in makers))
-    return Document(f"Report on {findings.name}", _lead(findings), sections)
+    return Document(f"Report on {findings.name}", _lead(findings), sections, component_style(), component_script())
 
 
 def report_files(document: Document, grid: str, name: str) -> dict[str, bytes]:

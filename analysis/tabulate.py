@@ -142,7 +142,8 @@ def _optimism(
     """Of the best row, of the most optimistic one where there are groups; none where all of them are confirmed."""
     if len(ranked) < 2 or not any(row.is_best and row.purpose != "confirm" for row in rows):
         return None
-    found = [_optimism_among([c for c in ranked if c.config_id in set(one.top)], plan) for one in ties]
+    tops = [set(one.top) for one in ties]
+    found = [_optimism_among([c for c in ranked if c.config_id in top], plan) for top in tops]
     return max(found, key=lambda one: (one.expected is None and one.k > 1, one.expected or 0.0))
 
 

@@ -59,10 +59,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Something to play with: shown by pages that can, with a sentence for those that cannot."""
+    """Something to play with, for pages that can, and what others and paper show instead."""
 
     html: str
-    instead: str
+    summary: str  # of what stands instead
+    instead: tuple[Block, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ def figures(document: Document) -> list[Figure]:
                 found.append(block)
             elif isinstance(block, Folded):
                 visit(block.blocks)
+            elif isinstance(block, Component):
+                visit(block.instead)
 
     for section in document.sections:
         visit(section.blocks)

@@ -9,10 +9,14 @@ STYLE = """\
   --note: #fff4d6; --edge: #b07a00; --link: #0a58a8;
 }
 @media (prefers-color-scheme: dark) {
-  :root {
+  :root:not([data-theme="light"]) {
     --ink: #e8e8e8; --soft: #b0b0b0; --line: #4a4a4a; --back: #161616;
     --note: #33290f; --edge: #d9a437; --link: #7db8f5;
   }
+}
+:root[data-theme="dark"] {
+  --ink: #e8e8e8; --soft: #b0b0b0; --line: #4a4a4a; --back: #161616;
+  --note: #33290f; --edge: #d9a437; --link: #7db8f5;
 }
 * { box-sizing: border-box; }
 body {
@@ -20,7 +24,8 @@ body {
   margin: 0 auto; max-width: 66rem; padding: 1.5rem;
 }
 h1 { font-size: 1.9rem; line-height: 1.2; overflow-wrap: anywhere; }
-h2 { font-size: 1.35rem; margin-top: 2.6rem; border-bottom: 1px solid var(--line); }
+main > section > h2 { font-size: 1.35rem; margin-top: 2.6rem; border-bottom: 1px solid var(--line); }
+sup { line-height: 0; }
 p, li { max-width: 46rem; overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; }
 a { color: var(--link); }

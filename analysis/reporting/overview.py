@@ -8,12 +8,15 @@ import pandas as pd
 from analysis.frame import varying_settings
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import ParallelInfo, draw_parallel, parallel_info, size_inches
-from analysis.reporting.blocks import Block, Figure, Notice, Section
+from analysis.reporting.blocks import Block, Component, Figure, Notice, Section
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.pictures import draw
 from analysis.screen import best_baseline
+from analysis.web.page import render_component
+from analysis.web.selection import page_info
 
 CURVES = (7.0, 4.2)  # inches
+MAX_COLOURS = 12  # of a legend that can be read
 MAX_CURVES = 2_000  # more would be one blot, and take minutes
 
 
@@ -25,13 +28,13 @@ def parallel_section(findings: Findings) -> Section:
     whole = parallel_info(runs, metric, grid=findings.name)
     if not len(whole.lines):
         return _parallel(Notice(f"No run has finished with a finite {metric}: there is nothing to draw."))
-    figures = [_draw_parallel("parallel", whole, metric)]
     bound = best_baseline(runs, metric)
+    figures = [_draw_parallel("parallel", whole, runs, metric)]
     if bound is not None:
         better = parallel_info(runs, metric, above=bound, grid=findings.name)
         if 0 < len(better.lines) < len(whole.lines):
-            figures.append(_draw_parallel("parallel-better", better, metric))
-    return _parallel(*figures)
+            figures.append(_draw_parallel("parallel-better", better, None, metric))
+    return _parallel(_play(findings, bound, tuple(figures)))
 
 
 def curves_section(findings: Findings) -> Section:
@@ -68,15 +71,21 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
 
 def colouring(findings: Findings) -> str:
     """The setting that explains most; lr, or the first that varies, where that is unknown."""
-    varying = varying_settings(findings.runs)
+    varying = [name for name in varying_settings(findings.runs) if findings.runs[name].nunique() <= MAX_COLOURS]
     found = findings.importance
     ranked = [] if isinstance(found, Missing) else [found.design.factors[index].name for index in found.order]
     return next((name for name in (*ranked, "lr", *varying) if name in varying), "")
 
 
-def _draw_parallel(name: str, info: ParallelInfo, metric: str) -> Figure:
+def _play(findings: Findings, bound: float | None, pictures: tuple[Block, ...]) -> Block:
+    name = "" if bound is None else "baseline"
+    info = page_info(findings.runs, findings.select, bound=bound, bound_name=name, grid=findings.address)
+    return Component(render_component(info, "play"), "The same as pictures", pictures)
+
+
+def _draw_parallel(name: str, info: ParallelInfo, runs: pd.DataFrame | None, metric: str) -> Figure:
     axes = ", ".join(scale.name for scale in info.scales)
-    names = [scale.name for scale in info.scales]
+    columns = [] if runs is None else ["run_id", *varying_settings(runs), "seed", metric]
     return draw(
         name,
         size_inches(info),
@@ -84,7 +93,7 @@ def _draw_parallel(name: str, info: ParallelInfo, metric: str) -> Figure:
         alt=f"Parallel coordinates, {info.title}: one line per run over {axes}; {info.subtitle}.",
         caption=f"{info.title}. {info.subtitle[:1].upper()}{info.subtitle[1:]}; the best is drawn last.",
         points=info.lines.size * 3,
-        data=_csv(pd.DataFrame(info.lines, columns=names).assign(rank=info.ranks)) if metric else b"",
+        data=b"" if runs is None else _csv(runs[list(dict.fromkeys(columns))]),
     )
 
 

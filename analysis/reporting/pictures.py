@@ -7,8 +7,10 @@ from io import BytesIO
 
 from matplotlib.axes import Axes
 
+from analysis.plots.chart import Chart
 from analysis.plots.paper import DPI, paper
 from analysis.reporting.blocks import Figure
+from anlp.errors import UserError
 
 HEAVY = 15_000  # points: drawn as dots beyond, since lines would make a page of many MB
 
@@ -41,3 +43,20 @@ def draw(
         draw_on(figure.add_subplot())
         figure.savefig(content, format=form, dpi=DPI, metadata=metadata)
     return Figure(name, form, content.getvalue(), alt, caption, data)
+
+
+def draw_chart(name: str, make: Callable[[], Chart], *, points: int = 0) -> Figure | None:
+    """The chart as a figure, None where the runs have nothing that it could show.
+
+    Args:
+        name: of its files.
+        make: builds the chart.
+        points: as for `draw`.
+    """
+    try:
+        chart = make()
+        data = chart.table.to_csv(index=False, lineterminator="\n").encode()
+        caption = " ".join([f"{chart.alt.rstrip('.')}.", *(f"{note.rstrip('.')}." for note in chart.notes)])
+        return draw(name, chart.size, chart.draw, alt=chart.title, caption=caption, points=points, data=data)
+    except UserError:  # it says why this chart is none for these runs
+        return None

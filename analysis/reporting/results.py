@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from analysis.caption import render_caption
+from analysis.plots.luck import luck_chart
 from analysis.reporting.blocks import Block, Cells, Code, Notice, Section, Text
 from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.pictures import draw_chart
 from analysis.sheet import make_sheet
 from analysis.tabulate import Table
 
@@ -19,7 +21,12 @@ def results_section(findings: Findings) -> Section:
     shown = sum(not row.name for row in findings.best.rows)
     if findings.best.n_configurations > 1:
         blocks.append(Text(f"The best {shown} of {findings.best.n_configurations:,} configurations, of all:"))
-    blocks += [_cells(findings.best), Code(f"python -m analysis.tables {findings.address}", "sh")]
+    luck = draw_chart("luck", lambda: luck_chart(findings.loaded, metric=findings.report))
+    blocks += [
+        _cells(findings.best),
+        *([luck] if luck else []),
+        Code(f"python -m analysis.tables {findings.address}", "sh"),
+    ]
     return Section("results", "Results", tuple(blocks))
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from analysis.explaining import Importance
 from analysis.importance_screen import METHODS, interactions, table
+from analysis.plots.heatmap import heatmap_chart
+from analysis.plots.sweep import sweep_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Points, Section, Text, plain_sheet
 from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.pictures import draw_chart
 
 INTERACTIONS = 5
 LEAST_SHARE = 0.005
@@ -15,7 +18,7 @@ def settings_section(findings: Findings) -> Section:
     """The section."""
     found = findings.importance
     if isinstance(found, Missing):
-        return _section(Notice(f"Importance cannot be told: {found.reason}."))
+        return _section(Notice(f"Importance cannot be told: {found.reason}."), *_charts(findings))
     rows = table(found)
     heads = tuple(rows[0])
     lines = [tuple(_cell(name, row.get(name)) for name in heads) for row in rows]
@@ -29,7 +32,18 @@ def settings_section(findings: Findings) -> Section:
     blocks += [Text("Interactions, beyond what each setting explains alone:"), Points(tuple(joint))] if joint else []
     notes = tuple(f"{note[:1].upper()}{note[1:]}." for note in (*found.design.best_at_edge, *found.notes))
     blocks += [Points(notes)] if notes else []
-    return _section(*blocks)
+    return _section(*blocks, *_charts(findings))
+
+
+def _charts(findings: Findings) -> list[Block]:
+    """A metric against the first number, and over two settings; none where nothing of the kind varies."""
+    metric = findings.select if findings.select in findings.runs else ""
+    loaded = findings.loaded
+    made = (
+        draw_chart("sweep", lambda: sweep_chart(loaded, metric=metric)),
+        draw_chart("heatmap", lambda: heatmap_chart(loaded, metric=metric)),
+    )
+    return [figure for figure in made if figure is not None]
 
 
 def _method(found: Importance) -> str:
