@@ -108,7 +108,7 @@ class Component {
     const unsaid = brushes.filter((_, i) => terms[i] === null).map(({ column }) => column.label);
     const said = this.shown.length && !unsaid.length;
     const words = this.shown.length ? `no filter names these values of ${unsaid.join(", ")}` : "no run is left";
-    host.replaceChildren("This selection for any command: ", said ? commandOf(`--only ${quoted(terms.join(" "))}`) : words);
+    host.replaceChildren("This selection as a filter: ", said ? commandOf(`--only ${quoted(terms.join(" "))}`) : words);
   }
 
   // ---- drawing
