@@ -43,7 +43,7 @@ def split_by_groups(whole: Split, groups: Tensor, seed: int, *, val_fraction: fl
         seed: of the run; decides which groups are held out.
         val_fraction: share of the groups held out, in (0, 1); at least one is, and one is not.
     """
-    kinds = groups.unique()
+    kinds: Tensor = torch.unique(groups)
     order = kinds[torch.randperm(len(kinds), generator=seeding.generator(seed, "split"))]
     held_out = torch.isin(groups, order[: min(max(1, round(val_fraction * len(kinds))), len(kinds) - 1)])
     return whole.take(torch.nonzero(~held_out).flatten()), whole.take(torch.nonzero(held_out).flatten())

@@ -15,6 +15,7 @@ from typing import Any
 from anlp.record import Element, GridFolder, RunFolder, RunOptions, WandbOptions, read_metrics, read_result
 from anlp.run import run_element
 from anlp.settings import make_spec
+from anlp.spec import RunSpec
 
 TINY: Mapping[str, Any] = {"data": "digits", "hidden": 16, "epochs": 3, "batch_size": 64, "lr": 0.01}
 UPDATES_PER_EPOCH = 21  # 1,298 training samples
@@ -25,11 +26,17 @@ _processes.set_forkserver_preload(["anlp.training.attempt", "anlp.training.tasks
 
 def write_batch(grid: Path, *runs: Mapping[str, Any], seed: int = 0, number: int = 1, **options: Any) -> Path:
     """A batch file with one element per run of the task `mnist`, over the settings of `TINY`."""
+    return write_specs(
+        grid, *(make_spec("mnist", {**TINY, **run}, seed) for run in runs or ({},)), number=number, **options
+    )
+
+
+def write_specs(grid: Path, *specs: RunSpec, number: int = 1, **options: Any) -> Path:
+    """A batch file with one element per run."""
     path = GridFolder(grid).batches / f"{number}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     given = RunOptions(**{"wandb": OFF, "batch": str(number), "device": "cpu", **options})
-    elements = [Element((make_spec("mnist", {**TINY, **run}, seed),), given) for run in runs or ({},)]
-    path.write_text("".join(json.dumps(element.to_json()) + "\n" for element in elements))
+    path.write_text("".join(json.dumps(Element((spec,), given).to_json()) + "\n" for spec in specs))
     return path
 
 

@@ -94,6 +94,12 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "8bee3de74d00",
         "59ef574d20b1732fe5f1224dae38be283d96a3a41ec73f335fe86dda371d6258",
     ),
+    "spoken_digits_quick": (
+        15,
+        "33321f10fd88",
+        "9197a7507d13",
+        "e72bba701ae6276c56689b58e61be72b1960fd3955c6573c8e465dcefc6581eb",
+    ),
     "spoken_digits_search": (
         20,
         "c751bb1885bf",

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from submits import Place
 
-from anlp.record import GridFolder, Outcome, read_result
+from anlp.record import GridFolder, Outcome, RunOptions, RunResult, WandbOptions, read_result
 from anlp.settings import TASKS, make_spec
 from jobs.gridfile import load_grid
+from jobs.launch import submit_specs
 from jobs.smoke import make_small
+from jobs.target import Target
 
 GRIDS = sorted((Path(__file__).parents[2] / "grids").glob("*.yaml"))
 
@@ -43,16 +43,43 @@ def test_a_shipped_grid_has_small_runs(path: Path) -> None:
     assert len(make_small(list(load_grid(path).runs()))) >= 2
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | None]:
+    """Results of the small runs of all shipped grids by id, a pool per task: one per grid would take twice as long."""
+    root = tmp_path_factory.mktemp("smoke")
+    found = {}
+    for task in TASKS:
+        folder = GridFolder(root / task)
+        folder.path.mkdir()
+        grids = [load_grid(path) for path in GRIDS]
+        small = [spec for grid in grids if grid.task == task for spec in make_small(list(grid.runs()))]
+        submit_specs(folder, small, Target(on="local", options=options_in(root), quiet=True), redo="none")
+        found |= {spec.run_id: read_result(folder.run(spec.run_id)) for spec in small}
+    return found
+
+
+def options_in(root: Path) -> RunOptions:
+    wandb = WandbOptions(mode="disabled")
+    return RunOptions(data_dir=str(root / "data"), predictions=True, wandb=wandb, device="cpu")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_a_shipped_grid_trains_when_it_is_made_small(path: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "ANLP_RUNS": str(tmp_path), "ANLP_DATA": str(tmp_path / "data")}
-    argv = [sys.executable, "-m", "jobs.submit", str(path), "--smoke", "--wandb", "disabled", "--gpus", "0", "-q"]
+def test_a_shipped_grid_trains_when_it_is_made_small(path: Path, trained: dict[str, RunResult | None]) -> None:
+    for spec in make_small(list(load_grid(path).runs())):
+        result = trained[spec.run_id]
 
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300)
+        assert result is not None
+        assert result.outcome is Outcome.OK, result.error
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = GridFolder(tmp_path / f"{path.stem}-smoke")
-    results = [read_result(folder.run(each.parent.name)) for each in folder.path.glob("*/result.json")]
-    assert len(results) >= 2
-    assert all(result is not None and result.outcome is Outcome.OK for result in results)
+
+@pytest.mark.slow
+def test_the_option_trains_the_small_grid_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    place = Place(GRIDS[0].with_name("points_deep.yaml"), tmp_path)
+
+    done = place.start("--smoke", "--wandb", "disabled", "-q")
+    said = "\n".join(done.communicate(timeout=300))
+
+    assert done.returncode == 0, said
+    assert [path.name for path in tmp_path.iterdir()] == ["points_deep-smoke"]
+    assert len(list(tmp_path.glob("points_deep-smoke/*/result.json"))) == 2

@@ -1,0 +1,101 @@
+"""What runs of the tasks leave in their folders, end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_runs import folder_of, write_specs
+
+from anlp.record import Outcome, RunFolder, RunResult, read_metrics, read_result
+from anlp.run import run_element
+from anlp.settings import TASKS, make_spec
+from anlp.spec import RunSpec
+
+pytestmark = pytest.mark.slow
+
+
+def small(task: str, **values: Any) -> RunSpec:
+    return make_spec(task, {**TASKS[task].settings.smoke, "batch_size": 8, **values}, 0)
+
+
+def carry_out(grid: Path, spec: RunSpec) -> tuple[RunFolder, RunResult]:
+    batch = write_specs(grid, spec, predictions=True)
+
+    code = run_element(batch, 0, job="test")
+
+    folder = folder_of(batch)
+    result = read_result(folder)
+    assert result is not None
+    assert (code, result.outcome) == (0, Outcome.OK), result.error
+    return folder, result
+
+
+@pytest.mark.parametrize("method", ["logistic_regression", "xgboost"])
+def test_a_method_without_gradients_is_a_run_like_the_others(method: str, tmp_path: Path) -> None:
+    if method == "xgboost":
+        pytest.importorskip("xgboost", reason="the method xgboost; pip install '.[boost]'")
+
+    folder, result = carry_out(tmp_path, small("images_transfer", method=method, image_size=16, train_samples=0))
+
+    untrained, fitted = read_metrics(folder.metrics)
+    assert (result.epochs, result.sizes) == (1, {"train": 180, "val": 20, "test": 200})
+    assert (untrained["lr"], untrained["grad_norm"], fitted["lr"], fitted["grad_norm"]) == (0.0, 0.0, 0.0, 0.0)
+    assert fitted["train/acc"] > 0.9 > untrained["train/acc"]
+    assert result.metrics["test/acc"] > 2 * result.baselines["random"]
+    with np.load(folder.predictions) as kept:
+        assert np.mean(kept["outputs"].argmax(1) == kept["targets"]) == pytest.approx(result.metrics["test/acc"])
+
+
+def test_images_that_are_worth_a_look_are_kept_with_the_predictions(tmp_path: Path) -> None:
+    folder, result = carry_out(tmp_path, small("cifar10"))
+
+    with np.load(folder.predictions) as kept:
+        outputs, targets, noted = kept["outputs"], kept["targets"], kept["noted"]
+        assert (outputs.shape, kept["noted_inputs"].shape[1:]) == ((200, 10), (3, 32, 32))
+        assert list(kept["names"]) == list(result.provenance["data"]["names"])
+    hits = outputs.argmax(1) == targets
+    assert sorted(hits[noted]) == list(hits[noted])  # mistakes first
+    assert len(noted) == min(64, int(hits.sum())) + min(64, int((~hits).sum()))
+
+
+def test_gradient_norms_of_layers_and_a_map_of_decisions_are_kept(tmp_path: Path) -> None:
+    folder, _ = carry_out(tmp_path, small("points", depth=3, layer_norms=True))
+
+    norms = {name: value for name, value in read_metrics(folder.metrics)[1].items() if name.startswith("grad_norm/")}
+    assert list(norms) == ["grad_norm/000", "grad_norm/001", "grad_norm/002", "grad_norm/003"]
+    assert all(value > 0 for value in norms.values())
+    with np.load(folder.predictions) as kept:
+        assert kept["probe_outputs"].shape == (len(kept["probe"]), len(kept["names"]))
+
+
+def test_several_quantities_are_measured_each(tmp_path: Path) -> None:
+    folder, result = carry_out(tmp_path, small("fma_emotion", target="all", model="cnn2d"))
+
+    each = [result.metrics[f"test/spearman_{name}"] for name in ("valence", "energy", "danceability")]
+    assert result.metrics["test/spearman"] == pytest.approx(sum(each) / 3)
+    assert result.baselines["mean"] > 0
+    with np.load(folder.predictions) as kept:
+        assert kept["outputs"].shape == kept["targets"].shape == (16, 3)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_net_that_knows_genres_goes_on_to_emotions(freeze: bool, tmp_path: Path) -> None:
+    genres, result = carry_out(tmp_path / "genres", small("fma_genre", model="cnn2d"))
+    spec = small("fma_emotion", model="cnn2d", init_from=result.run_id, freeze=freeze)
+
+    emotions, _ = carry_out(tmp_path / "emotions", spec)
+
+    before, after = (load(folder) for folder in (genres, emotions))
+    backbone = [name for name in before if name.startswith("backbone.")]
+    assert "test/f1" in result.metrics
+    assert all(np.array_equal(before[name], after[name]) for name in backbone) == freeze
+
+
+def load(folder: RunFolder) -> dict[str, Any]:
+    import torch
+
+    weights: dict[str, Any] = torch.load(folder.weights, weights_only=True)["model"]
+    return weights
