@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CHROMIUM = ("/usr/bin/chromium", "/usr/lib/chromium/chromium")
 METRIC = "val/acc"
 FAILED = 0.03  # of the runs
-DRAG_STEPS = 60
+DRAG_STEPS = 20  # each way
 TIMEOUT_MS = 180_000
 ARGUMENTS = ("--no-sandbox", "--enable-unsafe-swiftshader")  # root has no sandbox; plotly needs WebGL, in software too
 RECORD_FRAMES = """() => {

@@ -3,7 +3,7 @@
 const TOP = 66;
 const BOTTOM = 18;
 const HEIGHT = 440;
-const LEFT = 64;
+const LEFT = 76;
 const RIGHT = 96;
 const GAP = 104; // pixels between axes at least
 const LETTER = 7; // pixels of a letter of a label
@@ -227,7 +227,7 @@ class Axis {
     [bottom, top].forEach((y, which) => {
       this.ends[which].style.top = `${y}px`;
       this.texts[which].style.top = `${y}px`;
-      this.texts[which].textContent = this.brush && !column.stops ? placeText(column, bounds[which]) : "";
+      this.texts[which].textContent = this.brush && !column.stops ? placeText(column, bounds[which], 3) : "";
       this.describe(which, bounds);
     });
   }

@@ -59,10 +59,10 @@ function scaleOf(form) {
   };
 }
 
-function textOf(column, value) {
+function textOf(column, value, digits = 6) {
   if (!Number.isFinite(value)) return NOTHING;
   if (column.isShare) return (100 * value).toFixed(3);
-  return general(value, column.isMetric ? 4 : 6);
+  return general(value, column.isMetric ? 4 : digits);
 }
 
 /** As `%g` writes it: `0.0001`, `7.5e-05`. */
@@ -74,10 +74,10 @@ function general(value, digits) {
 }
 
 /** What a person reads of a position: the level there, or the number. */
-function placeText(column, place) {
+function placeText(column, place, digits) {
   const near = column.ticks.find(([at]) => Math.abs(at - place) < 1e-9);
   if (near && (column.hasLevels || place < 0)) return near[1];
-  return textOf(column, column.scale.valueOf(place));
+  return textOf(column, column.scale.valueOf(place), digits);
 }
 
 /** The same number in [-1, 1] for a run and an axis on every machine (FNV-1a). */
