@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.breakdown import Breakdown, build_breakdown
 from analysis.choice import Configuration, configurations
-from analysis.design import build_design
+from analysis.design import Design, build_design
 from analysis.explaining import Importance, explain
 from analysis.frame import metric_columns, varying_settings
 from analysis.judging import judge_runs
@@ -87,7 +87,7 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
     chooser = known_name(select, metric_columns(runs), "--select: metric") if select else _usual(runs)
     shown = known_name(report, metric_columns(runs), "--report: metric") if report else _tested(runs, chooser)
     per = _telling(runs)
-    design = attempt(lambda: build_design(runs, chooser))
+    design = attempt(lambda: _design(runs, chooser))
     few = not isinstance(design, Missing) and len(design.means) <= MANY
     return Findings(
         address=address,
@@ -102,6 +102,12 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
         origins=tuple(parse_origins(loaded.provenance)),
         shares=read_shares(loaded.folder),
     )
+
+
+def _design(runs: pd.DataFrame, metric: str) -> Design:
+    if metric not in runs:
+        raise UserError(f"none of {len(runs):,} runs has finished with a metric")
+    return build_design(runs, metric)
 
 
 def attempt(make: Callable[[], Found]) -> Found | Missing:

@@ -60,7 +60,7 @@ def _table(report: Chart) -> Block:
 
 def _cell(value: object) -> str:
     if isinstance(value, float | np.floating):
-        return NOTHING if value != value else f"{value:.4g}"
+        return NOTHING if value != value else f"{value:.2f}"
     return render_level(value)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from run_folders import Grid
 
-from analysis import convergence, curves, importance, parallel, plot, tables
+from analysis import convergence, curves, importance, parallel, plot, report, tables
 from analysis.charts import KINDS
 from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
@@ -95,7 +95,7 @@ GRIDS = [
 @pytest.mark.parametrize(
     "main",
     [
-        *(tables.main, parallel.main, curves.main, convergence.main, explain),
+        *(tables.main, parallel.main, curves.main, convergence.main, explain, report.main),
         lambda argv: tables.main([*argv, "--by", "lr", "--tied", "moderated"]),
         lambda argv: tables.main([*argv, "--pivot", "lr", "optimizer", "--ci", "bootstrap-t"]),
     ],

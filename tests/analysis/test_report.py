@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from run_folders import Grid
+
+from analysis import report
+from analysis.caption import render_caption
+from analysis.importance_screen import table as importance_table
+from analysis.origin import add_up
+from analysis.page import render_html, render_markdown
+from analysis.pull import Runs, load
+from analysis.reporting.advice import advise, render_grid
+from analysis.reporting.discussion import discussion_section
+from analysis.reporting.effort import effort_section
+from analysis.reporting.findings import Findings, Missing, find_out
+from analysis.reporting.provenance import provenance_section
+from analysis.sheet import make_sheet
+from analysis.tabulate import Plan, build_table
+from anlp.errors import UserError
+from anlp.record import Element, GridFolder, RunOptions, write_json, write_jsonl
+from anlp.settings import make_spec
+from jobs.gridfile import load_grid
+
+SECTIONS = (
+    *("question", "effort", "results", "discussion", "parallel", "settings"),
+    *("verdicts", "curves", "mistakes", "next", "provenance"),
+)
+HEAD = """\
+# Does adam need a smaller rate
+# than sgd?
+#
+#   python -m jobs.submit study.yaml
+
+task: mnist
+wandb: {mode: disabled}
+"""
+
+
+def curve(end: float, epochs: int = 12) -> list[dict[str, float]]:
+    """Rises to `end` within the first third; chance throughout for an end at chance."""
+    shares = [min(1.0, 3 * epoch / epochs) for epoch in range(epochs + 1)]
+    return [
+        {
+            "epoch": k,
+            "val/acc": 0.1 + (end - 0.1) * s,
+            "train/loss": 2.3 - 2 * (end - 0.1) * s,
+            "val/loss": 2.3 - s * end,
+        }
+        for k, s in enumerate(shares)
+    ]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """sgd is best at 0.1, adam at 0.01; dropout does nothing; the largest lr of adam fails."""
+    path = tmp_path_factory.mktemp("report") / "runs" / "study"
+    path.mkdir(parents=True)
+    grid = Grid(path)
+    ends = {("sgd", 0.1): 0.95, ("sgd", 0.01): 0.8, ("sgd", 0.001): 0.5}
+    ends |= {("adam", 0.1): 0.1, ("adam", 0.01): 0.97, ("adam", 0.001): 0.9}
+    for (optimizer, lr), end in ends.items():
+        for dropout in (0.0, 0.5):
+            for seed in range(3):
+                score = end + 0.001 * seed
+                grid.add(score, seed=seed, optimizer=optimizer, lr=lr, dropout=dropout, epochs=12, history=curve(score))
+    (path / "grid.yaml").write_text(HEAD)
+    return grid
+
+
+@pytest.fixture(scope="module")
+def findings(study: Grid) -> Findings:
+    return find_out(load(study.path), "study")
+
+
+@pytest.fixture(scope="module")
+def folder(study: Grid) -> Path:
+    """A report as the command writes it."""
+    return write(study, "first")
+
+
+def write(study: Grid, name: str, *argv: str) -> Path:
+    out = study.path.parent.parent / name
+    assert report.main([str(study.path), "--out", str(out), *argv]) == 0
+    return out
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_page_and_its_markdown_have_every_section(folder: Path) -> None:
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    assert re.findall(r'<section id="([a-z]+)"', page) == list(SECTIONS)
+    assert re.findall(r'<li><a href="#([a-z]+)"', page) == list(SECTIONS)
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == len(SECTIONS)
+    assert "Does adam need a smaller rate than sgd?" in page
+
+
+def test_the_same_runs_give_the_same_bytes(study: Grid, folder: Path) -> None:
+    again = files(write(study, "again"))
+
+    assert again == files(folder)
+    assert len(again) > 8
+
+
+def test_the_page_asks_nobody_for_anything(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
+    assert policy.startswith("default-src 'none'; img-src data:; script-src 'sha256-")
+    assert re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']*""", page) == []
+    assert not re.search(r"@import|url\(\s*['\"]?http", page)
+
+
+def test_every_figure_of_the_markdown_lies_beside_it(folder: Path) -> None:
+    names = re.findall(r"\]\((figures/[^)]+)\)", (folder / "report.md").read_text())
+    assert {"figures/parallel.svg", "figures/curves.svg", "figures/divergent.svg", "figures/sweep.csv"} <= set(names)
+    assert [name for name in names if not (folder / name).is_file()] == []
+
+
+def test_tables_are_those_of_the_commands(folder: Path, findings: Findings) -> None:
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    table = build_table(findings.runs, Plan(top=12), "study")
+
+    for cell in (cell for line in make_sheet(table).lines for cell in line if "±" in cell):
+        assert cell in page
+        assert cell in text
+    assert html.escape(render_caption(table)) in page
+    assert not isinstance(findings.importance, Missing)
+    for row in importance_table(findings.importance):
+        assert f"{100 * row['total']:.1f} %" in page
+
+
+def test_the_discussion_has_its_numbers_from_the_runs(findings: Findings) -> None:
+    text = str(discussion_section(findings))
+
+    assert (
+        "Best lr for each optimizer, by mean val/acc: optimizer=adam at 0.01 (97.100 %), optimizer=sgd at 0.1" in text
+    )
+    assert "dropout hardly matters: 0.0 % of the variance" in text
+    assert "30 of 36 runs (83 %) learned and kept what they learned; 6 did not." in text
+
+
+def test_the_next_grid_can_be_submitted(study: Grid, findings: Findings) -> None:
+    path = study.path.parent / "study-next.yaml"
+    path.write_text(render_grid(advise(findings), findings))
+
+    grid = load_grid(path)
+
+    runs = list(grid.runs())
+    assert len(runs) == advise(findings).n_runs
+    assert min(spec.seed for spec in runs) == 3
+    assert {spec.run_id for spec in runs}.isdisjoint(findings.runs["run_id"])
+    assert yaml.safe_load(path.read_text())["wandb"] == {"mode": "disabled"}
+
+
+def test_an_axis_whose_best_is_at_its_end_is_extended(grid: Grid) -> None:
+    for lr, score in ((0.001, 0.5), (0.01, 0.7), (0.1, 0.9)):
+        grid.add_seeds([score, score + 0.01, score - 0.01], lr=lr)
+    found = find_out(load(grid.path), "study")
+
+    points = [point for proposal in advise(found).proposals for point in proposal.points]
+
+    assert {1.0, 10.0} <= {point.get("lr") for point in points}
+
+
+def test_an_axis_is_not_extended_to_what_its_task_refuses(grid: Grid) -> None:
+    for dropout, score in ((0.0, 0.5), (0.6, 0.9)):
+        grid.add_seeds([score, score + 0.01, score - 0.01], dropout=dropout)
+    found = find_out(load(grid.path), "study")
+
+    assert [proposal for proposal in advise(found).proposals if proposal.reason.startswith("dropout")] == []
+
+
+def test_runs_that_still_improve_are_to_train_longer(grid: Grid) -> None:
+    rising = [{"epoch": k, "val/acc": 0.1 + 0.07 * k, "train/loss": 2.3 - 0.18 * k} for k in range(13)]
+    for lr in (0.1, 0.01):
+        grid.add(0.94, lr=lr, epochs=12, history=rising)
+    found = find_out(load(grid.path), "study")
+
+    longer = [proposal for proposal in advise(found).proposals if "still improving" in proposal.reason]
+
+    assert [point["epochs"] for proposal in longer for point in proposal.points] == [24]
+
+
+def test_another_metric_is_reported_on_request(study: Grid) -> None:
+    page = (write(study, "other", "--report", "val/acc") / "report.html").read_text()
+
+    assert "val/acc in % on the val set" in page
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["study", "--select", "val/ac"], "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?"),
+        (["study", "--out", "grid.txt"], "grid.txt/report.html: cannot be written"),
+    ],
+)
+def test_what_a_person_can_put_right_is_one_sentence(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, argv: Sequence[str], sentence: str
+) -> None:
+    monkeypatch.chdir(grid.path.parent.parent)
+    grid.add(0.9)
+    Path("grid.txt").write_text("a file")
+
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        report.main(argv)
+
+
+def test_a_report_in_the_grids_folder_is_no_run(grid: Grid) -> None:
+    grid.add(0.9)
+    report.main([str(grid.path)])
+
+    again = load(grid.path)
+
+    assert (grid.path / "report" / "report.html").is_file()
+    assert again.notes == ()
+    assert len(again.runs) == 1
+
+
+def test_cost_is_that_of_the_attempts(grid: Grid) -> None:
+    folder = grid.add(0.9)
+    form = json.loads(folder.result.read_text())
+    spent = {"since": 0.0, "ended": 3600.0, "batch": "b"}
+    attempts = [{**spent, "ending": "killed"}, {**spent, "ending": "done", "cpu_s": 1800.0}]
+    form["provenance"] = {"spent": attempts, "host": "n7", "peak_rss_mib": 100.0}
+    write_json(folder.result, form)
+    asked = {"gpus": 1, "cpus": 2, "nodes": 1}
+    write_jsonl(GridFolder(grid.path).journal, [{"event": "intent", "tag": "b", "each": asked}])
+    findings = find_out(load(grid.path), "study")
+
+    cost = add_up(findings.origins, findings.shares)
+
+    assert (cost.run_hours, cost.gpu_hours, cost.cpu_hours, cost.lost_hours) == (2.0, 2.0, 4.0, 1.0)
+    assert (cost.used_cpu_hours, cost.efficiency) == (0.5, 0.25)
+    assert "n7 (1)" in str(provenance_section(findings))
+
+
+def test_runs_that_were_submitted_and_never_began_are_counted(grid: Grid) -> None:
+    grid.add(0.9)
+    (grid.path / "batches").mkdir()
+    write_jsonl(grid.path / "batches" / "1.jsonl", [Element((make_spec("mnist", {}, 7),), RunOptions()).to_json()])
+    findings = find_out(load(grid.path), "study")
+
+    assert "('submitted and not begun', '1')" in str(effort_section(findings))
+
+
+ODD = [
+    "数据集",
+    "x" * 300,
+    "$a_1$ % & # \\ {",
+    "a\nb",
+    "",
+    "🙂",
+    "<script>alert(1)</script>",
+    "![a](http://evil)",
+    "| - # *",
+]
+
+
+def test_hostile_names_are_text_in_both_formats(tmp_path: Path) -> None:
+    common = {"task": "odd", "purpose": "search", "seed": 0, "outcome": "ok"}
+    rows = [
+        {"run_id": f"r{i}", "config_id": f"c{i}", **common, "name": name, "val/acc": i / 10, "test/acc": i / 10}
+        for i, name in enumerate(ODD)
+    ]
+    history = [{"run_id": f"r{i}", "epoch": e, "val/acc": e / 2} for i in range(len(ODD)) for e in range(2)]
+    loaded = Runs(tmp_path / "<b>数据", pd.DataFrame(rows), pd.DataFrame(history), ("a note with <i>tags</i>",))
+    found = find_out(loaded, "<b>数据")
+
+    document = report.build_document(found, advise(found), "")
+
+    page, text = render_html(document), render_markdown(document)
+    assert "<script>alert" not in page
+    assert "<b>数据" not in page
+    assert "<i>tags" not in page
+    assert "![a](http" not in text
+    assert not re.search(r"(?<!\\)<script>alert", text)
