@@ -6,8 +6,9 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from anlp.errors import UserError
 from anlp.record import GridFolder
@@ -16,15 +17,33 @@ from jobs.state import RunStatus
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other mistake, without the list of all options before it."""
+        raise UserError(f"{message.removeprefix('argument ')} ({self.prog} --help lists the options)")
+
+
 def make_parser(module: str, summary: str, examples: str) -> argparse.ArgumentParser:
     """A parser whose --help ends with examples to copy."""
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"python -m {module}",
         description=summary,
         epilog=f"examples:\n{examples}\n\n{EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def whole_number(least: int, most: int = 1_000_000) -> Callable[[str], int]:
+    """Reads an argument of the command line that is a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        is_number = text.isdecimal() and len(text) <= len(str(most))
+        if not is_number or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most:,}, got {text!r:.60}")
+        return int(text)
+
+    return parse
 
 
 def runs_root() -> Path:
@@ -46,7 +65,7 @@ def open_grid(text: str) -> GridFolder:
     path = Path(text)
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name  # the name itself may have dots
     folder = path if path.is_dir() and (path / "journal.jsonl").exists() else runs_root() / name
-    if folder.is_dir():
+    if name not in ("", "..") and folder.is_dir():
         return GridFolder(folder.absolute())
     entries = runs_root().iterdir() if runs_root().is_dir() else ()
     known = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

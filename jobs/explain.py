@@ -13,7 +13,7 @@ from typing import Any
 
 from anlp.errors import EXIT_OK, run_command
 from jobs.advice import Advice
-from jobs.cli import make_parser
+from jobs.cli import make_parser, whole_number
 from jobs.explanation import Attempt, Explanation, explain
 from jobs.failures import describe
 from jobs.forms import account_form, run_form
@@ -27,7 +27,7 @@ from jobs.screen import (
     render_age,
     render_pairs,
 )
-from jobs.selection import add_fresh, find_target, positive
+from jobs.selection import add_fresh, find_target
 
 COMMAND = "python -m jobs.explain"
 LINES = 10
@@ -45,7 +45,9 @@ def make_arguments() -> argparse.ArgumentParser:
     parser = make_parser("jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES)
     parser.usage = "%(prog)s [-h] [-n N] [--fresh] [--json] [GRID] RUN"
     parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
-    parser.add_argument("-n", "--lines", type=positive, default=LINES, metavar="N", help=f"lines of its log ({LINES})")
+    parser.add_argument(
+        "-n", "--lines", type=whole_number(1), default=LINES, metavar="N", help=f"lines of its log ({LINES})"
+    )
     add_fresh(parser)
     parser.add_argument("--json", action="store_true", help="one JSON value (docs/looking-after-runs.md says its form)")
     return parser

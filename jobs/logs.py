@@ -11,12 +11,12 @@ from pathlib import Path
 from anlp import claim
 from anlp.errors import EXIT_OK, UserError, run_command
 from anlp.record import GridFolder, RunFolder
-from jobs.cli import make_parser, open_grid, runs_root
+from jobs.cli import make_parser, open_grid, runs_root, whole_number
 from jobs.failures import describe, group_failures
 from jobs.inquiry import Inquiry
 from jobs.logfile import last_words, tail
 from jobs.pace import Pace
-from jobs.selection import add_fresh, find_target, grids, positive, read_grid
+from jobs.selection import add_fresh, find_target, grids, read_grid
 from jobs.state import RunStatus, read_states
 
 COMMAND = "python -m jobs.logs"
@@ -38,7 +38,7 @@ def make_arguments() -> argparse.ArgumentParser:
     parser.add_argument("--failed", action="store_true", help="failed and lost runs of the grid, one of each kind")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     parser.add_argument(
-        "-n", "--lines", type=positive, metavar="N", help=f"last N lines ({LINES}; --failed: {LINES_FAILED})"
+        "-n", "--lines", type=whole_number(1), metavar="N", help=f"last N lines ({LINES}; --failed: {LINES_FAILED})"
     )
     add_fresh(parser)
     return parser

@@ -11,7 +11,7 @@ def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
     counts = plan.counts()
     print(f"nothing to submit: {', '.join(f'{count} {state.value}' for state, count in counts.items())}")
     if any(state.is_active for state in counts):
-        print(f"  another submit is at the queued and running ones: python -m jobs.status {folder.name} --watch")
+        print(f"  the queued and running ones were submitted before: python -m jobs.status {folder.name} --watch")
     if RunState.FAILED in counts or RunState.LOST in counts:
         print(f"  failed and lost runs are repeated by --retry; why they ended: python -m jobs.status {folder.name}")
 

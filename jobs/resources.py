@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 MINUTES_PER = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
+MOST_MINUTES = 10 * 366 * 1440.0  # ten years: more is a slip of the finger, and no scheduler takes it
 MIB_PER = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
+MOST_MIB = 2.0**30  # a pebibyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ def parse_memory(text: str | int) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text), re.IGNORECASE)
     mib = float(match[1]) * MIB_PER[match[2].lower() or "m"] if match else 0.0
-    if mib < 1:
-        raise ValueError(f"expected an amount of memory such as 8G or 500M, got {text!r}")
+    if not 1 <= mib <= MOST_MIB:
+        raise ValueError(f"expected an amount of memory such as 8G or 500M, got {text!r:.60}")
     return round(mib)
 
 
@@ -56,13 +58,13 @@ def parse_walltime(text: str | int | float) -> float:
     """
     plain = str(text).strip().lower()
     minutes = _from_clock(plain) or _from_units(plain)
-    if not minutes or minutes <= 0:
-        raise ValueError(f"expected a time such as 30m, 1h30m or 01:30:00, got {text!r}")
+    if not minutes or not 0 < minutes <= MOST_MINUTES:
+        raise ValueError(f"expected a time such as 30m, 1h30m or 01:30:00, got {text!r:.60}")
     return minutes
 
 
 def _from_clock(text: str) -> float | None:
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d{1,2}):(\d{1,2})", text)
+    match = re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9}):(\d{1,2}):(\d{1,2})", text)
     if not match:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())

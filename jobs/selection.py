@@ -25,13 +25,6 @@ def add_fresh(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="ask the scheduler now, though it was asked a moment ago")
 
 
-def positive(text: str) -> int:
-    """A whole number above 0 from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
 def read_grid(folder: GridFolder, query: Query = choose.states) -> list[RunStatus]:
     """Every run of a grid, in order of submission.
 

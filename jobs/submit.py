@@ -17,7 +17,7 @@ from anlp.select import parse_filter
 from anlp.spec import RunSpec
 from jobs import confirm, smoke
 from jobs.cli import confirm as ask
-from jobs.cli import data_dir, make_parser, runs_root
+from jobs.cli import data_dir, make_parser, runs_root, whole_number
 from jobs.datasets import with_data
 from jobs.endings import find_due
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
@@ -69,7 +69,9 @@ def make_arguments() -> argparse.ArgumentParser:
     what.add_argument("--smoke", action="store_true", help="instead: one small run of each model, in a grid NAME-smoke")
     what.add_argument("--retry", action="store_true", help="failed and lost runs, too")
     what.add_argument("--replace", action="store_true", help="finished runs, too: their results are thrown away")
-    what.add_argument("--confirm", type=int, metavar="K", help="instead: the K best configurations with fresh seeds")
+    what.add_argument(
+        "--confirm", type=whole_number(1), metavar="K", help="instead: the K best configurations with fresh seeds"
+    )
     what.add_argument("--per", metavar="SETTING", help="with --confirm: the K best for each value of this setting")
     what.add_argument("--select", default="val/acc", metavar="METRIC", help="with --confirm: best by this metric")
     add_target_arguments(parser)
@@ -123,8 +125,6 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--json: shows a plan only; add --dry-run")
     if args.confirm is None and args.per is not None:
         raise UserError("--per: goes with --confirm K, as in --confirm 2 --per model")
-    if args.confirm is not None and args.confirm < 1:
-        raise UserError(f"--confirm: expected a number of configurations above 0, got {args.confirm}")
     if args.name is not None and not is_grid_name(args.name):
         raise UserError(f"--name: expected {GRID_NAME}, got {args.name!r}")
 
@@ -152,7 +152,7 @@ def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
 
 def _title(grid: GridSpec, args: argparse.Namespace) -> str:
     if args.confirm is None:
-        return "" if args.only else render_axes(grid)
+        return "" if args.only or args.smoke else render_axes(grid)
     group = f" of each {args.per}" if args.per else ""
     return f"the {args.confirm} best{group} with {_seed_count(args.seeds)} fresh seeds"
 
@@ -204,9 +204,10 @@ def _narrow(
 def _seed_count(text: str | None) -> int:
     if text is None:
         return 5
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"--seeds: with --confirm expected a number of fresh seeds, got {text!r}")
-    return int(text)
+    number = int(text) if text.isdecimal() and len(text) < 6 else 0
+    if number < 1:
+        raise UserError(f"--seeds: with --confirm expected a number of fresh seeds, got {text!r:.60}")
+    return number
 
 
 def _target(grid: GridSpec, *, confirming: bool) -> Target:

@@ -19,7 +19,7 @@ from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_co
 from anlp.offline import PATTERN, is_live, pending_copies
 from anlp.progress import Progress
 from anlp.record import GridFolder, RunFolder
-from jobs.cli import make_parser, open_grid
+from jobs.cli import make_parser, open_grid, whole_number
 from jobs.shell import Answer, run
 
 EXAMPLES = """\
@@ -140,16 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser("jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES)
     parser.add_argument("grid", help="name, YAML file or folder of a grid")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be uploaded, and upload nothing")
-    parser.add_argument("--jobs", type=_positive, default=WORKERS, metavar="N", help="uploads at a time (%(default)s)")
+    parser.add_argument(
+        "--jobs", type=whole_number(1, 100), default=WORKERS, metavar="N", help="uploads at a time (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="what became of each run, for machines")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return number
 
 
 if __name__ == "__main__":

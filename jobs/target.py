@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from anlp.errors import UserError
 from anlp.record import GridFolder, RunOptions, options_from_json, read_jsonl
+from jobs.cli import whole_number
+from jobs.gridfile.options import COUNTS
 from jobs.image import ImageChoice, choose_image
 from jobs.journal import Journal
 from jobs.packing import Packing
@@ -46,19 +48,19 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where and how")
     group.add_argument("--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(choose.NAMES)}")
     group.add_argument(
-        "--slots", type=positive, metavar="N", help="local: runs at a time (default: one per core or GPU)"
+        "--slots", type=whole_number(1), metavar="N", help="local: runs at a time (default: one per core or GPU)"
     )
     group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
     group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
-    group.add_argument("--gpus", type=_count, metavar="N", help="GPUs of each run")
-    group.add_argument("--cpus", type=positive, metavar="N", help="CPUs of each run")
+    group.add_argument("--gpus", type=whole_number(0), metavar="N", help="GPUs of each run")
+    group.add_argument("--cpus", type=whole_number(1), metavar="N", help="CPUs of each run")
     group.add_argument("--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)")
     group.add_argument("--account", metavar="A", help="account or project that pays")
     group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
     group.add_argument("--gpu-type", metavar="T", help="kind of GPU, as the site names it")
     group.add_argument("--constraint", metavar="F", help="features that a node must have")
     group.add_argument("--exclude", metavar="NODES", help="Slurm: nodes not to use")
-    group.add_argument("--nodes", type=positive, metavar="N", help="Slurm: nodes of each job (a run uses one)")
+    group.add_argument("--nodes", type=whole_number(1), metavar="N", help="Slurm: nodes of each job (a run uses one)")
     group.add_argument(
         "--extra",
         action="append",
@@ -66,13 +68,31 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         help="one more option of the scheduler: --extra=--nice=50",
     )
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
-    group.add_argument("--max-parallel", type=positive, metavar="N", help="clusters: at most N jobs at a time")
-    group.add_argument("--pack", type=positive, metavar="N", help="runs that share a GPU and a job at the same time")
-    group.add_argument("--chain", type=positive, metavar="N", help="clusters: runs one after the other in one job")
-    group.add_argument("--canary", action="store_true", help="one run of each model first, the rest if they pass")
-    group.add_argument("--retries", type=_count, metavar="N", help="repeat a run by itself where its machine ended it")
+    group.add_argument("--max-parallel", type=whole_number(1), metavar="N", help="clusters: at most N jobs at a time")
     group.add_argument(
-        "--stop-after", type=_count, metavar="K", help="hold the rest back once K runs in a row failed alike (0: never)"
+        "--pack",
+        type=whole_number(*COUNTS["pack"]),
+        metavar="N",
+        help="runs that share a GPU and a job at the same time",
+    )
+    group.add_argument(
+        "--chain",
+        type=whole_number(*COUNTS["chain"]),
+        metavar="N",
+        help="clusters: runs one after the other in one job",
+    )
+    group.add_argument("--canary", action="store_true", help="one run of each model first, the rest if they pass")
+    group.add_argument(
+        "--retries",
+        type=whole_number(*COUNTS["retries"]),
+        metavar="N",
+        help="repeat a run by itself where its machine ended it",
+    )
+    group.add_argument(
+        "--stop-after",
+        type=whole_number(*COUNTS["stop_after"]),
+        metavar="K",
+        help="hold the rest back once K runs in a row failed alike (0: never)",
     )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device of the runs (default: auto)")
     group.add_argument("--container", metavar="IMAGE", help="the Apptainer image that runs are carried out in")
@@ -155,23 +175,9 @@ def _image(target: Target, args: argparse.Namespace) -> ImageChoice | None:
     return choose_image(path, is_live=args.live or target.is_live, binds=site.binds if site else ())
 
 
-def positive(text: str) -> int:
-    """A whole number above 0 from the command line."""
-    number = _count(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return number
-
-
 def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
     """What `parse` makes of the text of an option; its fault as a sentence that names the option."""
     try:
         return parse(text)
     except ValueError as error:
         raise UserError(f"{option}: {error}") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
-    return int(text)

@@ -92,10 +92,7 @@ def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
         is_amount = isinstance(tree, Leaf) and tree.value is not None and not isinstance(tree.value, bool)
         if not isinstance(tree, Leaf) or not is_amount:
             raise ValueError(f"expected {example}, got {show(tree)}")
-        try:
-            return parse(tree.text)
-        except OverflowError:
-            raise ValueError(f"expected {example}, got {show(tree)}") from None
+        return parse(tree.text)
 
     return read
 

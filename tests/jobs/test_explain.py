@@ -167,7 +167,7 @@ def test_a_wrong_name_is_one_sentence(folder: GridFolder) -> None:
 
     with pytest.raises(UserError, match=r"no run in .* has an id that begins so"):
         explain.main(["zzz"])
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="lists the options"):
         explain.main(["a", "b", "c"])
 
 

@@ -22,7 +22,9 @@ def test_memory_is_read_in_any_unit(text: str | int, mib: int) -> None:
     assert parse_memory(text) == mib
 
 
-@pytest.mark.parametrize("text", ["", "G", "-1G", "8X", "1k", "0", "8 G B"])
+@pytest.mark.parametrize(
+    "text", ["", "G", "-1G", "8X", "1k", "0", "8 G B", "1025T", pytest.param("9" * 5000, id="endless")]
+)
 def test_what_is_no_memory_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected an amount of memory"):
         parse_memory(text)
@@ -46,7 +48,9 @@ def test_times_are_read_in_any_form(text: str | int, minutes: float) -> None:
     assert parse_walltime(text) == pytest.approx(minutes)
 
 
-@pytest.mark.parametrize("text", ["", "h", "-5m", "0", "1x", "12:34", "soon"])
+@pytest.mark.parametrize(
+    "text", ["", "h", "-5m", "0", "1x", "12:34", "soon", "4000d", pytest.param("9" * 5000 + ":00:00", id="endless")]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time"):
         parse_walltime(text)

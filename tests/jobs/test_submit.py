@@ -236,6 +236,7 @@ def test_confirm_runs_the_best_of_each_value_with_fresh_seeds_once(folder: GridF
         (optimizer, 0.3, seed) for optimizer in ("adam", "sgd") for seed in (1000, 1001, 1002)
     ]
     assert attempts(folder) == 18
+    assert call_submit("study.yaml", "--confirm", "1", "--seeds", "²") == 2
 
 
 def test_confirming_before_anything_has_finished_says_so(
@@ -261,7 +262,14 @@ def test_confirming_before_anything_has_finished_says_so(
         (["study.yaml", "--on", "mainframe"], "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)"),
         (["study.yaml", "--json"], "--json: shows a plan only"),
         (["study.yaml", "--per", "model"], "--per: goes with --confirm"),
-        (["study.yaml", "--confirm", "0"], "--confirm: expected a number of configurations above 0"),
+        (["study.yaml", "--confirm", "0"], "--confirm: expected a whole number from 1 to 1,000,000, got '0'"),
+        (["study.yaml", "--gpus", "²"], "--gpus: expected a whole number from 0 to 1,000,000, got '²'"),
+        (["study.yaml", "--cpus", "9" * 5000], "--cpus: expected a whole number from 1 to 1,000,000, got '999"),
+        (["study.yaml", "--pack", "1001"], "--pack: expected a whole number from 1 to 1,000, got '1001'"),
+        (["study.yaml", "--retries", "101"], "--retries: expected a whole number from 0 to 100, got '101'"),
+        (["study.yaml", "--epochs", "3"], "unrecognized arguments: --epochs 3 (python -m jobs.submit --help lists"),
+        (["study.yaml", "--mem", "9" * 400], "--mem: expected an amount of memory"),
+        (["study.yaml", "--time", "9" * 400], "--time: expected a time"),
         (["study.yaml", "--mem", "lots"], "--mem: expected an amount of memory"),
         (["study.yaml", "--name", "../up"], "--name: expected a name of letters"),
         (["study.yaml", "--name", "a; touch x $(touch x)\n"], "--name: expected a name of letters"),
@@ -505,7 +513,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(
 
     assert counts(folder) == {"queued": 1, "done": 5}
     assert call_submit("study.yaml") == 0
-    assert "another submit is at the queued and running ones" in capsys.readouterr().out
+    assert "the queued and running ones were submitted before" in capsys.readouterr().out
 
 
 def test_runs_that_leave_after_their_submit_was_killed_are_waited_for(
