@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -245,8 +246,9 @@ def test_a_child_over_its_memory_limit_is_killed_and_told_so(open_pool: OpenPool
 
     ended = pool.ended(0)
     assert (ended.signal, ended.stop) == (signal.SIGKILL, Stop.OUT_OF_MEMORY)
-    assert ended.detail.startswith("used 3")
-    assert ended.detail.endswith(" of 100 MiB")
+    used = re.fullmatch(r"used (\d+) of 100 MiB", ended.detail)  # how much, depends on when the pool looked
+    assert used
+    assert int(used[1]) > 100
     pool.send(CancelRequest((1,)))
     assert pool.ended(1).stop is Stop.CANCELLED
 
