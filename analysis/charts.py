@@ -10,12 +10,14 @@ from analysis.plots.box import box_chart
 from analysis.plots.chart import Chart
 from analysis.plots.classes import classes_chart
 from analysis.plots.confusion import confusion_chart
+from analysis.plots.curves import curves_chart
 from analysis.plots.evp import evp_chart
 from analysis.plots.gallery import gallery_chart
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.lines import lines_chart
 from analysis.plots.luck import luck_chart
 from analysis.plots.norms import norms_chart
+from analysis.plots.parallel import parallel_chart
 from analysis.plots.report import report_chart
 from analysis.plots.scatter import scatter_chart
 from analysis.plots.sweep import sweep_chart
@@ -114,5 +116,18 @@ KINDS: Mapping[str, Kind] = {
         scatter_chart,
         ("metric",),
         "fma_emotion --only model=lstm",
+    ),
+    "parallel": Kind(
+        "a line per run through its settings to its metric; analysis.parallel has more options",
+        parallel_chart,
+        ("metric",),
+        "mnist",
+    ),
+    "curves": Kind(
+        "a metric by epoch, a line per run; analysis.curves has more options",
+        curves_chart,
+        ("metric", "by"),
+        "mnist --by lr",
+        needs_history=True,
     ),
 }

@@ -6,15 +6,17 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.frame import metric_columns
 from analysis.names import known_name
-from analysis.plots.paper import paper, save
-from analysis.plots.parallel import ParallelInfo, draw_parallel, parallel_info, size_inches
-from analysis.pull import load
+from analysis.output import add_output, write_chart
+from analysis.plots.chart import Chart
+from analysis.plots.parallel import parallel_chart
+from analysis.pull import Runs, load
 from analysis.screen import add_grid, best_baseline, picture_path, say_notes, select_runs
 from analysis.web.page import render_page
 from analysis.web.selection import PageInfo, page_info
@@ -25,6 +27,7 @@ PAGES = (".html", ".htm")
 EXAMPLES = """\
   python -m analysis.parallel mnist                    runs/mnist/parallel.png
   python -m analysis.parallel mnist --above baseline   the better runs on the same axes
+  python -m analysis.parallel mnist --both             all runs, and the better ones beside
   python -m analysis.parallel mnist --html             runs/mnist/mnist-parallel.html, to open in a browser"""
 
 
@@ -46,21 +49,27 @@ def main(argv: Sequence[str]) -> int:
     metric = known_name(options.metric, metric_columns(runs), "--metric")
     bound = _bound(runs, options.above, metric)
     if options.html:
-        path = options.output or picture_path(loaded, f"{loaded.grid}-parallel.html")
+        path = options.out or picture_path(loaded, f"{loaded.grid}-parallel.html")
         _write_page(path, _page(runs, metric, options.above, bound, loaded.grid))
-    else:
-        path = options.output or picture_path(loaded, "parallel.png")
-        _draw(path, parallel_info(runs, metric, above=bound, grid=loaded.grid))
-    print(path)
+        print(path)
+        return 0
+    chosen = replace(loaded, runs=runs)
+    write_chart(
+        parallel_chart(chosen, metric=metric, above=None if options.both else bound), options, loaded, "parallel"
+    )
+    if options.both:
+        limit = best_baseline(runs, metric) if bound is None else bound
+        if limit is None:
+            raise UserError(f"--both: there is no baseline in {metric}; give a number with --above")
+        _write_better(parallel_chart(chosen, metric=metric, above=limit), options, loaded)
     return 0
 
 
-def _draw(path: Path, info: ParallelInfo) -> None:
-    if not len(info.lines):
-        raise UserError(f"nothing to draw: {info.title} ({info.subtitle})")
-    with paper(*size_inches(info)) as figure:
-        draw_parallel(info, figure.add_subplot())
-        save(figure, path)
+def _write_better(chart: Chart, options: argparse.Namespace, loaded: Runs) -> None:
+    """Beside the chart of all runs."""
+    out: Path | None = options.out
+    beside = argparse.Namespace(**{**vars(options), "out": out and out.with_stem(f"{out.stem}-better")})
+    write_chart(chart, beside, loaded, "parallel-better")
 
 
 def _page(runs: pd.DataFrame, metric: str, above: str | None, bound: float | None, grid: str) -> PageInfo:
@@ -94,12 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`")
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     parser.add_argument("--html", action="store_true", help="one self-contained interactive page instead")
-    parser.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        metavar="FILE",
-        help=".png, .svg or .pdf, with --html .html; default in the grid's folder",
-    )
+    parser.add_argument("--both", action="store_true", help="all runs, and those better than --above or the baseline")
+    add_output(parser)
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -11,16 +12,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from analysis.design import build_design
+from analysis.explaining import explain
 from analysis.frame import varying_settings
 from analysis.metrics import higher_is_better, is_share, label
-from analysis.plots.paper import shortened
+from analysis.plots.chart import Chart
+from analysis.plots.groups import count, pick_metric
+from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array, Scale, make_scale
+from analysis.pull import Runs
+from anlp.errors import UserError
 
 COLOURS = mpl.colormaps["viridis_r"]  # the best darkest: the other end of viridis cannot be seen on white
 FAINTEST = 0.12  # of the colours: the last yellow is hard to see on white
 JITTER = 0.025  # of the axis, so that lines through one level can be told apart
 RASTER_ABOVE = 2_000  # lines; as vectors they would make an SVG of many MB
 LABEL_LENGTH = 14
+MAX_AXES = 10  # settings; more cannot be read
 HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}  # readable over lines
 
 
@@ -33,9 +41,12 @@ class ParallelInfo:
     ranks: Array  # (n_shown,) in [0, 1], 1 the best
     title: str
     subtitle: str
+    run_ids: tuple[str, ...] = ()  # parallel to `lines`
 
 
-def parallel_info(runs: pd.DataFrame, metric: str, *, above: float | None = None, grid: str = "") -> ParallelInfo:
+def parallel_info(
+    runs: pd.DataFrame, metric: str, *, above: float | None = None, grid: str = "", order: Sequence[str] = ()
+) -> ParallelInfo:
     """The lines of the runs that finished with a finite `metric`.
 
     Args:
@@ -43,12 +54,13 @@ def parallel_info(runs: pd.DataFrame, metric: str, *, above: float | None = None
         metric: its column, the last axis.
         above: show only runs better than this, on the same axes.
         grid: for the title.
+        order: settings in the order of the axes; those that vary and are not among them come before.
     """
     scored = runs[(runs["outcome"] == "ok") & np.isfinite(runs[metric].astype(float))]
     better = scored[metric].to_numpy(dtype=float) * (1 if higher_is_better(metric) else -1)
-    order = np.argsort(better, kind="stable")
-    shown = order if above is None else order[_is_better(scored[metric], above, metric)[order]]
-    scales = _scales(scored, metric)
+    ascending = np.argsort(better, kind="stable")
+    shown = ascending if above is None else ascending[_is_better(scored[metric], above, metric)[ascending]]
+    scales, hidden = _scales(scored, metric, order)
     jitter = np.array([_jitter(str(run_id), len(scales)) for run_id in scored["run_id"]]).reshape(-1, len(scales))
     jitter *= [scale.has_levels for scale in scales]
     jitter[:, -1] = 0  # the metric is exact
@@ -58,7 +70,45 @@ def parallel_info(runs: pd.DataFrame, metric: str, *, above: float | None = None
         lines=lines[shown],
         ranks=_ranks(better[shown]),
         title=_title(grid, len(shown), len(runs), metric, above),
-        subtitle=_subtitle(metric, len(runs) - len(scored)),
+        subtitle=_subtitle(metric, len(runs) - len(scored), hidden),
+        run_ids=tuple(scored["run_id"].astype(str).to_numpy()[shown]),
+    )
+
+
+def importance_order(runs: pd.DataFrame, metric: str) -> list[str]:
+    """The settings with the most important last, beside the metric; empty where the design does not tell."""
+    try:
+        importance = explain(build_design(runs, metric), with_forest=False)
+    except UserError:  # nothing varies, or nothing has finished: there is no order
+        return []
+    if importance.decomposition is None:
+        return []
+    factors = [importance.design.factors[index].name for index in reversed(importance.order)]
+    return [name for factor in factors for name in factor.split("+")]
+
+
+def parallel_table(info: ParallelInfo, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A row per line in the order of drawing, the worst first: what the run is and its metric."""
+    columns = list(dict.fromkeys(["run_id", "config_id", *varying_settings(runs), "seed", metric]))
+    table: pd.DataFrame = runs.set_index("run_id", drop=False).loc[list(info.run_ids), columns]
+    return table.assign(rank=info.ranks)
+
+
+def parallel_chart(loaded: Runs, *, metric: str = "", above: float | None = None) -> Chart:
+    """All runs, or those better than a bound on the same axes, by the importance of the settings.
+
+    Raises:
+        UserError: the metric is unknown, or no run is left to draw.
+    """
+    runs = loaded.runs
+    metric = pick_metric(runs, metric)
+    info = parallel_info(runs, metric, above=above, grid=loaded.grid, order=importance_order(runs, metric))
+    if not len(info.lines):
+        raise UserError(f"nothing to draw: {info.title} ({info.subtitle})")
+    axes = ", ".join(scale.name for scale in info.scales)
+    alt = f"Parallel coordinates, {info.title}: a line per run over {axes}; {info.subtitle}."
+    return Chart(
+        info.title, lambda ax: draw_parallel(info, ax), parallel_table(info, runs, metric), alt, size_inches(info)
     )
 
 
@@ -82,7 +132,7 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
     ax.set_xticks(columns, [_head(scale) for scale in info.scales])
     ax.tick_params(axis="x", length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
-    ax.set_title(f"{info.title}\n{info.subtitle}", pad=12, linespacing=1.5)
+    set_head(ax, info.title, info.subtitle)
     return ax
 
 
@@ -91,14 +141,17 @@ def size_inches(info: ParallelInfo) -> tuple[float, float]:
     return max(5.0, 1.35 * len(info.scales) + 0.6), 4.4
 
 
-def _scales(scored: pd.DataFrame, metric: str) -> tuple[Scale, ...]:
-    """The settings that vary (the seed where none does), the metric last."""
-    settings = [name for name in varying_settings(scored) if name != metric] or ["seed"]
+def _scales(scored: pd.DataFrame, metric: str, order: Sequence[str]) -> tuple[tuple[Scale, ...], int]:
+    """The settings that vary (the seed where none does), the metric last; how many had no room."""
+    varying = [name for name in varying_settings(scored) if name != metric] or ["seed"]
+    settings = sorted(varying, key=lambda name: order.index(name) if name in order else -1)
+    hidden, settings = len(settings) - MAX_AXES if order else 0, settings[-MAX_AXES:] if order else settings
     factor = 100.0 if is_share(metric) else 1.0
-    return (
+    scales = (
         *(make_scale(name, scored[name].tolist()) for name in settings),
         make_scale(label(metric), scored[metric].tolist(), factor=factor),
     )
+    return scales, max(hidden, 0)
 
 
 def _ranks(better: Array) -> Array:
@@ -127,9 +180,10 @@ def _title(grid: str, shown: int, total: int, metric: str, above: float | None) 
     return f"{name}{shown:,} of {total:,} runs, those with {metric} {better} {bound}"
 
 
-def _subtitle(metric: str, without: int) -> str:
+def _subtitle(metric: str, without: int, hidden: int) -> str:
     lost = f"; left out: {without:,} diverged, failed or unfinished" if without else ""
-    return f"colour: rank by {metric}, dark is best{lost}"
+    few = f"; {count(hidden, 'setting')} of least importance not shown" if hidden else ""
+    return f"colour: rank by {metric}, dark is best{lost}{few}"
 
 
 def _head(scale: Scale) -> str:

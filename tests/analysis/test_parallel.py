@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folders import Grid
 
 from analysis import parallel
 from analysis.plots.paper import paper, save, shortened
-from analysis.plots.parallel import JITTER, draw_parallel, parallel_info, size_inches
+from analysis.plots.parallel import JITTER, draw_parallel, importance_order, parallel_info, size_inches
 from analysis.plots.scale import BELOW, make_scale
 from anlp.errors import UserError
 from anlp.record import Outcome
@@ -122,7 +123,7 @@ def test_the_command_writes_beside_the_runs_and_says_where(
     grid.add(0.9, lr=0.1)
 
     assert parallel.main(["study", "--above", "baseline"]) == 0
-    assert capsys.readouterr().out == "runs/study/parallel.png\n"
+    assert capsys.readouterr().out == "runs/study/parallel.png\nruns/study/parallel.csv\n"
     assert (grid.path / "parallel.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -146,3 +147,56 @@ def test_mistakes_are_one_sentence(grid: Grid, monkeypatch: pytest.MonkeyPatch, 
 def test_long_names_keep_both_ends() -> None:
     assert shortened("a" * 30 + "b" * 30, 9) == "aaaa…bbbb"[:5] + "bbbb"
     assert shortened("short") == "short"
+
+
+def test_axes_are_ordered_by_importance_the_most_important_beside_the_metric(grid: Grid) -> None:
+    for lr, base in ((0.1, 0.9), (0.01, 0.2)):
+        for dropout, more in ((0.0, 0.0), (0.5, 0.05)):
+            grid.add_seeds([base + more, base + more + 0.001], lr=lr, dropout=dropout)
+
+    order = importance_order(grid.frame(), "val/acc")
+
+    assert order == ["dropout", "lr"]
+    info = parallel_info(grid.frame(), "val/acc", order=["lr", "dropout"])
+    assert [scale.name for scale in info.scales] == ["lr", "dropout", "val/acc [%]"]
+
+
+def test_both_pictures_are_written_with_their_tables(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(grid.path.parent.parent)
+    grid.add(0.9, lr=0.1)
+    grid.add(0.05, lr=1.0)
+
+    assert parallel.main(["study", "--both", "--format", "svg"]) == 0
+
+    names = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    assert names == ["parallel.svg", "parallel.csv", "parallel-better.svg", "parallel-better.csv"]
+    assert len((grid.path / "parallel-better.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_ten_thousand_lines_fit_into_two_megabytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n = 10_000
+    runs = pd.DataFrame(
+        {
+            "run_id": [f"{i:012x}" for i in range(n)],
+            "outcome": "ok",
+            "lr": rng.choice([0.1, 0.01, 0.001, 1e-4], n),
+            "dropout": rng.choice([0.0, 0.3, 0.5], n),
+            "optimizer": rng.choice(["adam", "sgd", "rmsprop"], n),
+            "model": rng.choice(["cnn", "dense"], n),
+            "width": rng.choice([16, 32, 64], n),
+            "val/acc": rng.random(n),
+        }
+    )
+    info = parallel_info(runs, "val/acc")
+
+    with paper(*size_inches(info)) as figure:
+        draw_parallel(info, figure.add_subplot())
+        save(figure, tmp_path / "a.svg")
+        save(figure, tmp_path / "a.png")
+
+    assert len(info.lines) == n
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 2_000_000
