@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from anlp.claim import Process
 from anlp.record import Element, GridFolder, Outcome, RunOptions, RunResult, write_jsonl
@@ -74,6 +77,43 @@ def trained_grid(root: Path, count: int, epochs: int) -> GridFolder:
         run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
         run.result.write_text(json.dumps(_made_result(spec, lines[-1]).to_json(), indent=1))
     return folder
+
+
+def factorial_grid(root: Path, epochs: int) -> GridFolder:
+    """The folder of 10,000 runs: 2 models, 10 rates, 4 optimizers, 5 dropouts, 5 batch sizes, 5 seeds; all are done.
+
+    Rates and optimizers interact, and the largest rates fail, as in real grids.
+    """
+    folder = GridFolder(root / f"factorial{epochs}")
+    axes: dict[str, Sequence[Any]] = {
+        "model": ["dense", "cnn"],
+        "lr": [10 ** (-4 + 0.4 * k) for k in range(10)],
+        "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
+        "dropout": [0.0, 0.1, 0.2, 0.3, 0.5],
+        "batch_size": [16, 32, 64, 128, 256],
+    }
+    options = RunOptions().to_json()
+    for number, (*levels, seed) in enumerate(product(*[*axes.values(), range(5)])):
+        settings = dict(zip(axes, levels, strict=True))
+        spec = make_spec("mnist", {**settings, "epochs": epochs}, seed)
+        run = folder.run(spec.run_id)
+        run.path.mkdir(parents=True)
+        lines = [_factorial_line(epoch, number, settings) for epoch in range(epochs + 1)]
+        run.spec.write_text(json.dumps({"spec": spec.to_json(), "options": options}, indent=1))
+        run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result = replace(_made_result(spec, lines[-1]), provenance={**_provenance("made"), "host": f"node{number % 9}"})
+        run.result.write_text(json.dumps(result.to_json(), indent=1))
+    return folder
+
+
+def _factorial_line(epoch: int, number: int, settings: Mapping[str, Any]) -> dict[str, float]:
+    distance = math.log10(settings["lr"]) - (-1.0 if settings["optimizer"] == "sgd" else -2.5)
+    learned = 0.0 if distance > 1 else 0.88 * math.exp(-(distance**2)) - 0.02 * settings["dropout"]
+    share = 1 - math.exp(-epoch / 8)
+    noise = 0.004 * math.sin(12.9898 * number + 78.233 * epoch)
+    acc = 0.105 + learned * share + noise
+    losses = {"train/loss": 2.3 - 2.2 * learned * share, "val/loss": 2.3 - 2.1 * learned * share + abs(noise)}
+    return {"epoch": epoch, "lr": settings["lr"], **losses, "train/acc": acc, "val/acc": acc - 0.003, "seconds": 1.25}
 
 
 def _made_line(epoch: int, number: int) -> dict[str, float]:
