@@ -64,7 +64,8 @@ def best_lines(findings: Findings) -> list[str]:
         )
     elif table.optimism is not None and table.optimism.expected:
         expected = _difference(metric, table.optimism.expected)
-        lines.append(f"It was chosen and reported on the same runs: expect up to {expected} less from fresh seeds.")
+        luck = f"the luck of the best of {table.optimism.k:,} that cannot be told apart"
+        lines.append(f"It was chosen and reported on the same runs: up to {expected} of it may be {luck}.")
     return lines
 
 
@@ -74,10 +75,10 @@ def tie_lines(findings: Findings) -> list[str]:
     if isinstance(table, Missing) or table.n_configurations < 2 or not table.ties or table.ties[0].method is None:
         return []
     count = len(table.ties[0].top) - 1
-    total = f"{table.ties[0].n_tests:,}"  # that have the seeds for a test
+    tested = f"{table.ties[0].n_tests:,} others that could be tested"
     if not count:
-        return [f"None of the {total} others is statistically tied with it."]
-    return [f"{count:,} of the {total} others cannot be told from it; {_seeds(table)}."]
+        return [f"None of the {tested} is statistically tied with it."]
+    return [f"{count:,} of the {tested} cannot be told from it with {_seeds(table)}."]
 
 
 def setting_lines(findings: Findings) -> list[str]:
@@ -180,7 +181,7 @@ def _partners(means: pd.DataFrame, number: str, category: str, metric: str) -> s
     rows = sorted(first.to_dict("records"), key=lambda row: level_key(row[category]))
     if first[number].nunique() == 1:
         names = " and ".join(f"{category}={render_level(row[category])}" for row in rows)
-        return f"{names} all work best at {number} {render_level(rows[0][number])}, by mean {metric}."
+        return f"{names} work best at the same {number}, {render_level(rows[0][number])}, by mean {metric}."
     parts = [
         f"{category}={render_level(row[category])} at {render_level(row[number])} ({_value(metric, row['score'])})"
         for row in rows
@@ -207,7 +208,7 @@ def _improving(found: Breakdown, learned: int) -> list[str]:
 
 def _seeds(table: Table) -> str:
     n = max((row.n for row in table.rows if not row.name), default=0)
-    return "1 seed each" if n == 1 else f"{n} seeds at most"
+    return "1 seed" if n == 1 else f"{n} seeds"
 
 
 def _with_interval(row: Row, metric: str) -> str:
