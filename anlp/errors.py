@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -54,9 +55,14 @@ class SchedulerError(UserError):
 
 
 def run_command(main: Callable[[], int]) -> int:
-    """Exit code of `main`, with a `UserError` printed as its sentences (exit 2) and Ctrl-C as exit 130."""
+    """Exit code of `main`, with a `UserError` printed as its sentences (exit 2) and Ctrl-C as exit 130.
+
+    A file that cannot be read or written is told as such, the command's own output included.
+    """
     try:
-        return main()
+        code = main()
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -66,6 +72,11 @@ def run_command(main: Callable[[], int]) -> int:
     except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
         sys.stderr.close()
         return EXIT_OK
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        print(f"{error.filename or 'output'}: {error.strerror}; make room, or mend who may read it", file=sys.stderr)
+        return EXIT_USAGE
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

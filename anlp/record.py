@@ -334,7 +334,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none."""
+    """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none.
+
+    Raises:
+        OSError: the file is there and cannot be read; what it says is not known, which is not nothing.
+    """
     return (form for _, form in read_numbered_jsonl(path))
 
 
@@ -351,7 +355,7 @@ def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 if isinstance(found, dict):
                     yield number, found
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
 
 

@@ -57,8 +57,8 @@ class Inquiry:
     Args:
         folder: the grid's.
         fresh: whether answers that other commands got are left aside.
-        tolerant: whether a scheduler that is down is put up with, its jobs shown as it last described them; commands
-            that change something must not be.
+        tolerant: whether a scheduler that is down, or not there at all, is put up with, its jobs shown as it last
+            described them; commands that change something must not be.
         remember: whether answers are kept for others; False writes nothing.
         ask: asks one scheduler.
         now: the clock, unix seconds.
@@ -109,7 +109,7 @@ class Inquiry:
         """What is known of `jobs`; those of a scheduler that is down and never spoke of them are missing.
 
         Raises:
-            SchedulerError: a scheduler could not be asked, and that is not put up with or will not pass.
+            SchedulerError: a scheduler could not be asked, and that is not put up with.
         """
         found: dict[JobHandle, JobState] = {}
         groups: dict[str, list[JobHandle]] = defaultdict(list)
@@ -151,7 +151,7 @@ class Inquiry:
         try:
             states, notes = self._ask(name, missing)
         except SchedulerError as error:
-            if not (error.transient and self._tolerant):
+            if not self._tolerant:
                 raise
             self._outages[name] = _words(name, error)
             return

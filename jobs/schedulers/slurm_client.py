@@ -69,6 +69,8 @@ def query(*argv: str, tolerated: str = "\0") -> shell.Answer:
             return answer
         if answer.code == shell.NOT_FOUND and argv[0] == "sacct":
             return answer
+        if answer.code == shell.NOT_FOUND:
+            raise SchedulerError(f"slurm: there is no {argv[0]} here: run this on a login node of the cluster")
         if answer.code != shell.TIMED_OUT and not refusals.is_transient(answer.err):
             raise SchedulerError(f"slurm: {argv[0]}: {refusals.explain_refusal(answer.err)}")
         if pause is None or time.monotonic() - began > PATIENT_CLIENT_S:

@@ -130,3 +130,10 @@ def test_a_result_survives_a_summary() -> None:
 @pytest.mark.parametrize("summary", [{}, {"result": None}, {"result": "{"}, {"result": "[]"}, {"result": '{"a": 1}'}])
 def test_a_summary_without_a_result_has_none(summary: dict[str, object]) -> None:
     assert result_from_summary(summary) is None
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        list(read_jsonl(tmp_path / "journal.jsonl"))

@@ -182,11 +182,14 @@ def test_commands_that_change_something_refuse_while_it_is_down(folder: GridFold
         ask(folder, cluster, fresh=True, tolerant=False).states(JOBS)
 
 
-def test_an_error_that_will_not_pass_is_nobodys_outage(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_who_only_looks_is_served_where_there_is_no_scheduler_at_all(folder: GridFolder, cluster: FakeCluster) -> None:
     cluster.error = SchedulerError("slurm: there is no squeue here")
+    inquiry = ask(folder, cluster)
 
+    assert inquiry.states(JOBS) == {}
+    assert inquiry.unreachable == {"slurm": "there is no squeue here"}
     with pytest.raises(SchedulerError, match="no squeue here"):
-        ask(folder, cluster).states(JOBS)
+        ask(folder, cluster, tolerant=False).states(JOBS)
 
 
 def test_an_answer_of_another_command_is_told_with_its_age() -> None:
