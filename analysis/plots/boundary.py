@@ -21,6 +21,7 @@ from anlp.errors import UserError
 
 COLOURS = (*OKABE_ITO[:6], "#8A6642", "#7F7F7F", "#4B0092", "#B0B000", "#1A1A1A", "#A2142F")
 POINTS_SHOWN = 1_500
+HALO = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 SURE = 0.55  # strength of the colour where the answer is certain
 
 
@@ -97,6 +98,8 @@ def draw_boundary(info: BoundaryInfo, ax: Axes) -> Axes:
                 color=palette[index], markeredgecolor="black" if wrong else "white",
                 markeredgewidth=0.9 if wrong else 0.25,
             )  # fmt: skip
+    for index, name in enumerate(info.names):
+        _name_region(ax, info, index, shortened(name, 14))
     ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="first coordinate", ylabel="second coordinate")
     set_head(ax, info.title, info.subtitle)
     handles = [
@@ -133,6 +136,18 @@ def boundary_chart(loaded: Runs, *, metric: str = "") -> Chart:
     areas = [f"{name} {np.mean(info.answers == index):.0%}" for index, name in enumerate(info.names)]
     alt = f"{info.title}. Areas: {', '.join(areas)}."
     return Chart(info.title, lambda ax: draw_boundary(info, ax), boundary_table(info), alt, (6.8, 5.2))
+
+
+def _name_region(ax: Axes, info: BoundaryInfo, index: int, name: str) -> None:
+    """The class in the middle of its largest region: colours alone do not tell in grey."""
+    from scipy.ndimage import distance_transform_edt  # a moment to import
+
+    inside = np.pad(info.answers == index, 1)
+    if not inside.any():
+        return
+    depth = distance_transform_edt(inside)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    ax.text(info.x[column], info.y[row], name, ha="center", va="center", fontsize=8, bbox=HALO, zorder=5)
 
 
 def _step(axis: Array) -> float:
