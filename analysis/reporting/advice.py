@@ -19,6 +19,7 @@ from analysis.frame import setting_columns
 from analysis.judging import CONVERGENT
 from analysis.power import seeds_for_power
 from analysis.reporting.blocks import Block, Code, Points, Section, Text
+from analysis.reporting.discussion import best_row
 from analysis.reporting.effort import render_hours
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.question import read_grid_file
@@ -38,7 +39,9 @@ KEPT = (
     "chain",
 )
 FEW_LEVELS = 12  # that axes of a grid have; drawn settings have more, and no next value
-DECADES = 10.0  # over which positive levels are multiplied, not added
+BUDGETS = ("epochs", "train_samples")  # less of them is cheaper, never better
+DECADES = 10.0  # over which positive levels are multiplied, not added; no step is larger
+WHOLE_STEP = 2.0  # likewise of whole numbers, unless all steps were of one size
 STEPS = 2  # new values beyond an edge
 SEEDS, MAX_SEEDS = 5, 20
 TIED = 4  # configurations that fresh seeds are to tell apart
@@ -75,7 +78,8 @@ def advise(findings: Findings) -> Advice:
     remarks = _confirmation(findings) if known else ()
     if not known:
         return Advice("", (), ("Look at why no run has finished before running more.",), ())
-    best, task = known[0], str(known[0].runs[0]["task"])
+    best = _best(findings, known)
+    task = str(best.runs[0]["task"])
     if task not in TASKS:
         return Advice(task, (), remarks, ())
     ties, count = _ties(findings, best)
@@ -140,6 +144,12 @@ def _typed(value: Any, default: Any) -> Any:
     return int(plain) if is_whole and isinstance(plain, float) and plain.is_integer() else plain
 
 
+def _best(findings: Findings, known: Sequence[Configuration]) -> Configuration:
+    """The one that the table marks, else the first by the selecting metric."""
+    row = None if isinstance(findings.best, Missing) else best_row(findings.best)
+    return next((one for one in known if row is not None and one.config_id == row.config_id), known[0])
+
+
 def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]:
     """The configurations that cannot be told from the best, and how many seeds would tell the next best."""
     table = findings.best
@@ -187,6 +197,8 @@ def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
         ):
             continue
         end, way = ("largest", 1) if value == levels[-1] else ("smallest", -1)
+        if way < 0 and name in BUDGETS:
+            continue
         new = [level for level in beyond(levels, way) if _is_valid(findings, best, name, level)]
         if new:
             texts = ", ".join(map(render_level, new))
@@ -197,16 +209,23 @@ def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
 
 
 def beyond(levels: Sequence[float], way: int) -> list[float]:
-    """The next values of an axis.
+    """The next values of an axis: multiplied on where levels are rates, else in steps of the same size.
 
     Args:
         levels: ascending, at least two.
         way: 1 for larger ones, -1 for smaller ones.
     """
     last, before = (levels[-1], levels[-2]) if way > 0 else (levels[0], levels[1])
-    is_rate = levels[0] > 0 and (levels[-1] / levels[0] >= DECADES or len({b / a for a, b in pairwise(levels)}) == 1)
-    new = [last * (last / before) ** k if is_rate else last + k * (last - before) for k in range(1, STEPS + 1)]
-    if all(isinstance(level, int) for level in levels):
+    is_whole = all(isinstance(level, int) for level in levels)
+    ratios = {round(b / a, 6) for a, b in pairwise(levels)} if levels[0] > 0 else set()
+    is_steady = len(levels) > 2 and len(ratios) == 1
+    if is_steady or (ratios and (is_whole or levels[-1] / levels[0] >= DECADES)):
+        most = WHOLE_STEP if is_whole and not is_steady else DECADES
+        factor = min(max(last / before, 1 / most), most)
+        new = [last * factor**k for k in range(1, STEPS + 1)]
+    else:
+        new = [last + k * (last - before) for k in range(1, STEPS + 1)]
+    if is_whole:
         return [round(level) for level in new if round(level) not in levels]
     return [float(f"{level:.12g}") for level in new]
 

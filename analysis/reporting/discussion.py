@@ -75,10 +75,14 @@ def tie_lines(findings: Findings) -> list[str]:
     if isinstance(table, Missing) or table.n_configurations < 2 or not table.ties or table.ties[0].method is None:
         return []
     count = len(table.ties[0].top) - 1
-    tested = f"{table.ties[0].n_tests:,} others that could be tested"
+    best, tests = best_row(table), table.ties[0].n_tests
+    rest = "confirmed too" if best is not None and best.purpose == "confirm" else "with seeds enough"
+    tested = (
+        f"all {tests:,} others were tested" if tests == table.n_configurations - 1 else f"tested were {tests:,} {rest}"
+    )
     if not count:
-        return [f"None of the {tested} is statistically tied with it."]
-    return [f"{count:,} of the {tested} cannot be told from it with {_seeds(table)}."]
+        return [f"No other configuration is statistically tied with it; {tested}."]
+    return [f"{count:,} others cannot be told from it with {_seeds(table)}; {tested}."]
 
 
 def setting_lines(findings: Findings) -> list[str]:

@@ -114,5 +114,7 @@ def _no_cost() -> Block:
 
 
 def render_hours(hours: float) -> str:
-    """Hours, or minutes where they are few."""
-    return f"{hours:.3g} hours" if hours >= 0.1 else f"{60 * hours:.3g} minutes"
+    """In the unit that people would use."""
+    if hours >= 0.1:
+        return f"{hours:.3g} hours"
+    return f"{60 * hours:.3g} minutes" if hours >= 1 / 60 else f"{3600 * hours:.2g} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,7 +98,7 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
         best=attempt(lambda: build_table(runs, Plan(chooser, shown, top=TOP), loaded.grid)),
         per=attempt(lambda: build_table(runs, Plan(chooser, shown, per=per), loaded.grid)) if per else None,
         breakdown=attempt(lambda: build_breakdown(judge_runs(runs, loaded.history), loaded.grid)),
-        importance=design if isinstance(design, Missing) else attempt(lambda: explain(design, with_forest=few)),
+        importance=design if isinstance(design, Missing) else _explain(design, with_forest=few),
         origins=tuple(parse_origins(loaded.provenance)),
         shares=read_shares(loaded.folder),
     )
@@ -108,6 +108,15 @@ def _design(runs: pd.DataFrame, metric: str) -> Design:
     if metric not in runs:
         raise UserError(f"none of {len(runs):,} runs has finished with a metric")
     return build_design(runs, metric)
+
+
+def _explain(design: Design, *, with_forest: bool) -> Importance:
+    """Without forests where they cannot be grown, with the reason among the notes."""
+    found = attempt(lambda: explain(design, with_forest=with_forest))
+    if not isinstance(found, Missing):
+        return found
+    plain = explain(design, with_forest=False)
+    return replace(plain, notes=(*plain.notes, f"no forests for comparison: {found.reason}"))
 
 
 def attempt(make: Callable[[], Found]) -> Found | Missing:

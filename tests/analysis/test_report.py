@@ -17,7 +17,7 @@ from analysis.importance_screen import table as importance_table
 from analysis.origin import add_up
 from analysis.page import render_html, render_markdown
 from analysis.pull import Runs, load
-from analysis.reporting.advice import advise, render_grid
+from analysis.reporting.advice import advise, beyond, render_grid
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
 from analysis.reporting.findings import Findings, Missing, find_out
@@ -285,3 +285,19 @@ def test_hostile_names_are_text_in_both_formats(tmp_path: Path) -> None:
     assert "<i>tags" not in page
     assert "![a](http" not in text
     assert not re.search(r"(?<!\\)<script>alert", text)
+
+
+@pytest.mark.parametrize(
+    ("levels", "way", "expected"),
+    [
+        ([0.001, 0.01, 0.1], 1, [1.0, 10.0]),
+        ([0.001, 0.01, 0.1], -1, [0.0001, 0.00001]),
+        ([0.0, 0.1, 0.3], 1, [0.5, 0.7]),
+        ([16, 64, 256], 1, [1024, 4096]),
+        ([1, 6], 1, [12, 24]),
+        ([0.1, 0.5], -1, [-0.3, -0.7]),
+        ([0, 2], 1, [4, 6]),
+    ],
+)
+def test_the_next_values_of_an_axis_go_on_as_it_does(levels: list[float], way: int, expected: list[float]) -> None:
+    assert beyond(levels, way) == pytest.approx(expected)
