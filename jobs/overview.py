@@ -96,7 +96,7 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
         canvas.paint(f"{number:>{width}} {state.value}", STYLE_OF_STATE.get(state, "bold"))
         for state, number in counts.items()
     ]
-    notes = [canvas.paint(canvas.clip("  " + note), "yellow") for note in _notes(overview)]
+    notes = [canvas.paint(line, "yellow") for note in _notes(overview) for line in canvas.wrap(note)]
     return "\n".join([canvas.paint(line, "bold"), "  " + ("   ".join(painted) or "no run matches"), *notes])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -39,6 +40,12 @@ class Canvas:
     def clip(self, line: str) -> str:
         """A plain `line` cut to the width, with an ellipsis where something is missing."""
         return line if self.width is None or len(line) <= self.width else line[: self.width - 1] + "…"
+
+    def wrap(self, text: str) -> list[str]:
+        """An indented sentence on as many lines as it takes, nothing of it missing."""
+        if self.width is None:
+            return ["  " + text]
+        return textwrap.wrap(text, self.width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def canvas_of(stream: TextIO) -> Canvas:

@@ -16,6 +16,7 @@ from made_grids import GONE, a_spec, an_error, fail, finish, log_epochs, lose, s
 from anlp.errors import UserError
 from anlp.record import GridFolder, Outcome
 from jobs import overview, pace, screen, status
+from jobs.inquiry import Account
 from jobs.schedulers.base import Cause
 from jobs.state import read_states
 
@@ -241,6 +242,18 @@ def test_a_narrow_terminal_gets_clipped_lines(folder: GridFolder) -> None:
     text = overview.render_overview(look, screen.Canvas(width=60), every_run=True)
 
     assert max(map(len, text.splitlines()[2:])) == 60
+
+
+def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder) -> None:
+    a_mixed_grid(folder)
+    runs = tuple(read_states(folder, lambda jobs: {}).values())
+    outage = "there is no squeue here: run this on a login node of the cluster"
+    look = overview.Overview(folder, runs, runs, None, time.time(), accounts=(Account("slurm", None, outage),))
+
+    lines = overview.render_overview(look, screen.Canvas(width=60)).splitlines()
+
+    assert max(map(len, lines[2:])) <= 60
+    assert outage in " ".join(line.strip() for line in lines)
 
 
 @pytest.mark.parametrize(
