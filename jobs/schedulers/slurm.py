@@ -155,6 +155,7 @@ class SlurmScheduler:
         """How many tasks an array may have: MaxArraySize bounds the index, which we count from 0."""
         if self._most_tasks is None:
             answer = patience.repeat(partial(client.run, "scontrol", "show", "config"), refusals.is_transient)
+            client.raise_if_missing("scontrol", answer)
             if answer.code:
                 words = refusals.explain_refusal(answer.err)
                 raise SchedulerError(f"slurm: scontrol: {words}; nothing was submitted, submit again later")
@@ -222,8 +223,7 @@ def _write_script(batch: Batch, text: str) -> Path:
 
 
 def _accepted_id(answer: shell.Answer) -> str:
-    if answer.code == shell.NOT_FOUND:
-        raise SchedulerError("slurm: there is no sbatch here; submit on a login node of the cluster")
+    client.raise_if_missing("sbatch", answer)
     if answer.code and refusals.is_not_taken(answer.err):
         raise SchedulerError(
             f"slurm: sbatch: {refusals.explain_refusal(answer.err)}; it took nothing, submit again later"

@@ -69,8 +69,7 @@ def query(*argv: str, tolerated: str = "\0") -> shell.Answer:
             return answer
         if answer.code == shell.NOT_FOUND and argv[0] == "sacct":
             return answer
-        if answer.code == shell.NOT_FOUND:
-            raise SchedulerError(f"slurm: there is no {argv[0]} here: run this on a login node of the cluster")
+        raise_if_missing(argv[0], answer)
         if answer.code != shell.TIMED_OUT and not refusals.is_transient(answer.err):
             raise SchedulerError(f"slurm: {argv[0]}: {refusals.explain_refusal(answer.err)}")
         if pause is None or time.monotonic() - began > PATIENT_CLIENT_S:
@@ -98,6 +97,16 @@ def sacct(*words: str) -> list[str]:
 def read_sacct(answer: shell.Answer) -> str | None:
     """What sacct printed, None where it says that there are no accounts, or is not there itself."""
     return None if answer.code or refusals.NO_ACCOUNTING in answer.err else answer.out
+
+
+def raise_if_missing(command: str, answer: shell.Answer) -> None:
+    """Says where a command that is not there would be.
+
+    Raises:
+        SchedulerError: it is not there.
+    """
+    if answer.code == shell.NOT_FOUND:
+        raise SchedulerError(f"slurm: there is no {command} here: run this on a login node of the cluster")
 
 
 def unreachable(command: str, answer: shell.Answer) -> SchedulerError:

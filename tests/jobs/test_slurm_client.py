@@ -65,6 +65,18 @@ def test_patience_has_an_end_and_what_was_never_taken_is_no_open_question(calls:
     assert 2 < calls.look()["sbatch"] < 20
 
 
+@pytest.mark.parametrize("name", ["scontrol", "sbatch"])
+def test_a_machine_without_slurm_is_told_as_such(
+    calls: Calls, batch: Batch, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (calls.folder / "env").symlink_to("/usr/bin/env")
+    monkeypatch.setenv("PATH", str(calls.folder))
+    (calls.folder / name).unlink()
+
+    with pytest.raises(SchedulerError, match=f"^slurm: there is no {name} here: run this on a login node"):
+        SlurmScheduler(say=lambda _: None).submit(batch, Resources())
+
+
 def test_a_call_whose_answer_was_lost_is_never_made_again(calls: Calls, batch: Batch) -> None:
     fail_at_first(calls, "sbatch", LOST, "echo 78")
 
