@@ -47,7 +47,7 @@ def test_a_shipped_grid_has_small_runs(path: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | None]:
     """Results of the small runs of all shipped grids by id, a pool per task: one per grid would take twice as long."""
     root = tmp_path_factory.mktemp("smoke")
-    found = {}
+    found: dict[str, RunResult | None] = {}
     for task in TASKS:
         folder = GridFolder(root / task)
         folder.path.mkdir()
