@@ -89,6 +89,14 @@ def test_residual_connections_keep_the_gradient_of_a_deep_net_alive() -> None:
     assert first_gradient(residual=True) > 1e-3
 
 
+def test_a_deep_net_with_residual_connections_begins_with_logits_of_ordinary_size() -> None:
+    torch.manual_seed(0)
+
+    logits = Mlp(2, 12, depth=100, width=4, residual=True)(torch.randn(256, 2))
+
+    assert 0.01 < logits.std() < 30
+
+
 def test_a_last_batch_of_one_sample_does_not_stop_batch_norm() -> None:
     layer = BatchNorm(4).train()
     before = layer(torch.randn(8, 4)).shape

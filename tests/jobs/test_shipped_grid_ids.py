@@ -66,9 +66,9 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
     ),
     "points_deep": (
         6,
-        "41e810a9f8a7",
-        "26548d9f862b",
-        "c8905f37b609304d6faeeebdef1de6885bf62c7d434aef330e03b93e80e8a55a",
+        "d565ea273ef1",
+        "f7e2c0342647",
+        "e41306dade95d5281a41a61755fe49de582921f8296ae2b853444c936e5d2144",
     ),
     "points_lr": (
         24,
@@ -95,10 +95,10 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "59ef574d20b1732fe5f1224dae38be283d96a3a41ec73f335fe86dda371d6258",
     ),
     "spoken_digits_quick": (
-        15,
+        18,
         "33321f10fd88",
-        "9197a7507d13",
-        "e72bba701ae6276c56689b58e61be72b1960fd3955c6573c8e465dcefc6581eb",
+        "fdd2df89a682",
+        "7174a91e19041b84d3ffc43ecc3b98a66caed96405c3a7c06c19d0e4d0ac5a3d",
     ),
     "spoken_digits_search": (
         20,
@@ -113,7 +113,7 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
 def test_ids_of_a_shipped_grid_are_pinned(name: str) -> None:
     ids = [run.run_id for run in load_grid(GRIDS / f"{name}.yaml").runs()]
 
-    assert (len(ids), ids[0], ids[-1], hashlib.sha256(" ".join(ids).encode()).hexdigest()) == PINNED[name]
+    assert (len(ids), ids[0], ids[-1], hashlib.sha256(" ".join(ids).encode()).hexdigest()) == PINNED.get(name)
 
 
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("*.yaml")), ids=lambda path: path.stem)
