@@ -78,7 +78,8 @@ def _selection(table: Table) -> str:
     else:
         best = "best" if (plan.top or 1) == 1 else f"best {plan.top}"
         per = plan.per or plan.by
-        rule = f"The {best}{f' per {per}' if per else ''} of {count} {searched} searched, by {by}"
+        worst = ", and the worst of all," if plan.worst else ""
+        rule = f"The {best}{f' per {per}' if per else ''}{worst} of {count} {searched} searched, by {by}"
     return f"{rule}{only}."
 
 

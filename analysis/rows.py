@@ -43,6 +43,7 @@ class Row:
     effect: Effect | None = None  # of the best over this one
     group: Any = None  # level of the setting that `--by` separates
     seconds: float | None = None  # of all reported runs together
+    updates: int | None = None  # per epoch
 
     @property
     def n(self) -> int:
@@ -103,6 +104,7 @@ def make_row(
         optimistic=_search_mean(configuration, report) if runs[0]["purpose"] == "confirm" else None,
         group=None if by is None else first[by],
         seconds=_seconds(runs),
+        updates=_updates(runs),
     )
 
 
@@ -150,6 +152,16 @@ def _search_mean(configuration: Configuration, report: str) -> float | None:
         float(run[report]) for run in configuration.runs if run["purpose"] != "confirm" and has_score(run, report)
     ]
     return statistics.fmean(scores) if scores else None
+
+
+def _updates(runs: Sequence[Run]) -> int | None:
+    """Of an epoch, the last and smaller batch included; None for what is not trained in batches."""
+    known = [
+        math.ceil(run[f"{SIZE}train"] / run["batch_size"])
+        for run in runs
+        if all(value is not None and value == value for value in (run.get(f"{SIZE}train"), run.get("batch_size")))
+    ]
+    return max(known, default=None)
 
 
 def _seconds(runs: Sequence[Mapping[str, Any]]) -> float | None:

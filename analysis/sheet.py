@@ -52,7 +52,8 @@ def make_sheet(table: Table) -> Sheet:
     shows_selection = plan.select != plan.report
     shows_confirmed = any(row.purpose == "confirm" for row in table.rows)
     scores = ("selected", "confirmed") if shows_confirmed else ("",)
-    heads = [*(table.settings or ("configuration",)), "n", *([f"mean {label(plan.select)}"] if shows_selection else [])]
+    heads = [*(table.settings or ("configuration",)), *(["updates/epoch"] if _shows_updates(table) else []), "n"]
+    heads += [f"mean {label(plan.select)}"] if shows_selection else []
     heads += [f"{prefix} {label(plan.report)}".strip() for prefix in scores]
     numeric = [all(_is_number(row.levels[i]) for row in table.rows) for i in range(len(table.settings))] or [False]
     numeric[0] = False  # the names of the baselines stand there
@@ -113,6 +114,8 @@ def _cells(row: Row, table: Table, *, shows_selection: bool, shows_confirmed: bo
     levels = [render_level(level) for level in row.levels] or [row.config_id]
     if row.name:
         levels = [row.name, *[""] * (len(levels) - 1)]
+    if _shows_updates(table):
+        levels.append("" if row.name else NOTHING if row.updates is None else f"{row.updates:,}")
     cells = [*levels, _count(row)]
     if shows_selection:
         cells.append("" if row.selected_by is None else render_value(table.plan.select, row.selected_by))
@@ -124,6 +127,11 @@ def _cells(row: Row, table: Table, *, shows_selection: bool, shows_confirmed: bo
         return (*cells, _score(row, table), NOTHING)
     selected = NOTHING if row.optimistic is None else render_value(table.plan.report, row.optimistic)
     return (*cells, selected, _score(row, table))
+
+
+def _shows_updates(table: Table) -> bool:
+    """Where batch sizes differ, so does how often a net is changed, which explains more than the size itself."""
+    return "batch_size" in table.settings
 
 
 def _count(row: Row) -> str:
@@ -194,6 +202,7 @@ def raw_cells(row: Row, table: Table) -> dict[str, Any]:
         "p": row.p,
         **(effect or dict.fromkeys(EFFECT_COLUMNS)),
         "seconds": row.seconds,
+        "updates_per_epoch": row.updates,
     }
 
 

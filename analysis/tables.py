@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", default="test/acc", metavar="METRIC", help="what the table shows (%(default)s)")
     parser.add_argument("--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)")
     parser.add_argument("--per", "--best-per", metavar="SETTING", help="the best of each level of a setting")
+    parser.add_argument("--worst", action="store_true", help="with --top or --per: the worst of all, too")
     parser.add_argument("--by", metavar="SETTING", help="groups of rows, each with its own best and tied ones")
     parser.add_argument(
         "--pivot", nargs=2, metavar=("DOWN", "ACROSS"), help="two settings, e.g. lr optimizer; a cell shows its best"
@@ -80,6 +81,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         report=options.report,
         top=options.top,
         per=options.per,
+        worst=options.worst,
         by=options.by,
         pivot=tuple(options.pivot) if options.pivot else None,
         sort=tuple(name.strip() for name in options.sort.split(",") if name.strip()),

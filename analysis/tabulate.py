@@ -30,6 +30,7 @@ class Plan:
     report: str = "test/acc"
     top: int | None = None  # None: all, or with `per` the best one of each level
     per: str | None = None
+    worst: bool = False  # the worst configuration of all, too
     by: str | None = None  # separates groups of rows, each with its own best
     pivot: tuple[str, str] | None = None  # the settings down and across; each cell is the best of its configurations
     sort: tuple[str, ...] = ()  # settings (ascending) or the two metrics (best first); empty: by `select`
@@ -118,7 +119,9 @@ def _chosen(ranked: Sequence[Configuration], plan: Plan) -> list[Configuration]:
     if plan.pivot is not None:
         return best(ranked, 1, plan.pivot)
     per = [name for name in (plan.per or plan.by,) if name] if plan.top or plan.per else []
-    return best(ranked, plan.top or (1 if plan.per else len(ranked)), per)
+    chosen = best(ranked, plan.top or (1 if plan.per else len(ranked)), per)
+    judged = [configuration for configuration in ranked if configuration.selected_by == configuration.selected_by]
+    return [*chosen, *(c for c in judged[-1:] if plan.worst and c not in chosen)]
 
 
 def _marked(rows: Sequence[Row], pool: Sequence[Row], plan: Plan) -> tuple[list[Row], list[Ties]]:

@@ -88,6 +88,28 @@ def test_top_per_setting_takes_the_best_of_each_level(grid: Grid) -> None:
     assert "The best per model of 4 configurations searched" in render_caption(table)
 
 
+def test_the_worst_of_all_stands_below_the_best_of_each(grid: Grid) -> None:
+    for model, scores in {"dense": (0.9, 0.5, 0.7), "cnn": (0.8, 0.6)}.items():
+        for lr, score in zip((0.1, 0.01, 0.001), scores, strict=False):
+            grid.add_seeds([score, score], model=model, lr=lr)
+
+    table = build_table(grid.frame(), Plan(top=1, per="model", worst=True))
+
+    assert [row.mean for row in rows_of(table)] == [0.9, 0.8, 0.5]
+    assert "The best per model, and the worst of all, of 5 configurations" in render_caption(table)
+
+
+def test_where_batch_sizes_differ_the_updates_of_an_epoch_are_told(grid: Grid) -> None:
+    for size in (1, 100):
+        grid.add_seeds([0.9, 0.8], batch_size=size)
+
+    text = render_text(build_table(grid.frame(), Plan()))
+
+    train = int(grid.frame()["size/train"].iloc[0])
+    assert "updates/epoch" in text
+    assert [row.updates for row in rows_of(build_table(grid.frame(), Plan()))] == [train, -(-train // 100)]
+
+
 def test_runs_without_the_grouping_setting_are_one_group(grid: Grid) -> None:
     grid.add(0.9, model="cnn", filters=8)
     grid.add(0.8, model="dense", lr=0.1)

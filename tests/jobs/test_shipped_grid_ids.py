@@ -95,10 +95,10 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "59ef574d20b1732fe5f1224dae38be283d96a3a41ec73f335fe86dda371d6258",
     ),
     "spoken_digits_quick": (
-        18,
+        23,
         "33321f10fd88",
-        "fdd2df89a682",
-        "7174a91e19041b84d3ffc43ecc3b98a66caed96405c3a7c06c19d0e4d0ac5a3d",
+        "377609cd8506",
+        "6153338a0b82a9e2878284013db8e0751747d6d3c042b7c2eb25f29463587d51",
     ),
     "spoken_digits_search": (
         20,
