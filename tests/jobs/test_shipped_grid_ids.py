@@ -95,10 +95,10 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "59ef574d20b1732fe5f1224dae38be283d96a3a41ec73f335fe86dda371d6258",
     ),
     "spoken_digits_quick": (
-        23,
+        21,
         "33321f10fd88",
-        "377609cd8506",
-        "6153338a0b82a9e2878284013db8e0751747d6d3c042b7c2eb25f29463587d51",
+        "f9213c8c75bb",
+        "2bd8544c3b3e9309c69a9cd41ed96957fd979562a970ec5bd450724486aa7dac",
     ),
     "spoken_digits_search": (
         20,
