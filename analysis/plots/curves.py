@@ -232,6 +232,8 @@ def _curves(history: pd.DataFrame, metric: str, factor: float, smooth: int, is_l
     order = np.argsort(names, kind="stable")
     points = np.column_stack([finite["epoch"].to_numpy(float), factor * finite[metric].to_numpy(float)])[order]
     found, starts = np.unique(names[order], return_index=True)
+    if not len(found):  # numpy splits nothing into one part
+        return {}
     return {str(run): _smoothed(curve, smooth) for run, curve in zip(found, np.split(points, starts[1:]), strict=True)}
 
 
