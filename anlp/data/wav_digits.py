@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,16 @@ class Recording:
     index: int
 
 
-def load_wav_digits(data_dir: Path, name: str, *, features: str, coefficients: int, bands: int, split: str) -> DataSet:
+def load_wav_digits(
+    data_dir: Path,
+    name: str,
+    *,
+    features: str,
+    coefficients: int,
+    bands: int,
+    split: str,
+    test_speaker: str = "",
+) -> DataSet:
     """The recordings in a folder, in its folder `recordings` or its `recordings.tar.gz`; features are computed once.
 
     Args:
@@ -44,8 +54,9 @@ def load_wav_digits(data_dir: Path, name: str, *, features: str, coefficients: i
         features: mfcc or mel.
         coefficients: mfcc: per frame.
         bands: mel bands per frame.
-        split: "speaker": the last speaker by name is tested and the one before selects; "random": every fifth
-            recording of each digit and speaker is tested.
+        split: "speaker": one speaker is tested and the one before by name selects (before the first: the last);
+            "random": every fifth recording of each digit and speaker is tested.
+        test_speaker: of a split by speakers; "": the last by name.
 
     Raises:
         UserError: no such folder, no recordings in it, one that is not readable, or too few speakers to split by.
@@ -59,7 +70,7 @@ def load_wav_digits(data_dir: Path, name: str, *, features: str, coefficients: i
     sequences = [torch.from_numpy(part) for part in frames]
     named = zip(arrays["digit"].tolist(), arrays["speaker"].tolist(), arrays["index"].tolist(), strict=True)
     recordings = [Recording(*each) for each in named]
-    tested, selecting = _parts(found[""], recordings, split)
+    tested, selecting = _parts(found[""], recordings, split, test_speaker)
     trained = [k for k in range(len(recordings)) if k not in tested | selecting]
     train = _samples(recordings, sequences, trained)
     mean, std = feature_moments(train)
@@ -74,25 +85,33 @@ def load_wav_digits(data_dir: Path, name: str, *, features: str, coefficients: i
     )
 
 
-def _parts(folder: Path, recordings: list[Recording], split: str) -> tuple[set[int], set[int]]:
+def _parts(folder: Path, recordings: list[Recording], split: str, test_speaker: str) -> tuple[set[int], set[int]]:
     """Which recordings are tested, and which select where the split itself says so."""
     if split == "random":
-        ranks: dict[tuple[int, str], int] = {}
-        tested = set()
-        for number, recording in enumerate(recordings):
-            key = recording.digit, recording.speaker
-            ranks[key] = ranks.get(key, 0) + 1
-            if ranks[key] % TEST_EVERY == 0:
-                tested.add(number)
-        return tested, set()
+        return _every_fifth(recordings), set()
     speakers = sorted({recording.speaker for recording in recordings})
     if len(speakers) < LEAST_SPEAKERS:
         raise UserError(
             f"{folder}: split: speaker needs at least {LEAST_SPEAKERS} speakers, found {', '.join(speakers)}; "
             "use split: random"
         )
-    by_speaker = {name: {k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers[-2:]}
-    return by_speaker[speakers[-1]], by_speaker[speakers[-2]]
+    if test_speaker and test_speaker not in speakers:
+        raise UserError(f"{folder}: test_speaker: expected one of {', '.join(speakers)}, got {test_speaker!r}")
+    tested = speakers.index(test_speaker) if test_speaker else len(speakers) - 1
+    of = [{k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers]
+    return of[tested], of[tested - 1]
+
+
+def _every_fifth(recordings: list[Recording]) -> set[int]:
+    """Of each digit and speaker."""
+    ranks: Counter[tuple[int, str]] = Counter()
+    tested = set()
+    for number, recording in enumerate(recordings):
+        key = recording.digit, recording.speaker
+        ranks[key] += 1
+        if ranks[key] % TEST_EVERY == 0:
+            tested.add(number)
+    return tested
 
 
 def _samples(recordings: list[Recording], sequences: list[Tensor], rows: list[int]) -> Samples:

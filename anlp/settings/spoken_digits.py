@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from anlp.settings.base import Count, Fraction, OfClasses, TrainingSettings
-from anlp.spec import OnlyFor, Scalar
+from anlp.spec import Neutral, OnlyFor, Scalar
 
 GIVEN = "spoken-arabic-digit"
 MADE = "made"
@@ -31,6 +31,7 @@ class SpokenDigitsSettings(TrainingSettings):
     split: Literal["speaker", "random"] = (
         "speaker"  # speaker: who selects (and, of audio, is tested) is never trained on
     )
+    test_speaker: Annotated[str, Neutral("")] = ""  # split: speaker, of audio: who is tested; "": the last by name
 
     model: Literal["linear", "gru", "lstm", "gru_attention"] = "gru_attention"
     pooling: Literal["mean", "max", "sum", "last"] = "mean"  # of the frames, or of a recurrent net's states
@@ -44,17 +45,24 @@ class SpokenDigitsSettings(TrainingSettings):
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     monitor: OfClasses = "val/acc"
 
-    smoke: ClassVar[Mapping[str, Scalar]] = {"data": MADE, "features": "given", "epochs": 1, "hidden": 16}
+    smoke: ClassVar[Mapping[str, Scalar]] = {
+        "data": MADE,
+        "features": "given",
+        "test_speaker": "",
+        "epochs": 1,
+        "hidden": 16,
+    }
     loaders: ClassVar[Mapping[str, str]] = {
         GIVEN: "anlp.data.arabic_digits:load_arabic_digits",
         MADE: "anlp.data.arabic_digits:make_sequences",
         "": "anlp.data.wav_digits:load_wav_digits",
     }
-    loads: ClassVar[tuple[str, ...]] = ("features", "coefficients", "bands", "split")
+    loads: ClassVar[tuple[str, ...]] = ("features", "coefficients", "bands", "split", "test_speaker")
     only_for: ClassVar[Mapping[str, OnlyFor]] = {
         **TrainingSettings.only_for,
         "coefficients": OnlyFor("features", frozenset({"mfcc"})),
         "bands": OnlyFor("features", OF_AUDIO),
+        "test_speaker": OnlyFor("split", frozenset({"speaker"})),
         "hidden": OnlyFor("model", RECURRENT),
         "layers": OnlyFor("model", RECURRENT),
         "bidirectional": OnlyFor("model", RECURRENT),
@@ -69,6 +77,8 @@ class SpokenDigitsSettings(TrainingSettings):
         if has_features != (self.features == "given"):
             wanted = "given" if has_features else "mfcc or mel"
             raise ValueError(f"data: {self.data} needs features: {wanted}, got features: {self.features}")
+        if has_features and self.test_speaker:
+            raise ValueError(f"data: {self.data} has a test set of its own: leave test_speaker out")
         if self.model == "linear" and self.pooling == "last":
             raise ValueError("model: linear needs pooling: mean, max or sum, got pooling: last")
         return self

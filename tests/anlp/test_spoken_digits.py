@@ -182,6 +182,26 @@ def test_a_tested_speaker_is_heard_neither_in_training_nor_in_selection(tmp_path
     assert data.test.targets[0].bincount().tolist() == [5] * 10
 
 
+@pytest.mark.parametrize(("tested", "selecting"), [("a", "c"), ("b", "a"), ("c", "b")])
+def test_each_speaker_can_be_the_stranger(tmp_path: Path, tested: str, selecting: str) -> None:
+    write_wavs(tmp_path / "own", per_digit=1)
+    frames = {who: load_wav_digits(tmp_path, "own", split="speaker", test_speaker=who, **MFCC) for who in "abc"}
+
+    data = frames[tested]
+
+    assert data.val is not None
+    assert torch.equal(data.val.inputs[0], frames[selecting].test.inputs[0])
+    assert not torch.equal(data.test.inputs[0], data.val.inputs[0])
+    assert len(data.train) == 10
+
+
+def test_a_stranger_who_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own", per_digit=1)
+
+    with pytest.raises(UserError, match=r"own: test_speaker: expected one of a, b, c, got 'd'"):
+        load_wav_digits(tmp_path, "own", split="speaker", test_speaker="d", **MFCC)
+
+
 def test_a_random_split_tests_every_fifth_recording_of_each_speaker(tmp_path: Path) -> None:
     write_wavs(tmp_path / "own" / "recordings")
 
@@ -254,6 +274,7 @@ def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: object, s
     [
         ({"features": "mfcc"}, "data: spoken-arabic-digit needs features: given"),
         ({"data": "fsdd"}, "data: fsdd needs features: mfcc or mel"),
+        ({"test_speaker": "theo"}, "data: spoken-arabic-digit has a test set of its own: leave test_speaker out"),
         ({"model": "linear", "pooling": "last"}, "model: linear needs pooling: mean, max or sum"),
     ],
 )

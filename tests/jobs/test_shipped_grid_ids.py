@@ -89,10 +89,10 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "ebb452644881db70273986b27e31f26c925fabdf7e4c3d28026ef6b7fe109076",
     ),
     "spoken_digits_audio": (
-        24,
-        "eee3f49989f6",
-        "8bee3de74d00",
-        "59ef574d20b1732fe5f1224dae38be283d96a3a41ec73f335fe86dda371d6258",
+        60,
+        "41a594c73b22",
+        "2c05fdc0e9c9",
+        "8163fd65c972b75f7e8608c76de1339f2e1de7d44f265e259ebe1fd3ebdfd802",
     ),
     "spoken_digits_quick": (
         21,
