@@ -16,6 +16,9 @@ from anlp.data.samples import DataSet, Samples
 from anlp.errors import UserError
 
 MEAN, STD = 33.318421449829934, 78.56748998339798  # of the 60,000 training images; values are 0..255
+CLASSES, SIDE = 10, 28
+IMAGES = {"train": 60_000, "t10k": 10_000}  # by the beginning of the files' names
+AGAIN = "remove it, and submit downloads it again"
 IDX_BYTES = 0x08  # the type code of unsigned bytes, the only one these files use
 
 
@@ -30,20 +33,22 @@ def load_mnist(data_dir: Path, name: str = "mnist") -> DataSet:
         raise UserError(staging.where_to_put(name, data_dir))
     return DataSet(
         name=name,
-        train=_read_samples(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"]),
-        test=_read_samples(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"]),
+        train=_read_samples(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], IMAGES["train"]),
+        test=_read_samples(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], IMAGES["t10k"]),
         names=tuple("0123456789"),
         mean=MEAN,
         std=STD,
     )
 
 
-def _read_samples(images: Path, labels: Path) -> Samples:
-    pixels = read_idx(images).unsqueeze(1)  # (N, 1, 28, 28)
-    classes = read_idx(labels).to(torch.int64)
-    if len(pixels) != len(classes):
-        raise UserError(f"{images}: {len(pixels)} images for {len(classes)} labels in {labels.name}; stage them again")
-    return Samples((pixels,), (classes,))
+def _read_samples(images: Path, labels: Path, count: int) -> Samples:
+    pixels, classes = read_idx(images), read_idx(labels)
+    for path, found, wanted in ((images, pixels, (count, SIDE, SIDE)), (labels, classes, (count,))):
+        if tuple(found.shape) != wanted:
+            raise UserError(f"{path}: expected the shape {wanted}, got {tuple(found.shape)}; {AGAIN}")
+    if classes.max() >= CLASSES:
+        raise UserError(f"{labels}: expected labels from 0 to {CLASSES - 1}, got {int(classes.max())}; {AGAIN}")
+    return Samples((pixels.unsqueeze(1),), (classes.to(torch.int64),))  # (N, 1, 28, 28), (N,)
 
 
 def read_idx(path: Path) -> Tensor:
@@ -56,7 +61,7 @@ def read_idx(path: Path) -> Tensor:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return parse_idx(content)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable idx file ({error}); remove it and stage the data again") from error
+        raise UserError(f"{path}: not a readable idx file ({error}); {AGAIN}") from error
 
 
 def parse_idx(content: bytes) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anlp import staging
-from anlp.data import Samples, Sources
+from anlp.data import Samples, Sources, mnist
 from anlp.data.digits import load_digits
 from anlp.data.mnist import load_mnist, parse_idx, read_idx
 from anlp.errors import UserError
@@ -21,9 +21,14 @@ def idx(shape: tuple[int, ...], values: bytes) -> bytes:
     return bytes((0, 0, 8, len(shape))) + struct.pack(f">{len(shape)}I", *shape) + values
 
 
-def write_mnist(folder: Path, train: int = 20, test: int = 10) -> None:
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "IMAGES", {"train": 20, "t10k": 10})
+
+
+def write_mnist(folder: Path) -> None:
     folder.mkdir(parents=True)
-    for part, count in (("train", train), ("t10k", test)):
+    for part, count in (("train", 20), ("t10k", 10)):
         images = idx((count, 28, 28), bytes(count * 784))
         folder.joinpath(f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         folder.joinpath(f"{part}-labels-idx1-ubyte").write_bytes(idx((count,), bytes(k % 10 for k in range(count))))
@@ -63,6 +68,7 @@ def test_digits_constants_are_those_of_the_images() -> None:
     assert data.std == pytest.approx(images.std(correction=0).item())
 
 
+@pytest.mark.usefixtures("few")
 def test_idx_files_are_read_packed_and_plain(tmp_path: Path) -> None:
     write_mnist(tmp_path / "mnist")
 
@@ -94,11 +100,23 @@ def test_damaged_file_is_a_sentence_with_its_name(tmp_path: Path) -> None:
         read_idx(path)
 
 
-def test_images_without_their_labels_are_refused(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("train-labels-idx1-ubyte", idx((19,), bytes(19)), r"expected the shape \(20,\), got \(19,\)"),
+        ("train-labels-idx1-ubyte", idx((20,), bytes([17] * 20)), "expected labels from 0 to 9, got 17"),
+        ("t10k-images-idx3-ubyte", idx((10, 14, 56), bytes(7840)), r"expected the shape \(10, 28, 28\), got \(10, 14"),
+        ("t10k-images-idx3-ubyte", idx((10,), bytes(10)), r"expected the shape \(10, 28, 28\), got \(10,\)"),
+        ("t10k-images-idx3-ubyte", idx((20, 28, 28), bytes(15680)), r"got \(20, 28, 28\)"),
+        ("t10k-labels-idx1-ubyte", idx((0,), b""), r"expected the shape \(10,\), got \(0,\)"),
+    ],
+)
+def test_files_of_another_set_are_refused_by_name(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     write_mnist(tmp_path / "mnist")
-    (tmp_path / "mnist" / "train-labels-idx1-ubyte").write_bytes(idx((19,), bytes(19)))
+    (tmp_path / "mnist" / name).write_bytes(content)
 
-    with pytest.raises(UserError, match="20 images for 19 labels"):
+    with pytest.raises(UserError, match=rf"{name}: .*{sentence}.*; remove it, and submit downloads it again"):
         load_mnist(tmp_path)
 
 
@@ -108,10 +126,10 @@ def test_sources_load_once_and_leave_faults_to_the_run(tmp_path: Path) -> None:
 
     sources.preload_elements([Element(specs, RunOptions())])
 
-    digits, mnist = (spec.settings.data_key() for spec in specs)
+    digits, files = (spec.settings.data_key() for spec in specs)
     assert sources.get(digits) is sources.get(digits)
     with pytest.raises(UserError, match="expected train-images-idx3-ubyte"):
-        sources.get(mnist)
+        sources.get(files)
 
 
 def test_gather_takes_inputs_and_targets_in_the_order_asked() -> None:
