@@ -54,6 +54,7 @@ class TaskSettings(BaseModel):
     only_for: ClassVar[Mapping[str, OnlyFor]] = {}
     loaders: ClassVar[Mapping[str, str]] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
     loads: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
+    checks: ClassVar[Mapping[str, str]] = {}  # as `loaders`: light, called in the same way before anything is queued
     smoke: ClassVar[Mapping[str, Scalar]] = {}  # settings with which a run takes seconds and needs no files
     neutral: ClassVar[Mapping[str, Scalar]] = {}
 
@@ -86,6 +87,13 @@ class TaskSettings(BaseModel):
         if loader is None:
             return None
         return DataKey(loader, name, tuple((option, self.__dict__[option]) for option in self.loads))
+
+    def check_key(self) -> DataKey | None:
+        """What is called on the login node to look at the data of this run; None where nothing is."""
+        key, check = self.data_key(), self.checks.get(str(self.__dict__.get("data", "")))
+        if check is None and key is not None and key.loader == self.loaders.get(""):
+            check = self.checks.get("")
+        return DataKey(check, key.name, key.options) if key and check else None
 
     def assets(self) -> tuple[str, ...]:
         """What must be at hand beside the data set, by names of `anlp.staging`: weights that were trained before."""

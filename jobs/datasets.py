@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from anlp import staging
 from anlp.errors import UserError
-from anlp.spec import RunSpec
+from anlp.spec import DataKey, RunSpec
 
 
 def with_data(
@@ -23,7 +24,8 @@ def with_data(
         say: gets what people must know.
 
     Raises:
-        UserError: data is missing and there is no fallback; names the files and where to put them.
+        UserError: data is missing and there is no fallback, or it is not what the task can read; names the files and
+            what to do.
     """
     for asset in sorted({asset for spec in specs for asset in spec.settings.assets()}):
         _is_there(asset, where, download=download, fallback=None, say=say)
@@ -31,8 +33,16 @@ def with_data(
     missing = {name for name in names if not _is_there(name, where, download=download, fallback=fallback, say=say)}
     for name in sorted(missing):
         say(f"DATA: {name} is not in {where} and could not be downloaded: ITS RUNS USE {fallback} INSTEAD")
+    _look_at((spec.settings.check_key() for spec in specs if _data_of(spec) not in missing), where)
     replaced = [_replace_data(spec, fallback) if _data_of(spec) in missing else spec for spec in specs]
     return list({spec.run_id: spec for spec in replaced}.values())  # a run may now be one that the grid had already
+
+
+def _look_at(keys: Iterable[DataKey | None], where: Path) -> None:
+    """Calls what a task has for looking at its data, once for all runs that want the same."""
+    for key in dict.fromkeys(key for key in keys if key is not None and staging.find(key.name, where) is not None):
+        module, _, function = key.loader.partition(":")
+        getattr(importlib.import_module(module), function)(where, key.name, **dict(key.options))
 
 
 def _data_of(spec: RunSpec) -> str:

@@ -79,10 +79,14 @@ def read_blocks(path: Path, blocks_of_class: int) -> Samples:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         blocks = parse_blocks(content.decode("ascii"))
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable file of utterances ({error}); remove it, and submit downloads it again") from error
+        raise UserError(
+            f"{path}: not a readable file of utterances ({error}); remove it, and submit downloads it again"
+        ) from error
     wanted = blocks_of_class * len(NAMES)
     if len(blocks) != wanted:
-        raise UserError(f"{path}: {len(blocks)} utterances, expected {wanted}; remove it, and submit downloads it again")
+        raise UserError(
+            f"{path}: {len(blocks)} utterances, expected {wanted}; remove it, and submit downloads it again"
+        )
     return pad(blocks, (torch.arange(len(NAMES)).repeat_interleave(blocks_of_class),))
 
 

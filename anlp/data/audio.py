@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.io import wavfile
 from torch import Tensor, nn
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from anlp.errors import UserError
 
 WINDOW_S, HOP_S = 0.025, 0.010  # of a frame, as is usual for speech
+LEAST_RATE = 1000  # Hz
 FLOOR = 1e-6  # of a band's energy, before the logarithm
 
 
@@ -25,19 +29,44 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
         content: of the file.
 
     Raises:
-        UserError: no wav file, an empty one, or one with NaN.
+        UserError: no wav file, one that is cut short or empty, or one with NaN.
     """
     try:
-        rate, samples = wavfile.read(io.BytesIO(content))
-    except (ValueError, EOFError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", wavfile.WavFileWarning)  # what it says of a file that is cut short
+            warnings.filterwarnings("ignore", "Chunk .* not understood", wavfile.WavFileWarning)  # names, dates
+            rate, samples = wavfile.read(io.BytesIO(content))
+    except (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning) as error:
         raise UserError(f"{path}: not a readable wav file ({error}); remove or replace it") from error
     if samples.size == 0:
         raise UserError(f"{path}: it has no sound; remove or replace it")
-    scale = np.iinfo(samples.dtype).max if np.issubdtype(samples.dtype, np.integer) else 1.0
+    if rate < LEAST_RATE:
+        raise UserError(
+            f"{path}: expected a sampling rate of at least {LEAST_RATE} Hz, got {rate}; remove or replace it"
+        )
     if not np.isfinite(samples).all():
         raise UserError(f"{path}: it holds NaN or infinite samples; remove or replace it")
-    wave = torch.from_numpy(samples.astype(np.float32) / scale)
+    wave = torch.from_numpy(_scaled(samples))
     return int(rate), wave.mean(1) if wave.dim() == 2 else wave
+
+
+def _scaled(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Samples in [-1, 1]; those of 8 bits are stored without a sign, silence is 128."""
+    wave = samples.astype(np.float32)
+    if samples.dtype == np.uint8:
+        wave -= 128
+    if np.issubdtype(samples.dtype, np.integer):
+        wave /= 127 if samples.dtype == np.uint8 else np.iinfo(samples.dtype).max
+    return wave
+
+
+def least_samples(rate: int) -> int:
+    """Sound of fewer samples than this has no frame."""
+    return _size_of_transform(rate) // 2 + 1
+
+
+def _size_of_transform(rate: int) -> int:
+    return 1 << (int(WINDOW_S * rate) - 1).bit_length()
 
 
 def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn.Module:
@@ -46,13 +75,19 @@ def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn
     Args:
         kind: "mfcc" or "mel" (log energies).
         rate: of the samples, in Hz.
-        coefficients: mfcc: F.
+        coefficients: mfcc: F; at most as many as bands.
         bands: of the mel scale; mel: F.
+
+    Raises:
+        ValueError: more bands than the rate has frequencies for: some would always be empty.
     """
-    from torchaudio import transforms  # only data that is computed from sound needs it: half a second
+    from torchaudio import functional, transforms  # only data that is computed from sound needs it: half a second
 
     window, hop = int(WINDOW_S * rate), int(HOP_S * rate)
-    size = 1 << (window - 1).bit_length()
+    size = _size_of_transform(rate)
+    edges = functional.melscale_fbanks(size // 2 + 1, 0.0, rate / 2, bands, rate) if bands <= size // 2 else None
+    if edges is None or not edges.any(0).all():
+        raise ValueError(f"bands: {bands} are too many at {rate} Hz: some would hold no frequency; take fewer")
     mel = {"n_fft": size, "win_length": window, "hop_length": hop, "n_mels": bands}
     if kind == "mfcc":
         made = transforms.MFCC(sample_rate=rate, n_mfcc=coefficients, log_mels=True, melkwargs=mel)

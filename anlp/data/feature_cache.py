@@ -15,7 +15,7 @@ import numpy.typing as npt
 from anlp.record import write_whole
 from anlp.spec import Scalar, canonical_json
 
-VERSION = 2
+VERSION = 3
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -23,8 +23,8 @@ def cached(source: Path, options: Mapping[str, Scalar], compute: Callable[[], Ar
     """What `compute` returns, from `.features` beside `source` where it was computed before.
 
     Args:
-        source: a file or folder; what was computed before it changed is not used (number of files, and the latest
-            time of modification of anything in it).
+        source: a file or folder; what was computed before it changed is not used (name, size and time of
+            modification of everything in it).
         options: of the computation.
         compute: called where nothing is kept, and where the place cannot be written every time.
     """
@@ -39,16 +39,22 @@ def cached(source: Path, options: Mapping[str, Scalar], compute: Callable[[], Ar
 
 
 def _state_of(source: Path) -> dict[str, Scalar]:
-    """A folder's own time says nothing about what is two levels down."""
-    entries = [source, *(source.rglob("*") if source.is_dir() else ())]
-    return {"entries": len(entries), "changed": max(entry.stat().st_mtime_ns for entry in entries)}
+    """A folder's own time says nothing about what is two levels down, and the latest time nothing about older files."""
+    entries = [source, *sorted(source.rglob("*") if source.is_dir() else ())]
+    state = hashlib.sha256()
+    for entry in entries:
+        found = entry.stat() if entry.exists() else entry.lstat()  # a link to nothing is for the reader to name
+        state.update(
+            f"{entry.relative_to(source)}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape")
+        )
+    return {"entries": len(entries), "state": state.hexdigest()}
 
 
 def _read(path: Path) -> Arrays | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return dict(kept)
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return None
 
 

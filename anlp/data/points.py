@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ from torch import Tensor
 from anlp import staging
 from anlp.data.samples import DataSet, Samples
 from anlp.errors import UserError
+from anlp.pointfile import read_rows
 
-COLUMNS = ("long", "lat", "label")
 SEED = 20_240_501  # of the generated points and of the test split: the data is the same for every run
 TEST_PART = 5  # one point in so many is tested
 SPIRAL_ARMS = 3
@@ -37,29 +36,27 @@ def make_points(data_dir: Path, name: str, *, points: int) -> DataSet:
     del data_dir
     places, classes = MAKERS[name](points, torch.Generator().manual_seed(SEED))
     names = tuple(f"{name[:-1]} {k}" for k in range(int(classes.max()) + 1))
-    return _split(name, places, classes, names)
+    order = _shuffled(points)
+    return _split(name, places, classes, names, order, torch.arange(points))
 
 
 def read_points(data_dir: Path, name: str, *, points: int = 0) -> DataSet:
-    """The points of a CSV file with the columns long, lat, label (in any order, others are ignored).
+    """The points of a CSV file with the columns long, lat, label; of each class every fifth point is tested.
 
     Raises:
-        UserError: no such file, a column is missing, a value is no number, or a class has fewer than five points.
+        UserError: no such file, or whatever `anlp.pointfile` finds wrong with it.
     """
     del points  # of generated data only
     found = staging.find(name, data_dir)
     if found is None:
         raise UserError(staging.where_to_put(name, data_dir))
-    places, labels = _read_rows(found[""])
-    names = tuple(sorted(set(labels)))
+    rows = read_rows(found[""])
+    names = tuple(sorted(set(rows.labels), key=lambda label: (len(label), label) if label.isdecimal() else (0, label)))
     number = {label: k for k, label in enumerate(names)}
-    classes = torch.tensor([number[label] for label in labels])
-    rare = [names[k] for k, count in enumerate(classes.bincount().tolist()) if count < TEST_PART]
-    if rare:
-        raise UserError(
-            f"{found['']}: class {rare[0]!r} has fewer than {TEST_PART} points; add some, or drop the class"
-        )
-    return _split(name, torch.tensor(places), classes, names)
+    classes = torch.tensor([number[label] for label in rows.labels])
+    order = _shuffled(len(classes))
+    order = order[classes[order].argsort(stable=True)]  # class by class, in random order within each
+    return _split(name, torch.tensor(rows.places), classes, names, order, _ranks(classes[order]))
 
 
 def spirals(count: int, draw: torch.Generator) -> Points:
@@ -98,53 +95,26 @@ MAKERS: Mapping[str, Callable[[int, torch.Generator], Points]] = {
 }
 
 
-def _split(name: str, places: Tensor, classes: Tensor, names: tuple[str, ...]) -> DataSet:
-    """Every fifth point of a fixed random order is tested."""
-    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(SEED + 1))
-    tested, trained = order[::TEST_PART], order[torch.arange(len(order)) % TEST_PART != 0]
+def _shuffled(count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(SEED + 1))
+
+
+def _ranks(classes: Tensor) -> Tensor:
+    """(N,) the how-manieth of its class each is, from 0, in sorted classes."""
+    counts: Tensor = classes.bincount()
+    return torch.arange(len(classes)) - (counts.cumsum(0) - counts)[classes]
+
+
+def _split(name: str, places: Tensor, classes: Tensor, names: tuple[str, ...], order: Tensor, ranks: Tensor) -> DataSet:
+    """Of `order` those whose rank is a multiple of five are tested."""
+    tested, trained = order[ranks % TEST_PART == 0], order[ranks % TEST_PART != 0]
     train = Samples((places[trained],), (classes[trained],))
+    std = train.inputs[0].std(0)
     return DataSet(
         name=name,
         train=train,
         test=Samples((places[tested],), (classes[tested],)),
         names=names,
         mean=train.inputs[0].mean(0),
-        std=train.inputs[0].std(0).clamp(min=1e-12),
+        std=torch.where(std > 0, std, torch.ones_like(std)),
     )
-
-
-def _read_rows(path: Path) -> tuple[list[tuple[float, float]], list[str]]:
-    places: list[tuple[float, float]] = []
-    labels: list[str] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-            if missing:
-                raise UserError(f"{path}:1: no column {missing[0]!r}; expected a header with {', '.join(COLUMNS)}")
-            for row in rows:
-                places.append((_number(path, rows.line_num, row, "long"), _number(path, rows.line_num, row, "lat")))
-                labels.append(_label(path, rows.line_num, row))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({error})") from error
-    if not places:
-        raise UserError(f"{path}: no points; expected rows of {', '.join(COLUMNS)}")
-    return places, labels
-
-
-def _number(path: Path, line: int, row: Mapping[str, str | None], column: str) -> float:
-    text = row[column] or ""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{path}:{line}: {column}: expected a number, got {text!r}")
-    return value
-
-
-def _label(path: Path, line: int, row: Mapping[str, str | None]) -> str:
-    label = (row["label"] or "").strip()
-    if not label:
-        raise UserError(f"{path}:{line}: label: expected the name of a class, got nothing")
-    return label

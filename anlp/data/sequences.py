@@ -9,6 +9,8 @@ from torch import Tensor
 
 from anlp.data.samples import Samples
 
+CONSTANT = 1e-6  # what rounding to 32 bits makes of a constant, as a share of it
+
 
 def pad(sequences: Sequence[Tensor], targets: tuple[Tensor, ...]) -> Samples:
     """Samples with two inputs: (N, T, F) frames, zeros behind the end of each sequence, and (N,) lengths.
@@ -25,8 +27,13 @@ def pad(sequences: Sequence[Tensor], targets: tuple[Tensor, ...]) -> Samples:
 
 
 def feature_moments(samples: Samples) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (F,) of each feature over all frames of padded sequences, without the padding."""
+    """Mean and standard deviation (F,) of each feature over all frames of padded sequences, without the padding.
+
+    A feature that never changes has 1 as deviation: what is tested may change, and would be out of all proportion.
+    """
     frames, lengths = samples.inputs
     valid = torch.arange(frames.shape[1]) < lengths[:, None]  # (N, T)
     taken = frames[valid].double()  # (frames, F)
-    return taken.mean(0).float(), taken.std(0).clamp(min=1e-12).float()
+    mean, std = taken.mean(0), taken.std(0)
+    changes = std > CONSTANT * mean.abs().clamp(min=1.0)  # NaN, of a single frame, does not
+    return mean.float(), torch.where(changes, std, torch.ones_like(std)).float()

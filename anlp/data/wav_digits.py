@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import tarfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anlp import staging
-from anlp.data.audio import make_transform, read_wav
+from anlp.data.audio import least_samples, make_transform, read_wav
 from anlp.data.feature_cache import Arrays, cached
 from anlp.data.samples import DataSet, Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.errors import UserError
+from anlp.recordings import ARCHIVE, Recording, read_recordings, tested_and_selecting
 from anlp.spec import Scalar
 
-NAMED = re.compile(r"(\d)_(\w+?)_(\d+)\.wav")
-ARCHIVE = "recordings.tar.gz"
 TEST_EVERY = 5  # random: of the recordings of each digit and speaker, every fifth is tested
-LEAST_SPEAKERS = 3  # one to train on, one to select by, one to test
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Recording:
-    """What a file's name says."""
-
-    digit: int
-    speaker: str
-    index: int
 
 
 def load_wav_digits(
@@ -72,34 +57,51 @@ def load_wav_digits(
     recordings = [Recording(*each) for each in named]
     tested, selecting = _parts(found[""], recordings, split, test_speaker)
     trained = [k for k in range(len(recordings)) if k not in tested | selecting]
-    train = _samples(recordings, sequences, trained)
+    names = _digits(found[""], recordings, trained)
+    train = _samples(names, recordings, sequences, trained)
     mean, std = feature_moments(train)
     return DataSet(
         name=name,
         train=train,
-        test=_samples(recordings, sequences, sorted(tested)),
-        names=tuple("0123456789"),
+        test=_samples(names, recordings, sequences, sorted(tested)),
+        names=names,
         mean=mean,
         std=std,
-        val=_samples(recordings, sequences, sorted(selecting)) if selecting else None,
+        val=_samples(names, recordings, sequences, sorted(selecting)) if selecting else None,
     )
 
 
 def _parts(folder: Path, recordings: list[Recording], split: str, test_speaker: str) -> tuple[set[int], set[int]]:
     """Which recordings are tested, and which select where the split itself says so."""
     if split == "random":
-        return _every_fifth(recordings), set()
-    speakers = sorted({recording.speaker for recording in recordings})
-    if len(speakers) < LEAST_SPEAKERS:
+        tested = _every_fifth(recordings)
+        if not tested:
+            raise UserError(
+                f"{folder}: split: random tests every {TEST_EVERY}th recording of each digit and speaker, "
+                f"and none has so many; add recordings, or use split: speaker"
+            )
+        return tested, set()
+    speakers = tested_and_selecting(folder, recordings, test_speaker)
+    first, second = ({k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers)
+    return first, second
+
+
+def _digits(folder: Path, recordings: list[Recording], trained: list[int]) -> tuple[str, ...]:
+    """The digits there are, which are the classes.
+
+    Raises:
+        UserError: one is said, but not to learn from; or there is only one.
+    """
+    said = sorted({recording.digit for recording in recordings})
+    heard = {recordings[row].digit for row in trained}
+    unheard = [digit for digit in said if digit not in heard]
+    if unheard:
         raise UserError(
-            f"{folder}: split: speaker needs at least {LEAST_SPEAKERS} speakers, found {', '.join(speakers)}; "
-            "use split: random"
+            f"{folder}: no recordings of digit {unheard[0]} are left to train on; add some, or remove the others"
         )
-    if test_speaker and test_speaker not in speakers:
-        raise UserError(f"{folder}: test_speaker: expected one of {', '.join(speakers)}, got {test_speaker!r}")
-    tested = speakers.index(test_speaker) if test_speaker else len(speakers) - 1
-    of = [{k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers]
-    return of[tested], of[tested - 1]
+    if len(said) < 2:
+        raise UserError(f"{folder}: expected recordings of at least two digits, found those of {said[0]} only")
+    return tuple(map(str, said))
 
 
 def _every_fifth(recordings: list[Recording]) -> set[int]:
@@ -114,23 +116,23 @@ def _every_fifth(recordings: list[Recording]) -> set[int]:
     return tested
 
 
-def _samples(recordings: list[Recording], sequences: list[Tensor], rows: list[int]) -> Samples:
-    return pad([sequences[row] for row in rows], (torch.tensor([recordings[row].digit for row in rows]),))
+def _samples(names: tuple[str, ...], recordings: list[Recording], sequences: list[Tensor], rows: list[int]) -> Samples:
+    classes = torch.tensor([names.index(str(recordings[row].digit)) for row in rows])
+    return pad([sequences[row] for row in rows], (classes,))
 
 
 def _compute(folder: Path, features: str, coefficients: int, bands: int) -> Arrays:
     """Frames of all recordings one behind the other, where each ends, and whose they are."""
-    found = sorted(_read_recordings(folder), key=lambda pair: pair[0])
-    if not found:
-        raise UserError(f"{folder}: no recordings; expected files such as 3_theo_12.wav, or {ARCHIVE} with them")
-    transforms: dict[int, nn.Module] = {}
-    frames = []
-    for recording, content in found:
-        path = folder / f"{recording.digit}_{recording.speaker}_{recording.index}.wav"
-        rate, wave = read_wav(path, content)
-        if rate not in transforms:
-            transforms[rate] = make_transform(features, rate, coefficients=coefficients, bands=bands)
-        frames.append(transforms[rate](wave).T)  # (T, F)
+    found = sorted(read_recordings(folder), key=lambda pair: pair[0])
+    waves = [_read(folder, recording, source) for recording, source in found]
+    rate = Counter(rate for rate, _ in waves).most_common(1)[0][0]
+    for (recording, source), (own_rate, wave) in zip(found, waves, strict=True):
+        _check_wave(_path(folder, recording, source), own_rate, len(wave), rate)
+    try:
+        transform = make_transform(features, rate, coefficients=coefficients, bands=bands)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}") from error
+    frames = [transform(wave).T for _, wave in waves]  # (T, F)
     return {
         "frames": torch.cat(frames).numpy(),
         "ends": np.cumsum([len(part) for part in frames]),
@@ -140,29 +142,27 @@ def _compute(folder: Path, features: str, coefficients: int, bands: int) -> Arra
     }
 
 
-def _read_recordings(folder: Path) -> Iterator[tuple[Recording, bytes]]:
-    """Recordings with the content of their files; the first place that has any counts."""
-    for place in (folder, folder / "recordings"):
-        paths = [path for path in sorted(place.glob("*.wav")) if _parse_name(path.name)]
-        if paths:
-            yield from ((recording, path.read_bytes()) for path in paths if (recording := _parse_name(path.name)))
-            return
-    if (folder / ARCHIVE).is_file():
-        yield from _read_archive(folder / ARCHIVE)
-
-
-def _read_archive(path: Path) -> Iterator[tuple[Recording, bytes]]:
+def _read(folder: Path, recording: Recording, source: Path | bytes) -> tuple[int, Tensor]:
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                recording = _parse_name(Path(member.name).name)
-                content = archive.extractfile(member) if recording and member.isfile() else None
-                if recording and content:
-                    yield recording, content.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a readable archive ({error}); fetch it again") from error
+        content = source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as error:
+        raise UserError(f"{source!s}: cannot be read ({error.strerror}); remove or replace it") from error
+    return read_wav(_path(folder, recording, source), content)
 
 
-def _parse_name(name: str) -> Recording | None:
-    match = NAMED.fullmatch(name)
-    return Recording(int(match[1]), match[2], int(match[3])) if match else None
+def _path(folder: Path, recording: Recording, source: Path | bytes) -> Path:
+    """For errors: in an archive the name that it has there."""
+    if isinstance(source, Path):
+        return source
+    return folder / ARCHIVE / f"{recording.digit}_{recording.speaker}_{recording.index}.wav"
+
+
+def _check_wave(path: Path, own_rate: int, samples: int, rate: int) -> None:
+    """Bands of one rate are not those of another, so that all have the one that most have."""
+    if own_rate != rate:
+        raise UserError(f"{path}: {own_rate} Hz, but most of the others have {rate} Hz; convert it, or remove it")
+    if samples < least_samples(rate):
+        raise UserError(
+            f"{path}: {samples} samples at {rate} Hz are too short, expected at least {least_samples(rate)}; "
+            "remove or replace it"
+        )

@@ -34,6 +34,7 @@ class PointsSettings(TrainingSettings):
         "regions": MAKERS,
         "": "anlp.data.points:read_points",
     }
+    checks: ClassVar[Mapping[str, str]] = {"": "anlp.pointfile:check_points"}
     loads: ClassVar[tuple[str, ...]] = ("points",)
 
     @model_validator(mode="after")

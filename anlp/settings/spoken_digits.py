@@ -57,6 +57,7 @@ class SpokenDigitsSettings(TrainingSettings):
         MADE: "anlp.data.arabic_digits:make_sequences",
         "": "anlp.data.wav_digits:load_wav_digits",
     }
+    checks: ClassVar[Mapping[str, str]] = {"": "anlp.recordings:check_recordings"}
     loads: ClassVar[tuple[str, ...]] = ("features", "coefficients", "bands", "split", "test_speaker")
     only_for: ClassVar[Mapping[str, OnlyFor]] = {
         **TrainingSettings.only_for,
@@ -77,6 +78,8 @@ class SpokenDigitsSettings(TrainingSettings):
         if has_features != (self.features == "given"):
             wanted = "given" if has_features else "mfcc or mel"
             raise ValueError(f"data: {self.data} needs features: {wanted}, got features: {self.features}")
+        if self.features == "mfcc" and self.coefficients > self.bands:
+            raise ValueError(f"coefficients: at most as many as bands ({self.bands}), got {self.coefficients}")
         if has_features and self.test_speaker:
             raise ValueError(f"data: {self.data} has a test set of its own: leave test_speaker out")
         if self.model == "linear" and self.pooling == "last":

@@ -46,12 +46,19 @@ def test_a_file_of_the_users_own_is_read_by_its_columns(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (None, "neither a known data set .* nor a file or folder"),
-        ("long,lat\n1,2\n", r"map.csv:1: no column 'label'; expected a header with long, lat, label"),
+        ("long,lat\n1,2\n", r"map.csv:1: no column 'label'; expected a header with long,lat,label"),
         (HEADER + "a,1,x\n", r"map.csv:2: lat: expected a number, got 'x'"),
         (HEADER + "a,1,nan\n", r"map.csv:2: lat: expected a number, got 'nan'"),
         (HEADER + "a,1\n", r"map.csv:2: lat: expected a number, got ''"),
         (HEADER + ",1,2\n", r"map.csv:2: label: expected the name of a class"),
         (HEADER, "map.csv: no points"),
+        ("1,2,x\n", r"map.csv:1: no column 'long'; .*, got '1,2,x'"),
+        ("long;lat;label\n1;2;x\n", r"map.csv:1: no column 'long'; .*, got 'long;lat;label'"),
+        ("long,lat,label,label\n", r"map.csv:1: 2 columns 'label'"),
+        (HEADER + "a,1,2,3\n", r"map.csv:2: more values than columns"),
+        (HEADER + "a,1,1e300\n", r"map.csv:2: lat: expected a number, got '1e300'"),
+        (HEADER + 'a,1,"2\n', r"map.csv: not a readable CSV file"),
+        (HEADER + rows("a", 9), "map.csv: expected at least two classes, found 'a' only"),
         (HEADER + rows("a", 9) + rows("b", 4), "class 'b' has fewer than 5 points"),
     ],
 )
@@ -61,6 +68,28 @@ def test_faults_of_a_file_name_the_place(tmp_path: Path, content: str | None, se
 
     with pytest.raises(UserError, match=sentence):
         read_points(tmp_path, "map.csv")
+
+
+def test_of_each_class_of_a_file_every_fifth_point_is_tested(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text(HEADER + "".join(rows(str(label), 10) for label in range(12)) + rows("x", 5))
+
+    data = read_points(tmp_path, "map.csv")
+
+    assert data.names == ("x", *map(str, range(12)))
+    assert data.test.targets[0].bincount().tolist() == [1] + [2] * 12
+    assert data.train.targets[0].bincount().tolist() == [4] + [8] * 12
+
+
+def test_a_header_may_have_blanks_and_capitals(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("Label, Long, Lat\n" + rows("a", 5) + rows("b", 5))
+
+    assert read_points(tmp_path, "map.csv").names == ("a", "b")
+
+
+def test_a_value_that_all_points_share_does_not_make_others_huge(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text(HEADER + "".join(f"{'ab'[k % 2]},{k},7\n" for k in range(20)))
+
+    assert torch.as_tensor(read_points(tmp_path, "map.csv").std)[1] == 1
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

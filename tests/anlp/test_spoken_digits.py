@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import math
+import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -17,6 +19,7 @@ from torch.nn import functional
 
 from anlp.data import arabic_digits, wav_digits
 from anlp.data.arabic_digits import NAMES, load_arabic_digits, make_sequences, parse_blocks, read_blocks, speakers_of
+from anlp.data.audio import read_wav
 from anlp.data.samples import Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.data.wav_digits import load_wav_digits
@@ -235,19 +238,118 @@ def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(
         load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
 
-def test_sound_that_is_no_number_is_named(tmp_path: Path) -> None:
-    folder = write_wavs(tmp_path / "own", per_digit=1)
-    wavfile.write(folder / "3_b_0.wav", 8000, np.full(800, np.nan, np.float32))
+def test_features_are_computed_again_once_a_file_is_replaced_by_an_older_one(tmp_path: Path) -> None:
+    replaced = write_wavs(tmp_path / "own", per_digit=1) / "3_b_0.wav"
+    before = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
-    with pytest.raises(UserError, match=r"3_b_0\.wav: it holds NaN"):
+    wavfile.write(replaced, 8000, np.zeros(900, np.int16))
+    os.utime(replaced, (0, 0))  # as a copy that keeps times does
+    after = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+    assert before.val is not None
+    assert after.val is not None
+    assert not torch.equal(before.val.inputs[1], after.val.inputs[1])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
+def test_damaged_features_are_computed_again(tmp_path: Path, content: bytes) -> None:
+    write_wavs(tmp_path / "own", per_digit=1)
+    first = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+    (kept,) = (tmp_path / ".features").iterdir()
+    kept.write_bytes(content)
+
+    again = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+    assert torch.equal(first.train.inputs[0], again.train.inputs[0])
+    assert kept.stat().st_size > len(content)
+
+
+def write_sound(path: Path, samples: int = 800, rate: int = 8000, value: float = 100, kind: Any = np.int16) -> None:
+    wavfile.write(path, rate, np.full(samples, value, kind))
+
+
+def remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink()
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda path: write_sound(path, value=math.nan, kind=np.float32), "it holds NaN"),
+        (lambda path: write_sound(path, 0), "it has no sound"),
+        (lambda path: write_sound(path, 100), "100 samples at 8000 Hz are too short, expected at least 129"),
+        (lambda path: write_sound(path, rate=16000), "16000 Hz, but most of the others have 8000 Hz; convert it"),
+        (lambda path: write_sound(path, rate=0), "expected a sampling rate of at least 1000 Hz, got 0"),
+        (lambda path: path.write_bytes(b""), "not a readable wav file"),
+        (lambda path: cut(path, 30), "not a readable wav file"),
+        (lambda path: cut(path, 500), "not a readable wav file .*Reached EOF prematurely"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot be read .Is a directory.; remove or replace it"),
+        (lambda path: path.rename(path.with_name("3_b.wav")), "expected DIGIT_SPEAKER_INDEX.wav, such as"),
+    ],
+)
+def test_a_recording_that_cannot_be_used_is_named(
+    tmp_path: Path, damage: Callable[[Path], object], sentence: str
+) -> None:
+    folder = write_wavs(tmp_path / "own", per_digit=1)
+    damage(folder / "3_b_0.wav")
+
+    with pytest.raises(UserError, match=rf"3_b(_0)?\.wav: {sentence}"):
         load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
 
-def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
+def test_silence_in_eight_bits_is_silence(tmp_path: Path) -> None:
+    wavfile.write(tmp_path / "x.wav", 8000, np.full(800, 128, np.uint8))
+
+    _, wave = read_wav(tmp_path / "x.wav", (tmp_path / "x.wav").read_bytes())
+
+    assert torch.equal(wave, torch.zeros(800))
+
+
+def test_more_bands_than_the_rate_has_frequencies_for_are_refused(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own", per_digit=1)
+
+    with pytest.raises(UserError, match="own: bands: 200 are too many at 8000 Hz"):
+        load_wav_digits(tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=200)
+
+
+def test_a_feature_that_never_changes_in_training_does_not_blow_up_in_testing() -> None:
+    _, batch = sequences()
+    frames = batch.inputs[0].clone()
+    frames[..., 0] = -13.815511
+
+    _, std = feature_moments(Samples((frames, batch.inputs[1]), batch.targets))
+
+    assert std[0] == 1
+
+
+def write_archive(tmp_path: Path) -> Path:
+    """The folder `plain`, and the same packed in the folder `packed`."""
     folder = write_wavs(tmp_path / "plain", per_digit=1)
     (tmp_path / "packed").mkdir()
     with tarfile.open(tmp_path / "packed" / "recordings.tar.gz", "w:gz") as archive:
         archive.add(folder, "recordings")
+        archive.add(folder / "3_b_0.wav", "recordings/._3_b_0.wav")  # as archives made on a Mac have them
+    return tmp_path / "packed" / "recordings.tar.gz"
+
+
+def test_an_archive_that_is_damaged_in_the_middle_is_not_taken_for_a_shorter_one(tmp_path: Path) -> None:
+    path = write_archive(tmp_path)
+    with gzip.open(path) as packed:
+        content = bytearray(packed.read())
+    content[content.index(b"recordings/5_b_0.wav")] ^= 255  # a header that `tarfile` takes for the end
+    path.write_bytes(gzip.compress(content)[:-8] + path.read_bytes()[-8:])  # the checksum of what it was
+
+    with pytest.raises(UserError, match=r"recordings\.tar\.gz: not a readable archive .*; fetch it again"):
+        load_wav_digits(tmp_path, "packed", split="speaker", **MFCC)
+
+
+def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
+    write_archive(tmp_path)
 
     plain, packed = (load_wav_digits(tmp_path, name, split="speaker", **MFCC) for name in ("plain", "packed"))
 
@@ -260,13 +362,38 @@ def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
         (lambda folder: None, "neither a known data set"),
         (lambda folder: folder.mkdir(), "no recordings; expected files such as 3_theo_12.wav"),
         (lambda folder: write_wavs(folder, "ab", 1), "split: speaker needs at least 3 speakers, found a, b"),
+        (lambda folder: folder.write_text("x"), "own: expected a folder with recordings such as"),
+        (
+            lambda folder: remove(write_wavs(folder).glob("7_a*")),
+            "no recordings of digit 7 are left",
+        ),
+        (
+            lambda folder: remove(write_wavs(folder).glob("[1-9]*")),
+            "at least two digits, found .*0",
+        ),
     ],
 )
-def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: object, sentence: str) -> None:
-    make_folder(tmp_path / "own")  # type: ignore[operator] # one of the functions above
+def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: Callable[[Path], object], sentence: str) -> None:
+    make_folder(tmp_path / "own")
 
     with pytest.raises(UserError, match=sentence):
         load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+
+def test_too_few_recordings_to_test_every_fifth_are_told(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "own", per_digit=4)
+
+    with pytest.raises(UserError, match=r"own: split: random tests every 5th recording .* none has so many"):
+        load_wav_digits(tmp_path, "own", split="random", **MFCC)
+
+
+def test_digits_that_nobody_says_are_no_classes(tmp_path: Path) -> None:
+    remove(write_wavs(tmp_path / "own", per_digit=1).glob("[0-6]*"))
+
+    data = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+    assert data.names == ("7", "8", "9")
+    assert sorted(data.train.targets[0].tolist()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +401,10 @@ def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: object, s
     [
         ({"features": "mfcc"}, "data: spoken-arabic-digit needs features: given"),
         ({"data": "fsdd"}, "data: fsdd needs features: mfcc or mel"),
+        (
+            {"data": "fsdd", "features": "mfcc", "coefficients": 41},
+            "coefficients: at most as many as bands .40., got 41",
+        ),
         ({"test_speaker": "theo"}, "data: spoken-arabic-digit has a test set of its own: leave test_speaker out"),
         ({"model": "linear", "pooling": "last"}, "model: linear needs pooling: mean, max or sum"),
     ],

@@ -101,3 +101,24 @@ def test_a_data_folder_that_cannot_be_written_is_missing_data(tmp_path: Path) ->
 
     with pytest.raises(UserError, match="put them there or set ANLP_DATA"):
         call(MNIST, tmp_path / "file", print)
+
+
+def test_a_file_of_the_users_own_is_looked_at_before_anything_is_queued(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("long,lat,label\n1,2,a\n1,x,a\n")
+    runs = [make_spec("points", {"data": "map.csv", "lr": lr}, 0) for lr in (0.1, 0.2)]
+
+    with pytest.raises(UserError, match=r"map.csv:3: lat: expected a number, got 'x'"):
+        call(runs, tmp_path, print)
+
+
+def test_a_folder_of_recordings_is_looked_at_before_anything_is_queued(tmp_path: Path) -> None:
+    for name in ("0_a_0.wav", "1_b_0.wav", "1_c_0.wav"):
+        (tmp_path / "own" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "own" / name).touch()
+    fits, fits_not = (
+        make_spec("spoken_digits", {"data": "own", "features": "mel", "test_speaker": who}, 0) for who in "ad"
+    )
+
+    assert call([fits], tmp_path, print) == [fits]
+    with pytest.raises(UserError, match=r"own: test_speaker: expected one of a, b, c, got 'd'"):
+        call([fits, fits_not], tmp_path, print)
