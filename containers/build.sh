@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image of this checkout, as an ordinary user, and checks that it trains: see containers/README.md.
 set -euo pipefail
+umask 022 # whoever runs the image has to read what is in it
+PATH=$PATH:/usr/sbin:/sbin # debootstrap is there, and ordinary users often do not look there
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 lock=$here/requirements.lock
@@ -10,8 +12,10 @@ usage() {
 usage: containers/build.sh [options]
   -o FILE             the image (default: containers/anlp.sif)
   --cpu               torch for CPUs only: a tenth of the size
-  --torch WHEEL       with --cpu: which one (default: torch==<as locked>+cpu)
+  --torch WHEELS      with --cpu: CPU builds in place of the locked ones, such as 'torch==2.13.0+cpu torchvision==0.28.0+cpu'
+                      (what is not named is left out), or `any`: the locked ones where pip finds them, else its newest torch
   --from HOW          docker (default: the slim Python image of a hub), or debootstrap (Debian from the host's own mirror)
+  --base IMAGE        with docker: another one with Python 3.11, such as registry.site.org/python:3.11-slim-bookworm
   --stage FOLDER      only collect sources and wheels there, by the pip configuration of this machine
   --staged FOLDER     build from such a folder, on a machine that needs no package index
   --lock              only write requirements.lock anew from setup.cfg (needs uv)
@@ -24,16 +28,17 @@ fail() {
 }
 
 out=$here/anlp.sif variant=gpu from=docker task=build
-torch="" stage="" staged=""
+torch="" stage="" staged="" base=""
 while [ $# -gt 0 ]; do
     case $1 in
-        -o | --torch | --from | --stage | --staged) [ $# -ge 2 ] || fail "$1 needs a value" 2 ;;
+        -o | --torch | --from | --base | --stage | --staged) [ $# -ge 2 ] || fail "$1 needs a value" 2 ;;
     esac
     case $1 in
         -o) out=$2 && shift ;;
         --cpu) variant=cpu ;;
         --torch) torch=$2 && shift ;;
         --from) from=$2 && shift ;;
+        --base) base=$2 && shift ;;
         --stage) stage=$2 task=stage && shift ;;
         --staged) staged=$2 && shift ;;
         --lock) task=lock ;;
@@ -43,6 +48,11 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $from in docker | debootstrap) ;; *) fail "--from: expected docker or debootstrap, got '$from'" 2 ;; esac
+[ -z "$base" ] || [ "$from" = docker ] || fail "--base: names an image of a hub; leave out --from $from" 2
+[ -z "$torch" ] || [ "$variant" = cpu ] || fail "--torch: CPU builds go with --cpu; the GPU image holds what is locked" 2
+for word in ${torch/#any/}; do
+    [[ $word =~ ^(torch|torchvision|torchaudio)==[0-9A-Za-z.+]+$ ]] || fail "--torch: expected 'any' or torch==VERSION+cpu, got '$word'" 2
+done
 
 # --- what goes in
 
@@ -50,37 +60,80 @@ write_lock() {
     local head
     head=$(grep '^#' "$lock")
     cd "$root"
-    uv pip compile setup.cfg --extra train --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+    uv pip compile setup.cfg --extra train --extra boost --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
         --generate-hashes --no-header --no-annotate --quiet -o "$lock"
     printf '%s\n%s\n' "$head" "$(cat "$lock")" >"$lock"
 }
 
-cpu_torch() {
-    echo "${torch:-torch==$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$lock")+cpu}"
-}
+locked() { sed -n "s/^$1==\([^ ]*\).*/\1/p" "$lock"; } # PACKAGE
 
-# The lock without what only analysis imports, which no node does; for CPUs without torch's own family as well.
+# The lock without what only analysis imports, which no node does; for CPUs without what only GPUs need as well.
 packages() {
-    local unused='pandas|matplotlib|contourpy|cycler|fonttools|kiwisolver|pyparsing|python-dateutil|tzdata'
-    local family='torch|torchaudio|torchvision|pillow|triton|nvidia-[a-z0-9-]*|cuda-[a-z-]*'
-    [ "$variant" = gpu ] || unused="$unused|$family"
+    local unused='pandas|pyarrow|matplotlib|contourpy|cycler|fonttools|kiwisolver|pyparsing|python-dateutil|tzdata'
+    [ "$variant" = gpu ] || unused="$unused|torch|torchaudio|torchvision|triton|nvidia-[a-z0-9-]*|cuda-[a-z-]*"
     awk -v unused="^($unused)==" '/^[a-z]/ { skip = $0 ~ unused } !skip' "$lock"
 }
 
 find_pip() {
     for python in ${PYTHON:-} "$root/.venv/bin/python" python3; do
-        if "$python" -m pip --version >/dev/null 2>&1; then return; fi
+        # 21.2 has `index`; releases before 20.3 take one platform only
+        if "$python" -m pip index --help >/dev/null 2>&1; then return; fi
     done
-    fail "no Python with pip here (tried: .venv, python3); run 'make setup', or name one: PYTHON=/path/to/python3"
+    fail "no Python with pip 21.2 or newer here (tried: ${PYTHON:+$PYTHON, }.venv, python3); \
+run 'make setup', or name one: PYTHON=/path/to/python3"
 }
 
 # Wheels of the image's Python, whatever Python this machine has; where they come from is pip's configuration.
-download() {
-    local platforms=() level
-    for level in 2_28 2_27 2_26 2_24 2_17 2_12 2_5; do platforms+=(--platform "manylinux_${level}_x86_64"); done
-    for level in 2014 2010 1; do platforms+=(--platform "manylinux${level}_x86_64"); done
-    "$python" -m pip download -qq --disable-pip-version-check --no-deps --only-binary :all: --dest "$stage/wheels" \
-        --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none "${platforms[@]}" "$@"
+for_image() { # PIP-COMMAND ...
+    local target=(--only-binary :all: --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none) level
+    for level in {28..5}; do target+=(--platform "manylinux_2_${level}_x86_64"); done # pip infers none from another
+    for level in 2014 2010 1; do target+=(--platform "manylinux${level}_x86_64"); done
+    "$python" -m pip "$1" --disable-pip-version-check "${target[@]}" "${@:2}"
+}
+
+download() { for_image download -qq --no-deps --dest "$stage/wheels" "$@"; }
+
+versions() { # PACKAGE, prints what pip finds for the image, newest first; asked once
+    [ -e "$scratch/$1.versions" ] ||
+        for_image index versions "$1" 2>/dev/null | sed -n 's/^Available versions: //p' | tr -d ' ' | tr ',' '\n' >"$scratch/$1.versions"
+    cat "$scratch/$1.versions"
+}
+
+# Into `family`: the CPU builds that take the place of torch's own family in the lock.
+choose_family() {
+    local found name locked_ones=()
+    for name in torch torchvision torchaudio; do locked_ones+=("$name==$(locked $name)+cpu"); done
+    [ -n "$torch" ] || torch=${locked_ones[*]}
+    found=$(versions torch | grep '+cpu$' | head -n 5 || true)
+    [ -n "$found" ] || fail "pip finds no CPU build of torch (+cpu) for Python 3.11: name a place that has them with \
+PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS, or leave out --cpu: the GPU image runs on CPUs, too"
+    if [ "$torch" = any ] && [ -z "$(missing "${locked_ones[@]}")" ]; then torch=${locked_ones[*]}; fi
+    if [ "$torch" = any ]; then
+        torch=torch==${found%%$'\n'*}
+        say "note: pip does not find all of ${locked_ones[*]}; taking $torch alone"
+    fi
+    read -r -a family <<<"$torch"
+    found=$(missing "${family[@]}")
+    [ -z "$found" ] || fail "pip does not find $found for Python 3.11; CPU builds of torch that it finds: \
+$(versions torch | grep '+cpu$' | head -n 5 | paste -s -d ' '). Name one with --torch (--torch any takes the newest), or a place that \
+has the others with PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS"
+}
+
+missing() { # NAME==VERSION ..., prints those that pip does not find
+    local spec absent=()
+    for spec in "$@"; do
+        [[ " $(versions "${spec%%==*}" | paste -s -d ' ') " = *" ${spec#*==} "* ]] || absent+=("$spec")
+    done
+    echo "${absent[*]}"
+}
+
+# Of torch's own family, what the image will not have.
+without() {
+    local name absent=()
+    for name in torchvision torchaudio; do
+        [ "$variant" = gpu ] || [[ " ${family[*]}" = *" $name=="* ]] || absent+=("$name")
+    done
+    echo "${absent[*]:-none}"
 }
 
 download_all() {
@@ -88,27 +141,31 @@ download_all() {
     say "downloading wheels ($variant) by the configuration of pip ..."
     packages >"$stage/packages"
     if [ "$variant" = cpu ]; then
-        download "$(cpu_torch)" || fail "pip finds no $(cpu_torch) (above: the versions that it finds); \
-name one that ends in +cpu with --torch, or a place that has it with PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL"
+        choose_family
+        download "${family[@]}"
     fi
     download --require-hashes -r "$stage/packages"
 }
 
 collect() { # into $stage, which then is all that a build needs
+    local parts=(anlp jobs analysis profiles containers setup.cfg pyproject.toml) family=()
     mkdir -p "$stage/wheels" "$stage/source"
     cd "$root"
-    commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-    if [ "$commit" != unknown ]; then
-        [ -z "$(git status --porcelain --untracked-files=no)" ] || commit=$commit+dirty
-        git ls-files -z --cached --others --exclude-standard -- anlp jobs analysis profiles containers setup.cfg pyproject.toml README.md LICENSE |
-            xargs -0 cp --parents -t "$stage/source"
+    commit=unknown
+    if [ "$(git rev-parse --show-prefix 2>/dev/null)|$?" = "|0" ] && commit=$(git rev-parse HEAD 2>/dev/null); then
+        # what is not in git yet goes into the image as well
+        [ -z "$(git status --porcelain -- "${parts[@]}")" ] || commit=$commit+dirty
+        git ls-files -z --cached --others --exclude-standard -- "${parts[@]}" |
+            while IFS= read -r -d '' file; do [ ! -e "$file" ] || cp --parents -t "$stage/source" "$file"; done
     else
-        cp -r anlp jobs analysis profiles containers setup.cfg pyproject.toml README.md LICENSE "$stage/source"
+        cp -r "${parts[@]}" "$stage/source"
     fi
+    cp README.md LICENSE "$stage/source"
     download_all
     cat >"$stage/labels" <<TEXT
 VARIANT=$variant
-TORCH=$([ "$variant" = cpu ] && cpu_torch || echo none)
+TORCH=${family[*]:-none}
+WITHOUT=$(without)
 COMMIT=$commit
 VERSION=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' anlp/__init__.py)
 LOCK=$(sha256sum <"$lock" | cut -c 1-16)
@@ -118,7 +175,7 @@ TEXT
 # --- whether it can be built here
 
 check_rights() {
-    local user full
+    local user full said file
     user=$(id -un)
     full=$(printf '%016x' $(((1 << ($(cat /proc/sys/kernel/cap_last_cap) + 1)) - 1)))
     if [ "$(id -u)" = 0 ]; then
@@ -126,9 +183,14 @@ check_rights() {
             fail "root has fewer rights here than apptainer asks for (a container?): build as an ordinary user"
         return
     fi
-    unshare --user --map-root-user true 2>/dev/null ||
-        fail "this machine does not let users make user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces); \
-build on a machine that does, a laptop or a virtual machine, and copy the image"
+    # by namespaces or by setuid: whether it may, Apptainer knows best
+    echo 'Bootstrap: scratch' >"$scratch/probe.def"
+    if ! said=$(apptainer -q build --fakeroot "$scratch/probe.sif" "$scratch/probe.def" 2>&1); then
+        unshare --user --map-root-user true 2>/dev/null ||
+            fail "this machine does not let users make user namespaces (kernel.unprivileged_userns_clone, \
+user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); build on a machine that does, a laptop or a virtual machine, and copy the image"
+        fail "apptainer cannot build here: ${said##*$'\n'}"
+    fi
     for file in /etc/subuid /etc/subgid; do
         grep -q -E "^($user|$(id -u)):" "$file" 2>/dev/null ||
             fail "no range for $user in $file: ask for 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user', \
@@ -159,45 +221,62 @@ debian_mirror() {
     echo "${found%/}"
 }
 
+note_space() { # FOLDER GB
+    local free
+    free=$(df --output=avail -B 1G "$1" 2>/dev/null | tail -n 1 | tr -d ' ')
+    [ "${free:-$2}" -ge "$2" ] || say "note: $1 has $free GB left, and a build ($variant) takes about $2"
+}
+
 # --- the build
 
 build() {
-    local args=() line fakeroot=()
+    local args=() line options=(--force --notest)
     while read -r line; do args+=(--build-arg "$line"); done <"$stage/labels"
+    [ -z "$base" ] || args+=(--build-arg "BASE=$base")
     [ "$from" = docker ] || args+=(--build-arg BOOTSTRAP=debootstrap --build-arg "MIRROR=$(debian_mirror)")
-    [ "$(id -u)" = 0 ] || fakeroot=(--fakeroot)
-    mkdir -p "$(dirname "$out")"
-    out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
+    [ "$(id -u)" = 0 ] || options+=(--fakeroot)
+    if [[ $(mksquashfs -help 2>&1) = *zstd* ]]; then # a seventh of gzip's time, as small, and faster to import from
+        options+=(--mksquashfs-args "-comp zstd -Xcompression-level 3")
+    fi
     say "building $out from $from, some minutes ..."
     cd "$stage"
-    # zstd: a seventh of gzip's time, as small, and faster to import from
-    apptainer build --force --notest "${fakeroot[@]}" --mksquashfs-args "-comp zstd -Xcompression-level 3" \
-        --bind "$PWD/wheels:/media" "${args[@]}" "$out.new" source/containers/anlp.def
+    apptainer build "${options[@]}" --bind "$PWD/wheels:/media" "${args[@]}" "$new" source/containers/anlp.def ||
+        fail "apptainer did not build it (above: why); what was at $out is as it was"
     say "testing it ..."
-    apptainer test "$out.new"
-    mv "$out.new" "$out"
-    (cd "$(dirname "$out")" && sha256sum "$(basename "$out")" >"$(basename "$out").sha256")
+    apptainer test "$new" || fail "the new image does not pass its test; what was at $out is as it was"
+    (cd "$(dirname "$out")" && sha256sum "$(basename "$new")" | sed "s|  .*|  $(basename "$out")|" >"$new.sha256")
+    mv "$new" "$out" # in one step: two builds at once, or one that is interrupted, leave a whole image
+    mv "$new.sha256" "$out.sha256"
     say "$out: $(($(stat -c %s "$out") / 1000000)) MB, sha256 $(cut -c 1-12 "$out.sha256")..."
 }
 
+scratch=$(mktemp -d) new=""
+trap 'rm -rf "$scratch" ${new:+"$new" "$new.sha256"}' EXIT
 case $task in
     lock) write_lock ;;
     stage)
+        [ ! -e "$stage/source" ] || [ -e "$stage/labels" ] || fail "--stage: $stage/source is not of a --stage; name another folder" 2
         mkdir -p "$stage"
         stage=$(cd "$stage" && pwd)
+        rm -rf "$stage/source" "$stage/labels"
         collect
         say "staged: containers/build.sh --staged $stage"
         ;;
     build)
         check_machine
+        mkdir -p "$(dirname "$out")" 2>/dev/null || fail "-o: $(dirname "$out") cannot be made" 2
+        out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
+        new=$(dirname "$out")/.$$-$(basename "$out" .sif).sif
+        touch "$new" 2>/dev/null || fail "-o: $(dirname "$out") cannot be written" 2
         if [ -n "$staged" ]; then
             [ -r "$staged/labels" ] || fail "--staged: $staged was not written by --stage" 2
             stage=$(cd "$staged" && pwd)
+            variant=$(sed -n 's/^VARIANT=//p' "$stage/labels")
         else
-            stage=$(mktemp -d)
-            trap 'rm -rf "$stage"' EXIT
-            collect
+            stage=$scratch
         fi
+        note_space "${APPTAINER_TMPDIR:-${TMPDIR:-/tmp}}" "$([ "$variant" = cpu ] && echo 3 || echo 15)"
+        [ "$stage" != "$scratch" ] || collect
         build
         ;;
 esac

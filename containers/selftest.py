@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import tempfile
 from pathlib import Path
 
+import scipy
+import sklearn
 import submitit
 import torch
 import wandb
+import xgboost
+from PIL import Image
 
 from anlp.record import Element, GridFolder, RunOptions, WandbOptions, read_result, write_jsonl
 from anlp.run import run_element
 from anlp.settings import make_spec
 
+WITHOUT = Path(__file__).with_name("without")  # what of torch's own family the builder could not have
+FAMILY = ("torchvision", "torchaudio")
+
 
 def main() -> int:
     """Trains one step on the embedded digits; 0 where there is a result."""
+    absent = WITHOUT.read_text().split()
+    family = [importlib.import_module(name) for name in FAMILY if name not in absent]
     with tempfile.TemporaryDirectory() as root:
         folder = GridFolder(Path(root, "selftest"))
         spec = make_spec("mnist", {"data": "digits", "epochs": 1, "overfit_batches": 1}, seed=0)
@@ -28,7 +38,9 @@ def main() -> int:
         if code != 0 or result is None:
             print(folder.run(spec.run_id).log.read_text())
             return 1
-    print(f"torch {torch.__version__}, submitit {submitit.__version__}, wandb {wandb.__version__}")
+    modules = (torch, *family, submitit, wandb, scipy, sklearn, xgboost, Image)
+    print(", ".join(f"{module.__name__} {module.__version__}" for module in modules))
+    print(f"without: {', '.join(absent)}")
     print(f"{result.steps} training step, test loss {result.metrics['test/loss']:.3f}")
     return 0
 
