@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,12 +14,18 @@ from anlp.errors import UserError
 from anlp.record import ContainerOptions
 from jobs import shell
 from jobs.container import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
+from jobs.imagefile import MEMORY, read_digest, require_whole
 from jobs.provenance import HERE, code_commit
 
 UNKNOWN = "unknown"
 OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
 OF_ONE_MACHINE = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - nothing is written there
 BUILD = "containers/build.sh builds one, --no-container runs without"
+# What an image for CPUs lacks where its builder found no CPU build of it, and the tasks with runs that need it.
+NEEDED_BY: Mapping[str, tuple[str, ...]] = {
+    "torchvision": ("cifar10", "images_transfer"),
+    "torchaudio": ("spoken_digits",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,9 @@ def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = (
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    image = Path(path).expanduser().absolute()
+    image = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links stay, `..` goes, as inside the image
+    if not os.path.lexists(image.parent) or not os.access(image.parent, os.X_OK):
+        raise UserError(f"container: {image}: its folder is not there, or closed to you; {BUILD}")
     if not image.exists():
         raise UserError(f"container: {image}: no such image; {BUILD}")
     if not os.access(image, os.R_OK) or (image.is_dir() and not os.access(image, os.X_OK)):
@@ -63,15 +70,22 @@ def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = (
     return ImageChoice(image, is_live, binds)
 
 
-def inspect_image(choice: ImageChoice) -> ImageFacts:
-    """What the image says of itself; reads all of it for its checksum, about a second per GB.
+def inspect_image(choice: ImageChoice, memory: Path | None = None) -> ImageFacts:
+    """What the image says of itself; its checksum is computed once (about a second per GB) and remembered.
+
+    Args:
+        choice: the image.
+        memory: the file with the checksums of images that were read before; None: every time anew.
 
     Raises:
-        UserError: there is no Apptainer here, or the file is no image.
+        UserError: there is no Apptainer here, or the file is no image, or not a whole one.
     """
     program, version = find_program()
     labels = _read_labels(program, choice.path)
-    digest = "" if choice.path.is_dir() else _sha256(choice.path)
+    digest = ""
+    if not choice.path.is_dir():
+        require_whole(choice.path)
+        digest = read_digest(choice.path, memory)
     return ImageFacts(choice.path, f"{program} {version}", digest, labels, choice.is_live)
 
 
@@ -107,12 +121,15 @@ def make_container(choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: 
     return container
 
 
-def warnings(facts: ImageFacts, commit: str, *, has_gpus: bool, leaves_machine: bool) -> Iterator[str]:
+def warnings(
+    facts: ImageFacts, commit: str, *, has_gpus: bool, leaves_machine: bool, tasks: Collection[str] = ()
+) -> Iterator[str]:
     """What does not stop a submission, but should be known before it.
 
     Args:
         facts: of the image.
         commit: of the code that submits.
+        tasks: of the runs.
         has_gpus: whether runs ask for GPUs.
         leaves_machine: whether nodes will open the image.
     """
@@ -124,6 +141,10 @@ def warnings(facts: ImageFacts, commit: str, *, has_gpus: bool, leaves_machine: 
         )
     if has_gpus and facts.labels.get("anlp.variant") == "cpu":
         yield f"{facts.path.name} has torch for CPUs only, and the runs ask for GPUs; build it without --cpu"
+    for package in facts.labels.get("anlp.without", "").split():
+        touched = sorted(set(NEEDED_BY.get(package, ())) & set(tasks))
+        if touched:
+            yield f"{facts.path.name} was built without {package}: runs of {', '.join(touched)} that need it will fail"
     place = next((place for place in OF_ONE_MACHINE if facts.path.is_relative_to(place)), None)
     if leaves_machine and place:
         yield f"{facts.path} is in {place}, which nodes may not see; put it on a shared file system"
@@ -139,13 +160,15 @@ def find_program() -> tuple[str, str]:
         answer = shell.run([program, "--version"], timeout_s=20)
         if answer.code != 0:
             continue
-        version = answer.out.split()[-1]
+        match = re.search(r"^(\S+) version (\S+)", answer.out, re.MULTILINE)
+        if match is None:
+            raise UserError(f"container: `{program} --version` says {answer.out.strip()[:60]!r}, which is no version")
+        kind, version = match.groups()  # `singularity` may be a name of Apptainer
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-        if numbers < OLDEST[program]:
-            wanted = ".".join(map(str, OLDEST[program]))
-            raise UserError(
-                f"container: {program} {version} is too old, {wanted} is needed; --no-container runs without"
-            )
+        oldest = OLDEST["apptainer" if kind == "apptainer" else "singularity"]
+        if numbers < oldest:
+            wanted = ".".join(map(str, oldest))
+            raise UserError(f"container: {kind} {version} is too old, {wanted} is needed; --no-container runs without")
         return program, version
     raise UserError(
         "container: neither apptainer nor singularity answers here; load its module (module load apptainer), "
@@ -172,14 +195,6 @@ def _site_binds(choice: ImageChoice) -> tuple[Bind, ...]:
         raise UserError(f"profile: binds: {error}") from None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        found = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
-
-
 def _short(commit: str) -> str:
     """Twelve digits, with what says that the tree was changed."""
     name, plus, changed = commit.partition("+")
@@ -187,7 +202,14 @@ def _short(commit: str) -> str:
 
 
 def prepare_image(
-    choice: ImageChoice, *, runs: Path, data: Path, has_gpus: bool, leaves_machine: bool, say: Callable[[str], None]
+    choice: ImageChoice,
+    *,
+    runs: Path,
+    data: Path,
+    has_gpus: bool,
+    leaves_machine: bool,
+    tasks: Collection[str],
+    say: Callable[[str], None],
 ) -> tuple[Container, ImageFacts]:
     """The container of a submission, with everything checked that can be checked here.
 
@@ -197,13 +219,14 @@ def prepare_image(
         data: where data sets are.
         has_gpus: whether runs ask for GPUs.
         leaves_machine: whether nodes will open the image.
+        tasks: of the runs.
         say: told what should be known.
 
     Raises:
         UserError: the image, the program or a folder is missing, or one of them is not what it should be.
     """
-    facts = inspect_image(choice)
+    facts = inspect_image(choice, runs.parent / MEMORY)
     container = make_container(choice, facts, runs=runs, data=data, has_gpus=has_gpus)
-    for text in warnings(facts, code_commit(), has_gpus=has_gpus, leaves_machine=leaves_machine):
+    for text in warnings(facts, code_commit(), has_gpus=has_gpus, leaves_machine=leaves_machine, tasks=tasks):
         say(f"warning: {text}")
     return container, facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def submit_specs(
         UserError: another command holds the grid and does not finish, or its folder cannot be written.
     """
     name = choose.resolve(target.on, None if target.profile is None else load_profile(target.profile))
-    target, container = _in_image(folder, target, asks, leaves_machine=name != choose.LOCAL)
+    tasks = {spec.task for spec in specs}
+    target, container = _in_image(folder, target, asks, tasks, leaves_machine=name != choose.LOCAL)
     desk = Desk(folder, target, container, redo, asks, query)
     pack = target.packing.pack
     scheduler = choose.choose(name, slots=target.slots, profile=target.profile, container=container, pack=pack)
@@ -89,7 +90,7 @@ def _hand_to_cluster(desk: Desk, specs: Sequence[RunSpec], scheduler: Scheduler)
 
 
 def _in_image(
-    folder: GridFolder, target: Target, asks: Mapping[str, Resources], *, leaves_machine: bool
+    folder: GridFolder, target: Target, asks: Mapping[str, Resources], tasks: Collection[str], *, leaves_machine: bool
 ) -> tuple[Target, Container | None]:
     """The target with what runs should know of their image, and the image ready to be started."""
     if target.image is None:
@@ -101,6 +102,7 @@ def _in_image(
             data=Path(target.options.data_dir),
             has_gpus=any(resources.gpus for resources in (target.resources, *asks.values())),
             leaves_machine=leaves_machine,
+            tasks=tasks,
             say=print,
         )
     return replace(target, options=replace(target.options, container=facts.for_options())), container

@@ -9,10 +9,20 @@ from jobs import shell
 HERE = Path(__file__).resolve().parent.parent
 
 
+PARTS = ("anlp", "jobs", "analysis", "profiles", "containers", "setup.cfg", "pyproject.toml")  # what an image holds
+
+
 def code_commit() -> str:
-    """Full commit hash, with `+dirty` appended for a changed tree; empty where the code is in no git checkout."""
-    head = shell.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], timeout_s=10)
-    if head.code != 0:
+    """Full commit hash, with `+dirty` appended where the code differs from it, also by files that are not in git yet.
+
+    Empty where the code is no git checkout of its own: installed below somebody else's, it is not of that commit.
+    """
+    head = _git("rev-parse", "--show-prefix", "HEAD")
+    if head.code != 0 or not head.out.startswith("\n"):
         return ""
-    changes = shell.run(["git", "-C", str(HERE), "status", "--porcelain", "--untracked-files=no"], timeout_s=10)
+    changes = _git("status", "--porcelain", "--", *PARTS)
     return head.out.strip() + ("+dirty" if changes.out.strip() else "")
+
+
+def _git(*words: str) -> shell.Answer:
+    return shell.run(["git", "-C", str(HERE), *words], timeout_s=10)

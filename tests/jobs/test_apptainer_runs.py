@@ -178,13 +178,20 @@ def test_a_folder_that_cannot_be_bound_is_refused_before_anything_starts(place: 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "no such image; containers/build.sh builds one"), ("text", "not an image that apptainer can read")],
+    [
+        (None, "no such image; containers/build.sh builds one"),
+        ("text", "not an image that apptainer can read"),
+        ("half", "so it was not copied to its end"),
+    ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(
-    place: Place, tmp_path: Path, content: str | None, said: str
+    place: Place, image: Path, tmp_path: Path, content: str | None, said: str
 ) -> None:
     path = tmp_path / "other.sif"
-    if content:
+    if content == "half":
+        with image.open("rb") as whole:
+            path.write_bytes(whole.read(image.stat().st_size // 2))
+    elif content:
         path.write_text(content)
 
     ended = place.submit(*HERE, "--container", str(path))

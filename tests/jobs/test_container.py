@@ -234,6 +234,35 @@ def test_the_facts_of_an_image_are_its_checksum_and_its_labels(bin_folder: Path,
     }
 
 
+def test_singularity_that_is_apptainer_by_another_name_is_taken_by_apptainers_version(bin_folder: Path) -> None:
+    pretend(bin_folder, "apptainer", "1.4.5")
+    (bin_folder / "apptainer").rename(bin_folder / "singularity")
+
+    assert find_program() == ("singularity", "1.4.5")
+
+
+def test_a_program_that_tells_no_version_is_one_sentence(bin_folder: Path) -> None:
+    (bin_folder / "apptainer").write_text("#!/bin/sh\necho Loading the module\n")
+    (bin_folder / "apptainer").chmod(0o755)
+
+    with pytest.raises(UserError, match=r"`apptainer --version` says 'Loading the module', which is no version"):
+        find_program()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: tries it as somebody to whom a folder is closed")
+def test_an_image_in_a_folder_that_is_closed_is_one_sentence() -> None:
+    with TemporaryDirectory() as folder:  # tmp_path is closed to others throughout
+        inner = Path(folder, "closed", "in")
+        inner.mkdir(parents=True)
+        inner.parent.chmod(0o700)
+        os.setresuid(65534, 65534, 0)
+        try:
+            with pytest.raises(UserError, match=r"in/a.sif: its folder is not there, or closed to you; containers/"):
+                choose_image(f"{inner}/a.sif")
+        finally:
+            os.setresuid(0, 0, 0)
+
+
 def test_a_missing_image_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no.sif: no such image; containers/build.sh builds one, --no-container"):
         choose_image(str(tmp_path / "no.sif"))
@@ -245,8 +274,10 @@ def facts_of(path: str = "/home/user/anlp.sif", *, is_live: bool = False, **labe
     )
 
 
-def warned(facts: ImageFacts, commit: str = "a" * 40, *, has_gpus: bool = False, leaves: bool = True) -> str:
-    return "; ".join(warnings(facts, commit, has_gpus=has_gpus, leaves_machine=leaves))
+def warned(
+    facts: ImageFacts, commit: str = "a" * 40, *, has_gpus: bool = False, leaves: bool = True, task: str = "mnist"
+) -> str:
+    return "; ".join(warnings(facts, commit, has_gpus=has_gpus, leaves_machine=leaves, tasks={task}))
 
 
 def test_an_image_of_another_commit_is_warned_of_with_both() -> None:
@@ -262,6 +293,13 @@ def test_an_image_of_the_same_commit_or_with_the_tree_over_it_is_not() -> None:
 
 def test_gpus_and_an_image_without_them_do_not_go_together() -> None:
     assert "torch for CPUs only" in warned(facts_of(commit="a" * 40, variant="cpu"), has_gpus=True)
+
+
+def test_an_image_without_a_package_is_warned_of_where_runs_may_need_it() -> None:
+    facts = facts_of(commit="a" * 40, without="torchvision torchaudio")
+
+    assert warned(facts, task="cifar10").endswith("without torchvision: runs of cifar10 that need it will fail")
+    assert warned(facts, task="mnist") == warned(facts_of(commit="a" * 40, without="none"), task="cifar10") == ""
 
 
 def test_an_image_that_nodes_cannot_see_is_warned_of() -> None:
