@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -123,6 +123,9 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
     results = read_results(folder, [run for run in asked.values() if run.run_id in present], remember=remember)
     unsettled = [run for run in asked.values() if run.run_id not in results]
     states = _ask(query, unsettled)
+    if states:  # which took its time: what has ended by now may have left a result since
+        present = _present(folder)
+        results |= dict(_late_results(folder, [run for run in unsettled if run.run_id in present], states))
     return {run.run_id: _status(folder, run, results.get(run.run_id), states, present) for run in asked.values()}
 
 
@@ -169,6 +172,18 @@ def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
         # one write of whole lines in append mode; a torn one is skipped by readers and its run read from its folder
         with suppress(OSError), folder.finished.open("a") as file:  # a full or read-only disk: it is only a cache
             file.write("\n".join(["", *lines, ""]) if folder.finished.exists() else "\n".join([*lines, ""]))
+
+
+def _late_results(
+    folder: GridFolder, runs: Iterable[Asked], states: Mapping[JobHandle, JobState]
+) -> Iterator[tuple[str, RunResult]]:
+    """Those of runs whose jobs have ended: who ended while the scheduler was asked would count as lost."""
+    for run in runs:
+        job = states.get(run.submission.handle(run.index))
+        if job is not None and job.phase is Phase.ENDED:
+            result = read_result(folder.run(run.run_id))
+            if result is not None and _counts(result, run):
+                yield run.run_id, result
 
 
 def _counts(result: RunResult, run: Asked) -> bool:

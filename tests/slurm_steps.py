@@ -1,7 +1,8 @@
 """Runs that step through their epochs without training: claims, files, signals and exit codes are real.
 
 `tests/slurm/site/sitecustomize.py` puts this into the programs that Slurm starts. STEP_S is the time of an epoch;
-STEP_EAT and STEP_STUBBORN name learning rates of runs that take memory, or do not listen; STEP_FAIL of runs that fail.
+STEP_EAT and STEP_STUBBORN name learning rates of runs that take memory, or do not listen; STEP_FAIL of runs that fail,
+STEP_STAY of runs that do not go on until they have been ended twice.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import replace
 from anlp import claim, run
 from anlp.record import Outcome, RunError, RunResult, read_metrics
 from anlp.tracking.jsonl import JsonlTracker
+from anlp.training.interrupt import StopFlag
 
 MUCH = 400 << 20
+PATIENCE_S = 300
 
 
 def install() -> None:
@@ -34,6 +37,8 @@ def _train(self: run._Run, held: claim.Claim) -> RunResult:
         if not _is_named("STEP_STUBBORN", rate):
             self.flag.raise_if_set()
         tracker.log({"val/acc": rate}, epoch)
+        if _is_named("STEP_STAY", rate) and int(held.path.stem) < 3:
+            _stay(self.flag)
     outcome = Outcome.FAILED if _is_named("STEP_FAIL", rate) else Outcome.OK
     error = RunError("ValueError", "as it was told", "Traceback", 0) if outcome is Outcome.FAILED else None
     metrics = {} if error else {"val/acc": rate, "test/acc": rate}
@@ -45,6 +50,12 @@ def _eat() -> None:
     block = bytearray(MUCH)
     block[::4096] = b"x" * len(block[::4096])
     time.sleep(10)
+
+
+def _stay(flag: StopFlag) -> None:
+    for _ in range(PATIENCE_S * 10):
+        flag.raise_if_set()
+        time.sleep(0.1)
 
 
 def _is_named(variable: str, rate: float) -> bool:

@@ -108,6 +108,34 @@ def test_a_result_decides_whatever_the_scheduler_says(folder: GridFolder, outcom
     assert states(folder, Answers(Phase.ENDED, Cause.SIGNAL)) == [state]
 
 
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_run_that_ends_while_the_scheduler_is_asked_is_done_and_not_lost(folder: GridFolder, has_begun: bool) -> None:
+    spec = a_spec()
+    tag = submit(folder, [spec])
+    held = start(folder, spec) if has_begun else None
+
+    def end_meanwhile(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
+        finish(folder, spec, tag)
+        if held:
+            held.release(ending="done")
+        return dict.fromkeys(jobs, JobState(Phase.ENDED))
+
+    (status,) = read_states(folder, end_meanwhile).values()
+
+    assert (status.state, status.cause, status.has_folder) == (RunState.DONE, None, True)
+
+
+@pytest.mark.parametrize(("redo", "state"), [("none", RunState.FAILED), ("failed", RunState.LOST)])
+def test_a_result_that_a_repetition_sets_aside_does_not_count_when_its_job_has_ended(
+    folder: GridFolder, redo: str, state: RunState
+) -> None:
+    spec = a_spec()
+    fail(folder, spec, submit(folder, [spec]), an_error())
+    submit(folder, [spec], redo=redo)
+
+    assert states(folder, Answers(Phase.ENDED, Cause.OUT_OF_MEMORY)) == [state]
+
+
 def test_a_living_attempt_is_a_running_run_whoever_launched_it(folder: GridFolder) -> None:
     spec = a_spec()
     submit(folder, [spec])

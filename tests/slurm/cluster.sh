@@ -170,18 +170,33 @@ end_jobs() {
     done
 }
 
-tree_of() { # a process and all that it started, itself first
-    echo "$1"
-    for child in $(ps -o pid= --ppid "$1"); do tree_of "$child"; done
+steps_of() { # NODE: a step is known by the log of its node, which it keeps open
+    local step
+    for step in $(pgrep -f slurmstepd); do
+        if find "/proc/$step/fd" -lname "$root/log/slurmd.$1.log" 2>/dev/null | grep -q .; then echo "$step"; fi
+    done
 }
 
-kill_steps() { # NODE: a step is known by the log of its node, which it keeps open; it must not live to tell of its end
-    local step
-    for step in $(pgrep -f '^slurmstepd:'); do
-        if find "/proc/$step/fd" -lname "$root/log/slurmd.$1.log" 2>/dev/null | grep -q .; then
-            # shellcheck disable=SC2046 # several words
-            kill -KILL $(tree_of "$step") 2>/dev/null || true
-        fi
+family_of() { # PID...: these processes and all that they started, in one look
+    ps -eo pid=,ppid= | awk -v eldest="$*" '
+        { parent[$1] = $2 }
+        END {
+            split(eldest, pids, " ")
+            for (i in pids) family[pids[i]]
+            do {
+                grown = 0
+                for (pid in parent) if (!(pid in family) && parent[pid] in family) { family[pid]; grown = 1 }
+            } while (grown)
+            for (pid in family) print pid
+        }'
+}
+
+kill_steps() { # NODE: all at once, since none may live to tell of its end; a step that was just beginning comes later
+    local steps
+    for _ in 1 2 3; do
+        steps=$(steps_of "$1")
+        # shellcheck disable=SC2046,SC2086 # several words
+        [ -z "$steps" ] || kill -KILL $(family_of $steps) 2>/dev/null || true
     done
 }
 
