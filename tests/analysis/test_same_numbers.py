@@ -66,7 +66,7 @@ def run(grid: Path, specs: list[RunSpec], prepare: Callable[[], None] = lambda: 
     path.write_text(json.dumps(Element(tuple(specs), options).to_json()) + "\n")
     process = _processes.Process(target=carry_out, args=(path, prepare.__name__))
     process.start()
-    process.join(120)
+    process.join(300)  # several minutes of a machine that does other things as well
     assert process.exitcode is not None
 
 
