@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-import re
+
+from anlp.direction import higher_is_better as higher_is_better
+from anlp.direction import words_of
 
 SHARES = frozenset({"acc", "accuracy", "f1", "precision", "recall"})
-LOWER_IS_BETTER = frozenset({"loss", "error", "err", "mse", "mae", "rmse", "perplexity", "seconds", "norm"})
+CORRELATIONS = frozenset({"spearman", "pearson", "kendall"})
 SHARE_DECIMALS = 3  # of the value in percent, as published tables have it
 SIGNIFICANT_DIGITS = 4  # of every other metric
 
 
-def higher_is_better(metric: str) -> bool:
-    """Losses and errors are better when lower, every other metric when higher."""
-    return not _words(metric) & LOWER_IS_BETTER
-
-
 def is_share(metric: str) -> bool:
     """Whether the metric is a share of samples in [0, 1], which people read in percent."""
-    return bool(_words(metric) & SHARES)
+    return bool(words_of(metric) & SHARES)
+
+
+def is_correlation(metric: str) -> bool:
+    """Whether the metric is a correlation, which is 0 for unrelated answers."""
+    return bool(words_of(metric) & CORRELATIONS)
 
 
 def label(metric: str) -> str:
@@ -40,7 +42,3 @@ def render_values(metric: str, value: float, *others: float) -> list[str]:
         return [f"{number:.{SIGNIFICANT_DIGITS - 1}e}" for number in (value, *others)]
     decimals = max(SIGNIFICANT_DIGITS - 1 - magnitude, 0)
     return [f"{number:.{decimals}f}" for number in (value, *others)]
-
-
-def _words(metric: str) -> set[str]:
-    return set(re.split(r"[^a-z0-9]+", metric.rpartition("/")[2].lower()))

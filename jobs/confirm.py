@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
+from anlp.direction import higher_is_better
 from anlp.errors import SpecError
 from anlp.record import RunState
 from anlp.settings import spec_from_json
@@ -25,11 +26,6 @@ class Candidate:
     settings: TaskSettings
     score: float
     n: int
-
-
-def higher_is_better(metric: str) -> bool:
-    """Losses are better when lower, every other metric when higher."""
-    return not metric.endswith("loss")
 
 
 def best_configurations(history: Iterable[RunStatus], metric: str, top: int, per: str | None) -> list[Candidate]:

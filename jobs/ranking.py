@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from jobs.confirm import higher_is_better
+from anlp.direction import higher_is_better
 from jobs.state import RunStatus
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from anlp.data import Sources
+from anlp.direction import higher_is_better
 from anlp.record import Outcome, RunError, RunFolder, RunOptions, RunResult, read_metrics
 from anlp.settings import TASKS
 from anlp.settings.base import TrainingSettings
@@ -277,7 +278,7 @@ def _make_schedule(settings: TrainingSettings, steps_per_epoch: int) -> Schedule
         decay_every=settings.decay_every,
         decay_patience=settings.decay_patience,
         decay_factor=settings.decay_factor,
-        higher_is_better=settings.monitor != "val/loss",
+        higher_is_better=higher_is_better(settings.monitor),
     )
 
 

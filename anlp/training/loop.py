@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from anlp.direction import higher_is_better
 from anlp.training import seeding, stopping
 from anlp.training.batching import like_lengths_together
 from anlp.training.evaluate import evaluate
@@ -164,7 +165,7 @@ class Trainer:
 
     @property
     def _higher_is_better(self) -> bool:
-        return not self.monitor.endswith("loss")
+        return higher_is_better(self.monitor)
 
     def _is_done(self) -> bool:
         ran_out = self.epoch >= self.epochs

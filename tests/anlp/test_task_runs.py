@@ -81,6 +81,16 @@ def test_several_quantities_are_measured_each(tmp_path: Path) -> None:
         assert kept["outputs"].shape == kept["targets"].shape == (16, 3)
 
 
+def test_the_epoch_with_the_smallest_error_is_tested_where_the_error_is_monitored(tmp_path: Path) -> None:
+    spec = small("fma_emotion", model="cnn2d", epochs=4, lr=0.01, monitor="val/mae")
+
+    folder, result = carry_out(tmp_path, spec)
+
+    errors = [line["val/mae"] for line in read_metrics(folder.metrics)[1:]]
+    assert max(errors) > min(errors)
+    assert result.metrics["val/mae"] == min(errors)
+
+
 @pytest.mark.parametrize("freeze", [True, False])
 def test_a_net_that_knows_genres_goes_on_to_emotions(freeze: bool, tmp_path: Path) -> None:
     genres, result = carry_out(tmp_path / "genres", small("fma_genre", model="cnn2d"))

@@ -39,6 +39,12 @@ def test_the_best_by_the_mean_over_seeds_win_and_not_the_luckiest_seed() -> None
     assert rates(history) == [0.2]
 
 
+def test_errors_are_better_when_lower() -> None:
+    history = [a_run({"val/mae": 0.9}, lr=0.1), a_run({"val/mae": 0.2}, lr=0.2)]
+
+    assert rates(history, "val/mae") == [0.2]
+
+
 def test_losses_are_better_when_lower() -> None:
     history = [a_run({"val/loss": 0.9}, lr=0.1), a_run({"val/loss": 0.2}, lr=0.2), a_run({"val/loss": 0.5}, lr=0.3)]
 
