@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.frame import metric_columns
 from analysis.metrics import higher_is_better
+from anlp.errors import UserError
 
 Run = Mapping[str, Any]  # one row of the `runs` frame
+USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,43 @@ def best(ranked: Sequence[Configuration], top: int, per: Sequence[str] = ()) -> 
         levels = [configuration.runs[0][name] for name in per]
         groups[tuple(None if level != level else level for level in levels)].append(configuration)  # no NaN as a key
     return [configuration for group in groups.values() for configuration in group[:top]]
+
+
+def usual_metric(runs: pd.DataFrame) -> str:
+    """The metric that chooses where nobody says which: accuracy, else what the runs were told to monitor, else a usual.
+
+    Args:
+        runs: see `analysis.frame`.
+
+    Raises:
+        UserError: no run has finished with a metric.
+    """
+    known = measured_metrics(runs)
+    monitored = [str(name) for name in runs["monitor"].dropna().unique()] if "monitor" in runs else []
+    validated = [name for name in known if name.startswith("val/")]
+    wanted = (USUAL_METRICS[0], *(monitored if len(monitored) == 1 else []), *USUAL_METRICS, *validated, *known)
+    found = next((name for name in wanted if name in known), None)
+    if found is None:
+        raise UserError(nothing_finished(runs))
+    return found
+
+
+def tested_metric(runs: pd.DataFrame, select: str) -> str:
+    """The same metric on the test set, where it was measured there."""
+    name = f"test/{select.partition('/')[2]}"
+    return name if name in measured_metrics(runs) else select
+
+
+def nothing_finished(runs: pd.DataFrame) -> str:
+    """Why there is no metric, in a sentence without its end: how many runs there are in which state."""
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(runs["outcome"]).most_common())
+    return f"no run has finished with a metric ({counts or 'there are none'})"
+
+
+def measured_metrics(runs: pd.DataFrame) -> list[str]:
+    """The metrics of which some run that finished has a finite value."""
+    finished = runs[runs["outcome"] == "ok"]
+    return [name for name in metric_columns(runs) if np.isfinite(finished[name].astype(float)).any()]
 
 
 def _search_mean(runs: Iterable[Run], metric: str) -> float:

@@ -39,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     if loaded.runs.empty:
         raise UserError("no runs to judge: nothing of this grid has started yet")
     if options.metric and options.metric not in loaded.history:
-        raise UserError(f"--metric: no run has logged {options.metric!r}; val/acc is what most tasks log")
+        logged = ", ".join(str(name) for name in loaded.history if str(name).startswith("val/")) or "nothing"
+        raise UserError(f"--metric: no run has logged {options.metric!r} (of the validation set there is: {logged})")
     if len(loaded.runs) > MANY:
         print(f"judging {len(loaded.runs):,} runs …", file=sys.stderr)
     judged = judge_runs(loaded.runs, loaded.history, options.metric, level=options.chance, samples=options.samples)
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_grid(parser)
     parser.add_argument(
-        "--metric", metavar="METRIC", help="validation accuracy or R² as logged; default val/acc, else val/r2"
+        "--metric", metavar="METRIC", help="what runs are judged by; default val/acc, else val/r2, else val/spearman"
     )
     parser.add_argument(
         "--only", default="", metavar="FILTER", help="e.g. 'model=cnn verdict=stuck'; verdicts are judged before"

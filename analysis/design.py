@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.frame import BASELINE, varying_settings
-from analysis.metrics import higher_is_better, is_share, render_value
+from analysis.metrics import higher_is_better, is_correlation, is_share, render_value
 from analysis.stats import Array
 from analysis.tabulate import level_key
 from anlp.errors import UserError
@@ -124,7 +124,7 @@ def knowing_nothing(runs: pd.DataFrame, metric: str) -> float | None:
     """What knowing nothing reaches, where that is known."""
     columns = [f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs]
     known = runs[columns].max().max() if columns else math.nan
-    if metric.endswith("/r2"):
+    if metric.endswith("/r2") or is_correlation(metric):
         return 0.0
     if math.isnan(known):
         return None

@@ -19,7 +19,10 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
     (Label.STUCK, "frozen"): f"{STUCK}; train loss fell by {{fall}}: frozen, learning rate too small",
     (Label.STUCK, "blown"): (
         f"{STUCK}; train loss went up to {{peak_loss:.3g}} and ended at {{end_loss:.4g}} "
-        "(knowing nothing: {chance_loss:.4g}): blown to one class, learning rate too large"
+        "(knowing nothing: {chance_loss:.4g}): blown to one answer, learning rate too large"
+    ),
+    (Label.STUCK, "unrelated"): (
+        f"{STUCK}, though train loss fell by {{fall}}: the size of the answers was learned, not what they depend on"
     ),
     (Label.STUCK, "memorised"): (
         f"{STUCK} while train loss fell to {{end_loss:.4g}}: it learns the training set only, look at labels and splits"
@@ -54,13 +57,14 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
         "{of_best} of what the best run learned"
     ),
     (Label.TOO_SHORT, "too short"): "{metric} {end} after {epochs:d} of at least {least:d} epochs that a verdict takes",
+    (Label.TOO_SHORT, "too few"): "{metric} {end} on {samples:d} samples, where even a perfect score may be chance",
     (Label.CRASHED, "crashed"): "ended with an exception: see the log",
     (Label.MISSING, "not finished"): "no epoch logged yet",
     (Label.MISSING, "not logged"): "no {metric} logged",
 }
 SCORES = frozenset({"best", "bound", "end", "first", "drop", "learned", "rough", "lost", "gain", "moved"})
 SHARES = frozenset({"fall", "of_best"})
-COUNTS = frozenset({"epoch", "best_epoch", "least"})
+COUNTS = frozenset({"epoch", "best_epoch", "least", "samples"})
 
 
 def render_evidence(verdict: Verdict, metric: str) -> str:

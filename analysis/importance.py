@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from analysis.choice import usual_metric
 from analysis.design import build_design
 from analysis.explaining import explain
 from analysis.frame import metric_columns
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if loaded.runs.empty:
         raise UserError("no runs to explain: nothing of this grid has started yet")
     runs = select_runs(loaded.runs, options.only)
-    metric = known_name(options.metric, metric_columns(runs), "--metric")
+    metric = known_name(options.metric, metric_columns(runs), "--metric") if options.metric else usual_metric(runs)
     design = build_design(runs, metric, clip=options.clip, ranks=options.ranks)
     if options.forest and len(design.means) > MANY:
         print(f"growing forests over {len(design.means):,} configurations …", file=sys.stderr)
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m analysis.importance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_grid(parser)
-    parser.add_argument("--metric", default="val/acc", help="what is explained (%(default)s)")
+    parser.add_argument("--metric", default="", help="what is explained (val/acc; else what runs monitor)")
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     parser.add_argument(
         "--no-clip", dest="clip", action="store_false", help="runs worse than the baseline keep their score"

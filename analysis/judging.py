@@ -12,12 +12,13 @@ import pandas as pd
 
 from analysis.evidence import render_evidence
 from analysis.frame import BASELINE, SIZE, UNFINISHED
-from analysis.metrics import is_share
+from analysis.metrics import is_correlation, is_share
 from analysis.stats import Array
-from analysis.verdicts import Chance, Curve, Label, Verdict, judge, mark_weak
+from analysis.verdicts import Chance, Curve, Label, ScoreKind, Verdict, judge, mark_weak
+from anlp.direction import words_of
 from anlp.errors import UserError
 
-SCORES = ("val/acc", "val/r2")  # what runs are judged by, the first that was logged
+SCORES = ("val/acc", "val/r2", "val/spearman")  # what runs are judged by, the first that was logged
 COLUMNS = ("verdict", "cause", "onset", "epochs", "evidence")
 
 
@@ -53,16 +54,17 @@ def judge_runs(
     Args:
         runs: see `analysis.frame`.
         history: likewise.
-        metric: validation accuracy or R² as logged; the first of `SCORES` that was, unless given.
+        metric: what was logged of the validation set, see `kind_of`; the first of `SCORES` that was, unless given.
         level: accuracy of knowing nothing; from the baselines of finished runs unless given.
         samples: of the validation set, likewise.
 
     Raises:
-        UserError: nothing says what chance is.
+        UserError: nothing says what chance is, or what it is for this metric.
     """
     score = metric or next((name for name in SCORES if name in history and history[name].notna().any()), SCORES[0])
+    kind = kind_of(score)
     curves = curves_of(history, score)
-    chances = _Chances(runs, score, level, samples)
+    chances = _Chances(runs, score, kind, level, samples)
     verdicts = {str(run["run_id"]): _judge_run(run, curves, chances) for run in runs.to_dict("records")}
     verdicts = mark_weak(verdicts)
     found = [verdicts[str(run)] for run in runs["run_id"]]
@@ -74,6 +76,24 @@ def judge_runs(
         evidence=[render_evidence(verdict, score) for verdict in found],
     )
     return Judged(score, judged, verdicts, curves)
+
+
+def kind_of(metric: str) -> ScoreKind:
+    """What chance means for a score.
+
+    Raises:
+        UserError: that is known for shares, R² and correlations only.
+    """
+    if is_share(metric):
+        return "share"
+    if "r2" in words_of(metric):
+        return "r2"
+    if is_correlation(metric):
+        return "correlation"
+    raise UserError(
+        f"--metric: no verdict by {metric!r}: expected an accuracy, F1, R² or correlation of the validation set, for "
+        "which it is known what chance reaches (losses are looked at beside it)"
+    )
 
 
 def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
@@ -92,8 +112,10 @@ def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
 class _Chances:
     """What knowing nothing reaches, for every run: its own baselines, else those of runs on the same data."""
 
-    def __init__(self, runs: pd.DataFrame, metric: str, level: float | None, samples: int | None) -> None:
-        self.is_share = is_share(metric)
+    def __init__(
+        self, runs: pd.DataFrame, metric: str, kind: ScoreKind, level: float | None, samples: int | None
+    ) -> None:
+        self.kind = kind
         self.level, self.samples = level, samples
         baselines = [f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs]
         size = f"{SIZE}{metric.partition('/')[0]}"
@@ -112,15 +134,16 @@ class _Chances:
     def of(self, run_id: str, curve: Curve) -> Chance:
         known = self.known[run_id]
         samples = self.samples or known["samples"]
-        level = (self.level if self.level is not None else known["level"]) if self.is_share else 0.0
+        is_accuracy = self.kind == "share"
+        level = (self.level if self.level is not None else known["level"]) if is_accuracy else 0.0
         if math.isnan(samples) or math.isnan(level):
-            raise UserError(
-                "no finished run says what chance is: give --chance (accuracy of knowing nothing, such as 0.1) and "
-                "--samples (size of the validation set)"
-            )
+            asked = "--chance (accuracy of knowing nothing, such as 0.1) and " if is_accuracy else ""
+            raise UserError(f"no finished run says what chance is: give {asked}--samples (size of the validation set)")
+        if self.kind == "correlation":  # which says nothing of the loss
+            return Chance(level, int(samples), math.nan, self.kind)
         random = known["random"] if self.level is None else self.level
-        loss = (-math.log(random) if random > 0 else math.nan) if self.is_share else _target_variance(curve)
-        return Chance(level, int(samples), loss, self.is_share)
+        loss = (-math.log(random) if random > 0 else math.nan) if is_accuracy else _target_variance(curve)
+        return Chance(level, int(samples), loss, self.kind)
 
 
 def _judge_run(run: Mapping[Any, Any], curves: Mapping[str, Curve], chances: _Chances) -> Verdict:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.choice import usual_metric
 from analysis.frame import metric_columns
 from analysis.names import known_name
 from analysis.output import add_output, write_chart
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
     runs = select_runs(loaded.runs, options.only)
-    metric = known_name(options.metric, metric_columns(runs), "--metric")
+    metric = known_name(options.metric, metric_columns(runs), "--metric") if options.metric else usual_metric(runs)
     bound = _bound(runs, options.above, metric)
     if options.html:
         path = options.out or picture_path(loaded, f"{loaded.grid}-parallel.html")
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_grid(parser)
-    parser.add_argument("--metric", default="val/acc", help="the last axis and the colour (%(default)s)")
+    parser.add_argument("--metric", default="", help="the last axis and the colour (val/acc; else what runs monitor)")
     parser.add_argument("--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`")
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     parser.add_argument("--html", action="store_true", help="one self-contained interactive page instead")

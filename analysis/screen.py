@@ -62,6 +62,6 @@ def picture_path(loaded: Runs, name: str) -> Path:
 
 def best_baseline(runs: pd.DataFrame, metric: str) -> float | None:
     """The better of random and majority class, for accuracies; of the test set, to which other splits are close."""
-    names = [str(name) for name in runs.columns if str(name).startswith(BASELINE)]
+    names = [f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs]
     values = [float(value) for name in names for value in runs[name].dropna().unique()]
     return max(values) if values and metric.endswith("/acc") else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from analysis.pull import load
 from analysis.rendering import RENDERERS, render_text
 from analysis.screen import add_grid, say_notes, select_runs
-from analysis.tabulate import Plan, Table, build_table
+from analysis.tabulate import Plan, Table, build_table, chosen_metrics
 from anlp.errors import UserError, run_command
 from anlp.record import write_whole
 
@@ -31,7 +31,8 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
-    table = build_table(select_runs(loaded.runs, options.only), _plan(options), loaded.grid)
+    runs = select_runs(loaded.runs, options.only)
+    table = build_table(runs, _plan(options, *chosen_metrics(runs, options.select, options.report)), loaded.grid)
     text = _render(table, _format(options))
     if options.output is None:
         sys.stdout.write(text)
@@ -43,8 +44,12 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
     add_grid(parser)
-    parser.add_argument("--select", default="val/acc", metavar="METRIC", help="ranks configurations (%(default)s)")
-    parser.add_argument("--report", default="test/acc", metavar="METRIC", help="what the table shows (%(default)s)")
+    parser.add_argument(
+        "--select", default="", metavar="METRIC", help="ranks configurations (val/acc; else what runs monitor)"
+    )
+    parser.add_argument(
+        "--report", default="", metavar="METRIC", help="what the table shows (test/acc; else --select on the test set)"
+    )
     parser.add_argument("--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)")
     parser.add_argument("--per", "--best-per", metavar="SETTING", help="the best of each level of a setting")
     parser.add_argument("--worst", action="store_true", help="with --top or --per: the worst of all, too")
@@ -75,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def _plan(options: argparse.Namespace, select: str, report: str) -> Plan:
     return Plan(
-        select=options.select,
-        report=options.report,
+        select=select,
+        report=report,
         top=options.top,
         per=options.per,
         worst=options.worst,

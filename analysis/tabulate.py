@@ -9,7 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.choice import Configuration, Run, best, configurations, has_score
+from analysis.choice import (
+    USUAL_METRICS,
+    Configuration,
+    Run,
+    best,
+    configurations,
+    has_score,
+    tested_metric,
+    usual_metric,
+)
 from analysis.frame import BASELINE, metric_columns, setting_columns, varying_settings
 from analysis.metrics import higher_is_better
 from analysis.names import known_name
@@ -92,12 +101,30 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
     )
 
 
-def _check(runs: pd.DataFrame, plan: Plan) -> None:
+def chosen_metrics(runs: pd.DataFrame, select: str, report: str) -> tuple[str, str]:
+    """What ranks and what is shown, as asked or as is usual for these runs.
+
+    Raises:
+        UserError: nothing was asked, and no run has finished with a metric.
+    """
+    if select and report:
+        return select, report
+    _check_finished(runs)
+    chooser = select or usual_metric(runs)
+    usual = tested_metric(runs, USUAL_METRICS[0])
+    return chooser, report or (usual if usual == BASELINE_METRIC else tested_metric(runs, chooser))
+
+
+def _check_finished(runs: pd.DataFrame) -> None:
     if runs.empty:
         raise UserError("no runs to tabulate: nothing of this grid has started yet")
     if not (runs["outcome"] == "ok").any():
         counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(runs["outcome"]).items())
         raise UserError(f"no run has finished yet, so there is nothing to tabulate ({counts})")
+
+
+def _check(runs: pd.DataFrame, plan: Plan) -> None:
+    _check_finished(runs)
     known_name(plan.select, metric_columns(runs), "--select: metric")
     known_name(plan.report, metric_columns(runs), "--report: metric")
     for option, names in (("--per", [plan.per]), ("--by", [plan.by]), ("--pivot", plan.pivot or ())):

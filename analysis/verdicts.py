@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
-from scipy.special import chdtri, ndtri
+from scipy.special import chdtri, ndtri, stdtrit
 
 from analysis.stats import Array
 from analysis.trend import trend
@@ -35,6 +36,9 @@ BLIP, FAINT_BLIP = 1, 3  # epochs above the chance bound that are no learning if
 FAINT = 2.0  # times the distance from chance to its bound was not reached
 SETTLED = 0.95  # of the learned range
 WEAK = 0.5  # of the best run's range
+
+
+ScoreKind = Literal["share", "r2", "correlation"]  # accuracy or F1; R²; Spearman's and its like
 
 
 class Label(str, Enum):
@@ -66,22 +70,26 @@ class Label(str, Enum):
 class Chance:
     """What a model that knows nothing reaches on the validation set."""
 
-    level: float  # accuracy of the better of random and majority class; 0 for R²
+    level: float  # accuracy of the better of random and majority class; 0 for R² and correlations
     samples: int  # of the validation set
     loss: float  # ln C, or the variance of the targets; NaN where unknown
-    is_share: bool = True  # accuracy; else R²
+    kind: ScoreKind = "share"
 
     def bound(self, evaluations: int) -> float:
-        """What the best of that many evaluations exceeds by chance in one of 1,000 runs only."""
+        """What the best of that many evaluations exceeds by chance in one of 1,000 runs only; 1 where any may do so."""
         tail = ALPHA / max(evaluations, 1)
-        if self.is_share:
+        if self.kind == "share":
             return self.level - float(ndtri(tail)) * self.error(self.level)
+        if self.kind == "correlation":
+            return _correlation_bound(self.samples, tail)
         return self.level + float(chdtri(1, 2 * tail)) / max(self.samples - 1, 1)  # r² of unrelated predictions
 
     def error(self, score: float) -> float:
         """Standard error of a score that comes from the finite validation set."""
-        if self.is_share:
+        if self.kind == "share":
             return math.sqrt(max(score * (1 - score), 0.0) / self.samples)
+        if self.kind == "correlation":  # Bonett and Wright 2000
+            return (1 - score**2) * math.sqrt((1 + score**2 / 2) / max(self.samples - 3, 1))
         return math.sqrt(4 * max(score, 0.0) * (1 - score) ** 2 / self.samples)
 
 
@@ -157,6 +165,9 @@ def judge(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> Verdic
         found = _exploded(run)
         numbers = {"epochs": trained, "least": MIN_EPOCHS, "end": run.end}
         return found or Verdict(Label.TOO_SHORT, "too short", learned=run.learned, numbers=numbers)
+    if run.bound >= 1:
+        numbers = {"samples": chance.samples, "end": run.end}
+        return _exploded(run) or Verdict(Label.TOO_SHORT, "too few", learned=run.learned, numbers=numbers)
     return next(found for rule in RULES if (found := rule(run)))
 
 
@@ -169,6 +180,14 @@ def mark_weak(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         else verdict
         for name, verdict in verdicts.items()
     }
+
+
+def _correlation_bound(samples: int, tail: float) -> float:
+    """Of a rank correlation of unrelated orders: Student's t, and 1 where one order of so few is not that rare."""
+    if samples < 4 or (samples < 20 and 1 / math.factorial(samples) > tail):
+        return 1.0
+    t = float(stdtrit(samples - 2, 1 - tail))
+    return t / math.sqrt(samples - 2 + t**2)
 
 
 def _first_broken(curve: Curve) -> int | None:
@@ -222,7 +241,8 @@ def _stuck(run: _Run) -> Verdict | None:
     if cause == "begun":
         return Verdict(Label.IMPROVING, cause, None, run.learned, numbers)
     if run.has_train_loss:
-        numbers |= {"end_loss": run.end_loss, "peak_loss": float(run.train.max()), "chance_loss": run.chance.loss}
+        knows_nothing = run.chance.loss if math.isfinite(run.chance.loss) else float(run.train[0])
+        numbers |= {"end_loss": run.end_loss, "peak_loss": float(run.train.max()), "chance_loss": knows_nothing}
     return Verdict(Label.STUCK, cause, 0, run.learned, numbers)
 
 
@@ -230,13 +250,16 @@ def _why_stuck(run: _Run) -> str:
     """What the training loss says about a run that stayed at chance."""
     if not run.has_train_loss:
         return "at chance"
-    knows_nothing = run.chance.loss if math.isfinite(run.chance.loss) else float(run.train[0])
+    is_known = math.isfinite(run.chance.loss)
+    knows_nothing = run.chance.loss if is_known else float(run.train[0])
     if run.end_loss > (1 + MOVED) * run.train[0] or run.train.max() > BLOWN * knows_nothing:
         return "blown"
-    if run.end_loss < MEMORISED * knows_nothing:
+    if is_known and run.end_loss < MEMORISED * knows_nothing:
         return "memorised"
     tail = trend(run.epochs[-run.tail :], run.train[-run.tail :])
-    return "begun" if run.fall >= BEGUN and tail.p_falling < TREND_ALPHA else "frozen"
+    if run.fall >= BEGUN and tail.p_falling < TREND_ALPHA:
+        return "begun"
+    return "frozen" if is_known or run.fall < BEGUN else "unrelated"  # a loss may fall without any order learned
 
 
 def _collapsed(run: _Run) -> Verdict | None:

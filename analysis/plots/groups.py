@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
+from analysis.choice import measured_metrics, tested_metric, usual_metric
 from analysis.frame import metric_columns, setting_columns, varying_settings
 from analysis.names import known_name
 from analysis.plots.paper import OKABE_ITO, shortened
@@ -25,7 +26,6 @@ GREY = "0.6"
 FAINTEST = 0.3  # of the scale of lightness: what is lighter can hardly be seen as a line
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.5, 1.5)), (0, (9, 2)), (0, (3, 3)), "-")
 MARKERS = "os^Dv<>P*X"
-USUAL_METRICS = ("val/acc", "val/f1", "val/spearman", "val/r2", "val/loss")
 CONFIGURATION = "configuration"  # groups the seeds of each configuration
 
 
@@ -92,7 +92,7 @@ def draw_legend(ax: Axes, handles: Sequence[Artist], title: str = "") -> None:
         )
 
 
-def pick_metric(runs: pd.DataFrame, wanted: str, usual: Sequence[str] = USUAL_METRICS) -> str:
+def pick_metric(runs: pd.DataFrame, wanted: str, usual: Sequence[str] = ()) -> str:
     """The metric that was asked for, else the first usual one that a run finished with.
 
     Raises:
@@ -101,11 +101,12 @@ def pick_metric(runs: pd.DataFrame, wanted: str, usual: Sequence[str] = USUAL_ME
     known = metric_columns(runs)
     if wanted:
         return known_name(wanted, known, "--metric")
-    finished = runs[runs["outcome"] == "ok"]
-    for name in (*usual, *known):
-        if name in known and np.isfinite(finished[name].astype(float)).any():
-            return name
-    raise UserError(f"none of {count(len(runs), 'run')} has finished with a metric: there is nothing to draw yet")
+    measured = measured_metrics(runs)
+    if not measured:
+        raise UserError(f"none of {count(len(runs), 'run')} has finished with a metric: there is nothing to draw yet")
+    best = usual_metric(runs)
+    fallback = tested_metric(runs, best) if usual[:1] and usual[0].startswith("test/") else best
+    return next((name for name in usual if name in measured), fallback)
 
 
 def pick_setting(

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from analysis.breakdown import Breakdown, build_breakdown
-from analysis.choice import Configuration, configurations
+from analysis.choice import USUAL_METRICS, Configuration, configurations, tested_metric, usual_metric
 from analysis.design import Design, build_design
 from analysis.explaining import Importance, explain
 from analysis.frame import metric_columns, varying_settings
@@ -22,7 +21,6 @@ from analysis.pull import Runs
 from analysis.tabulate import Plan, Table, build_table
 from anlp.errors import UserError
 
-USUAL = ("val/acc", "val/r2", "val/spearman", "val/f1", "val/loss")
 TOP = 12  # configurations in the table of the best
 MANY = 3_000  # configurations beyond which no forests are grown for comparison
 Found = TypeVar("Found")
@@ -85,7 +83,7 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
     if runs.empty:
         raise UserError(f"no runs to report on: nothing of {loaded.grid} has started yet")
     chooser = known_name(select, metric_columns(runs), "--select: metric") if select else _usual(runs)
-    shown = known_name(report, metric_columns(runs), "--report: metric") if report else _tested(runs, chooser)
+    shown = known_name(report, metric_columns(runs), "--report: metric") if report else tested_metric(runs, chooser)
     per = _telling(runs)
     design = attempt(lambda: _design(runs, chooser))
     few = not isinstance(design, Missing) and len(design.means) <= MANY
@@ -128,17 +126,9 @@ def attempt(make: Callable[[], Found]) -> Found | Missing:
 
 
 def _usual(runs: pd.DataFrame) -> str:
-    """The first metric of the usual ones, else of all, that a run finished with; `val/acc` where none did."""
-    known = metric_columns(runs)
-    finished = runs[runs["outcome"] == "ok"]
-    validated = [name for name in known if name.startswith("val/")]
-    usable = (name for name in (*USUAL, *validated, *known) if name in known)
-    return next((name for name in usable if np.isfinite(finished[name].astype(float)).any()), USUAL[0])
-
-
-def _tested(runs: pd.DataFrame, select: str) -> str:
-    name = f"test/{select.partition('/')[2]}"
-    return name if name in runs and np.isfinite(runs[name].astype(float)).any() else select
+    """Unfinished runs have a report, too."""
+    found = attempt(lambda: usual_metric(runs))
+    return USUAL_METRICS[0] if isinstance(found, Missing) else found
 
 
 def _telling(runs: pd.DataFrame) -> str | None:

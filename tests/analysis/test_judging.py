@@ -89,6 +89,27 @@ def test_regression_is_judged_by_r2_where_no_accuracy_was_logged() -> None:
     assert (found.metric, verdicts(found)) == ("val/r2", {0: "converged"})
 
 
+def regression(metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One run that learns, as the task of emotions logs it: no accuracy and no R²."""
+    lines = [{**line, metric: line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]} for line in learned(0.9)]
+    runs = pd.DataFrame(
+        {"run_id": ["a"], "config_id": ["c"], "task": ["odd"], "seed": [0], "outcome": ["ok"], "size/val": [500]}
+    )
+    return runs, pd.DataFrame(lines).drop(columns="val/acc").assign(run_id="a")
+
+
+def test_regression_is_judged_by_its_rank_correlation_where_nothing_else_was_logged() -> None:
+    found = judge_runs(*regression("val/spearman"))
+
+    assert (found.metric, verdicts(found)) == ("val/spearman", {0: "converged"})
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "val/mae", "lr"])
+def test_there_is_no_verdict_by_what_has_no_chance(metric: str) -> None:
+    with pytest.raises(UserError, match=f"no verdict by '{metric}': expected an accuracy"):
+        judge_runs(*regression("val/spearman"), metric)
+
+
 def study(grid: Grid, failing: Sequence[float], seeds: int = 3) -> Judged:
     """Two optimizers and five learning rates, of which adam fails at some."""
     for optimizer in ("sgd", "adam"):
