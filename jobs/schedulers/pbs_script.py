@@ -191,6 +191,7 @@ def render_script(
             f"    exit {EXIT_SETUP}",
             "}",
         ],
+        TRAPS.splitlines(),
         _render_environment(profile, start),
         _render_element(piece, dialect),
         (PRO_GPUS if dialect is Dialect.PRO else TORQUE_GPUS).splitlines() if resources.gpus else [],
@@ -242,10 +243,12 @@ def _render_environment(profile: Profile, start: Start) -> list[str]:
             "    # shellcheck disable=SC1090,SC1091",
             f"    . {file}",
             "    set +a",
+            "else",
+            f"    echo {shlex.quote(f'env_file {profile.env_file}: cannot be read on this node')} >&2",
             "fi",
         ]
-    cwd = shlex.quote(str(start.cwd))
-    return [*lines, f'cd {cwd} || fail "cannot enter "{cwd}": is it on a file system that nodes see?"']
+    why = f"cannot enter {start.cwd}: is it on a file system that nodes see?"
+    return [*lines, f"cd {shlex.quote(str(start.cwd))} || fail {shlex.quote(why)}"]
 
 
 def _render_element(piece: Piece, dialect: Dialect) -> list[str]:
@@ -263,7 +266,13 @@ def _render_scratch(profile: Profile) -> list[str]:
     clean = ['    [ -z "$scratch" ] || rm -rf -- "$scratch"']
     if profile.clean_scratch:
         command = shlex.quote(profile.clean_scratch)
-        clean += [f"    if type {command} >/dev/null 2>&1; then", f"        {command}", "    fi"]
+        is_jobs_own = f'[ -n "${{{profile.scratch}:-}}" ] && [ "${{PBS_ENVIRONMENT:-}}" = PBS_BATCH ]'
+        clean += [
+            "    # not by hand: what is there then is not this script's to empty",
+            f"    if {is_jobs_own} && type {command} >/dev/null 2>&1; then",
+            f"        {command}",
+            "    fi",
+        ]
     return [
         "# temporary files go to the job's own scratch directory, where the site gives one",
         "scratch=",
@@ -282,8 +291,6 @@ def _render_program(batch: Batch, start: Start) -> list[str]:
     command = f"{shlex.join(start.words)} --batch {shlex.quote(str(batch.path))}"
     return [
         *(() if start.container is None else start.container.render_exports()),
-        "# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3",
-        *TRAPS.splitlines(),
         f'{command} --index "$element" --job "${{PBS_JOBID:-}}" &',
         "program=$!",
     ]
@@ -320,24 +327,30 @@ if [ -z "${CUDA_VISIBLE_DEVICES+set}" ] && [ -r "${PBS_GPUFILE:-}" ]; then
 fi
 """
 TRAPS = """\
+# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3. By hand,
+# Ctrl-C and a lost connection do the same: what runs in the background does not hear of them itself.
 program=
 signalled=
 forward() {
     signalled=1
+    program="${program:-${!:-}}"
     [ -n "$program" ] || exit 3
-    trap '' "$1"  # once: a second one could meet Python while it leaves, and kill it
-    kill -s "$1" "$program" 2>/dev/null
+    signal="$1"
+    shift
+    trap '' "$@"  # once: a second one could meet Python while it leaves, and kill it
+    kill -s "$signal" "$program" 2>/dev/null
 }
-trap 'forward TERM' TERM
-trap 'forward USR2' USR2
+trap 'forward TERM TERM INT HUP' TERM INT HUP
+trap 'forward USR2 USR2' USR2
 """
 TIMER = """\
 (
     nap=
     trap '[ -z "$nap" ] || kill "$nap"; exit' TERM
-    sleep "$((AFTER_S - SECONDS))" &
+    left=$((AFTER_S - SECONDS))
+    sleep "$((left > 0 ? left : 0))" &
     nap=$!
-    wait "$nap" && kill -s USR2 "$program"
+    wait "$nap" && kill -0 "$$" && kill -s USR2 "$program"
 ) >/dev/null 2>&1 &
 timer=$!
 """
@@ -348,10 +361,11 @@ while :; do
     signalled=
     wait "$program" 2>/dev/null
     now=$?
-    if [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
+    # a program that died as the signal came is no child any more (127), or bash 5.2 says -1
+    if [ "$now" -lt 0 ] || [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
     code=$now
     if [ -z "$signalled" ]; then break; fi
 done
 [ -z "$timer" ] || kill "$timer" 2>/dev/null
-exit "$code"
+exit "${code:-143}"
 """

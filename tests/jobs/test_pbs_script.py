@@ -84,7 +84,10 @@ SCRIPTS: Mapping[str, str] = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_as_they_were_reviewed(name: str) -> None:
-    """After an intended change: `python tests/jobs/test_pbs_script.py` writes them anew; read the difference."""
+    """After an intended change `PYTHONPATH=.:tests:tests/pbs python tests/jobs/test_pbs_script.py` writes them anew.
+
+    Read the difference.
+    """
     assert SCRIPTS[name] == (GOLDEN / f"{name}.pbs.sh").read_text()
 
 
@@ -131,13 +134,19 @@ def test_torque_waits_for_arrays_by_another_word_and_pbs_pro_cannot() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_shellcheck_has_nothing_to_say(name: str) -> None:
+    assert shellcheck(SCRIPTS[name]) == ""
+
+
+@pytest.mark.parametrize("cwd", ["/home/user/project", '/home/user/o\'brien "x"', "/home/übung/a;b&c"])
+def test_shellcheck_has_nothing_to_say_wherever_submit_was_called(cwd: str) -> None:
+    assert shellcheck(render(SITE, Piece(0, 1), Resources(), start=replace(START, cwd=Path(cwd)))) == ""
+
+
+def shellcheck(script: str) -> str:
     command = shutil.which("shellcheck")
     if command is None:
         pytest.skip("shellcheck is not installed: apt-get install shellcheck")
-
-    checked = subprocess.run([command, "-s", "bash", "-"], input=SCRIPTS[name], capture_output=True, text=True)
-
-    assert checked.stdout == ""
+    return subprocess.run([command, "-s", "bash", "-"], input=script, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -205,10 +214,11 @@ def test_without_a_time_limit_nothing_is_submitted() -> None:
 # ---- run by hand
 
 
-def start_by_hand(folder: Path, behaviour: str, **environment: str) -> subprocess.Popen[str]:
+def start_by_hand(
+    folder: Path, behaviour: str, profile: Profile = replace(GENERIC, warn_s=0.0), **environment: str
+) -> subprocess.Popen[str]:
     path = zoo.write_batch(folder, "exit 5", behaviour)
     batch = Batch(TAG, "grid", path, 2)
-    profile = replace(GENERIC, warn_s=0.0)
     script = folder / "job.sh"
     script.write_text(
         render_script(batch, Piece(0, 2), apply(profile, Resources()), profile, Dialect.PRO, Start(folder, RUNNER))
@@ -219,7 +229,15 @@ def start_by_hand(folder: Path, behaviour: str, **environment: str) -> subproces
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def write_env_file(folder: Path, text: str) -> Profile:
+    """A profile whose jobs run `text` before they begin."""
+    file = folder / "env"
+    file.write_text(text)
+    return replace(GENERIC, env_file=file)
 
 
 @pytest.mark.parametrize(("behaviour", "code"), [("ok", 0), ("exit 4", 4), ("signal 9", 137), ("raise", 70)])
@@ -278,6 +296,88 @@ def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(
     assert script.returncode == 3
 
 
+def test_a_signal_before_the_program_began_ends_the_script_without_a_trace(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    profile = write_env_file(tmp_path, "kill -s TERM $$\n")
+
+    script = start_by_hand(tmp_path, "sleep 20", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch))
+    script.communicate(timeout=20)
+
+    assert script.returncode == 3
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(tmp_path: Path, number: int) -> None:
+    """What bash runs in the background ignores SIGINT, and a timer that is left would signal whoever has that pid."""
+    script = start_by_hand(tmp_path, "sleep 20", GENERIC, PBS_ARRAY_INDEX="1")
+    while not zoo.log_of(tmp_path / "batch.jsonl", 1).exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+
+    script.send_signal(number)
+    script.communicate(timeout=10)
+
+    assert script.returncode == 3
+    assert session_of(script.pid) == []
+
+
+def test_a_warning_whose_time_has_passed_comes_at_once(tmp_path: Path) -> None:
+    """Modules, or a slow file system, took longer than there is until the warning."""
+    profile = replace(write_env_file(tmp_path, "SECONDS=99999\n"), warn_s=120.0)
+
+    script = start_by_hand(tmp_path, "warned 20", profile, PBS_ARRAY_INDEX="1")
+    script.communicate(timeout=10)
+
+    assert script.returncode in (3, 140)  # the program may not have got as far as to listen
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_cleaned"),
+    [
+        ({"SCRATCHDIR": "scratch", "PBS_ENVIRONMENT": "PBS_BATCH"}, True),
+        ({"SCRATCHDIR": "scratch", "PBS_ENVIRONMENT": "PBS_INTERACTIVE"}, False),
+        ({"SCRATCHDIR": "scratch"}, False),
+        ({"SCRATCHDIR": "", "PBS_ENVIRONMENT": "PBS_BATCH"}, False),
+        ({"PBS_ENVIRONMENT": "PBS_BATCH"}, False),
+    ],
+)
+def test_the_sites_clean_up_is_called_in_batch_jobs_with_scratch_alone(
+    tmp_path: Path, environment: Mapping[str, str], is_cleaned: bool
+) -> None:
+    """By hand, in an interactive job perhaps, scratch holds what is somebody's."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "precious").touch()
+    command = tmp_path / "bin" / "clean_scratch"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\ntouch {tmp_path}/cleaned\n")
+    command.chmod(0o755)
+    profile = replace(GENERIC, clean_scratch="clean_scratch")
+    places = {name: str(tmp_path / value) if value == "scratch" else value for name, value in environment.items()}
+
+    path = {"PATH": f"{command.parent}:/usr/bin:/bin"}
+    script = start_by_hand(tmp_path, "ok", profile, PBS_ARRAY_INDEX="1", **{**path, **places})
+    script.communicate(timeout=20)
+
+    assert script.returncode == 0
+    assert (tmp_path / "cleaned").exists() is is_cleaned
+    assert [file.name for file in (tmp_path / "scratch").iterdir()] == ["precious"]
+
+
+def test_a_file_of_secrets_that_the_node_does_not_see_is_missed_aloud(tmp_path: Path) -> None:
+    profile = replace(GENERIC, env_file=tmp_path / "gone")
+
+    script = start_by_hand(tmp_path, "ok", profile, PBS_ARRAY_INDEX="1")
+
+    assert f"env_file {tmp_path}/gone: cannot be read on this node\n" in script.communicate(timeout=20)[1]
+
+
+def session_of(pid: int) -> list[str]:
+    listed = subprocess.run(["ps", "-s", str(pid), "-o", "stat=,args="], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if not line.startswith("Z")]
+
+
 def test_nothing_is_left_of_the_timer_when_the_program_ends(tmp_path: Path) -> None:
     """A sleeping child would keep the job, and its output, open until the limit."""
     path = zoo.write_batch(tmp_path, "ok")
@@ -296,8 +396,7 @@ def test_nothing_is_left_of_the_timer_when_the_program_ends(tmp_path: Path) -> N
 
     assert done.wait(timeout=20) == 0
     time.sleep(0.2)
-    listed = subprocess.run(["ps", "-s", str(done.pid), "-o", "stat=,args="], capture_output=True, text=True).stdout
-    assert [line for line in listed.splitlines() if not line.startswith("Z")] == []
+    assert session_of(done.pid) == []
 
 
 if __name__ == "__main__":

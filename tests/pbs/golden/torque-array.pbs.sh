@@ -20,11 +20,27 @@ fail() {
     exit 72
 }
 
+# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3. By hand,
+# Ctrl-C and a lost connection do the same: what runs in the background does not hear of them itself.
+program=
+signalled=
+forward() {
+    signalled=1
+    program="${program:-${!:-}}"
+    [ -n "$program" ] || exit 3
+    signal="$1"
+    shift
+    trap '' "$@"  # once: a second one could meet Python while it leaves, and kill it
+    kill -s "$signal" "$program" 2>/dev/null
+}
+trap 'forward TERM TERM INT HUP' TERM INT HUP
+trap 'forward USR2 USR2' USR2
+
 # A job starts in $HOME with a login shell's environment and nothing of the one that submitted it.
 umask 077
 export LANG=C.UTF-8
 export PATH=/home/user/anlp/.venv/bin:"${PATH:-/usr/local/bin:/usr/bin:/bin}"
-cd '/home/user/my project' || fail "cannot enter "'/home/user/my project'": is it on a file system that nodes see?"
+cd '/home/user/my project' || fail 'cannot enter /home/user/my project: is it on a file system that nodes see?'
 
 index="${PBS_ARRAYID:-${PBS_ARRAY_INDEX:-}}"
 [[ "$index" =~ ^[0-9]+$ ]] || fail "not a sub-job of an array: PBS_ARRAYID is not set"
@@ -47,17 +63,6 @@ if [ -n "${SCRATCHDIR:-}" ]; then
     export TMPDIR="$scratch"
 fi
 
-# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3
-program=
-signalled=
-forward() {
-    signalled=1
-    [ -n "$program" ] || exit 3
-    trap '' "$1"  # once: a second one could meet Python while it leaves, and kill it
-    kill -s "$1" "$program" 2>/dev/null
-}
-trap 'forward TERM' TERM
-trap 'forward USR2' USR2
 /home/user/anlp/.venv/bin/python -m anlp.run --batch /home/user/anlp/runs/mnist/batches/3.jsonl --index "$element" --job "${PBS_JOBID:-}" &
 program=$!
 
@@ -66,9 +71,10 @@ program=$!
 (
     nap=
     trap '[ -z "$nap" ] || kill "$nap"; exit' TERM
-    sleep "$((14280 - SECONDS))" &
+    left=$((14280 - SECONDS))
+    sleep "$((left > 0 ? left : 0))" &
     nap=$!
-    wait "$nap" && kill -s USR2 "$program"
+    wait "$nap" && kill -0 "$$" && kill -s USR2 "$program"
 ) >/dev/null 2>&1 &
 timer=$!
 
@@ -78,9 +84,10 @@ while :; do
     signalled=
     wait "$program" 2>/dev/null
     now=$?
-    if [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
+    # a program that died as the signal came is no child any more (127), or bash 5.2 says -1
+    if [ "$now" -lt 0 ] || [ "$now" -eq 127 ] && [ -n "$code" ]; then break; fi
     code=$now
     if [ -z "$signalled" ]; then break; fi
 done
 [ -z "$timer" ] || kill "$timer" 2>/dev/null
-exit "$code"
+exit "${code:-143}"
