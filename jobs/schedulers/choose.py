@@ -14,6 +14,7 @@ from jobs.container import Container
 from jobs.machine import inspect, plan_slots
 from jobs.profiles import Profile
 from jobs.resources import Resources
+from jobs.schedulers import pbs_answers
 from jobs.schedulers.base import JobHandle, JobState, Scheduler
 from jobs.schedulers.local import LocalScheduler
 from jobs.schedulers.pbs import PbsScheduler
@@ -77,15 +78,19 @@ def _found_here() -> str:
         return LOCAL
     if shutil.which("sbatch") and _has_controller():
         return "slurm"
-    if shutil.which("qsub") and shell.run(["qstat", "-B"], timeout_s=PROBE_TIMEOUT_S).code == 0:
-        return "pbs"
-    return LOCAL
+    return "pbs" if shutil.which("qsub") and _has_pbs_server() else LOCAL
 
 
 def _has_controller() -> bool:
     """Whether there is one, up or down: a login node must not train because its controller is away for a moment."""
     answer = shell.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S)
     return answer.code == 0 or " is DOWN" in answer.out
+
+
+def _has_pbs_server() -> bool:
+    """Whether there is one, up, down, or asking for a password: Grid Engine has a `qstat` that knows no `-B`."""
+    answer = shell.run(["qstat", "-B"], timeout_s=PROBE_TIMEOUT_S)
+    return answer.code == 0 or pbs_answers.is_away(answer)
 
 
 def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:

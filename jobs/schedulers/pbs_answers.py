@@ -24,6 +24,7 @@ _ARRAY_LIMIT = re.compile(r"array job exceeds", re.IGNORECASE)
 
 # What a refusal means for the person at the keyboard; PBS's own words stand before it.
 _ADVICE: Sequence[tuple[str, str]] = (
+    ("all possible destinations", "no queue takes so much time, memory, cpus or gpus: ask for less, or name a queue"),
     ("unknown queue", "name another queue, or none: most sites route by time and GPUs (`qstat -q` lists them)"),
     ("queue is not enabled", "this queue takes no jobs now; name another"),
     ("unauthorized request", "you may not use this queue; name another, or ask the site"),
@@ -35,6 +36,7 @@ _ADVICE: Sequence[tuple[str, str]] = (
     ("unknown host", "is this server's name right?"),
     ("no answer after", "is the server busy, or does it want a password, as with Kerberos, where kinit helps?"),
     ("kerberos", "get a ticket with kinit"),
+    ("illegal -j value", "older PBS knows no limit of running sub-jobs: leave --max-parallel out"),
     ("illegal -", "this qsub does not take that value"),
 )
 
@@ -159,6 +161,15 @@ def is_unreachable(answer: Answer) -> bool:
     is_broken_off = answer.code == TIMED_OUT or answer.code < 0
     is_silent = answer.code in EXITS_UNREACHABLE and not (answer.err + answer.out).strip()
     return is_broken_off or is_silent or _UNREACHABLE.search(answer.err) is not None
+
+
+def is_away(answer: Answer) -> bool:
+    """Whether this machine has a server of PBS that does not let us ask now: down, slow, or without a ticket for it.
+
+    A client that was never told of a server (`pbs conf variables not found`) has none.
+    """
+    has_no_ticket = re.search(r"kerberos|credential|ticket|password", answer.err, re.IGNORECASE) is not None
+    return (is_unreachable(answer) or has_no_ticket) and "conf variables not found" not in answer.err
 
 
 def is_unheard(answer: Answer) -> bool:

@@ -99,15 +99,20 @@ def check_extra(option: str) -> None:
     if match is None or not option.isprintable():
         raise SchedulerError(f"pbs: extra: expected an option of qsub such as '-l place=excl', got {option!r}")
     letter, value = match[1], match[2] or ""
+    if re.search(r"\s-", value):  # PBS reads a directive as it reads a command line
+        raise SchedulerError(f"pbs: extra: expected one option of qsub in each entry, got {option!r}")
+    if letter in MANAGED and not MANAGED[letter]:
+        raise SchedulerError(f"pbs: extra: {letter} is not for jobs of this tool: output, shell and reruns are its own")
     if letter in MANAGED:
         raise SchedulerError(f"pbs: extra: {letter} is given by this tool{_instead(MANAGED[letter])}")
     names = [part.split("=")[0].strip() for part in value.split(",")] if letter == "-l" else []
     for name in names:
         if name in MANAGED_RESOURCES:
             raise SchedulerError(f"pbs: extra: -l {name} is given by this tool{_instead(MANAGED_RESOURCES[name])}")
-    if letter == "-W" and value.startswith("block"):
+    attributes = [part.split("=")[0].strip() for part in value.split(",")] if letter == "-W" else []
+    if "block" in attributes:
         raise SchedulerError("pbs: extra: -W block would make every submit wait for its jobs")
-    if letter == "-W" and value.startswith("depend"):
+    if "depend" in attributes:
         raise SchedulerError("pbs: extra: -W depend is given by this tool; use --canary")
 
 

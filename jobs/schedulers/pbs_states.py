@@ -29,7 +29,9 @@ PHASES: Mapping[str, Phase] = {
     "F": Phase.ENDED,
     "C": Phase.ENDED,  # Torque
 }
-NO_RECORD = "Subjob finished"  # comment of a sub-job that the server has nothing about but that it is over
+# Comment of a sub-job that the server has nothing about but that it is over: all else in its record is its array's,
+# the exit status of whichever sub-job ended last included. Current servers know the first, older ones all three.
+NO_RECORD = re.compile(r"Subjob (finished|failed|terminated)")
 HELD_BACK = JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
 FULL = 0.95  # of its memory, from which on a kill is taken for the kernel's
 
@@ -78,7 +80,7 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
     phase = PHASES.get(record.get("job_state"), Phase.QUEUED)
     if phase is Phase.QUEUED:
         return JobState(phase, None, _waits_for(record))
-    node = _node(record)
+    node = "" if NO_RECORD.fullmatch(record.get("comment")) else _node(record)
     if phase is Phase.RUNNING:
         return JobState(phase, None, _is_held_up(record), node)
     cause, detail = _judge(record, dialect, has_history)
@@ -117,9 +119,9 @@ def _node(record: Record) -> str:
 
 def _judge(record: Record, dialect: Dialect, has_history: bool) -> tuple[Cause | None, str]:
     comment, status = record.get("comment"), _number(record.get("exit_status"))
-    if comment == NO_RECORD:
-        return _judge_without_record(has_history)
-    if re.search("preempt", comment, re.IGNORECASE):
+    if unrecorded := NO_RECORD.fullmatch(comment):
+        return _judge_without_record(unrecorded[1], has_history)
+    if re.search("preempt", re.sub(r"\(.*?\)", "", comment), re.IGNORECASE):  # without the names of its nodes
         return Cause.PREEMPTED, comment
     if exceeded := re.search(r"exceeded resource (\w+)", comment):
         return _cause_of_resource(exceeded[1]), f"exceeded resource {exceeded[1]}{_used(record, exceeded[1])}"
@@ -136,7 +138,11 @@ def _judge(record: Record, dialect: Dialect, has_history: bool) -> tuple[Cause |
     return _judge_status(status, record, dialect)
 
 
-def _judge_without_record(has_history: bool) -> tuple[Cause, str]:
+def _judge_without_record(how: str, has_history: bool) -> tuple[Cause, str]:
+    if how == "terminated":
+        return Cause.CANCELLED, "deleted"
+    if how == "failed":
+        return Cause.UNKNOWN, "failed, and PBS keeps no record of how"
     if has_history:
         return Cause.CANCELLED, "deleted before it ran"
     return Cause.UNKNOWN, "over, and PBS keeps no record of it (its history is off)"

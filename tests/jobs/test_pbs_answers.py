@@ -131,6 +131,16 @@ def test_only_what_a_server_cannot_have_heard_is_asked_again() -> None:
         (32, "qsub: walltime must be given (site rule)\n", "pbs: qsub: walltime must be given (site rule)"),
         (2, "qsub: illegal -N value\nusage: qsub [-a\n\t[-C]", "pbs: qsub: illegal -N value (this qsub does not take"),
         (9, "", "pbs: qsub: exit code 9 without a word"),
+        (
+            2,
+            "qsub: illegal -J value\nusage: qsub",
+            "older PBS knows no limit of running sub-jobs: leave --max-parallel out",
+        ),
+        (
+            193,
+            "qsub: Job rejected by all possible destinations\n",
+            "(no queue takes so much time, memory, cpus or gpus",
+        ),
         (187, "qsub: Unknown resource: scratch_local\n", "(this site has no such resource; correct select or"),
     ],
 )
@@ -201,6 +211,9 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
         (271, 91, "Job preempted by deletion", Cause.PREEMPTED, "Job preempted by deletion"),
         (1, 70, "Subjob finished", Cause.CANCELLED, "deleted before it ran"),
         (0, 70, "Subjob finished", Cause.CANCELLED, "deleted before it ran"),
+        (2, 70, "Subjob failed", Cause.UNKNOWN, "failed, and PBS keeps no record of how"),
+        (0, 70, "Subjob terminated", Cause.CANCELLED, "deleted"),
+        (7, 93, "Job run at Sat Nov 21 at 01:57 on (preempt-n1:ncpus=1) and failed", Cause.EXIT, "exit code 7"),
     ],
 )
 def test_what_ended_has_its_cause(status: int, substate: int, comment: str, cause: Cause | None, detail: str) -> None:

@@ -14,7 +14,7 @@ from pbs_site import TAG, Site, settle
 
 from anlp.errors import SchedulerError
 from jobs.resources import Resources
-from jobs.schedulers import pbs, pbs_patience
+from jobs.schedulers import choose, pbs, pbs_patience
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
 from jobs.schedulers.pbs_script import output_of, script_of
 
@@ -130,6 +130,33 @@ def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(site:
         calls[call]()
 
     assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Connection refused\nqstat: cannot connect to server pbs-m1.example.org (errno=15010)", "pbs"),
+        ("No Kerberos credentials found", "pbs"),
+        (
+            "pbsconf error: pbs conf variables not found: PBS_HOME PBS_EXEC PBS_SERVER\nNo such file or directory\n"
+            "qstat: cannot connect to server  (errno=0)",
+            "local",
+        ),
+        ("error: Unknown option -B\nusage: qstat [options]", "local"),  # Grid Engine's
+    ],
+)
+def test_a_login_node_whose_server_is_away_does_not_train_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, found: str
+) -> None:
+    for name in ("qsub", "qstat"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(choose.shutil, "which", lambda name: str(tmp_path / name) if name == "qsub" else None)
+    for name in choose.INSIDE_A_JOB:
+        monkeypatch.delenv(name, raising=False)
+
+    assert choose.resolve("auto", None) == found
 
 
 def test_no_pbs_here_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ GOLDEN = Path(zoo.__file__).with_name("pbs") / "golden"
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
 START = Start(Path("/home/user/my project"), ("/home/user/anlp/.venv/bin/python", "-m", "anlp.run"))
 GENERIC = load_profile("generic-pbs")
+WITHOUT_WARNING = replace(GENERIC, warn_s=0.0)
 SITE = replace(
     GENERIC,
     name="site",
@@ -190,6 +191,9 @@ def test_the_warning_comes_early_enough_and_at_most_a_fifth_early(
         (Resources(extra=("-l place=excl,walltime=1",)), "-l walltime is given by this tool; use time"),
         (Resources(extra=("-W depend=afterok:1",)), "-W depend is given by this tool; use --canary"),
         (Resources(extra=("-W block=true",)), "-W block would make every submit wait"),
+        (Resources(extra=("-W umask=027,depend=afterok:1",)), "-W depend is given by this tool; use --canary"),
+        (Resources(extra=("-p 10 -v KEY=1",)), "expected one option of qsub in each entry, got '-p 10 -v KEY=1'"),
+        (Resources(extra=("-k oe",)), "-k is not for jobs of this tool: output, shell and reruns are its own"),
         (Resources(extra=("-P x\nrm -rf /",)), "extra: expected an option of qsub"),
         (Resources(extra=("--exclusive",)), "extra: expected an option of qsub"),
     ],
@@ -215,7 +219,7 @@ def test_without_a_time_limit_nothing_is_submitted() -> None:
 
 
 def start_by_hand(
-    folder: Path, behaviour: str, profile: Profile = replace(GENERIC, warn_s=0.0), **environment: str
+    folder: Path, behaviour: str, profile: Profile = WITHOUT_WARNING, **environment: str
 ) -> subprocess.Popen[str]:
     path = zoo.write_batch(folder, "exit 5", behaviour)
     batch = Batch(TAG, "grid", path, 2)
