@@ -85,6 +85,7 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
         _section(canvas, "attempts", align([_attempt_row(attempt, now) for attempt in found.attempts])),
         _section(canvas, "metrics", _wrap(render_pairs(_shown_metrics(found.metrics)), canvas)),
         _section(canvas, "last lines of its log", [canvas.clip(line) for line in found.log]),
+        _section(canvas, "last lines of its job's output", [canvas.clip(line) for line in found.printed]),
     ]
     return "\n\n".join(section for section in sections if section)
 
@@ -107,7 +108,7 @@ def _wrap(text: str, canvas: Canvas) -> list[str]:
 def _reason(found: Explanation) -> str:
     status = found.status
     arose = f" in {found.arose.replace(' in ', ', ')}" if found.arose else ""
-    reason = found.waits or describe(status) or (status.cause.value if status.cause else "")
+    reason = found.waits or describe(status) or (status.cause.value if status.cause else status.detail)
     return f", {reason}{arose}" if reason else ""
 
 
@@ -165,6 +166,7 @@ def explanation_form(found: Explanation) -> dict[str, Any]:
         "attempts": [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in found.attempts],
         "wandb": {"mode": found.wandb.mode, "project": found.wandb.project, "group": found.wandb.group},
         "log": list(found.log),
+        "printed": list(found.printed),
         "schedulers": [account_form(account) for account in found.accounts],
     }
 

@@ -13,6 +13,7 @@ from jobs.advice import Advice, advise
 from jobs.inquiry import Account
 from jobs.journal import Journal
 from jobs.logfile import last_words
+from jobs.printed import last_printed
 from jobs.screen import count, own_settings, varying
 from jobs.state import RunStatus, asked_runs, read_progress
 
@@ -45,6 +46,7 @@ class Explanation:
     arose: str  # where its exception arose
     log: tuple[str, ...]
     accounts: tuple[Account, ...] = ()  # what shared schedulers had to say
+    printed: tuple[str, ...] = ()  # the end of what its job printed, for a lost run
 
 
 def explain(
@@ -68,6 +70,7 @@ def explain(
         arose=render_frame(result.error.traceback) if result and result.error else "",
         log=tuple(last_words(status, lines)),
         accounts=accounts,
+        printed=tuple(last_printed(status, lines)) if status.state is RunState.LOST else (),
     )
 
 
@@ -97,7 +100,8 @@ def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: Run
     running = sum(one.state is RunState.RUNNING for one in batch)
     place = f"behind {count(ahead, 'queued run')} of its submission" if ahead else "the next of its submission"
     answer = "" if mine.submission.is_answered else "; the scheduler has not confirmed the submission yet"
-    return f"{place}; {count(running, 'run')} under way{answer}"
+    said = f"{status.detail}; " if status.detail else ""
+    return f"{said}{place}; {count(running, 'run')} under way{answer}"
 
 
 def _wandb_options(folder: GridFolder, status: RunStatus) -> WandbOptions:

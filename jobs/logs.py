@@ -16,6 +16,7 @@ from jobs.failures import describe, group_failures
 from jobs.inquiry import Inquiry
 from jobs.logfile import last_words, tail
 from jobs.pace import Pace
+from jobs.printed import last_printed
 from jobs.selection import add_fresh, find_target, grids, read_grid
 from jobs.state import RunStatus, read_states
 
@@ -62,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _say_accounts(target.inquiry)
     if args.follow:
         return _follow(target.folder, target.status, args.lines or LINES)
-    lines = last_words(target.status, args.lines or LINES)
-    print("\n".join(lines) if lines else _why_empty(target.status))
+    print("\n".join(_last_words(target.status, args.lines or LINES)))
     return EXIT_OK
 
 
@@ -95,11 +95,16 @@ def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
         first, *alike = group.runs
         print(f"== {group.render()}")
         print(f"-- {first.run_id}: {first.folder.log}")
-        print("\n".join(last_words(first, lines)) or _why_empty(first))
+        print("\n".join(_last_words(first, lines)))
         if alike:
             print(f"-- {len(alike)} alike: {' '.join(status.run_id for status in alike)}")
         print()
     return EXIT_OK
+
+
+def _last_words(status: RunStatus, lines: int) -> list[str]:
+    """The end of a run's log; of a run that has none why, and the end of what its job printed."""
+    return last_words(status, lines) or [_why_empty(status), *last_printed(status, lines)]
 
 
 def _why_empty(status: RunStatus) -> str:

@@ -51,6 +51,7 @@ class PbsScheduler:
         self._notes: list[str] = []
         self._has_history = True
         self._is_plain = False  # this release refuses -E, -w or -1
+        self._strange: set[JobId] = set()  # their server is not known here
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -170,6 +171,8 @@ class PbsScheduler:
             return replace(state, detail=whole.detail) if is_waiting and whole else state  # why, its array says
         if whole is not None:
             return GONE if whole.phase is Phase.ENDED else JobState(Phase.QUEUED)
+        if key in self._strange:
+            return JobState(Phase.QUEUED, None, f"this PBS does not know the server of {job.native_id}; ask on its own")
         return GONE if key in unknown else JobState(Phase.QUEUED, None, "PBS did not mention it")
 
     def _query(self, ids: Sequence[str], *, with_sub_jobs: bool = True) -> tuple[dict[JobId, Record], set[JobId]]:
@@ -182,6 +185,7 @@ class PbsScheduler:
             found = parse_records(answer.out)
             records |= found
             unknown |= answers.unknown_ids(answer)
+            self._strange |= answers.strange_ids(answer)
             if not found and answer.code == answers.EXIT_UNKNOWN_JOB:  # of several that it does not know it names one
                 unknown |= {key for key in map(parse_id, some) if key is not None}
         return records, unknown

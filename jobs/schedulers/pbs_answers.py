@@ -23,7 +23,13 @@ _LIMIT = re.compile(r"would exceed .*limit|maximum number of jobs", re.IGNORECAS
 _ARRAY_LIMIT = re.compile(r"array job exceeds", re.IGNORECASE)
 
 # What a refusal means for the person at the keyboard; PBS's own words stand before it.
+_ADVICE_ON_ACCESS: Sequence[tuple[str, str]] = (
+    ("unknown host", "is this server's name right?"),
+    ("no answer after", "is the server busy, or does it want a password, as with Kerberos, where kinit helps?"),
+    ("kerberos", "get a ticket with kinit"),
+)
 _ADVICE: Sequence[tuple[str, str]] = (
+    *_ADVICE_ON_ACCESS,
     ("all possible destinations", "no queue takes so much time, memory, cpus or gpus: ask for less, or name a queue"),
     ("unknown queue", "name another queue, or none: most sites route by time and GPUs (`qstat -q` lists them)"),
     ("queue is not enabled", "this queue takes no jobs now; name another"),
@@ -33,9 +39,6 @@ _ADVICE: Sequence[tuple[str, str]] = (
     ("illegal attribute or resource value", "correct this value"),
     ("node(s) specification error", "this is no Torque: set `dialect: pro` in the site profile"),
     ("bad uid", "PBS does not run jobs of this user"),
-    ("unknown host", "is this server's name right?"),
-    ("no answer after", "is the server busy, or does it want a password, as with Kerberos, where kinit helps?"),
-    ("kerberos", "get a ticket with kinit"),
     ("illegal -j value", "older PBS knows no limit of running sub-jobs: leave --max-parallel out"),
     ("illegal -", "this qsub does not take that value"),
 )
@@ -206,6 +209,12 @@ def unknown_ids(answer: Answer) -> set[JobId]:
     return {key for key in map(parse_id, words) if key is not None}
 
 
+def strange_ids(answer: Answer) -> set[JobId]:
+    """The ids whose server this client does not know."""
+    words = re.findall(r"illegally formed job identifier:? (\S+)", answer.err)
+    return {key for key in map(parse_id, words) if key is not None}
+
+
 def is_answered(answer: Answer) -> bool:
     """Whether the server answered, if only that it does not know any of the ids, or that they have ended."""
     known = answer.code == EXIT_UNKNOWN_JOB and not answer.err.strip()
@@ -224,7 +233,8 @@ def is_deleted(answer: Answer) -> bool:
 def render_refusal(command: str, answer: Answer) -> str:
     """One line: what PBS said, and what to do where that is known."""
     words = first_words(answer).removeprefix(f"{command}:").strip()
-    advice = next((advice for pattern, advice in _ADVICE if pattern in words.lower()), "")
+    known = _ADVICE if command == "qsub" else _ADVICE_ON_ACCESS
+    advice = next((advice for pattern, advice in known if pattern in words.lower()), "")
     return f"pbs: {command}: {words}" + (f" ({advice})" if advice else "")
 
 

@@ -64,6 +64,13 @@ def output_of(batch: Path, first: int, index: int) -> Path:
     return output_folder_of(batch) / f"{first}.{index}.log"
 
 
+def find_output(batch: Path, first: int, native_id: str, index: int) -> Path:
+    """The same of any dialect: Torque names what its sub-jobs printed by itself, `NAME.o123-4`."""
+    number = native_id.partition("[")[0].partition(".")[0]
+    named = sorted(output_folder_of(batch).glob(f"*.o{number}-{index}"))
+    return named[0] if named else output_of(batch, first, index)
+
+
 def render_directives(
     batch: Batch, piece: Piece, resources: Resources, profile: Profile, dialect: Dialect
 ) -> list[str]:

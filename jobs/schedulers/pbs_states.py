@@ -108,7 +108,7 @@ def _is_held_up(record: Record) -> str:
     """What is about to happen to it, or keeps it from running."""
     if deleted := re.search(r"terminated by (\S+)", record.get("comment")):
         return f"being deleted by {deleted[1]}"
-    return "suspended" if record.get("job_state") in ("S", "U") else ""
+    return {"S": "suspended", "U": "suspended", "E": "ended; PBS copies its output"}.get(record.get("job_state"), "")
 
 
 def _node(record: Record) -> str:

@@ -152,6 +152,13 @@ def test_refusals_are_one_line_with_what_to_do(code: int, text: str, said: str) 
     assert not answers.is_unreachable(Answer(code, "", text))
 
 
+def test_what_to_do_about_a_queue_is_not_said_of_other_commands() -> None:
+    answer = Answer(159, "", "qstat: Unauthorized Request  20.pbs-m1")
+
+    assert answers.render_refusal("qstat", answer) == "pbs: qstat: Unauthorized Request  20.pbs-m1"
+    assert "kinit" in answers.render_refusal("qstat", Answer(1, "", "No Kerberos credentials found"))
+
+
 def test_limits_are_told_from_other_refusals() -> None:
     text = (RECORDED / "limits_queues_users.txt").read_text()
     said = re.findall(r"\[err\] (qsub: .*)\n\[rc=(\d+)\]", text)
@@ -292,6 +299,7 @@ def test_where_a_job_ran_is_told(hosts: str, node: str) -> None:
 def test_a_running_job_says_what_is_about_to_happen_to_it() -> None:
     assert state("R", comment=f"{RUN} and terminated by user@{HOST}").detail == f"being deleted by user@{HOST}"
     assert state("S", comment="Job held by user").detail == "suspended"
+    assert state("E", comment=RUN, Exit_status=0).detail == "ended; PBS copies its output"
 
 
 def test_a_job_of_slurms_wrappers_does_not_say_how_it_ended() -> None:

@@ -152,7 +152,7 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(choose.shutil, "which", lambda name: str(tmp_path / name) if name == "qsub" else None)
+    monkeypatch.setattr("shutil.which", lambda name: str(tmp_path / name) if name == "qsub" else None)
     for name in choose.INSIDE_A_JOB:
         monkeypatch.delenv(name, raising=False)
 
@@ -307,6 +307,18 @@ def test_a_job_forgotten_among_known_ones_is_asked_about_by_itself(site: Site) -
 
     assert (states[handles[0]].phase, states[forgotten].phase) == (Phase.QUEUED, Phase.ENDED)
     assert [call[-1] for call in site.calls("qstat")[before:]] == [f"99999.{HOST}", f"99999.{HOST}"]
+
+
+def test_a_job_of_a_server_that_is_not_known_here_is_alive_and_says_so(site: Site) -> None:
+    site.configure(held=True)
+    handles = site.scheduler().submit(site.batch("ok"), Resources())
+    stranger = JobHandle("pbs", "12[].otherserver.invalid", 0)
+
+    states = site.scheduler().states([*handles, stranger])
+
+    assert states[stranger].phase is Phase.QUEUED
+    assert states[stranger].detail.startswith("this PBS does not know the server of 12[].otherserver.invalid")
+    assert states[handles[0]].detail == ""
 
 
 def test_why_a_queued_job_can_never_run_is_shown_for_its_sub_jobs_too(site: Site) -> None:

@@ -231,6 +231,43 @@ def test_runs_that_can_never_start_are_shown_with_the_servers_reason(
     assert f"5 queued: {reason}" in capsys.readouterr().out
 
 
+def test_why_a_run_waits_is_explained_in_the_servers_words(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place()
+    place.submit("--gpus", "8")
+    capsys.readouterr()
+
+    run_command(lambda: explain.main(["study", a_run_of(place)]))
+
+    assert "queued, Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4); the next of its" in (
+        " ".join(capsys.readouterr().out.split())
+    )
+
+
+@pytest.mark.parametrize("dialect", ["pro", "torque"])
+def test_why_a_script_could_not_begin_is_shown_with_the_run(
+    make_place: Callable[..., Place], tmp_path: Path, dialect: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "site.yaml"
+    profile.write_text("modules: [no/such]\ndefaults: {time: 30m}\n")
+    place = make_place(held=False, dialect=dialect)
+    place.submit("--profile", str(profile))
+    ids = list(place.jobs())
+    wait_until(lambda: _are_over(place, ids), lambda: "they run for ever")
+    capsys.readouterr()
+
+    for run_id in list(place.runs_by_job())[1::3]:  # of an array, and alone
+        run_command(lambda run_id=run_id: explain.main(["study", run_id, "--fresh"]))  # type: ignore[misc]
+        explained = capsys.readouterr().out
+        run_command(lambda run_id=run_id: logs.main(["study", run_id]))  # type: ignore[misc]
+        logged = capsys.readouterr().out
+
+        assert "module load failed: no/such" in explained
+        assert "module load failed: no/such" in logged
+        assert f"(its job printed, in {place.folder.batches}/1.out/" in logged
+
+
 # ---- canaries
 
 
