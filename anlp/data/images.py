@@ -93,9 +93,7 @@ def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SI
     return _data_set(name, train, test, CIFAR_NAMES)
 
 
-def _data_set(
-    name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None
-) -> DataSet:
+def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None) -> DataSet:
     """With the mean and standard deviation (C, 1, 1) of each channel of the training images."""
     pixels = train.inputs[0]
     total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)

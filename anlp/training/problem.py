@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from anlp.data.samples import Samples
+from anlp.data.samples import Origin, Samples
 from anlp.training.objectives import Objective
 
 Change = Callable[[Samples], Samples]
@@ -59,6 +59,7 @@ class Problem:
         is_stochastic: whether a training step draws random numbers (dropout, augmentation).
         eval_batch: samples per batch where nothing is learned.
         baselines: test metric of predictors that learn nothing, by name.
+        origins: labels before they were merged to classes, for the record.
     """
 
     model: nn.Module
@@ -77,6 +78,7 @@ class Problem:
     is_stochastic: bool = False
     eval_batch: int = 256
     baselines: Mapping[str, float] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
 
     def batches(self, split: Split) -> Iterator[Samples]:
         """The samples of a split in order, as the model takes them where nothing is learned."""

@@ -107,7 +107,10 @@ PICTURES: dict[str, tuple[Callable[[], Image.Image], list[int]]] = {
     "grey of 16 bits": (lambda: Image.fromarray(np.full((9, 9), 0x8000, np.uint16)), [127, 127, 127]),
     "transparent": (lambda: Image.new("RGBA", (9, 9), (200, 10, 10, 0)), [255, 255, 255]),
     "grey and half transparent": (lambda: Image.new("LA", (9, 9), (0, 127)), [128, 128, 128]),
-    "palette": (lambda: Image.new("RGB", (9, 9), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE), [10, 20, 30]),
+    "palette": (
+        lambda: Image.new("RGB", (9, 9), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE),
+        [10, 20, 30],
+    ),
     "one bit": (lambda: Image.new("1", (9, 9), 1), [255, 255, 255]),
 }
 
