@@ -39,6 +39,7 @@ def build(settings: ImagesTransferSettings, seed: int, sources: Sources, device:
         names=data.names,
         objective=Classification(),
         fit=model.fit if isinstance(model, Fitted) else None,
+        pictures=images.test.inputs[0],
         eval_batch=64,
         baselines=classification_baselines(data),
     )
