@@ -19,22 +19,29 @@ VERSION = 3
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
-def cached(source: Path, options: Mapping[str, Scalar], compute: Callable[[], Arrays]) -> Arrays:
+def cached(
+    source: Path, options: Mapping[str, Scalar], compute: Callable[[], Arrays], spare: Path | None = None
+) -> Arrays:
     """What `compute` returns, from `.features` beside `source` where it was computed before.
 
     Args:
         source: a file or folder; what was computed before it changed is not used (name, size and time of
             modification of everything in it).
         options: of the computation.
-        compute: called where nothing is kept, and where the place cannot be written every time.
+        compute: called where nothing is kept, and where no place can be written every time.
+        spare: a folder whose `.features` are used where the data folder cannot be written; None: there is none.
     """
     key = canonical_json({"version": VERSION, "source": source.name, **_state_of(source), **options})
-    path = source.parent / ".features" / f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    found = _read(path)
-    if found is None:
-        found = compute()
-        with contextlib.suppress(OSError):  # a read-only data folder: computed again by the next process
+    file = f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
+    places = [folder / ".features" / file for folder in (source.parent, spare) if folder is not None]
+    for path in places:
+        if (found := _read(path)) is not None:
+            return found
+    found = compute()
+    for path in places:
+        with contextlib.suppress(OSError):  # a read-only data folder
             _write(path, found)
+            break
     return found
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +20,9 @@ from anlp.data.feature_cache import Arrays, cached
 from anlp.data.samples import DataSet, Samples
 from anlp.errors import UserError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 CIFAR_SIDE = 32
 CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -25,6 +30,13 @@ CIFAR_TEST = ("test_batch",)
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 ARCHIVE = "images.tar.gz"
 SPLITS = ("train", "test")
+PARTS: Mapping[str, str] = {  # names of folders, in any case, of the part that their images belong to
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+DECODING = 2  # changes with what becomes of a file: images that were kept before are decoded again
+LAYOUT = "train/CLASS/ and test/CLASS/ (val/CLASS/, too, if you like), or CLASS/"
 TEST_EVERY = 5  # of each class, where a folder has no split of its own
 MADE_SIDE, MADE_OF_CLASS = 32, 20
 
@@ -50,20 +62,27 @@ def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIF
 def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
     """Images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/` (every fifth is tested).
 
-    `NAME/images.tar.gz` may hold the same. Images are cut to their central square and resized, once.
+    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz` may hold the same.
+    Images are turned as their camera says, laid on white where they are transparent, cut to their central square and
+    resized, once. What begins with a dot is no image.
 
     Raises:
-        UserError: no such folder, no images, fewer than two classes, a class without images in one part, or an image
-            that cannot be read; names it.
+        UserError: no such folder, no images, fewer than two classes, a class without images in one part, images beside
+            the parts, or one that cannot be read; names it.
     """
     found = staging.find(name, data_dir)
     if found is None:
         raise UserError(staging.where_to_put(name, data_dir))
     folder = found[""]
-    arrays = cached(folder, {"image_size": image_size}, lambda: _read_folder(folder, image_size))
+    options = {"image_size": image_size, "decoding": DECODING}
+    arrays = cached(folder, options, lambda: _read_folder(folder, image_size))
     names = tuple(arrays["names"].tolist())
-    train, test = (Samples((torch.from_numpy(arrays[f"{part}_images"]),), (_classes(arrays, part),)) for part in SPLITS)
-    return _data_set(name, train, test, names)
+    parts = {
+        part: Samples((torch.from_numpy(arrays[f"{part}_images"]),), (_classes(arrays, part),))
+        for part in ("train", "val", "test")
+        if f"{part}_images" in arrays
+    }
+    return _data_set(name, parts["train"], parts["test"], names, parts.get("val"))
 
 
 def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SIDE) -> DataSet:
@@ -74,7 +93,7 @@ def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SI
     return _data_set(name, train, test, CIFAR_NAMES)
 
 
-def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...]) -> DataSet:
+def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None) -> DataSet:
     """With the mean and standard deviation (C, 1, 1) of each channel of the training images."""
     pixels = train.inputs[0]
     total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -85,7 +104,7 @@ def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...]) 
     count = pixels.numel() // 3
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=1e-12).sqrt()
-    return DataSet(name, train, test, names, mean.float().view(3, 1, 1), std.float().view(3, 1, 1))
+    return DataSet(name, train, test, names, mean.float().view(3, 1, 1), std.float().view(3, 1, 1), val)
 
 
 def _classes(arrays: Arrays, part: str) -> Tensor:
@@ -128,8 +147,8 @@ def _cifar_batches(archive: tarfile.TarFile, names: tuple[str, ...]) -> tuple[Te
 
 def _read_folder(folder: Path, side: int) -> Arrays:
     parts: dict[str, dict[str, list[Tensor]]] = {part: defaultdict(list) for part in SPLITS}
-    for part, kind, path, content in _images(folder):
-        parts[part][kind].append(_decode(path, content, side))
+    for part, kind, path, source in _images(folder):
+        parts.setdefault(part, defaultdict(list))[kind].append(_decode(path, source, side))
     _check_classes(folder, parts)
     names = sorted(parts["train"])
     arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {"names": np.array(names)}
@@ -144,49 +163,70 @@ def _check_classes(folder: Path, parts: Mapping[str, Mapping[str, list[Tensor]]]
     if len(names) < 2:
         found = f"one class, {names[0]}" if names else "no images"
         raise UserError(
-            f"{folder}: {found}; expected train/CLASS/ and test/CLASS/, or CLASS/, with images for two classes or more"
+            f"{folder}: {found}; expected {LAYOUT}, with images ({' '.join(sorted(ENDINGS))}) for two classes or more"
         )
     for part, classes in parts.items():
         missing = [name for name in names if not classes.get(name)]
+        if missing == names:
+            raise UserError(f"{folder}: no {part} images; expected {LAYOUT}, or at least {TEST_EVERY} images a class")
         if missing:
-            raise UserError(f"{folder}: class {missing[0]!r} has no {part} images; add some or remove the class")
+            raise UserError(
+                f"{folder}: class {missing[0]!r} has no {part} images, but others have; add some or remove the class"
+            )
 
 
-def _images(folder: Path) -> Iterator[tuple[str, str, PurePosixPath, bytes]]:
-    """Part, class, path and content of every image, in order of their paths."""
-    files = _archived(folder / ARCHIVE) if (folder / ARCHIVE).is_file() else _plain(folder)
+def _images(folder: Path) -> Iterator[tuple[str, str, Path, Path | bytes]]:
+    """Part, class, name and content (or the file that has it) of every image, in order of their paths.
+
+    Raises:
+        UserError: some images are under train/ or test/, and some are beside them.
+    """
+    archive = folder / ARCHIVE
+    base, files = (archive, _archived(archive)) if archive.is_file() else (folder, _plain(folder))
+    has_parts = any(_part_of(path) in SPLITS for path in files)
     counts: dict[str, int] = defaultdict(int)
-    for path, content in files:
-        if path.suffix.lower() not in ENDINGS or len(path.parts) < 2:
-            continue
-        if path.parts[0] in SPLITS and len(path.parts) > 2:
-            yield path.parts[0], path.parts[1], path, content
-        else:
-            kind = path.parts[0]
+    for path, source in files.items():
+        part, kind = _part_of(path), path.parts[0]
+        if part:
+            yield part, path.parts[1], base / path, source
+        elif has_parts:
+            raise UserError(f"{base / path}: beside train/ and test/; expected {LAYOUT}; move or remove it")
+        elif len(path.parts) > 1:
             counts[kind] += 1
-            yield "test" if counts[kind] % TEST_EVERY == 0 else "train", kind, path, content
+            yield "test" if counts[kind] % TEST_EVERY == 0 else "train", kind, base / path, source
 
 
-def _plain(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield PurePosixPath(path.relative_to(folder).as_posix()), path.read_bytes()
+def _part_of(path: PurePosixPath) -> str:
+    """Of an image in the folder of a class in the folder of a part; empty for any other."""
+    return PARTS.get(path.parts[0].lower(), "") if len(path.parts) > 2 else ""
 
 
-def _archived(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _is_image(path: PurePosixPath) -> bool:
+    """By its name; systems leave files and folders of their own whose names begin with a dot, or __MACOSX."""
+    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in ENDINGS and not is_hidden
+
+
+def _plain(folder: Path) -> Mapping[PurePosixPath, Path]:
+    found = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("*"))}
+    return {path: file for path, file in found.items() if _is_image(path) and not file.is_dir()}
+
+
+def _archived(path: Path) -> Mapping[PurePosixPath, bytes]:
     found: dict[PurePosixPath, bytes] = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
+                name = PurePosixPath(member.name.removeprefix("./"))
+                file = archive.extractfile(member) if member.isfile() and _is_image(name) else None
                 if file is not None:
-                    found[PurePosixPath(member.name.removeprefix("./"))] = file.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a readable archive ({error}); fetch it again") from error
-    yield from sorted(found.items())
+                    found[name] = file.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{path}: not a readable archive ({str(error).splitlines()[0]}); fetch it again") from error
+    return dict(sorted(found.items()))
 
 
-def _decode(path: PurePosixPath, content: bytes, side: int) -> Tensor:
+def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
     """(3, side, side) bytes: the central square, resized.
 
     Raises:
@@ -195,11 +235,28 @@ def _decode(path: PurePosixPath, content: bytes, side: int) -> Tensor:
     from PIL import Image, ImageOps, UnidentifiedImageError  # comes with torchvision
 
     try:
+        content = source if isinstance(source, bytes) else source.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
-            fitted = ImageOps.fit(image.convert("RGB"), (side, side))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+            fitted = ImageOps.fit(_in_colour(image), (side, side))
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not a readable image (of no known kind); remove or replace it") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what its decoders raise
         raise UserError(f"{path}: not a readable image ({error}); remove or replace it") from error
     return torch.from_numpy(np.asarray(fitted, dtype=np.uint8).copy()).permute(2, 0, 1).contiguous()
+
+
+def _in_colour(image: Picture) -> Picture:
+    """Upright and RGB: 16 bits of grey are scaled (a plain conversion cuts them off), and nothing shines through."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # I;16 and its kin
+        grey = np.asarray(upright, dtype=np.float64)
+        return Image.fromarray((grey / max(grey.max(), 65535) * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if upright.has_transparency_data:
+        white = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
+    return upright.convert("RGB")
 
 
 def _made(side: int, draw: torch.Generator) -> Samples:

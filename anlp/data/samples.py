@@ -38,6 +38,23 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """A label as the files have it, before labels were merged and dropped.
+
+    Args:
+        label: in the files.
+        becomes: the class it is counted to; empty: it is dropped.
+        train: samples of the training set that have it.
+        test: likewise.
+    """
+
+    label: str
+    becomes: str
+    train: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
 class DataSet:
     """A data set with its fixed test split.
 
@@ -48,6 +65,7 @@ class DataSet:
         val: held out by the data set itself; None: split by the run's seed.
         groups: (N,) of the training samples: a group (what one speaker said, say) is never on both sides of that split;
             None: each sample is on its own.
+        origins: of the classes, where labels were merged or dropped.
     """
 
     name: str
@@ -58,6 +76,7 @@ class DataSet:
     std: float | Tensor = 1.0
     val: Samples | None = None
     groups: Tensor | None = None
+    origins: tuple[Origin, ...] = ()
 
     @property
     def classes(self) -> int:

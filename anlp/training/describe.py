@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,13 +11,19 @@ from anlp.training.problem import Problem, Split
 
 
 def describe_data(problem: Problem) -> dict[str, Any]:
-    """Names of the classes and how many samples of each every split has, under `data`; nothing for quantities."""
+    """Names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
+
+    Where labels were merged or dropped, `origins` says what became of each.
+    """
     target = problem.train.samples.targets[0]
     if not problem.names or target.dim() != 1 or target.is_floating_point():
         return {}
     splits = {"train": problem.train, "val": problem.val, "test": problem.test}
     counts = {name: _counts(split, len(problem.names)) for name, split in splits.items()}
-    return {"data": {"names": list(problem.names), "counts": counts}}
+    found: dict[str, Any] = {"names": list(problem.names), "counts": counts}
+    if problem.origins:
+        found["origins"] = [asdict(origin) for origin in problem.origins]
+    return {"data": found}
 
 
 def _counts(split: Split, classes: int) -> list[int]:

@@ -2,8 +2,10 @@
 
 Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities), `targets` (N,) or one
 `target_K` (N,) for each of several, `names` (C,); for images `noted` (M,) positions of samples that are worth a look
-(the most confident mistakes and the least confident hits) and `noted_inputs` (M, ...) as stored; for a plane that was
-probed `probe` (P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
+(the most confident mistakes, the least confident hits, and the most confident hits of each class) and `noted_inputs`
+(M, ...), large ones made smaller; for sequences `pieces` (P,) positions of one sample of each class (or of the lowest, the middle and
+the highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high` (F,) of each feature, and
+`piece_lengths` (P,), how much of each is no padding; for a plane that was probed `probe` (P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
 """
 
 from __future__ import annotations
@@ -15,11 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from anlp.record import write_whole
 from anlp.training.problem import Problem
 
 NOTED = 64  # of each kind
+SHOWN = 32  # hits of all classes in turn
+SIDE = 96  # pixels of a kept picture
+PIECES = 12
+STEPS = 255
 
 
 @torch.inference_mode()
@@ -32,9 +39,13 @@ def write_predictions(path: Path, problem: Problem, precision: torch.dtype = tor
     arrays: dict[str, Tensor] = {"outputs": outputs}
     arrays |= {"targets": targets[0]} if len(targets) == 1 else {f"target_{k}": t for k, t in enumerate(targets)}
     inputs = problem.test.samples.inputs[0]
-    if inputs.dim() == 4 and len(targets) == 1:  # images, in classes
+    pictures = inputs if problem.pictures is None else problem.pictures
+    if pictures.dim() == 4 and len(targets) == 1:  # images, in classes
         noted = note_samples(outputs, targets[0])
-        arrays |= {"noted": noted, "noted_inputs": inputs.index_select(0, rows[noted.to(rows.device)]).cpu()}
+        places = rows[noted.to(rows.device)].to(pictures.device)
+        arrays |= {"noted": noted, "noted_inputs": _small(pictures.index_select(0, places).cpu())}
+    if inputs.dim() == 3:
+        arrays |= _pieces(problem, targets[0])
     if problem.probe is not None:
         arrays["points"] = inputs.index_select(0, rows).cpu()
         arrays |= {"probe": problem.probe[0].cpu(), "probe_outputs": problem.model(*problem.probe).float().cpu()}
@@ -44,19 +55,52 @@ def write_predictions(path: Path, problem: Problem, precision: torch.dtype = tor
     write_whole(path, buffer.getvalue())
 
 
-def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED) -> Tensor:
-    """Positions of the most confident mistakes, then of the least confident hits.
+def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int = SHOWN) -> Tensor:
+    """Positions of the most confident mistakes, of the least confident hits, and of plain hits that these are not.
 
     Args:
         outputs: (N, C) logits.
         targets: (N,) classes.
-        most: of each kind.
+        most: of the first two kinds, each.
+        shown: of the third: the most confident hit of each class, then the second of each, and so on.
     """
     confidence, answers = outputs.softmax(1).max(1)
     wrong = answers != targets
     mistakes = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)[: int(wrong.sum())][:most]
-    hits = torch.where(wrong, 2.0, confidence).argsort(stable=True)[: int((~wrong).sum())][:most]
-    return torch.cat([mistakes, hits])
+    hits = torch.where(wrong, 2.0, confidence).argsort(stable=True)[: int((~wrong).sum())]
+    hard, plain = hits[:most], hits[most:].flip(0)
+    return torch.cat([mistakes, hard, plain[_turns(targets[plain]).argsort(stable=True)][:shown]])
+
+
+def _small(pictures: Tensor) -> Tensor:
+    """At most `SIDE` pixels wide and high: for the eye."""
+    sides = [min(side, SIDE) for side in pictures.shape[2:]]
+    if list(pictures.shape[2:]) == sides or not len(pictures):
+        return pictures
+    return functional.interpolate(pictures.float(), sides, mode="area").round().to(pictures.dtype)
+
+
+def _turns(classes: Tensor) -> Tensor:
+    """(N,) how many of the same class come before each."""
+    same = functional.one_hot(classes, int(classes.max()) + 1 if len(classes) else 1)
+    before: Tensor = (same.cumsum(0) - same).gather(1, classes[:, None]).squeeze(1)
+    return before
+
+
+def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
+    """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
+    if target.is_floating_point():
+        first = target.reshape(len(target), -1)[:, 0]
+        chosen = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])].unique()
+    else:
+        chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in target.unique()])[:PIECES]
+    frames, lengths = (part.index_select(0, problem.test.rows[chosen]).cpu() for part in problem.test.samples.inputs)
+    frames = frames[:, : int(lengths.max())].float()
+    inside = torch.arange(frames.shape[1]) < lengths[:, None]
+    low, high = (end(frames[inside], 0) for end in (torch.amin, torch.amax))
+    steps = (frames - low) / (high - low).clamp(min=1e-12) * STEPS
+    kept = (steps.round().clamp(0, STEPS) * inside[..., None]).to(torch.uint8)
+    return {"pieces": chosen, "piece_inputs": kept, "piece_lengths": lengths, "piece_low": low, "piece_high": high}
 
 
 def _outputs(problem: Problem, precision: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from anlp.data.samples import Samples
+from anlp.data.samples import Origin, Samples
 from anlp.training.objectives import Objective
 
 Change = Callable[[Samples], Samples]
@@ -55,10 +55,13 @@ class Problem:
             it and the targets.
         fit: trains a model that has no gradients, in one go; the run then has one epoch.
         layers: modules whose gradient norms are recorded, by name.
+        pictures: (rows of the test samples, channels, height, width) what people see of them, where the model is not given
+            the images themselves.
         probe: inputs without targets for which outputs are kept with the predictions (a map of the plane).
         is_stochastic: whether a training step draws random numbers (dropout, augmentation).
         eval_batch: samples per batch where nothing is learned.
         baselines: test metric of predictors that learn nothing, by name.
+        origins: labels before they were merged to classes, for the record.
     """
 
     model: nn.Module
@@ -73,10 +76,12 @@ class Problem:
     summary: Summary | None = None
     fit: Callable[[Split], None] | None = None
     layers: Mapping[str, nn.Module] = field(default_factory=dict)
+    pictures: Tensor | None = None
     probe: tuple[Tensor, ...] | None = None
     is_stochastic: bool = False
     eval_batch: int = 256
     baselines: Mapping[str, float] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
 
     def batches(self, split: Split) -> Iterator[Samples]:
         """The samples of a split in order, as the model takes them where nothing is learned."""

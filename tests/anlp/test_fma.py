@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from anlp.data import Sources
+from anlp.data.samples import Origin
 from anlp.data.sequences import pad
 from anlp.data.spectrograms import load_emotions, load_genres, read_mapping
 from anlp.errors import UserError
@@ -82,26 +84,123 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new, 1))
 
 
+def piece(lab: Path, number: int = 0) -> Path:
+    return lab / "train" / f"{number}.fused.full.npy"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def save_npz(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros((140, 4)))
+
+
+MARK: list[str] = []  # what unpickling would leave
+
+
+class Code:
+    """An object that runs code where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (MARK.append, ("ran",))
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing piece": (lambda lab: (lab / "train" / "3.fused.full.npy").unlink(), r"missing, and train_labels.txt:5"),
-    "no array": (lambda lab: (lab / "test" / "0.fused.full.npy").write_bytes(b"x"), "not a readable array"),
+    "missing piece": (lambda lab: piece(lab, 3).unlink(), r"missing, and train_labels.txt:5 names it; put it there or"),
+    "no array": (lambda lab: (lab / "test" / "0.fused.full.npy").write_bytes(b"x"), "not a readable .npy file"),
+    "empty": (lambda lab: piece(lab).write_bytes(b""), "train/0.fused.full.npy: not a readable .npy file"),
+    "cut": (lambda lab: cut(piece(lab)), "not a readable .npy file .*fetch it again"),
+    "archive": (lambda lab: save_npz(piece(lab)), "not a readable .npy file .*magic"),
+    "objects": (lambda lab: np.save(piece(lab), np.array([[Code()]]), allow_pickle=True), "Object arrays cannot be"),
+    "texts": (lambda lab: np.save(piece(lab), np.full((140, 3), "a")), "expected numbers, got an array of <U1"),
+    "complex": (lambda lab: np.save(piece(lab), np.ones((140, 3), complex)), "got an array of complex128"),
     "shape": (lambda lab: write_piece(lab / "train", 0, rows=12), r"expected 140 rows of frames, got .* \(12, 9\)"),
-    "nan": (lambda lab: np.save(lab / "train" / "0.fused.full.npy", np.full((140, 3), np.nan)), "holds NaN"),
+    "no frames": (lambda lab: write_piece(lab / "train", 0, frames=0), r"got an array of shape \(140, 0\)"),
+    "nan": (lambda lab: np.save(piece(lab), np.full((140, 3), np.nan)), "holds NaN"),
+    "too large": (lambda lab: np.save(piece(lab), np.full((140, 3), 1e300)), "holds NaN or infinite"),
     "genre": (lambda lab: edit(lab / "train_labels.txt", "Psych-Rock", "Pysch-Rock"), "did you mean 'Psych-Rock'"),
     "columns": (lambda lab: edit(lab / "test_labels.txt", "\tRock", ""), r"test_labels.txt:2: expected an id and 1"),
+    "no genre": (
+        lambda lab: edit(lab / "test_labels.txt", "\tRock", "\t "),
+        r"test_labels.txt:2: expected an id and 1",
+    ),
     "no labels": (lambda lab: (lab / "train_labels.txt").unlink(), "train_labels.txt: not a readable labels file"),
-    "all dropped": (lambda lab: (lab / "all.yaml").write_text("{}"), "unknown genre 'Rock'"),
+    "no lines": (
+        lambda lab: (lab / "train_labels.txt").write_text("Id\tGenre\n\n"),
+        "train_labels.txt: no pieces in it",
+    ),
+    "no header": (
+        lambda lab: edit(lab / "train_labels.txt", "Id\tGenre\n", ""),
+        "train_labels.txt:1: expected a header",
+    ),
+    "two genres": (
+        lambda lab: edit(lab / "train_labels.txt", "1.f", "0.f"),
+        "train_labels.txt:3: 0 has other labels on",
+    ),
+    "not learned": (lambda lab: drop(lab / "train_labels.txt", "Blues"), "genre 'Blues' has no training pieces; merge"),
+    "all dropped": (lambda lab: (lab / "mine.yaml").write_text("{}"), "unknown genre 'Rock'"),
+    "nothing left": (lambda lab: merge(lab, "null"), "train_labels.txt: the mapping drops every piece"),
+    "one left": (lambda lab: merge(lab, "Music"), "train_labels.txt: one genre is left, Music"),
 }
+
+
+def drop(path: Path, word: str) -> None:
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if word not in line))
+
+
+def merge(lab: Path, genre: str) -> None:
+    names = ("Rock", "Psych-Rock", "Indie-Rock", "Blues")
+    (lab / "mine.yaml").write_text("".join(f"{name}: {genre}\n" for name in names))
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_of_a_lab_name_the_file(tmp_path: Path, name: str) -> None:
     spoil, sentence = FAULTS[name]
     spoil(write_lab(tmp_path / "lab"))
-    mapping = "all.yaml" if name == "all dropped" else "lab"
+    mapping = "mine.yaml" if (tmp_path / "lab" / "mine.yaml").exists() else "lab"
 
     with pytest.raises(UserError, match=sentence):
         load_genres(tmp_path, "lab", features="mel", mapping=mapping)
+
+    assert MARK == []
+
+
+def test_packed_files_and_files_of_other_systems_are_read_as_they_come(tmp_path: Path) -> None:
+    lab = write_lab(tmp_path / "lab")
+    plain = load_genres(tmp_path, "lab", features="mel", mapping="lab")
+    for path in (lab / "train").iterdir():
+        with gzip.open(path.with_name(path.name + ".gz"), "wb") as file:
+            file.write(path.read_bytes())
+        path.unlink()
+    labels = (lab / "train_labels.txt").read_bytes()
+    (lab / "train_labels.txt").write_bytes(b"\xef\xbb\xbf" + labels.replace(b"\n", b"\r\n"))
+
+    packed = load_genres(tmp_path, "lab", features="mel", mapping="lab")
+
+    assert torch.equal(plain.train.inputs[0], packed.train.inputs[0])
+    assert torch.equal(plain.train.targets[0], packed.train.targets[0])
+
+
+def test_a_line_that_is_there_twice_is_one_piece(tmp_path: Path) -> None:
+    lab = write_lab(tmp_path / "lab")
+    edit(lab / "train_labels.txt", "Id\tGenre\n", "Id\tGenre\n0\tRock\n")
+
+    assert len(load_genres(tmp_path, "lab", features="mel", mapping="none").train) == 8
+
+
+def test_what_became_of_each_genre_is_told(tmp_path: Path) -> None:
+    write_lab(tmp_path / "lab")
+
+    data = load_genres(tmp_path, "lab", features="mel", mapping="lab")
+
+    assert data.origins == (
+        Origin("Blues", "Blues", 2, 1),
+        Origin("Indie-Rock", "", 2, 1),
+        Origin("Psych-Rock", "Rock", 2, 1),
+        Origin("Rock", "Rock", 2, 1),
+    )
 
 
 def test_a_mapping_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -109,8 +208,12 @@ def test_a_mapping_that_is_none_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="expected lines `GENRE: GENRE`"):
         read_mapping(tmp_path, "list.yaml")
+    (tmp_path / "code.yaml").write_text("!!python/object/apply:os.system ['true']\n")
     with pytest.raises(UserError, match="not a readable table"):
-        read_mapping(tmp_path, "gone.yaml")
+        read_mapping(tmp_path, "code.yaml")
+    for name in ("gone.yaml", "../list.yaml", ""):
+        with pytest.raises(UserError, match="expected lab, none, or the name of a YAML file"):
+            read_mapping(tmp_path, name)
 
 
 def test_every_fifth_piece_with_emotions_is_tested(tmp_path: Path) -> None:
@@ -121,6 +224,19 @@ def test_every_fifth_piece_with_emotions_is_tested(tmp_path: Path) -> None:
     assert data.names == ("valence", "energy", "danceability")
     assert torch.allclose(data.test.targets[0], torch.tensor([[0.4, 0.5, 0.6], [0.9, 0.5, 0.1]]))
     assert len(data.train) == 8
+
+
+def test_columns_of_emotions_are_taken_by_the_names_in_the_header(tmp_path: Path) -> None:
+    labels = write_emotions(tmp_path / "moods") / "train_labels.txt"
+    before = load_emotions(tmp_path, "moods", features="mel", target="all").train.targets[0]
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text("".join(f"{piece},{d},{v},{e}\n" for piece, v, e, d in rows))
+
+    assert torch.equal(load_emotions(tmp_path, "moods", features="mel", target="all").train.targets[0], before)
+
+    edit(labels, "valence", "mood")
+    with pytest.raises(UserError, match=r"train_labels.txt:1: expected the columns valence, energy, danceability"):
+        load_emotions(tmp_path, "moods", features="mel", target="all")
 
 
 def test_an_emotion_that_is_no_number_is_named(tmp_path: Path) -> None:

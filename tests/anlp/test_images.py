@@ -5,7 +5,9 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -65,14 +67,121 @@ def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
     assert torch.equal(plain.train.inputs[0], packed.train.inputs[0])
 
 
+def test_validation_images_of_the_folders_own_are_what_runs_select_on(tmp_path: Path) -> None:
+    for part, count in (("Training", 3), ("valid", 2), ("TEST", 1)):
+        write_images(tmp_path / "faces" / part, "real", "fake", count=count)
+
+    data = load_image_folder(tmp_path, "faces", image_size=8)
+
+    assert data.val is not None
+    assert [len(part) for part in (data.train, data.val, data.test)] == [6, 4, 2]
+    assert data.names == ("fake", "real")
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "xgboost"])
+def test_validation_images_stay_apart_in_every_method(tmp_path: Path, method: str) -> None:
+    if method == "xgboost":
+        pytest.importorskip("xgboost", reason="the method xgboost; pip install '.[boost]'")
+    for part in ("train", "val", "test"):
+        write_images(tmp_path / "faces" / part, "real", "fake", count=3)
+    values = {"data": "faces", "method": method, "weights": "random", "image_size": 16, "pixels": 8}
+    settings = make_spec("images_transfer", values, 0).settings
+
+    problem = images_transfer.build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
+
+    assert problem.sizes() == {"train": 6, "val": 6, "test": 6}
+
+
+def first_pixel(folder: Path, image: Image.Image, name: str = "0.png", **options: Any) -> list[int]:
+    """Of a picture among others, as it is loaded."""
+    write_images(folder / "set" / "train", "a", "b", count=2)
+    write_images(folder / "set" / "test", "a", "b", count=1)
+    (folder / "set" / "train" / "a" / "0.png").unlink()
+    image.save(folder / "set" / "train" / "a" / name, **options)
+    found: list[int] = load_image_folder(folder, "set", image_size=8).train.inputs[0][0, :, 0, 7].tolist()
+    return found
+
+
+PICTURES: dict[str, tuple[Callable[[], Image.Image], list[int]]] = {
+    "grey": (lambda: Image.new("L", (9, 9), 77), [77, 77, 77]),
+    "grey of 16 bits": (lambda: Image.fromarray(np.full((9, 9), 0x8000, np.uint16)), [127, 127, 127]),
+    "transparent": (lambda: Image.new("RGBA", (9, 9), (200, 10, 10, 0)), [255, 255, 255]),
+    "grey and half transparent": (lambda: Image.new("LA", (9, 9), (0, 127)), [128, 128, 128]),
+    "palette": (
+        lambda: Image.new("RGB", (9, 9), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE),
+        [10, 20, 30],
+    ),
+    "one bit": (lambda: Image.new("1", (9, 9), 1), [255, 255, 255]),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_of_every_mode_become_colours_that_people_see(tmp_path: Path, name: str) -> None:
+    make, wanted = PICTURES[name]
+
+    assert first_pixel(tmp_path, make()) == wanted
+
+
+def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    image = Image.new("RGB", (16, 16), "blue")
+    image.paste((255, 0, 0), (0, 0, 8, 16))  # red on the left: turned a quarter, it is on top
+    turned = image.getexif()
+    turned[0x0112] = 6
+
+    red, _, blue = first_pixel(tmp_path, image, "0.jpg", exif=turned, quality=95)
+
+    assert red > 240 > 20 > blue
+
+
+def test_files_that_systems_leave_are_no_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "faces", "real", "fake", count=5)
+    (tmp_path / "faces" / "real" / "._0.png").write_bytes(b"\0\5\x16\7")
+    write_images(tmp_path / "faces" / "real", ".ipynb_checkpoints", count=3)
+
+    data = load_image_folder(tmp_path, "faces", image_size=8)
+
+    assert (len(data.train), len(data.test)) == (8, 2)
+
+
 def damage(folder: Path) -> None:
     write_images(folder, "a", "b")
     (folder / "a" / "0.png").write_bytes(b"no image")
 
 
+def cut(folder: Path) -> None:
+    write_images(folder, "a", "b")
+    whole = (folder / "a" / "0.png").read_bytes()
+    (folder / "a" / "0.png").write_bytes(whole[: len(whole) // 2])
+
+
+def mislead(folder: Path) -> None:
+    write_images(folder, "a", "b")
+    (folder / "a" / "9.png").symlink_to("/nowhere/9.png")
+
+
+def blow_up(folder: Path) -> None:
+    write_images(folder, "a", "b")
+    Image.new("1", (20_000, 20_000)).save(folder / "a" / "9.png")
+
+
 def lack(folder: Path) -> None:
     write_images(folder / "train", "a", "b")
     write_images(folder / "test", "a")
+
+
+def lack_a_part(folder: Path) -> None:
+    write_images(folder / "train", "a", "b")
+
+
+def mix(folder: Path) -> None:
+    write_images(folder / "train", "a", "b")
+    write_images(folder / "test", "a", "b")
+    write_images(folder, "c")
+
+
+def pack_badly(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "images.tar.gz").write_bytes(b"no archive")
 
 
 @pytest.mark.parametrize(
@@ -81,8 +190,15 @@ def lack(folder: Path) -> None:
         (lambda folder: None, "neither a known data set"),
         (lambda folder: folder.mkdir(), "no images; expected train/CLASS/"),
         (lambda folder: write_images(folder, "only"), "one class, only; expected train/CLASS/"),
-        (lack, "class 'b' has no test images"),
-        (damage, "a/0.png: not a readable image"),
+        (lambda folder: write_images(folder, "a", "b", count=1), "faces: no test images; .* at least 5 images a class"),
+        (lack, "class 'b' has no test images, but others have"),
+        (lack_a_part, "faces: no test images; expected train/CLASS/"),
+        (mix, r"faces/c/0.png: beside train/ and test/; .* move or remove it"),
+        (damage, r"faces/a/0.png: not a readable image \(of no known kind\); remove or replace it"),
+        (cut, r"faces/a/0.png: not a readable image"),
+        (mislead, r"faces/a/9.png: not a readable image \(.*No such file"),
+        (blow_up, r"faces/a/9.png: not a readable image \(Image size \(400000000 pixels\) exceeds"),
+        (pack_badly, r"faces/images.tar.gz: not a readable archive \([^\n]*\); fetch it again"),
     ],
 )
 def test_faults_of_a_folder_are_sentences(tmp_path: Path, make: object, sentence: str) -> None:
@@ -207,6 +323,23 @@ def test_features_of_a_frozen_net_are_computed_once(tmp_path: Path, monkeypatch:
 
     assert torch.equal(first.train.samples.inputs[0], again.train.samples.inputs[0])
     assert first.train.samples.inputs[0].shape[1] == 512
+
+
+def test_features_are_kept_beside_the_runs_where_the_data_folder_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    runs.mkdir()
+    write_images(data / "faces", "real", "fake", count=5)
+    (data / ".features").write_text("a file, so that there can be no such folder")
+    values = {"data": "faces", "method": "linear_probe", "weights": "random", "image_size": 16}
+    settings = make_spec("images_transfer", values, 0).settings
+    images_transfer.build(settings, 0, Sources(data, runs), torch.device("cpu"))  # type: ignore[arg-type] # as above
+    monkeypatch.setattr(images_transfer, "_features", lambda *_: pytest.fail("computed again"))
+
+    images_transfer.build(settings, 1, Sources(data, runs), torch.device("cpu"))  # type: ignore[arg-type] # as above
+
+    assert list((runs / ".features").glob("faces-*.npz"))
 
 
 def test_learning_rates_make_no_difference_to_what_has_no_gradient() -> None:

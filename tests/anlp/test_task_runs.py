@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_runs import folder_of, write_specs
 
+from anlp.data.images import make_images
+from anlp.data.spectrograms import make_emotions, make_genres
 from anlp.record import Outcome, RunFolder, RunResult, read_metrics, read_result
 from anlp.run import run_element
 from anlp.settings import TASKS, make_spec
 from anlp.spec import RunSpec
+from anlp.training.predictions import note_samples
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +62,48 @@ def test_images_that_are_worth_a_look_are_kept_with_the_predictions(tmp_path: Pa
         assert list(kept["names"]) == list(result.provenance["data"]["names"])
     hits = outputs.argmax(1) == targets
     assert sorted(hits[noted]) == list(hits[noted])  # mistakes first
-    assert len(noted) == min(64, int(hits.sum())) + min(64, int((~hits).sum()))
+    assert len(noted) == min(64 + 32, int(hits.sum())) + min(64, int((~hits).sum()))
+    assert len(set(noted.tolist())) == len(noted)
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "logistic_regression", "xgboost"])
+def test_pictures_are_kept_of_models_that_see_something_else(method: str, tmp_path: Path) -> None:
+    if method == "xgboost":
+        pytest.importorskip("xgboost", reason="the method xgboost; pip install '.[boost]'")
+
+    folder, _ = carry_out(tmp_path, small("images_transfer", method=method, image_size=112, train_samples=30))
+
+    shown = make_images(tmp_path, image_size=112).test.inputs[0]
+    with np.load(folder.predictions) as kept:
+        assert kept["noted_inputs"].shape[1:] == (3, 96, 96)
+        means = kept["noted_inputs"].mean((1, 2, 3))
+        assert np.allclose(means, shown[kept["noted"]].float().mean((1, 2, 3)), atol=1)
+
+
+@pytest.mark.parametrize("task", ["fma_genre", "fma_emotion"])
+def test_some_pieces_are_kept_to_look_at(task: str, tmp_path: Path) -> None:
+    folder, _ = carry_out(tmp_path, small(task, model="lstm"))
+
+    options = {"target": "energy"} if task == "fma_emotion" else {}
+    load = make_emotions if task == "fma_emotion" else make_genres
+    frames, lengths = load(tmp_path, features="mel", **options).test.inputs
+    with np.load(folder.predictions) as kept:
+        targets = kept["targets"][kept["pieces"]].flatten()
+        assert len(set(targets.tolist())) == len(targets) == (3 if task == "fma_emotion" else 4)
+        assert kept["piece_lengths"].tolist() == lengths[kept["pieces"]].tolist()
+        steps = (kept["piece_high"] - kept["piece_low"]) / 255
+        values = kept["piece_low"] + kept["piece_inputs"] * steps
+        length = int(kept["piece_lengths"][1])
+        assert np.abs(values[1, :length] - frames[kept["pieces"][1], :length].numpy()).max() <= steps.max()
+        assert not kept["piece_inputs"][1, length:].any()
+
+
+def test_plain_hits_of_every_class_are_noted_behind_the_hard_ones() -> None:
+    targets = torch.tensor([0, 0, 0, 0, 1, 1])
+    strength = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, -1.0])
+    outputs = torch.stack([torch.where(targets == 0, strength, 0.0), torch.where(targets == 1, strength, 0.0)], 1)
+
+    assert note_samples(outputs, targets, most=1, shown=3).tolist() == [5, 0, 4, 3, 2]
 
 
 def test_gradient_norms_of_layers_and_a_map_of_decisions_are_kept(tmp_path: Path) -> None:
@@ -105,7 +150,5 @@ def test_a_net_that_knows_genres_goes_on_to_emotions(freeze: bool, tmp_path: Pat
 
 
 def load(folder: RunFolder) -> dict[str, Any]:
-    import torch
-
     weights: dict[str, Any] = torch.load(folder.weights, weights_only=True)["model"]
     return weights

@@ -38,6 +38,7 @@ def build(settings: FmaGenreSettings, seed: int, sources: Sources, device: torch
         is_stochastic=dropout > 0,
         eval_batch=64,
         baselines=classification_baselines(data),
+        origins=data.origins,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,6 +39,7 @@ def build(settings: ImagesTransferSettings, seed: int, sources: Sources, device:
         names=data.names,
         objective=Classification(),
         fit=model.fit if isinstance(model, Fitted) else None,
+        pictures=images.test.inputs[0],
         eval_batch=64,
         baselines=classification_baselines(data),
     )
@@ -67,36 +70,44 @@ def _make_backbone(
 
 
 def _shrunk(images: DataSet, side: int) -> DataSet:
-    def shrink(samples: Samples) -> Samples:
+    def shrink(samples: Samples) -> Tensor:
         pieces = torch.split(samples.inputs[0], FEATURE_BATCH)
-        small = [functional.interpolate(piece.float(), (side, side), mode="area") for piece in pieces]
-        return Samples((torch.cat(small),), samples.targets)
+        return torch.cat([functional.interpolate(piece.float(), (side, side), mode="area") for piece in pieces])
 
-    return DataSet(images.name, shrink(images.train), shrink(images.test), images.names)
+    return _with_inputs(images, {name: shrink(part) for name, part in _parts(images).items()})
 
 
 def _featured(settings: ImagesTransferSettings, images: DataSet, sources: Sources, device: torch.device) -> DataSet:
-    """The vectors of the frozen net, computed once for all runs that use them."""
+    """The vectors of the frozen net, computed once for all runs that use them (on one kind of device)."""
     source = sources.data_dir / images.name
 
     def compute() -> dict[str, Tensor]:
         with torch.random.fork_rng():
             torch.manual_seed(UNTRAINED_SEED)  # an untrained net is the same for every run
             net = _make_backbone(settings, images, sources, with_weights=True).to(device).eval()
-        return {name: _features(net, part, device) for name, part in (("train", images.train), ("test", images.test))}
+        return {name: _features(net, part, device) for name, part in _parts(images).items()}
 
-    options = {"features": settings.backbone, "weights": settings.weights, "image_size": settings.image_size}
-    if source.exists():
-        kept = cached(source, options, lambda: {name: value.numpy() for name, value in compute().items()})
-        found = {name: torch.from_numpy(value) for name, value in kept.items()}
-    else:
-        found = compute()  # generated images have no place of their own
-    return DataSet(
-        images.name,
-        Samples((found["train"],), images.train.targets),
-        Samples((found["test"],), images.test.targets),
-        images.names,
-    )
+    options = {
+        "features": settings.backbone,
+        "weights": settings.weights,
+        "image_size": settings.image_size,
+        "device": device.type,
+    }
+    if not source.exists():  # generated images have no place of their own
+        return _with_inputs(images, compute())
+    kept = cached(source, options, lambda: {name: value.numpy() for name, value in compute().items()}, sources.runs)
+    return _with_inputs(images, {name: torch.from_numpy(value) for name, value in kept.items()})
+
+
+def _parts(images: DataSet) -> dict[str, Samples]:
+    parts = {"train": images.train, "test": images.test}
+    return parts if images.val is None else {**parts, "val": images.val}
+
+
+def _with_inputs(images: DataSet, inputs: Mapping[str, Tensor]) -> DataSet:
+    """The same samples, seen in another way."""
+    made = {name: Samples((inputs[name],), part.targets) for name, part in _parts(images).items()}
+    return DataSet(images.name, made["train"], made["test"], images.names, val=made.get("val"))
 
 
 @torch.inference_mode()
