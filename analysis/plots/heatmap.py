@@ -62,7 +62,9 @@ class HeatmapInfo:
     notes: tuple[str, ...]
 
 
-def heatmap_info(loaded: Runs, x: str, y: str, metric: str, *, value: Value = "best") -> HeatmapInfo:
+def heatmap_info(
+    loaded: Runs, x: str, y: str, metric: str, *, value: Value = "best", judged: pd.DataFrame | None = None
+) -> HeatmapInfo:
     """The grid of two settings.
 
     Args:
@@ -71,6 +73,7 @@ def heatmap_info(loaded: Runs, x: str, y: str, metric: str, *, value: Value = "b
         y: another.
         metric: a column of the runs.
         value: of a cell: the mean of its best configuration, or the median of all its runs.
+        judged: the runs with their verdicts, where they are known already.
 
     Raises:
         UserError: no run has finished with a finite metric, or a setting has too many values.
@@ -78,7 +81,9 @@ def heatmap_info(loaded: Runs, x: str, y: str, metric: str, *, value: Value = "b
     runs = loaded.runs
     finished = scored(runs, metric)
     x_levels, y_levels = _levels(runs, x, "--x"), _levels(runs, y, "--y")
-    judged, notes = _judged(loaded)
+    notes: list[str] = []
+    if judged is None:
+        judged, notes = _judged(loaded)
     place = {"x": {level: i for i, level in enumerate(x_levels)}, "y": {level: i for i, level in enumerate(y_levels)}}
     values = np.full((len(y_levels), len(x_levels)), math.nan)
     counts = np.zeros(values.shape)
@@ -148,7 +153,15 @@ def heatmap_table(info: HeatmapInfo) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[info.y, info.x, label(info.metric), "n", "verdict", "is_stable"])
 
 
-def heatmap_chart(loaded: Runs, *, metric: str = "", x: str = "", y: str = "", value: Value = "best") -> Chart:
+def heatmap_chart(
+    loaded: Runs,
+    *,
+    metric: str = "",
+    x: str = "",
+    y: str = "",
+    value: Value = "best",
+    judged: pd.DataFrame | None = None,
+) -> Chart:
     """A metric over two settings with verdicts and the edge of stability.
 
     Raises:
@@ -160,7 +173,7 @@ def heatmap_chart(loaded: Runs, *, metric: str = "", x: str = "", y: str = "", v
     y = pick_setting(runs if y else runs.drop(columns=[x], errors="ignore"), y, "--y", ("optimizer", "model"))
     if x == y:
         raise UserError(f"--x and --y are both {x}: name two settings")
-    info = heatmap_info(loaded, x, y, metric, value=value)
+    info = heatmap_info(loaded, x, y, metric, value=value, judged=judged)
     known = np.where(np.isnan(info.values), -np.inf if higher_is_better(metric) else np.inf, info.values)
     row, column = np.unravel_index(int(known.argmax() if higher_is_better(metric) else known.argmin()), known.shape)
     best = f"{y}={level_name(info.y_levels[row])}, {x}={level_name(info.x_levels[column])}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,9 +39,11 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 @contextlib.contextmanager
 def paper(width: float, height: float) -> Iterator[Figure]:
     """An empty figure in our style, in inches; draw and save it inside."""
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # a matplotlibrc would make other charts of the same runs
+        mpl.rcParams.update(STYLE)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box is drawn for a letter without form
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
 
@@ -61,9 +64,16 @@ def save(figure: Figure, path: Path, *, alt: str = "") -> None:
     }[form]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format=form, dpi=DPI, metadata=metadata)
+        write(figure, path, form, metadata)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write(figure: Figure, target: Path | BytesIO, form: str, metadata: Mapping[str, str | None]) -> None:
+    """Lays the figure out, then draws it once: `savefig` alone would draw what is rasterised twice."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    figure.savefig(target, format=form, dpi=DPI, metadata=dict(metadata))
 
 
 def set_head(ax: Axes, *lines: str) -> None:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from analysis.design import build_design
-from analysis.explaining import explain
+from analysis.explaining import Importance, explain
 from analysis.frame import varying_settings
 from analysis.metrics import higher_is_better, is_share, label
 from analysis.plots.chart import Chart
@@ -78,9 +78,13 @@ def parallel_info(
 def importance_order(runs: pd.DataFrame, metric: str) -> list[str]:
     """The settings with the most important last, beside the metric; empty where the design does not tell."""
     try:
-        importance = explain(build_design(runs, metric), with_forest=False)
+        return order_by(explain(build_design(runs, metric), with_forest=False))
     except UserError:  # nothing varies, or nothing has finished: there is no order
         return []
+
+
+def order_by(importance: Importance) -> list[str]:
+    """The settings with the most important last; empty where no exact importance is known."""
     if importance.decomposition is None:
         return []
     factors = [importance.design.factors[index].name for index in reversed(importance.order)]

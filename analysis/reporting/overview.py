@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.frame import varying_settings
 from analysis.plots.curves import curves_info, draw_curves
-from analysis.plots.parallel import ParallelInfo, draw_parallel, parallel_info, size_inches
+from analysis.plots.parallel import ParallelInfo, draw_parallel, order_by, parallel_info, size_inches
 from analysis.reporting.blocks import Block, Component, Figure, Notice, Section
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.pictures import draw
@@ -25,13 +25,14 @@ def parallel_section(findings: Findings) -> Section:
     metric, runs = findings.select, findings.runs
     if metric not in runs:
         return _parallel(Notice("No run has finished with a metric yet: there is nothing to draw."))
-    whole = parallel_info(runs, metric, grid=findings.name)
+    order = [] if isinstance(findings.importance, Missing) else order_by(findings.importance)
+    whole = parallel_info(runs, metric, grid=findings.name, order=order)
     if not len(whole.lines):
         return _parallel(Notice(f"No run has finished with a finite {metric}: there is nothing to draw."))
     bound = best_baseline(runs, metric)
     figures = [_draw_parallel("parallel", whole, runs, metric)]
     if bound is not None:
-        better = parallel_info(runs, metric, above=bound, grid=findings.name)
+        better = parallel_info(runs, metric, above=bound, grid=findings.name, order=order)
         if 0 < len(better.lines) < len(whole.lines):
             figures.append(_draw_parallel("parallel-better", better, None, metric))
     return _parallel(_play(findings, bound, tuple(figures)))

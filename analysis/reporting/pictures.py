@@ -8,7 +8,7 @@ from io import BytesIO
 from matplotlib.axes import Axes
 
 from analysis.plots.chart import Chart
-from analysis.plots.paper import DPI, paper
+from analysis.plots.paper import paper, write
 from analysis.reporting.blocks import Figure
 from anlp.errors import UserError
 
@@ -41,7 +41,7 @@ def draw(
     content = BytesIO()
     with paper(*size) as figure:
         draw_on(figure.add_subplot())
-        figure.savefig(content, format=form, dpi=DPI, metadata=metadata)
+        write(figure, content, form, metadata)
     return Figure(name, form, content.getvalue(), alt, caption, data)
 
 

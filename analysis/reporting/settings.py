@@ -38,10 +38,11 @@ def settings_section(findings: Findings) -> Section:
 def _charts(findings: Findings) -> list[Block]:
     """A metric against the first number, and over two settings; none where nothing of the kind varies."""
     metric = findings.select if findings.select in findings.runs else ""
-    loaded = findings.loaded
+    loaded, known = findings.loaded, findings.breakdown
+    judged = None if isinstance(known, Missing) else known.judged.runs
     made = (
         draw_chart("sweep", lambda: sweep_chart(loaded, metric=metric)),
-        draw_chart("heatmap", lambda: heatmap_chart(loaded, metric=metric)),
+        draw_chart("heatmap", lambda: heatmap_chart(loaded, metric=metric, judged=judged)),
     )
     return [figure for figure in made if figure is not None]
 
