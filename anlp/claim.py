@@ -169,15 +169,42 @@ def latest(folder: Path) -> Path | None:
 def read(path: Path) -> dict[str, Any]:
     """The record of a claim; empty when it was swept up meanwhile."""
     try:
-        found = json.loads(path.read_text())
+        with path.open("rb", buffering=0) as file:
+            found = json.loads(file.read())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who took a claim last, as read once."""
+
+    path: Path
+    record: Mapping[str, Any]  # empty where it could not be read
+
+    @property
+    def number(self) -> int:
+        """How many claims there were, this one included."""
+        return int(self.path.stem)
+
+    def is_alive(self) -> bool:
+        """A quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
+        return _is_alive(self.path, self.record, LEASE_S)
+
+
+def read_latest(folder: Path) -> Holder | None:
+    """The current claim of a folder with its record, None where nobody ever took one."""
+    path = latest(folder)
+    return None if path is None else Holder(path, read(path))
+
+
 def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
-    """A quick look whether a claim is held: by its process here, by the age of its heartbeat elsewhere."""
-    record = read(path)
+    """The same quick look at any claim."""
+    return _is_alive(path, read(path), lease_s)
+
+
+def _is_alive(path: Path, record: Mapping[str, Any], lease_s: float) -> bool:
     if not record or "ended" in record:
         return False
     process = process_from_json(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ def fingerprint_of(error: RunError) -> Fingerprint:
     return Fingerprint(error.type, normalise(error.message), place(error.traceback))
 
 
+@functools.lru_cache(maxsize=1024)  # thousands of runs that end alike say the same few things
 def normalise(message: str) -> str:
     """The first line of a message without what differs from run to run: numbers, hex, paths, quoted values."""
     line = first_line(message)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from anlp import claim
 from anlp.record import RunFolder
@@ -40,8 +42,12 @@ def record_loss(folder: RunFolder, pid: int | None, loss: Loss, *, job: str, bat
 
 def read_loss(folder: RunFolder, batch: str) -> Loss | None:
     """Why the run was lost in the submission `batch`, None where it was not (or was begun again since)."""
-    current = claim.latest(folder.attempts)
-    record = claim.read(current) if current else {}
+    current = claim.read_latest(folder.attempts)
+    return None if current is None else loss_in(current.record, batch)
+
+
+def loss_in(record: Mapping[str, Any], batch: str) -> Loss | None:
+    """The same from the record of the run's latest attempt."""
     if record.get("ending") != LOST or record.get("batch") != batch:
         return None
     return Loss(str(record.get("cause", "")), str(record.get("detail", "")))

@@ -95,8 +95,17 @@ def read_spent(attempts: Path, *, before: Path | None = None) -> list[Spent]:
     return [spent for name in names if before is None or name < before.name for spent in _read(attempts / name)]
 
 
+def spent_up_to(latest: claim.Holder) -> list[Spent]:
+    """The same up to the latest claim, which has been read already."""
+    earlier = read_spent(latest.path.parent, before=latest.path) if latest.number > 1 else []
+    return [*earlier, *_spent_in(latest.path, latest.record)]
+
+
 def _read(path: Path) -> list[Spent]:
-    record = claim.read(path)
+    return _spent_in(path, claim.read(path))
+
+
+def _spent_in(path: Path, record: Mapping[str, Any]) -> list[Spent]:
     with contextlib.suppress(KeyError, TypeError, ValueError, OSError):  # damaged, or swept up meanwhile
         is_told = "ended" in record
         ended = record["ended"] if is_told else path.stat().st_mtime

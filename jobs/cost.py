@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anlp.record import GridFolder, RunResult, read_jsonl
-from anlp.usage import Spent, read_spent, spent_from_json
+from anlp.usage import Spent, spent_from_json, spent_up_to
 from jobs.estimate import percentile
 from jobs.journal import Journal, Submission
 from jobs.resources import Resources
@@ -62,7 +62,7 @@ def read(folder: GridFolder, statuses: Iterable[RunStatus]) -> Cost | None:
 def attempts_of(status: RunStatus) -> list[Spent]:
     """The attempts at a run: from its result, or from its claims where it has none."""
     if status.result is None:
-        return read_spent(status.folder.attempts) if status.has_folder else []
+        return [] if status.attempt is None else spent_up_to(status.attempt)
     with suppress(KeyError, TypeError, ValueError):
         return [spent_from_json(form) for form in status.result.provenance["spent"]]
     ending = "failed" if not status.result.outcome.is_result else "done"  # written before attempts were

@@ -57,18 +57,21 @@ def fingerprint(status: RunStatus) -> tuple[str, ...]:
     return status.state.value, cause.value, detail
 
 
-def group_failures(every: Sequence[RunStatus], chosen: Iterable[RunStatus] | None = None) -> list[FailureGroup]:
+def group_failures(
+    every: Sequence[RunStatus], chosen: Iterable[RunStatus] | None = None, names: Sequence[str] | None = None
+) -> list[FailureGroup]:
     """The failed and lost runs among `chosen` (default: all of the grid) by fingerprint, the largest group first.
 
     Args:
         every: all runs of the grid: what a group has in common is what sets it apart from these.
         chosen: the runs that are asked about.
+        names: the settings that tell all of them apart, where they are known already.
     """
     groups: dict[tuple[str, ...], list[RunStatus]] = defaultdict(list)
     for status in every if chosen is None else chosen:
         if status.state in FAILURES:
             groups[fingerprint(status)].append(status)
-    names = varying(every)
+    names = varying(every) if names is None else names
     sound = [status for status in every if status.state not in FAILURES]
     found = []
     for runs in groups.values():

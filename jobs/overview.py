@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from anlp import breaker, claim
+from anlp import breaker
 from anlp.record import GridFolder, RunState
 from jobs import cost
 from jobs.cost import Cost
@@ -54,7 +54,7 @@ class Overview:
     @cached_property
     def failures(self) -> list[FailureGroup]:
         """The chosen failed and lost runs by fingerprint; what they have in common is judged against all runs."""
-        return group_failures(self.every, self.chosen)
+        return group_failures(self.every, self.chosen, self.names)
 
     @cached_property
     def cost(self) -> Cost | None:
@@ -131,8 +131,7 @@ def _progress_cells(progress: Progress | None) -> tuple[str, str]:
 
 
 def _elapsed(status: RunStatus, now: float) -> str:
-    current = claim.latest(status.folder.attempts)
-    since = claim.read(current).get("since") if current else None
+    since = status.attempt.record.get("since") if status.attempt else None
     return render_age(now - since) if since else ""
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from anlp import claim
 from anlp.fingerprint import innermost_frame
-from anlp.loss import Loss, read_loss
+from anlp.loss import Loss, loss_in
 from anlp.record import (
     STATE_OF_OUTCOME,
     GridFolder,
@@ -42,9 +42,11 @@ class Asked:
     """A run as a batch file names it, with the submission that is responsible for it."""
 
     run_id: str
+    folder: RunFolder
     form: Mapping[str, Any]  # RunSpec.to_json()
     submission: Submission
     index: int
+    handle: JobHandle  # of its element
     place: int = 0  # within its element
     at_once: int = 1  # runs of its element that go at the same time; the others follow
     in_job: int = 1  # runs of its element, itself included
@@ -77,6 +79,7 @@ class RunStatus:
     redo: Redo = "none"  # which earlier results its last submission sets aside
     in_job: int = 1  # runs of its job, itself included: what was asked for is for all of them
     has_folder: bool = False  # whether it ever began
+    attempt: claim.Holder | None = None  # at it, the latest; not read where there is a result
     died_alone: bool = False  # it was lost, and its job went on with others: how that ends is not how this did
 
     def fields(self) -> dict[str, Any]:
@@ -92,20 +95,24 @@ def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dic
         for index, line in read_numbered_jsonl(folder.path / submission.batch):
             if submission.took(index):
                 with suppress(AttributeError, KeyError, TypeError):  # damaged: as if it had not been written
-                    found.update(_asked_in(line, submission, index))
+                    found.update(_asked_in(folder, line, submission, index))
     return found
 
 
-def _asked_in(line: Mapping[str, Any], submission: Submission, index: int) -> dict[str, Asked]:
+def _asked_in(folder: GridFolder, line: Mapping[str, Any], submission: Submission, index: int) -> dict[str, Asked]:
     """The runs of a line of a batch file; none in a file of another submission, which reused a deleted one's name."""
     options = line["options"]
     if options["batch"] != submission.tag:
         return {}
     purpose, redo = options.get("purpose", "search"), options.get("redo", "none")
     at_once, in_job = int(line.get("at_once", 1)), len(line["specs"])
+    handle = submission.handle(index)
+    runs = [(place, form, form["run_id"]) for place, form in enumerate(line["specs"])]
     return {
-        form["run_id"]: Asked(form["run_id"], form, submission, index, place, at_once, in_job, purpose, redo)
-        for place, form in enumerate(line["specs"])
+        run_id: Asked(
+            run_id, folder.run(run_id), form, submission, index, handle, place, at_once, in_job, purpose, redo
+        )
+        for place, form, run_id in runs
     }
 
 
@@ -125,8 +132,8 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
     states = _ask(query, unsettled)
     if states:  # which took its time: what has ended by now may have left a result since
         present = _present(folder)
-        results |= dict(_late_results(folder, [run for run in unsettled if run.run_id in present], states))
-    return {run.run_id: _status(folder, run, results.get(run.run_id), states, present) for run in asked.values()}
+        results |= _late_results([run for run in unsettled if run.run_id in present], states)
+    return {run.run_id: _status(run, results.get(run.run_id), states, present) for run in asked.values()}
 
 
 def read_results(folder: GridFolder, runs: Iterable[Asked], *, remember: bool = True) -> dict[str, RunResult]:
@@ -144,7 +151,7 @@ def read_results(folder: GridFolder, runs: Iterable[Asked], *, remember: bool = 
             found[run.run_id] = known
             continue
         # what is remembered is of an earlier submission: the folder may have been deleted and the run repeated since
-        result = read_result(folder.run(run.run_id))
+        result = read_result(run.folder)
         if result is not None and _counts(result, run):
             found[run.run_id] = result
             if known is None or remembered != result.provenance.get("batch"):
@@ -174,16 +181,11 @@ def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
             file.write("\n".join(["", *lines, ""]) if folder.finished.exists() else "\n".join([*lines, ""]))
 
 
-def _late_results(
-    folder: GridFolder, runs: Iterable[Asked], states: Mapping[JobHandle, JobState]
-) -> Iterator[tuple[str, RunResult]]:
+def _late_results(runs: Iterable[Asked], states: Mapping[JobHandle, JobState]) -> dict[str, RunResult]:
     """Those of runs whose jobs have ended: who ended while the scheduler was asked would count as lost."""
-    for run in runs:
-        job = states.get(run.submission.handle(run.index))
-        if job is not None and job.phase is Phase.ENDED:
-            result = read_result(folder.run(run.run_id))
-            if result is not None and _counts(result, run):
-                yield run.run_id, result
+    ended = [run for run in runs if run.handle in states and states[run.handle].phase is Phase.ENDED]
+    found = {run.run_id: (run, read_result(run.folder)) for run in ended if run.folder.result.exists()}
+    return {run_id: result for run_id, (run, result) in found.items() if result is not None and _counts(result, run)}
 
 
 def _counts(result: RunResult, run: Asked) -> bool:
@@ -202,62 +204,62 @@ def _present(folder: GridFolder) -> set[str]:
 
 def _ask(query: Query, runs: Sequence[Asked]) -> Mapping[JobHandle, JobState]:
     open_runs = (run for run in runs if run.index not in run.submission.endings)
-    handles = list(dict.fromkeys(run.submission.handle(run.index) for run in open_runs))
+    handles = list(dict.fromkeys(run.handle for run in open_runs))
     return query(handles) if handles else {}
 
 
 def _status(
-    folder: GridFolder,
-    run: Asked,
-    result: RunResult | None,
-    states: Mapping[JobHandle, JobState],
-    present: set[str],
+    run: Asked, result: RunResult | None, states: Mapping[JobHandle, JobState], present: Container[str]
 ) -> RunStatus:
-    handle = run.submission.handle(run.index)
-    status = RunStatus(
+    has_folder = run.run_id in present
+    attempt = claim.read_latest(run.folder.attempts) if has_folder and result is None else None
+    job = states.get(run.handle, JobState(Phase.QUEUED))
+    return RunStatus(
         run.run_id,
         run.values,
-        RunState.QUEUED,
-        folder.run(run.run_id),
-        handle=handle,
+        folder=run.folder,
+        result=result,
+        handle=run.handle,
         resources=run.submission.resources,
         since=run.submission.time,
         purpose=run.purpose,
         form=run.form,
         redo=run.redo,
         in_job=run.in_job,
-        has_folder=run.run_id in present,
+        has_folder=has_folder,
+        attempt=attempt,
+        **(_standing(run, attempt, job, has_folder) if result is None else {"state": STATE_OF_OUTCOME[result.outcome]}),
     )
-    if result is not None:
-        return replace(status, state=STATE_OF_OUTCOME[result.outcome], result=result)
-    if status.has_folder and _is_running(status.folder):
-        return replace(status, state=RunState.RUNNING)
+
+
+def _standing(run: Asked, attempt: claim.Holder | None, job: JobState, has_folder: bool) -> dict[str, Any]:
+    """Where a run without a result stands, as fields of its status."""
+    if attempt is not None and attempt.is_alive():
+        return {"state": RunState.RUNNING}
     ending = run.submission.endings.get(run.index)
-    job = states.get(handle, JobState(Phase.QUEUED))
-    if status.has_folder and (loss := read_loss(status.folder, run.submission.tag)):
-        return _died_alone(status, loss, ending.node if ending else job.node)
+    if attempt is not None and (loss := loss_in(attempt.record, run.submission.tag)):
+        return _died_alone(loss, ending.node if ending else job.node)
     if ending is None and job.phase is not Phase.ENDED:
         is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
         state = RunState.RUNNING if is_its_turn else RunState.QUEUED
-        return replace(status, state=state, detail=job.detail, node=job.node)
+        return {"state": state, "detail": job.detail, "node": job.node}
     ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail, job.node)
-    if ending.cause is Cause.UNKNOWN and run.submission.after and not _has_begun(run, status):
+    if ending.cause is Cause.UNKNOWN and run.submission.after and not _has_begun(run, attempt):
         ending = Ending(Cause.HELD_BACK, "its canary did not pass", ending.node)
-    if run.place >= run.at_once and not status.has_folder:
+    if run.place >= run.at_once and not has_folder:
         ending = _before_its_turn(ending)
     state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
-    return replace(status, state=state, cause=ending.cause, detail=ending.detail, node=ending.node)
+    return {"state": state, "cause": ending.cause, "detail": ending.detail, "node": ending.node}
 
 
-def _died_alone(status: RunStatus, loss: Loss, node: str) -> RunStatus:
+def _died_alone(loss: Loss, node: str) -> dict[str, Any]:
     cause = next((cause for cause in Cause if cause.value == loss.cause), Cause.UNKNOWN)
-    return replace(status, state=RunState.LOST, cause=cause, detail=loss.detail, node=node, died_alone=True)
+    return {"state": RunState.LOST, "cause": cause, "detail": loss.detail, "node": node, "died_alone": True}
 
 
-def _has_begun(run: Asked, status: RunStatus) -> bool:
+def _has_begun(run: Asked, attempt: claim.Holder | None) -> bool:
     """Whether its last submission got as far as its folder: servers forget jobs that waited in vain."""
-    latest = claim.latest(status.folder.attempts) if status.has_folder else None
-    return latest is not None and claim.read(latest).get("batch") == run.submission.tag
+    return attempt is not None and attempt.record.get("batch") == run.submission.tag
 
 
 def _before_its_turn(ending: Ending) -> Ending:
@@ -265,11 +267,6 @@ def _before_its_turn(ending: Ending) -> Ending:
     if ending.cause in HARMLESS or ending.cause is Cause.NOT_STARTED:
         return ending
     return Ending(Cause.HELD_BACK, f"its job ended before its turn: {ending.cause.value}", ending.node)
-
-
-def _is_running(folder: RunFolder) -> bool:
-    current = claim.latest(folder.attempts)
-    return current is not None and claim.is_alive(current)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,13 +117,17 @@ def jobs_from_sacct(text: str) -> str:
     return "\n".join(lines)
 
 
-def parse_job_id(text: str) -> Iterator[Element]:
+def parse_job_id(text: str) -> Iterable[Element]:
     """The array tasks that an id names: `503_2`, `505_[0-9%2]`, `505_[1,4-6]`; of a bare id, those without a row."""
     array, _, indices = text.partition("_")
     return _elements(array, indices.strip("[]"))
 
 
-def _elements(array: str, indices: str) -> Iterator[Element]:
+def _elements(array: str, indices: str) -> Iterable[Element]:
+    return ((array, int(indices)),) if indices.isdecimal() else _several(array, indices)  # nearly all have one
+
+
+def _several(array: str, indices: str) -> Iterator[Element]:
     if not re.fullmatch(r"\d[\d,:%-]*", indices):
         yield array, WHOLE
         return

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from made_grids import GONE, a_spec, an_error, fail, finish, log_epochs, lose, start, submit, write_result
 
+from anlp import claim
 from anlp.errors import UserError
 from anlp.record import GridFolder, Outcome
 from jobs import overview, pace, screen, status
@@ -290,6 +291,24 @@ def test_the_command_starts_light_and_ends_with_code_2_on_mistakes(folder: GridF
     assert not {"torch", "numpy", "pandas", "wandb", "scipy", "rich"} & set(eval(done.stderr))
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
+
+
+def test_of_each_lost_run_the_last_attempt_is_read_once(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = [a_spec(seed) for seed in range(3)]
+    tag = submit(folder, specs)
+    for index, spec in enumerate(specs):
+        (start(folder, spec)).release(ending="killed")
+        lose(folder, tag, index, Cause.OUT_OF_MEMORY)
+    opened: list[Path] = []
+    whole = claim.read
+    monkeypatch.setattr(claim, "read", lambda path: (opened.append(path), whole(path))[1])
+
+    status.main(["demo"])
+
+    assert "3 lost" in capsys.readouterr().out
+    assert sorted(opened) == sorted(folder.run(spec.run_id).attempts / "000001.json" for spec in specs)
 
 
 @pytest.mark.slow
