@@ -7,6 +7,8 @@ import errno
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from anlp import streams
+
 EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
@@ -54,29 +56,49 @@ class SchedulerError(UserError):
         super().__init__(message)
 
 
-def run_command(main: Callable[[], int]) -> int:
+def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> int:
     """Exit code of `main`, with a `UserError` printed as its sentences (exit 2) and Ctrl-C as exit 130.
 
     A file that cannot be read or written is told as such, the command's own output included.
+
+    Args:
+        main: the command.
+        outlives_reader: whether it does something that must not end half-way because `... | head` has seen enough;
+            one that only shows something ends quietly then.
     """
+    streams.open_closed()
+    if outlives_reader:
+        streams.outlive_reader()
     try:
-        code = main()
-        sys.stdout.flush()
-        return code
+        return _flushed(main)
     except UserError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
-        sys.stderr.close()
+    except BrokenPipeError:
+        if not streams.drop_unread():
+            raise
         return EXIT_OK
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         print(f"{error.filename or 'output'}: {error.strerror}; make room, or mend who may read it", file=sys.stderr)
         return EXIT_USAGE
+    finally:
+        streams.drop_unread()  # before Python itself tries to write it, and complains
+
+
+def _flushed(main: Callable[[], int]) -> int:
+    """The exit code of `main`, after all that it printed was written: at the exit of Python it would be too late."""
+    try:
+        code = main()
+    except SystemExit:  # of --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

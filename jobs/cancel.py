@@ -125,7 +125,7 @@ def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -
 
 def cli() -> None:
     """Entry point of the command."""
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, outlives_reader=True))
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def _form(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
 
 def cli() -> None:
     """Entry point of the command."""
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, outlives_reader=True))
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def _keep_grid_file(folder: GridFolder, grid: GridSpec) -> None:
 
 def cli() -> None:
     """Entry point of the command."""
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, outlives_reader=True))
 
 
 if __name__ == "__main__":
