@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 NOT_FOUND = 127
 TIMED_OUT = 124
+SILENT_S = 2.0  # a wait that nobody need be told of
+CLEAR_LINE = "\r\x1b[K"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +23,62 @@ class Answer:
     err: str
 
 
-def run(argv: Sequence[str], *, timeout_s: float = 30.0) -> Answer:
+def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answer:
     """Runs `argv` with stdin closed, so that a command which would ask for a password fails instead of waiting.
 
-    Ctrl-C does not reach it: what a scheduler is about to accept is accepted, and its answer read.
+    Ctrl-C does not reach it: what a scheduler is about to accept is accepted, and its answer read. Whoever waits for
+    longer than a moment is told for what, on stderr.
+
+    Args:
+        argv: the command.
+        timeout_s: after which it is killed.
+        name: what it is called, where its first word does not say so.
     """
+    name = name or argv[0]
     try:
-        done = subprocess.run(  # noqa: S603 - argv is a list, nothing reaches a shell
+        process = subprocess.Popen(  # noqa: S603 - argv is a list, nothing reaches a shell
             list(argv),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout_s,
             start_new_session=True,  # no terminal: a ticket's password is asked for on /dev/tty, not on stdin
         )
     except FileNotFoundError:
-        return Answer(NOT_FOUND, "", f"{argv[0]}: no such command")
+        return Answer(NOT_FOUND, "", f"{name}: no such command")
+    with process:
+        try:
+            out, err = _read(process, name, timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Answer(TIMED_OUT, "", f"{name}: no answer after {timeout_s:g} s")
+        except BaseException:
+            process.kill()
+            raise
+        return Answer(process.wait(), out, err)
+
+
+def _read(process: subprocess.Popen[str], name: str, timeout_s: float) -> tuple[str, str]:
+    try:
+        return process.communicate(timeout=min(timeout_s, SILENT_S))
     except subprocess.TimeoutExpired:
-        return Answer(TIMED_OUT, "", f"{argv[0]}: no answer after {timeout_s:g} s")
-    return Answer(done.returncode, done.stdout, done.stderr)
+        if timeout_s <= SILENT_S:
+            raise
+        with _waiting(f"waiting for {name}, {timeout_s:g} s at most"):
+            return process.communicate(timeout=timeout_s - SILENT_S)
+
+
+@contextmanager
+def _waiting(words: str) -> Iterator[None]:
+    """Says so meanwhile: on a terminal on a line that goes away again, elsewhere on one that stays."""
+    stream = sys.stderr
+    if not stream.isatty():
+        print(words, file=stream, flush=True)
+        yield
+        return
+    print(words, end="", file=stream, flush=True)
+    try:
+        yield
+    finally:
+        print(CLEAR_LINE, end="", file=stream, flush=True)

@@ -53,7 +53,7 @@ def run(*argv: str, options: Sequence[str] = (), timeout_s: float = QUERY_TIMEOU
     """Calls a command of Slurm once; `options` are further arguments of `env`."""
     silenced = [word for name in SILENCED for word in ("-u", name)]
     environment = ["LC_ALL=C", "SLURM_BITSTR_LEN=0", "SLURM_TIME_FORMAT=standard"]
-    return shell.run(["env", *silenced, *options, *environment, *argv], timeout_s=timeout_s)
+    return shell.run(["env", *silenced, *options, *environment, *argv], timeout_s=timeout_s, name=argv[0])
 
 
 def query(*argv: str, tolerated: str = "\0") -> shell.Answer:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from jobs import shell
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "SILENT_S", 0.1)
+
+
+def test_an_answer_is_its_code_and_both_streams() -> None:
+    answer = shell.run(["sh", "-c", "echo here; echo there >&2; exit 3"])
+
+    assert answer == shell.Answer(3, "here\n", "there\n")
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    assert shell.run(["no-such-command"]) == shell.Answer(127, "", "no-such-command: no such command")
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("timeout_s", [0.05, 0.3])
+def test_a_command_that_hangs_is_ended(timeout_s: float) -> None:
+    began = time.monotonic()
+
+    answer = shell.run(["env", "sleep", "30"], timeout_s=timeout_s, name="sleep")
+
+    assert answer == shell.Answer(124, "", f"sleep: no answer after {timeout_s:g} s")
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_whoever_waits_is_told_for_what_and_the_answer_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = shell.run(["sh", "-c", "echo one; sleep 0.6; echo two"], timeout_s=45, name="squeue")
+
+    assert answer == shell.Answer(0, "one\ntwo\n", "")
+    assert capsys.readouterr() == ("", "waiting for squeue, 45 s at most\n")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_on_a_terminal_the_line_goes_away_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    shell.run(["sleep", "0.6"], timeout_s=45)
+
+    assert terminal.getvalue() == "waiting for sleep, 45 s at most" + shell.CLEAR_LINE
+
+
+def test_who_does_not_wait_is_told_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    shell.run(["true"])
+
+    assert capsys.readouterr() == ("", "")
