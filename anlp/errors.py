@@ -15,6 +15,7 @@ EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_HELD = 4  # in-job: a living process elsewhere is at it
 EXIT_HELD_BACK = 5  # in-job: not begun, since too many runs before it failed in the same way
+EXIT_NO_ROOM = 6  # in-job: the run's folder cannot be written (a full disk, a quota), so it has no result
 EXIT_REQUEUE = 85  # in-job, to the script of a job in an image: it has saved and counted, requeue it
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130

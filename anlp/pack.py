@@ -15,7 +15,7 @@ from typing import Any
 from anlp import claim, protocol
 from anlp.child import Runner
 from anlp.children import Children, Prepare, load_shared, make_slots, wakeups
-from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_HELD, EXIT_HELD_BACK, EXIT_OK, EXIT_RUNS_FAILED
+from anlp.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_HELD, EXIT_HELD_BACK, EXIT_NO_ROOM, EXIT_OK, EXIT_RUNS_FAILED
 from anlp.limits import count_memory_kills
 from anlp.loss import Loss, read_loss, record_loss
 from anlp.protocol import Stop, describe_signal
@@ -23,7 +23,7 @@ from anlp.record import Element, GridFolder, RunFolder
 from anlp.training.interrupt import ASKS_TO_STOP, StopFlag
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
-EXITS_OF_RUNS = frozenset({EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_HELD_BACK})
+EXITS_OF_RUNS = frozenset({EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_HELD_BACK, EXIT_NO_ROOM})
 
 
 def prepare_element(index: int) -> Prepare:

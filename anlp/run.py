@@ -21,6 +21,7 @@ from anlp.errors import (
     EXIT_ESCAPED,
     EXIT_HELD,
     EXIT_HELD_BACK,
+    EXIT_NO_ROOM,
     EXIT_OK,
     EXIT_RUNS_FAILED,
     UserError,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none o
     from anlp.tracking import Tracker
 
 # runs without a result first: of the others nobody asks the exit code
-EXITS_BY_WEIGHT = (EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
+EXITS_BY_WEIGHT = (EXIT_NO_ROOM, EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 
 
@@ -58,7 +59,7 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
 
     Returns:
         0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run, 5 held
-        back: too many runs of the batch failed alike.
+        back: too many runs of the batch failed alike, 6 a run's folder could not be written.
 
     Raises:
         SpecError: the batch file has no such element.
@@ -198,8 +199,10 @@ class _Run:
         return f"=== run {self.spec.run_id}, attempt {int(held.path.stem)}: {now}, {process}, job {self.job} ==="
 
     def _give_up(self, error: OSError) -> int:
-        print(f"run {self.spec.run_id}: failed without a result: {error}", file=sys.stderr)
-        return EXIT_RUNS_FAILED
+        print(
+            f"run {self.spec.run_id}: stopped without a result, its folder cannot be written: {error}", file=sys.stderr
+        )
+        return EXIT_NO_ROOM
 
     def _provenance(self, held: claim.Claim, outcome: Outcome) -> dict[str, Any]:
         first = claim.read(self.folder.attempts / f"{1:06d}.json")
@@ -229,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
         "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it, "
-        "5 held back, 70 a fault of ours)",
+        "5 held back, 6 its folder cannot be written, 70 a fault of ours)",
     )
     parser.add_argument("--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl")
     parser.add_argument("--index", type=int, required=True, metavar="K", help="which line of it, from 0")

@@ -17,6 +17,7 @@ from jobs.progress import Screen
 from jobs.schedulers.base import Batch, Cause
 from jobs.schedulers.events import ElementEnded, Event, Summary, Tick
 from jobs.schedulers.local import LocalScheduler
+from jobs.screen import count
 from jobs.state import HARMLESS
 
 
@@ -26,7 +27,7 @@ def follow(
     """Runs what was submitted to the end.
 
     Returns:
-        0, 1 if a run failed or was lost, 130 if it was stopped.
+        0, 1 if a run failed, was lost or could not write, 130 if it was stopped.
 
     Raises:
         SchedulerError: runs cannot be started on this machine.
@@ -48,7 +49,9 @@ def follow(
         print(f"  held back: {tripped}; once that is mended, any submit of this grid takes the rest")
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
-    return EXIT_RUNS_FAILED if counts[RunState.FAILED] or counts[RunState.LOST] else EXIT_OK
+    if no_room := sum(ended.state.cause is Cause.NO_ROOM for ended in summary.ended.values()):
+        print(f"  {count(no_room, 'run')} could not write to a folder: make room, then any submit of this grid goes on")
+    return EXIT_RUNS_FAILED if counts[RunState.FAILED] or counts[RunState.LOST] or no_room else EXIT_OK
 
 
 class Endings:

@@ -30,7 +30,7 @@ from jobs.resources import Resources
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
 # Endings after which any submit continues the run; after all others only a retry does.
-HARMLESS = frozenset({Cause.CANCELLED, Cause.LAUNCHER, Cause.CONTINUE, Cause.PREEMPTED, Cause.HELD_BACK})
+HARMLESS = frozenset({Cause.CANCELLED, Cause.LAUNCHER, Cause.CONTINUE, Cause.PREEMPTED, Cause.HELD_BACK, Cause.NO_ROOM})
 
 Redo = Literal["none", "failed", "all"]
 Purpose = Literal["search", "confirm"]

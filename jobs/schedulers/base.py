@@ -83,6 +83,7 @@ class Cause(str, Enum):
     EXIT = "exit code"
     LAUNCHER = "its launcher ended"
     CONTINUE = "asked to be continued"
+    NO_ROOM = "its folder could not be written"  # a full disk, a quota: where the run would have said how it ended
     UNKNOWN = "unknown"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from anlp import protocol
 from anlp.claim import Process
-from anlp.errors import EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_OK, EXIT_RUNS_FAILED, SchedulerError
+from anlp.errors import EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_NO_ROOM, EXIT_OK, EXIT_RUNS_FAILED, SchedulerError
 from anlp.protocol import Stop, describe_signal
 from jobs.journal import parse_process, render_process
 from jobs.machine import SlotPlan, inspect, plan_slots
@@ -56,6 +56,8 @@ def state_of(ended: protocol.EndedReply) -> JobState:
         return JobState(Phase.ENDED, None, "another process is training it")
     if ended.exit == EXIT_HELD_BACK:
         return JobState(Phase.ENDED, Cause.HELD_BACK, "too many runs before it failed in the same way")
+    if ended.exit == EXIT_NO_ROOM:
+        return JobState(Phase.ENDED, Cause.NO_ROOM, "make room, or mend who may write it; then submit again")
     if ended.stop is not None:
         return JobState(Phase.ENDED, CAUSE_OF_STOP[ended.stop], ended.detail or ended.stop.value)
     if ended.exit == EXIT_CONTINUE:

@@ -40,6 +40,7 @@ _EXITS: Mapping[int, tuple[Cause, str]] = {
     2: (Cause.EXIT, "exit code 2: it could not use its batch file; the job's output says why"),
     3: (Cause.CONTINUE, "it saved a checkpoint and left"),
     5: (Cause.HELD_BACK, "too many runs before it failed in the same way"),
+    6: (Cause.NO_ROOM, "make room, or mend who may write it; then submit again"),
     70: (Cause.EXIT, "exit code 70: an exception escaped; the job's output has its traceback"),
     72: (Cause.NOT_STARTED, "exit code 72: its script could not begin; the job's output says why"),
     126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),

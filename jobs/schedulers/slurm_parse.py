@@ -18,6 +18,7 @@ NAMES_FORMAT = "%F|%K|%j"
 
 EXIT_CONTINUE = 3
 EXIT_HELD_BACK = 5
+EXIT_NO_ROOM = 6
 EXIT_SETUP = 72  # of a script whose container did not start
 EXITS_OF_SHELL = {
     EXIT_SETUP: "its container did not start",
@@ -201,6 +202,8 @@ def _why_failed(row: Row) -> tuple[Cause | None, str]:
         return None, EXITS_WITHOUT_BLAME[code]
     if code == EXIT_CONTINUE:
         return Cause.CONTINUE, "it saved a checkpoint and left"
+    if code == EXIT_NO_ROOM:
+        return Cause.NO_ROOM, "make room, or mend who may write it; then submit again"
     if code == EXIT_HELD_BACK:
         return Cause.HELD_BACK, "too many runs before it failed in the same way"
     return Cause.EXIT, f"exit code {code}"

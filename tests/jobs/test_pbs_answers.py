@@ -201,6 +201,7 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
         (4, 93, f"{RUN} and failed", None, "another process is training it"),
         (7, 93, f"{RUN} and failed", Cause.EXIT, "exit code 7"),
         (5, 93, f"{RUN} and failed", Cause.HELD_BACK, "too many runs before it failed in the same way"),
+        (6, 93, f"{RUN} and failed", Cause.NO_ROOM, "make room, or mend who may write it; then submit again"),
         (72, 93, f"{RUN} and failed", Cause.NOT_STARTED, f"exit code 72: its script could not begin; {READ}"),
         (127, 93, f"{RUN} and failed", Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
         (255, 93, f"{RUN} and failed", Cause.NOT_STARTED, f"exit code 255: its container did not start; {READ}"),

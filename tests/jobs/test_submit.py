@@ -358,7 +358,7 @@ def test_a_full_disk_loses_runs_but_no_words(
         assert counts(GridFolder(disk / "runs" / "study")) == {"done": 6}
 
 
-def test_a_disk_that_fills_up_meanwhile_loses_runs_that_retry_finds(
+def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continues(
     folder: GridFolder, quick_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with small_disk(tmp_path / "disk", "40k") as disk:
@@ -366,11 +366,12 @@ def test_a_disk_that_fills_up_meanwhile_loses_runs_that_retry_finds(
         process = start_quick(replace(quick_place, root=root))
         said = process.communicate(timeout=60)[0]
         assert process.returncode == 1, said
-        assert re.search(r"^study: .*[0-9]+ lost$", said, re.MULTILINE), said
+        assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
+        assert re.search(r"[0-9]+ runs? could not write to a folder: make room, then any submit", said), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         monkeypatch.setenv("ANLP_RUNS", str(root))
 
-        assert call_submit("study.yaml", "--retry") == 0
+        assert call_submit("study.yaml") == 0
 
         assert counts(GridFolder(root / "study")) == {"done": 6}
 
