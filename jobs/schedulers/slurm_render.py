@@ -55,6 +55,7 @@ exit "$code"
 MANAGED: Mapping[str, str] = {
     "array": "max_parallel",
     "chdir": "",
+    "clusters": "",  # its jobs would be looked for on this one
     "constraint": "constraint",
     "cpus-per-task": "cpus",
     "error": "",
@@ -67,6 +68,8 @@ MANAGED: Mapping[str, str] = {
     "input": "",
     "job-name": "",
     "mem": "mem",
+    "mem-per-cpu": "mem",
+    "mem-per-gpu": "mem",
     "no-requeue": "",
     "nodes": "nodes",
     "ntasks": "nodes",
@@ -195,7 +198,7 @@ def directives_of(batch: Batch, resources: Resources, options: SlurmOptions, cwd
         ("signal", f"B:USR2@{options.margin_s}"),
     ]
     wanted = [(name, str(value)) for name, value in given if value is not None]
-    return [*wanted, *parse_extra(resources.extra, has_gpus=resources.gpus > 0), *ours]
+    return [*wanted, *parse_extra(resources.extra, has_gpus=resources.gpus > 0, waits=bool(batch.after)), *ours]
 
 
 def limit_min(resources: Resources) -> int | None:
@@ -203,7 +206,7 @@ def limit_min(resources: Resources) -> int | None:
     return None if resources.walltime_min is None else max(1, math.ceil(resources.walltime_min - 1e-9))
 
 
-def parse_extra(extra: Sequence[str], *, has_gpus: bool = False) -> list[tuple[str, str | None]]:
+def parse_extra(extra: Sequence[str], *, has_gpus: bool = False, waits: bool = False) -> list[tuple[str, str | None]]:
     """Names and values of options that are passed on as they are.
 
     Raises:
@@ -214,16 +217,18 @@ def parse_extra(extra: Sequence[str], *, has_gpus: bool = False) -> list[tuple[s
         match = re.fullmatch(r"--([a-z][a-z-]*)(?:=(.+))?", text, re.DOTALL)
         if not match:
             raise SchedulerError(f"slurm: extra: expected --option=value or --option, got {text!r}")
-        _refuse_managed(match[1], has_gpus=has_gpus)
+        _refuse_managed(match[1], has_gpus=has_gpus, waits=waits)
         options.append((match[1], match[2]))
     return options
 
 
-def _refuse_managed(name: str, *, has_gpus: bool) -> None:
+def _refuse_managed(name: str, *, has_gpus: bool, waits: bool) -> None:
     """Slurm reads `--out` as `--output`, so beginnings of managed options are refused as well."""
     managed = next((known for known in MANAGED if known.startswith(name)), None)
     if managed is None and name == "gres" and has_gpus:
         raise SchedulerError("slurm: extra: --gres is given by gpus and gpu_type here; remove one of them")
+    if managed is None and waits and "dependency".startswith(name):
+        raise SchedulerError("slurm: extra: --dependency is given by --canary here; leave one of the two out")
     if managed is not None:
         instead = f"use {MANAGED[managed]} instead" if MANAGED[managed] else "it cannot be changed"
         raise SchedulerError(f"slurm: extra: --{name} is given by this tool; {instead}")

@@ -106,6 +106,8 @@ def test_what_a_script_cannot_carry_is_refused(resources: Resources, words: str)
     [
         ("--time=5", "--time is given by this tool; use time instead"),
         ("--out=x", "--out is given by this tool; it cannot be changed"),
+        ("--mem-per-cpu=2G", "--mem-per-cpu is given by this tool; use mem instead"),
+        ("--clusters=other", "--clusters is given by this tool; it cannot be changed"),
         ("-p x", "expected --option=value or --option, got '-p x'"),
         ("hold", "expected --option=value"),
     ],
@@ -121,6 +123,14 @@ def test_other_options_are_passed_on_as_they_are() -> None:
     assert found == [("exclusive", None), ("mail-type", "END"), ("gres", "ssd:1"), ("nodelist", "n[1,2]")]
     with pytest.raises(SchedulerError, match="--gres is given by gpus and gpu_type here"):
         parse_extra(["--gres=ssd:1"], has_gpus=True)
+
+
+def test_what_waits_for_a_canary_waits_for_nothing_else() -> None:
+    resources = Resources(extra=("--dependency=afterok:4",))
+
+    assert "#SBATCH --dependency=afterok:4" in render_script(BATCH, resources, PYTHON, WORK)
+    with pytest.raises(SchedulerError, match="--dependency is given by --canary here"):
+        render_script(replace(BATCH, after=("7",)), resources, PYTHON, WORK)
 
 
 def test_a_percent_in_a_path_is_no_pattern_of_slurm() -> None:
