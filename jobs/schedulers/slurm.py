@@ -8,7 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -83,13 +83,16 @@ class SlurmScheduler:
         patience = Patience(self._patience_s, self._say)
         spans = self._cut(batch.size, patience)
         environment = tuple(word for name in variables_over(script) for word in ("-u", name))
-        parallel = _share(batch.max_parallel, len(spans))
-        form = _Form(batch, _write_script(batch, script), parallel, environment)
+        lanes = min(len(spans), batch.max_parallel or len(spans))
+        form = _Form(batch, _write_script(batch, script), _share(batch.max_parallel, lanes), environment)
         handles: list[JobHandle] = []
-        for span in spans:
-            job = _submit_span(form, resources, span, patience)
+        taken: list[str] = []
+        for number, span in enumerate(spans):
+            behind = taken[number - lanes] if number >= lanes else None
+            job = _submit_span(replace(form, behind=behind), resources, span, patience)
             if job is not None:
                 accepted(job)
+                taken.append(job.native_id)
                 handles += [JobHandle(self.name, job.native_id, index) for index in range(job.size)]
             if job is None or job.size < len(span):
                 self._note_rest(batch, len(handles))
@@ -187,10 +190,11 @@ class _Form:
     script: Path
     parallel: int | None
     environment: Sequence[str]
+    behind: str | None = None  # an array that has to have ended before this one begins
 
     def hand_in(self, span: range) -> shell.Answer:
         """One sbatch call for the elements of `span`."""
-        argv = render_call(self.batch, self.script, span, self.parallel)
+        argv = render_call(self.batch, self.script, span, self.parallel, self.behind)
         return client.run(*argv, options=self.environment, timeout_s=SUBMIT_TIMEOUT_S)
 
 
@@ -207,9 +211,9 @@ def _submit_span(form: _Form, resources: Resources, span: range, patience: Patie
     return Job(_accepted_id(answer), span.start, size)
 
 
-def _share(max_parallel: int | None, arrays: int) -> int | None:
-    """Slurm throttles each array by itself, so they share what the batch may have at a time."""
-    return None if max_parallel is None else max(1, max_parallel // max(1, arrays))
+def _share(max_parallel: int | None, lanes: int) -> int | None:
+    """Slurm throttles each array by itself, so those that go at the same time share what the batch may have."""
+    return None if max_parallel is None else max_parallel // lanes
 
 
 def _write_script(batch: Batch, text: str) -> Path:

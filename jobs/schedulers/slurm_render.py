@@ -234,17 +234,29 @@ def _refuse_managed(name: str, *, has_gpus: bool, waits: bool) -> None:
         raise SchedulerError(f"slurm: extra: --{name} is given by this tool; {instead}")
 
 
-def render_call(batch: Batch, script: Path, span: range, parallel: int | None = None) -> list[str]:
-    """The arguments of the sbatch call for the elements of `span`, at most `parallel` of them at a time."""
+def render_call(
+    batch: Batch, script: Path, span: range, parallel: int | None = None, behind: str | None = None
+) -> list[str]:
+    """The arguments of the sbatch call for the elements of `span`.
+
+    Args:
+        batch: all elements.
+        script: of the batch.
+        span: the elements of this array.
+        parallel: at most so many of them at a time.
+        behind: an array that has to have ended first, in whatever way.
+    """
     throttle = f"%{parallel}" if parallel else ""
     array = f"--array=0-{len(span) - 1}{throttle}"
     name = f"--job-name={batch.job_name(span.start)}"
-    return ["sbatch", "--parsable", name, array, *_render_dependency(batch.after), str(script), str(span.start)]
+    return ["sbatch", "--parsable", name, array, *_render_dependency(batch.after, behind), str(script), str(span.start)]
 
 
-def _render_dependency(after: Sequence[str]) -> list[str]:
-    """The array waits until all of them have ended well, and is ended by Slurm as soon as one has not."""
-    return [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
+def _render_dependency(after: Sequence[str], behind: str | None) -> list[str]:
+    """The array waits until all of `after` have ended well, and is ended by Slurm as soon as one has not."""
+    wanted = [f"afterok:{':'.join(after)}"] if after else []
+    wanted += [f"afterany:{behind}"] if behind else []
+    return [f"--dependency={','.join(wanted)}", *(["--kill-on-invalid-dep=yes"] if after else [])] if wanted else []
 
 
 def variables_over(script: str) -> list[str]:

@@ -100,6 +100,16 @@ def test_arrays_share_how_many_may_run_at_a_time(cluster: Cluster, tidy: None, t
     assert cluster.ask("squeue", "-h", "-j", ids, "-o", "%K").split() == ["0-498%10", "0-1000%10"]
 
 
+def test_more_arrays_than_may_run_at_a_time_wait_for_each_other(cluster: Cluster, tidy: None, tmp_path: Path) -> None:
+    handles = make_scheduler().submit(make_batch(tmp_path, *["ok"] * 3500, max_parallel=3), HELD)
+
+    ids = list(dict.fromkeys(handle.native_id for handle in handles))
+    lines = cluster.ask("squeue", "-h", "-S", "i", "-j", ",".join(ids), "-o", "%K %E").splitlines()
+    assert [line.split()[0] for line in lines] == ["0-1000%1", "0-1000%1", "0-1000%1", "0-496%1"]
+    assert ["afterany" in line for line in lines] == [False, False, False, True]
+    assert f"afterany:{ids[0]}" in lines[3]
+
+
 def test_what_the_users_limit_does_not_admit_is_left_for_the_next_submit(
     cluster: Cluster, tidy: None, tmp_path: Path
 ) -> None:

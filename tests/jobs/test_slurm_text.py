@@ -77,6 +77,14 @@ def test_what_waits_for_others_is_ended_by_slurm_when_they_fail() -> None:
     assert argv[4:6] == ["--dependency=afterok:7:9", "--kill-on-invalid-dep=yes"]
 
 
+def test_an_array_behind_another_waits_for_its_end_however_it_ends() -> None:
+    alone = render_call(BATCH, Path("/b/job.sh"), range(2), 1, "8")
+    behind_canary = render_call(replace(BATCH, after=("7",)), Path("/b/job.sh"), range(2), 1, "8")
+
+    assert alone[4:-2] == ["--dependency=afterany:8"]
+    assert behind_canary[4:-2] == ["--dependency=afterok:7,afterany:8", "--kill-on-invalid-dep=yes"]
+
+
 @pytest.mark.parametrize(("minutes", "limit"), [(None, None), (0.1, 1), (1, 1), (60, 60), (60.01, 61)])
 def test_time_limits_are_whole_minutes_and_never_shorter_than_asked_for(
     minutes: float | None, limit: int | None
