@@ -303,7 +303,12 @@ def test_of_each_lost_run_the_last_attempt_is_read_once(
         lose(folder, tag, index, Cause.OUT_OF_MEMORY)
     opened: list[Path] = []
     whole = claim.read
-    monkeypatch.setattr(claim, "read", lambda path: (opened.append(path), whole(path))[1])
+
+    def read(path: Path) -> dict[str, Any]:
+        opened.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(claim, "read", read)
 
     status.main(["demo"])
 
