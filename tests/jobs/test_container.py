@@ -165,7 +165,18 @@ def test_a_mistaken_build_ends_before_it_begins(words: list[str], said: str) -> 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: tries it as somebody without a range in /etc/subuid")
 def test_somebody_who_cannot_build_is_told_what_to_do() -> None:
-    as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "bash", "-s", "--", "--cpu"]
+    as_nobody = [
+        "setpriv",
+        "--reuid=nobody",
+        "--regid=nogroup",
+        "--clear-groups",
+        "bash",
+        "-s",
+        "--",
+        "--cpu",
+        "--from",
+        "debootstrap",
+    ]
     with TemporaryDirectory() as folder:  # tmp_path is closed to others
         Path(folder).chmod(0o755)
         pretend(Path(folder))
