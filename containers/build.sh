@@ -192,9 +192,14 @@ user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); build o
         fail "apptainer cannot build here: ${said##*$'\n'}"
     fi
     for file in /etc/subuid /etc/subgid; do
-        grep -q -E "^($user|$(id -u)):" "$file" 2>/dev/null ||
-            fail "no range for $user in $file: ask for 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user', \
-or build on a machine of your own and copy the image (running it needs no range)"
+        grep -q -E "^($user|$(id -u)):" "$file" 2>/dev/null && continue
+        said="no range for $user in $file"
+        if [ "$from" = docker ] && command -v fakeroot >/dev/null; then
+            say "note: $said, which a base from a hub can do without"
+            return
+        fi
+        fail "$said: ask for 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user', \
+use --from docker (with the command fakeroot), or build on a machine of your own and copy the image (running it needs no range)"
     done
 }
 
@@ -250,8 +255,14 @@ build() {
     say "$out: $(($(stat -c %s "$out") / 1000000)) MB, sha256 $(cut -c 1-12 "$out.sha256")..."
 }
 
-scratch=$(mktemp -d) new=""
-trap 'rm -rf "$scratch" ${new:+"$new" "$new.sha256"}' EXIT
+tidy() { # an apptainer that is interrupted leaves its unpacked tree, some GB
+    rm -rf "$scratch" "$APPTAINER_TMPDIR" ${new:+"$new" "$new.sha256"} 2>/dev/null || say "note: could not remove $APPTAINER_TMPDIR"
+}
+space=${APPTAINER_TMPDIR:-${TMPDIR:-/tmp}} new=""
+scratch=$(mktemp -d)
+APPTAINER_TMPDIR=$(mktemp -d "$space/anlp-build-XXXXXX") || fail "$space cannot be written: APPTAINER_TMPDIR=/scratch/\$USER" 2
+export APPTAINER_TMPDIR
+trap tidy EXIT
 case $task in
     lock) write_lock ;;
     stage)
@@ -275,7 +286,7 @@ case $task in
         else
             stage=$scratch
         fi
-        note_space "${APPTAINER_TMPDIR:-${TMPDIR:-/tmp}}" "$([ "$variant" = cpu ] && echo 3 || echo 15)"
+        note_space "$space" "$([ "$variant" = cpu ] && echo 3 || echo 15)"
         [ "$stage" != "$scratch" ] || collect
         build
         ;;

@@ -61,10 +61,11 @@ def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = (
         UserError: there is none, or it cannot be read.
     """
     image = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links stay, `..` goes, as inside the image
+    where = f"{image}" if Path(path).expanduser().is_absolute() else f"{image} ({path} from where the command is typed)"
     if not os.path.lexists(image.parent) or not os.access(image.parent, os.X_OK):
-        raise UserError(f"container: {image}: its folder is not there, or closed to you; {BUILD}")
+        raise UserError(f"container: {where}: its folder is not there, or closed to you; {BUILD}")
     if not image.exists():
-        raise UserError(f"container: {image}: no such image; {BUILD}")
+        raise UserError(f"container: {where}: no such image; {BUILD}")
     if not os.access(image, os.R_OK) or (image.is_dir() and not os.access(image, os.X_OK)):
         raise UserError(f"container: {image}: cannot be read; chmod a+r it, or take a copy of your own")
     return ImageChoice(image, is_live, binds)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,47 @@ def test_warned_of_the_time_limit_runs_are_requeued_and_end_with_the_same_number
     assert "to be requeued (19 remaining timeouts)" in outputs_of(place)
 
 
+def test_slurms_own_warning_before_the_time_limit_reaches_the_run_in_the_image(
+    cluster: Cluster, place: Place, undisturbed: Place
+) -> None:
+    """Nobody helps it here: the runs are held still until the clock of the real Slurm has brought the warning."""
+    assert place.submit(*ON_SLURM, "--time", "3m").code == 0
+    runs = wait_for_epochs(place, 3)
+    elements = elements_of(place)
+    for process in elements:
+        os.kill(process, signal.SIGSTOP)
+    wait_until(lambda: all(map(is_warned, elements)), lambda: "no warning came", PATIENCE_S)
+    before = [len(read_metrics(run.metrics)) for run in runs]
+    for process in elements:
+        os.kill(process, signal.SIGCONT)
+    wait_for(place, RunState.DONE)
+
+    assert len(elements) == 2
+    assert all(3 < count < 100 for count in before)
+    assert numbers_of(place) == numbers_of(undisturbed)
+    assert all("continuing after epoch" in run.log.read_text() for run in runs)
+    assert [(endings(run)[0], endings(run)[-1]) for run in runs] == [("interrupted", "done")] * 2
+    assert "to be requeued (19 remaining timeouts)" in outputs_of(place)
+    assert "Bus error" not in outputs_of(place)
+
+
+def elements_of(place: Place) -> list[int]:
+    """Process ids of what trains in the image."""
+    root = str(place.root).encode()
+    found = {int(path.name): read(path, "cmdline") for path in Path("/proc").glob("[0-9]*")}
+    return [process for process, argv in found.items() if is_element(argv) and any(root in word for word in argv)]
+
+
+def is_element(argv: Sequence[bytes]) -> bool:
+    return b"anlp.slurm_element" in argv and b"--in-image" in argv and b"sh" not in argv
+
+
+def is_warned(process: int) -> bool:
+    """Whether SIGUSR2 waits for a process that is held still."""
+    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("ShdPnd:")]
+    return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
+
+
 def test_preempted_runs_are_requeued_and_end_with_the_same_numbers(
     cluster_alone: Cluster, place: Place, undisturbed: Place
 ) -> None:
@@ -132,7 +176,7 @@ def look_at_processes(secret: bytes) -> tuple[list[bytes], set[bytes]]:
     for process in Path("/proc").glob("[0-9]*"):
         argv = read(process, "cmdline")
         words += [word for word in argv if secret in word]
-        if b"anlp.slurm_element" in argv and b"--in-image" in argv and b"sh" not in argv:
+        if is_element(argv):
             entries = read(process, "environ")
             keys |= {entry.partition(b"=")[2] for entry in entries if entry.startswith(b"WANDB_API_KEY=")}
     return words, keys

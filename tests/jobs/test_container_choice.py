@@ -70,7 +70,10 @@ def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
     [
         (["--live"], "--live: puts this checkout's code over an image's; name one with --container"),
         (["--live", "--no-container"], "--no-container: contradicts --container and --live"),
-        (["--container", "gone.sif"], "gone.sif: no such image; containers/build.sh builds one"),
+        (
+            ["--container", "gone.sif"],
+            r"gone.sif from where the command is typed\): no such image; containers/build.sh builds one",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(images: Path, words: list[str], said: str) -> None:
