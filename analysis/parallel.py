@@ -16,7 +16,7 @@ from analysis.frame import metric_columns
 from analysis.names import known_name
 from analysis.output import add_output, write_chart
 from analysis.plots.chart import Chart
-from analysis.plots.parallel import parallel_chart
+from analysis.plots.parallel import importance_order, parallel_chart
 from analysis.pull import Runs, load
 from analysis.screen import add_grid, best_baseline, picture_path, say_notes, select_runs
 from analysis.web.page import render_page
@@ -77,7 +77,10 @@ def _page(runs: pd.DataFrame, metric: str, above: str | None, bound: float | Non
     """The page begins with all runs, or with those that `--above` asks for; the others are a button away."""
     name = "baseline" if above in (None, "baseline") else ""
     known = best_baseline(runs, metric) if bound is None else bound
-    return page_info(runs, metric, bound=known, bound_name=name, starts_better=bound is not None, grid=grid)
+    order = importance_order(runs, metric)
+    return page_info(
+        runs, metric, bound=known, bound_name=name, starts_better=bound is not None, grid=grid, order=order
+    )
 
 
 def _write_page(path: Path, info: PageInfo) -> None:

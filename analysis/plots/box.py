@@ -15,7 +15,9 @@ from analysis.metrics import is_share, label, render_value
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import (
     CONFIGURATION,
+    beyond,
     count,
+    has_room,
     head,
     level_colours,
     lost_note,
@@ -34,6 +36,8 @@ SPREAD = 0.18  # of the distance between two levels
 RASTER_ABOVE = 2_000
 MAX_LEVELS = 40
 ROW = 0.42  # inches
+SMALL, LARGE = 9, 20  # square points of a run beside a box, and of one that has no box
+LONG, LOW_ROW = 12, 0.24  # more levels than that have lower rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ class BoxInfo:
     chance: float | None
     title: str
     subtitle: str
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a level has to do with one line of text."""
+        return len(self.levels) > LONG
 
 
 def box_info(runs: pd.DataFrame, metric: str, by: str, *, style: Style | None = None, grid: str = "") -> BoxInfo:
@@ -104,16 +113,19 @@ def draw_box(info: BoxInfo, ax: Axes) -> Axes:
             _draw_box(ax, place, level)
         y = place + SPREAD * level.offsets
         ax.scatter(
-            level.values, y, s=9, color=level.colour, alpha=0.5, linewidths=0, zorder=3,
-            rasterized=level.values.size > RASTER_ABOVE,
+            level.values, y, s=LARGE if info.style == "points" else SMALL, color=level.colour, alpha=0.5, linewidths=0,
+            zorder=3, rasterized=level.values.size > RASTER_ABOVE,
         )  # fmt: skip
         ax.plot([np.median(level.values)] * 2, [place - 0.28, place + 0.28], color="black", linewidth=1.6, zorder=4)
-    if info.chance is not None:
+    has_line = has_room(info.chance, np.concatenate([level.values for level in info.levels]))
+    if info.chance is not None and has_line:
         ax.axvline(info.chance, color="0.4", linewidth=0.9, linestyle=":")
-        ax.text(info.chance, -0.62, "knowing nothing ", color="0.3", fontsize=7.5, ha="left", va="bottom")
-    ax.set_yticks(range(len(info.levels)), [_row_name(level) for level in info.levels])
-    ax.set(ylim=(len(info.levels) - 0.4, -0.65), xlabel=info.x_label, ylabel=shortened(info.by, 40))
-    set_head(ax, info.title, info.subtitle)
+        ax.text(info.chance, -0.92, " knowing nothing", color="0.3", fontsize=7.5, ha="left", va="top")
+    ax.set_yticks(range(len(info.levels)), [_row_name(level, " · " if info.is_long else "\n") for level in info.levels])
+    ax.set(
+        ylim=(len(info.levels) - 0.4, -0.95 if has_line else -0.65), xlabel=info.x_label, ylabel=shortened(info.by, 40)
+    )
+    set_head(ax, info.title, info.subtitle if has_line else beyond(info.subtitle, info.chance))
     return ax
 
 
@@ -142,7 +154,7 @@ def box_chart(loaded: Runs, *, metric: str = "", by: str = "", style: Style | No
         lambda ax: draw_box(info, ax),
         box_table(runs, metric, by),
         f"{info.title}. Medians: {medians}.",
-        (WIDTH, 1.6 + ROW * len(info.levels)),
+        (WIDTH, 1.6 + (LOW_ROW if info.is_long else ROW) * len(info.levels)),
         tuple(filter(None, notes)),
     )
 
@@ -155,9 +167,9 @@ def _level(name: str, colour: Any, group: pd.DataFrame, metric: str) -> Level:
     return Level(name, colour, values, np.array(offsets), len(group) - len(finished))
 
 
-def _row_name(level: Level) -> str:
+def _row_name(level: Level, between: str) -> str:
     lost = f", {level.lost} lost" if level.lost else ""
-    return f"{shortened(level.name, 30)}\nn = {level.values.size}{lost}"
+    return f"{shortened(level.name, 30)}{between}n = {level.values.size}{lost}"
 
 
 def _subtitle(style: Style) -> str:

@@ -131,7 +131,8 @@ def _write(ax: Axes, info: ConfusionInfo, row: int, column: int) -> None:
     spread = f" ±{sd:.1f}" if np.isfinite(sd) else ""
     text = f"{share:.1f}\n" if row == column or share >= 0.05 else "<0.1\n"
     ax.text(column, row + 0.02, text, ha="center", va="center", color=colour, fontsize=8)
-    small = f"{spread}\n({info.counts[row, column]:.4g})".strip()
+    samples = f"{info.counts[row, column]:.1f}".removesuffix(".0")
+    small = f"{spread}\n({samples})".strip()
     ax.text(column, row + 0.2, small, ha="center", va="center", color=colour, fontsize=5.5, linespacing=0.95)
 
 

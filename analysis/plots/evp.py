@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.design import HUGE, knowing_nothing
 from analysis.evp import EvpCurve, evp_curve
 from analysis.metrics import higher_is_better, is_share, label, render_value
 from analysis.plots.chart import Chart
 from analysis.plots.groups import Look, count, draw_legend, head, looks, pick_metric, pick_setting, split_by
-from analysis.plots.paper import set_head, set_log, shortened
+from analysis.plots.paper import keep_shares, set_head, set_log, shortened
 from analysis.plots.scale import Array
 from analysis.plots.sweep import usual_group
 from analysis.pull import Runs
@@ -117,6 +118,10 @@ def draw_evp(info: EvpInfo, ax: Axes) -> Axes:
         ax.plot(x[0], y[0], color=group.look.colour, marker=group.look.marker, markersize=4)
     if max(len(group.x) for group in info.groups) > LOG_X:
         set_log(ax, "x")
+    elif info.against != "hours":
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if any(group.factor != 1 for group in info.groups):
+        keep_shares(ax, "y")
     ax.set(xlabel=X_LABELS[info.against], ylabel=f"expected best {info.y_label}")
     set_head(ax, info.title, info.subtitle)
     handles = [

@@ -16,7 +16,7 @@ from analysis.choice import measured_metrics, tested_metric, usual_metric
 from analysis.frame import metric_columns, setting_columns, varying_settings
 from analysis.names import known_name
 from analysis.plots.paper import OKABE_ITO, shortened
-from analysis.plots.scale import is_missing
+from analysis.plots.scale import Array, is_missing
 from analysis.sheet import render_level
 from analysis.tabulate import level_key
 from anlp.errors import UserError
@@ -41,6 +41,14 @@ class Look:
 def level_name(level: Any) -> str:
     """The level in words; all that is missing is one level."""
     return render_level(None if is_missing(level) else level)
+
+
+def short_names(levels: Sequence[Any]) -> list[str]:
+    """The levels for ticks: numbers with four digits, as far as these tell them apart."""
+    exact = [level_name(level) for level in levels]
+    pairs = zip(levels, exact, strict=True)
+    short = [f"{level:.4g}" if isinstance(level, float) and not is_missing(level) else name for level, name in pairs]
+    return short if len(set(short)) == len(set(exact)) else exact
 
 
 def split_by(runs: pd.DataFrame, by: str) -> list[tuple[str, Any, pd.DataFrame]]:
@@ -140,6 +148,19 @@ def scored(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     if found.empty:
         raise UserError(f"none of {count(len(runs), 'run')} has finished with a finite {metric}: nothing to draw")
     return found
+
+
+def has_room(baseline: float | None, values: Array) -> bool:
+    """Whether an axis can hold the level of knowing nothing and half of it is left for the values."""
+    if baseline is None or not values.size:
+        return False
+    low, high = float(values.min()), float(values.max())
+    return max(low - baseline, baseline - high) <= high - low
+
+
+def beyond(subtitle: str, baseline: float | None) -> str:
+    """The words under a title, with the level of knowing nothing where the axis does not hold it."""
+    return subtitle if baseline is None else f"{subtitle}; knowing nothing: {baseline:.4g}, not on the axis"
 
 
 def lost_note(total: int, kept: int, metric: str) -> str:

@@ -17,7 +17,17 @@ from analysis.design import knowing_nothing
 from analysis.judging import judge_runs
 from analysis.metrics import higher_is_better, is_share, label, render_value
 from analysis.plots.chart import Chart
-from analysis.plots.groups import count, draw_legend, head, level_name, lost_note, pick_metric, pick_setting, scored
+from analysis.plots.groups import (
+    count,
+    draw_legend,
+    head,
+    level_name,
+    lost_note,
+    pick_metric,
+    pick_setting,
+    scored,
+    short_names,
+)
 from analysis.plots.paper import OKABE_ITO, set_head, shortened
 from analysis.plots.scale import Array
 from analysis.pull import Runs
@@ -122,8 +132,8 @@ def draw_heatmap(info: HeatmapInfo, ax: Axes) -> Axes:
         _draw_cell(ax, info, row, column, is_dark=bool(shade[row, column] > 0.5))
     for row, column in info.edges:
         ax.plot([column + 0.5] * 2, [row - 0.5, row + 0.5], color=EDGE, linewidth=3.5, solid_capstyle="butt")
-    ax.set_xticks(range(len(info.x_levels)), [shortened(level_name(level), 12) for level in info.x_levels])
-    ax.set_yticks(range(len(info.y_levels)), [shortened(level_name(level)) for level in info.y_levels])
+    ax.set_xticks(range(len(info.x_levels)), [shortened(name, 12) for name in short_names(info.x_levels)])
+    ax.set_yticks(range(len(info.y_levels)), [shortened(name) for name in short_names(info.y_levels)])
     for place in range(1, len(info.x_levels)):
         ax.axvline(place - 0.5, color="white", linewidth=1.5)
     for place in range(1, len(info.y_levels)):

@@ -15,7 +15,7 @@ from analysis.metrics import higher_is_better, is_share, label, render_value
 from analysis.optimism import optimism_of_best, pooled_sd
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import count, head, level_name, lost_note, pick_metric, scored
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
+from analysis.plots.paper import OKABE_ITO, keep_shares, set_head, shortened
 from analysis.plots.scale import Array
 from analysis.pull import Runs
 from analysis.stats import mean_interval
@@ -52,6 +52,7 @@ class LuckInfo:
     n_tied: int  # the best and all that are tied with it, shown or not
     luck: float  # lead of the best of so many equal ones; NaN: unknown, none has two seeds
     is_higher_better: bool
+    is_share: bool
     x_label: str
     y_label: str  # the settings that name the rows
     title: str
@@ -91,6 +92,7 @@ def luck_info(runs: pd.DataFrame, metric: str, *, top: int = TOP, grid: str = ""
         len(top_groups),
         luck,
         sign > 0,
+        is_share(metric),
         label(metric),
         " · ".join(settings),
         title,
@@ -112,6 +114,8 @@ def draw_luck(info: LuckInfo, ax: Axes) -> Axes:
     names = [f"{row.name}{' †' if row.is_tied else ''}" for row in info.rows]
     ax.set_yticks(range(len(info.rows)), names, fontsize=8)
     ax.set(ylim=(len(info.rows) - 0.4, -0.6), xlabel=info.x_label, ylabel=shortened(info.y_label, 50))
+    if info.is_share:
+        keep_shares(ax, "x")
     set_head(ax, info.title, info.subtitle)
     return ax
 

@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from anlp.errors import UserError
 
@@ -22,7 +22,9 @@ FORMATS = ("png", "svg", "pdf")
 DPI = 150
 CHARACTERS_PER_INCH = 12.5  # of a title
 SHORT_LOG = 1000  # an axis over less has ticks at 2 and 5, too
+FULL = 100.6  # percent, with room for a marker
 MARGIN = 1.2  # inches beside it
+LABELS = 0.6  # inches of a margin beside the names of its rows
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -77,12 +79,19 @@ def write(figure: Figure, target: Path | BytesIO, form: str, metadata: Mapping[s
 
 
 def set_head(ax: Axes, *lines: str) -> None:
-    """The title above the axes, its lines broken to the width of the figure."""
+    """The title above the axes, its lines broken to the width of the figure; names of rows have to be there already."""
     figure = ax.get_figure(root=True)
     inches = figure.get_size_inches()[0] if figure is not None else 6.0
-    width = max(24, round(CHARACTERS_PER_INCH * (inches - MARGIN)))
+    width = max(24, round(CHARACTERS_PER_INCH * (inches - _margin(ax))))
     broken = [part for line in lines if line for part in textwrap.wrap(line, width, break_long_words=True)]
     ax.set_title("\n".join(broken), linespacing=1.4, pad=10, fontsize=9.5)
+
+
+def _margin(ax: Axes) -> float:
+    """Inches that a title has not: it begins where the axes do, right of the names of their rows."""
+    names = ax.get_yticklabels() if isinstance(ax.yaxis.get_major_locator(), FixedLocator) else []
+    longest = max((len(line) for name in names for line in name.get_text().splitlines()), default=0)
+    return max(MARGIN, LABELS + longest / CHARACTERS_PER_INCH)
 
 
 def set_log(ax: Axes, which: Literal["x", "y"] = "y") -> None:
@@ -97,6 +106,12 @@ def set_log(ax: Axes, which: Literal["x", "y"] = "y") -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def keep_shares(ax: Axes, which: Literal["x", "y"]) -> None:
+    """Ends an axis of percentages at 100: its margin would have a tick at what cannot be."""
+    low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
+    (ax.set_xlim if which == "x" else ax.set_ylim)(low, min(high, FULL))
 
 
 def shortened(text: str, length: int = 20) -> str:

@@ -20,14 +20,17 @@ from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     GREY,
     Look,
+    beyond,
     count,
     draw_legend,
+    has_room,
     head,
     level_name,
     looks,
     pick_metric,
     pick_setting,
     scored,
+    short_names,
     split_by,
 )
 from analysis.plots.paper import set_head, set_log, shortened
@@ -40,6 +43,8 @@ LOG_X = 20  # settings over at least this range are drawn on a logarithmic axis
 LOG_Y = 30  # losses likewise
 ZERO_GAP = 1.0  # 0 lies so many steps below the smallest value of a logarithmic axis
 MAX_TICKS = 10
+CHARACTERS = 54  # of tick labels for which the axis has room
+NEARLY = 1e-9  # of a decade
 SPREAD = 0.24  # of the distance between two levels: over so much the groups are spread
 RASTER_ABOVE = 2_000
 SUBTITLES = {
@@ -134,13 +139,14 @@ def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
         edge = 0.015 if info.is_higher_better else 0.985
         for _, at, _ in line.lost:
             ax.plot(at, edge, "x", color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
-    if info.chance is not None:
+    has_line = info.chance is not None and _has_room(info)
+    if info.chance is not None and has_line:
         ax.axhline(info.chance, color="0.4", linewidth=0.9, linestyle=":")
     if info.is_log_y:
         set_log(ax)
     ax.set_xticks([at for at, _ in info.ticks], [text for _, text in info.ticks])
     ax.set(xlabel=info.x_label, ylabel=info.y_label)
-    set_head(ax, info.title, info.subtitle)
+    set_head(ax, info.title, info.subtitle if has_line else beyond(info.subtitle, info.chance))
     draw_legend(ax, _handles(info), info.by)
     return ax
 
@@ -208,9 +214,32 @@ class _Axis:
         return (math.log10(value) if value > 0 else self.floor) + self.shift
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Every level where they are few, else evenly chosen ones."""
-        step = -(-len(self.levels) // MAX_TICKS) or 1
-        return tuple((self.at(level), level_name(float(level))) for level in self.levels[::step].tolist())
+        """Every level where they are few; else decades on a logarithmic axis, evenly chosen levels on a linear one.
+
+        Labels for which the axis has no room are left out.
+        """
+        chosen = self.levels
+        if len(chosen) > MAX_TICKS:
+            step = -(-len(chosen) // MAX_TICKS)
+            chosen = np.array([*chosen[chosen == 0], *_decades(chosen)]) if self.is_log else chosen[::step]
+        return _with_room(list(zip(map(self.at, chosen.tolist()), short_names(chosen.tolist()), strict=True)))
+
+
+def _decades(levels: Array) -> Array:
+    """The powers of ten between the smallest positive level and the largest; there are some on such an axis."""
+    low, high = np.log10(levels[levels > 0].min()), np.log10(levels.max())
+    return np.asarray(10.0 ** np.arange(math.ceil(low - NEARLY), math.floor(high + NEARLY) + 1), dtype=np.float64)
+
+
+def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
+    """From the left, each tick whose label does not touch the one before."""
+    width = max(at for at, _ in ticks) - min(at for at, _ in ticks)
+    kept: list[tuple[float, str]] = []
+    for at, text in ticks:
+        room = math.inf if not kept else CHARACTERS * (at - kept[-1][0]) / (width or 1.0)
+        if not kept or room >= 1 + (len(text) + len(kept[-1][1])) / 2:
+            kept.append((at, text))
+    return tuple(kept)
 
 
 def _line(name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value) -> Line:
@@ -269,9 +298,16 @@ def _handles(info: SweepInfo) -> list[Line2D]:
     ]
     if any(line.lost for line in info.lines):
         handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged or failed"))
-    if info.chance is not None:
+    if info.chance is not None and _has_room(info):
         handles.append(Line2D([], [], color="0.4", linewidth=0.9, linestyle=":", label="knowing nothing"))
     return handles
+
+
+def _has_room(info: SweepInfo) -> bool:
+    values = np.concatenate([line.points[:, 1] for line in info.lines])
+    if info.is_log_y and info.chance is not None:
+        return has_room(math.log(info.chance), np.log(values)) if info.chance > 0 else False
+    return has_room(info.chance, values)
 
 
 def _best(line: Line, info: SweepInfo, x: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -35,7 +37,7 @@ def parallel_section(findings: Findings) -> Section:
         better = parallel_info(runs, metric, above=bound, grid=findings.name, order=order)
         if 0 < len(better.lines) < len(whole.lines):
             figures.append(_draw_parallel("parallel-better", better, None, metric))
-    return _parallel(_play(findings, bound, tuple(figures)))
+    return _parallel(_play(findings, bound, order, tuple(figures)))
 
 
 def curves_section(findings: Findings) -> Section:
@@ -78,9 +80,9 @@ def colouring(findings: Findings) -> str:
     return next((name for name in (*ranked, "lr", *varying) if name in varying), "")
 
 
-def _play(findings: Findings, bound: float | None, pictures: tuple[Block, ...]) -> Block:
+def _play(findings: Findings, bound: float | None, order: Sequence[str], pictures: tuple[Block, ...]) -> Block:
     name = "" if bound is None else "baseline"
-    info = page_info(findings.runs, findings.select, bound=bound, bound_name=name, grid=findings.address)
+    info = page_info(findings.runs, findings.select, bound=bound, bound_name=name, grid=findings.address, order=order)
     return Component(render_component(info, "play"), "The same as pictures", pictures)
 
 

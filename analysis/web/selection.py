@@ -24,6 +24,7 @@ OK = "ok"
 FEW = 0.25  # of the runs: with at most so many distinct values, a column is a list of them and a code per run
 ID_DIGITS = 12  # of the suite's own run ids, which are sent as six bytes
 SHADES = 64
+DIGITS = 6  # of a number that is read; filters have all of them
 SHORT = 2**16  # codes below it take two bytes
 
 
@@ -59,6 +60,7 @@ def page_info(
     bound_name: str = "",
     starts_better: bool = False,
     grid: str = "",
+    order: Sequence[str] = (),
 ) -> PageInfo:
     """All runs, the failed and unfinished ones as runs without a score.
 
@@ -69,11 +71,13 @@ def page_info(
         bound_name: of that bound.
         starts_better: whether the page begins with those runs.
         grid: its name or address, for the title and the commands.
+        order: settings in the order of the axes; those that vary and are not among them come before.
     """
     score = _scores(runs, metric)
-    order = _drawing_order(runs, score, metric)
-    runs, score = runs.iloc[order], score[order]
-    settings = [name for name in varying_settings(runs) if name != metric]
+    drawing = _drawing_order(runs, score, metric)
+    runs, score = runs.iloc[drawing], score[drawing]
+    varying = [name for name in varying_settings(runs) if name != metric]
+    settings = sorted(varying, key=lambda name: order.index(name) if name in order else -1)
     seed = _column("seed", runs["seed"].tolist(), is_axis=not settings)
     columns = [_column(name, runs[name].tolist(), is_axis=True) for name in settings] or [seed]
     factor = 100.0 if is_share(metric) else 1.0
@@ -185,11 +189,21 @@ def _coded(column: Column, metric: str) -> dict[str, Any]:
     places = np.zeros(len(levels))
     places[codes] = column.scale.positions
     return {
-        "texts": [_text(level, column, metric) for level in levels],
+        "texts": _texts(levels, column, metric),
         "places": places.tolist(),
         "levels": [_number(level) for level in levels],
         "codes": _base64(codes.astype("<u2" if len(levels) <= SHORT else "<u4").tobytes()),
     }
+
+
+def _texts(levels: Sequence[Any], column: Column, metric: str) -> list[str]:
+    """Levels as they are read: numbers with six digits, as far as these tell them apart."""
+    exact = [_text(level, column, metric) for level in levels]
+    if column.scale.kind == "category" or column.name == metric:
+        return exact
+    numbers = zip(levels, exact, strict=True)
+    short = [text if level is None else min(f"{level:.{DIGITS}g}", text, key=len) for level, text in numbers]
+    return short if len(set(short)) == len(short) else exact
 
 
 def _text(level: Any, column: Column, metric: str) -> str:

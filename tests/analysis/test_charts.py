@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.text import Text
 from run_folders import Grid
 
 from analysis.frame import history_frame
-from analysis.plots.box import FEW, box_info
+from analysis.plots.box import FEW, box_chart, box_info
+from analysis.plots.chart import HEIGHT, WIDTH, Chart
 from analysis.plots.classes import classes_chart, classes_info
-from analysis.plots.evp import evp_info
+from analysis.plots.evp import evp_chart, evp_info
 from analysis.plots.groups import DASHES, MARKERS, level_colours, looks, split_by
 from analysis.plots.heatmap import GLYPHS, heatmap_info
-from analysis.plots.luck import luck_info
+from analysis.plots.luck import luck_chart, luck_info
 from analysis.plots.norms import norms_chart, norms_info
-from analysis.plots.sweep import sweep_info, sweep_table
+from analysis.plots.paper import paper, set_head
+from analysis.plots.sweep import sweep_chart, sweep_info, sweep_table
 from analysis.pull import Runs, from_disk, load
 from analysis.verdicts import Label
 from anlp.errors import UserError
@@ -255,3 +260,83 @@ def test_several_data_sets_are_not_mixed(grid: Grid) -> None:
 
     with pytest.raises(UserError, match=r"2 data sets in this grid .*: choose one with --only data=digits"):
         classes_chart(loaded(grid))
+
+
+def test_labels_of_thirty_rates_do_not_touch(grid: Grid) -> None:
+    for number in range(30):
+        grid.add(0.9, lr=float(f"{10 ** (-5 + 0.17 * number):.3g}"))
+    chart = sweep_chart(loaded(grid), metric="val/acc")
+
+    assert _labels_that_touch(chart) == []
+
+
+def test_many_rates_have_ticks_at_powers_of_ten_and_at_zero() -> None:
+    rates = [0.0, *(10 ** (-4 + 0.2 * number) for number in range(20))]
+    runs = pd.DataFrame({"run_id": list(map(str, rates)), "lr": rates, "outcome": "ok", "val/acc": 0.9})
+    runs["config_id"] = runs["run_id"]
+
+    ticks = sweep_info(runs, "lr", "val/acc").ticks
+
+    assert [text for _, text in ticks] == ["0", "0.001", "0.01", "0.1"]  # 0.0001 has no room beside 0
+
+
+def test_a_title_ends_within_the_picture_whatever_the_names_of_rows() -> None:
+    words = "classification report of the best configuration, lr=0.1 optimizer=adam depth=6, 12 seeds"
+    with paper(WIDTH, HEIGHT) as figure:
+        ax = figure.add_subplot()
+        ax.set_yticks([0, 1], ["micro mean (accuracy) (10,000)", "b"])
+        set_head(ax, words)
+        figure.draw_without_rendering()
+        right = max(text.get_window_extent().x1 for text in ax.findobj(Text) if text.get_text().startswith("class"))
+
+        assert right <= figure.bbox.x1
+
+
+def test_knowing_nothing_is_on_the_axis_only_where_the_runs_keep_half_of_it(grid: Grid) -> None:
+    for number in range(6):
+        grid.add(0.97 + 0.001 * number, seed=number, dropout=0.1 * (number % 2))
+    near = box_chart(loaded(grid))
+    grid.add(0.3, seed=9)
+    wide = box_chart(loaded(grid))
+
+    assert _span(near) < 2
+    assert "knowing nothing: 11.35, not on the axis" in _head(near)
+    assert "not on the axis" not in _head(wide)
+
+
+def test_no_axis_of_shares_has_a_tick_above_a_hundred(grid: Grid) -> None:
+    grid.add(0.99, lr=0.1)
+
+    for chart in (evp_chart(loaded(grid)), luck_chart(loaded(grid))):
+        with paper(*chart.size) as figure:
+            ax = figure.add_subplot()
+            chart.draw(ax)
+
+            assert max(ax.get_ylim()[1] if "expected" in ax.get_ylabel() else ax.get_xlim()[1], 0) < 101
+
+
+def _labels_that_touch(chart: Chart) -> list[tuple[str, str]]:
+    with paper(*chart.size) as figure:
+        ax = figure.add_subplot()
+        chart.draw(ax)
+        figure.draw_without_rendering()
+        return [
+            (left.get_text(), right.get_text())
+            for left, right in pairwise(ax.get_xticklabels())
+            if left.get_window_extent().overlaps(right.get_window_extent())
+        ]
+
+
+def _span(chart: Chart) -> float:
+    with paper(*chart.size) as figure:
+        ax = figure.add_subplot()
+        chart.draw(ax)
+        low, high = ax.get_xlim()
+        return high - low
+
+
+def _head(chart: Chart) -> str:
+    with paper(*chart.size) as figure:
+        ax = figure.add_subplot()
+        chart.draw(ax)
+        return " ".join(ax.get_title(loc="left").split())

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_mixed import MixedModeRenderer
 from run_folders import Grid
 
 from analysis import parallel
@@ -200,3 +201,17 @@ def test_ten_thousand_lines_fit_into_two_megabytes(tmp_path: Path) -> None:
 
     assert len(info.lines) == n
     assert max(path.stat().st_size for path in tmp_path.iterdir()) < 2_000_000
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf"])
+def test_what_is_a_picture_within_lines_is_drawn_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    started: list[str] = []
+    start = MixedModeRenderer.start_rasterizing
+    monkeypatch.setattr(MixedModeRenderer, "start_rasterizing", lambda own: (started.append(suffix), start(own)))
+    with paper(3, 2) as figure:
+        figure.add_subplot().plot([0, 1])[0].set_rasterized(True)
+        save(figure, tmp_path / f"once{suffix}")
+
+    assert started == [suffix]

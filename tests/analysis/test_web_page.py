@@ -5,7 +5,7 @@ import hashlib
 import html
 import json
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +203,29 @@ def test_mistakes_of_a_page_are_one_sentence(grid: Grid, monkeypatch: pytest.Mon
         parallel.main(["study", "--html", "-o", "chart.png"])
     with pytest.raises(UserError, match="cannot be written"):
         parallel.main(["study", "--html", "-o", "/dev/null/page.html"])
+
+
+def test_axes_stand_in_the_order_asked_for_and_others_come_before(grid: Grid) -> None:
+    for lr, dropout, model in product([0.1, 0.01], [0.0, 0.5], ["cnn", "dense"]):
+        grid.add(0.9 + lr, lr=lr, dropout=dropout, model=model)
+
+    info = page_info(grid.frame(), "val/acc", order=["model", "lr"])
+
+    assert [column.name for column in info.columns if column.is_axis] == ["dropout", "model", "lr", "val/acc"]
+
+
+def test_numbers_are_read_with_six_digits_and_kept_with_all_of_them() -> None:
+    rates = [10 ** (-k / 3) for k in (1, 2, 4)]
+    form = _rates_form(rates)
+
+    assert form["texts"] == ["0.0464159", "0.215443", "0.464159"]
+    assert form["levels"] == sorted(rates)
+    assert _rates_form([0.1, 0.100000001])["texts"] == ["0.1", "0.100000001"]
+
+
+def _rates_form(rates: list[float]) -> dict[str, Any]:
+    """The column lr of the page of runs with these rates."""
+    ids = [f"{number:012x}" for number in range(len(rates))]
+    runs = pd.DataFrame({"run_id": ids, "seed": 0, "outcome": "ok", "lr": rates, "val/acc": rates})
+    column: dict[str, Any] = page_form(page_info(runs, "val/acc"))["columns"][0]
+    return column
