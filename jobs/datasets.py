@@ -46,7 +46,9 @@ def _look_at(keys: Iterable[DataKey | None], where: Path) -> None:
 
 
 def _data_of(spec: RunSpec) -> str:
-    return str(spec.settings.values().get("data", ""))
+    """Its data set; empty where the task has a loader for just this name and nobody publishes files: it is made."""
+    name = str(spec.settings.values().get("data", ""))
+    return "" if name in spec.settings.loaders and name not in staging.CATALOGUE else name
 
 
 def _is_there(name: str, where: Path, *, download: bool, fallback: str | None, say: Callable[[str], None]) -> bool:

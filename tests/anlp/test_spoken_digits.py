@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import os
 import tarfile
@@ -42,14 +43,31 @@ def sequences() -> tuple[list[Tensor], Samples]:
 
 def make(name: str) -> nn.Module:
     torch.manual_seed(0)
-    if name == "pooled":
-        return Headed(Pooled(5, units=8, squeeze=4), 3, dropout=0.1)
-    cell, heads, pooling = name.split()
-    net = Recurrent(5, cell=cell, hidden=8, heads=int(heads), pooling=pooling, bidirectional=True, dropout=0.1)
+    cell, heads, pooling, directions, layers = name.split()
+    if cell == "linear":
+        return Headed(Pooled(5, units=8, squeeze=4, pooling=pooling), 3, dropout=0.1)
+    net = Recurrent(
+        5,
+        cell=cell,
+        hidden=8,
+        layers=int(layers),
+        heads=int(heads),
+        pooling=pooling,
+        bidirectional=directions == "both",
+        dropout=0.1,
+    )
     return Headed(net, 3, dropout=0.1)
 
 
-MODELS = ["pooled", "gru 0 last", "lstm 0 mean", "gru 2 max", "gru 2 last"]
+MODELS = [
+    *(f"linear 0 {pooling} one 1" for pooling in ("mean", "max", "sum")),
+    *map(
+        " ".join,
+        itertools.product(
+            ("gru", "lstm"), ("0", "1", "4"), ("mean", "max", "sum", "last"), ("one", "both"), ("1", "3")
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -66,12 +84,12 @@ def test_a_padded_batch_gives_what_each_sequence_alone_gives(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_gets_a_gradient(name: str) -> None:
-    model = make(name)
+    model = make(name).eval()  # without dropout: a unit that is left out has no gradient
     _, batch = sequences()
 
     torch.autograd.backward(functional.cross_entropy(model(*batch.inputs), torch.arange(4) % 3))
 
-    assert all(p.grad is not None for p in model.parameters())
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "sum", "last"])

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from made_grids import a_spec
@@ -9,6 +10,7 @@ from made_grids import a_spec
 from anlp import staging
 from anlp.errors import UserError
 from anlp.settings import make_spec
+from anlp.settings.base import TrainingSettings
 from anlp.spec import RunSpec
 from jobs.datasets import with_data
 
@@ -101,6 +103,19 @@ def test_a_data_folder_that_cannot_be_written_is_missing_data(tmp_path: Path) ->
 
     with pytest.raises(UserError, match="put them there or set ANLP_DATA"):
         call(MNIST, tmp_path / "file", print)
+
+
+class WineSettings(TrainingSettings):
+    data: str = "wine"
+    loaders: ClassVar[Mapping[str, str]] = {"wine": "somewhere:load_wine", "": "somewhere:load_table"}
+
+
+def test_data_that_a_task_has_a_loader_for_needs_no_files_if_none_are_published(tmp_path: Path) -> None:
+    embedded, own = (RunSpec("wine", WineSettings(data=name), 0) for name in ("wine", "cellar"))
+
+    assert call([embedded], tmp_path, print) == [embedded]
+    with pytest.raises(UserError, match="data cellar: neither a known data set"):
+        call([own], tmp_path, print)
 
 
 def test_a_file_of_the_users_own_is_looked_at_before_anything_is_queued(tmp_path: Path) -> None:

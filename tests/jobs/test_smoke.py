@@ -7,6 +7,7 @@ from submits import Place
 
 from anlp.record import GridFolder, Outcome, RunOptions, RunResult, WandbOptions, read_result
 from anlp.settings import TASKS, make_spec
+from jobs.datasets import with_data
 from jobs.gridfile import load_grid
 from jobs.launch import submit_specs
 from jobs.smoke import make_small
@@ -31,11 +32,11 @@ def test_a_grid_of_one_model_gives_two_runs() -> None:
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_every_task_has_small_settings_that_need_no_files(task: str) -> None:
-    smoke = TASKS[task].settings.smoke
+def test_every_task_has_small_settings_that_need_no_files(task: str, tmp_path: Path) -> None:
+    small = make_spec(task, TASKS[task].settings.smoke, 0)
 
-    assert smoke["data"] in ("digits", "regions", "made")
-    assert smoke["epochs"] == 1
+    assert with_data([small], None, tmp_path, download=False, say=pytest.fail) == [small]
+    assert small.settings.values()["epochs"] == 1
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
