@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 NOT_FOUND = 127
+NOT_STARTED = 126
 TIMED_OUT = 124
 SILENT_S = 2.0  # a wait that nobody need be told of
 CLEAR_LINE = "\r\x1b[K"
@@ -16,7 +19,7 @@ CLEAR_LINE = "\r\x1b[K"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said; `code` is 127 where it does not exist and 124 where it took too long."""
+    """What a command said; its code is 127 where there is none, 126 if it may not be run, 124 if it took too long."""
 
     code: int
     out: str
@@ -47,16 +50,24 @@ def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answ
         )
     except FileNotFoundError:
         return Answer(NOT_FOUND, "", f"{name}: no such command")
+    except OSError as error:
+        return Answer(NOT_STARTED, "", f"{name}: {error.strerror}")
     with process:
         try:
             out, err = _read(process, name, timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _kill(process)
             return Answer(TIMED_OUT, "", f"{name}: no answer after {timeout_s:g} s")
         except BaseException:
-            process.kill()
+            _kill(process)
             raise
         return Answer(process.wait(), out, err)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """With all that it started: at some sites commands are scripts, and nothing of them may stay behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _read(process: subprocess.Popen[str], name: str, timeout_s: float) -> tuple[str, str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,45 @@ def test_who_does_not_wait_is_told_nothing(capsys: pytest.CaptureFixture[str]) -
     shell.run(["true"])
 
     assert capsys.readouterr() == ("", "")
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_nothing_of_a_command_that_takes_too_long_stays_behind(tmp_path: Path) -> None:
+    """A site's `qsub` may be a script that waits for a password in a child."""
+    command = write(tmp_path / "qsub", f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nwait\n")
+    began = time.monotonic()
+
+    answer = shell.run([command], timeout_s=1.0)
+
+    assert (answer.code, answer.err) == (shell.TIMED_OUT, f"{command}: no answer after 1 s")
+    assert time.monotonic() - began < 20
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10
+    while _is_alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_command_has_no_terminal_and_no_input() -> None:
+    answer = shell.run(["/bin/sh", "-c", "cat; if true </dev/tty; then echo a terminal; fi 2>/dev/null"])
+
+    assert answer.out == ""
+
+
+def test_a_command_that_may_not_be_run_is_an_answer(tmp_path: Path) -> None:
+    file = tmp_path / "qstat"
+    file.touch(mode=0o644)
+
+    assert shell.run([str(file)]) == shell.Answer(shell.NOT_STARTED, "", f"{file}: Permission denied")
