@@ -14,7 +14,7 @@ from jobs.container import Container
 from jobs.handover import Desk, Handed, writing_to
 from jobs.image import prepare_image
 from jobs.planned import say_nothing_to_do, say_taken_meanwhile
-from jobs.profiles import load_profile
+from jobs.profiles import fill_limits, load_profile
 from jobs.resources import Resources
 from jobs.schedulers import choose
 from jobs.schedulers.base import Scheduler
@@ -56,6 +56,9 @@ def submit_specs(
         UserError: another command holds the grid and does not finish, or its folder cannot be written.
     """
     name = choose.resolve(target.on, None if target.profile is None else load_profile(target.profile))
+    if site := choose.site_of(name, target.profile):
+        target = replace(target, resources=fill_limits(site, target.resources))
+        asks = {run_id: fill_limits(site, ask) for run_id, ask in asks.items()}
     tasks = {spec.task for spec in specs}
     target, container = _in_image(folder, target, asks, tasks, leaves_machine=name != choose.LOCAL)
     desk = Desk(folder, target, container, redo, asks, query)

@@ -78,6 +78,17 @@ def apply(profile: Profile, resources: Resources) -> Resources:
     return replace(filled, queue=queue)
 
 
+def fill_limits(profile: Profile, resources: Resources) -> Resources:
+    """`resources` with the site's time and memory where a run asks for none.
+
+    These are filled in before runs share jobs, whose limits are sums, and before the journal says what was asked for,
+    from which a retry works out more. All else that a profile adds is added by whoever writes the script (`apply`).
+    """
+    names = ("mem_mib", "walltime_min")
+    missing = {name: profile.defaults.get(name) for name in names if getattr(resources, name) is None}
+    return replace(resources, **missing)
+
+
 def load_profile(name: str) -> Profile:
     """The profile of that name, the user's own before a shipped one; a path to a file is taken as it is.
 

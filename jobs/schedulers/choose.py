@@ -72,6 +72,13 @@ def resolve(name: str, site: Profile | None) -> str:
     return site.scheduler if site is not None else _found_here()
 
 
+def site_of(name: str, profile: str | None) -> Profile | None:
+    """The profile that holds for the scheduler `name`: the one that was named, else PBS's generic one."""
+    if profile is not None:
+        return profiles.load_profile(profile)
+    return profiles.load_profile("generic-pbs") if name == "pbs" else None
+
+
 def _found_here() -> str:
     """The cluster whose login node this is: its commands are there, and its server answers."""
     if any(name in os.environ for name in INSIDE_A_JOB):

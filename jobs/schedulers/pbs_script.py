@@ -166,7 +166,7 @@ def _plain_path(path: Path) -> str:
     if not path.is_absolute() or not re.fullmatch(r"[A-Za-z0-9_./+=@~-]+", str(path)):
         raise SchedulerError(
             f"pbs: {path}: PBS cannot write to a path with other characters than letters, digits and _./+=@~-; "
-            "choose another --runs folder"
+            "set ANLP_RUNS to another folder"
         )
     return str(path)
 

@@ -25,6 +25,7 @@ from jobs.journal import Journal
 from jobs.resources import Resources
 from jobs.schedulers import choose, pbs_patience
 from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase, parse_job_name
+from jobs.schedulers.pbs import PbsScheduler
 from jobs.state import read_states
 
 GRID = """\
@@ -266,6 +267,35 @@ def test_why_a_script_could_not_begin_is_shown_with_the_run(
         assert "module load failed: no/such" in explained
         assert "module load failed: no/such" in logged
         assert f"(its job printed, in {place.folder.batches}/1.out/" in logged
+
+
+# ---- what a site fills in
+
+
+def test_what_the_profile_asked_for_is_known_to_a_retry(
+    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place(text=GRID.replace("resources: {time: 30m}\n", ""), max_array_size=100)
+    place.submit()
+    capsys.readouterr()
+    ends = [(Cause.OUT_OF_MEMORY, "exceeded resource mem"), (Cause.TIMEOUT, "exceeded resource walltime")]
+    found = {index: JobState(Phase.ENDED, *ends[index % 2]) for index in range(5)}
+    monkeypatch.setattr(PbsScheduler, "states", lambda _, jobs: {job: found[job.index] for job in jobs})
+
+    run_command(lambda: retry.main(["study", "-n"]))
+
+    shown = capsys.readouterr().out
+    assert "again with 6G of memory" in shown
+    assert "again with 6:00:00 of time" in shown
+
+
+def test_runs_that_share_a_job_have_the_sites_memory_and_time_each(make_place: Callable[..., Place]) -> None:
+    place = make_place(text=GRID.replace("resources: {time: 30m}\n", ""), max_array_size=100)
+
+    place.submit("--pack", "2", "--chain", "2")
+
+    script = next(place.folder.batches.glob("*.sh")).read_text()
+    assert "#PBS -l select=1:ncpus=2:mem=8192mb\n#PBS -l walltime=08:00:00\n" in script
 
 
 # ---- canaries
