@@ -111,7 +111,9 @@ class Desk:
             apart=wave.is_canary,
         )
         specs = tuple(spec for element in elements for spec in element.specs)
-        jobs = _submit(scheduler, self.journal, batch, packing.ask(wave.resources), wave.resources, self.redo)
+        job = packing.ask(wave.resources)
+        self.journal.intend(batch, scheduler.name, self.redo, job, wave.resources, self.target.profile)
+        jobs = _submit(scheduler, self.journal, batch, job)
         return Handed(batch, specs, tuple(jobs))
 
 
@@ -126,10 +128,8 @@ def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Ba
     return Batch(tag, folder.name, path, len(lines))
 
 
-def _submit(
-    scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources, each: Resources, redo: Redo
-) -> list[Job]:
-    """Submits between two lines of the journal, so that no job is ever without one; the jobs that were accepted.
+def _submit(scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources) -> list[Job]:
+    """Submits behind the journal's intent and before its answer, so that no job is without a line; the accepted jobs.
 
     Where an answer was lost, the journal stays open: the next command asks the scheduler what it really took (`adopt`).
     """
@@ -139,7 +139,6 @@ def _submit(
         journal.accepted(batch.tag, job)
         jobs.append(job)
 
-    journal.intend(batch, scheduler.name, redo, resources, each)
     try:
         scheduler.submit(batch, resources, accepted)
     except SchedulerError as error:

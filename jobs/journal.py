@@ -50,6 +50,7 @@ class Submission:
     refused: str | None = None
     after: tuple[str, ...] = ()  # jobs that had to end well first
     each: Resources = field(default_factory=Resources)  # what one run asks for; `resources` are those of a whole job
+    profile: str | None = None  # of the site
     endings: dict[int, Ending] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
@@ -94,7 +95,13 @@ class Journal:
             held.release()
 
     def intend(
-        self, batch: Batch, scheduler: str, redo: str, resources: Resources, each: Resources | None = None
+        self,
+        batch: Batch,
+        scheduler: str,
+        redo: str,
+        resources: Resources,
+        each: Resources | None = None,
+        profile: str | None = None,
     ) -> None:
         """Writes the intent to submit `batch`; returns after the line is on disk.
 
@@ -104,6 +111,7 @@ class Journal:
             redo: which earlier results are set aside.
             resources: what a job asks for.
             each: what one run asks for, where several share a job; otherwise the same.
+            profile: of the site, if one was named.
         """
         by = claim.Process.this()
         self._append(
@@ -116,6 +124,7 @@ class Journal:
             resources=asdict(resources),
             each=asdict(each or resources),
             after=list(batch.after),
+            profile=profile,
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -213,6 +222,7 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
             tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by, resources
         )
         found[tag].after = tuple(line.get("after", ()))
+        found[tag].profile = line.get("profile")
         found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
     elif tag not in found:
         return

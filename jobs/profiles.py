@@ -84,9 +84,12 @@ def fill_limits(profile: Profile, resources: Resources) -> Resources:
     These are filled in before runs share jobs, whose limits are sums, and before the journal says what was asked for,
     from which a retry works out more. All else that a profile adds is added by whoever writes the script (`apply`).
     """
-    names = ("mem_mib", "walltime_min")
-    missing = {name: profile.defaults.get(name) for name in names if getattr(resources, name) is None}
-    return replace(resources, **missing)
+    memory, time = resources.mem_mib, resources.walltime_min
+    return replace(
+        resources,
+        mem_mib=profile.defaults.get("mem_mib") if memory is None else memory,
+        walltime_min=profile.defaults.get("walltime_min") if time is None else time,
+    )
 
 
 def load_profile(name: str) -> Profile:
@@ -95,13 +98,18 @@ def load_profile(name: str) -> Profile:
     Raises:
         SpecError: there is none of that name, or it has faults; all of them are named.
     """
-    if "/" in name or name.endswith(".yaml"):
+    if is_profile_path(name):
         return parse_profile(read_text(Path(name)), Path(name))
     for folder in profile_folders():
         path = folder / f"{name}.yaml"
         if path.is_file():
             return parse_profile(read_text(path), path)
     raise SpecError(f"profile {name!r}: no such profile{did_you_mean(name, profile_names())}")
+
+
+def is_profile_path(name: str) -> bool:
+    """Whether a profile was named by its file."""
+    return "/" in name or name.endswith(".yaml")
 
 
 def profile_names() -> list[str]:

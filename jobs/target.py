@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from anlp.errors import UserError
@@ -14,7 +15,7 @@ from jobs.gridfile.options import COUNTS
 from jobs.image import ImageChoice, choose_image
 from jobs.journal import Journal
 from jobs.packing import Packing
-from jobs.profiles import load_profile
+from jobs.profiles import is_profile_path, load_profile
 from jobs.resources import Resources, parse_memory, parse_walltime
 from jobs.schedulers import choose
 
@@ -112,6 +113,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         resources = replace(resources, walltime_min=parsed("--time", parse_walltime, args.time))
     if args.mem is not None:
         resources = replace(resources, mem_mib=parsed("--mem", parse_memory, args.mem))
+    profile = args.profile or _remembered(target.profile, args.on)
     named = {name: getattr(args, name) for name in NAMED_RESOURCES}
     resources = replace(resources, **{name: value for name, value in named.items() if value is not None})
     if args.extra:
@@ -128,13 +130,13 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
     return replace(
         target,
-        image=_image(target, args),
+        image=_image(target, args, profile),
         on=args.on,
         slots=args.slots,
         resources=resources,
         options=options,
         max_parallel=args.max_parallel,
-        profile=args.profile,
+        profile=_lasting(profile),
         quiet=args.quiet,
         canary=args.canary,
         packing=Packing(args.pack or target.packing.pack, args.chain or target.packing.chain),
@@ -142,7 +144,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
 
 
 def last_target(folder: GridFolder) -> Target:
-    """How the grid was submitted last: its options and resources; the scheduler is chosen anew.
+    """How the grid was submitted last: its options, its resources and the site's profile, which names the scheduler.
 
     Raises:
         UserError: nothing of this grid was ever submitted.
@@ -156,16 +158,27 @@ def last_target(folder: GridFolder) -> Target:
     return Target(
         options=options,
         resources=submissions[-1].each,
+        profile=submissions[-1].profile,
         container="" if image is None else image.image,
         is_live=image is not None and image.mode == "live",
     )
 
 
-def _image(target: Target, args: argparse.Namespace) -> ImageChoice | None:
+def _remembered(profile: str | None, on: str) -> str | None:
+    """The profile of the last submission, unless this one goes elsewhere."""
+    return profile if profile and on in ("auto", load_profile(profile).scheduler) else None
+
+
+def _lasting(profile: str | None) -> str | None:
+    """The name of a profile, or the whole path of its file: a retry reads it again, from wherever that is called."""
+    return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
+
+
+def _image(target: Target, args: argparse.Namespace, profile: str | None) -> ImageChoice | None:
     """The command line goes before the grid, the grid before the profile."""
     if args.no_container and (args.container or args.live):
         raise UserError("--no-container: contradicts --container and --live; leave one out")
-    site = None if args.profile is None else load_profile(args.profile)
+    site = None if profile is None else load_profile(profile)
     wishes = ("" if args.no_container else args.container, target.container, site and site.container)
     path = next((wish for wish in wishes if wish is not None), "")
     if not path:

@@ -96,7 +96,7 @@ def never_ran(record: Record) -> bool:
 def _waits_for(record: Record) -> str:
     """Why it does not run, where that will not change by itself."""
     comment = record.get("comment")
-    if comment.startswith("Can Never Run"):
+    if re.match(r"Can Never Run|Not Running: Queue not started", comment):
         return comment
     if record.get("job_state") != "H":
         return ""

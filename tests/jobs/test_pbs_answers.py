@@ -337,6 +337,7 @@ def test_why_a_job_will_not_start_is_told() -> None:
     never = "Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)"
 
     assert state("Q", comment=never).detail == never
+    assert state("Q", comment="Not Running: Queue not started.").detail == "Not Running: Queue not started."
     assert state("H", Hold_Types="u").detail == "held (u)"
     assert state("H", Hold_Types="s", comment="job held, too many failed attempts to run").detail == (
         "held (s): job held, too many failed attempts to run"

@@ -186,7 +186,7 @@ def test_a_server_that_comes_back_within_a_minute_is_waited_for(
 ) -> None:
     monkeypatch.setattr(pbs_patience, "PATIENCE_S", 20.0)
     monkeypatch.setattr(pbs_patience, "FIRST_PAUSE_S", 0.2)
-    place = make_place(down_until=time.time() + 1.5)
+    place = make_place(down_calls=2)
 
     assert place.submit() == 0
 
@@ -287,6 +287,26 @@ def test_what_the_profile_asked_for_is_known_to_a_retry(
     shown = capsys.readouterr().out
     assert "again with 6G of memory" in shown
     assert "again with 6:00:00 of time" in shown
+
+
+def test_a_retry_goes_to_the_site_of_the_submission(
+    make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its profile it would go without the account, the modules and the secrets."""
+    (tmp_path / "site.yaml").write_text("defaults: {time: 30m, mem: 1G, account: physics}\nmodules: [cuda/12]\n")
+    place = make_place(max_array_size=100)
+    monkeypatch.chdir(tmp_path)
+    assert call_submit(place.file, "--profile", "site.yaml") == 0
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(
+        PbsScheduler, "states", lambda _, jobs: dict.fromkeys(jobs, JobState(Phase.ENDED, Cause.NODE, "lost"))
+    )
+
+    assert run_command(lambda: retry.main(["study"])) == 0
+
+    script = (place.folder.batches / "2.0.pbs.sh").read_text()
+    assert "#PBS -A physics\n" in script
+    assert "module load cuda/12" in script
 
 
 def test_runs_that_share_a_job_have_the_sites_memory_and_time_each(make_place: Callable[..., Place]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fake_change import qalter, qdel
-from fake_pbs import HOST, RefusedError, Site
+from fake_pbs import HOST, RefusedError, Site, calls
 from fake_query import qselect, qstat
 from fake_submit import qsub
 
@@ -38,7 +38,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _fail_if_down(site: Site, command: str) -> None:
-    if site.config["down"] or time.time() < site.config["down_until"]:
+    asked = len([call for call in calls(site.folder) if call[1:] != ["--version"]]) if site.config["down_calls"] else 1
+    if site.config["down"] or asked <= site.config["down_calls"]:
         lost = f"{command}: cannot connect to server {HOST} (errno=15010)"
         if command == "qdel":
             lost = f"Couldn't connect to cluster: {HOST}"

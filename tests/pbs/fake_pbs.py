@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
     "history": True,
     "express": True,  # qstat knows -E
     "down": False,
-    "down_until": 0.0,  # unix time at which the server comes back
+    "down_calls": 0,  # so many questions find the server down
     "refusal": None,  # [text, code] with which every job is refused
     "lose_answer": None,  # text of qsub after it was accepted, in place of the id; CUT or NEVER_THERE
     "kill_caller": None,  # "before" or "after" qsub is accepted: whoever called it is killed
