@@ -12,7 +12,8 @@ from slurm_cluster import why_not
 
 PLACE = Path("/tmp/anlp-torque")
 PACKAGE = "slurm-wlm-torque"
-PERL = "libslurm-perl"  # what its commands talk to Slurm with
+PERL = ("libslurm-perl", "libslurmdb-perl", "libswitch-perl")  # what its commands are written with
+USES = ("-MSlurm", "-MSlurmdb", "-MSwitch")
 
 
 def unpack() -> Path:
@@ -23,14 +24,14 @@ def unpack() -> Path:
     with (PLACE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         commands = PLACE / "usr" / "bin"
-        if not (commands / "sbatch").exists():
+        if not (commands / "sbatch").exists() or subprocess.run(["perl", *USES, "-e1"], capture_output=True).returncode:
             _fetch(commands)
     return commands
 
 
 def _fetch(commands: Path) -> None:
     steps = [
-        ["apt-get", "-q", "-y", "--no-install-recommends", "install", PERL],
+        ["apt-get", "-q", "-y", "--no-install-recommends", "install", *PERL],
         ["apt-get", "-q", "download", PACKAGE],
         ["sh", "-c", f"dpkg -x {PACKAGE}_*.deb ."],
     ]
@@ -39,4 +40,5 @@ def _fetch(commands: Path) -> None:
         if done.returncode != 0:
             pytest.skip(f"no {PACKAGE} here: {' '.join(step[:2])}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     for name in ("sbatch", "salloc", "srun"):  # they look for these beside themselves
+        (commands / name).unlink(missing_ok=True)
         (commands / name).symlink_to(shutil.which(name) or f"/usr/bin/{name}")
