@@ -103,8 +103,9 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
 def _notes(overview: Overview) -> list[str]:
     """What must be known to read the counts: a scheduler is down, was asked a while ago, has runs that cannot start."""
     told = [line for account in overview.accounts for line in account.render(overview.now)]
-    waits = Counter(status.detail for status in overview.of(RunState.QUEUED) if status.detail)
-    return told + [f"{number} queued: {detail}" for detail, number in waits.most_common(WAITS)]
+    states = (RunState.QUEUED, RunState.RUNNING)
+    said = Counter((state.value, status.detail) for state in states for status in overview.of(state) if status.detail)
+    return told + [f"{number} {state}: {detail}" for (state, detail), number in said.most_common(WAITS)]
 
 
 def _running(overview: Overview, canvas: Canvas) -> str:

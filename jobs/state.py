@@ -235,7 +235,7 @@ def _status(
 def _standing(run: Asked, attempt: claim.Holder | None, job: JobState, has_folder: bool) -> dict[str, Any]:
     """Where a run without a result stands, as fields of its status."""
     if attempt is not None and attempt.is_alive():
-        return {"state": RunState.RUNNING}
+        return {"state": RunState.RUNNING, "detail": job.detail if job.phase is Phase.RUNNING else ""}
     ending = run.submission.endings.get(run.index)
     if attempt is not None and (loss := loss_in(attempt.record, run.submission.tag)):
         return _died_alone(loss, ending.node if ending else job.node)

@@ -26,7 +26,7 @@ _ARRAY_LIMIT = re.compile(r"array job exceeds", re.IGNORECASE)
 _ADVICE_ON_ACCESS: Sequence[tuple[str, str]] = (
     ("unknown host", "is this server's name right?"),
     ("no answer after", "is the server busy, or does it want a password, as with Kerberos, where kinit helps?"),
-    ("kerberos", "get a ticket with kinit"),
+    *((word, "get a ticket with kinit") for word in ("kerberos", "credential", "ticket", "password")),
 )
 _ADVICE: Sequence[tuple[str, str]] = (
     *_ADVICE_ON_ACCESS,

@@ -246,6 +246,23 @@ def test_why_a_run_waits_is_explained_in_the_servers_words(
     )
 
 
+def test_what_is_about_to_happen_to_running_jobs_is_shown(
+    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place(max_array_size=100)
+    place.submit()
+    capsys.readouterr()
+    said = JobState(Phase.RUNNING, None, "being deleted by user@pbs-m1")
+    monkeypatch.setattr(PbsScheduler, "states", lambda _, jobs: dict.fromkeys(jobs, said))
+
+    run_command(lambda: status.main(["study", "--fresh"]))
+    shown = capsys.readouterr().out
+    run_command(lambda: explain.main(["study", a_run_of(place)]))
+
+    assert "5 running: being deleted by user@pbs-m1" in shown
+    assert "running, being deleted by user@pbs-m1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("dialect", ["pro", "torque"])
 def test_why_a_script_could_not_begin_is_shown_with_the_run(
     make_place: Callable[..., Place], tmp_path: Path, dialect: str, capsys: pytest.CaptureFixture[str]
