@@ -51,6 +51,7 @@ class Submission:
     after: tuple[str, ...] = ()  # jobs that had to end well first
     each: Resources = field(default_factory=Resources)  # what one run asks for; `resources` are those of a whole job
     profile: str | None = None  # of the site
+    max_parallel: int | None = None  # jobs at a time
     endings: dict[int, Ending] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
@@ -125,6 +126,7 @@ class Journal:
             each=asdict(each or resources),
             after=list(batch.after),
             profile=profile,
+            max_parallel=batch.max_parallel,
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -222,7 +224,7 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
             tag, line["scheduler"], line["batch"], line["n"], line["redo"], line["time"], by, resources
         )
         found[tag].after = tuple(line.get("after", ()))
-        found[tag].profile = line.get("profile")
+        found[tag].profile, found[tag].max_parallel = line.get("profile"), line.get("max_parallel")
         found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
     elif tag not in found:
         return

@@ -135,7 +135,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
         slots=args.slots,
         resources=resources,
         options=options,
-        max_parallel=args.max_parallel,
+        max_parallel=args.max_parallel or target.max_parallel,
         profile=_lasting(profile),
         quiet=args.quiet,
         canary=args.canary,
@@ -144,7 +144,7 @@ def override(target: Target, args: argparse.Namespace) -> Target:
 
 
 def last_target(folder: GridFolder) -> Target:
-    """How the grid was submitted last: its options, its resources and the site's profile, which names the scheduler.
+    """How the grid was submitted last: options, resources, jobs at a time, and the site's profile, hence its scheduler.
 
     Raises:
         UserError: nothing of this grid was ever submitted.
@@ -159,6 +159,7 @@ def last_target(folder: GridFolder) -> Target:
         options=options,
         resources=submissions[-1].each,
         profile=submissions[-1].profile,
+        max_parallel=submissions[-1].max_parallel,
         container="" if image is None else image.image,
         is_live=image is not None and image.mode == "live",
     )

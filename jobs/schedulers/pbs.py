@@ -38,8 +38,8 @@ class PbsScheduler:
     """One object asks the server's dialect and limits once; every other call is one command.
 
     What a site's `qsub` allows decides how many calls a submit takes: ceil(n / max_array_size), and at most 14 more
-    where the user's limit is met on the way. Where a queue takes smaller arrays than the server, halves are tried, which
-    makes them up to twice as many.
+    where the user's limit is met on the way; up to twice as many where a queue takes smaller arrays than the server, as
+    halves are tried.
     """
 
     name = "pbs"

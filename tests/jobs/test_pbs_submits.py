@@ -309,11 +309,11 @@ def test_what_the_profile_asked_for_is_known_to_a_retry(
 def test_a_retry_goes_to_the_site_of_the_submission(
     make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its profile it would go without the account, the modules and the secrets."""
+    """Without its profile it would go without the account, the modules and the secrets, and all at once."""
     (tmp_path / "site.yaml").write_text("defaults: {time: 30m, mem: 1G, account: physics}\nmodules: [cuda/12]\n")
     place = make_place(max_array_size=100)
     monkeypatch.chdir(tmp_path)
-    assert call_submit(place.file, "--profile", "site.yaml") == 0
+    assert call_submit(place.file, "--profile", "site.yaml", "--max-parallel", "2") == 0
     monkeypatch.chdir("/")
     monkeypatch.setattr(
         PbsScheduler, "states", lambda _, jobs: dict.fromkeys(jobs, JobState(Phase.ENDED, Cause.NODE, "lost"))
@@ -323,6 +323,7 @@ def test_a_retry_goes_to_the_site_of_the_submission(
 
     script = (place.folder.batches / "2.0.pbs.sh").read_text()
     assert "#PBS -A physics\n" in script
+    assert "#PBS -J 0-4%2\n" in script
     assert "module load cuda/12" in script
 
 
