@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.caption import render_caption
 from analysis.plots.luck import luck_chart
 from analysis.reporting.blocks import Block, Cells, Code, Notice, Section, Text
-from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.findings import TOP, Findings, Missing
 from analysis.reporting.pictures import draw_chart
 from analysis.sheet import make_sheet
 from analysis.tabulate import Table
@@ -21,7 +21,9 @@ def results_section(findings: Findings) -> Section:
     shown = sum(not row.name for row in findings.best.rows)
     if findings.best.n_configurations > 1:
         blocks.append(Text(f"The best {shown} of {findings.best.n_configurations:,} configurations, of all:"))
-    luck = draw_chart("luck", lambda: luck_chart(findings.loaded, metric=findings.report))
+    luck = draw_chart(
+        "luck", lambda: luck_chart(findings.loaded, metric=findings.report, select=findings.select, top=TOP)
+    )
     blocks += [
         _cells(findings.best),
         *([luck] if luck else []),
