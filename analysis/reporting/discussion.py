@@ -82,7 +82,8 @@ def tie_lines(findings: Findings) -> list[str]:
     )
     if not count:
         return [f"No other configuration is statistically tied with it; {tested}."]
-    return [f"{count:,} others cannot be told from it with {_seeds(table)}; {tested}."]
+    others = "1 other" if count == 1 else f"{count:,} others"
+    return [f"{others} cannot be told from it with {_seeds(table)}; {tested}."]
 
 
 def setting_lines(findings: Findings) -> list[str]:

@@ -7,7 +7,8 @@ import pytest
 from run_folders import Grid
 
 from analysis import tables
-from anlp.record import Outcome
+from anlp.record import Outcome, RunFolder, RunResult, write_json
+from anlp.settings import make_spec
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +91,16 @@ def test_what_was_skipped_is_said_on_stderr(grid: Grid, capsys: pytest.CaptureFi
     error = capsys.readouterr().err
     assert "foreign0: skipped, spec.json is missing" in error
     assert "… and 2 more such notes" in error
+
+
+def test_without_an_accuracy_the_table_is_of_what_runs_monitor(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(3):
+        spec = make_spec("fma_emotion", {"data": "made"}, seed)
+        folder = RunFolder(grid.path / spec.run_id)
+        folder.path.mkdir()
+        write_json(folder.spec, {"spec": spec.to_json(), "options": {}})
+        metrics = {f"{split}/{name}": 0.4 + 0.01 * seed for split in ("val", "test") for name in ("mae", "spearman")}
+        write_json(folder.result, RunResult(spec.run_id, Outcome.OK, metrics).to_json())
+
+    assert tables.main(["study"]) == 0
+    assert "| mean val/spearman | test/spearman |" in capsys.readouterr().out
