@@ -28,7 +28,11 @@ from analysis.stats import Method
 from analysis.ties import TiedOption, Ties, mark_rows
 from anlp.errors import UserError
 
-BASELINE_NAMES: Mapping[str, str] = {"random": "random", "majority": "majority class"}
+BASELINES: Mapping[str, tuple[str, str]] = {  # as results name them -> as tables do, and in which metric they are
+    "random": ("random", BASELINE_METRIC),
+    "majority": ("majority class", BASELINE_METRIC),
+    "mean": ("mean of the training set", "test/mae"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +239,10 @@ def level_key(level: Any) -> tuple[int, float, str]:
 
 
 def _baseline_rows(runs: pd.DataFrame, settings: Sequence[str], report: str) -> list[Row]:
-    if report != BASELINE_METRIC:
-        return []
     return [
         Row((None,) * len(settings), (), 0, value, name=label)
-        for key, name in BASELINE_NAMES.items()
-        if f"{BASELINE}{key}" in runs
+        for key, (name, metric) in BASELINES.items()
+        if metric == report and f"{BASELINE}{key}" in runs
         for label, value in _baseline_values(runs, f"{BASELINE}{key}", name, settings)
     ]
 
