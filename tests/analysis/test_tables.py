@@ -117,3 +117,24 @@ def test_errors_stand_beside_that_of_always_answering_the_mean(grid: Grid, capsy
     tables.main(["study", "--report", "test/mae"])
 
     assert "| mean of the training set |  |  | 0.2500 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        (Outcome.OK, "no run has a finite metric (2 finished without one)"),
+        (Outcome.DIVERGED, "no run has finished yet, so there is nothing to tabulate (2 diverged)"),
+    ],
+)
+def test_runs_without_any_number_are_one_sentence(
+    grid: Grid,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: Outcome,
+    sentence: str,
+) -> None:
+    for seed in range(2):
+        grid.add(float("nan"), seed=seed, outcome=outcome)
+
+    assert run(monkeypatch, "study") == 2
+    assert capsys.readouterr().err == f"{sentence}\n"
