@@ -63,6 +63,11 @@ class Cache:
         self._index = folder / "index.json"
         self._found: Mapping[str, Any] = {}  # the index as it was when the runs were read
 
+    @property
+    def exists(self) -> bool:
+        """Whether something was kept here before."""
+        return self._index.exists()
+
     def read_runs(self) -> pa.Table | None:
         """The runs, None where there is nothing that can be trusted."""
         self._found = read_json(self._index) or {}
@@ -177,6 +182,8 @@ class _Collection:
         self._fold()
         if self._is_kept and not self._parts:
             return ""
+        if not self._parts and not self._pulled.runs.num_rows and not self._cache.exists:
+            return ""  # no run, so perhaps no grid: nothing is written into a stranger's folder
         self._pulled, self._parts = _join([self._pulled, *self._parts]), []
         try:
             self._cache.write(self._pulled)

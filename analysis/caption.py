@@ -76,7 +76,8 @@ def _selection(table: Table) -> str:
     elif plan.top is None and plan.per is None:
         rule = f"The one {searched} searched" if count == 1 else f"All {count} {searched} searched, ranked by {by}"
     else:
-        best = "best" if (plan.top or 1) == 1 else f"best {plan.top}"
+        shown = (plan.top or 1) if plan.per or plan.by else min(plan.top or 1, count)
+        best = "best" if shown == 1 else f"best {shown}"
         per = plan.per or plan.by
         worst = ", and the worst of all," if plan.worst else ""
         rule = f"The {best}{f' per {per}' if per else ''}{worst} of {count} {searched} searched, by {by}"

@@ -87,6 +87,9 @@ def tested_metric(runs: pd.DataFrame, select: str) -> str:
 
 def nothing_finished(runs: pd.DataFrame) -> str:
     """Why there is no metric, in a sentence without its end: how many runs there are in which state."""
+    finished = int((runs["outcome"] == "ok").sum())
+    if finished:
+        return f"no run has a finite metric ({finished} finished without one)"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(runs["outcome"]).most_common())
     return f"no run has finished with a metric ({counts or 'there are none'})"
 

@@ -78,7 +78,7 @@ def build_design(runs: pd.DataFrame, metric: str, *, clip: bool = True, ranks: b
     used = runs.loc[scores.index]
     names = varying_settings(used)
     if not names:
-        raise UserError(f"no setting varies over the {len(used)} runs that have {metric}: there is nothing to compare")
+        raise UserError(f"no setting varies over the {_runs(len(used))} with {metric}: there is nothing to compare")
     if ranks:
         scores = scores.rank()
     columns, more = _independent({name: _plain(used[name]) for name in names}, used["config_id"].nunique())

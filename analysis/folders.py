@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from analysis.source import UNSETTLED, Reading
 from anlp.errors import UserError
 from anlp.record import RunFolder, RunRecord, RunResult, options_from_json, read_json, read_metrics, read_result
@@ -157,10 +159,25 @@ def _skipped(folder: RunFolder, reason: str) -> Reading:
 
 
 def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:
-    spec = spec_from_json(form["spec"])
+    spec = spec_from_json({**form["spec"], "seed": whole_seed(form["spec"]["seed"])})
     return spec, options_from_json(form.get("options", {})).purpose, str(form["spec"]["run_id"])
 
 
+def whole_seed(seed: Any) -> int:
+    """The seed of a run, which nobody has checked since it was written.
+
+    Raises:
+        ValueError: it is missing, or no whole number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | float) or not float(seed).is_integer():
+        raise ValueError(f"seed: expected a whole number, got {seed!r}")
+    return int(seed)
+
+
 def first_line(error: Exception) -> str:
-    """For a sentence about an exception."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    """For a sentence about an exception; the first of the faults of a setting."""
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        return f"{'.'.join(map(str, fault['loc'])) or error.title}: {fault['msg']}, got {fault['input']!r}"
+    text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    return text.splitlines()[0]

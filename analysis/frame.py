@@ -10,6 +10,7 @@
 | a setting, e.g. `lr` | missing where it has no effect (`filters` of a dense network) |
 | a metric, e.g. `test/acc` | at the tested epoch; accuracies in [0, 1]; its name has a slash, a setting's has none |
 | `baseline/random`, `baseline/majority` | in `test/acc`, of the run's data |
+| `baseline/mean` | in `test/mae`, of tasks with quantities |
 | `size/train`, `size/val`, `size/test` | samples |
 
 `history` has one row per run and epoch: `run_id`, `epoch`, and what `metrics.jsonl` says; NaN for what was not finite.

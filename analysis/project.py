@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from analysis.folders import first_line, make_record
+from analysis.folders import first_line, make_record, whole_seed
 from analysis.retries import Retries, in_threads
 from analysis.source import UNSETTLED, Reading
 from anlp.errors import UserError
 from anlp.progress import Progress
 from anlp.record import Outcome, RunResult, result_from_summary
-from anlp.settings import make_spec
+from anlp.settings import TASKS, make_spec
+from anlp.spec import RunSpec
 from anlp.wandb_site import find_site
 
 if TYPE_CHECKING:
@@ -157,10 +158,9 @@ class ProjectSource:
         stamp = _stamp(run)
         config = {name: value for name, value in run.config.items() if not name.startswith("_")}
         try:
-            values = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
-            spec = make_spec(config["task"], values, config["seed"])
-        except (KeyError, TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-            return Reading(run.id, note=f"{run.id}: skipped, the config is of no run known here ({first_line(error)})")
+            spec = _spec(config)
+        except ValueError as error:  # pydantic's ValidationError is one
+            return Reading(run.id, note=f"{run.id}: skipped, {first_line(error)}")
         result, note = _result(run)
         try:
             lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
@@ -169,6 +169,21 @@ class ProjectSource:
                 raise
             return Reading(run.id, note=f"{run.id}: skipped, its history cannot be read ({first_line(error)})")
         return Reading(run.id, make_record(run.id, spec, run.job_type or "search", result, lines), stamp, note)
+
+
+def _spec(config: Mapping[str, Any]) -> RunSpec:
+    """The run of a config.
+
+    Raises:
+        ValueError: it is that of no run known here; the message says what is wrong with it.
+    """
+    task, seed = config.get("task"), config.get("seed")
+    if task is None:
+        raise ValueError("its config names no task: no run of this suite, or changed by hand")
+    if not isinstance(task, str) or task not in TASKS:
+        raise ValueError(f"its config names a task that is not known here: {task!r}")
+    values = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
+    return make_spec(task, values, whole_seed(seed))
 
 
 def is_transient(error: Exception) -> bool:

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
@@ -17,6 +18,7 @@ from analysis.rows import Row
 from analysis.sheet import Sheet, make_sheet, raw_cells
 from analysis.tabulate import Table
 
+WIDTH = 100  # characters of a line of text that eyes follow
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 HTML_STYLE = (
     "body{font:14px/1.5 system-ui,sans-serif;color-scheme:light dark;margin:2em}"
@@ -42,8 +44,14 @@ LATEX = {
 }
 
 
-def render_text(table: Table, *, bold: bool = False) -> str:
-    """Aligned columns; the best score in bold with terminal codes, or with a star behind it without."""
+def render_text(table: Table, *, bold: bool = False, width: int = WIDTH) -> str:
+    """Aligned columns; the best score in bold with terminal codes, or with a star behind it without.
+
+    Args:
+        table: what is printed.
+        bold: whether for a terminal.
+        width: of the caption's lines.
+    """
     sheet = make_sheet(table)
     marked = [
         [f"{cell}{_sign(sheet, i, j, bold)}" for j, cell in enumerate(line)] for i, line in enumerate(sheet.lines)
@@ -58,7 +66,7 @@ def render_text(table: Table, *, bold: bool = False) -> str:
         is_bold = bold and "best" in [sheet.marks.get((index, j)) for j in range(len(sheet.heads))]
         lines.append(f"{BOLD}{line}{PLAIN}" if is_bold else line)
     legend = "" if bold else " *: best."
-    return "\n".join([*lines, "", render_caption(table) + legend, ""])
+    return "\n".join([*lines, "", _wrapped(render_caption(table) + legend, width), ""])
 
 
 def render_markdown(table: Table) -> str:
@@ -67,7 +75,7 @@ def render_markdown(table: Table) -> str:
     lines = _formatted(sheet, escape_markdown, "**{}**", "{} †")
     rule = ["---:" if number else "---" for number in sheet.is_number]
     rows = "\n".join("| " + " | ".join(cells) + " |" for cells in (map(escape_markdown, sheet.heads), rule, *lines))
-    return f"{rows}\n\n{escape_markdown(render_caption(table))}\n"
+    return f"{rows}\n\n{_markdown_lines(escape_markdown(render_caption(table)))}\n"
 
 
 def render_latex(table: Table) -> str:
@@ -170,6 +178,16 @@ def _html_cells(tag: str, cells: Sequence[str], is_number: Sequence[bool]) -> st
         f"<{tag}>{cell}</{tag}>" if number else f"<{tag} class=text>{cell}</{tag}>"
         for cell, number in zip(cells, is_number, strict=True)
     )
+
+
+def _wrapped(text: str, width: int = WIDTH) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _markdown_lines(text: str) -> str:
+    """Lines of one paragraph, none of which begins a list or a heading."""
+    lines = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", _wrapped(text), flags=re.MULTILINE)
+    return re.sub(r"^([#+=-]+)(?=\s|$)", r"\\\1", lines, flags=re.MULTILINE)
 
 
 def escape_markdown(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.page import FIGURES, render_html, render_markdown
 from analysis.pull import load
-from analysis.reporting.advice import Advice, advise, next_section, render_grid
+from analysis.reporting.advice import Advice, advise, next_file, next_section, render_grid
 from analysis.reporting.blocks import Document, Section, figures
 from analysis.reporting.discussion import best_lines, discussion_section
 from analysis.reporting.effort import effort_section
@@ -90,7 +90,7 @@ def build_document(findings: Findings, advice: Advice, grid: str) -> Document:
 def report_files(document: Document, grid: str, name: str) -> dict[str, bytes]:
     """Every file of the report by its name in the report's folder."""
     files = {"report.html": render_html(document).encode(), "report.md": render_markdown(document).encode()}
-    files |= {f"{name}-next.yaml": grid.encode()} if grid else {}
+    files |= {next_file(name): grid.encode()} if grid else {}
     for figure in figures(document):
         files[f"{FIGURES}/{figure.name}.{figure.form}"] = figure.content
         files |= {f"{FIGURES}/{figure.name}.csv": figure.data} if figure.data else {}

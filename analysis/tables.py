@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.pull import load
-from analysis.rendering import RENDERERS, render_text
+from analysis.rendering import RENDERERS, WIDTH, render_text
 from analysis.screen import add_grid, say_notes, select_runs
 from analysis.tabulate import Plan, Table, build_table, chosen_metrics
 from anlp.errors import UserError, run_command
@@ -107,7 +108,9 @@ def _format(options: argparse.Namespace) -> str:
 
 def _render(table: Table, form: str) -> str:
     if form == "text":
-        return render_text(table, bold=sys.stdout.isatty())
+        is_terminal = sys.stdout.isatty()
+        columns = shutil.get_terminal_size().columns if is_terminal else WIDTH
+        return render_text(table, bold=is_terminal, width=min(columns, WIDTH))
     return RENDERERS[form](table)
 
 

@@ -28,7 +28,11 @@ from analysis.stats import Method
 from analysis.ties import TiedOption, Ties, mark_rows
 from anlp.errors import UserError
 
-BASELINE_NAMES: Mapping[str, str] = {"random": "random", "majority": "majority class"}
+BASELINES: Mapping[str, tuple[str, str]] = {  # as results name them -> as tables do, and in which metric they are
+    "random": ("random", BASELINE_METRIC),
+    "majority": ("majority class", BASELINE_METRIC),
+    "mean": ("mean of the training set", "test/mae"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +176,27 @@ def _optimism(
     """Of the best row, of the most optimistic one where there are groups; none where all of them are confirmed."""
     if len(ranked) < 2 or not any(row.is_best and row.purpose != "confirm" for row in rows):
         return None
-    tops = [set(one.top) for one in ties]
-    found = [_optimism_among([c for c in ranked if c.config_id in top], plan) for top in tops]
+    found = []
+    for top in (set(one.top) for one in ties):
+        shown = sum(row.config_id in top for row in rows)
+        found.append(_optimism_among([c for c in ranked if c.config_id in top], plan, by_report=shown > 1))
     return max(found, key=lambda one: (one.expected is None and one.k > 1, one.expected or 0.0))
 
 
-def _optimism_among(top: Sequence[Configuration], plan: Plan) -> Optimism:
-    """Smaller where another metric has chosen, as far as the two do not share their luck."""
+def _optimism_among(top: Sequence[Configuration], plan: Plan, *, by_report: bool) -> Optimism:
+    """Smaller where another metric has chosen, as far as the two do not share their luck.
+
+    Args:
+        top: the configurations that cannot be told apart.
+        plan: of the table.
+        by_report: several of them are shown, so that the reported metric itself marks one of them the best.
+    """
     pairs = [[(run[plan.select], run[plan.report]) for run in c.runs if _counts_for(run, plan)] for c in top]
     pairs = [pair for pair in pairs if pair]
     chosen_by, reported = [[a for a, _ in pair] for pair in pairs], [[b for _, b in pair] for pair in pairs]
-    shared = 1.0 if plan.select == plan.report else shared_luck(chosen_by, reported)
+    same_way = 1.0 if higher_is_better(plan.select) == higher_is_better(plan.report) else -1.0
+    is_own_choice = by_report or plan.select == plan.report
+    shared = 1.0 if is_own_choice else shared_luck([[same_way * a for a in group] for group in chosen_by], reported)
     n = Counter(map(len, pairs)).most_common(1)[0][0] if pairs else 0
     sd = pooled_sd(reported)
     expected = None if sd != sd or not n else optimism_of_best(sd, n, len(pairs), shared)
@@ -225,12 +239,10 @@ def level_key(level: Any) -> tuple[int, float, str]:
 
 
 def _baseline_rows(runs: pd.DataFrame, settings: Sequence[str], report: str) -> list[Row]:
-    if report != BASELINE_METRIC:
-        return []
     return [
         Row((None,) * len(settings), (), 0, value, name=label)
-        for key, name in BASELINE_NAMES.items()
-        if f"{BASELINE}{key}" in runs
+        for key, (name, metric) in BASELINES.items()
+        if metric == report and f"{BASELINE}{key}" in runs
         for label, value in _baseline_values(runs, f"{BASELINE}{key}", name, settings)
     ]
 

@@ -8,21 +8,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.choice import Configuration, configurations, has_score
-from analysis.compare import tied_set
-from analysis.frame import varying_settings
+from analysis.choice import measured_metrics
 from analysis.metrics import higher_is_better, is_share, label, render_value
-from analysis.optimism import optimism_of_best, pooled_sd
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import count, head, level_name, lost_note, pick_metric, scored
 from analysis.plots.paper import OKABE_ITO, keep_shares, set_head, shortened
 from analysis.plots.scale import Array
 from analysis.pull import Runs
+from analysis.rows import Row as TableRow
 from analysis.stats import mean_interval
+from analysis.tabulate import Plan, Table, build_table
 
 TOP = 15
 NAME = 44  # characters of a configuration's settings
 ROW = 0.3  # inches
+SHORT_NAMES = {"welch": "Welch", "moderated": "moderated t", "pooled": "pooled t", "paired": "t paired by seed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Row:
     values: Array  # (n_seeds,) in the units of the chart
     low: float  # of the mean's 95 % t interval, NaN for one seed
     high: float
+    is_best: bool  # one of the rows that the table marks
     is_tied: bool  # with the best: a test could not tell them apart
 
     @property
@@ -47,10 +48,10 @@ class Row:
 class LuckInfo:
     """What is drawn; accuracies in percent."""
 
-    rows: tuple[Row, ...]  # best first
+    rows: tuple[Row, ...]  # the one that the table marks first, then by the mean
     n_configurations: int
     n_tied: int  # the best and all that are tied with it, shown or not
-    luck: float  # lead of the best of so many equal ones; NaN: unknown, none has two seeds
+    luck: float  # lead of the best of so many equal ones; NaN: unknown, or none as seeds are fresh
     is_higher_better: bool
     is_share: bool
     x_label: str
@@ -59,12 +60,13 @@ class LuckInfo:
     subtitle: str
 
 
-def luck_info(runs: pd.DataFrame, metric: str, *, top: int = TOP, grid: str = "") -> LuckInfo:
-    """The best configurations with their seeds.
+def luck_info(runs: pd.DataFrame, metric: str, *, select: str = "", top: int = TOP, grid: str = "") -> LuckInfo:
+    """The best configurations with their seeds: the rows, the ties and the luck of the table of the same runs.
 
     Args:
         runs: see `analysis.frame`; confirm runs count where a configuration has them.
         metric: a column of it.
+        select: the metric that chooses; the same on the validation set unless given.
         top: so many configurations are shown.
         grid: for the title.
 
@@ -73,30 +75,26 @@ def luck_info(runs: pd.DataFrame, metric: str, *, top: int = TOP, grid: str = ""
     """
     scored(runs, metric)
     sign = 1.0 if higher_is_better(metric) else -1.0
-    factor = 100.0 if is_share(metric) else 1.0
-    found = [(c, _values(c, metric)) for c in configurations(runs, metric)]
-    found = sorted(((c, v) for c, v in found if v.size), key=lambda item: -sign * float(item[1].mean()))
-    groups = [factor * values for _, values in found]
-    tied = tied_set([sign * group for group in groups]).is_tied if len(groups) > 1 else np.zeros(1, dtype=bool)
-    top_groups = [groups[0], *(group for group, flag in zip(groups, tied, strict=True) if flag)]
-    luck = _luck(top_groups)
-    settings = varying_settings(runs)
-    rows = tuple(
-        _row(configuration, group, bool(flag), settings, metric)
-        for (configuration, _), group, flag in list(zip(found, groups, tied, strict=True))[:top]
+    table = build_table(runs, Plan(select or _validated(runs, metric), metric, top=top), grid)
+    shown = [row for row in table.rows if not row.name and row.mean is not None]
+    shown.sort(key=lambda row: (not row.is_best, -sign * (row.mean or 0.0)))
+    ties = table.ties[0]
+    luck = _luck(table)
+    rows = tuple(_row(row, metric) for row in shown)
+    title = head(
+        grid, f"seed luck in {metric}: the best {len(rows)} of {count(table.n_configurations, 'configuration')}"
     )
-    title = head(grid, f"seed luck in {metric}: the best {len(rows)} of {count(len(groups), 'configuration')}")
     return LuckInfo(
         rows,
-        len(groups),
-        len(top_groups),
+        table.n_configurations,
+        len(ties.top),
         luck,
         sign > 0,
         is_share(metric),
         label(metric),
-        " · ".join(settings),
+        " · ".join(table.settings),
         title,
-        _subtitle(luck, len(top_groups), metric),
+        _subtitle(luck, table, metric),
     )
 
 
@@ -107,10 +105,10 @@ def draw_luck(info: LuckInfo, ax: Axes) -> Axes:
         ends = (best - info.luck, best) if info.is_higher_better else (best, best + info.luck)
         ax.axvspan(*ends, color="0.88", linewidth=0, zorder=0)
     for place, row in enumerate(info.rows):
-        colour = OKABE_ITO[0] if row.is_tied or place == 0 else OKABE_ITO[1]
+        colour = OKABE_ITO[0] if row.is_tied or row.is_best else OKABE_ITO[1]
         ax.hlines(place, row.low, row.high, color=colour, linewidth=1.4, alpha=0.7)
         ax.plot(row.values, [place] * len(row.values), "|", color=colour, markersize=8, alpha=0.8)
-        ax.plot(row.mean, place, "o" if row.is_tied or place == 0 else "s", color=colour, markersize=5)
+        ax.plot(row.mean, place, "o" if row.is_tied or row.is_best else "s", color=colour, markersize=5)
     names = [f"{row.name}{' †' if row.is_tied else ''}" for row in info.rows]
     ax.set_yticks(range(len(info.rows)), names, fontsize=8)
     ax.set(ylim=(len(info.rows) - 0.4, -0.6), xlabel=info.x_label, ylabel=shortened(info.y_label, 50))
@@ -131,7 +129,7 @@ def luck_table(info: LuckInfo) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def luck_chart(loaded: Runs, *, metric: str = "", top: int = TOP) -> Chart:
+def luck_chart(loaded: Runs, *, metric: str = "", select: str = "", top: int = TOP) -> Chart:
     """The seeds of the best configurations, beside what luck alone is worth.
 
     Raises:
@@ -139,7 +137,7 @@ def luck_chart(loaded: Runs, *, metric: str = "", top: int = TOP) -> Chart:
     """
     runs = loaded.runs
     metric = pick_metric(runs, metric, ("test/acc", "val/acc"))
-    info = luck_info(runs, metric, top=max(top, 1), grid=loaded.grid)
+    info = luck_info(runs, metric, select=select, top=max(top, 1), grid=loaded.grid)
     best = info.rows[0]
     alt = f"{info.title}. Best: {best.name}, mean {render_value('', best.mean)}. {info.subtitle}"
     size = (WIDTH + 0.8, 1.8 + ROW * len(info.rows))
@@ -147,35 +145,46 @@ def luck_chart(loaded: Runs, *, metric: str = "", top: int = TOP) -> Chart:
     return Chart(info.title, lambda ax: draw_luck(info, ax), luck_table(info), alt, size, tuple(filter(None, [note])))
 
 
-def _values(configuration: Configuration, metric: str) -> Array:
-    return np.array([float(run[metric]) for run in configuration.reported_runs(metric) if has_score(run, metric)])
+def _validated(runs: pd.DataFrame, metric: str) -> str:
+    """The metric that chose, where nobody says so: the same on the validation set."""
+    name = f"val/{metric.partition('/')[2]}"
+    return name if name in measured_metrics(runs) else metric
 
 
-def _row(configuration: Configuration, values: Array, tied: bool, settings: list[str], metric: str) -> Row:
+def _row(row: TableRow, metric: str) -> Row:
+    factor = 100.0 if is_share(metric) else 1.0
+    values = factor * np.array(row.scores)
     low, high = float("nan"), float("nan")
     if values.size > 1:
         interval = mean_interval(values)
         low, high = interval.low, interval.high
     if is_share(metric):
         low, high = max(low, 0.0), min(high, 100.0)
-    first = configuration.runs[0]
-    name = " · ".join(level_name(first[setting]) for setting in settings) or configuration.config_id
-    seeds = tuple(int(run["seed"]) for run in configuration.reported_runs(metric) if has_score(run, metric))
-    return Row(shortened(name, NAME), configuration.config_id, seeds, values, low, high, tied)
+    parts = [level_name(level) for level in row.levels] or [row.config_id]
+    failed = [f"{row.n_trained}/{row.n_total} trained"] if row.n_failed else []
+    name = shortened(" · ".join([*parts, *failed]), NAME)
+    return Row(name, row.config_id, row.seeds, values, low, high, row.is_best, row.is_tied)
 
 
-def _luck(groups: list[Array]) -> float:
-    """Lead of the best of so many equal configurations with as many seeds as most have; NaN where seeds are single."""
-    sd = pooled_sd(groups)
-    seeds = int(np.median([group.size for group in groups]))
-    return optimism_of_best(sd, seeds, len(groups)) if sd == sd else sd
+def _luck(table: Table) -> float:
+    """Lead of the best of those that are tied, as the table's caption has it; NaN where it cannot be known."""
+    found = table.optimism
+    if found is None or found.expected is None:
+        return float("nan") if found is None or found.k > 1 else 0.0
+    return found.expected * (100.0 if is_share(table.plan.report) else 1.0)
 
 
-def _subtitle(luck: float, tied: int, metric: str) -> str:
-    parts = "tick: a seed; dot and line: mean with its 95 % t interval; †: tied with the best (Welch, Holm)."
+def _subtitle(luck: float, table: Table, metric: str) -> str:
+    ties = table.ties[0]
+    tests = f" ({SHORT_NAMES[ties.method]}, Holm)" if ties.method else ""
+    parts = f"tick: a seed; dot and line: mean with its 95 % t interval; †: tied with the best{tests}."
+    if any(row.is_best and row.purpose == "confirm" for row in table.rows):
+        return f"{parts} The best is confirmed: fresh seeds, no luck of the choice."
+    if table.n_configurations < 2:
+        return parts
     if luck != luck:
         return f"{parts} One seed each: how much luck is worth cannot be known."
-    if tied == 1:
+    if len(ties.top) == 1:
         return f"{parts} None is tied: the lead of the best is no luck."
     unit = " points" if is_share(metric) else ""
-    return f"{parts} Grey: the lead by luck alone of the best of {tied} equal ones, {luck:.3g}{unit}."
+    return f"{parts} Grey: the lead by luck alone of the best of {len(ties.top)} equal ones, {luck:.3g}{unit}."

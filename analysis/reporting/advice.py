@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -46,6 +48,8 @@ STEPS = 2  # new values beyond an edge
 SEEDS, MAX_SEEDS = 5, 20
 TIED = 4  # configurations that fresh seeds are to tell apart
 MOST = 0.5  # of the runs that learned
+NAME = 90  # characters
+CONFIRM_SELECTS = "val/acc"  # unless it is told otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,9 @@ def render_grid(advice: Advice, findings: Findings) -> str:
     """The grid file, ready to submit; empty where nothing is proposed."""
     if not advice.proposals:
         return ""
-    name = f"{findings.name}-next.yaml"
+    name = next_file(findings.name)
     lines = [f"# What to run next after {_plain(findings.name)}: {advice.n_runs} runs, all with fresh seeds.", "#"]
-    lines += [f"#   python -m jobs.submit {_plain(name)}", ""]
+    lines += [f"#   python -m jobs.submit {name}", ""]
     common, own = _shared([point for proposal in advice.proposals for point in proposal.points])
     lines += [_line("task", advice.task), _line("fixed", common), _line("seeds", list(advice.seeds)), "", "union:"]
     points = iter(own)
@@ -108,6 +112,12 @@ def render_grid(advice: Advice, findings: Findings) -> str:
     return "\n".join([*lines, *([""] if kept else []), *(_line(key, value) for key, value in kept.items()), ""])
 
 
+def next_file(grid: str) -> str:
+    """The grid file's name, which is that of a grid: folders and projects may have any."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", grid)[:NAME].strip("-._")
+    return f"{plain or 'grid'}-next.yaml"
+
+
 def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
     """The section; the grid file is the text that is written beside the report."""
     reasons = tuple(f"{one.reason} ({_runs(len(one.points) * len(advice.seeds))})" for one in advice.proposals)
@@ -116,7 +126,7 @@ def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
         seconds = _seconds(findings)
         cost = f", about {render_hours(seconds * advice.n_runs / 3600)} at {seconds:.3g} s a run" if seconds else ""
         blocks += [
-            Text(f"As a grid file, {findings.name}-next.yaml beside this page: {_runs(advice.n_runs)}{cost}."),
+            Text(f"As a grid file, {next_file(findings.name)} beside this page: {_runs(advice.n_runs)}{cost}."),
             Code(grid, "yaml"),
         ]
     return Section("next", "What to run next", tuple(blocks or [Text("Nothing that these numbers call for.")]))
@@ -265,8 +275,9 @@ def _longer(findings: Findings, best: Configuration) -> list[Proposal]:
 def _confirmation(findings: Findings) -> tuple[str, ...]:
     if (findings.runs["purpose"] == "confirm").any() or findings.runs["config_id"].nunique() < 2:
         return ()
-    command = f"python -m jobs.submit {findings.folder.name}.yaml --confirm 2 --seeds 5"
-    return (f"Nothing was confirmed yet: {command} repeats the winners with fresh seeds.",)
+    select = [] if findings.select == CONFIRM_SELECTS else ["--select", findings.select]
+    words = ["python", "-m", "jobs.submit", f"{findings.folder.name}.yaml", "--confirm", "2", "--seeds", "5", *select]
+    return (f"Nothing was confirmed yet: {shlex.join(words)} repeats the winners with fresh seeds.",)
 
 
 def _kept(findings: Findings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,3 +119,8 @@ def figures(document: Document) -> list[Figure]:
     for section in document.sections:
         visit(section.blocks)
     return found
+
+
+def command(module: str, *words: str) -> Code:
+    """A command to paste into a shell, whatever the names in it."""
+    return Code(shlex.join(["python", "-m", module, *words]), "sh")

@@ -52,9 +52,11 @@ def best_lines(findings: Findings) -> list[str]:
     lines = [f"The best configuration is {row_name(row, table)}: {metric} {_with_interval(row, metric)}."]
     baselines = [other for other in table.rows if other.name and other.mean is not None]
     if baselines:
-        chance = max(baselines, key=lambda other: other.mean or 0.0)
+        sign = 1 if higher_is_better(metric) else -1
+        chance = max(baselines, key=lambda other: sign * (other.mean or 0.0))
         gain = row.mean - (chance.mean or 0.0)
-        lines.append(f"It is {_difference(metric, gain)} above {chance.name} ({_value(metric, chance.mean)}).")
+        way = "above" if gain >= 0 else "below"
+        lines.append(f"It is {_difference(metric, abs(gain))} {way} {chance.name} ({_value(metric, chance.mean)}).")
     if row.purpose == "confirm" and row.optimistic is not None:
         sign = 1 if higher_is_better(metric) else -1
         lost = sign * (row.optimistic - row.mean)
@@ -82,7 +84,8 @@ def tie_lines(findings: Findings) -> list[str]:
     )
     if not count:
         return [f"No other configuration is statistically tied with it; {tested}."]
-    return [f"{count:,} others cannot be told from it with {_seeds(table)}; {tested}."]
+    others = "1 other" if count == 1 else f"{count:,} others"
+    return [f"{others} cannot be told from it with {_seeds(table)}; {tested}."]
 
 
 def setting_lines(findings: Findings) -> list[str]:

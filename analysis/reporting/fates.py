@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.judging import APART, CONVERGENT, DIVERGENT
-from analysis.reporting.blocks import Block, Cells, Code, Folded, Notice, Points, Section, Text, plain_sheet
+from analysis.reporting.blocks import Block, Cells, Folded, Notice, Points, Section, Text, command, plain_sheet
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.overview import draw_runs
 from analysis.sheet import render_level
@@ -33,7 +33,7 @@ def fates_section(findings: Findings) -> Section:
     apart = found.judged.of(APART)
     if len(apart):
         blocks.append(Folded(f"{len(apart):,} runs apart: crashed, missing or too short", _listed(found, apart)))
-    blocks.append(Code(f"python -m analysis.convergence {findings.address} --all", "sh"))
+    blocks.append(command("analysis.convergence", findings.address, "--all"))
     return Section("verdicts", "What became of the runs", tuple(blocks))
 
 

@@ -16,7 +16,7 @@ from analysis.plots.report import report_chart
 from analysis.plots.scatter import scatter_chart
 from analysis.plots.seeds import load_seeds
 from analysis.pull import Runs
-from analysis.reporting.blocks import Block, Cells, Code, Notice, Section, Text, plain_sheet
+from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command, plain_sheet
 from analysis.reporting.findings import Findings, Missing, attempt
 from analysis.reporting.pictures import draw_chart
 from analysis.sheet import NOTHING, render_level
@@ -39,11 +39,12 @@ def mistakes_section(findings: Findings) -> Section:
     if isinstance(seeds, Missing):
         return _section(Notice(f"Nothing is known of single samples: {seeds.reason}."))
     made = (draw_chart(name, partial(make, loaded, metric)) for name, make in CHARTS.items())
-    figures: list[Block] = [figure for figure in made if figure is not None]
+    figures = [figure for figure in made if figure is not None]
+    kinds = [figure.name for figure in figures if figure.name in ("confusion", "scatter")]
     report = attempt(lambda: report_chart(loaded, metric=metric))
     tables = [] if isinstance(report, Missing) else [_table(report)]
     first = Text(f"On the test set, by the best configuration that kept its predictions: {seeds.said}.")
-    return _section(first, *tables, *figures, Code(f"python -m analysis.plot confusion {findings.address}", "sh"))
+    return _section(first, *tables, *figures, *(command("analysis.plot", kind, findings.address) for kind in kinds[:1]))
 
 
 def _table(report: Chart) -> Block:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from analysis.caption import render_caption
 from analysis.plots.luck import luck_chart
-from analysis.reporting.blocks import Block, Cells, Code, Notice, Section, Text
-from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command
+from analysis.reporting.findings import TOP, Findings, Missing
 from analysis.reporting.pictures import draw_chart
 from analysis.sheet import make_sheet
-from analysis.tabulate import Table
+from analysis.tabulate import Table, chosen_metrics
 
 
 def results_section(findings: Findings) -> Section:
@@ -21,14 +21,23 @@ def results_section(findings: Findings) -> Section:
     shown = sum(not row.name for row in findings.best.rows)
     if findings.best.n_configurations > 1:
         blocks.append(Text(f"The best {shown} of {findings.best.n_configurations:,} configurations, of all:"))
-    luck = draw_chart("luck", lambda: luck_chart(findings.loaded, metric=findings.report))
+    luck = draw_chart(
+        "luck", lambda: luck_chart(findings.loaded, metric=findings.report, select=findings.select, top=TOP)
+    )
     blocks += [
         _cells(findings.best),
         *([luck] if luck else []),
-        Code(f"python -m analysis.tables {findings.address}", "sh"),
+        command("analysis.tables", findings.address, *_metrics(findings)),
     ]
     return Section("results", "Results", tuple(blocks))
 
 
 def _cells(table: Table) -> Block:
     return Cells(make_sheet(table), render_caption(table))
+
+
+def _metrics(findings: Findings) -> list[str]:
+    """The options without which the command would show other metrics."""
+    usual = chosen_metrics(findings.runs, "", "")
+    options = (("--select", findings.select, usual[0]), ("--report", findings.report, usual[1]))
+    return [word for name, metric, other in options if metric != other for word in (name, metric)]

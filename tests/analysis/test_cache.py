@@ -253,3 +253,12 @@ def test_values_that_are_not_finite_numbers_are_missing(grid: Grid) -> None:
     assert history["epoch"].tolist() == [0, 1]
     assert history["val/loss"].isna().all()
     assert pd.api.types.is_float_dtype(history["val/loss"])
+
+
+def test_nothing_is_written_into_a_folder_that_has_no_run(grid: Grid) -> None:
+    (grid.path / "photographs").mkdir()
+
+    loaded = load(grid)
+
+    assert loaded.notes == ("photographs: skipped, spec.json is missing",)
+    assert [path.name for path in grid.path.iterdir()] == ["photographs"]

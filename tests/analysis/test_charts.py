@@ -24,6 +24,7 @@ from analysis.plots.norms import norms_chart, norms_info
 from analysis.plots.paper import paper, set_head
 from analysis.plots.sweep import sweep_chart, sweep_info, sweep_table
 from analysis.pull import Runs, from_disk, load
+from analysis.tabulate import Plan, build_table
 from analysis.verdicts import Label
 from anlp.errors import UserError
 from anlp.record import Outcome, read_json, write_json
@@ -196,9 +197,31 @@ def test_luck_is_that_of_the_tied_ones(grid: Grid) -> None:
 
     info = luck_info(grid.frame(), "val/acc")
 
-    assert [row.is_tied for row in info.rows] == [False, True, False]
+    assert [row.is_best for row in info.rows] == [True, True, False]  # equal means
     assert (info.n_tied, info.n_configurations) == (2, 3)
     assert info.luck == pytest.approx(0.5642 / math.sqrt(3), abs=1e-3)  # E[max of 2] times the error of a mean
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.05])
+def test_the_table_and_the_luck_chart_tie_the_same_configurations(grid: Grid, shared: float) -> None:
+    rng = np.random.default_rng(3)
+    luck = shared * rng.normal(size=5)  # of seeds: pairing pays where they share it
+    for lr, mean in {0.1: 0.9, 0.01: 0.893, 0.001: 0.89, 0.0001: 0.85, 1.0: 0.895}.items():
+        grid.add_seeds((mean + luck + rng.normal(0, 0.004, 5)).tolist(), lr=lr)
+    if not shared:  # where seeds are missing they cannot be paired
+        grid.add(0.1, seed=5, lr=1.0)  # at chance
+
+    table = build_table(grid.frame(), Plan())
+    info = luck_info(grid.frame(), "test/acc")
+
+    assert table.ties[0].method == ("paired" if shared else "welch")
+    assert {row.config_id for row in info.rows if row.is_tied} == {row.config_id for row in table.rows if row.is_tied}
+    assert info.n_tied == len(table.ties[0].top)
+    assert ("paired" in info.subtitle) == bool(shared)
+    assert any("5/6 trained" in row.name for row in info.rows) is not bool(shared)
+    assert table.optimism is not None
+    assert table.optimism.expected is not None
+    assert info.luck == pytest.approx(100 * table.optimism.expected)
 
 
 def test_luck_with_one_seed_is_unknown_and_said(grid: Grid) -> None:

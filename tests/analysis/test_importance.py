@@ -65,7 +65,7 @@ def test_only_leaves_the_runs_that_match(study: Path, capsys: pytest.CaptureFixt
     ("argv", "sentence"),
     [
         (["study", "--metric", "val/ac"], "--metric 'val/ac' is unknown (did you mean 'val/acc'?"),
-        (["study", "--only", "lr=0.1 optimizer=sgd"], "no setting varies over the 2 runs that have val/acc"),
+        (["study", "--only", "lr=0.1 optimizer=sgd"], "no setting varies over the 2 runs with val/acc"),
         (["nothing"], "no runs of a grid 'nothing'"),
     ],
 )

@@ -153,7 +153,7 @@ def test_a_foreign_run_is_skipped_with_a_note(stub: Stub) -> None:
     notes: list[str] = []
 
     assert from_wandb("wandb://me/anlp", notes.append) == []
-    assert notes == [f"{specs(1)[0].run_id}: skipped, the config is of no run known here (KeyError: 'seed')"]
+    assert notes == [f"{specs(1)[0].run_id}: skipped, its config names a task that is not known here: 'sorting'"]
 
 
 def test_what_was_fetched_is_not_fetched_again(stub: Stub) -> None:

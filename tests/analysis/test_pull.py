@@ -95,6 +95,8 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
     shutil.copytree(good.path, grid.path / "copy")
     other = grid.add(0.98, seed=4)
     other.spec.write_text(json.dumps({"spec": {"run_id": other.run_id, "task": "gone", "settings": {}, "seed": 0}}))
+    by_hand = grid.add(0.98, seed=5)
+    by_hand.spec.write_text(by_hand.spec.read_text().replace('"seed": 5', '"seed": "five"'))
     notes: list[str] = []
 
     records = from_disk(grid.path, notes.append)
@@ -107,6 +109,8 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
             "notes: skipped, spec.json is missing",
             f"copy: skipped, a copy of run {good.run_id}",
             f"{other.run_id}: skipped, spec.json is not of a run known here (KeyError: 'gone')",
+            f"{by_hand.run_id}: skipped, spec.json is not of a run known here "
+            "(seed: expected a whole number, got 'five')",
         ]
     )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.caption import render_caption
 from analysis.metrics import render_value
 from analysis.rendering import (
     RENDERERS,
+    escape_markdown,
     render_csv,
     render_html,
     render_json,
@@ -162,3 +165,21 @@ def test_levels_are_written_as_people_write_them(level: object, text: str) -> No
 )
 def test_accuracies_are_percent_and_losses_have_four_digits(metric: str, value: float, text: str) -> None:
     assert render_value(metric, value) == text
+
+
+@pytest.mark.parametrize("form", ["text", "md"])
+def test_the_caption_is_wrapped_and_says_the_same(table: Table, form: str) -> None:
+    rendered = RENDERERS[form](table)
+
+    caption = rendered.rpartition("\n\n")[2].rstrip("\n")
+    assert max(map(len, caption.splitlines())) <= 100
+    whole = escape_markdown(render_caption(table)) if form == "md" else f"{render_caption(table)} *: best."
+    assert " ".join(caption.split()) == whole
+
+
+def test_no_line_of_a_wrapped_caption_begins_a_list(table: Table) -> None:
+    for width in range(1, 60):
+        filter_text = "x" * width + " 1. - + # 12) 7."
+        text = render_markdown(replace(table, plan=replace(table.plan, only=filter_text)))
+        paragraph = text.partition("\n\n")[2].splitlines()
+        assert not [line for line in paragraph if re.match(r"(\d+[.)]|[-+#=]+)(\s|$)", line)]

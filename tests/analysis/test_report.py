@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from analysis.importance_screen import table as importance_table
 from analysis.origin import add_up
 from analysis.page import render_html, render_markdown
 from analysis.pull import Runs, load
-from analysis.reporting.advice import advise, beyond, render_grid
+from analysis.reporting.advice import advise, beyond, next_file, render_grid
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
 from analysis.reporting.findings import Findings, Missing, find_out
@@ -265,6 +266,37 @@ ODD = [
     "![a](http://evil)",
     "| - # *",
 ]
+
+
+def test_commands_to_paste_are_safe_and_show_what_the_page_shows(grid: Grid) -> None:
+    for lr in (0.1, 0.01):
+        for seed in range(3):
+            losses = {"val/loss": lr + seed / 100, "test/loss": lr + seed / 100}
+            grid.add(0.9 - lr, seed=seed, lr=lr, metrics=losses, history=curve(0.9))
+    address = "$(touch here); it's"
+    found = find_out(load(grid.path), address, select="val/loss")
+
+    text = render_markdown(report.build_document(found, advise(found), ""))
+
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m")]
+    assert ["python", "-m", "analysis.tables", address, "--select", "val/loss", "--report", "test/loss"] in commands
+    assert ["python", "-m", "analysis.convergence", address, "--all"] in commands
+    assert "study.yaml --confirm 2 --seeds 5 --select val/loss repeats" in text
+
+
+@pytest.mark.parametrize("name", ["a b<c>&$(x)", "数据", "-x", "y" * 200])
+def test_the_next_grid_has_a_name_that_submit_takes(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "runs" / name
+    folder.mkdir(parents=True)
+    one = Grid(folder)
+    for lr in (0.1, 0.01):
+        one.add_seeds([0.9, 0.91, 0.92], lr=lr, history=curve(0.9))
+    found = find_out(load(folder), name)
+
+    path = tmp_path / next_file(name)
+    path.write_text(render_grid(advise(found), found))
+
+    assert len(list(load_grid(path).runs())) > 0
 
 
 def test_hostile_names_are_text_in_both_formats(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from run_folders import Grid
 
 from analysis import tables
-from anlp.record import Outcome
+from anlp.record import Outcome, RunFolder, RunResult, write_json
+from anlp.settings import make_spec
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +91,50 @@ def test_what_was_skipped_is_said_on_stderr(grid: Grid, capsys: pytest.CaptureFi
     error = capsys.readouterr().err
     assert "foreign0: skipped, spec.json is missing" in error
     assert "… and 2 more such notes" in error
+
+
+def add_regression(grid: Grid) -> None:
+    """Three seeds of the task of emotions, as they are."""
+    for seed in range(3):
+        spec = make_spec("fma_emotion", {"data": "made"}, seed)
+        folder = RunFolder(grid.path / spec.run_id)
+        folder.path.mkdir()
+        write_json(folder.spec, {"spec": spec.to_json(), "options": {}})
+        metrics = {f"{split}/{name}": 0.1 + 0.01 * seed for split in ("val", "test") for name in ("mae", "spearman")}
+        write_json(folder.result, RunResult(spec.run_id, Outcome.OK, metrics, baselines={"mean": 0.25}).to_json())
+
+
+def test_without_an_accuracy_the_table_is_of_what_runs_monitor(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+    add_regression(grid)
+
+    assert tables.main(["study"]) == 0
+    assert "| mean val/spearman | test/spearman |" in capsys.readouterr().out
+
+
+def test_errors_stand_beside_that_of_always_answering_the_mean(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+    add_regression(grid)
+
+    tables.main(["study", "--report", "test/mae"])
+
+    assert "| mean of the training set |  |  | 0.2500 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        (Outcome.OK, "no run has a finite metric (2 finished without one)"),
+        (Outcome.DIVERGED, "no run has finished yet, so there is nothing to tabulate (2 diverged)"),
+    ],
+)
+def test_runs_without_any_number_are_one_sentence(
+    grid: Grid,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: Outcome,
+    sentence: str,
+) -> None:
+    for seed in range(2):
+        grid.add(float("nan"), seed=seed, outcome=outcome)
+
+    assert run(monkeypatch, "study") == 2
+    assert capsys.readouterr().err == f"{sentence}\n"

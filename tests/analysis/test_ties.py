@@ -153,6 +153,30 @@ def test_optimism_is_expected_from_what_is_tied_at_the_top(grid: Grid) -> None:
     )
 
 
+def shared_of_the_best(grid: Grid, select: str, top: int | None) -> float:
+    """By how much the luck of the selecting metric is taken for that of the reported one: four equal configurations."""
+    rng = np.random.default_rng(0)
+    for lr in (0.1, 0.01, 0.001, 0.0001):
+        for seed, luck in enumerate(rng.normal(0, 0.004, 5).tolist()):
+            losses = {"val/loss": 0.2 - luck, "test/loss": 0.2 - luck}
+            grid.add(0.9 + luck, val=float(0.9 + rng.normal(0, 0.004)), metrics=losses, seed=seed, lr=lr)
+    table = build_table(grid.frame(), Plan(select=select, top=top))
+    assert table.optimism is not None
+    return table.optimism.shared
+
+
+def test_a_loss_that_falls_where_the_accuracy_rises_shares_its_luck(grid: Grid) -> None:
+    assert shared_of_the_best(grid, "val/loss", 1) == pytest.approx(1)
+
+
+def test_a_metric_with_luck_of_its_own_shares_little(grid: Grid) -> None:
+    assert shared_of_the_best(grid, "val/acc", 1) < 0.5
+
+
+def test_a_best_that_is_marked_among_several_by_what_is_reported_is_as_optimistic_as_that(grid: Grid) -> None:
+    assert shared_of_the_best(grid, "val/acc", None) == 1
+
+
 def test_optimism_of_single_seeds_is_unknown(grid: Grid) -> None:
     caption = render_caption(build_table(study(grid, seeds=1).frame(), Plan()))
 
