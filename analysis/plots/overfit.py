@@ -150,7 +150,8 @@ def _pair(name: str, colour: Any, history: pd.DataFrame, measure: str) -> Pair |
     """None where no run has logged both."""
     factor = 100.0 if is_share(measure) else 1.0
     columns = [TRAIN + measure, VAL + measure]
-    usable = history[np.isfinite(history[columns].astype(float)).all(axis=1) & history["epoch"].notna()]
+    finite = np.isfinite(history[columns].to_numpy(float)).all(axis=1)
+    usable = history[finite & history["epoch"].notna().to_numpy()]
     if usable.empty:
         return None
     runs = usable.groupby("epoch")[columns]

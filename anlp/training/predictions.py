@@ -92,9 +92,11 @@ def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
     """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
-        chosen = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])].unique()
+        ends = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])]
+        chosen: Tensor = torch.unique(ends)
     else:
-        chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in target.unique()])[:PIECES]
+        kinds: Tensor = torch.unique(target)
+        chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in kinds])[:PIECES]
     frames, lengths = (part.index_select(0, problem.test.rows[chosen]).cpu() for part in problem.test.samples.inputs)
     frames = frames[:, : int(lengths.max())].float()
     inside = torch.arange(frames.shape[1]) < lengths[:, None]

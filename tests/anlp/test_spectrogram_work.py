@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def made(source: Path, *, beat: bool) -> spectrograms.Frames:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spectrograms that take no time, in processes that are forked with them."""
     monkeypatch.setattr(spectrograms, "spectrogram_of", made)
-    monkeypatch.setattr(spectrograms.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
 
 
 def run(audio: Path, out: Path, *options: str) -> int:
