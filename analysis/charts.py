@@ -10,16 +10,21 @@ from analysis.plots.box import box_chart
 from analysis.plots.chart import Chart
 from analysis.plots.classes import classes_chart
 from analysis.plots.confusion import confusion_chart
+from analysis.plots.contrast import contrast_chart
+from analysis.plots.correlations import correlations_chart
 from analysis.plots.curves import curves_chart
 from analysis.plots.evp import evp_chart
 from analysis.plots.gallery import gallery_chart
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.lines import lines_chart
 from analysis.plots.luck import luck_chart
+from analysis.plots.mapping import mapping_chart
 from analysis.plots.norms import norms_chart
+from analysis.plots.overfit import overfit_chart
 from analysis.plots.parallel import parallel_chart
 from analysis.plots.report import report_chart
 from analysis.plots.scatter import scatter_chart
+from analysis.plots.spectrograms import spectrograms_chart
 from analysis.plots.sweep import sweep_chart
 
 
@@ -129,5 +134,37 @@ KINDS: Mapping[str, Kind] = {
         ("metric", "by"),
         "mnist --by lr",
         needs_history=True,
+    ),
+    "overfit": Kind(
+        "training and validation curves together, by a setting: where they part",
+        overfit_chart,
+        ("metric", "by"),
+        "cifar10_augment --by augment",
+        needs_history=True,
+    ),
+    "contrast": Kind(
+        "pictures: what only the best, only the worst, or neither configuration gets right",
+        contrast_chart,
+        ("metric", "top"),
+        "faces",
+    ),
+    "mapping": Kind(
+        "samples of each label before and after labels were merged and dropped",
+        mapping_chart,
+        (),
+        "fma_genre",
+    ),
+    "spectrograms": Kind(
+        "spectrograms of a test piece of each class, mel bands and pitch classes",
+        spectrograms_chart,
+        ("metric", "top"),
+        "fma_genre --only features=fused",
+    ),
+    "correlations": Kind(
+        "Spearman's rank correlation of every configuration and quantity with its interval, as a table or chart",
+        correlations_chart,
+        (),
+        "fma_emotion --format md",
+        is_text=True,
     ),
 }

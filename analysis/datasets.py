@@ -24,6 +24,21 @@ class ClassCounts:
     run_id: str  # whose split it is
 
 
+@dataclass(frozen=True, slots=True)
+class LabelOrigin:
+    """A label as the files have it, and what became of it."""
+
+    label: str
+    becomes: str  # the class; empty: dropped
+    train: int
+    test: int
+
+    @property
+    def samples(self) -> int:
+        """Of both parts."""
+        return self.train + self.test
+
+
 def class_counts(folder: Path, runs: pd.DataFrame) -> ClassCounts:
     """The classes of the data set of these runs, from the first run that says them.
 
@@ -34,13 +49,7 @@ def class_counts(folder: Path, runs: pd.DataFrame) -> ClassCounts:
     Raises:
         UserError: there are several data sets, or no run here says what its classes are.
     """
-    names = [name for name in ("task", "data") if name in runs and runs[name].nunique() > 1]
-    if names:
-        levels = sorted(map(str, runs[names[-1]].dropna().unique()))
-        raise UserError(
-            f"{len(levels)} data sets in this grid ({', '.join(levels)}): "
-            f"choose one with --only {names[-1]}={levels[0]}"
-        )
+    _want_one(runs, "task", "data", "mapping")
     for run_id in runs["run_id"].astype(str):
         result = read_result(RunFolder(folder / run_id))
         if result is not None and (said := _said(result)) is not None:
@@ -51,6 +60,38 @@ def class_counts(folder: Path, runs: pd.DataFrame) -> ClassCounts:
         f"no run under {folder} says how many samples its classes have: their targets are quantities, or the runs are "
         "not in folders here (a wandb project does not keep it)"
     )
+
+
+def label_origins(folder: Path, runs: pd.DataFrame) -> tuple[LabelOrigin, ...]:
+    """The labels that the classes of these runs were merged from, from the first run that says them.
+
+    Args:
+        folder: of the grid.
+        runs: see `analysis.frame`; all on one data set, with one mapping.
+
+    Raises:
+        UserError: there are several, or no run here says what its labels were.
+    """
+    _want_one(runs, "task", "data", "mapping")
+    for run_id in runs["run_id"].astype(str):
+        result = read_result(RunFolder(folder / run_id))
+        if result is not None and (found := (_said(result) or {}).get("origins")):
+            return tuple(LabelOrigin(one["label"], one["becomes"], one["train"], one["test"]) for one in found)
+    raise UserError(
+        f"no run under {folder} says what its labels were before a mapping: its task merges none, or the runs are not "
+        "in folders here; see the kind classes"
+    )
+
+
+def _want_one(runs: pd.DataFrame, *settings: str) -> None:
+    """Refuses runs on several data sets."""
+    names = [name for name in settings if name in runs and runs[name].nunique() > 1]
+    if names:
+        levels = sorted(map(str, runs[names[-1]].dropna().unique()))
+        raise UserError(
+            f"{len(levels)} data sets in this grid ({', '.join(levels)}): "
+            f"choose one with --only {names[-1]}={levels[0]}"
+        )
 
 
 def _said(result: RunResult) -> Mapping[str, Any] | None:

@@ -26,7 +26,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "value": {"choices": ("best", "median"), "help": "of the runs behind one point: the best configuration, or all"},
     "against": {"choices": ("configurations", "runs", "hours"), "default": "configurations", "help": "the budget"},
     "style": {"choices": ("box", "violin", "points"), "help": "how it is drawn; default by the number of runs"},
-    "show": {"choices": ("wrong", "hard", "disagree"), "default": "wrong", "help": "which samples"},
+    "show": {"choices": ("wrong", "right", "hard", "disagree"), "default": "wrong", "help": "which samples"},
 }
 
 

@@ -21,6 +21,14 @@ HOW = "train with `predictions: true` in the grid file, or submit with --predict
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One sequence whose input was kept."""
+
+    position: int  # in the test set
+    frames: Array  # (T, F), without padding
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """One run's; arrays that a task does not write are None."""
 
@@ -32,6 +40,7 @@ class Predictions:
     is_classes: bool
     noted: Classes | None = None  # (M,) positions of samples whose inputs are kept
     noted_inputs: npt.NDArray[Any] | None = None  # (M, channels, height, width)
+    pieces: tuple[Piece, ...] = ()  # sequences to look at
     points: Array | None = None  # (N, 2) the samples themselves, where they are points
     probe: Array | None = None  # (P, 2) a map of the plane
     probe_outputs: Array | None = None  # (P, C)
@@ -117,5 +126,13 @@ def _parse(arrays: dict[str, npt.NDArray[Any]], run_id: str, seed: int) -> Predi
         is_classes,
         noted=arrays["noted"].astype(np.int64) if "noted" in arrays else None,
         noted_inputs=arrays.get("noted_inputs"),
+        pieces=_pieces(arrays) if "pieces" in arrays else (),
         **floats,
     )
+
+
+def _pieces(arrays: dict[str, npt.NDArray[Any]]) -> tuple[Piece, ...]:
+    low, high = (arrays[name].astype(np.float64) for name in ("piece_low", "piece_high"))
+    steps = (high - low) / np.iinfo(np.uint8).max
+    found = zip(arrays["pieces"], arrays["piece_inputs"], arrays["piece_lengths"], strict=True)
+    return tuple(Piece(int(at), low + frames[: int(length)] * steps) for at, frames, length in found)

@@ -1,7 +1,8 @@
 """`python -m anlp.spectrograms AUDIO OUT`: music files to the `.npy` spectrograms that the music tasks read.
 
 128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame of 23 ms, or per beat with `--beat`.
-What is computed already stays; files are computed side by side.
+What is computed already stays, unless its sound is newer; files are computed side by side. A spectrogram appears whole,
+by rename: whatever ends the command, the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,14 @@ import numpy.typing as npt
 
 from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
 from anlp.progress import Progress
+from anlp.record import read_json, write_json
 
 RATE = 22_050  # Hz
 HOP = 512  # samples: 1,293 frames for a clip of 30 s
 WINDOW = 2048
 BANDS, PITCHES = 128, 12
 FLOOR_DB = -80.0
+MADE_HOW = ".spectrograms.json"  # in the folder that is written: what its files are
 ENDINGS = frozenset({".wav", ".mp3", ".flac", ".ogg", ".m4a"})
 Frames = npt.NDArray[np.float32]
 
@@ -45,53 +49,77 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
     import torch
     from torchaudio import transforms
 
+    torch.set_num_threads(1)
     try:
         wave, _ = librosa.load(path, sr=RATE, mono=True)
-    except Exception as error:  # its decoders raise almost anything for a damaged file
-        raise ValueError(f"{path}: cannot be read as sound ({type(error).__name__}: {error})") from error
-    if len(wave) < WINDOW or not np.any(wave):
-        raise ValueError(f"{path}: it holds no sound, or less than a tenth of a second")
-    torch.set_num_threads(1)
-    mel = transforms.MelSpectrogram(RATE, n_fft=WINDOW, hop_length=HOP, n_mels=BANDS)(torch.from_numpy(wave))
-    decibels = librosa.power_to_db(mel.numpy(), ref=np.max, top_db=-FLOOR_DB)
-    chroma = librosa.feature.chroma_stft(y=wave, sr=RATE, n_fft=WINDOW, hop_length=HOP)
-    frames = np.concatenate([decibels, chroma[:, : decibels.shape[1]]])
-    return (_by_beat(wave, frames) if beat else frames).astype(np.float32)
+        if len(wave) < WINDOW or not np.any(wave):
+            raise ValueError("it holds no sound, or less than a tenth of a second")
+        mel = transforms.MelSpectrogram(RATE, n_fft=WINDOW, hop_length=HOP, n_mels=BANDS)(torch.from_numpy(wave))
+        decibels = librosa.power_to_db(mel.numpy(), ref=np.max, top_db=-FLOOR_DB)
+        chroma = librosa.feature.chroma_stft(y=wave, sr=RATE, n_fft=WINDOW, hop_length=HOP)
+        frames = np.concatenate([decibels, chroma[:, : decibels.shape[1]]])
+        found = _by_beat(wave, frames) if beat else frames
+    except Exception as error:  # decoders raise almost anything for a damaged file
+        said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: cannot be read as sound ({said})") from error
+    if not np.isfinite(found).all():
+        raise ValueError(f"{path}: its spectrogram has NaN or infinite values; look at the file")
+    return found.astype(np.float32)
 
 
 def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The median of the frames of each beat."""
+    """The median of the frames of each beat; of all frames where there is no beat (a single word, say)."""
     import librosa
 
     _, beats = librosa.beat.beat_track(y=wave, sr=RATE, hop_length=HOP)
+    if not len(beats):
+        alone: npt.NDArray[Any] = np.median(frames, axis=1, keepdims=True)
+        return alone
     synced: npt.NDArray[Any] = librosa.util.sync(frames, beats.tolist(), aggregate=np.median)
     return synced
 
 
 def _compute(source: Path, target: Path, beat: bool) -> str:
-    """What went wrong; empty where nothing did."""
+    """What went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         frames = spectrogram_of(source, beat=beat)
+        with draft.open("wb") as file:
+            np.save(file, frames, allow_pickle=False)
+        draft.replace(target)
+        for left in target.parent.glob(f".{target.name}.*.tmp"):
+            left.unlink(missing_ok=True)
     except ValueError as error:
         return str(error)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        np.save(file, frames, allow_pickle=False)
-    draft.replace(target)
+    except OSError as error:
+        return f"{target}: cannot be written ({error.strerror})"
     return ""
 
 
 def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Sound files with the place of their spectrogram, those that have one left out.
+    """Sound files with the place of their spectrogram, those left out that have one which is not older.
 
     Raises:
-        UserError: there is no sound in the folder.
+        UserError: there is no sound in the folder, or two files would become one spectrogram.
     """
-    sources = sorted(path for path in audio.rglob("*") if path.suffix.lower() in ENDINGS)
+    sources = sorted(path for path in audio.rglob("*") if _is_sound(path.relative_to(audio)))
     if not sources:
         raise UserError(f"{audio}: no sound files; expected {', '.join(sorted(ENDINGS))} under train/ and test/")
-    pairs = [(path, out / path.relative_to(audio).parent / f"{path.stem}.fused.full.npy") for path in sources]
-    return [(source, target) for source, target in pairs if not target.exists()]
+    targets: dict[Path, Path] = {}
+    for path in sources:
+        target = out / path.relative_to(audio).parent / f"{path.stem.split('.')[0]}.fused.full.npy"
+        if target in targets:
+            raise UserError(f"{path} and {targets[target]} would both become {target}; remove or rename one")
+        targets[target] = path
+    return [(source, target) for target, source in targets.items() if not _is_done(source, target)]
+
+
+def _is_sound(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
+
+
+def _is_done(source: Path, target: Path) -> bool:
+    return target.exists() and target.stat().st_mtime >= source.stat().st_mtime
 
 
 def _copy_labels(audio: Path, out: Path) -> None:
@@ -99,13 +127,35 @@ def _copy_labels(audio: Path, out: Path) -> None:
         shutil.copyfile(path, out / path.name)
 
 
+def _claim_folder(out: Path, beat: bool) -> None:
+    """Notes what the files of a folder are.
+
+    Raises:
+        UserError: they are something else already.
+    """
+    how = {"columns": "beats" if beat else "frames", "rate": RATE, "hop": HOP, "window": WINDOW, "bands": BANDS}
+    noted = read_json(out / MADE_HOW)
+    if noted is not None and noted != how:
+        was = noted.get("columns", "something else")
+        raise UserError(f"{out}: its files have {was} as columns, not {how['columns']}; write to another folder")
+    if noted is None and any(out.rglob("*.fused.full.npy")):
+        raise UserError(f"{out}: it holds spectrograms that this command did not make; write to another folder")
+    write_json(out / MADE_HOW, how)
+
+
 def _faults(work: Sequence[tuple[Path, Path]], beat: bool, workers: int) -> Iterator[str]:
     with ProcessPoolExecutor(workers) as pool, Progress("spectrograms", len(work)) as progress:
         futures = [pool.submit(_compute, source, target, beat) for source, target in work]
-        for future in as_completed(futures):
-            progress.add()
-            if fault := future.result():
-                yield fault
+        try:
+            for future in as_completed(futures):
+                progress.add()
+                if fault := future.result():
+                    yield fault
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that computed was killed, most likely for want of memory; what is done is kept: repeat the "
+                f"command with fewer than --workers {workers}"
+            ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,21 +173,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("audio", type=Path, help="folder with train/ and test/ and, beside them, *_labels.txt")
     parser.add_argument("out", type=Path, help="folder to write to, in the data folder")
     parser.add_argument("--beat", action="store_true", help="one column per beat instead of per frame")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="files at a time")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--workers", type=_positive, default=cores, metavar="N", help="files at a time (%(default)s)")
     given = parser.parse_args(argv)
     if importlib.util.find_spec("librosa") is None:
         raise UserError("anlp.spectrograms: librosa is not installed; pip install '.[music]'")
     work = find_work(given.audio, given.out)
-    for folder in {target.parent for _, target in work}:
-        folder.mkdir(parents=True, exist_ok=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    _copy_labels(given.audio, given.out)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        _claim_folder(given.out, given.beat)
+        for folder in {target.parent for _, target in work}:
+            folder.mkdir(parents=True, exist_ok=True)
+        _copy_labels(given.audio, given.out)
+    except OSError as error:
+        raise UserError(f"{error.filename or given.out}: cannot be written ({error.strerror})") from error
     faults = 0
-    for fault in _faults(work, given.beat, max(1, given.workers)):
+    for fault in _faults(work, given.beat, given.workers):
         faults += 1
         print(fault, file=sys.stderr)
     print(f"{len(work) - faults} computed, {faults} could not be read, in {given.out}")
+    if not any(given.out.glob("*_labels.txt")):
+        print(
+            f"note: no *_labels.txt in {given.audio}; the tasks want train_labels.txt and test_labels.txt beside train/"
+        )
     return EXIT_RUNS_FAILED if faults else EXIT_OK
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return number
 
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ def with_data(
         say: gets what people must know.
 
     Raises:
-        UserError: data is missing and there is no fallback, or it is not what the task can read; names the files and
-            what to do.
+        UserError: data is missing and there is no fallback, it is not what the task can read, or weights are not the
+            published ones; names the files and what to do.
     """
     for asset in sorted({asset for spec in specs for asset in spec.settings.assets()}):
         _is_there(asset, where, download=download, fallback=None, say=say)
+        staging.verify(asset, where)
     names = sorted({_data_of(spec) for spec in specs} - {""})
     missing = {name for name in names if not _is_there(name, where, download=download, fallback=fallback, say=say)}
     for name in sorted(missing):

@@ -21,13 +21,14 @@ from analysis.predictions import want_classes
 from analysis.pull import Runs
 from anlp.errors import UserError
 
-Show = Literal["wrong", "hard", "disagree"]
+Show = Literal["wrong", "right", "hard", "disagree"]
 MOST = 24
 COLUMNS = 8
 TILE_WIDTH, TILE_HEIGHT = 1.05, 1.5  # inches
 NAME = 12
 TITLES = {
     "wrong": "the most confident mistakes",
+    "right": "hits, the most confident of each class in turn",
     "hard": "the least confident hits",
     "disagree": "what seeds disagree about most",
 }
@@ -65,7 +66,7 @@ def gallery_info(seeds: Seeds, show: Show = "wrong", most: int = MOST) -> Galler
     Raises:
         UserError: no pictures were kept, or seeds cannot disagree because there is one.
     """
-    pictures = _pictures(seeds)
+    pictures = pictures_of(seeds)
     if show == "disagree" and len(seeds.found) < 2:
         raise UserError("--show disagree: there is one seed only; train more, or take --show wrong")
     mean = np.mean([one.probabilities for one in seeds.found], axis=0)
@@ -120,11 +121,16 @@ def gallery_chart(loaded: Runs, *, metric: str = "", show: Show = "wrong", top: 
         lambda ax: draw_gallery(info, ax),
         gallery_table(info),
         alt,
-        (TILE_WIDTH * COLUMNS, TILE_HEIGHT * rows + 0.8),
+        (TILE_WIDTH * COLUMNS, TILE_HEIGHT * rows + 1.2),
     )
 
 
-def _pictures(seeds: Seeds) -> dict[int, Array]:
+def pictures_of(seeds: Seeds) -> dict[int, Array]:
+    """The kept pictures by their position in the test set, values in [0, 1].
+
+    Raises:
+        UserError: there are none.
+    """
     found: dict[int, Array] = {}
     for one in seeds.found:
         if one.noted is not None and one.noted_inputs is not None:
@@ -155,9 +161,19 @@ def _order(
         votes = np.array([max(Counter(answers[:, at].tolist()).values()) for at in positions])
         chosen = [(number, float(confidence[at]), int(at)) for number, at in zip(votes, positions, strict=True)]
         return [at for number, _, at in sorted(chosen) if number < len(answers)]
+    if show == "right":
+        hits = [at for at in positions.tolist() if said[at] == targets[at]]
+        ranks = {at: _rank(at, hits, confidence, targets) for at in hits}
+        return sorted(hits, key=lambda at: (ranks[at], int(targets[at]), at))
     is_wanted = (said != targets) if show == "wrong" else (said == targets)
     sign = -1.0 if show == "wrong" else 1.0
     return sorted((int(at) for at in positions if is_wanted[at]), key=lambda at: (sign * float(confidence[at]), at))
+
+
+def _rank(at: int, hits: list[int], confidence: Array, targets: npt.NDArray[np.int64]) -> int:
+    """How many hits of the same class are more confident."""
+    own = float(confidence[at])
+    return sum(targets[one] == targets[at] and (float(confidence[one]), -one) > (own, -at) for one in hits)
 
 
 def _tile(at: int, picture: Array, seeds: Seeds, mean: Array, answers: npt.NDArray[np.int64]) -> Tile:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
-from analysis.plots.groups import count
+import pandas as pd
+
+from analysis.choice import configurations
+from analysis.plots.groups import configuration_names, count, pick_metric
 from analysis.plots.norms import best_runs
+from analysis.plots.paper import shortened
 from analysis.predictions import HOW, Predictions, has_predictions, load_predictions
 from analysis.pull import Runs
 from anlp.errors import UserError
@@ -35,9 +40,36 @@ def load_seeds(loaded: Runs, metric: str = "") -> Seeds:
     Raises:
         UserError: no run wrote predictions.
     """
+    candidates = _candidates(loaded)
+    return _load(loaded, *best_runs(candidates, metric))
+
+
+def load_ends(loaded: Runs, metric: str = "") -> tuple[Seeds, Seeds]:
+    """The seeds of the best and of the worst configuration that wrote predictions.
+
+    Raises:
+        UserError: fewer than two configurations did.
+    """
+    candidates = _candidates(loaded)
+    ranked = [one for one in configurations(candidates, pick_metric(candidates, metric)) if not isnan(one.selected_by)]
+    if len(ranked) < 2:
+        raise UserError("a best and a worst configuration needs two that wrote predictions; there is one")
+    names = dict(zip(candidates["config_id"], configuration_names(candidates), strict=True))
+    best, worst = (
+        _load(loaded, candidates[candidates["config_id"] == one.config_id], shortened(names[one.config_id], 60))
+        for one in (ranked[0], ranked[-1])
+    )
+    return best, worst
+
+
+def _candidates(loaded: Runs) -> pd.DataFrame:
+    """The runs that wrote predictions."""
     candidates = has_predictions(loaded.folder, loaded.runs)
     if candidates.empty:
         raise UserError(f"no predictions.npz in the folders of {count(len(loaded.runs), 'run')}: {HOW}")
-    runs, name = best_runs(candidates, metric)
+    return candidates
+
+
+def _load(loaded: Runs, runs: pd.DataFrame, name: str) -> Seeds:
     confirm = runs[runs["purpose"] == "confirm"]
     return Seeds(tuple(load_predictions(loaded.folder, confirm if len(confirm) else runs)), name, loaded.grid)

@@ -61,7 +61,14 @@ class ResNet(nn.Module):
 
 def _load(net: nn.Module, path: Path) -> None:
     try:
-        net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except Exception as error:  # damaged bytes raise almost anything
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not the weights of this net ({first}); remove it and stage it again") from error
+        weights = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # damaged bytes raise almost anything, with advice that nobody should follow
+        raise UserError(f"{path}: not a whole file of weights, or one with more in it; fetch it again") from error
+    wanted = net.state_dict()
+    names = set(weights) if isinstance(weights, dict) else set()
+    wrong = sorted({*wanted} ^ names) or sorted(
+        k for k in wanted if getattr(weights[k], "shape", None) != wanted[k].shape
+    )
+    if wrong:
+        raise UserError(f"{path}: not the weights of this net ({wrong[0]} does not fit); fetch those of the right one")
+    net.load_state_dict(weights)

@@ -3,10 +3,10 @@
 Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities), `targets` (N,) or one
 `target_K` (N,) for each of several, `names` (C,); for images `noted` (M,) positions of samples that are worth a look
 (the most confident mistakes, the least confident hits, and the most confident hits of each class) and `noted_inputs`
-(M, ...), large ones made smaller; for sequences `pieces` (P,) positions of one sample of each class (or of the lowest,
-the middle and the highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high` (F,) of
-each feature, and `piece_lengths` (P,), how much of each is no padding; for a plane that was probed `probe` (P, 2),
-`probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
+(M, ...), large ones made smaller; for sequences `pieces` (P,) positions of one sample of each class (or of the
+lowest, the middle and the highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high`
+(F,) of each feature, and `piece_lengths` (P,), how much of each is no padding; for a plane that was probed `probe`
+(P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
     """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
-        chosen: Tensor = torch.unique(first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])])
+        ends = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])]
+        chosen: Tensor = torch.unique(ends)
     else:
         kinds: Tensor = torch.unique(target)
         chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in kinds])[:PIECES]

@@ -55,8 +55,8 @@ class Problem:
             it and the targets.
         fit: trains a model that has no gradients, in one go; the run then has one epoch.
         layers: modules whose gradient norms are recorded, by name.
-        pictures: (rows of the test samples, channels, height, width) what people see of them, where the model is not
-            given the images themselves.
+        pictures: (rows of the test samples, channels, height, width) what people see of them, where the model is given
+            something else.
         probe: inputs without targets for which outputs are kept with the predictions (a map of the plane).
         is_stochastic: whether a training step draws random numbers (dropout, augmentation).
         eval_batch: samples per batch where nothing is learned.

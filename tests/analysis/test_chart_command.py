@@ -18,6 +18,13 @@ from analysis.pull import load
 from anlp.errors import UserError
 from anlp.record import read_json, write_json
 
+ORIGINS = [
+    {"label": "a", "becomes": "a_1", "train": 2, "test": 1},
+    {"label": "b", "becomes": "b", "train": 1, "test": 1},
+    {"label": "c", "becomes": "", "train": 4, "test": 0},
+]
+OF_QUANTITIES = ("scatter", "correlations")
+
 
 @pytest.fixture
 def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
@@ -30,16 +37,18 @@ def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
         for optimizer in ("adam", "sgd"):
             for seed in range(2):
                 score = float(rng.uniform(0.5, 0.9))
-                history = [{"epoch": e, "val/acc": score, "train/loss": 1.0, "grad_norm/000": e + 1} for e in range(9)]
+                history = [{"epoch": e, "val/acc": score, "train/acc": 1.0, "grad_norm/000": e + 1} for e in range(9)]
                 folder = grid.add(
                     score, metrics={"val/loss": 1 - score}, lr=lr, optimizer=optimizer, seed=seed, history=history
                 )
                 form = read_json(folder.result) or {}
-                counts = {"names": ["a_1", "b"], "counts": {"train": [3, 1], "test": [1, 1]}}
+                counts = {"names": ["a_1", "b"], "counts": {"train": [3, 1], "test": [1, 1]}, "origins": ORIGINS}
                 write_json(folder.result, {**form, "seconds": 60.0, "provenance": {"data": counts}})
                 arrays: dict[str, Any] = {
                     "outputs": rng.normal(size=(30, 2)), "targets": targets, "names": np.array(["a_1", "b"]),
                     "noted": np.arange(5), "noted_inputs": rng.random((5, 1, 4, 4)),
+                    "pieces": [3, 5], "piece_inputs": rng.integers(0, 256, (2, 7, 140), np.uint8),
+                    "piece_lengths": [7, 4], "piece_low": np.zeros(140), "piece_high": np.ones(140),
                     "probe": plane, "probe_outputs": rng.normal(size=(9, 2)), "points": rng.random((30, 2)),
                 }  # fmt: skip
                 np.savez(folder.predictions, **arrays)
@@ -50,7 +59,7 @@ def chart_of(study: Grid, kind: str) -> Chart:
     return KINDS[kind].build(load(study.path))
 
 
-CLASSES = sorted(set(KINDS) - {"scatter"})
+CLASSES = sorted(set(KINDS) - set(OF_QUANTITIES))
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -74,7 +83,8 @@ def test_pictures_have_no_dates(study: Grid, tmp_path: Path, suffix: str) -> Non
     assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
-def test_quantities_are_scattered(grid: Grid, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", OF_QUANTITIES)
+def test_quantities_are_drawn(grid: Grid, tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(0)
     true = rng.random(12)
     for seed in range(2):
@@ -85,9 +95,9 @@ def test_quantities_are_scattered(grid: Grid, monkeypatch: pytest.MonkeyPatch, t
         }
         np.savez(grid.add(0.9, seed=seed).predictions, **arrays)
 
-    save_chart(chart_of(grid, "scatter"), tmp_path / "scatter.png")
+    save_chart(chart_of(grid, kind), tmp_path / "chart.png")
 
-    assert (tmp_path / "scatter.png").stat().st_size > 1000
+    assert (tmp_path / "chart.png").stat().st_size > 1000
 
 
 def test_the_picture_lies_in_the_grids_folder_with_its_table(study: Grid, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
+from torchvision import models
 
 from anlp import staging
 from anlp.data import Samples, Sources
@@ -260,11 +261,57 @@ def test_nets_give_logits_and_a_gradient_to_every_parameter(name: str) -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
-    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "weights.pth")
+MARK: list[str] = []  # what unpickling would leave
 
-    with pytest.raises(UserError, match="not the weights of this net"):
+
+class Code:
+    """An object that runs code where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (MARK.append, ("ran",))
+
+
+def save_half(path: Path) -> None:
+    torch.save(models.resnet18(weights=None).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:100_000])
+
+
+WRONG_WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "other net": (
+        lambda path: torch.save(nn.Linear(2, 2).state_dict(), path),
+        "not the weights of this net .bias does",
+    ),
+    "larger net": (lambda path: torch.save(models.resnet34(weights=None).state_dict(), path), "layer1.2.bn1.bias does"),
+    "list": (lambda path: torch.save([1], path), "not the weights of this net"),
+    "code": (lambda path: torch.save({"conv1.weight": Code()}, path), "not a whole file of weights, or one with more"),
+    "plain pickle": (lambda path: path.write_bytes(pickle.dumps(Code())), "not a whole file of weights, or one with"),
+    "half": (save_half, "not a whole file of weights"),
+    "page": (lambda path: path.write_text("<html>not found</html>"), "not a whole file of weights"),
+    "empty": (lambda path: path.write_bytes(b""), "not a whole file of weights"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("name", WRONG_WEIGHTS)
+def test_wrong_weights_are_refused_and_nothing_in_them_is_run(tmp_path: Path, name: str) -> None:
+    make, sentence = WRONG_WEIGHTS[name]
+    make(tmp_path / "weights.pth")
+
+    with pytest.raises(UserError, match=rf"weights.pth: .*{sentence}") as found:
         ResNet("resnet18", side=32, weights=tmp_path / "weights.pth")
+
+    assert MARK == []
+    assert "weights_only" not in str(found.value)  # torch's advice to switch its guard off
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "faces", "real", "fake")
+    (tmp_path / "weights").mkdir()
+    torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "weights" / "resnet18-f37072fd.pth")
+    settings = make_spec("images_transfer", {"data": "faces", "image_size": 16}, 0).settings
+
+    with pytest.raises(UserError, match=r"resnet18-f37072fd.pth: not the published file .*expected f37072fd"):
+        images_transfer.build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def test_a_net_with_given_weights_begins_with_them(tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ def test_beats_are_fewer_than_frames(tmp_path: Path) -> None:
     assert 4 <= beats < frames / 5
 
 
+def test_sound_without_a_beat_is_one_column(tmp_path: Path) -> None:
+    time = np.arange(RATE // 3) / RATE
+    wavfile.write(tmp_path / "a.wav", RATE, (3000 * np.sin(2 * math.pi * 440 * time)).astype(np.int16))
+
+    assert spectrogram_of(tmp_path / "a.wav", beat=True).shape == (140, 1)
+
+
 def test_a_folder_of_sound_becomes_one_that_the_task_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     audio, out = tmp_path / "audio", tmp_path / "data" / "music"
     for part in ("train", "test"):

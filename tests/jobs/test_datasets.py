@@ -137,3 +137,14 @@ def test_a_folder_of_recordings_is_looked_at_before_anything_is_queued(tmp_path:
     assert call([fits], tmp_path, print) == [fits]
     with pytest.raises(UserError, match=r"own: test_speaker: expected one of a, b, c, got 'd'"):
         call([fits, fits_not], tmp_path, print)
+
+
+def test_weights_with_another_content_are_refused_before_anything_is_submitted(tmp_path: Path, said: list[str]) -> None:
+    path = tmp_path / "weights" / "resnet18-f37072fd.pth"
+    path.parent.mkdir()
+    path.write_bytes(b"half of it")
+    run = make_spec("cifar10", {"data": "made", "model": "resnet18", "pretrained": True}, 0)
+
+    for download in (True, False):
+        with pytest.raises(UserError, match=r"resnet18-f37072fd.pth: not the published file .*; remove it and submit"):
+            call([run], tmp_path, said.append, download=download)

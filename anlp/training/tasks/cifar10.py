@@ -85,10 +85,11 @@ def weights_file(name: str, sources: Sources) -> Path:
     """The staged file with the weights of a net that was trained on ImageNet.
 
     Raises:
-        UserError: it is not at hand; the text names the file and where to put it.
+        UserError: it is not at hand, or not the published one; the text names the file and where to put it.
     """
     found = staging.find(name, sources.data_dir)
     if found is None:
         raise UserError(staging.where_to_put(name, sources.data_dir))
+    staging.verify(name, sources.data_dir)
     (path,) = found.values()
     return path
