@@ -59,14 +59,14 @@ def save(figure: Figure, path: Path, *, alt: str = "") -> None:
     form = path.suffix.lstrip(".").lower()
     if form not in FORMATS:
         raise UserError(f"{path}: expected a file that ends in {', '.join('.' + known for known in FORMATS)}")
-    metadata = {
+    known: Mapping[str, Mapping[str, str | None]] = {
         "png": {"Software": "", "Description": alt},
         "svg": {"Date": None, "Description": alt or None},
         "pdf": {"CreationDate": None, "Subject": alt or None},
-    }[form]
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(figure, path, form, metadata)
+        write(figure, path, form, known[form])
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -266,7 +266,7 @@ def _line(name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metri
 
 
 def _by_level(runs: pd.DataFrame, x: str) -> list[tuple[float, pd.DataFrame]]:
-    return [(float(level), runs[runs[x] == level]) for level in np.unique(runs[x].to_numpy(np.float64))]
+    return [(float(level), some) for level, some in runs.groupby(runs[x].astype(float), sort=True)]
 
 
 def _summary(runs: pd.DataFrame, metric: str, value: Value) -> tuple[tuple[float, float, float], int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from analysis.reporting.blocks import Figure
 from anlp.errors import UserError
 
 HEAVY = 15_000  # points: drawn as dots beyond, since lines would make a page of many MB
+PER_ROW = 2  # points of a chart for a row of its table: a marker and a bar
 
 
 def draw(
@@ -37,7 +38,7 @@ def draw(
         data: the numbers behind it, as CSV.
     """
     form = "svg" if points <= HEAVY else "png"
-    metadata = {"svg": {"Date": None}, "png": {"Software": ""}}[form]
+    metadata: Mapping[str, str | None] = {"Date": None} if form == "svg" else {"Software": ""}
     content = BytesIO()
     with paper(*size) as figure:
         draw_on(figure.add_subplot())
@@ -51,12 +52,20 @@ def draw_chart(name: str, make: Callable[[], Chart], *, points: int = 0) -> Figu
     Args:
         name: of its files.
         make: builds the chart.
-        points: as for `draw`.
+        points: as for `draw`; by the rows of its table unless given.
     """
     try:
         chart = make()
         data = chart.table.to_csv(index=False, lineterminator="\n").encode()
         caption = " ".join([f"{chart.alt.rstrip('.')}.", *(f"{note.rstrip('.')}." for note in chart.notes)])
-        return draw(name, chart.size, chart.draw, alt=chart.title, caption=caption, points=points, data=data)
+        return draw(
+            name,
+            chart.size,
+            chart.draw,
+            alt=chart.title,
+            caption=caption,
+            points=points or PER_ROW * len(chart.table),
+            data=data,
+        )
     except UserError:  # it says why this chart is none for these runs
         return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -208,8 +209,13 @@ def test_what_is_a_picture_within_lines_is_drawn_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     started: list[str] = []
-    start = MixedModeRenderer.start_rasterizing
-    monkeypatch.setattr(MixedModeRenderer, "start_rasterizing", lambda own: (started.append(suffix), start(own)))
+    start: Any = MixedModeRenderer.start_rasterizing
+
+    def counted(renderer: Any) -> None:
+        started.append(suffix)
+        start(renderer)
+
+    monkeypatch.setattr(MixedModeRenderer, "start_rasterizing", counted)
     with paper(3, 2) as figure:
         figure.add_subplot().plot([0, 1])[0].set_rasterized(True)
         save(figure, tmp_path / f"once{suffix}")
