@@ -12,7 +12,13 @@ from anlp.spec import DataKey, RunSpec
 
 
 def with_data(
-    specs: Sequence[RunSpec], fallback: str | None, where: Path, *, download: bool, say: Callable[[str], None]
+    specs: Sequence[RunSpec],
+    fallback: str | None,
+    where: Path,
+    *,
+    download: bool,
+    say: Callable[[str], None],
+    is_wanted: Callable[[RunSpec], bool] = lambda _: True,
 ) -> list[RunSpec]:
     """The runs with their data found or downloaded, or replaced by the fallback that the grid names.
 
@@ -22,19 +28,22 @@ def with_data(
         where: the data folder.
         download: False: look only.
         say: gets what people must know.
+        is_wanted: whether a run is to be carried out, now or with the fallback; what only others need is not looked
+            for. All are returned, so that the runs of a file are known whatever is wanted of it.
 
     Raises:
         UserError: data is missing and there is no fallback, it is not what the task can read, or weights are not the
             published ones; names the files and what to do.
     """
-    for asset in sorted({asset for spec in specs for asset in spec.settings.assets()}):
+    wanted = [spec for spec in specs if is_wanted(spec) or (fallback and is_wanted(_replace_data(spec, fallback)))]
+    for asset in sorted({asset for spec in wanted for asset in spec.settings.assets()}):
         _is_there(asset, where, download=download, fallback=None, say=say)
         staging.verify(asset, where)
-    names = sorted({_data_of(spec) for spec in specs} - {""})
+    names = sorted({_data_of(spec) for spec in wanted} - {""})
     missing = {name for name in names if not _is_there(name, where, download=download, fallback=fallback, say=say)}
     for name in sorted(missing):
         say(f"DATA: {name} is not in {where} and could not be downloaded: ITS RUNS USE {fallback} INSTEAD")
-    _look_at((spec.settings.check_key() for spec in specs if _data_of(spec) not in missing), where)
+    _look_at((spec.settings.check_key() for spec in wanted if _data_of(spec) not in missing), where)
     replaced = [_replace_data(spec, fallback) if _data_of(spec) in missing else spec for spec in specs]
     return list({spec.run_id: spec for spec in replaced}.values())  # a run may now be one that the grid had already
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
@@ -93,8 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     expansion = grid.expand()
     listed = _all_of(expansion, grid)
     asked = smoke.make_small(listed) if args.smoke else with_origins(listed, runs_root(), is_dry=args.dry_run)
-    named = with_data(asked, grid.fallback, data_dir(), download=not args.dry_run, say=_say)
-    specs = _narrow(grid, named, args, history)
+    is_wanted = _wanted(args, asked)
+    needed = is_wanted if args.confirm is None else _any  # fresh seeds are of configurations, not of these runs
+    named = with_data(asked, grid.fallback, data_dir(), download=not args.dry_run, say=_say, is_wanted=needed)
+    specs = _narrow(grid, named, args, history, is_wanted)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     target = override(_target(grid, confirming=args.confirm is not None), args)
     plan = make_plan(specs, history, redo, find_due(Journal(folder), history, target.options.retries))
@@ -183,8 +185,29 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def _any(_: RunSpec) -> bool:
+    return True
+
+
+def _wanted(args: argparse.Namespace, specs: Sequence[RunSpec]) -> Callable[[RunSpec], bool]:
+    """Whether a run is what `--only` asks for.
+
+    Raises:
+        SpecError: it asks for something that these runs do not have.
+    """
+    if not args.only:
+        return _any
+    wanted = parse_filter(args.only)
+    wanted.check(sorted({*specs[0].settings.values(), "seed", "id"}) if specs else wanted.names)
+    return lambda spec: wanted.matches(fields_of(spec))
+
+
 def _narrow(
-    grid: GridSpec, specs: list[RunSpec], args: argparse.Namespace, history: Mapping[str, RunStatus]
+    grid: GridSpec,
+    specs: list[RunSpec],
+    args: argparse.Namespace,
+    history: Mapping[str, RunStatus],
+    is_wanted: Callable[[RunSpec], bool],
 ) -> list[RunSpec]:
     """Those of the grid's runs that the command line asks for, or fresh seeds of the best of them."""
     if args.confirm is not None:
@@ -192,10 +215,7 @@ def _narrow(
         candidates = confirm.best_configurations(runs, args.select, args.confirm, args.per)
         used = {spec.seed for spec in specs} | confirm.search_seeds(history.values())
         specs = confirm.fresh_runs(candidates, _seed_count(args.seeds), used)
-    if args.only:
-        wanted = parse_filter(args.only)
-        wanted.check(sorted({*specs[0].settings.values(), "seed", "id"}) if specs else ())
-        specs = [spec for spec in specs if wanted.matches(fields_of(spec))]
+    specs = [spec for spec in specs if is_wanted(spec)]
     if not specs:
         raise SpecError(f"{grid.source}: no runs are left: look at exclude, when and --only")
     return specs

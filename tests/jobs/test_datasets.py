@@ -68,6 +68,27 @@ def test_missing_data_without_a_fallback_names_the_files_and_the_place(tmp_path:
     assert str(tmp_path / "mnist") in str(caught.value)
 
 
+def test_what_only_runs_need_that_nobody_wants_is_not_looked_for(tmp_path: Path, offline: list[str]) -> None:
+    put_mnist(tmp_path)
+    scratch = make_spec("cifar10", {"data": "made", "model": "cnn"}, seed=0)
+    tuned = make_spec("cifar10", {"data": "made", "model": "resnet18", "pretrained": True}, seed=0)
+    where, only_scratch = tmp_path / "none", lambda spec: spec is scratch
+
+    runs = with_data([scratch, tuned], None, where, download=True, say=print, is_wanted=only_scratch)
+
+    assert (runs, offline) == ([scratch, tuned], [])
+    with pytest.raises(UserError, match="resnet18"):
+        with_data([scratch, tuned], None, where, download=True, say=print)
+
+
+def test_a_run_is_wanted_also_if_only_its_fallback_is(tmp_path: Path, offline: list[str]) -> None:
+    ids = {spec.run_id for spec in DIGITS}
+
+    runs = with_data(MNIST, "digits", tmp_path, download=True, say=print, is_wanted=lambda spec: spec.run_id in ids)
+
+    assert ([run.run_id for run in runs], offline) == ([run.run_id for run in DIGITS], ["mnist"])
+
+
 def test_the_fallback_is_said_in_one_loud_line_and_is_part_of_what_the_runs_are(
     tmp_path: Path, offline: list[str], said: list[str]
 ) -> None:
