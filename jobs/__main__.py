@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "retry": "submit failed and lost runs again",
     "sync": "send runs that were mirrored offline to the wandb server",
 }
+CHANGING = frozenset({"submit", "cancel", "retry", "sync"})  # do not end half-way because nobody reads on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +45,8 @@ def _listing() -> str:
 
 def cli() -> None:
     """Entry point of the command."""
-    sys.exit(run_command(main))
+    changes = not CHANGING.isdisjoint(sys.argv[1:2])
+    sys.exit(run_command(main, outlives_reader=changes))
 
 
 if __name__ == "__main__":

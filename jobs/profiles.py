@@ -18,6 +18,9 @@ from jobs.resources import Resources, parse_walltime
 
 NO_DEFAULTS = frozenset({"gpus", "cpus", "nodes"})  # always said by `Resources`: a default would never be used
 
+SLURM_WARN_S = 90.0
+SLURM_MOST_WARN_S = 480  # Slurm sends up to 60 s early, and what comes in the last ten minutes counts as the limit's
+
 _TOKEN = re.compile(r"[A-Za-z0-9_.+:/@=^%~-]+")
 _CHUNK = re.compile(r"[A-Za-z_]\w*=[A-Za-z0-9_.^@%/-]+")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*")
@@ -60,7 +63,8 @@ class Profile:
     clean_scratch: str | None = None  # command of the site that empties it
     env_file: Path | None = None  # read by the job; for secrets, so 0600
     umask: str = "077"
-    warn_s: float = 120.0
+    warn_s: float = 120.0  # before the time limit; of a file for slurm that does not say so, 90
+    continuations: int = 20  # slurm: of an element after reaching its time limit
     container: str | None = None  # the image that runs of this site are carried out in
     binds: tuple[str, ...] = ()  # what is seen inside besides runs and data
 
@@ -147,6 +151,9 @@ def parse_profile(content: str, path: Path) -> Profile:
         found["defaults"] = _read_defaults(tree.entries["defaults"].tree, faults)
     if "queues" in tree.entries:
         found["queues"] = _read_queues(tree.entries["queues"].tree, faults)
+    if found.get("scheduler") == "slurm":
+        found.setdefault("warn_s", SLURM_WARN_S)
+    _refuse_strangers(tree, found, faults)
     faults.raise_if_any()
     return Profile(path.stem, **found)
 
@@ -170,6 +177,18 @@ def _read_table(tree: Tree, path: str, keys: Mapping[str, Key | None], faults: F
             except ValueError as fault:
                 faults.add(entry.tree.line, join(path, name), str(fault))
     return found
+
+
+def _refuse_strangers(tree: Table, found: Mapping[str, Any], faults: Faults) -> None:
+    """What only the other scheduler has would be left out without a word."""
+    scheduler = found.get("scheduler", "pbs")
+    other, keys = ("PBS", _OF_PBS) if scheduler == "slurm" else ("Slurm", _OF_SLURM)
+    for name, entry in tree.entries.items():
+        if name in keys and name in found:
+            faults.add(entry.line, name, f"only {other} has this, and the profile is for {scheduler}; remove it")
+    if scheduler == "slurm" and not 1 <= found["warn_s"] <= SLURM_MOST_WARN_S:
+        line = tree.entries["warn"].line
+        faults.add(line, "warn", f"expected 1 s to {SLURM_MOST_WARN_S} s, got {found['warn_s']:g} s: Slurm warns early")
 
 
 def _read_defaults(tree: Tree, faults: Faults) -> dict[str, Any]:
@@ -247,9 +266,17 @@ _KEYS: Mapping[str, Key | None] = {
     "env_file": Key("env_file", _path),
     "umask": Key("umask", _like(re.compile("0?[0-7]{3}"), "a umask such as 077")),
     "warn": Key("warn_s", _seconds),
+    "continuations": Key("continuations", whole(0)),
     "container": Key("container", text),
     "binds": Key("binds", texts),
 }
+_OF_PBS = frozenset(
+    {
+        *("dialect", "select", "select_gpu", "gpu_type", "max_array_size", "modules", "scratch", "clean_scratch"),
+        *("env_file", "umask"),
+    }
+)
+_OF_SLURM = frozenset({"continuations"})
 _QUEUE_KEYS: Mapping[str, Key] = {
     "queue": Key("queue", _like(_TOKEN, "the name of a queue")),
     "min_gpus": Key("min_gpus", whole(0)),

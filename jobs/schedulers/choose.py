@@ -53,12 +53,18 @@ def choose(
     site = None if profile is None else profiles.load_profile(profile)
     name = resolve(name, site)
     if name == "slurm":
-        return SlurmScheduler(SlurmOptions(container=container), site)
+        return SlurmScheduler(_slurm_options(container, site), site)
     if name == "pbs":
         return PbsScheduler(site, None if container is None else Start(Path.cwd(), container=container))
     if container is None:
         return LocalScheduler(slots=slots)
     return LocalScheduler(slots=slots, pool=PoolOptions(container=container), pack=pack)
+
+
+def _slurm_options(container: Container | None, site: Profile | None) -> SlurmOptions:
+    if site is None:
+        return SlurmOptions(container=container)
+    return SlurmOptions(container=container, margin_s=round(site.warn_s), continuations=site.continuations)
 
 
 def resolve(name: str, site: Profile | None) -> str:

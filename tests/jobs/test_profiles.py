@@ -11,6 +11,8 @@ from anlp.errors import SpecError
 from jobs import profiles
 from jobs.profiles import Profile, QueueRule, apply, load_profile, parse_profile, profile_names
 from jobs.resources import Resources
+from jobs.schedulers import choose
+from jobs.schedulers.base import Batch
 
 RULES = (
     QueueRule("gpu_long", min_gpus=1, over_min=1440),
@@ -80,6 +82,51 @@ umask: 9
         "s.yaml:7: env_file: expected an absolute path, got 'relative/env'",
         "s.yaml:8: umask: expected a umask such as 077, got 9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (
+            "scheduler: slurm\nmodules: [cuda/12.4]\numask: '027'\ndialect:\n",
+            [
+                "s.yaml:2: modules: only PBS has this, and the profile is for slurm; remove it",
+                "s.yaml:3: umask: only PBS has this, and the profile is for slurm; remove it",
+            ],
+        ),
+        ("continuations: 3\n", ["s.yaml:1: continuations: only Slurm has this, and the profile is for pbs; remove it"]),
+        ("scheduler: slurm\nwarn: 10m\n", ["s.yaml:2: warn: expected 1 s to 480 s, got 600 s: Slurm warns early"]),
+        ("scheduler: slurm\nwarn: 0\n", ["s.yaml:2: warn: expected 1 s to 480 s, got 0 s: Slurm warns early"]),
+    ],
+)
+def test_what_a_scheduler_would_not_use_is_refused(text: str, faults: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_profile(text, Path("s.yaml"))
+
+    assert list(caught.value.faults) == faults
+
+
+@pytest.mark.parametrize(
+    ("text", "signal", "continuations"),
+    [("", "B:USR2@90", "20"), ("warn: 5m\ncontinuations: 3\n", "B:USR2@300", "3")],
+)
+def test_when_slurm_warns_and_how_often_a_run_is_continued_is_up_to_the_site(
+    tmp_path: Path, text: str, signal: str, continuations: str
+) -> None:
+    (tmp_path / "site.yaml").write_text(f"scheduler: slurm\n{text}")
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 7\n")
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho 'MaxArraySize = 1001'\n")
+    for name in ("sbatch", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    batch = Batch("0123456789ab", "g", tmp_path / "batches" / "1.jsonl", 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path), prepend=":")
+        choose.choose("slurm", profile=str(tmp_path / "site.yaml")).submit(batch, Resources())
+
+    script = (tmp_path / "batches" / "1.slurm" / "job.sh").read_text()
+    assert f"#SBATCH --signal={signal}\n" in script
+    assert f"--continuations {continuations} " in script
 
 
 @pytest.mark.parametrize(
