@@ -68,7 +68,7 @@ def _range(numbers: list[int]) -> str:
 
 def _selection(table: Table) -> str:
     plan, count = table.plan, table.n_configurations
-    by = f"mean {plan.select} over the search runs"
+    by = f"mean {plan.select} over the {table.chosen_by} runs"
     searched = "configuration" if count == 1 else "configurations"
     only = f" among runs with {plan.only}" if plan.only else ""
     if plan.pivot is not None:
@@ -87,6 +87,8 @@ def _selection(table: Table) -> str:
 def _purpose(table: Table, rows: list[Row]) -> str:
     found = {row.purpose for row in rows}
     optimistic = "selected and reported on the same runs, so the best of them are optimistic"
+    if table.chosen_by == "confirm":
+        return "Confirm runs only: the search that chose these configurations is not among the runs."
     if found == {"confirm"}:
         return "Confirmed: confirm runs only, fresh seeds that took no part in the selection; selected: optimistic."
     if "confirm" in found:

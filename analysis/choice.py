@@ -25,7 +25,7 @@ class Configuration:
 
     config_id: str
     runs: tuple[Run, ...]
-    selected_by: float  # mean of the selection metric over the search runs that finished, NaN if none did
+    selected_by: float  # mean of the selection metric over the runs that choose and finished, NaN if none did
 
     def reported_runs(self, metric: str) -> tuple[Run, ...]:
         """The confirm runs alone as soon as one of them has `metric`, the search runs before."""
@@ -42,11 +42,15 @@ def has_score(run: Run, metric: str) -> bool:
 
 
 def configurations(runs: pd.DataFrame, select: str) -> list[Configuration]:
-    """The configurations of a `runs` frame, best first by `select`; those that cannot be judged are last."""
+    """The configurations of a `runs` frame, best first by `select`; those that cannot be judged are last.
+
+    Search runs choose; where there are none (`--only purpose=confirm`), the confirm runs do.
+    """
+    chosen_by = choosing_runs(runs)
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs.to_dict("records"):
         groups[run["config_id"]].append({str(name): value for name, value in run.items()})
-    found = [Configuration(name, tuple(group), _search_mean(group, select)) for name, group in groups.items()]
+    found = [Configuration(name, tuple(group), _mean(group, select, chosen_by)) for name, group in groups.items()]
     sign = -1 if higher_is_better(select) else 1
     return sorted(found, key=lambda c: _rank(c, sign))
 
@@ -100,8 +104,14 @@ def measured_metrics(runs: pd.DataFrame) -> list[str]:
     return [name for name in metric_columns(runs) if np.isfinite(finished[name].astype(float)).any()]
 
 
-def _search_mean(runs: Iterable[Run], metric: str) -> float:
-    scores = [run[metric] for run in runs if run["purpose"] != "confirm" and has_score(run, metric)]
+def choosing_runs(runs: pd.DataFrame) -> str:
+    """Which runs choose among configurations: `search`, or `confirm` where there are no others."""
+    return "confirm" if len(runs) and (runs["purpose"] == "confirm").all() else "search"
+
+
+def _mean(runs: Iterable[Run], metric: str, chosen_by: str) -> float:
+    chosen = (run for run in runs if (run["purpose"] == "confirm") == (chosen_by == "confirm"))
+    scores = [run[metric] for run in chosen if has_score(run, metric)]
     return sum(scores) / len(scores) if scores else math.nan
 
 

@@ -14,6 +14,7 @@ from analysis.choice import (
     Configuration,
     Run,
     best,
+    choosing_runs,
     configurations,
     has_score,
     tested_metric,
@@ -76,6 +77,7 @@ class Table:
     left_out: Mapping[str, int]  # reason -> runs
     samples: int | None  # of the reported split, None where runs differ or did not say
     ties: tuple[Ties, ...] = ()  # one, or one per group
+    chosen_by: str = "search"  # or "confirm", where there are no other runs
     optimism: Optimism | None = None  # None: every best row is confirmed, or there was nothing to choose from
 
 
@@ -101,6 +103,7 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
         left_out=_left_out(runs, plan.report),
         samples=_samples(runs, plan.report),
         ties=tuple(ties),
+        chosen_by=choosing_runs(runs),
         optimism=_optimism(rows, ties, ranked, plan),
     )
 

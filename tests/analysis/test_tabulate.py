@@ -157,6 +157,18 @@ def test_confirm_runs_do_not_choose(grid: Grid) -> None:
     assert row.levels == (0.01,)
 
 
+def test_confirm_runs_choose_where_they_are_the_only_runs(grid: Grid) -> None:
+    for index, rate in enumerate((0.1, 0.01, 0.001)):  # whatever the order of ids
+        grid.add_seeds([0.5 + 0.1 * index] * 3, first_seed=1000, purpose="confirm", lr=rate)
+
+    table = build_table(grid.frame(), Plan(only="purpose=confirm"))
+
+    assert [row.levels for row in rows_of(table)] == [(0.001,), (0.01,), (0.1,)]
+    assert [row.selected_by for row in rows_of(table)] == pytest.approx([0.7, 0.6, 0.5])
+    assert "ranked by mean val/acc over the confirm runs among runs with purpose=confirm." in render_caption(table)
+    assert "Confirm runs only: the search that chose" in render_caption(table)
+
+
 def test_the_caption_calls_selection_and_report_on_the_same_runs_optimistic(grid: Grid) -> None:
     grid.add(0.9, lr=0.1)
     grid.add(0.8, lr=0.01)
