@@ -33,6 +33,7 @@ from jobs.planned import say_nothing_to_do
 from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
 from jobs.profiles import load_profile
 from jobs.provenance import code_commit
+from jobs.ranking import selection_metric
 from jobs.schedulers import choose
 from jobs.screen import count
 from jobs.state import Redo, RunStatus, read_states
@@ -73,7 +74,9 @@ def make_arguments() -> argparse.ArgumentParser:
         "--confirm", type=whole_number(1), metavar="K", help="instead: the K best configurations with fresh seeds"
     )
     what.add_argument("--per", metavar="SETTING", help="with --confirm: the K best for each value of this setting")
-    what.add_argument("--select", default="val/acc", metavar="METRIC", help="with --confirm: best by this metric")
+    what.add_argument(
+        "--select", metavar="METRIC", help="with --confirm: best by this metric (default: what the runs monitor)"
+    )
     add_target_arguments(parser)
     return parser
 
@@ -93,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     expansion = grid.expand()
     listed = _all_of(expansion, grid)
     asked = smoke.make_small(listed) if args.smoke else with_origins(listed, runs_root(), is_dry=args.dry_run)
+    args.select = args.select or _monitored(history)
     is_wanted = _wanted(args, asked)
     needed = is_wanted if args.confirm is None else _any  # fresh seeds are of configurations, not of these runs
     named = with_data(asked, grid.fallback, data_dir(), download=not args.dry_run, say=_say, is_wanted=needed)
@@ -156,7 +160,7 @@ def _title(grid: GridSpec, args: argparse.Namespace) -> str:
     if args.confirm is None:
         return "" if args.only or args.smoke else render_axes(grid)
     group = f" of each {args.per}" if args.per else ""
-    return f"the {args.confirm} best{group} with {_seed_count(args.seeds)} fresh seeds"
+    return f"the {args.confirm} best{group} by {args.select} with {count(_seed_count(args.seeds), 'fresh seed')}"
 
 
 def _strangers(named: Sequence[RunSpec], history: Mapping[str, RunStatus]) -> Iterator[str]:
@@ -219,6 +223,11 @@ def _narrow(
     if not specs:
         raise SpecError(f"{grid.source}: no runs are left: look at exclude, when and --only")
     return specs
+
+
+def _monitored(history: Mapping[str, RunStatus]) -> str:
+    """What finished runs were told to select by; accuracy where there are none, or where they do not agree."""
+    return selection_metric([status for status in history.values() if status.state is RunState.DONE]) or "val/acc"
 
 
 def _seed_count(text: str | None) -> int:

@@ -75,7 +75,7 @@ def write(figure: Figure, target: Path | BytesIO, form: str, metadata: Mapping[s
     """Lays the figure out, then draws it once: `savefig` alone would draw what is rasterised twice."""
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
-    figure.savefig(target, format=form, dpi=DPI, metadata=dict(metadata))
+    figure.savefig(target, format=form, dpi=figure.dpi, metadata=dict(metadata))
 
 
 def set_head(ax: Axes, *lines: str) -> None:

@@ -27,6 +27,7 @@ COLOURS = mpl.colormaps["viridis_r"]  # the best darkest: the other end of virid
 FAINTEST = 0.12  # of the colours: the last yellow is hard to see on white
 JITTER = 0.025  # of the axis, so that lines through one level can be told apart
 RASTER_ABOVE = 2_000  # lines; as vectors they would make an SVG of many MB
+RASTER_DPI = 100  # then: so many lines leave no detail to see, and what they cost goes by their pixels
 LABEL_LENGTH = 14
 MAX_AXES = 10  # settings; more cannot be read
 HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}  # readable over lines
@@ -124,7 +125,10 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
     lines = LineCollection(
         list(points), colors=COLOURS(FAINTEST + (1 - FAINTEST) * info.ranks), alpha=opacity, linewidths=0.9, zorder=2
     )
-    lines.set_rasterized(len(info.lines) > RASTER_ABOVE)
+    if len(info.lines) > RASTER_ABOVE:
+        lines.set_rasterized(True)
+        if (figure := ax.get_figure(root=True)) is not None:
+            figure.set_dpi(RASTER_DPI)
     ax.add_collection(lines)
     for column, scale in zip(columns, info.scales, strict=True):
         _draw_scale(ax, column, scale)

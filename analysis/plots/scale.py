@@ -41,7 +41,7 @@ def make_scale(name: str, values: Sequence[Any], *, factor: float = 1.0) -> Scal
     Args:
         name: of the axis.
         values: (n_runs,) numbers or text, missing ones as None or NaN.
-        factor: of the tick labels: 100 for shares in percent.
+        factor: of the tick labels: 100 for shares in percent, whose axis is never logarithmic.
     """
     present = [value for value in values if not is_missing(value)]
     if any(isinstance(value, str | bool) for value in present):
@@ -67,7 +67,8 @@ def _number_scale(name: str, numbers: Array, factor: float) -> Scale:
     finite = np.isfinite(numbers)
     positive = finite & (numbers > 0)
     levels = np.unique(numbers[finite])
-    is_log = bool(positive.any()) and levels.min() >= 0 and levels.max() / numbers[positive].min() >= LOG_SPAN
+    is_rate = factor == 1.0 and bool(positive.any()) and levels.min() >= 0
+    is_log = is_rate and levels.max() / numbers[positive].min() >= LOG_SPAN
     on_axis = positive if is_log else finite
     forward = np.log10 if is_log else np.asarray
     place = np.full(numbers.shape, BELOW)

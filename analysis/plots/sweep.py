@@ -245,42 +245,62 @@ def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
 def _line(name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value) -> Line:
     finite = (group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))
     finished, lost = group[finite], group[group["outcome"].isin(["diverged", "failed"])]
-    summaries = [(level, *_summary(some, metric, value)) for level, some in _by_level(finished, x)]
-    levels = tuple(level for level, *_ in summaries)
+    found = _points(finished, x, metric, value)
     factor = _factor(metric)
-    numbers = factor * np.array([numbers for _, numbers, _, _ in summaries], dtype=float).reshape(-1, 3)
+    numbers = factor * np.array([(one.centre, one.low, one.high) for one in found], dtype=float).reshape(-1, 3)
     points = np.column_stack([finished[x].astype(float).map(axis.at), factor * finished[metric].astype(float)])
+    missed = lost[x].astype(float).value_counts().sort_index()
     return Line(
         name=name,
         look=look,
-        at=np.array([axis.at(level) for level in levels]),
-        levels=levels,
+        at=np.array([axis.at(one.level) for one in found]),
+        levels=tuple(one.level for one in found),
         centre=numbers[:, 0],
         low=numbers[:, 1],
         high=numbers[:, 2],
-        n=tuple(n for _, _, n, _ in summaries),
-        configurations=tuple(config for *_, config in summaries),
+        n=tuple(one.n for one in found),
+        configurations=tuple(one.config_id for one in found),
         points=points.astype(float).reshape(-1, 2),
-        lost=tuple((level, axis.at(level), len(some)) for level, some in _by_level(lost, x)),
+        lost=tuple((level, axis.at(level), int(n)) for level, n in zip(missed.index.tolist(), missed, strict=True)),
     )
 
 
-def _by_level(runs: pd.DataFrame, x: str) -> list[tuple[float, pd.DataFrame]]:
-    return [(float(level), some) for level, some in runs.groupby(runs[x].astype(float), sort=True)]
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What a line goes through at a level: centre and ends, the runs behind them, the configuration if it is one."""
+
+    level: float
+    centre: float
+    low: float
+    high: float
+    n: int
+    config_id: str
 
 
-def _summary(runs: pd.DataFrame, metric: str, value: Value) -> tuple[tuple[float, float, float], int, str]:
-    """Centre and ends, the runs behind them, and the configuration where it is one."""
+def _points(runs: pd.DataFrame, x: str, metric: str, value: Value) -> list[_Point]:
+    """The points of the finished runs of a line, one a level; groups are formed once, for thousands of levels."""
+    if runs.empty:
+        return []
+    level, score = runs[x].astype(float), runs[metric].astype(float)
     if value == "median":
-        low, centre, high = np.quantile(runs[metric].to_numpy(float), [0.25, 0.5, 0.75])
-        return (float(centre), float(low), float(high)), len(runs), ""
-    means = runs.groupby("config_id")[metric].mean()
-    best = str(means.idxmax() if higher_is_better(metric) else means.idxmin())
-    values = runs.loc[runs["config_id"] == best, metric].to_numpy(float)
+        parts = score.groupby(level, sort=True).quantile(np.array([0.25, 0.5, 0.75])).unstack()
+        sizes = score.groupby(level, sort=True).size()
+        rows = zip(parts.index, parts.to_numpy(float), sizes, strict=True)
+        return [_Point(float(at), float(mid), float(low), float(high), int(n), "") for at, (low, mid, high), n in rows]
+    means = score.groupby([level, runs["config_id"]], sort=True).mean()
+    by_level = means.groupby(level=0, sort=True)
+    best = (by_level.idxmax() if higher_is_better(metric) else by_level.idxmin()).tolist()
+    seeds = score.groupby([level, runs["config_id"]], sort=True).indices
+    values: Array = np.asarray(score, dtype=np.float64)
+    return [_of_seeds(float(at), str(config), metric, values[seeds[at, config]]) for at, config in best]
+
+
+def _of_seeds(level: float, config_id: str, metric: str, values: Array) -> _Point:
     if len(values) < 2:
-        return (float(values[0]), math.nan, math.nan), 1, best
+        return _Point(level, float(values[0]), math.nan, math.nan, 1, config_id)
     interval = mean_interval(values)
-    return (interval.mean, *_clipped(interval.low, interval.high, metric, values)), len(values), best
+    low, high = _clipped(interval.low, interval.high, metric, values)
+    return _Point(level, interval.mean, low, high, len(values), config_id)
 
 
 def _clipped(low: float, high: float, metric: str, values: Array) -> tuple[float, float]:

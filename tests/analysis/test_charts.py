@@ -75,7 +75,7 @@ def test_the_median_of_a_sweep_is_over_all_runs(grid: Grid) -> None:
 
     (line,) = sweep_info(grid.frame(), "lr", "val/acc", value="median").lines
 
-    assert (line.centre.tolist(), line.low.tolist(), line.high.tolist()) == ([50], [30], [70])
+    assert [*line.centre, *line.low, *line.high] == pytest.approx([50, 30, 70])
 
 
 def test_a_sweep_of_losses_takes_the_lowest_and_is_logarithmic_over_a_wide_range(grid: Grid) -> None:

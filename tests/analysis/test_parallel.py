@@ -104,6 +104,12 @@ def test_jitter_is_small_and_the_same_every_time(grid: Grid) -> None:
     assert len(np.unique(off)) > 10
 
 
+def test_shares_are_never_on_a_logarithmic_axis() -> None:
+    low = [0.001, 0.5, 0.9]
+
+    assert (make_scale("val/acc [%]", low, factor=100).kind, make_scale("val/loss", low).kind) == ("linear", "log")
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_it_draws_the_same_bytes_twice(grid: Grid, tmp_path: Path, suffix: str) -> None:
     for seed in range(3):

@@ -43,7 +43,8 @@ def _train(self: run._Run, held: claim.Claim) -> RunResult:
     failed, diverged = _is_named("QUICK_FAIL", rate), _is_named("QUICK_DIVERGE", rate)
     outcome = Outcome.FAILED if failed else Outcome.DIVERGED if diverged else Outcome.OK
     error = RunError("ValueError", "as it was told", "Traceback", 0) if failed else None
-    metrics = {"val/acc": rate, "test/acc": rate} if outcome is Outcome.OK else {}
+    monitor = str(self.spec.settings.values()["monitor"])
+    metrics = {monitor: rate, "val/acc": rate, "test/acc": rate} if outcome is Outcome.OK else {}
     made = RunResult(self.spec.run_id, outcome, metrics=metrics, epochs=2, seconds=4.0, error=error)
     return replace(made, provenance=self._provenance(held, outcome))
 

@@ -204,6 +204,19 @@ def test_confirm_runs_the_best_of_each_value_with_fresh_seeds_once(folder: GridF
     assert call_submit("study.yaml", "--confirm", "1", "--seeds", "²") == 2
 
 
+def test_confirm_takes_the_best_by_what_the_runs_monitor(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_submit("study.yaml", "--set", "monitor=val/loss")
+    capsys.readouterr()
+
+    assert call_submit("study.yaml", "--set", "monitor=val/loss", "--confirm", "1", "--seeds", "1") == 0
+
+    (confirmed,) = [s for s in read_states(folder, choose.states).values() if s.purpose == "confirm"]
+    assert confirmed.values["lr"] == 0.1  # the lowest, as losses are better when lower
+    assert "the 1 best by val/loss with 1 fresh seed" in capsys.readouterr().out
+
+
 def test_confirming_before_anything_has_finished_says_so(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
