@@ -20,3 +20,17 @@ def pool(frames: Tensor, lengths: Tensor, how: str) -> Tensor:
         return frames.masked_fill(outside, -torch.inf).amax(1)
     total = frames.masked_fill(outside, 0.0).sum(1)
     return total if how == "sum" else total / lengths.unsqueeze(-1)
+
+
+def parts(frames: Tensor, lengths: Tensor, count: int) -> Tensor:
+    """(B, count, F): the means of `count` even parts of each sequence's own frames of padded (B, T, F).
+
+    Parts begin and end as those of `torch.nn.AdaptiveAvgPool1d` on the sequence alone; they overlap where the frames
+    cannot be divided evenly.
+    """
+    at = torch.arange(frames.shape[1], device=frames.device)
+    number = torch.arange(count, device=frames.device)
+    starts = number * lengths[:, None] // count  # (B, count)
+    ends = -(-(number + 1) * lengths[:, None] // count)
+    inside = (at >= starts.unsqueeze(-1)) & (at < ends.unsqueeze(-1))  # (B, count, T)
+    return inside.to(frames.dtype) @ frames / (ends - starts).unsqueeze(-1)

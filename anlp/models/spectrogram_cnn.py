@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from anlp.models.layers import Standardize
-from anlp.models.pooling import valid_frames
+from anlp.models.pooling import parts, valid_frames
 
 KERNELS = (5, 5, 3, 3)
 TIMES = 4  # parts of a piece that are told apart at the end, however long it is
@@ -14,8 +14,9 @@ TIMES = 4  # parts of a piece that are told apart at the end, however long it is
 class SpectrogramCnn(nn.Module):
     """Four blocks of convolution, batch norm, ReLU and pooling; each but the first has twice the filters before it.
 
-    What is left of the time is averaged in four parts, so that pieces of any length become vectors of one length and
-    the net can be taken to other data.
+    What is left of the time of each piece is averaged in four parts, so that pieces of any length become vectors of one
+    length and the net can be taken to other data. Behind each block, what lies beyond the end of a piece is 0 again, as
+    it is for a piece alone: but for batch norm's statistics in training, nothing depends on who shares its batch.
 
     Args:
         inputs: features per frame.
@@ -37,22 +38,25 @@ class SpectrogramCnn(nn.Module):
         super().__init__()
         self.standardize = Standardize(mean, std)
         widths = [1, *(filters * 2**k for k in range(len(KERNELS)))]
-        blocks: list[nn.Module] = []
-        for kernel, before, after in zip(KERNELS, widths[:-1], widths[1:], strict=True):
-            blocks += [
-                nn.Conv2d(before, after, kernel, padding=kernel // 2),
-                nn.BatchNorm2d(after),
-                nn.ReLU(),
-                nn.MaxPool2d(2, ceil_mode=True),
-            ]
-            inputs = -(-inputs // 2)
-        self.blocks = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d((TIMES, inputs)))
-        self.out = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * TIMES * inputs, size), nn.ReLU())
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.BatchNorm2d(after), nn.ReLU())
+            for kernel, before, after in zip(KERNELS, widths[:-1], widths[1:], strict=True)
+        )
+        self.halve = nn.MaxPool2d(2, ceil_mode=True)
+        left = -(-inputs // 2 ** len(KERNELS))
+        self.out = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * TIMES * left, size), nn.ReLU())
         self.size = size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (B, size) of padded pieces (B, T, inputs) with lengths (B,)."""
-        inside = valid_frames(x, lengths).unsqueeze(-1)  # (B, T, 1)
-        spectrogram = (self.standardize(x) * inside).unsqueeze(1)  # (B, 1, T, inputs)
-        vectors: Tensor = self.out(self.blocks(spectrogram))
+        maps = (self.standardize(x) * valid_frames(x, lengths).unsqueeze(-1)).unsqueeze(1)  # (B, 1, T, inputs)
+        for block in self.blocks:
+            maps = block(maps)  # (B, C, T, F)
+            inside = valid_frames(maps[:, 0], lengths)
+            maps = self.halve(
+                maps * inside[:, None, :, None]
+            )  # ReLU leaves nothing below 0: what is outside never wins
+            lengths = (lengths + 1) // 2
+        frames = maps.transpose(1, 2).flatten(2)  # (B, T, C * F)
+        vectors: Tensor = self.out(parts(frames, lengths, TIMES))
         return vectors

@@ -15,6 +15,7 @@ from anlp.data.samples import Origin
 from anlp.data.sequences import pad
 from anlp.data.spectrograms import load_emotions, load_genres, read_mapping
 from anlp.errors import UserError
+from anlp.models.pooling import parts
 from anlp.models.recurrent import Headed
 from anlp.models.spectrogram_cnn import SpectrogramCnn
 from anlp.settings import make_spec
@@ -266,6 +267,31 @@ def test_what_lies_behind_the_end_of_a_piece_is_nothing_to_the_cnn() -> None:
     other[1, 12:] = 100.0
 
     assert torch.equal(model(frames, lengths), model(other, lengths))
+
+
+@torch.no_grad()
+def test_a_piece_in_a_padded_batch_is_what_it_is_alone() -> None:
+    torch.manual_seed(0)
+    model = SpectrogramCnn(12, filters=4, size=7, mean=0.3, std=2.0).eval()
+    pieces = [torch.randn(length, 12) for length in (1, 2, 3, 15, 16, 17, 64, 97, 130)]
+    lengths = torch.tensor([len(piece) for piece in pieces])
+    padded = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True, padding_value=9.0)
+
+    together = model(padded, lengths)
+
+    for row, piece, length in zip(together, pieces, lengths, strict=True):
+        assert torch.allclose(row, model(piece[None], length[None])[0], atol=1e-5)
+    assert together.std(dim=0).max() > 0
+
+
+def test_parts_are_those_of_adaptive_pooling_on_each_sequence_alone() -> None:
+    frames = torch.randn(4, 11, 3)
+    lengths = torch.tensor([1, 3, 8, 11])
+
+    found = parts(frames, lengths, 4)
+
+    for row, sequence, length in zip(found, frames, lengths, strict=True):
+        assert torch.allclose(row.T, torch.nn.functional.adaptive_avg_pool1d(sequence[:length].T, 4), atol=1e-6)
 
 
 def test_several_errors_are_weighted_and_summed() -> None:
