@@ -15,7 +15,7 @@ from analysis.reporting.blocks import Block, Cells, Folded, Notice, Points, Sect
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.overview import draw_runs
 from analysis.sheet import render_level
-from analysis.verdicts import Label
+from analysis.verdicts import MIN_EPOCHS, Label
 
 ROWS = 20  # runs listed in the page
 MAX_LEVELS = 40  # of all settings together that are listed
@@ -26,15 +26,24 @@ def fates_section(findings: Findings) -> Section:
     found = findings.breakdown
     if isinstance(found, Missing):
         return Section("verdicts", "What became of the runs", (Notice(f"No verdicts: {found.reason}."),))
-    blocks = [_counts(found), *_shares(found), *_failures(found)]
-    for title, name, labels in (("convergent", "convergent", CONVERGENT), ("divergent", "divergent", DIVERGENT)):
-        runs = found.judged.of(labels)
-        blocks += _group(findings, found, runs, title, name)
     apart = found.judged.of(APART)
+    blocks = [_counts(found)]
+    if len(apart) < len(found.judged.runs):
+        blocks += [*_shares(found), *_failures(found)]
+        for title, labels in (("convergent", CONVERGENT), ("divergent", DIVERGENT)):
+            blocks += _group(findings, found, found.judged.of(labels), title)
+    else:
+        blocks.append(Notice(_unjudged(apart)))
     if len(apart):
         blocks.append(Folded(f"{len(apart):,} runs apart: crashed, missing or too short", _listed(found, apart)))
     blocks.append(command("analysis.convergence", findings.address, "--all"))
     return Section("verdicts", "What became of the runs", tuple(blocks))
+
+
+def _unjudged(apart: pd.DataFrame) -> str:
+    short = int((apart["verdict"] == Label.TOO_SHORT.value).sum())
+    why = f": a verdict takes at least {MIN_EPOCHS} epochs and enough samples" if short else ""
+    return f"No run can be judged{why}. Nothing is said about convergence here."
 
 
 def failure_sentence(found: Explanation) -> str:
@@ -102,12 +111,12 @@ def _failures(found: Breakdown) -> list[Block]:
     return [Points(tuple(sentences + ([edge_sentence(found.edges)] if found.edges else [])))]
 
 
-def _group(findings: Findings, found: Breakdown, runs: pd.DataFrame, title: str, name: str) -> list[Block]:
+def _group(findings: Findings, found: Breakdown, runs: pd.DataFrame, title: str) -> list[Block]:
     if runs.empty:
         return [Text(f"There are no {title} runs.")]
     figures: list[Block] = []
     if found.judged.metric == findings.select:
-        figures.append(draw_runs(name, findings, runs, f"all {len(runs):,} {title} runs"))
+        figures.append(draw_runs(title, findings, runs, f"all {len(runs):,} {title} runs"))
     return [Text(f"All {title} runs ({len(runs):,}):"), *figures, Folded(f"List of {title} runs", _listed(found, runs))]
 
 

@@ -21,6 +21,7 @@ from analysis.pull import Runs, load
 from analysis.reporting.advice import advise, beyond, next_file, render_grid
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
+from analysis.reporting.fates import fates_section
 from analysis.reporting.findings import Findings, Missing, find_out
 from analysis.reporting.provenance import provenance_section
 from analysis.sheet import make_sheet
@@ -190,6 +191,16 @@ def test_runs_that_still_improve_are_to_train_longer(grid: Grid) -> None:
     longer = [proposal for proposal in advise(found).proposals if "still improving" in proposal.reason]
 
     assert [point["epochs"] for proposal in longer for point in proposal.points] == [24]
+
+
+def test_of_runs_too_short_to_judge_nothing_is_said(grid: Grid) -> None:
+    for lr in (0.1, 0.01):
+        grid.add(0.94, lr=lr, epochs=2, history=[{"epoch": k, "val/acc": 0.3 * k, "train/loss": 1.0} for k in range(3)])
+
+    said = str(fates_section(find_out(load(grid.path), "study")))
+
+    assert "No run can be judged: a verdict takes at least 8 epochs" in said
+    assert not [text for text in ("failed to learn", "convergent runs", "Share of the runs") if text in said]
 
 
 def test_another_metric_is_reported_on_request(study: Grid) -> None:
