@@ -21,6 +21,10 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
         f"{STUCK}; train loss went up to {{peak_loss:.3g}} and ended at {{end_loss:.4g}} "
         "(knowing nothing: {chance_loss:.4g}): blown to one answer, learning rate too large"
     ),
+    (Label.STUCK, "constant"): (
+        f"{STUCK}; it went from {{first}} to {{values:d}} exact values in {{epochs:d}} epochs, as one answer to "
+        "everything does: learning rate too large"
+    ),
     (Label.STUCK, "unrelated"): (
         f"{STUCK}, though train loss fell by {{fall}}: the size of the answers was learned, not what they depend on"
     ),
@@ -64,7 +68,7 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
 }
 SCORES = frozenset({"best", "bound", "end", "first", "drop", "learned", "rough", "lost", "gain", "moved"})
 SHARES = frozenset({"fall", "of_best"})
-COUNTS = frozenset({"epoch", "best_epoch", "least", "samples"})
+COUNTS = frozenset({"epoch", "best_epoch", "least", "samples", "values"})
 
 
 def render_evidence(verdict: Verdict, metric: str) -> str:

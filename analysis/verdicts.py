@@ -238,6 +238,8 @@ def _stuck(run: _Run) -> Verdict | None:
             return Verdict(Label.STUCK, "never moved", 0, run.learned, {**numbers, "first": float(run.score[0])})
         return None
     cause = _why_stuck(run)
+    if cause == "constant":
+        numbers |= {"first": float(run.score[0]), "values": np.unique(run.score[1:]).size, "epochs": run.n - 1}
     if cause == "begun":
         return Verdict(Label.IMPROVING, cause, None, run.learned, numbers)
     if run.has_train_loss:
@@ -254,12 +256,26 @@ def _why_stuck(run: _Run) -> str:
     knows_nothing = run.chance.loss if is_known else float(run.train[0])
     if run.end_loss > (1 + MOVED) * run.train[0] or run.train.max() > BLOWN * knows_nothing:
         return "blown"
+    if _answers_the_same(run):
+        return "constant"
     if is_known and run.end_loss < MEMORISED * knows_nothing:
         return "memorised"
     tail = trend(run.epochs[-run.tail :], run.train[-run.tail :])
     if run.fall >= BEGUN and tail.p_falling < TREND_ALPHA:
         return "begun"
     return "frozen" if is_known or run.fall < BEGUN else "unrelated"  # a loss may fall without any order learned
+
+
+def _answers_the_same(run: _Run) -> bool:
+    """Whether the scores since the first update are a few exact values, far apart or far from where they began.
+
+    That is a model with one answer to everything, each value the share of a class; one that hardly moves scatters by
+    single samples around its first score.
+    """
+    after = run.score[1:]
+    jump = 3 * math.sqrt(2) * run.chance.error(run.chance.level)
+    has_jumped = max(np.ptp(after), np.abs(after - run.score[0]).max()) > jump
+    return run.chance.kind == "share" and 2 * np.unique(after).size <= after.size and bool(has_jumped)
 
 
 def _collapsed(run: _Run) -> Verdict | None:

@@ -167,6 +167,19 @@ def test_rates_too_small_and_too_large_are_told_apart() -> None:
     assert {verdict.cause for verdict in found["sgd", 10.0] + found["adam", 1.0]} == {"blown"}
 
 
+def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_around_chance_is_one_too_small() -> None:
+    shares = [0.0577, *[0.1143, 0.1143, 0.0965, 0.0965, 0.1143] * 2]  # MNIST, adam at 0.1
+    drift = [0.0577 + k / 6000 for k in range(11)]
+    flat = [2.309, 2.53, *[2.31] * 9]
+
+    constant, frozen = (judge(curve(scores, flat), Chance(0.1, 6000, math.log(10))) for scores in (shares, drift))
+
+    assert (constant.label, constant.cause, frozen.cause) == (Label.STUCK, "constant", "frozen")
+    said = render_evidence(constant, "val/acc")
+    assert "it went from 5.8 % to 2 exact values in 10 epochs" in said
+    assert said.endswith("learning rate too large")
+
+
 @pytest.mark.parametrize("n", [1, 2, 8])
 def test_fewer_than_eight_epochs_are_too_short_to_judge(n: int) -> None:
     score, train, val = learning(n)
