@@ -234,6 +234,7 @@ def start_by_hand(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # below nohup, bash could not trap it
     )
 
 

@@ -37,7 +37,7 @@ def make_steps(folder: Path, rates: int | str, *, name: str = "steps", more: str
     text = f"task: mnist\nfixed: {{data: digits, epochs: 3}}\ngrid: {{lr: {lr}}}\nwandb: {{mode: disabled}}\n{more}"
     place = folder / name
     place.mkdir()
-    name = f"{name}-{new_tag()}"
+    name = f"{new_tag()[:6]}-{name}"  # first: names of jobs are cut
     calls = note_calls(place / "bin", PROGRAMS)
     path = f"{calls.folder}:{os.environ['PATH']}"
     modules = f"{TESTS / 'slurm' / 'site'}:{TESTS}:{Path.cwd()}"
@@ -71,7 +71,7 @@ def story_of(place: Place) -> str:
 def tasks_of(cluster: Cluster, place: Place) -> list[str]:
     """The tasks of all jobs that Slurm took for a grid."""
     lines = [line.split() for line in cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i %j").splitlines()]
-    return [job for job, name in lines if name.startswith(f"{place.file.stem}.")]
+    return [job for job, name in lines if name.startswith(place.file.stem[:7])]
 
 
 def endings_of(run: RunFolder) -> list[str]:
