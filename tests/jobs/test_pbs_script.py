@@ -234,8 +234,14 @@ def start_by_hand(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # below nohup, bash could not trap it
+        preexec_fn=hear_everything,
     )
+
+
+def hear_everything() -> None:
+    """What is started in the background or below nohup is born deaf to these, and bash cannot trap them then."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def write_env_file(folder: Path, text: str) -> Profile:
