@@ -45,18 +45,20 @@ def whole_report(place: str) -> dict[str, float]:
     return parts
 
 
-def our_parallel(place: str) -> dict[str, float]:
-    """The static chart from the frame."""
-    runs = _frame(place)
-    with _clock() as taken:
-        from analysis.plots.paper import paper, save
-        from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
+def our_parallel(place: str, form: str = "png") -> dict[str, float]:
+    """The static chart from the frame; libraries are imported before, here and for the others."""
+    from analysis.plots.paper import paper, save
+    from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
 
-        info = parallel_info(runs, METRIC)
-        with tempfile.TemporaryDirectory() as out, paper(*size_inches(info)) as figure:
-            draw_parallel(info, figure.add_subplot())
-            save(figure, Path(out) / "parallel.png")
-    return taken
+    runs = _frame(place)
+    with tempfile.TemporaryDirectory() as out:
+        path = Path(out) / f"parallel.{form}"
+        with _clock() as taken:
+            info = parallel_info(runs, METRIC)
+            with paper(*size_inches(info)) as figure:
+                draw_parallel(info, figure.add_subplot())
+                save(figure, path)
+        return {**taken, "MB": path.stat().st_size / 1e6}
 
 
 def pandas_parallel(place: str) -> dict[str, float]:
@@ -64,11 +66,11 @@ def pandas_parallel(place: str) -> dict[str, float]:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from pandas.plotting import parallel_coordinates
+
     runs = _frame(place)
     with _clock() as taken:
-        import matplotlib.pyplot as plt
-        from pandas.plotting import parallel_coordinates
-
         numbers = runs[["lr", "dropout", "batch_size", METRIC]].assign(group=runs["optimizer"])
         parallel_coordinates(numbers, "group")
         with tempfile.TemporaryDirectory() as out:
@@ -78,10 +80,10 @@ def pandas_parallel(place: str) -> dict[str, float]:
 
 def optuna_parallel(place: str) -> dict[str, float]:
     """`optuna.visualization.plot_parallel_coordinate`, written as a page."""
+    from optuna.visualization import plot_parallel_coordinate
+
     study = _study(_frame(place))
     with _clock() as taken:
-        from optuna.visualization import plot_parallel_coordinate
-
         plot_parallel_coordinate(study).to_html()
     return taken
 
@@ -89,6 +91,7 @@ def optuna_parallel(place: str) -> dict[str, float]:
 SIDES: Mapping[str, Callable[[str], dict[str, float]]] = {
     "report": whole_report,
     "parallel": our_parallel,
+    "parallel as SVG": partial(our_parallel, form="svg"),
     "pandas parallel_coordinates": pandas_parallel,
     "optuna parallel": optuna_parallel,
 }
@@ -107,8 +110,11 @@ def compare_report(place: Path) -> None:
 
 def compare_parallel(place: Path) -> None:
     """Prints ratios to what others take for parallel coordinates of the same frame."""
-    own = measure("parallel", place)[1]["cpu_s"]
-    print(f"parallel coordinates as PNG: {own:.2f} CPU s")
+    ours = measure("parallel", place)[1]
+    own = ours["cpu_s"]
+    print(f"parallel coordinates as PNG: {own:.2f} CPU s, {ours['MB']:.2f} MB")
+    vector = measure("parallel as SVG", place)[1]
+    print(f"  as SVG: {vector['cpu_s']:.2f} CPU s, {vector['MB']:.2f} MB")
     for other in OTHERS:
         theirs = measure(other, place)[1]["cpu_s"]
         print(f"  {other}: {theirs:.2f} CPU s, {theirs / own:.1f} times as much")
