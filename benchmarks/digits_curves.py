@@ -37,7 +37,9 @@ def _train(solver: str, rate: float, seed: int) -> dict[str, list[float | None]]
     images, classes = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(classes))
     train, held_out = order[:TRAINING], order[TRAINING:]
-    model = MLPClassifier((64,), solver=solver, learning_rate_init=rate, random_state=seed, batch_size=64)
+    model = MLPClassifier(
+        (64,), solver=solver, learning_rate_init=rate, random_state=seed, batch_size=64
+    )
     found: dict[str, list[float | None]] = {"val/acc": [], "train/loss": [], "val/loss": []}
     for _ in range(EPOCHS):
         model.partial_fit(images[train] / 16, classes[train], classes=np.arange(10))

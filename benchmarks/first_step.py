@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from anlp.run import run_element as run_as_ever
-from anlp.training.loop import Trainer
+from anlp.training.trainer import Trainer
 from benchmarks.made import note_path
 
 

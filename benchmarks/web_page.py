@@ -26,7 +26,7 @@ import pandas as pd
 
 from analysis.web.page import render_page
 from analysis.web.selection import page_form, page_info
-from anlp.errors import EXIT_OK, UserError, run_command
+from anlp.core.errors import EXIT_OK, UserError, run_command
 from benchmarks.measure import describe_machine, load, spread
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ METRIC = "val/acc"
 FAILED = 0.03  # of the runs
 DRAG_STEPS = 20  # each way
 TIMEOUT_MS = 180_000
-ARGUMENTS = ("--no-sandbox", "--enable-unsafe-swiftshader")  # root has no sandbox; plotly needs WebGL, in software too
+ARGUMENTS = (
+    "--no-sandbox",
+    "--enable-unsafe-swiftshader",
+)  # root has no sandbox; plotly needs WebGL, in software too
 # Of frames that had a move of the pointer to answer; those between moves cost nothing and would flatter the median.
 RECORD_FRAMES = """() => {
   window.frames_ms = []; window.recording = true;
@@ -67,8 +70,16 @@ def made_runs(count: int, seed: int = 0) -> pd.DataFrame:
     """`count` runs of a made grid on eight axes, one of them drawn from a continuum, some diverged."""
     rng = np.random.default_rng(seed)
     model = rng.choice(["cnn", "dense", "resnet"], count)
-    lr, dropout = rng.choice([1e-5, 1e-4, 1e-3, 1e-2, 1e-1], count), rng.choice([0, 0.1, 0.3, 0.5], count)
-    score = 1 - 0.15 * np.abs(np.log10(lr) + 3) * rng.random(count) - 0.02 * rng.random(count) - 0.05 * dropout
+    lr, dropout = (
+        rng.choice([1e-5, 1e-4, 1e-3, 1e-2, 1e-1], count),
+        rng.choice([0, 0.1, 0.3, 0.5], count),
+    )
+    score = (
+        1
+        - 0.15 * np.abs(np.log10(lr) + 3) * rng.random(count)
+        - 0.02 * rng.random(count)
+        - 0.05 * dropout
+    )
     is_ok = rng.random(count) >= FAILED
     ids = [hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:12] for number in range(count)]
     columns: dict[str, Any] = {
@@ -98,8 +109,21 @@ def plotly_page(runs: pd.DataFrame) -> str:
     graph = importlib.import_module("plotly.graph_objects")  # not among our dependencies
     scored = runs[runs[METRIC].notna()]
     dimensions = []
-    for name in ("lr", "weight_decay", "model", "optimizer", "dropout", "filters", "batch_size", METRIC):
-        values = pd.factorize(scored[name])[0] if scored[name].dtype.kind not in "if" else scored[name].fillna(0)
+    for name in (
+        "lr",
+        "weight_decay",
+        "model",
+        "optimizer",
+        "dropout",
+        "filters",
+        "batch_size",
+        METRIC,
+    ):
+        values = (
+            pd.factorize(scored[name])[0]
+            if scored[name].dtype.kind not in "if"
+            else scored[name].fillna(0)
+        )
         dimensions.append({"label": name, "values": values})
     figure = graph.Figure(graph.Parcoords(line={"color": scored[METRIC]}, dimensions=dimensions))
     return str(figure.to_html(include_plotlyjs=True, full_html=True))

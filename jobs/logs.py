@@ -8,17 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anlp import claim
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import GridFolder, RunFolder
-from jobs.cli import make_parser, open_grid, runs_root, whole_number
-from jobs.failures import describe, group_failures
-from jobs.inquiry import Inquiry
-from jobs.logfile import last_words, tail
-from jobs.pace import Pace
-from jobs.printed import last_printed
-from jobs.selection import add_fresh, find_target, grids, read_grid
-from jobs.state import RunStatus, read_states
+from anlp.core import lease
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.records.folders import GridFolder, RunFolder
+from jobs.common.arguments import make_parser, whole_number
+from jobs.runs.failures import describe, group_failures
+from jobs.runs.locate import grids, open_grid, runs_root
+from jobs.runs.logs import last_printed, last_words, tail
+from jobs.runs.polling import Inquiry, Pace
+from jobs.runs.queries import add_fresh, find_target, read_grid
+from jobs.runs.status import RunStatus, read_states
 
 COMMAND = "python -m jobs.logs"
 LINES = 50
@@ -33,13 +32,23 @@ EXAMPLES = """\
 
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of logs."""
-    parser = make_parser("jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES)
+    parser = make_parser(
+        "jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
+    )
     parser.usage = "%(prog)s [-h] [-f] [-n N] [--fresh] [GRID] RUN\n       %(prog)s [-n N] [--fresh] [GRID] --failed"
-    parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
-    parser.add_argument("--failed", action="store_true", help="failed and lost runs of the grid, one of each kind")
+    parser.add_argument(
+        "names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id"
+    )
+    parser.add_argument(
+        "--failed", action="store_true", help="failed and lost runs of the grid, one of each kind"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     parser.add_argument(
-        "-n", "--lines", type=whole_number(1), metavar="N", help=f"last N lines ({LINES}; --failed: {LINES_FAILED})"
+        "-n",
+        "--lines",
+        type=whole_number(1),
+        metavar="N",
+        help=f"last N lines ({LINES}; --failed: {LINES_FAILED})",
     )
     add_fresh(parser)
     return parser
@@ -81,7 +90,11 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
     known = grids()
     if len(known) == 1:
         return known[0]
-    listed = f"grids: {', '.join(folder.name for folder in known)}" if known else f"none in {runs_root()}"
+    listed = (
+        f"grids: {', '.join(folder.name for folder in known)}"
+        if known
+        else f"none in {runs_root()}"
+    )
     raise UserError(f"--failed: say of which grid: {COMMAND} GRID --failed ({listed})")
 
 
@@ -117,12 +130,17 @@ def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
     path = status.folder.log
     position = path.stat().st_size if path.exists() else 0
     print(
-        "\n".join(tail(path, lines)) or f"{status.run_id} is {status.state.value}; its log is empty so far", flush=True
+        "\n".join(tail(path, lines))
+        or f"{status.run_id} is {status.state.value}; its log is empty so far",
+        flush=True,
     )
     for latest in _while_active(folder, status):
         status, position = latest, _print_added(path, position)
     _print_added(path, position)  # what came between the last look and the end
-    print(f"-- {status.run_id} is {status.state.value}" + (f": {describe(status)}" if describe(status) else ""))
+    print(
+        f"-- {status.run_id} is {status.state.value}"
+        + (f": {describe(status)}" if describe(status) else "")
+    )
     return EXIT_OK
 
 
@@ -140,8 +158,8 @@ def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
 
 
 def _is_alive(folder: RunFolder) -> bool:
-    current = claim.latest(folder.attempts)
-    return current is not None and claim.is_alive(current)
+    current = lease.latest(folder.attempts)
+    return current is not None and lease.is_alive(current)
 
 
 def _print_added(path: Path, position: int) -> int:

@@ -23,10 +23,14 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 CACHE = Path(os.environ.get("ANLP_IMAGE_CACHE") or f"/tmp/anlp-images-{os.getuid()}")
-BUILDER = "anlp-builder"  # root has often fewer rights in a virtual machine than Apptainer asks of it
+BUILDER = (
+    "anlp-builder"  # root has often fewer rights in a virtual machine than Apptainer asks of it
+)
 INPUTS = ("containers", "anlp", "setup.cfg", "pyproject.toml", ":!*.md")
 MOST_KEPT = 4
-IN_USE_S = 12 * 3600.0  # tests of another checkout may still run in an image that was asked for so recently
+IN_USE_S = (
+    12 * 3600.0
+)  # tests of another checkout may still run in an image that was asked for so recently
 NO_TORCH = "pip finds no CPU build of torch"  # as containers/build.sh says it
 
 
@@ -61,7 +65,11 @@ def image(apptainer: None) -> Path:
 
 
 def _why_not() -> str | None:
-    if shutil.which("apptainer") is None and os.geteuid() == 0 and Path("/etc/debian_version").exists():
+    if (
+        shutil.which("apptainer") is None
+        and os.geteuid() == 0
+        and Path("/etc/debian_version").exists()
+    ):
         done = subprocess.run([HERE / "apptainer" / "install.sh"], capture_output=True, text=True)
         if done.returncode:
             return f"Apptainer could not be installed: {done.stderr.strip()[-300:]}"
@@ -76,12 +84,25 @@ def _build(path: Path) -> None:
     """Stages by the rights of this process, builds by those of an ordinary user; about two minutes."""
     stage = CACHE / "stage"
     shutil.rmtree(stage, ignore_errors=True)
-    staged = [str(ROOT / "containers" / "build.sh"), "--cpu", "--torch", "any", "--stage", str(stage)]
+    staged = [
+        str(ROOT / "containers" / "build.sh"),
+        "--cpu",
+        "--torch",
+        "any",
+        "--stage",
+        str(stage),
+    ]
     done = subprocess.run(staged, capture_output=True, text=True)
     if NO_TORCH in done.stderr:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     assert done.returncode == 0, done.stderr[-3000:]
-    script = [str(stage / "source" / "containers" / "build.sh"), "--staged", str(stage), "--from", "debootstrap"]
+    script = [
+        str(stage / "source" / "containers" / "build.sh"),
+        "--staged",
+        str(stage),
+        "--from",
+        "debootstrap",
+    ]
     _call([*_as_builder(stage), *script, "-o", str(stage / "anlp.sif")])
     (stage / "anlp.sif").replace(path)
     path.chmod(0o644)
@@ -102,13 +123,22 @@ def _as_builder(stage: Path) -> Sequence[str]:
     except KeyError:
         _call(["useradd", "-m", BUILDER])  # with a range in /etc/subuid, as useradd gives it
     _call(["chown", "-R", BUILDER, str(stage)])
-    return ("setpriv", f"--reuid={BUILDER}", f"--regid={BUILDER}", "--init-groups", "env", f"HOME=/home/{BUILDER}")
+    return (
+        "setpriv",
+        f"--reuid={BUILDER}",
+        f"--regid={BUILDER}",
+        "--init-groups",
+        "env",
+        f"HOME=/home/{BUILDER}",
+    )
 
 
 def checksum(root: Path) -> str:
     """Changes with everything of a checkout that the image's programs are made of."""
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *INPUTS]
-    listed = subprocess.run(words, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
+    listed = subprocess.run(
+        words, cwd=root, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
     found = hashlib.sha256()
     for name in sorted({name for name in listed if name and (root / name).is_file()}):
         content = (root / name).read_bytes()
@@ -126,7 +156,9 @@ def _locked(what: str) -> Iterator[None]:
     CACHE.mkdir(exist_ok=True, mode=0o755)
     found = CACHE.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:  # what lies there is executed
-        pytest.fail(f"{CACHE}: of another user, or others may write there; name another place: ANLP_IMAGE_CACHE")
+        pytest.fail(
+            f"{CACHE}: of another user, or others may write there; name another place: ANLP_IMAGE_CACHE"
+        )
     with (CACHE / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

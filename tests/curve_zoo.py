@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.stats import Array
-from analysis.verdicts import Chance, Curve, Label
+from analysis.stats.chance import Chance
+from analysis.stats.intervals import Array
+from analysis.verdicts.rules import Curve, Label
 
 KINDS = (
     *(Label.DIVERGED, Label.STUCK, Label.COLLAPSED, Label.UNSTABLE),
@@ -18,7 +19,12 @@ def learned(top: float, epochs: int = 13, loss: float = 2.3) -> list[dict[str, f
     done = 1 - np.exp(-np.arange(epochs) / 1.5)
     share = (top - 0.1) / 0.9
     return [
-        {"epoch": e, "val/acc": 0.1 + (top - 0.1) * d, "train/loss": loss * (1 - share * d), "val/loss": loss}
+        {
+            "epoch": e,
+            "val/acc": 0.1 + (top - 0.1) * d,
+            "train/loss": loss * (1 - share * d),
+            "val/loss": loss,
+        }
         for e, d in enumerate(done.tolist())
     ]
 
@@ -31,7 +37,10 @@ def grow(kind: Label, epochs: int, samples: int, rng: np.random.Generator) -> tu
     pace = rng.uniform(0.6, 2.0) if kind is Label.IMPROVING else rng.uniform(0.05, 0.12)
     ability = 1 - np.exp(-time / pace)  # 0: knows nothing
     top = rng.uniform(0.6, 0.97) - chance.level
-    train, val = chance.loss * (1 - ability) + 0.05, chance.loss * (1 - 0.9 * top / (1 - chance.level) * ability)
+    train, val = (
+        chance.loss * (1 - ability) + 0.05,
+        chance.loss * (1 - 0.9 * top / (1 - chance.level) * ability),
+    )
     ability, train, val = _spoil(kind, ability, train, val, time, chance.loss, rng)
     share = np.clip(chance.level + top * ability, 0, 1)
     score = rng.binomial(samples, share) / samples
@@ -40,17 +49,31 @@ def grow(kind: Label, epochs: int, samples: int, rng: np.random.Generator) -> tu
 
 
 def _spoil(
-    kind: Label, ability: Array, train: Array, val: Array, time: Array, unknowing: float, rng: np.random.Generator
+    kind: Label,
+    ability: Array,
+    train: Array,
+    val: Array,
+    time: Array,
+    unknowing: float,
+    rng: np.random.Generator,
 ) -> tuple[Array, Array, Array]:
     """What the kind does to a curve that would converge."""
     after = time > rng.uniform(0.3, 0.7)
     if kind is Label.STUCK:
         return np.zeros_like(ability), np.full_like(train, unknowing), np.full_like(val, unknowing)
     if kind is Label.COLLAPSED:
-        return np.where(after, 0, ability), np.where(after, unknowing, train), np.where(after, unknowing, val)
+        return (
+            np.where(after, 0, ability),
+            np.where(after, unknowing, train),
+            np.where(after, unknowing, val),
+        )
     if kind is Label.DIVERGED:
         blown = np.nan if rng.random() < 0.5 else unknowing * 10 ** rng.uniform(1, 4)
-        return np.where(after, 0, ability), np.where(after, blown, train), np.where(after, blown, val)
+        return (
+            np.where(after, 0, ability),
+            np.where(after, blown, train),
+            np.where(after, blown, val),
+        )
     if kind is Label.UNSTABLE:
         drops = rng.random(time.size) < rng.uniform(0.25, 0.6)
         drops[-3 - rng.integers(3)] = True

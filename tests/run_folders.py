@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.frame import frame
-from analysis.pull import from_disk
-from anlp.record import Outcome, RunFolder, RunOptions, RunResult, write_json, write_jsonl
-from anlp.settings import make_spec
+from analysis.data.frames import frame
+from analysis.data.load import from_disk
+from anlp.records.files import write_json, write_jsonl
+from anlp.records.folders import RunFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import Outcome, RunResult
+from anlp.tasks import make_spec
 
 BASELINES = {"random": 0.1, "majority": 0.1135}
 

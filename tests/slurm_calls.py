@@ -22,7 +22,9 @@ class Calls:
         log = self.folder / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
-        return Counter(" ".join(line.split()[: 2 if line.startswith("scontrol") else 1]) for line in lines)
+        return Counter(
+            " ".join(line.split()[: 2 if line.startswith("scontrol") else 1]) for line in lines
+        )
 
 
 def note_calls(folder: Path, programs: Mapping[str, str]) -> Calls:

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 import zoo
 
-from jobs.journal import new_tag
+from jobs.runs.journal import new_tag
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase
-from jobs.schedulers.slurm import SlurmScheduler
-from jobs.schedulers.slurm_render import SlurmOptions, output_of
+from jobs.schedulers.slurm.scheduler import SlurmScheduler
+from jobs.schedulers.slurm.script import SlurmOptions, output_of
 
 SCRIPT = Path(__file__).parent / "slurm" / "cluster.sh"
 ROOT = Path("/tmp/anlp-slurm")  # short, as sockets below it must be
@@ -62,7 +62,9 @@ def running_cluster() -> Iterator[Cluster]:
         with _locked(fcntl.LOCK_SH):  # not while a test of another process has parts of it down
             subprocess.run([SCRIPT, "up"], check=True, env=_environment())
         yield Cluster()
-        fcntl.flock(users, fcntl.LOCK_UN)  # first, or two that end together would each think that the other needs it
+        fcntl.flock(
+            users, fcntl.LOCK_UN
+        )  # first, or two that end together would each think that the other needs it
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,7 +96,9 @@ def make_batch(folder: Path, *behaviours: str, max_parallel: int | None = None) 
     """A batch file with an element for each behaviour, in a place of its own."""
     place = folder / new_tag()
     place.mkdir()
-    return Batch(new_tag(), "grid", zoo.write_batch(place, *behaviours), len(behaviours), max_parallel)
+    return Batch(
+        new_tag(), "grid", zoo.write_batch(place, *behaviours), len(behaviours), max_parallel
+    )
 
 
 def settle(

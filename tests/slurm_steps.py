@@ -11,10 +11,12 @@ import os
 import time
 from dataclasses import replace
 
-from anlp import claim, run
-from anlp.record import Outcome, RunError, RunResult, read_metrics
+from anlp import run
+from anlp.core import lease
+from anlp.core.stop_flag import StopFlag
+from anlp.records.files import read_metrics
+from anlp.records.results import Outcome, RunError, RunResult
 from anlp.tracking.jsonl import JsonlTracker
-from anlp.training.interrupt import StopFlag
 
 MUCH = 400 << 20
 PATIENCE_S = 300
@@ -25,7 +27,7 @@ def install() -> None:
     run._Run._train = _train  # type: ignore[method-assign]  # the one thing that takes time
 
 
-def _train(self: run._Run, held: claim.Claim) -> RunResult:
+def _train(self: run._Run, held: lease.Claim) -> RunResult:
     settings = self.spec.settings.values()
     rate, epochs = float(settings["lr"]), int(settings["epochs"])
     if _is_named("STEP_EAT", rate):
@@ -40,9 +42,15 @@ def _train(self: run._Run, held: claim.Claim) -> RunResult:
         if _is_named("STEP_STAY", rate) and int(held.path.stem) < 3:
             _stay(self.flag)
     outcome = Outcome.FAILED if _is_named("STEP_FAIL", rate) else Outcome.OK
-    error = RunError("ValueError", "as it was told", "Traceback", 0) if outcome is Outcome.FAILED else None
+    error = (
+        RunError("ValueError", "as it was told", "Traceback", 0)
+        if outcome is Outcome.FAILED
+        else None
+    )
     metrics = {} if error else {"val/acc": rate, "test/acc": rate}
-    made = RunResult(self.spec.run_id, outcome, metrics=metrics, epochs=epochs, seconds=1.0, error=error)
+    made = RunResult(
+        self.spec.run_id, outcome, metrics=metrics, epochs=epochs, seconds=1.0, error=error
+    )
     return replace(made, provenance=self._provenance(held, outcome))
 
 

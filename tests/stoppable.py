@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from anlp.training.interrupt import stop_flag
+from anlp.core.stop_flag import stop_flag
 
 
 def run(batch: Path, index: int, *, job: str) -> int:

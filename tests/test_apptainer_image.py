@@ -13,7 +13,14 @@ from apptainer_image import IN_USE_S, MOST_KEPT, checksum, too_many
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    for name in ("anlp/a.py", "containers/build.sh", "containers/README.md", "grids/x.yaml", "setup.cfg", ".gitignore"):
+    for name in (
+        "anlp/a.py",
+        "containers/build.sh",
+        "containers/README.md",
+        "grids/x.yaml",
+        "setup.cfg",
+        ".gitignore",
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("*.pyc\n" if name == ".gitignore" else "1\n")
@@ -22,7 +29,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["anlp/a.py", "anlp/not in git yet.py", "containers/build.sh", "setup.cfg"])
+@pytest.mark.parametrize(
+    "name", ["anlp/a.py", "anlp/not in git yet.py", "containers/build.sh", "setup.cfg"]
+)
 def test_a_change_of_what_goes_in_needs_a_new_image(checkout: Path, name: str) -> None:
     before = checksum(checkout)
     (checkout / name).write_text("2\n")
@@ -53,7 +62,9 @@ def test_images_that_tests_still_use_are_kept_however_many_there_are(tmp_path: P
         os.utime(path, (0, now + number - (0 if number else 2 * IN_USE_S)))
 
     assert too_many(tmp_path, now) == [tmp_path / "anlp-0.sif"]
-    assert too_many(tmp_path, now + 2 * IN_USE_S) == [tmp_path / f"anlp-{number}.sif" for number in range(3)]
+    assert too_many(tmp_path, now + 2 * IN_USE_S) == [
+        tmp_path / f"anlp-{number}.sif" for number in range(3)
+    ]
 
 
 def test_images_in_a_folder_that_others_may_write_to_are_not_executed(
@@ -62,5 +73,7 @@ def test_images_in_a_folder_that_others_may_write_to_are_not_executed(
     monkeypatch.setattr(apptainer_image, "CACHE", tmp_path)
     tmp_path.chmod(0o777)
 
-    with pytest.raises(pytest.fail.Exception, match="others may write there; name another place: ANLP_IMAGE_CACHE"):
+    with pytest.raises(
+        pytest.fail.Exception, match="others may write there; name another place: ANLP_IMAGE_CACHE"
+    ):
         apptainer_image._locked("build").__enter__()

@@ -30,10 +30,17 @@ def required() -> Iterator[Requirement]:
     """What runs need by setup.cfg, for the image's Python."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    texts = [config["options"]["install_requires"], *(config["options.extras_require"][extra] for extra in EXTRAS)]
+    texts = [
+        config["options"]["install_requires"],
+        *(config["options.extras_require"][extra] for extra in EXTRAS),
+    ]
     lines = [line.split(" #")[0].strip() for text in texts for line in text.splitlines()]
     wanted = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    yield from (one for one in wanted if one.marker is None or one.marker.evaluate({"python_version": "3.11"}))
+    yield from (
+        one
+        for one in wanted
+        if one.marker is None or one.marker.evaluate({"python_version": "3.11"})
+    )
 
 
 def test_the_lock_file_holds_what_setup_cfg_asks_for() -> None:
@@ -41,7 +48,11 @@ def test_the_lock_file_holds_what_setup_cfg_asks_for() -> None:
     asked = list(required())
 
     assert {"torch", "xgboost-cpu", "submitit"} <= {one.name.lower() for one in asked}
-    absent = [str(one) for one in asked if found.get(one.name.lower().replace("_", "-"), "") not in one.specifier]
+    absent = [
+        str(one)
+        for one in asked
+        if found.get(one.name.lower().replace("_", "-"), "") not in one.specifier
+    ]
     assert absent == [], "containers/build.sh --lock writes it anew"
 
 
@@ -53,15 +64,26 @@ def project(tmp_path: Path) -> Path:
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / name).touch()
     (tmp_path / "anlp" / "__init__.py").write_text('__version__ = "1"\n')
-    shutil.copytree(ROOT / "containers", tmp_path / "containers", ignore=shutil.ignore_patterns("*.sif*"))
+    shutil.copytree(
+        ROOT / "containers", tmp_path / "containers", ignore=shutil.ignore_patterns("*.sif*")
+    )
     return tmp_path
 
 
 def stage(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Collects for CPUs, where pip knows the project's folder of wheels and nothing else."""
     script = str(project / "containers" / "build.sh")
-    pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(project / "wheels")}
-    environ = {"PATH": os.environ["PATH"], "PYTHON": str(ROOT / ".venv" / "bin" / "python"), **pip, **environment}
+    pip = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(project / "wheels"),
+    }
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHON": str(ROOT / ".venv" / "bin" / "python"),
+        **pip,
+        **environment,
+    }
     argv = [script, "--cpu", "--stage", str(project / "parcel"), *words]
     return subprocess.run(argv, env=environ, capture_output=True, text=True)
 
@@ -85,7 +107,9 @@ def test_an_index_without_builds_for_cpus_is_one_sentence(project: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [25, 5])
-def test_builds_of_another_version_are_named_whatever_libc_they_are_for(project: Path, level: int) -> None:
+def test_builds_of_another_version_are_named_whatever_libc_they_are_for(
+    project: Path, level: int
+) -> None:
     offer(project, "torch==2.13.0+cpu", tag=f"cp311-cp311-manylinux_2_{level}_x86_64")
 
     said = stage(project).stderr.splitlines()[-1]
@@ -114,17 +138,24 @@ def test_one_that_is_missing_of_the_family_is_named(project: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("found", "taken"),
-    [(FOR_CPUS, None), ((FOR_CPUS[0], "torch==2.13.0+cpu", "torch==2.12.0+cpu"), "torch==2.13.0+cpu")],
+    [
+        (FOR_CPUS, None),
+        ((FOR_CPUS[0], "torch==2.13.0+cpu", "torch==2.12.0+cpu"), "torch==2.13.0+cpu"),
+    ],
 )
 def test_any_takes_the_locked_builds_or_else_says_which(
     project: Path, found: tuple[str, ...], taken: str | None
 ) -> None:
     offer(project, *found)
 
-    notes = [line for line in stage(project, "--torch", "any").stderr.splitlines() if "note:" in line]
+    notes = [
+        line for line in stage(project, "--torch", "any").stderr.splitlines() if "note:" in line
+    ]
 
     assert notes == (
-        [f"build.sh: note: pip does not find all of {' '.join(FOR_CPUS)}; taking {taken} alone"] if taken else []
+        [f"build.sh: note: pip does not find all of {' '.join(FOR_CPUS)}; taking {taken} alone"]
+        if taken
+        else []
     )
 
 
@@ -132,8 +163,14 @@ def test_any_takes_the_locked_builds_or_else_says_which(
     ("words", "said"),
     [
         (["--torch", "2.13.0"], "--torch: expected 'any' or torch==VERSION+cpu, got '2.13.0'"),
-        (["--torch", "torch==2;touch x"], "--torch: expected 'any' or torch==VERSION+cpu, got 'torch==2;touch'"),
-        (["--base", "x", "--from", "debootstrap"], "--base: names an image of a hub; leave out --from debootstrap"),
+        (
+            ["--torch", "torch==2;touch x"],
+            "--torch: expected 'any' or torch==VERSION+cpu, got 'torch==2;touch'",
+        ),
+        (
+            ["--base", "x", "--from", "debootstrap"],
+            "--base: names an image of a hub; leave out --from debootstrap",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_said(project: Path, words: list[str], said: str) -> None:

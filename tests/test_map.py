@@ -14,7 +14,10 @@ MAP = (ROOT / "docs" / "map.md").read_text()
 def sections() -> dict[str, set[str]]:
     """The names in back quotes below the heading of each package."""
     parts = re.split(r"^## (\w+):? .*$", MAP, flags=re.MULTILINE)
-    return {name: set(re.findall(r"`([\w/]+)`", text)) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return {
+        name: set(re.findall(r"`([\w/]+)`", text))
+        for name, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 def modules(package: str) -> set[str]:
@@ -35,7 +38,9 @@ def test_the_map_names_every_module_of_a_package_and_no_other(package: str) -> N
 
 
 def test_every_path_that_the_map_sends_a_reader_to_exists() -> None:
-    paths = re.findall(r"`((?:jobs|anlp|analysis|docs|profiles|containers|grids|tests|benchmarks)/[\w/.-]*)`", MAP)
+    paths = re.findall(
+        r"`((?:jobs|anlp|analysis|docs|profiles|containers|grids|tests|benchmarks)/[\w/.-]*)`", MAP
+    )
 
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []

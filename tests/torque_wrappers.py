@@ -24,7 +24,10 @@ def unpack() -> Path:
     with (PLACE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         commands = PLACE / "usr" / "bin"
-        if not (commands / "sbatch").exists() or subprocess.run(["perl", *USES, "-e1"], capture_output=True).returncode:
+        if (
+            not (commands / "sbatch").exists()
+            or subprocess.run(["perl", *USES, "-e1"], capture_output=True).returncode
+        ):
             _fetch(commands)
     return commands
 
@@ -38,7 +41,9 @@ def _fetch(commands: Path) -> None:
     for step in steps:
         done = subprocess.run(step, cwd=PLACE, capture_output=True, text=True)
         if done.returncode != 0:
-            pytest.skip(f"no {PACKAGE} here: {' '.join(step[:2])}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+            pytest.skip(
+                f"no {PACKAGE} here: {' '.join(step[:2])}: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+            )
     for name in ("sbatch", "salloc", "srun"):  # they look for these beside themselves
         (commands / name).unlink(missing_ok=True)
         (commands / name).symlink_to(shutil.which(name) or f"/usr/bin/{name}")

@@ -74,7 +74,9 @@ def records(content: bytes) -> Iterator[bytes]:
         end = position + HEADER + length
         if end > len(content):
             return
-        assert zlib.crc32(content[position + HEADER - 1 : end]) == checksum, f"bad checksum at {position}"
+        assert zlib.crc32(content[position + HEADER - 1 : end]) == checksum, (
+            f"bad checksum at {position}"
+        )
         parts += content[position + HEADER : end]
         position = end
         if kind in (FULL, LAST):

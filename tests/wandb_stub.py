@@ -60,7 +60,9 @@ class Stub:
         self._send("faults", {"operation": operation, "status": status, "times": times})
 
     def _send(self, what: str, form: Any) -> None:
-        request = urllib.request.Request(f"{self.url}/stub/{what}", json.dumps(form).encode(), method="PUT")
+        request = urllib.request.Request(
+            f"{self.url}/stub/{what}", json.dumps(form).encode(), method="PUT"
+        )
         with urllib.request.urlopen(request) as answer:
             answer.read()
 
@@ -83,7 +85,15 @@ class Stub:
 def answer(operation: str, variables: dict[str, Any], host: str) -> dict[str, Any]:
     """The `data` of the answer to one GraphQL operation."""
     if operation in ("Viewer", "GetDefaultEntity"):
-        return {"viewer": {"id": "1", "entity": "stub", "username": "stub", "flags": "{}", "teams": {"edges": []}}}
+        return {
+            "viewer": {
+                "id": "1",
+                "entity": "stub",
+                "username": "stub",
+                "flags": "{}",
+                "teams": {"edges": []},
+            }
+        }
     if operation == "ServerFeaturesQuery":
         return {"serverInfo": {"features": []}}
     if operation == "UpsertBucket":
@@ -93,7 +103,13 @@ def answer(operation: str, variables: dict[str, Any], host: str) -> dict[str, An
     if operation == "CreateRunFiles":
         place = f"http://{host}/storage/{path_of(variables)}"
         files = [{"name": name, "uploadUrl": f"{place}/{name}"} for name in variables["files"]]
-        return {"createRunFiles": {"runID": run_of(variables)["id"], "uploadHeaders": [], "files": files}}
+        return {
+            "createRunFiles": {
+                "runID": run_of(variables)["id"],
+                "uploadHeaders": [],
+                "files": files,
+            }
+        }
     return answer_reader(operation, variables)
 
 
@@ -111,7 +127,13 @@ def answer_reader(operation: str, variables: dict[str, Any]) -> dict[str, Any]:
     if operation == "HistoryPage":
         first, end = variables["minStep"], variables["maxStep"]
         return {
-            "project": {"run": {"history": [json.dumps(row) for row in run["history"] if first <= row["_step"] < end]}}
+            "project": {
+                "run": {
+                    "history": [
+                        json.dumps(row) for row in run["history"] if first <= row["_step"] < end
+                    ]
+                }
+            }
         }
     return {"project": {"run": node_of(run)}}
 
@@ -126,16 +148,26 @@ def page_of_runs(variables: dict[str, Any]) -> dict[str, Any] | None:
     found = [run for run in found if wanted.get("group") in (None, run["group"])]
     start = int(variables.get("cursor") or 0)
     end = start + (variables.get("perPage") or 50)
-    edges = [{"node": node_of(run), "cursor": str(start + place + 1)} for place, run in enumerate(found[start:end])]
+    edges = [
+        {"node": node_of(run), "cursor": str(start + place + 1)}
+        for place, run in enumerate(found[start:end])
+    ]
     page = {"endCursor": str(end), "hasNextPage": end < len(found)}
-    return {"internalId": "1", "runCount": len(found), "readOnly": False, "runs": {"edges": edges, "pageInfo": page}}
+    return {
+        "internalId": "1",
+        "runCount": len(found),
+        "readOnly": False,
+        "runs": {"edges": edges, "pageInfo": page},
+    }
 
 
 def node_of(run: dict[str, Any]) -> dict[str, Any]:
     """A run as the public API sees it."""
     last = run["history"][-1]["_step"] if run["history"] else -1
     names = {name for row in run["history"] for name in row}
-    kinds = {name: {"typeCounts": [{"count": 1, "type": "number"}], "monotonic": False} for name in names}
+    kinds = {
+        name: {"typeCounts": [{"count": 1, "type": "number"}], "monotonic": False} for name in names
+    }
     started = "2026-01-01T00:00:00Z"
     return {
         "id": run["id"],
@@ -163,20 +195,44 @@ def node_of(run: dict[str, Any]) -> dict[str, Any]:
 def upsert(variables: dict[str, Any]) -> dict[str, Any]:
     """Creates or changes a run."""
     run = run_of(variables)
-    names = {"displayName": "name", "groupName": "group", "jobType": "job_type", "tags": "tags", "state": "state"}
-    run.update({names[name]: value for name, value in variables.items() if name in names and value is not None})
+    names = {
+        "displayName": "name",
+        "groupName": "group",
+        "jobType": "job_type",
+        "tags": "tags",
+        "state": "state",
+    }
+    run.update(
+        {
+            names[name]: value
+            for name, value in variables.items()
+            if name in names and value is not None
+        }
+    )
     if variables.get("config"):
-        run["config"] = {name: item["value"] for name, item in json.loads(variables["config"]).items()}
+        run["config"] = {
+            name: item["value"] for name, item in json.loads(variables["config"]).items()
+        }
         run["raw_config"] = variables["config"]
     project = {"id": "1", "name": run["project"], "entity": {"id": "1", "name": run["entity"]}}
-    bucket = {"id": run["id"], "name": run["run_id"], "displayName": run["name"], "config": run["raw_config"]}
+    bucket = {
+        "id": run["id"],
+        "name": run["run_id"],
+        "displayName": run["name"],
+        "config": run["raw_config"],
+    }
     lines = {"historyLineCount": len(run["history"]), "project": project}
     return {"upsertBucket": {"bucket": {**bucket, **lines}, "inserted": False}}
 
 
 def resume_status(variables: dict[str, Any]) -> dict[str, Any]:
     """What a run that continues has to know."""
-    model = {"id": "1", "name": variables.get("project"), "entity": {"id": "1", "name": "stub"}, "bucket": None}
+    model = {
+        "id": "1",
+        "name": variables.get("project"),
+        "entity": {"id": "1", "name": "stub"},
+        "bucket": None,
+    }
     if path_of(variables) in RUNS:
         run = run_of(variables)
         model["bucket"] = {
@@ -198,7 +254,12 @@ def resume_status(variables: dict[str, Any]) -> dict[str, Any]:
 
 def path_of(variables: dict[str, Any]) -> str:
     """entity/project/run, whatever the operation calls them."""
-    name = variables.get("name") or variables.get("run") or variables.get("runName") or variables.get("runId")
+    name = (
+        variables.get("name")
+        or variables.get("run")
+        or variables.get("runName")
+        or variables.get("runId")
+    )
     return f"{variables.get('entity') or 'stub'}/{variables.get('project') or variables.get('projectName')}/{name}"
 
 
@@ -206,16 +267,38 @@ def run_of(variables: dict[str, Any]) -> dict[str, Any]:
     """The run, created when it is new."""
     path = path_of(variables)
     entity, project, name = path.split("/")
-    fresh: dict[str, Any] = {"entity": entity, "project": project, "run_id": name, "name": name, "state": "running"}
-    fresh |= {"id": base64.b64encode(path.encode()).decode(), "history": [], "summary": {}, "exit_code": None}
-    fresh |= {"config": {}, "raw_config": "{}", "tags": [], "group": None, "job_type": None, "is_preempted": False}
+    fresh: dict[str, Any] = {
+        "entity": entity,
+        "project": project,
+        "run_id": name,
+        "name": name,
+        "state": "running",
+    }
+    fresh |= {
+        "id": base64.b64encode(path.encode()).decode(),
+        "history": [],
+        "summary": {},
+        "exit_code": None,
+    }
+    fresh |= {
+        "config": {},
+        "raw_config": "{}",
+        "tags": [],
+        "group": None,
+        "job_type": None,
+        "is_preempted": False,
+    }
     return RUNS.setdefault(path, fresh)
 
 
 def take_stream(run: dict[str, Any], message: dict[str, Any]) -> None:
     """Stores the rows and the end of a run; rows carry their offset, so that a repetition does no harm."""
     for name, chunk in (message.get("files") or {}).items():
-        lines = [json.loads(line) for line in chunk["content"]] if name.endswith((".json", ".jsonl")) else []
+        lines = (
+            [json.loads(line) for line in chunk["content"]]
+            if name.endswith((".json", ".jsonl"))
+            else []
+        )
         if name == "wandb-summary.json":
             run["summary"] = lines[-1]
         elif name == "wandb-history.jsonl":
@@ -249,7 +332,11 @@ def next_fault(operation: str) -> int:
 
 def operation_of(body: bytes) -> str:
     """The name of the GraphQL operation, empty where there is none."""
-    found = re.search(r"(?:query|mutation)\s+(\w+)", json.loads(body).get("query", "")) if body else None
+    found = (
+        re.search(r"(?:query|mutation)\s+(\w+)", json.loads(body).get("query", ""))
+        if body
+        else None
+    )
     return found.group(1) if found else ""
 
 
@@ -296,7 +383,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(200, {})
             elif not self.is_known():
                 self.reply(401, {"errors": [{"message": "user is not logged in"}], "data": None})
-            elif (status := next_fault("file_stream" if parts[-1] == "file_stream" else operation_of(body))) != 200:
+            elif (
+                status := next_fault(
+                    "file_stream" if parts[-1] == "file_stream" else operation_of(body)
+                )
+            ) != 200:
                 self.reply(status, {"errors": [{"message": "not now"}]})
             elif parts[-1] == "file_stream":
                 take_stream(RUNS["/".join(parts[1:4])], json.loads(body))
@@ -308,7 +399,9 @@ class Handler(BaseHTTPRequestHandler):
         """Answers one GraphQL operation; wandb tolerates that some are unknown here."""
         COUNTS[operation] = COUNTS.get(operation, 0) + 1
         try:
-            self.reply(200, {"data": answer(operation, form.get("variables") or {}, self.headers["host"])})
+            self.reply(
+                200, {"data": answer(operation, form.get("variables") or {}, self.headers["host"])}
+            )
         except KeyError as error:
             self.reply(200, {"errors": [{"message": f"unknown here: {error}"}], "data": None})
 

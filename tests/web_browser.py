@@ -41,7 +41,10 @@ class Chart:
     def axes(self) -> list[str]:
         """The names of the axes from left to right."""
         found = self.page.locator(".pc-axis").all()
-        return [str(axis.locator(".pc-title").get_attribute("title")) for axis in sorted(found, key=_left)]
+        return [
+            str(axis.locator(".pc-title").get_attribute("title"))
+            for axis in sorted(found, key=_left)
+        ]
 
     def axis(self, name: str) -> Locator:
         return self.page.locator(f'.pc-axis:has(.pc-title[title="{name}"])')
@@ -69,7 +72,10 @@ class Chart:
 
     def ends(self, name: str) -> tuple[float, float]:
         """The numbers at the ends of the brush, as a screen reader tells them."""
-        low, high = (self.axis(name).locator(f".pc-{end}").get_attribute("aria-valuenow") for end in ("lower", "upper"))
+        low, high = (
+            self.axis(name).locator(f".pc-{end}").get_attribute("aria-valuenow")
+            for end in ("lower", "upper")
+        )
         return float(low or "nan"), float(high or "nan")
 
     def rows(self) -> list[list[str]]:
@@ -109,7 +115,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip(MISSING)
     api = pytest.importorskip("playwright.sync_api", reason=MISSING)
     with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])  # root has no sandbox
+        running = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"]
+        )  # root has no sandbox
         yield running
         running.close()
 
@@ -119,9 +127,17 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     """Opens runs as a page from a file; at the end no page may have complained or asked for anything else."""
     charts: list[Chart] = []
 
-    def show(runs: pd.DataFrame, *, metric: str = METRIC, context: dict[str, Any] | None = None, **info: Any) -> Chart:
+    def show(
+        runs: pd.DataFrame,
+        *,
+        metric: str = METRIC,
+        context: dict[str, Any] | None = None,
+        **info: Any,
+    ) -> Chart:
         path = tmp_path / f"page{len(charts)}.html"
-        path.write_text(render_page(page_info(runs, metric, **{"grid": "study", **info})), encoding="utf-8")
+        path.write_text(
+            render_page(page_info(runs, metric, **{"grid": "study", **info})), encoding="utf-8"
+        )
         page = browser.new_context(viewport=SIZE, **(context or {})).new_page()  # type: ignore[arg-type] # plain dicts
         charts.append(Chart(page))
         page.goto(path.as_uri())
@@ -133,7 +149,9 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     for chart in charts:
         chart.page.context.close()
     assert [fault for chart in charts for fault in chart.faults] == []
-    assert [url for chart in charts for url in chart.requests if not url.startswith(tmp_path.as_uri())] == []
+    assert [
+        url for chart in charts for url in chart.requests if not url.startswith(tmp_path.as_uri())
+    ] == []
 
 
 def _left(axis: Locator) -> float:

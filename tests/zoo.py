@@ -16,7 +16,9 @@ from typing import Any
 
 def run(batch: Path, index: int, *, job: str = "", sources: Any = None) -> int:
     behaviour, *words = json.loads(batch.read_text().splitlines()[index])["do"].split()
-    log_of(batch, index).write_text(f"element {index} as {job} pid {os.getpid()} sources {sources}\n")
+    log_of(batch, index).write_text(
+        f"element {index} as {job} pid {os.getpid()} sources {sources}\n"
+    )
     return int(BEHAVIOURS[behaviour](*words))
 
 
@@ -86,7 +88,9 @@ def _environment(name: str, path: str) -> int:
 def _descriptors(path: str) -> int:
     """Writes where each open descriptor leads."""
     names = [name for name in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{name}").exists()]
-    Path(path).write_text("\n".join(f"{name} {Path(f'/proc/self/fd/{name}').readlink()}" for name in names))
+    Path(path).write_text(
+        "\n".join(f"{name} {Path(f'/proc/self/fd/{name}').readlink()}" for name in names)
+    )
     return 0
 
 

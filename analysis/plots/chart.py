@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.paper import paper, save
-from anlp.errors import UserError
+from analysis.plots.style import paper, save
+from anlp.core.errors import UserError
 
 WIDTH, HEIGHT = 6.8, 4.2  # inches
 

@@ -8,21 +8,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.choice import measured_metrics
-from analysis.metrics import higher_is_better, is_share, label, render_value
+from analysis.data.load import Runs
+from analysis.data.metric_choice import measured_metrics
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import count, head, level_name, lost_note, pick_metric, scored
-from analysis.plots.paper import OKABE_ITO, keep_shares, set_head, shortened
 from analysis.plots.scale import Array
-from analysis.pull import Runs
-from analysis.rows import Row as TableRow
-from analysis.stats import mean_interval
-from analysis.tabulate import Plan, Table, build_table
+from analysis.plots.style import OKABE_ITO, keep_shares, set_head, shortened
+from analysis.results.rows import Row as TableRow
+from analysis.results.table import Plan, Table, build_table
+from analysis.stats.intervals import mean_interval
+from analysis.text.metrics import is_share, label, render_value
+from anlp.core.metrics import higher_is_better
 
 TOP = 15
 NAME = 44  # characters of a configuration's settings
 ROW = 0.3  # inches
-SHORT_NAMES = {"welch": "Welch", "moderated": "moderated t", "pooled": "pooled t", "paired": "t paired by seed"}
+SHORT_NAMES = {
+    "welch": "Welch",
+    "moderated": "moderated t",
+    "pooled": "pooled t",
+    "paired": "t paired by seed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,13 @@ class LuckInfo:
     subtitle: str
 
 
-def luck_info(runs: pd.DataFrame, metric: str, *, select: str = "", top: int = TOP, grid: str = "") -> LuckInfo:
+def luck_info(
+    runs: pd.DataFrame, metric: str, *, select: str = "", top: int = TOP, grid: str = ""
+) -> LuckInfo:
     """The best configurations with their seeds: the rows, the ties and the luck of the table of the same runs.
 
     Args:
-        runs: see `analysis.frame`; confirm runs count where a configuration has them.
+        runs: see `analysis.data.frames`; confirm runs count where a configuration has them.
         metric: a column of it.
         select: the metric that chooses; the same on the validation set unless given.
         top: so many configurations are shown.
@@ -82,7 +90,8 @@ def luck_info(runs: pd.DataFrame, metric: str, *, select: str = "", top: int = T
     luck = _luck(table)
     rows = tuple(_row(row, metric) for row in shown)
     title = head(
-        grid, f"seed luck in {metric}: the best {len(rows)} of {count(table.n_configurations, 'configuration')}"
+        grid,
+        f"seed luck in {metric}: the best {len(rows)} of {count(table.n_configurations, 'configuration')}",
     )
     return LuckInfo(
         rows,
@@ -108,10 +117,14 @@ def draw_luck(info: LuckInfo, ax: Axes) -> Axes:
         colour = OKABE_ITO[0] if row.is_tied or row.is_best else OKABE_ITO[1]
         ax.hlines(place, row.low, row.high, color=colour, linewidth=1.4, alpha=0.7)
         ax.plot(row.values, [place] * len(row.values), "|", color=colour, markersize=8, alpha=0.8)
-        ax.plot(row.mean, place, "o" if row.is_tied or row.is_best else "s", color=colour, markersize=5)
+        ax.plot(
+            row.mean, place, "o" if row.is_tied or row.is_best else "s", color=colour, markersize=5
+        )
     names = [f"{row.name}{' †' if row.is_tied else ''}" for row in info.rows]
     ax.set_yticks(range(len(info.rows)), names, fontsize=8)
-    ax.set(ylim=(len(info.rows) - 0.4, -0.6), xlabel=info.x_label, ylabel=shortened(info.y_label, 50))
+    ax.set(
+        ylim=(len(info.rows) - 0.4, -0.6), xlabel=info.x_label, ylabel=shortened(info.y_label, 50)
+    )
     if info.is_share:
         keep_shares(ax, "x")
     set_head(ax, info.title, info.subtitle)
@@ -125,7 +138,17 @@ def luck_table(info: LuckInfo) -> pd.DataFrame:
         for place, row in enumerate(info.rows, 1)
         for seed, value in zip(row.seeds, row.values.tolist(), strict=True)
     ]
-    names = ["rank", "config_id", "configuration", "seed", info.x_label, "mean", "low", "high", "is_tied"]
+    names = [
+        "rank",
+        "config_id",
+        "configuration",
+        "seed",
+        info.x_label,
+        "mean",
+        "low",
+        "high",
+        "is_tied",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -142,7 +165,14 @@ def luck_chart(loaded: Runs, *, metric: str = "", select: str = "", top: int = T
     alt = f"{info.title}. Best: {best.name}, mean {render_value('', best.mean)}. {info.subtitle}"
     size = (WIDTH + 0.8, 1.8 + ROW * len(info.rows))
     note = lost_note(len(runs), len(scored(runs, metric)), metric)
-    return Chart(info.title, lambda ax: draw_luck(info, ax), luck_table(info), alt, size, tuple(filter(None, [note])))
+    return Chart(
+        info.title,
+        lambda ax: draw_luck(info, ax),
+        luck_table(info),
+        alt,
+        size,
+        tuple(filter(None, [note])),
+    )
 
 
 def _validated(runs: pd.DataFrame, metric: str) -> str:
@@ -177,7 +207,9 @@ def _luck(table: Table) -> float:
 def _subtitle(luck: float, table: Table, metric: str) -> str:
     ties = table.ties[0]
     tests = f" ({SHORT_NAMES[ties.method]}, Holm)" if ties.method else ""
-    parts = f"tick: a seed; dot and line: mean with its 95 % t interval; †: tied with the best{tests}."
+    parts = (
+        f"tick: a seed; dot and line: mean with its 95 % t interval; †: tied with the best{tests}."
+    )
     if any(row.is_best and row.purpose == "confirm" for row in table.rows):
         return f"{parts} The best is confirmed: fresh seeds, no luck of the choice."
     if table.n_configurations < 2:

@@ -12,14 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.choice import configurations
-from analysis.frame import varying_settings
+from analysis.data.frames import varying_settings
+from analysis.data.load import Runs
 from analysis.plots.chart import Chart
-from analysis.plots.groups import DASHES, MAX_LEGEND, count, draw_legend, head, level_name, pick_metric
-from analysis.plots.paper import set_head, set_log, shortened
+from analysis.plots.groups import (
+    DASHES,
+    MAX_LEGEND,
+    count,
+    draw_legend,
+    head,
+    level_name,
+    pick_metric,
+)
 from analysis.plots.scale import Array
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import set_head, set_log, shortened
+from analysis.results.configurations import configurations
+from anlp.core.errors import UserError
 
 LAYER = re.compile(r"grad_norm/(.+)")
 
@@ -36,12 +44,14 @@ class NormsInfo:
     subtitle: str
 
 
-def norms_info(runs: pd.DataFrame, history: pd.DataFrame, *, grid: str = "", name: str = "") -> NormsInfo:
+def norms_info(
+    runs: pd.DataFrame, history: pd.DataFrame, *, grid: str = "", name: str = ""
+) -> NormsInfo:
     """The norms of the seeds of one configuration.
 
     Args:
         runs: those to average.
-        history: see `analysis.frame`; runs beside `runs` are left aside.
+        history: see `analysis.data.frames`; runs beside `runs` are left aside.
         grid: for the title.
         name: of the configuration.
 
@@ -72,10 +82,19 @@ def norms_info(runs: pd.DataFrame, history: pd.DataFrame, *, grid: str = "", nam
 def draw_norms(info: NormsInfo, ax: Axes) -> Axes:
     """The chart on `ax`: a line per layer, the first layers light, the last ones dark."""
     last = max(len(info.layers) - 1, 1)
-    colours = [mpl.colormaps["viridis_r"](0.12 + 0.88 * index / last) for index in range(len(info.layers))]
+    colours = [
+        mpl.colormaps["viridis_r"](0.12 + 0.88 * index / last) for index in range(len(info.layers))
+    ]
     for index, norms in enumerate(info.norms):
         marker = "o" if np.isfinite(norms).sum() == 1 else None
-        ax.plot(info.epochs, norms, color=colours[index], linestyle=DASHES[index % 5], marker=marker, linewidth=1.4)
+        ax.plot(
+            info.epochs,
+            norms,
+            color=colours[index],
+            linestyle=DASHES[index % 5],
+            marker=marker,
+            linewidth=1.4,
+        )
     set_log(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", ylabel="gradient norm (log)")
@@ -83,7 +102,13 @@ def draw_norms(info: NormsInfo, ax: Axes) -> Axes:
     set_head(ax, info.title, seeds)
     step = -(-len(info.layers) // MAX_LEGEND)
     handles = [
-        Line2D([], [], color=colours[index], linestyle=DASHES[index % 5], label=shortened(info.layers[index]))
+        Line2D(
+            [],
+            [],
+            color=colours[index],
+            linestyle=DASHES[index % 5],
+            label=shortened(info.layers[index]),
+        )
         for index in range(0, len(info.layers), step)
     ]
     draw_legend(ax, handles, "layer")
@@ -134,6 +159,10 @@ def _layer(column: str) -> str:
 
 def _with_norms(loaded: Runs) -> pd.DataFrame:
     columns = [str(column) for column in loaded.history.columns if LAYER.fullmatch(str(column))]
-    lines = loaded.history[loaded.history[columns].notna().any(axis=1)] if columns else loaded.history[:0]
+    lines = (
+        loaded.history[loaded.history[columns].notna().any(axis=1)]
+        if columns
+        else loaded.history[:0]
+    )
     found = loaded.runs[loaded.runs["run_id"].isin(lines["run_id"])]
     return found if len(found) else loaded.runs

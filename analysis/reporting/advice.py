@@ -16,17 +16,17 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 
-from analysis.choice import Configuration
-from analysis.frame import setting_columns
-from analysis.judging import CONVERGENT
-from analysis.power import seeds_for_power
+from analysis.data.frames import setting_columns
 from analysis.reporting.blocks import Block, Code, Points, Section, Text
 from analysis.reporting.discussion import best_row
 from analysis.reporting.effort import render_hours
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.question import read_grid_file
-from analysis.sheet import render_level
-from anlp.settings import TASKS
+from analysis.results.configurations import Configuration
+from analysis.stats.power import seeds_for_power
+from analysis.text.levels import render_level
+from analysis.verdicts.judge import CONVERGENT
+from anlp.tasks import TASKS
 
 KEPT = (
     "resources",
@@ -72,7 +72,9 @@ class Advice:
     @property
     def n_runs(self) -> int:
         """Of the grid file."""
-        points = {tuple(sorted(point.items())) for proposal in self.proposals for point in proposal.points}
+        points = {
+            tuple(sorted(point.items())) for proposal in self.proposals for point in proposal.points
+        }
         return len(points) * len(self.seeds)
 
 
@@ -100,16 +102,27 @@ def render_grid(advice: Advice, findings: Findings) -> str:
     if not advice.proposals:
         return ""
     name = next_file(findings.name)
-    lines = [f"# What to run next after {_plain(findings.name)}: {advice.n_runs} runs, all with fresh seeds.", "#"]
+    lines = [
+        f"# What to run next after {_plain(findings.name)}: {advice.n_runs} runs, all with fresh seeds.",
+        "#",
+    ]
     lines += [f"#   python -m jobs.submit {name}", ""]
     common, own = _shared([point for proposal in advice.proposals for point in proposal.points])
-    lines += [_line("task", advice.task), _line("fixed", common), _line("seeds", list(advice.seeds)), "", "union:"]
+    lines += [
+        _line("task", advice.task),
+        _line("fixed", common),
+        _line("seeds", list(advice.seeds)),
+        "",
+        "union:",
+    ]
     points = iter(own)
     for proposal in advice.proposals:
         lines.append(f"  # {_plain(proposal.reason)}")
         lines += [f"  - fixed: {_flow(next(points))}" for _ in proposal.points]
     kept = _kept(findings)
-    return "\n".join([*lines, *([""] if kept else []), *(_line(key, value) for key, value in kept.items()), ""])
+    return "\n".join(
+        [*lines, *([""] if kept else []), *(_line(key, value) for key, value in kept.items()), ""]
+    )
 
 
 def next_file(grid: str) -> str:
@@ -120,16 +133,26 @@ def next_file(grid: str) -> str:
 
 def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
     """The section; the grid file is the text that is written beside the report."""
-    reasons = tuple(f"{one.reason} ({_runs(len(one.points) * len(advice.seeds))})" for one in advice.proposals)
+    reasons = tuple(
+        f"{one.reason} ({_runs(len(one.points) * len(advice.seeds))})" for one in advice.proposals
+    )
     blocks: list[Block] = [Points((*reasons, *advice.remarks))] if reasons or advice.remarks else []
     if grid:
         seconds = _seconds(findings)
-        cost = f", about {render_hours(seconds * advice.n_runs / 3600)} at {seconds:.3g} s a run" if seconds else ""
+        cost = (
+            f", about {render_hours(seconds * advice.n_runs / 3600)} at {seconds:.3g} s a run"
+            if seconds
+            else ""
+        )
         blocks += [
-            Text(f"As a grid file, {next_file(findings.name)} beside this page: {_runs(advice.n_runs)}{cost}."),
+            Text(
+                f"As a grid file, {next_file(findings.name)} beside this page: {_runs(advice.n_runs)}{cost}."
+            ),
             Code(grid, "yaml"),
         ]
-    return Section("next", "What to run next", tuple(blocks or [Text("Nothing that these numbers call for.")]))
+    return Section(
+        "next", "What to run next", tuple(blocks or [Text("Nothing that these numbers call for.")])
+    )
 
 
 def point_of(findings: Findings, configuration: Configuration, **changed: Any) -> dict[str, Any]:
@@ -138,7 +161,10 @@ def point_of(findings: Findings, configuration: Configuration, **changed: Any) -
     fields = TASKS[str(run["task"])].settings.model_fields
     point = {}
     for name in setting_columns(findings.runs):
-        value, default = changed.get(name, run[name]), fields[name].default if name in fields else PydanticUndefined
+        value, default = (
+            changed.get(name, run[name]),
+            fields[name].default if name in fields else PydanticUndefined,
+        )
         if name not in fields or value is None or value != value:
             continue
         plain = _typed(value, default)
@@ -157,16 +183,25 @@ def _typed(value: Any, default: Any) -> Any:
 def _best(findings: Findings, known: Sequence[Configuration]) -> Configuration:
     """The one that the table marks, else the first by the selecting metric."""
     row = None if isinstance(findings.best, Missing) else best_row(findings.best)
-    return next((one for one in known if row is not None and one.config_id == row.config_id), known[0])
+    return next(
+        (one for one in known if row is not None and one.config_id == row.config_id), known[0]
+    )
 
 
 def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]:
     """The configurations that cannot be told from the best, and how many seeds would tell the next best."""
     table = findings.best
-    if isinstance(table, Missing) or not table.ties or table.n_configurations < 2 or table.ties[0].method is None:
+    if (
+        isinstance(table, Missing)
+        or not table.ties
+        or table.n_configurations < 2
+        or table.ties[0].method is None
+    ):
         return [], SEEDS
     top = set(table.ties[0].top)
-    tied = [one for one in findings.ranked if one.config_id in top and not math.isnan(one.selected_by)]
+    tied = [
+        one for one in findings.ranked if one.config_id in top and not math.isnan(one.selected_by)
+    ]
     if len(tied) < 2:
         return [], SEEDS
     chosen = [best, *(one for one in tied if one.config_id != best.config_id)][:TIED]
@@ -178,7 +213,10 @@ def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]
 
 def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, str]:
     """Seeds with which a difference as large as that of the first two would show."""
-    scores = [[float(run[findings.report]) for run in one.runs if run["outcome"] == "ok"] for one in chosen]
+    scores = [
+        [float(run[findings.report]) for run in one.runs if run["outcome"] == "ok"]
+        for one in chosen
+    ]
     finite = [[score for score in group if math.isfinite(score)] for group in scores]
     several = [np.var(group, ddof=1) for group in finite if len(group) > 1]
     sd = math.sqrt(float(np.mean(several))) if several else 0.0
@@ -192,7 +230,10 @@ def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, s
             f"{MAX_SEEDS} seeds could not show how the first two differ, take the cheaper; {SEEDS} seeds confirm them",
         )
     count = max(int(needed), SEEDS)
-    return count, f"{count} fresh seeds each would show a difference of {difference:.2g} sd, as the first two have"
+    return (
+        count,
+        f"{count} fresh seeds each would show a difference of {difference:.2g} sd, as the first two have",
+    )
 
 
 def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
@@ -212,9 +253,13 @@ def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
         new = [level for level in beyond(levels, way) if _is_valid(findings, best, name, level)]
         if new:
             texts = ", ".join(map(render_level, new))
-            edge = f"{name}: the best configuration has the {end} value tried, {render_level(value)}"
+            edge = (
+                f"{name}: the best configuration has the {end} value tried, {render_level(value)}"
+            )
             reason = f"{edge}; {texts} would show what lies beyond."
-            found.append(Proposal(reason, tuple(point_of(findings, best, **{name: level}) for level in new)))
+            found.append(
+                Proposal(reason, tuple(point_of(findings, best, **{name: level}) for level in new))
+            )
     return found
 
 
@@ -250,7 +295,9 @@ def _levels(runs: pd.DataFrame, name: str) -> list[float]:
 
 def _is_valid(findings: Findings, best: Configuration, name: str, level: float) -> bool:
     try:
-        TASKS[str(best.runs[0]["task"])].settings.model_validate(point_of(findings, best, **{name: level}))
+        TASKS[str(best.runs[0]["task"])].settings.model_validate(
+            point_of(findings, best, **{name: level})
+        )
     except ValidationError:
         return False
     return True
@@ -276,8 +323,20 @@ def _confirmation(findings: Findings) -> tuple[str, ...]:
     if (findings.runs["purpose"] == "confirm").any() or findings.runs["config_id"].nunique() < 2:
         return ()
     select = [] if findings.select == CONFIRM_SELECTS else ["--select", findings.select]
-    words = ["python", "-m", "jobs.submit", f"{findings.folder.name}.yaml", "--confirm", "2", "--seeds", "5", *select]
-    return (f"Nothing was confirmed yet: {shlex.join(words)} repeats the winners with fresh seeds.",)
+    words = [
+        "python",
+        "-m",
+        "jobs.submit",
+        f"{findings.folder.name}.yaml",
+        "--confirm",
+        "2",
+        "--seeds",
+        "5",
+        *select,
+    ]
+    return (
+        f"Nothing was confirmed yet: {shlex.join(words)} repeats the winners with fresh seeds.",
+    )
 
 
 def _kept(findings: Findings) -> dict[str, Any]:
@@ -291,8 +350,14 @@ def _kept(findings: Findings) -> dict[str, Any]:
 
 def _shared(points: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What all points share, and the rest of each."""
-    common = {name: value for name, value in points[0].items() if all(name in p and p[name] == value for p in points)}
-    return common, [{name: value for name, value in point.items() if name not in common} for point in points]
+    common = {
+        name: value
+        for name, value in points[0].items()
+        if all(name in p and p[name] == value for p in points)
+    }
+    return common, [
+        {name: value for name, value in point.items() if name not in common} for point in points
+    ]
 
 
 def _line(key: str, value: Any) -> str:
@@ -300,7 +365,9 @@ def _line(key: str, value: Any) -> str:
 
 
 def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return text.removesuffix("...\n").strip()
 
 

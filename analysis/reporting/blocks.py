@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.sheet import Sheet
+from analysis.text.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,13 @@ class Document:
     script: str = ""  # likewise, once at the end of the page
 
 
-def plain_sheet(heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()) -> Sheet:
+def plain_sheet(
+    heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()
+) -> Sheet:
     """A table without marks; `numbers` are the columns set to the right."""
-    return Sheet(tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset())
+    return Sheet(
+        tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset()
+    )
 
 
 def figures(document: Document) -> list[Figure]:

@@ -9,13 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
-from analysis.judging import APART, CONVERGENT, DIVERGENT
-from analysis.reporting.blocks import Block, Cells, Folded, Notice, Points, Section, Text, command, plain_sheet
+from analysis.reporting.blocks import (
+    Block,
+    Cells,
+    Folded,
+    Notice,
+    Points,
+    Section,
+    Text,
+    command,
+    plain_sheet,
+)
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.overview import draw_runs
-from analysis.sheet import render_level
-from analysis.verdicts import MIN_EPOCHS, Label
+from analysis.text.levels import render_level
+from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
+from analysis.verdicts.judge import APART, CONVERGENT, DIVERGENT
+from analysis.verdicts.rules import MIN_EPOCHS, Label
 
 ROWS = 20  # runs listed in the page
 MAX_LEVELS = 40  # of all settings together that are listed
@@ -25,7 +35,9 @@ def fates_section(findings: Findings) -> Section:
     """The section."""
     found = findings.breakdown
     if isinstance(found, Missing):
-        return Section("verdicts", "What became of the runs", (Notice(f"No verdicts: {found.reason}."),))
+        return Section(
+            "verdicts", "What became of the runs", (Notice(f"No verdicts: {found.reason}."),)
+        )
     apart = found.judged.of(APART)
     blocks = [_counts(found)]
     if len(apart) < len(found.judged.runs):
@@ -35,7 +47,11 @@ def fates_section(findings: Findings) -> Section:
     else:
         blocks.append(Notice(_unjudged(apart)))
     if len(apart):
-        blocks.append(Folded(f"{len(apart):,} runs apart: crashed, missing or too short", _listed(found, apart)))
+        blocks.append(
+            Folded(
+                f"{len(apart):,} runs apart: crashed, missing or too short", _listed(found, apart)
+            )
+        )
     blocks.append(command("analysis.convergence", findings.address, "--all"))
     return Section("verdicts", "What became of the runs", tuple(blocks))
 
@@ -49,7 +65,9 @@ def _unjudged(apart: pd.DataFrame) -> str:
 def failure_sentence(found: Explanation) -> str:
     """`Configurations with lr >= 1 fail more often: 6 of 8, else 1 of 40 (odds ratio 66.4 [4.1, 1070])`."""
     odds = f"odds ratio {found.odds.ratio:.3g} [{found.odds.low:.3g}, {found.odds.high:.3g}]"
-    counts = f"{found.failed_with} of {found.n_with}, else {found.failed_without} of {found.n_without}"
+    counts = (
+        f"{found.failed_with} of {found.n_with}, else {found.failed_without} of {found.n_without}"
+    )
     return f"Configurations with {found.condition} fail more often: {counts} ({odds})."
 
 
@@ -76,7 +94,12 @@ def _counts(found: Breakdown) -> Block:
             word, of_them = detail.get(label.value, ("", 0))
             share = f"{100 * counts[label.value] / len(runs):.1f} %"
             lines.append(
-                (label.value, f"{counts[label.value]:,}", share, f"{of_them:,} of them {word}" if of_them else "")
+                (
+                    label.value,
+                    f"{counts[label.value]:,}",
+                    share,
+                    f"{of_them:,} of them {word}" if of_them else "",
+                )
             )
     caption = f"Each of the {len(runs):,} runs judged by {found.judged.metric} over its epochs."
     return Cells(plain_sheet(("verdict", "runs", "share", ""), lines, frozenset({1, 2})), caption)
@@ -86,7 +109,12 @@ def _shares(found: Breakdown) -> list[Block]:
     present = set(found.judged.runs["verdict"])
     labels = [label.value for label in Label if label.value in present]
     lines = [
-        (share.setting, share.level, f"{share.n:,}", *(_share(share.counts.get(label, 0), share.n) for label in labels))
+        (
+            share.setting,
+            share.level,
+            f"{share.n:,}",
+            *(_share(share.counts.get(label, 0), share.n) for label in labels),
+        )
         for share in found.shares[:MAX_LEVELS]
     ]
     if not lines:
@@ -105,8 +133,15 @@ def _share(count: int, total: int) -> str:
 def _failures(found: Breakdown) -> list[Block]:
     failures = len(found.judged.of(DIVERGENT))
     if not found.explanations:
-        text = "No setting goes with failure more than chance would have it." if failures else "No run failed to learn."
-        return [Text(text), *([Text(edge_sentence(found.edges))] if found.edges and failures else [])]
+        text = (
+            "No setting goes with failure more than chance would have it."
+            if failures
+            else "No run failed to learn."
+        )
+        return [
+            Text(text),
+            *([Text(edge_sentence(found.edges))] if found.edges and failures else []),
+        ]
     sentences = [failure_sentence(one) for one in found.explanations]
     return [Points(tuple(sentences + ([edge_sentence(found.edges)] if found.edges else [])))]
 
@@ -117,7 +152,11 @@ def _group(findings: Findings, found: Breakdown, runs: pd.DataFrame, title: str)
     figures: list[Block] = []
     if found.judged.metric == findings.select:
         figures.append(draw_runs(title, findings, runs, f"all {len(runs):,} {title} runs"))
-    return [Text(f"All {title} runs ({len(runs):,}):"), *figures, Folded(f"List of {title} runs", _listed(found, runs))]
+    return [
+        Text(f"All {title} runs ({len(runs):,}):"),
+        *figures,
+        Folded(f"List of {title} runs", _listed(found, runs)),
+    ]
 
 
 def _listed(found: Breakdown, runs: pd.DataFrame) -> tuple[Block, ...]:
@@ -132,4 +171,11 @@ def _listed(found: Breakdown, runs: pd.DataFrame) -> tuple[Block, ...]:
 def _cells(row: Mapping[Any, Any], settings: Sequence[str]) -> tuple[str, ...]:
     since = "" if math.isnan(row["onset"]) else f"epoch {int(row['onset'])}"
     levels = (render_level(row[name]) for name in settings)
-    return (str(row["run_id"])[:8], *levels, str(row["seed"]), row["verdict"], since, row["evidence"])
+    return (
+        str(row["run_id"])[:8],
+        *levels,
+        str(row["seed"]),
+        row["verdict"],
+        since,
+        row["evidence"],
+    )

@@ -7,13 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.frame import varying_settings
+from analysis.data.baselines import best_baseline
+from analysis.data.frames import varying_settings
 from analysis.plots.curves import curves_info, draw_curves
-from analysis.plots.parallel import ParallelInfo, draw_parallel, order_by, parallel_info, size_inches
+from analysis.plots.parallel import (
+    ParallelInfo,
+    draw_parallel,
+    order_by,
+    parallel_info,
+    size_inches,
+)
 from analysis.reporting.blocks import Block, Component, Figure, Notice, Section
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.pictures import draw
-from analysis.screen import best_baseline
 from analysis.web.page import render_component
 from analysis.web.selection import page_info
 
@@ -30,7 +36,9 @@ def parallel_section(findings: Findings) -> Section:
     order = [] if isinstance(findings.importance, Missing) else order_by(findings.importance)
     whole = parallel_info(runs, metric, grid=findings.name, order=order)
     if not len(whole.lines):
-        return _parallel(Notice(f"No run has finished with a finite {metric}: there is nothing to draw."))
+        return _parallel(
+            Notice(f"No run has finished with a finite {metric}: there is nothing to draw.")
+        )
     bound = best_baseline(runs, metric)
     figures = [_draw_parallel("parallel", whole, runs, metric)]
     if bound is not None:
@@ -44,7 +52,9 @@ def curves_section(findings: Findings) -> Section:
     """The curves of all runs, coloured by the setting that explains most."""
     metric, history = findings.select, findings.loaded.history
     if metric not in history or not np.isfinite(history[metric].astype(float)).any():
-        return _curves(Notice(f"No run has logged a finite {metric} by epoch: there are no curves."))
+        return _curves(
+            Notice(f"No run has logged a finite {metric} by epoch: there are no curves.")
+        )
     return _curves(draw_runs("curves", findings, findings.runs, "all runs"))
 
 
@@ -56,7 +66,12 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
     lines = history[history["run_id"].isin(set(chosen["run_id"]))]
     by = colouring(findings)
     info = curves_info(
-        chosen, lines, findings.select, by, chance=best_baseline(findings.runs, findings.select), grid=findings.name
+        chosen,
+        lines,
+        findings.select,
+        by,
+        chance=best_baseline(findings.runs, findings.select),
+        grid=findings.name,
     )
     thinned = f" Every {step}th run is drawn: {len(chosen):,} of {len(runs):,}." if step > 1 else ""
     ends = pd.Series([curve[-1, 1] for group in info.groups for curve in group.curves], dtype=float)
@@ -74,15 +89,32 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
 
 def colouring(findings: Findings) -> str:
     """The setting that explains most; lr, or the first that varies, where that is unknown."""
-    varying = [name for name in varying_settings(findings.runs) if findings.runs[name].nunique() <= MAX_COLOURS]
+    varying = [
+        name
+        for name in varying_settings(findings.runs)
+        if findings.runs[name].nunique() <= MAX_COLOURS
+    ]
     found = findings.importance
-    ranked = [] if isinstance(found, Missing) else [found.design.factors[index].name for index in found.order]
+    ranked = (
+        []
+        if isinstance(found, Missing)
+        else [found.design.factors[index].name for index in found.order]
+    )
     return next((name for name in (*ranked, "lr", *varying) if name in varying), "")
 
 
-def _play(findings: Findings, bound: float | None, order: Sequence[str], pictures: tuple[Block, ...]) -> Block:
+def _play(
+    findings: Findings, bound: float | None, order: Sequence[str], pictures: tuple[Block, ...]
+) -> Block:
     name = "" if bound is None else "baseline"
-    info = page_info(findings.runs, findings.select, bound=bound, bound_name=name, grid=findings.address, order=order)
+    info = page_info(
+        findings.runs,
+        findings.select,
+        bound=bound,
+        bound_name=name,
+        grid=findings.address,
+        order=order,
+    )
     return Component(render_component(info, "play"), "The same as pictures", pictures)
 
 

@@ -8,9 +8,9 @@ from io import BytesIO
 from matplotlib.axes import Axes
 
 from analysis.plots.chart import Chart
-from analysis.plots.paper import paper, write
+from analysis.plots.style import paper, write
 from analysis.reporting.blocks import Figure
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 
 HEAVY = 15_000  # points: drawn as dots beyond, since lines would make a page of many MB
 PER_ROW = 2  # points of a chart for a row of its table: a marker and a bar
@@ -57,7 +57,9 @@ def draw_chart(name: str, make: Callable[[], Chart], *, points: int = 0) -> Figu
     try:
         chart = make()
         data = chart.table.to_csv(index=False, lineterminator="\n").encode()
-        caption = " ".join([f"{chart.alt.rstrip('.')}.", *(f"{note.rstrip('.')}." for note in chart.notes)])
+        caption = " ".join(
+            [f"{chart.alt.rstrip('.')}.", *(f"{note.rstrip('.')}." for note in chart.notes)]
+        )
         return draw(
             name,
             chart.size,

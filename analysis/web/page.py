@@ -56,7 +56,9 @@ def component_script() -> str:
 def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     """A Content-Security-Policy that allows these inline scripts and styles and no request of any kind."""
     allowed = {"script-src": scripts, "style-src": styles}
-    parts = [f"{name} {' '.join(map(_hash_source, contents))}" for name, contents in allowed.items()]
+    parts = [
+        f"{name} {' '.join(map(_hash_source, contents))}" for name, contents in allowed.items()
+    ]
     return "; ".join(["default-src 'none'", *parts, "base-uri 'none'", "form-action 'none'"])
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from jobs.resources import Resources
+from jobs.config.resources import Resources
 
 MOST_OF_NAME = 40
 
@@ -111,7 +111,9 @@ class Scheduler(Protocol):
         """What people should know about the last call: what was left out, what could not be asked."""
         ...
 
-    def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:
+    def submit(
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+    ) -> list[JobHandle]:
         """Hands the elements of `batch` over, in order, with as few calls as the site's limits allow.
 
         Args:

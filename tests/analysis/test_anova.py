@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from analysis.anova import Decomposition, anova_of_cells, factorial_anova
-from analysis.leastsquares import approximate_anova, count_columns
-from analysis.stats import Array
+from analysis.stats.anova import Decomposition, anova_of_cells, factorial_anova
+from analysis.stats.intervals import Array
+from analysis.stats.least_squares import approximate_anova, count_columns
 
 SHAPE = (5, 6, 4, 4, 5)  # models, learning rates, optimizers, dropouts, seeds
 MODEL, LR, OPTIMIZER, DROPOUT = range(4)
@@ -25,7 +25,11 @@ def axis(number: int, values: list[float]) -> Array:
 def cliff() -> Array:
     """The best learning rate depends on the optimizer, and two optimizers diverge at the largest one."""
     lr, best = axis(LR, [0, 1, 2, 3, 4, 5]), axis(OPTIMIZER, [1, 3, 3, 2])
-    surface = 0.93 - 0.3 * np.minimum(1, ((lr - best) / 2.5) ** 2) + axis(MODEL, [0, 0.004, 0.008, 0.012, 0.016])
+    surface = (
+        0.93
+        - 0.3 * np.minimum(1, ((lr - best) / 2.5) ** 2)
+        + axis(MODEL, [0, 0.004, 0.008, 0.012, 0.016])
+    )
     return np.where((lr == 5) & (axis(OPTIMIZER, [0, 1, 2, 3]) < 2), 0.1, surface)
 
 
@@ -44,12 +48,17 @@ def test_the_order_of_levels_changes_nothing() -> None:
     rng = np.random.default_rng(1)
     shuffled = scores[rng.permutation(5)][:, rng.permutation(6)][:, :, rng.permutation(4)]
 
-    assert factorial_anova(shuffled).shapley == pytest.approx(factorial_anova(scores).shapley, rel=1e-10)
+    assert factorial_anova(shuffled).shapley == pytest.approx(
+        factorial_anova(scores).shapley, rel=1e-10
+    )
 
 
 def test_an_additive_surface_is_recovered() -> None:
     weights = {MODEL: 0.02, LR: 0.12, OPTIMIZER: 0.07, DROPOUT: 0.01}
-    ramps = [weight * axis(number, np.linspace(-1, 1, SHAPE[number]).tolist()) for number, weight in weights.items()]
+    ramps = [
+        weight * axis(number, np.linspace(-1, 1, SHAPE[number]).tolist())
+        for number, weight in weights.items()
+    ]
     variances = np.array([ramp.var() for ramp in ramps])
 
     found = factorial_anova(noisy(sum(ramps, np.zeros(()))))
@@ -73,7 +82,9 @@ def test_pure_noise_explains_nothing_on_average() -> None:
     per_run = np.mean([one.seed_variance for one in found]) / 2400
 
     assert raw == pytest.approx(5 * per_run, rel=0.2)
-    assert np.mean([one.corrected[LR,] for one in found]) < 0.6 * raw  # not 0: nothing is corrected to below 0
+    assert (
+        np.mean([one.corrected[LR,] for one in found]) < 0.6 * raw
+    )  # not 0: nothing is corrected to below 0
     assert np.mean([one.seed_share for one in found]) == pytest.approx(0.8, abs=0.02)
 
 
@@ -119,7 +130,9 @@ def test_unequal_seeds_weigh_cells_alike() -> None:
 def least_squares(scores: Array, keep: np.ndarray) -> Decomposition:
     codes = np.indices(scores.shape[:-1]).reshape(scores.ndim - 1, -1).T.astype(float)[keep]
     runs = scores.reshape(-1, scores.shape[-1])[keep]
-    return approximate_anova(codes, runs.mean(axis=1), runs.var(axis=1), np.full(len(runs), scores.shape[-1]))
+    return approximate_anova(
+        codes, runs.mean(axis=1), runs.var(axis=1), np.full(len(runs), scores.shape[-1])
+    )
 
 
 def test_least_squares_is_exact_on_a_full_factorial_of_order_two() -> None:
@@ -128,7 +141,9 @@ def test_least_squares_is_exact_on_a_full_factorial_of_order_two() -> None:
     found = least_squares(scores, np.ones(480, bool))
 
     exact = factorial_anova(scores)
-    assert found.parts == pytest.approx({subset: exact.parts[subset] for subset in found.parts}, rel=1e-6, abs=1e-12)
+    assert found.parts == pytest.approx(
+        {subset: exact.parts[subset] for subset in found.parts}, rel=1e-6, abs=1e-12
+    )
 
 
 def test_least_squares_is_near_with_four_percent_missing() -> None:

@@ -13,12 +13,14 @@ from pandas.testing import assert_frame_equal
 from run_folders import Grid
 
 import analysis
-from analysis import cache, folders
-from analysis.columns import frame_from_table, join_tables, table_from_rows
-from analysis.frame import frame, history_frame
-from analysis.pull import CACHE, Runs, from_disk
-from analysis.source import Reading
-from anlp.record import Outcome, RunFolder, RunResult, write_json
+from analysis.data import cache, run_folders
+from analysis.data.arrow import frame_from_table, join_tables, table_from_rows
+from analysis.data.frames import frame, history_frame
+from analysis.data.load import CACHE, Runs, from_disk
+from analysis.data.source import Reading
+from anlp.records.files import write_json
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, RunResult
 
 OLD = time.time() - 3600
 
@@ -27,13 +29,13 @@ OLD = time.time() - 3600
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose files were opened, in order."""
     found: list[str] = []
-    original = folders.FolderSource._read
+    original = run_folders.FolderSource._read
 
-    def noting(self: folders.FolderSource, folder: RunFolder) -> Reading:
+    def noting(self: run_folders.FolderSource, folder: RunFolder) -> Reading:
         found.append(folder.run_id)
         return original(self, folder)
 
-    monkeypatch.setattr(folders.FolderSource, "_read", noting)
+    monkeypatch.setattr(run_folders.FolderSource, "_read", noting)
     return found
 
 
@@ -57,7 +59,10 @@ def assert_as_read_anew(grid: Grid, loaded: Runs) -> None:
 
 
 def add_three(grid: Grid) -> list[RunFolder]:
-    made = [grid.add(0.9 + seed / 100, seed=seed, history=[line(0), line(1, seed / 10)]) for seed in range(3)]
+    made = [
+        grid.add(0.9 + seed / 100, seed=seed, history=[line(0), line(1, seed / 10)])
+        for seed in range(3)
+    ]
     for folder in made:
         age(folder)
     return made
@@ -158,7 +163,9 @@ def test_without_history_the_runs_are_the_same(grid: Grid) -> None:
 
 @pytest.mark.parametrize("name", ["index.json", "runs-*.parquet", "history-*.parquet"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
-def test_a_damaged_cache_is_not_believed(grid: Grid, read: list[str], name: str, share: float) -> None:
+def test_a_damaged_cache_is_not_believed(
+    grid: Grid, read: list[str], name: str, share: float
+) -> None:
     add_three(grid)
     load(grid)
     read.clear()
@@ -194,7 +201,9 @@ def test_a_cache_of_another_version_is_not_believed(
     assert len(read) == 3
 
 
-def test_a_grid_that_cannot_be_written_is_read_all_the_same(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_that_cannot_be_written_is_read_all_the_same(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path, content: bytes) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -208,16 +217,16 @@ def test_what_was_read_before_an_interruption_is_not_read_again(
     grid: Grid, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_three(grid)
-    original = folders.FolderSource.read
+    original = run_folders.FolderSource.read
 
-    def interrupted(self: folders.FolderSource, run_ids: Sequence[str]) -> Iterator[Reading]:
+    def interrupted(self: run_folders.FolderSource, run_ids: Sequence[str]) -> Iterator[Reading]:
         yield from list(original(self, run_ids[:2]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders.FolderSource, "read", interrupted)
+    monkeypatch.setattr(run_folders.FolderSource, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load(grid)
-    monkeypatch.setattr(folders.FolderSource, "read", original)
+    monkeypatch.setattr(run_folders.FolderSource, "read", original)
     before = set(read)
     read.clear()
     again = load(grid)
@@ -230,7 +239,14 @@ def test_what_was_read_before_an_interruption_is_not_read_again(
 def test_many_blocks_are_one_table(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "BLOCK", 2)
     for seed in range(7):
-        age(grid.add(0.9, seed=seed, outcome=Outcome.OK if seed % 2 else None, history=[line(0)] * (seed % 3)))
+        age(
+            grid.add(
+                0.9,
+                seed=seed,
+                outcome=Outcome.OK if seed % 2 else None,
+                history=[line(0)] * (seed % 3),
+            )
+        )
 
     assert_as_read_anew(grid, load(grid))
     assert_as_read_anew(grid, load(grid))
@@ -246,7 +262,10 @@ def test_a_setting_of_several_types_keeps_its_values() -> None:
 
 
 def test_values_that_are_not_finite_numbers_are_missing(grid: Grid) -> None:
-    grid.add(0.9, history=[{"epoch": 0, "val/loss": None}, {"epoch": 1, "val/loss": "no"}, {"val/loss": 1.0}])
+    grid.add(
+        0.9,
+        history=[{"epoch": 0, "val/loss": None}, {"epoch": 1, "val/loss": "no"}, {"val/loss": 1.0}],
+    )
 
     history = load(grid).history
 

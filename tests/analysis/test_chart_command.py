@@ -11,12 +11,12 @@ import pytest
 from run_folders import Grid
 
 from analysis import plot
-from analysis.charts import KINDS
-from analysis.frame_text import render_frame
+from analysis.data.load import load
+from analysis.plots.catalogue import KINDS
 from analysis.plots.chart import Chart, save_chart
-from analysis.pull import load
-from anlp.errors import UserError
-from anlp.record import read_json, write_json
+from analysis.text.frames import render_frame
+from anlp.core.errors import UserError
+from anlp.records.files import read_json, write_json
 
 ORIGINS = [
     {"label": "a", "becomes": "a_1", "train": 2, "test": 1},
@@ -37,12 +37,24 @@ def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
         for optimizer in ("adam", "sgd"):
             for seed in range(2):
                 score = float(rng.uniform(0.5, 0.9))
-                history = [{"epoch": e, "val/acc": score, "train/acc": 1.0, "grad_norm/000": e + 1} for e in range(9)]
+                history = [
+                    {"epoch": e, "val/acc": score, "train/acc": 1.0, "grad_norm/000": e + 1}
+                    for e in range(9)
+                ]
                 folder = grid.add(
-                    score, metrics={"val/loss": 1 - score}, lr=lr, optimizer=optimizer, seed=seed, history=history
+                    score,
+                    metrics={"val/loss": 1 - score},
+                    lr=lr,
+                    optimizer=optimizer,
+                    seed=seed,
+                    history=history,
                 )
                 form = read_json(folder.result) or {}
-                counts = {"names": ["a_1", "b"], "counts": {"train": [3, 1], "test": [1, 1]}, "origins": ORIGINS}
+                counts = {
+                    "names": ["a_1", "b"],
+                    "counts": {"train": [3, 1], "test": [1, 1]},
+                    "origins": ORIGINS,
+                }
                 write_json(folder.result, {**form, "seconds": 60.0, "provenance": {"data": counts}})
                 arrays: dict[str, Any] = {
                     "outputs": rng.normal(size=(30, 2)), "targets": targets, "names": np.array(["a_1", "b"]),
@@ -63,7 +75,9 @@ CLASSES = sorted(set(KINDS) - set(OF_QUANTITIES))
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_every_kind_draws_the_same_bytes_twice_with_a_table_and_words(study: Grid, tmp_path: Path, kind: str) -> None:
+def test_every_kind_draws_the_same_bytes_twice_with_a_table_and_words(
+    study: Grid, tmp_path: Path, kind: str
+) -> None:
     for name in ("a", "b"):
         save_chart(chart_of(study, kind), tmp_path / f"{name}.svg")
 
@@ -100,14 +114,18 @@ def test_quantities_are_drawn(grid: Grid, tmp_path: Path, kind: str) -> None:
     assert (tmp_path / "chart.png").stat().st_size > 1000
 
 
-def test_the_picture_lies_in_the_grids_folder_with_its_table(study: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_picture_lies_in_the_grids_folder_with_its_table(
+    study: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert plot.main(["box", "study", "--by", "lr"]) == 0
 
     assert capsys.readouterr().out.splitlines() == ["runs/study/box.png", "runs/study/box.csv"]
     assert (study.path / "box.csv").read_text().startswith("run_id,lr,")
 
 
-def test_several_formats_are_written_at_once(study: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_formats_are_written_at_once(
+    study: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert plot.main(["sweep", "study", "--format", "svg,pdf", "-o", "out/sweep.svg"]) == 0
 
     assert {path.name for path in Path("out").iterdir()} == {"sweep.svg", "sweep.pdf", "sweep.csv"}
@@ -123,17 +141,29 @@ def test_a_report_is_a_table_on_the_screen(study: Grid, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["box", "study", "--by", "dropuot"], "--by: setting 'dropuot' is unknown (did you mean 'dropout'?"),
-        (["sweep", "study", "--x", "optimizer"], "--x optimizer: expected a setting whose values are numbers"),
+        (
+            ["box", "study", "--by", "dropuot"],
+            "--by: setting 'dropuot' is unknown (did you mean 'dropout'?",
+        ),
+        (
+            ["sweep", "study", "--x", "optimizer"],
+            "--x optimizer: expected a setting whose values are numbers",
+        ),
         (["heatmap", "study", "--x", "lr", "--y", "lr"], "--x and --y are both lr"),
-        (["lines", "study", "--metric", "val/lss"], "--metric 'val/lss' is unknown (did you mean 'val/loss'?"),
+        (
+            ["lines", "study", "--metric", "val/lss"],
+            "--metric 'val/lss' is unknown (did you mean 'val/loss'?",
+        ),
         (
             ["box", "study", "--format", "gif"],
             "--format: expected one of png, svg, pdf, text, md, csv, latex, got 'gif'",
         ),
         (["box", "study", "-o", "a.gif"], "--out a.gif: expected one of png,"),
         (["box", "study", "--only", "lr=7"], "leaves none of 8 runs"),
-        (["evp", "study", "--only", "seed=0", "--by", "nothing"], "--by: setting 'nothing' is unknown"),
+        (
+            ["evp", "study", "--only", "seed=0", "--by", "nothing"],
+            "--by: setting 'nothing' is unknown",
+        ),
     ],
 )
 def test_mistakes_at_a_chart_are_one_sentence(study: Grid, argv: list[str], message: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 from matplotlib.text import Text
 from run_folders import Grid
 
-from analysis.frame import history_frame
+from analysis.data.frames import history_frame
+from analysis.data.load import Runs, from_disk, load
 from analysis.plots.box import FEW, box_chart, box_info
 from analysis.plots.chart import HEIGHT, WIDTH, Chart
 from analysis.plots.classes import classes_chart, classes_info
@@ -21,13 +22,13 @@ from analysis.plots.groups import DASHES, MARKERS, level_colours, looks, split_b
 from analysis.plots.heatmap import GLYPHS, heatmap_info
 from analysis.plots.luck import luck_chart, luck_info
 from analysis.plots.norms import norms_chart, norms_info
-from analysis.plots.paper import paper, set_head
+from analysis.plots.style import paper, set_head
 from analysis.plots.sweep import sweep_chart, sweep_info, sweep_table
-from analysis.pull import Runs, from_disk, load
-from analysis.tabulate import Plan, build_table
-from analysis.verdicts import Label
-from anlp.errors import UserError
-from anlp.record import Outcome, read_json, write_json
+from analysis.results.table import Plan, build_table
+from analysis.verdicts.rules import Label
+from anlp.core.errors import UserError
+from anlp.records.files import read_json, write_json
+from anlp.records.results import Outcome
 
 
 def loaded(grid: Grid) -> Runs:
@@ -54,7 +55,10 @@ def test_missing_values_are_one_group_and_the_last(grid: Grid) -> None:
     grid.add(0.8, model="dense")
     grid.add(0.8, model="dense", seed=1)
 
-    assert [(name, len(runs)) for name, _, runs in split_by(grid.frame(), "filters")] == [("8", 1), ("–", 2)]
+    assert [(name, len(runs)) for name, _, runs in split_by(grid.frame(), "filters")] == [
+        ("8", 1),
+        ("–", 2),
+    ]
 
 
 def test_a_sweep_goes_through_the_best_configuration_with_its_t_interval(grid: Grid) -> None:
@@ -78,7 +82,9 @@ def test_the_median_of_a_sweep_is_over_all_runs(grid: Grid) -> None:
     assert [*line.centre, *line.low, *line.high] == pytest.approx([50, 30, 70])
 
 
-def test_a_sweep_of_losses_takes_the_lowest_and_is_logarithmic_over_a_wide_range(grid: Grid) -> None:
+def test_a_sweep_of_losses_takes_the_lowest_and_is_logarithmic_over_a_wide_range(
+    grid: Grid,
+) -> None:
     for dropout, loss in ((0.0, 0.01), (0.5, 90.0)):
         grid.add(0.5, metrics={"val/loss": loss}, lr=0.1, dropout=dropout)
 
@@ -135,12 +141,18 @@ def test_a_box_counts_what_was_lost(grid: Grid) -> None:
 
     levels = box_info(grid.frame(), "val/acc", "dropout").levels
 
-    assert [(level.name, level.values.tolist(), level.lost) for level in levels] == [("0.1", [], 1), ("0.5", [90], 1)]
+    assert [(level.name, level.values.tolist(), level.lost) for level in levels] == [
+        ("0.1", [], 1),
+        ("0.5", [90], 1),
+    ]
 
 
 def test_cells_of_a_heatmap_are_the_best_mean_and_the_most_frequent_verdict(grid: Grid) -> None:
     flat = [{"epoch": e, "val/acc": 0.1, "train/loss": 2.3, "val/loss": 2.3} for e in range(12)]
-    rising = [{"epoch": e, "val/acc": min(0.1 + e / 5, 0.9), "train/loss": 2.3 / (e + 1)} for e in range(12)]
+    rising = [
+        {"epoch": e, "val/acc": min(0.1 + e / 5, 0.9), "train/loss": 2.3 / (e + 1)}
+        for e in range(12)
+    ]
     for seed in range(3):
         grid.add(0.9, lr=0.1, optimizer="adam", seed=seed, history=rising)
         grid.add(0.1, lr=1.0, optimizer="adam", seed=seed, history=flat)
@@ -199,11 +211,15 @@ def test_luck_is_that_of_the_tied_ones(grid: Grid) -> None:
 
     assert [row.is_best for row in info.rows] == [True, True, False]  # equal means
     assert (info.n_tied, info.n_configurations) == (2, 3)
-    assert info.luck == pytest.approx(0.5642 / math.sqrt(3), abs=1e-3)  # E[max of 2] times the error of a mean
+    assert info.luck == pytest.approx(
+        0.5642 / math.sqrt(3), abs=1e-3
+    )  # E[max of 2] times the error of a mean
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.05])
-def test_the_table_and_the_luck_chart_tie_the_same_configurations(grid: Grid, shared: float) -> None:
+def test_the_table_and_the_luck_chart_tie_the_same_configurations(
+    grid: Grid, shared: float
+) -> None:
     rng = np.random.default_rng(3)
     luck = shared * rng.normal(size=5)  # of seeds: pairing pays where they share it
     for lr, mean in {0.1: 0.9, 0.01: 0.893, 0.001: 0.89, 0.0001: 0.85, 1.0: 0.895}.items():
@@ -215,7 +231,9 @@ def test_the_table_and_the_luck_chart_tie_the_same_configurations(grid: Grid, sh
     info = luck_info(grid.frame(), "test/acc")
 
     assert table.ties[0].method == ("paired" if shared else "welch")
-    assert {row.config_id for row in info.rows if row.is_tied} == {row.config_id for row in table.rows if row.is_tied}
+    assert {row.config_id for row in info.rows if row.is_tied} == {
+        row.config_id for row in table.rows if row.is_tied
+    }
     assert info.n_tied == len(table.ties[0].top)
     assert ("paired" in info.subtitle) == bool(shared)
     assert any("5/6 trained" in row.name for row in info.rows) is not bool(shared)
@@ -269,7 +287,7 @@ def test_classes_are_shares_of_each_split_with_the_baselines(grid: Grid) -> None
 
 
 def test_an_empty_split_has_no_shares(grid: Grid) -> None:
-    from analysis.datasets import ClassCounts
+    from analysis.data.labels import ClassCounts
 
     info = classes_info(ClassCounts("made", ("a", "b"), {"train": (1, 3), "val": (0, 0)}, {}, "r"))
 
@@ -281,7 +299,9 @@ def test_several_data_sets_are_not_mixed(grid: Grid) -> None:
     grid.add(0.9, data="mnist")
     grid.add(0.9, data="digits")
 
-    with pytest.raises(UserError, match=r"2 data sets in this grid .*: choose one with --only data=digits"):
+    with pytest.raises(
+        UserError, match=r"2 data sets in this grid .*: choose one with --only data=digits"
+    ):
         classes_chart(loaded(grid))
 
 
@@ -295,22 +315,35 @@ def test_labels_of_thirty_rates_do_not_touch(grid: Grid) -> None:
 
 def test_many_rates_have_ticks_at_powers_of_ten_and_at_zero() -> None:
     rates = [0.0, *(10 ** (-4 + 0.2 * number) for number in range(20))]
-    runs = pd.DataFrame({"run_id": list(map(str, rates)), "lr": rates, "outcome": "ok", "val/acc": 0.9})
+    runs = pd.DataFrame(
+        {"run_id": list(map(str, rates)), "lr": rates, "outcome": "ok", "val/acc": 0.9}
+    )
     runs["config_id"] = runs["run_id"]
 
     ticks = sweep_info(runs, "lr", "val/acc").ticks
 
-    assert [text for _, text in ticks] == ["0", "0.001", "0.01", "0.1"]  # 0.0001 has no room beside 0
+    assert [text for _, text in ticks] == [
+        "0",
+        "0.001",
+        "0.01",
+        "0.1",
+    ]  # 0.0001 has no room beside 0
 
 
 def test_a_title_ends_within_the_picture_whatever_the_names_of_rows() -> None:
-    words = "classification report of the best configuration, lr=0.1 optimizer=adam depth=6, 12 seeds"
+    words = (
+        "classification report of the best configuration, lr=0.1 optimizer=adam depth=6, 12 seeds"
+    )
     with paper(WIDTH, HEIGHT) as figure:
         ax = figure.add_subplot()
         ax.set_yticks([0, 1], ["micro mean (accuracy) (10,000)", "b"])
         set_head(ax, words)
         figure.draw_without_rendering()
-        right = max(text.get_window_extent().x1 for text in ax.findobj(Text) if text.get_text().startswith("class"))
+        right = max(
+            text.get_window_extent().x1
+            for text in ax.findobj(Text)
+            if text.get_text().startswith("class")
+        )
 
         assert right <= figure.bbox.x1
 
@@ -335,7 +368,10 @@ def test_no_axis_of_shares_has_a_tick_above_a_hundred(grid: Grid) -> None:
             ax = figure.add_subplot()
             chart.draw(ax)
 
-            assert max(ax.get_ylim()[1] if "expected" in ax.get_ylabel() else ax.get_xlim()[1], 0) < 101
+            assert (
+                max(ax.get_ylim()[1] if "expected" in ax.get_ylabel() else ax.get_xlim()[1], 0)
+                < 101
+            )
 
 
 def _labels_that_touch(chart: Chart) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.classification import confusion, row_shares, scores
+from analysis.stats.classification import confusion, row_shares, scores
 
 
 def test_confusion_has_classes_in_rows_and_answers_in_columns() -> None:
@@ -20,7 +20,9 @@ def test_a_class_without_samples_has_no_shares() -> None:
 
 
 def test_scores_are_those_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install .[analysis]")
+    metrics = pytest.importorskip(
+        "sklearn.metrics", reason="needs scikit-learn: pip install .[analysis]"
+    )
     rng = np.random.default_rng(0)
     targets, answers = rng.integers(0, 5, 400), rng.integers(0, 5, 400)
 
@@ -32,7 +34,9 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert found.f1 == pytest.approx(f1)
     assert found.support.tolist() == support.tolist()
     assert found.macro("f1") == pytest.approx(metrics.f1_score(targets, answers, average="macro"))
-    assert found.weighted("f1") == pytest.approx(metrics.f1_score(targets, answers, average="weighted"))
+    assert found.weighted("f1") == pytest.approx(
+        metrics.f1_score(targets, answers, average="weighted")
+    )
     assert found.accuracy == pytest.approx(metrics.accuracy_score(targets, answers))
 
 

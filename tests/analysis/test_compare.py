@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis.compare import TiedMethod, choose_pairing, effect, holm, moments, seed_correlation, tied_set, welch_p
-from analysis.moderation import fit_prior, trigamma_inverse
-from analysis.power import resolution_line
-from analysis.stats import Array
+from analysis.stats.intervals import Array
+from analysis.stats.multiple_comparisons import (
+    TiedMethod,
+    choose_pairing,
+    effect,
+    holm,
+    moments,
+    seed_correlation,
+    tied_set,
+    welch_p,
+)
+from analysis.stats.power import resolution_line
+from analysis.stats.shrinkage import fit_prior, trigamma_inverse
 
 SIMULATIONS, K = 500, 80
 
@@ -43,7 +52,9 @@ def test_the_true_best_is_kept_with_unequal_variances(method: TiedMethod) -> Non
 
 @pytest.mark.slow
 def test_moderation_excludes_more_of_the_worse() -> None:
-    welch, moderated = (rates(method, 5, bests=2, unequal=True)[1] for method in ("welch", "moderated"))
+    welch, moderated = (
+        rates(method, 5, bests=2, unequal=True)[1] for method in ("welch", "moderated")
+    )
 
     assert welch == pytest.approx(0.47, abs=0.05)
     assert moderated == pytest.approx(0.85, abs=0.05)
@@ -73,7 +84,9 @@ def test_welch_is_that_of_scipy() -> None:
 
     p = welch_p(found.take(0), found.take(1))
 
-    assert float(p) == pytest.approx(scipy.stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue)
+    assert float(p) == pytest.approx(
+        scipy.stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue
+    )
 
 
 def test_paired_is_that_of_scipy() -> None:

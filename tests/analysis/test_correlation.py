@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis.correlation import average_correlation, rank_correlation, spearman_interval
-from analysis.stats import TooFewSeedsError
+from analysis.stats.correlation import average_correlation, rank_correlation, spearman_interval
+from analysis.stats.intervals import TooFewSeedsError
 
 
 def test_r_and_tau_are_those_of_scipy_with_ties() -> None:
@@ -57,7 +57,9 @@ def test_three_pairs_are_refused() -> None:
 
 
 def test_correlations_are_averaged_in_z_space() -> None:
-    assert average_correlation([0.2, 0.9]) == pytest.approx(math.tanh((math.atanh(0.2) + math.atanh(0.9)) / 2))
+    assert average_correlation([0.2, 0.9]) == pytest.approx(
+        math.tanh((math.atanh(0.2) + math.atanh(0.9)) / 2)
+    )
     assert average_correlation([0.5, math.nan]) == pytest.approx(0.5)
     assert average_correlation([1.0, 1.0]) == pytest.approx(1.0)
     assert math.isnan(average_correlation([]))

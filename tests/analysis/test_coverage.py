@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from analysis.stats import interval_from_moments, mean_interval, two_part, wilson
+from analysis.stats.intervals import interval_from_moments, mean_interval, two_part, wilson
 
 SIMULATIONS = 10_000
 
@@ -27,13 +27,14 @@ def test_z_intervals_do_not() -> None:
 
 @pytest.mark.slow
 def test_bootstrap_t_covers_skewed_scores_better_than_t(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.stats.RESAMPLES", 1000)
+    monkeypatch.setattr("analysis.stats.intervals.RESAMPLES", 1000)
     rng, mean = np.random.default_rng(20), 18 / 18.9
     seeds = rng.beta(18, 0.9, size=(2000, 20))  # accuracies close to a ceiling
 
     covered = {
         method: sum(
-            interval.low <= mean <= interval.high for interval in (mean_interval(row, method=method) for row in seeds)
+            interval.low <= mean <= interval.high
+            for interval in (mean_interval(row, method=method) for row in seeds)
         )
         / len(seeds)
         for method in ("t", "bootstrap-t")
@@ -65,7 +66,9 @@ def test_two_part_rows_cover_where_an_interval_of_the_plain_mean_does_not() -> N
 
 
 @pytest.mark.parametrize(("share", "samples"), [(0.98, 100), (0.999, 1000)])
-def test_wilson_covers_near_the_ceiling_where_the_normal_approximation_does_not(share: float, samples: int) -> None:
+def test_wilson_covers_near_the_ceiling_where_the_normal_approximation_does_not(
+    share: float, samples: int
+) -> None:
     hits = np.random.default_rng(1).binomial(samples, share, size=3000)
     intervals = {k: wilson(int(k), samples) for k in set(hits.tolist())}
 

@@ -6,8 +6,8 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from analysis.evp import evp_curve
-from analysis.stats import NotFiniteError, TooFewSeedsError
+from analysis.stats.expected_performance import evp_curve
+from analysis.stats.intervals import NotFiniteError, TooFewSeedsError
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 9])
@@ -43,8 +43,12 @@ def test_the_estimate_is_unbiased_where_resampling_is_low() -> None:
     rng, n, k = np.random.default_rng(0), 20, 5
     curves = [evp_curve(rng.random(n), k) for _ in range(2000)]
 
-    assert np.mean([curve.expected[k - 1] for curve in curves]) == pytest.approx(k / (k + 1), abs=0.003)
-    assert np.mean([curve.resampled[k - 1] for curve in curves]) == pytest.approx(k / (k + 1) - 0.017, abs=0.003)
+    assert np.mean([curve.expected[k - 1] for curve in curves]) == pytest.approx(
+        k / (k + 1), abs=0.003
+    )
+    assert np.mean([curve.resampled[k - 1] for curve in curves]) == pytest.approx(
+        k / (k + 1) - 0.017, abs=0.003
+    )
 
 
 def test_the_jackknife_is_that_of_leaving_out_one_configuration_after_the_other() -> None:
@@ -54,7 +58,9 @@ def test_the_jackknife_is_that_of_leaving_out_one_configuration_after_the_other(
 
     for k in range(1, 8):
         without = np.array([evp_curve(np.delete(values, j)).expected[k - 1] for j in range(8)])
-        assert curve.sd[k - 1] == pytest.approx(math.sqrt(7 / 8 * ((without - without.mean()) ** 2).sum()))
+        assert curve.sd[k - 1] == pytest.approx(
+            math.sqrt(7 / 8 * ((without - without.mean()) ** 2).sum())
+        )
 
 
 def test_one_configuration_has_no_sd() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.design import build_design
-from analysis.explaining import explain
-from anlp.errors import UserError
+from analysis.effects.design import build_design
+from analysis.effects.explain import explain
+from anlp.core.errors import UserError
 
 RATES = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -26,7 +26,13 @@ def runs_of(settings: list[dict[str, Any]], seeds: int = 2, noise: float = 0.01)
                 "task": "mnist",
                 "purpose": "search",
             }
-            row |= {"seed": seed, "outcome": "ok", "baseline/random": 0.1, "baseline/majority": 0.11, **levels}
+            row |= {
+                "seed": seed,
+                "outcome": "ok",
+                "baseline/random": 0.1,
+                "baseline/majority": 0.11,
+                **levels,
+            }
             rows.append({**row, "val/acc": max(0.95 - 0.2 * distance + noise * rng.normal(), 0.1)})
     return pd.DataFrame(rows)
 
@@ -65,7 +71,11 @@ def test_a_few_missing_cells_make_it_approximate() -> None:
 def test_a_random_design_gets_permutation_importance() -> None:
     rng = np.random.default_rng(0)
     draws = [
-        {"lr": float(10 ** rng.uniform(-4, -1)), "dropout": float(rng.uniform()), "units": int(rng.integers(8, 512))}
+        {
+            "lr": float(10 ** rng.uniform(-4, -1)),
+            "dropout": float(rng.uniform()),
+            "units": int(rng.integers(8, 512)),
+        }
         for _ in range(150)
     ]
 
@@ -109,7 +119,10 @@ def test_a_setting_with_effect_in_one_model_only_is_joined_with_what_decides() -
 
     assert found.method == "exact"
     (joint,) = [factor for factor in found.design.factors if "+" in factor.name]
-    assert (joint.name, joint.levels) == ("optimizer+momentum", (("adam", None), ("sgd", 0.0), ("sgd", 0.9)))
+    assert (joint.name, joint.levels) == (
+        "optimizer+momentum",
+        (("adam", None), ("sgd", 0.0), ("sgd", 0.9)),
+    )
 
 
 def test_failed_runs_count_as_the_baseline_and_crashed_ones_are_left_out() -> None:
@@ -131,16 +144,22 @@ def test_failed_runs_count_as_the_baseline_and_crashed_ones_are_left_out() -> No
 
 
 def test_a_best_value_at_the_end_of_its_range_is_flagged_unless_nothing_lies_beyond() -> None:
-    found = build_design(runs_of(grid(lr=RATES, optimizer=("sgd",), dropout=(0.0, 0.5)), noise=0), "val/acc")
+    found = build_design(
+        runs_of(grid(lr=RATES, optimizer=("sgd",), dropout=(0.0, 0.5)), noise=0), "val/acc"
+    )
 
-    assert found.best_at_edge == ("lr: the best configuration has the largest value tried, 0.1; try larger ones",)
+    assert found.best_at_edge == (
+        "lr: the best configuration has the largest value tried, 0.1; try larger ones",
+    )
 
 
 def test_ranks_are_not_moved_by_how_badly_a_run_failed() -> None:
     runs = runs_of(FULL)
     worse = runs.assign(**{"val/acc": runs["val/acc"].where(runs["val/acc"] > 0.11, 0.0)})
 
-    first, second = (build_design(frame, "val/acc", ranks=True, clip=False).means for frame in (runs, worse))
+    first, second = (
+        build_design(frame, "val/acc", ranks=True, clip=False).means for frame in (runs, worse)
+    )
 
     assert first == pytest.approx(second)
 
@@ -163,7 +182,9 @@ def test_one_seed_per_configuration_is_said() -> None:
 def test_equal_scores_have_nothing_to_explain() -> None:
     found = explain(build_design(runs_of(FULL).assign(**{"val/acc": 0.5}), "val/acc"))
 
-    assert found.notes == ("val/acc is the same in all configurations: there is nothing to explain",)
+    assert found.notes == (
+        "val/acc is the same in all configurations: there is nothing to explain",
+    )
 
 
 def test_what_cannot_be_compared_is_an_error() -> None:

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.forest import correlations, forest_importance
-from anlp.errors import UserError
+from analysis.stats.forest import correlations, forest_importance
+from anlp.core.errors import UserError
 
 
 def interacting(n: int) -> tuple[np.ndarray, np.ndarray]:

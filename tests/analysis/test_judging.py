@@ -10,12 +10,12 @@ import pytest
 from curve_zoo import learned
 from run_folders import Grid
 
-from analysis.breakdown import build_breakdown
-from analysis.frame import history_frame
-from analysis.judging import CONVERGENT, Judged, judge_runs
-from analysis.pull import from_disk
-from anlp.errors import UserError
-from anlp.record import Outcome
+from analysis.data.frames import history_frame
+from analysis.data.load import from_disk
+from analysis.verdicts.breakdown import build_breakdown
+from analysis.verdicts.judge import CONVERGENT, Judged, judge_runs
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
 
 
 def judged(grid: Grid, **options: Any) -> Judged:
@@ -78,9 +78,19 @@ def test_an_epoch_logged_twice_counts_once(grid: Grid) -> None:
 
 
 def test_regression_is_judged_by_r2_where_no_accuracy_was_logged() -> None:
-    lines = [{**line, "val/r2": line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]} for line in learned(0.9)]
+    lines = [
+        {**line, "val/r2": line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]}
+        for line in learned(0.9)
+    ]
     runs = pd.DataFrame(
-        {"run_id": ["a"], "config_id": ["c"], "task": ["odd"], "seed": [0], "outcome": ["ok"], "size/val": [500]}
+        {
+            "run_id": ["a"],
+            "config_id": ["c"],
+            "task": ["odd"],
+            "seed": [0],
+            "outcome": ["ok"],
+            "size/val": [500],
+        }
     )
     table = pd.DataFrame(lines).drop(columns="val/acc").assign(run_id="a")
 
@@ -91,9 +101,19 @@ def test_regression_is_judged_by_r2_where_no_accuracy_was_logged() -> None:
 
 def regression(metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One run that learns, as the task of emotions logs it: no accuracy and no R²."""
-    lines = [{**line, metric: line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]} for line in learned(0.9)]
+    lines = [
+        {**line, metric: line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]}
+        for line in learned(0.9)
+    ]
     runs = pd.DataFrame(
-        {"run_id": ["a"], "config_id": ["c"], "task": ["odd"], "seed": [0], "outcome": ["ok"], "size/val": [500]}
+        {
+            "run_id": ["a"],
+            "config_id": ["c"],
+            "task": ["odd"],
+            "seed": [0],
+            "outcome": ["ok"],
+            "size/val": [500],
+        }
     )
     return runs, pd.DataFrame(lines).drop(columns="val/acc").assign(run_id="a")
 
@@ -118,7 +138,15 @@ def study(grid: Grid, failing: Sequence[float], seeds: int = 3) -> Judged:
                 for seed in range(seeds):
                     top = 0.1 if lr in failing else 0.9
                     lines = learned(top)
-                    grid.add(top, seed=seed, history=lines, optimizer=optimizer, lr=lr, units=units, model="cnn")
+                    grid.add(
+                        top,
+                        seed=seed,
+                        history=lines,
+                        optimizer=optimizer,
+                        lr=lr,
+                        units=units,
+                        model="cnn",
+                    )
     return judged(grid)
 
 
@@ -141,7 +169,13 @@ def test_shares_count_runs_by_level(grid: Grid) -> None:
     assert shares["lr", "1"].counts == {"converged": 0, "stuck": 6}
     assert shares["optimizer", "sgd"].counts == {"converged": 12, "stuck": 3}
     assert shares["lr", "0.1"].n == 6
-    assert [level for setting, level in shares if setting == "lr"] == ["0.0001", "0.001", "0.01", "0.1", "1"]
+    assert [level for setting, level in shares if setting == "lr"] == [
+        "0.0001",
+        "0.001",
+        "0.01",
+        "0.1",
+        "1",
+    ]
 
 
 def test_the_edge_of_stability_is_the_largest_rate_that_trains(grid: Grid) -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from run_folders import Grid
 
+from analysis.data.load import load
+from analysis.data.predictions import Predictions
 from analysis.plots.boundary import boundary_chart, boundary_info
 from analysis.plots.confusion import confusion_chart, confusion_info
 from analysis.plots.gallery import gallery_chart, gallery_info
 from analysis.plots.report import report_info, report_table
 from analysis.plots.scatter import scatter_chart, scatter_info
 from analysis.plots.seeds import Seeds, load_seeds
-from analysis.predictions import Predictions
-from analysis.pull import load
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 
 
 def sure(*answers: int, classes: int = 3, strength: float = 4.0) -> Any:
@@ -25,7 +25,9 @@ def sure(*answers: int, classes: int = 3, strength: float = 4.0) -> Any:
 
 def one(answers: Any, targets: list[int], seed: int = 0, **more: Any) -> Predictions:
     names = ("a", "b", "c")[: answers.shape[1]]
-    return Predictions(f"r{seed}", seed, answers, np.array(targets, dtype=float), names, is_classes=True, **more)
+    return Predictions(
+        f"r{seed}", seed, answers, np.array(targets, dtype=float), names, is_classes=True, **more
+    )
 
 
 def seeds(*found: Predictions) -> Seeds:
@@ -33,7 +35,9 @@ def seeds(*found: Predictions) -> Seeds:
 
 
 def test_a_confusion_matrix_is_the_mean_over_seeds_of_shares_of_a_row() -> None:
-    info = confusion_info(seeds(one(sure(0, 0, 1, 2), [0, 0, 1, 2]), one(sure(0, 1, 1, 2), [0, 0, 1, 2], 1)))
+    info = confusion_info(
+        seeds(one(sure(0, 0, 1, 2), [0, 0, 1, 2]), one(sure(0, 1, 1, 2), [0, 0, 1, 2], 1))
+    )
 
     assert info.shares[0] == pytest.approx([75, 25, 0])
     assert info.sds[0, 1] == pytest.approx(50 / np.sqrt(2))
@@ -44,14 +48,24 @@ def test_a_confusion_matrix_is_the_mean_over_seeds_of_shares_of_a_row() -> None:
 def test_a_report_ends_with_macro_weighted_and_micro() -> None:
     table = report_table(report_info(seeds(one(sure(0, 0, 1, 0), [0, 0, 1, 2]))))
 
-    assert table["class"].tolist() == ["a", "b", "c", "macro mean", "weighted mean", "micro mean (accuracy)"]
+    assert table["class"].tolist() == [
+        "a",
+        "b",
+        "c",
+        "macro mean",
+        "weighted mean",
+        "micro mean (accuracy)",
+    ]
     assert table["recall [%]"].tolist() == pytest.approx([100, 100, 0, 200 / 3, 75, 75])
     assert table["support"].tolist() == [2, 1, 1, 4, 4, 4]
     assert "recall sd" not in table
 
 
 def pictures(*positions: int) -> dict[str, Any]:
-    return {"noted": np.array(positions), "noted_inputs": np.array([np.full((1, 2, 2), at) for at in positions])}
+    return {
+        "noted": np.array(positions),
+        "noted_inputs": np.array([np.full((1, 2, 2), at) for at in positions]),
+    }
 
 
 def test_the_most_confident_mistake_is_the_first_picture() -> None:
@@ -59,7 +73,10 @@ def test_the_most_confident_mistake_is_the_first_picture() -> None:
 
     info = gallery_info(seeds(one(answers, [0, 0, 2], **pictures(0, 1, 2))))
 
-    assert [(tile.position, tile.target, tile.answer) for tile in info.tiles] == [(1, "a", "b"), (0, "a", "b")]
+    assert [(tile.position, tile.target, tile.answer) for tile in info.tiles] == [
+        (1, "a", "b"),
+        (0, "a", "b"),
+    ]
 
 
 def test_hard_hits_are_the_least_confident_first() -> None:
@@ -71,7 +88,10 @@ def test_hard_hits_are_the_least_confident_first() -> None:
 
 
 def test_samples_that_seeds_disagree_about_have_their_votes() -> None:
-    first, second = one(sure(0, 1), [0, 1], **pictures(0, 1)), one(sure(0, 2), [0, 1], 1, **pictures(0, 1))
+    first, second = (
+        one(sure(0, 1), [0, 1], **pictures(0, 1)),
+        one(sure(0, 2), [0, 1], 1, **pictures(0, 1)),
+    )
 
     (tile,) = gallery_info(seeds(first, second), "disagree").tiles
 
@@ -91,7 +111,8 @@ def test_a_decision_map_is_the_mean_over_seeds() -> None:
     maps = sure(0, 0, 1, 0, 1, 1), sure(0, 0, 1, 0, 0, 1, strength=9.0)
     kept: dict[str, Any] = {"points": np.array([[0.0, 0.0], [2.0, 1.0]])}
     found = [
-        one(sure(0, 1 - k), [0, 1], k, probe=plane, probe_outputs=outputs, **kept) for k, outputs in enumerate(maps)
+        one(sure(0, 1 - k), [0, 1], k, probe=plane, probe_outputs=outputs, **kept)
+        for k, outputs in enumerate(maps)
     ]
 
     info = boundary_info(seeds(*found))
@@ -116,7 +137,9 @@ def test_a_scatter_averages_correlations_over_seeds() -> None:
 def test_a_constant_prediction_has_no_correlation_and_says_so() -> None:
     true = np.linspace(0, 1, 20)[:, None]
 
-    (quantity,) = scatter_info(Seeds((Predictions("r", 0, 0 * true, true, ("energy",), False),), "", "")).quantities
+    (quantity,) = scatter_info(
+        Seeds((Predictions("r", 0, 0 * true, true, ("energy",), False),), "", "")
+    ).quantities
 
     assert quantity.note == "no rank correlation: one side is constant"
 
@@ -125,7 +148,11 @@ def write(grid: Grid, arrays: dict[str, Any], **how: Any) -> None:
     np.savez_compressed(grid.add(0.9, **how).predictions, **arrays)
 
 
-ARRAYS = {"outputs": sure(0, 1, 2), "targets": np.array([0, 1, 1]), "names": np.array(["a", "b", "c"])}
+ARRAYS = {
+    "outputs": sure(0, 1, 2),
+    "targets": np.array([0, 1, 1]),
+    "names": np.array(["a", "b", "c"]),
+}
 
 
 def test_predictions_are_those_of_the_best_configuration_that_has_some(grid: Grid) -> None:
@@ -140,7 +167,12 @@ def test_predictions_are_those_of_the_best_configuration_that_has_some(grid: Gri
 
 
 def test_several_targets_are_columns(grid: Grid) -> None:
-    arrays = {"outputs": np.zeros((5, 2)), "target_0": np.arange(5.0), "target_1": np.ones(5), "names": ["x", "y"]}
+    arrays = {
+        "outputs": np.zeros((5, 2)),
+        "target_0": np.arange(5.0),
+        "target_1": np.ones(5),
+        "names": ["x", "y"],
+    }
     write(grid, arrays)
 
     (found,) = load_seeds(load(grid.path)).found
@@ -152,15 +184,25 @@ def test_several_targets_are_columns(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("chart", "arrays", "message"),
     [
-        (confusion_chart, None, "no predictions.npz in the folders of 1 run: train with `predictions: true`"),
+        (
+            confusion_chart,
+            None,
+            "no predictions.npz in the folders of 1 run: train with `predictions: true`",
+        ),
         (scatter_chart, ARRAYS, "scatter is of quantities"),
         (gallery_chart, ARRAYS, "these runs kept no pictures"),
         (boundary_chart, ARRAYS, "these runs kept no map of the plane"),
-        (confusion_chart, {**ARRAYS, "targets": np.zeros((3, 1))}, "a confusion matrix needs classes"),
+        (
+            confusion_chart,
+            {**ARRAYS, "targets": np.zeros((3, 1))},
+            "a confusion matrix needs classes",
+        ),
         (confusion_chart, {"outputs": np.zeros((1, 2))}, "cannot be read as predictions"),
     ],
 )
-def test_what_a_chart_lacks_is_one_sentence(grid: Grid, chart: Any, arrays: Any, message: str) -> None:
+def test_what_a_chart_lacks_is_one_sentence(
+    grid: Grid, chart: Any, arrays: Any, message: str
+) -> None:
     if arrays is None:
         grid.add(0.9)
     else:

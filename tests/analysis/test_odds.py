@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.odds import odds_ratio
+from analysis.stats.odds import odds_ratio
 
 
 def test_the_ratio_of_the_odds() -> None:

@@ -11,11 +11,17 @@ from matplotlib.backends.backend_mixed import MixedModeRenderer
 from run_folders import Grid
 
 from analysis import parallel
-from analysis.plots.paper import paper, save, shortened
-from analysis.plots.parallel import JITTER, draw_parallel, importance_order, parallel_info, size_inches
+from analysis.plots.parallel import (
+    JITTER,
+    draw_parallel,
+    importance_order,
+    parallel_info,
+    size_inches,
+)
 from analysis.plots.scale import BELOW, make_scale
-from anlp.errors import UserError
-from anlp.record import Outcome
+from analysis.plots.style import paper, save, shortened
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
 
 
 def test_a_rate_is_logarithmic_with_a_tick_per_level() -> None:
@@ -46,7 +52,12 @@ def test_text_and_booleans_are_categories_at_even_distances() -> None:
 
 
 def test_many_values_have_round_ticks_and_both_ends() -> None:
-    texts = [text for _, text in make_scale("val/acc [%]", np.linspace(0.123, 0.987, 50).tolist(), factor=100).ticks]
+    texts = [
+        text
+        for _, text in make_scale(
+            "val/acc [%]", np.linspace(0.123, 0.987, 50).tolist(), factor=100
+        ).ticks
+    ]
 
     assert {"12.3", "98.7", "45", "60"} <= set(texts)
     assert len(texts) < 10
@@ -83,7 +94,9 @@ def test_a_selection_keeps_the_axes_and_says_how_many_it_shows(grid: Grid) -> No
         grid.add(score, lr=lr)
     grid.add(outcome=Outcome.DIVERGED, lr=1.0)
 
-    every, some = (parallel_info(grid.frame(), "val/acc", above=above, grid="study") for above in (None, 0.5))
+    every, some = (
+        parallel_info(grid.frame(), "val/acc", above=above, grid="study") for above in (None, 0.5)
+    )
 
     assert [scale.ticks for scale in some.scales] == [scale.ticks for scale in every.scales]
     assert len(some.lines) == 2
@@ -107,7 +120,10 @@ def test_jitter_is_small_and_the_same_every_time(grid: Grid) -> None:
 def test_shares_are_never_on_a_logarithmic_axis() -> None:
     low = [0.001, 0.5, 0.9]
 
-    assert (make_scale("val/acc [%]", low, factor=100).kind, make_scale("val/loss", low).kind) == ("linear", "log")
+    assert (make_scale("val/acc [%]", low, factor=100).kind, make_scale("val/loss", low).kind) == (
+        "linear",
+        "log",
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -144,7 +160,9 @@ def test_the_command_writes_beside_the_runs_and_says_where(
         (["-o", "chart.gif"], "chart.gif: expected a file that ends in .png, .svg, .pdf"),
     ],
 )
-def test_mistakes_are_one_sentence(grid: Grid, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str) -> None:
+def test_mistakes_are_one_sentence(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str
+) -> None:
     monkeypatch.chdir(grid.path.parent.parent)
     grid.add(0.9, metrics={"val/loss": 0.1})
 

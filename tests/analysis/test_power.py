@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.power import (
+from analysis.stats.power import (
     break_even,
     largest_family,
     resolution_line,
@@ -24,7 +24,9 @@ from analysis.power import (
         (12, 7.4e-7, 67603, 0.00049, 102),
     ],
 )
-def test_what_permutation_tests_can_reach(n: int, p: float, family: int, paired_p: float, paired_family: int) -> None:
+def test_what_permutation_tests_can_reach(
+    n: int, p: float, family: int, paired_p: float, paired_family: int
+) -> None:
     assert smallest_p(n) == pytest.approx(p, rel=0.03)
     assert largest_family(n) == family
     assert smallest_p(n, paired=True) == pytest.approx(paired_p, rel=0.03)
@@ -45,7 +47,9 @@ def test_the_resolution_line_is_printed_only_where_it_binds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("comparisons", "wanted"), [(1, [64, 17, 9, 6, 4]), (79, [149, 40, 20, 13, 8])], ids=["one", "79"]
+    ("comparisons", "wanted"),
+    [(1, [64, 17, 9, 6, 4]), (79, [149, 40, 20, 13, 8])],
+    ids=["one", "79"],
 )
 def test_seeds_for_eighty_percent_power(comparisons: int, wanted: list[int]) -> None:
     assert [seeds_for_power(d, comparisons) for d in (0.5, 1, 1.5, 2, 3)] == wanted

@@ -12,17 +12,20 @@ from pandas.testing import assert_frame_equal
 from wandb_stub import KEY, Stub
 
 import analysis
-from analysis import project
-from analysis.frame import frame, history_frame
-from analysis.project import parse_project
-from analysis.pull import from_wandb
-from analysis.retries import Retries
-from anlp.errors import UserError
-from anlp.record import Outcome, RunResult
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
+from analysis.data import wandb_project
+from analysis.data.frames import frame, history_frame
+from analysis.data.load import from_wandb
+from analysis.data.retry import Retries
+from analysis.data.wandb_project import parse_project
+from anlp.core.errors import UserError
+from anlp.core.spec import RunSpec
+from anlp.records.results import Outcome, RunResult
+from anlp.tasks import make_spec
 
-HISTORY = [{"_step": 0, "_timestamp": 1.0, "val/acc": 0.1}, {"_step": 1, "val/acc": 0.9, "val/loss": "NaN"}]
+HISTORY = [
+    {"_step": 0, "_timestamp": 1.0, "val/acc": 0.1},
+    {"_step": 1, "val/acc": 0.9, "val/loss": "NaN"},
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +38,12 @@ def service() -> Iterator[None]:
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stub]:
     server = Stub()
     monkeypatch.chdir(tmp_path)
-    for name, value in {"BASE_URL": server.url, "API_KEY": KEY, "ERROR_REPORTING": "false", "SILENT": "true"}.items():
+    for name, value in {
+        "BASE_URL": server.url,
+        "API_KEY": KEY,
+        "ERROR_REPORTING": "false",
+        "SILENT": "true",
+    }.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     yield server
     server.close()
@@ -43,13 +51,20 @@ def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stub]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "Retries", lambda rule: Retries(rule, first_wait_s=0.01))
+    monkeypatch.setattr(wandb_project, "Retries", lambda rule: Retries(rule, first_wait_s=0.01))
 
 
 def stored(spec: RunSpec, outcome: Outcome | None = Outcome.OK, **changes: Any) -> dict[str, Any]:
     """A run as the server has it."""
-    config = {**spec.settings.values(), "task": spec.task, "seed": spec.seed, "config_id": spec.config_id}
-    result = RunResult(spec.run_id, outcome or Outcome.OK, {"test/acc": 0.98}, epoch=1, epochs=1, seconds=2.0)
+    config = {
+        **spec.settings.values(),
+        "task": spec.task,
+        "seed": spec.seed,
+        "config_id": spec.config_id,
+    }
+    result = RunResult(
+        spec.run_id, outcome or Outcome.OK, {"test/acc": 0.98}, epoch=1, epochs=1, seconds=2.0
+    )
     ended = {} if outcome is None else {**result.to_summary(), "outcome": outcome.value}
     return {
         "entity": "me",
@@ -79,8 +94,10 @@ def specs(count: int) -> list[RunSpec]:
     return [make_spec("mnist", {"lr": 0.01}, seed) for seed in range(count)]
 
 
-def test_runs_come_in_pages_and_none_is_asked_for_alone(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "PAGE", 3)
+def test_runs_come_in_pages_and_none_is_asked_for_alone(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_project, "PAGE", 3)
     put(stub, *(stored(spec) for spec in specs(7)))
 
     records = from_wandb("wandb://me/anlp/mnist", pytest.fail, history=False)
@@ -94,17 +111,26 @@ def test_a_run_has_its_settings_result_and_every_epoch(stub: Stub) -> None:
 
     (record,) = from_wandb("wandb://me/anlp", pytest.fail)
 
-    assert (record.settings, record.purpose, record.outcome) == (specs(1)[0].settings, "confirm", Outcome.OK)
+    assert (record.settings, record.purpose, record.outcome) == (
+        specs(1)[0].settings,
+        "confirm",
+        Outcome.OK,
+    )
     assert record.result is not None
     assert (record.result.metrics, record.result.seconds) == ({"test/acc": 0.98}, 2.0)
-    assert record.history == ({"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.9, "val/loss": None})
+    assert record.history == (
+        {"epoch": 0, "val/acc": 0.1},
+        {"epoch": 1, "val/acc": 0.9, "val/loss": None},
+    )
 
 
 def test_a_group_is_a_part_of_the_project(stub: Stub) -> None:
     one, other = specs(2)
     put(stub, stored(one), stored(other, group="else"))
 
-    assert [record.run_id for record in from_wandb("wandb://me/anlp/else", pytest.fail)] == [other.run_id]
+    assert [record.run_id for record in from_wandb("wandb://me/anlp/else", pytest.fail)] == [
+        other.run_id
+    ]
 
 
 @pytest.mark.parametrize("state", ["running", "crashed"])
@@ -153,7 +179,9 @@ def test_a_foreign_run_is_skipped_with_a_note(stub: Stub) -> None:
     notes: list[str] = []
 
     assert from_wandb("wandb://me/anlp", notes.append) == []
-    assert notes == [f"{specs(1)[0].run_id}: skipped, its config names a task that is not known here: 'sorting'"]
+    assert notes == [
+        f"{specs(1)[0].run_id}: skipped, its config names a task that is not known here: 'sorting'"
+    ]
 
 
 def test_what_was_fetched_is_not_fetched_again(stub: Stub) -> None:
@@ -174,9 +202,9 @@ def test_what_was_fetched_is_not_fetched_again(stub: Stub) -> None:
 def test_a_server_that_fails_in_the_middle_costs_only_what_was_not_fetched(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(project, "THREADS", 1)
+    monkeypatch.setattr(wandb_project, "THREADS", 1)
     put(stub, *(stored(spec) for spec in specs(4)))
-    original, served = project._lines, list[str]()
+    original, served = wandb_project._lines, list[str]()
 
     def lines(run: Any) -> list[dict[str, Any]]:
         if len(served) == 2:
@@ -186,10 +214,10 @@ def test_a_server_that_fails_in_the_middle_costs_only_what_was_not_fetched(
         served.append(run.id)
         return original(run)
 
-    monkeypatch.setattr(project, "_lines", lines)
+    monkeypatch.setattr(wandb_project, "_lines", lines)
     with pytest.raises(UserError, match=r"does not answer any more .* repeat the command"):
         analysis.load("wandb://me/anlp")
-    monkeypatch.setattr(project, "_lines", original)
+    monkeypatch.setattr(wandb_project, "_lines", original)
     before = stub.counts()["HistoryPage"]
     loaded = analysis.load("wandb://me/anlp")
 
@@ -197,7 +225,9 @@ def test_a_server_that_fails_in_the_middle_costs_only_what_was_not_fetched(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("operation", "status"), [("Runs", 429), ("HistoryPage", 429), ("HistoryPage", 503)])
+@pytest.mark.parametrize(
+    ("operation", "status"), [("Runs", 429), ("HistoryPage", 429), ("HistoryPage", 503)]
+)
 def test_a_busy_server_is_asked_again(stub: Stub, operation: str, status: int) -> None:
     put(stub, stored(specs(1)[0]))
     stub.fail(operation, status, 1)
@@ -208,8 +238,12 @@ def test_a_busy_server_is_asked_again(stub: Stub, operation: str, status: int) -
     assert stub.counts()[str(status)] == 1
 
 
-@pytest.mark.parametrize(("operation", "status"), [("HistoryPage", 404), ("HistoryPage", 403), ("RunHistoryKeys", 400)])
-def test_a_run_that_is_refused_is_skipped_with_a_note(stub: Stub, operation: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("operation", "status"), [("HistoryPage", 404), ("HistoryPage", 403), ("RunHistoryKeys", 400)]
+)
+def test_a_run_that_is_refused_is_skipped_with_a_note(
+    stub: Stub, operation: str, status: int
+) -> None:
     put(stub, *(stored(spec) for spec in specs(3)))
     stub.fail(operation, status, 1)
     notes: list[str] = []
@@ -219,7 +253,9 @@ def test_a_run_that_is_refused_is_skipped_with_a_note(stub: Stub, operation: str
     assert "skipped, its history cannot be read" in notes[0]
 
 
-def test_listing_leaves_no_folders_behind(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_leaves_no_folders_behind(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     put(stub, stored(specs(1)[0]))
@@ -249,7 +285,9 @@ def test_without_a_key_it_is_one_sentence(stub: Stub, monkeypatch: pytest.Monkey
         from_wandb("wandb://me/anlp")
 
 
-def test_a_refused_key_is_one_sentence_without_the_key(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_one_sentence_without_the_key(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
 
     with pytest.raises(UserError, match="refuses the key") as caught:
@@ -258,7 +296,8 @@ def test_a_refused_key_is_one_sentence_without_the_key(stub: Stub, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("address", "sentence"), [("me/other", "no project 'me/other'"), ("me/anlp/none", "has no run of a group 'none'")]
+    ("address", "sentence"),
+    [("me/other", "no project 'me/other'"), ("me/anlp/none", "has no run of a group 'none'")],
 )
 def test_what_is_not_there_is_one_sentence(stub: Stub, address: str, sentence: str) -> None:
     put(stub, stored(specs(1)[0]))

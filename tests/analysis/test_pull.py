@@ -10,19 +10,33 @@ import pytest
 from run_folders import Grid
 
 import analysis
-from analysis.frame import RUN_COLUMNS, frame, history_frame, metric_columns, setting_columns, varying_settings
-from analysis.pull import find_grid, from_disk
-from anlp.errors import UserError
-from anlp.record import Outcome
-from anlp.settings import TASKS
+from analysis.data.frames import (
+    RUN_COLUMNS,
+    frame,
+    history_frame,
+    metric_columns,
+    setting_columns,
+    varying_settings,
+)
+from analysis.data.load import find_grid, from_disk
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
+from anlp.tasks import TASKS
 
 
 def test_a_run_comes_back_as_it_was_written(grid: Grid) -> None:
-    folder = grid.add(0.98, seed=3, val=0.97, purpose="confirm", lr=0.01, history=[{"epoch": 0, "val/acc": 0.1}])
+    folder = grid.add(
+        0.98, seed=3, val=0.97, purpose="confirm", lr=0.01, history=[{"epoch": 0, "val/acc": 0.1}]
+    )
 
     (record,) = from_disk(grid.path)
 
-    assert (record.run_id, record.seed, record.purpose, record.outcome) == (folder.run_id, 3, "confirm", Outcome.OK)
+    assert (record.run_id, record.seed, record.purpose, record.outcome) == (
+        folder.run_id,
+        3,
+        "confirm",
+        Outcome.OK,
+    )
     assert record.result is not None
     assert record.result.metrics == {"test/acc": 0.98, "val/acc": 0.97}
     assert record.settings.values()["lr"] == 0.01
@@ -67,7 +81,9 @@ def test_no_setting_has_the_name_of_a_run_column(task: str) -> None:
 
 
 def test_history_has_a_row_per_epoch_and_drops_a_torn_last_line(grid: Grid) -> None:
-    folder = grid.add(outcome=None, history=[{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.5}])
+    folder = grid.add(
+        outcome=None, history=[{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.5}]
+    )
     with folder.metrics.open("a") as file:
         file.write('{"epoch": 2, "val/')
 
@@ -94,14 +110,19 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
     (grid.path / "grid.yaml").write_text("task: mnist")
     shutil.copytree(good.path, grid.path / "copy")
     other = grid.add(0.98, seed=4)
-    other.spec.write_text(json.dumps({"spec": {"run_id": other.run_id, "task": "gone", "settings": {}, "seed": 0}}))
+    other.spec.write_text(
+        json.dumps({"spec": {"run_id": other.run_id, "task": "gone", "settings": {}, "seed": 0}})
+    )
     by_hand = grid.add(0.98, seed=5)
     by_hand.spec.write_text(by_hand.spec.read_text().replace('"seed": 5', '"seed": "five"'))
     notes: list[str] = []
 
     records = from_disk(grid.path, notes.append)
 
-    assert {record.run_id: record.outcome for record in records} == {good.run_id: Outcome.OK, torn.run_id: None}
+    assert {record.run_id: record.outcome for record in records} == {
+        good.run_id: Outcome.OK,
+        torn.run_id: None,
+    }
     assert sorted(notes) == sorted(
         [
             f"{torn.run_id}: result.json cannot be read, the run counts as unfinished",
@@ -115,7 +136,9 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["[]", '{"outcome": "ok"}', '{"run_id": "x", "outcome": "ok", "metrics": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["[]", '{"outcome": "ok"}', '{"run_id": "x", "outcome": "ok", "metrics": [1]}']
+)
 def test_a_result_of_another_form_counts_as_unfinished(grid: Grid, text: str) -> None:
     grid.add(0.98).result.write_text(text)
     notes: list[str] = []
@@ -142,7 +165,9 @@ def test_the_environment_names_another_place_for_runs(grid: Grid, tmp_path: Path
 
 
 def test_an_unknown_grid_is_an_error_that_lists_those_there_are(grid: Grid) -> None:
-    with pytest.raises(UserError, match=r"no runs of a grid 'stdy' in .*runs \(grids there: study\)"):
+    with pytest.raises(
+        UserError, match=r"no runs of a grid 'stdy' in .*runs \(grids there: study\)"
+    ):
         find_grid("stdy", grid.path.parent.parent, {})
 
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.caption import render_caption
-from analysis.metrics import render_value
-from analysis.rendering import (
+from analysis.results.caption import render_caption
+from analysis.results.render import (
     RENDERERS,
-    escape_markdown,
     render_csv,
     render_html,
     render_json,
@@ -24,11 +22,13 @@ from analysis.rendering import (
     render_markdown,
     render_text,
 )
-from analysis.rows import Row
-from analysis.sheet import render_level
-from analysis.stats import mean_interval
-from analysis.tabulate import Plan, Table
-from analysis.ties import Ties
+from analysis.results.rows import Row
+from analysis.results.table import Plan, Table
+from analysis.results.ties import Ties
+from analysis.stats.intervals import mean_interval
+from analysis.text.escape import escape_markdown
+from analysis.text.levels import render_level
+from analysis.text.metrics import render_value
 
 NASTY = r"50%_a&b #1 $x$ {c} ~d ^e \f <g> |h| *i* 数据 ﷽"
 SCORES = (0.97, 0.98, 0.99)
@@ -36,10 +36,25 @@ SCORES = (0.97, 0.98, 0.99)
 
 @pytest.fixture
 def table() -> Table:
-    best = Row((NASTY, 0.1), SCORES, 3, 0.98, 0.01, mean_interval(SCORES), 0.975, "search", "abc", is_best=True)
-    other = replace(best, levels=("b", None), scores=(0.9,), mean=0.9, sd=None, interval=None, is_best=False)
+    best = Row(
+        (NASTY, 0.1),
+        SCORES,
+        3,
+        0.98,
+        0.01,
+        mean_interval(SCORES),
+        0.975,
+        "search",
+        "abc",
+        is_best=True,
+    )
+    other = replace(
+        best, levels=("b", None), scores=(0.9,), mean=0.9, sd=None, interval=None, is_best=False
+    )
     baseline = Row((None, None), (), 0, 0.1, name="random")
-    return Table("study", Plan(), ("name", "lr"), (best, other, baseline), 2, 6, {"failed": 2}, 10_000)
+    return Table(
+        "study", Plan(), ("name", "lr"), (best, other, baseline), 2, 6, {"failed": 2}, 10_000
+    )
 
 
 def test_text_is_aligned_and_stars_the_best(table: Table) -> None:
@@ -68,13 +83,21 @@ def test_markdown_escapes_pipes_and_keeps_its_columns(table: Table) -> None:
 
 
 def test_ties_are_marked_in_every_format(table: Table) -> None:
-    tied = replace(table, rows=(table.rows[0], replace(table.rows[1], is_tied=True), *table.rows[2:]))
+    tied = replace(
+        table, rows=(table.rows[0], replace(table.rows[1], is_tied=True), *table.rows[2:])
+    )
 
-    assert [line.split()[-2:] for line in render_text(tied).splitlines() if "†" in line] == [["90.000", "†"]]
+    assert [line.split()[-2:] for line in render_text(tied).splitlines() if "†" in line] == [
+        ["90.000", "†"]
+    ]
     assert "| 90.000 † |" in render_markdown(tied)
     assert r"90.000$^\dagger$ \\" in render_latex(tied)
     assert "90.000<sup>†</sup>" in render_html(tied)
-    assert [row["mark"] for row in csv.DictReader(io.StringIO(render_csv(tied)))] == ["best", "tied", ""]
+    assert [row["mark"] for row in csv.DictReader(io.StringIO(render_csv(tied)))] == [
+        "best",
+        "tied",
+        "",
+    ]
 
 
 def test_csv_has_raw_numbers(table: Table) -> None:
@@ -106,15 +129,25 @@ def test_latex_escapes_every_special_sign(table: Table) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex: apt install texlive-latex-recommended")
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="needs pdflatex: apt install texlive-latex-recommended"
+)
 def test_latex_compiles(table: Table, tmp_path: Path) -> None:
     ascii_only = replace(table.rows[0], levels=(NASTY.encode("ascii", "ignore").decode(), 0.1))
     tied = replace(table.rows[1], is_tied=True)
-    body = render_latex(replace(table, rows=(ascii_only, tied, *table.rows[2:]), ties=(Ties("welch", 79, None, ()),)))
-    page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
+    body = render_latex(
+        replace(
+            table, rows=(ascii_only, tied, *table.rows[2:]), ties=(Ties("welch", 79, None, ()),)
+        )
+    )
+    page = (
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
+    )
     (tmp_path / "table.tex").write_text(page)
 
-    subprocess.run(["pdflatex", "-halt-on-error", "table.tex"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        ["pdflatex", "-halt-on-error", "table.tex"], cwd=tmp_path, check=True, capture_output=True
+    )
 
 
 def test_html_is_one_page_with_everything_escaped(table: Table) -> None:
@@ -149,7 +182,13 @@ def test_a_table_with_nothing_varying_renders(table: Table, form: str) -> None:
     ("level", "text"),
     [
         *[(0.1, "0.1"), (1e-05, "1e-05"), (16.0, "16"), (0.1234567891, "0.1234567891")],
-        *[(0.30000000000000004, "0.3"), (True, "true"), ("a\nb", "a b"), (None, "–"), (float("nan"), "–")],
+        *[
+            (0.30000000000000004, "0.3"),
+            (True, "true"),
+            ("a\nb", "a b"),
+            (None, "–"),
+            (float("nan"), "–"),
+        ],
     ],
 )
 def test_levels_are_written_as_people_write_them(level: object, text: str) -> None:
@@ -159,11 +198,21 @@ def test_levels_are_written_as_people_write_them(level: object, text: str) -> No
 @pytest.mark.parametrize(
     ("metric", "value", "text"),
     [
-        *[("test/acc", 0.98027, "98.027"), ("val/macro_f1", 1.0, "100.000"), ("val/loss", 0.068712, "0.06871")],
-        *[("val/loss", 123.456, "123.5"), ("val/loss", 0.0, "0.000"), ("val/loss", 1.5e-9, "1.500e-09")],
+        *[
+            ("test/acc", 0.98027, "98.027"),
+            ("val/macro_f1", 1.0, "100.000"),
+            ("val/loss", 0.068712, "0.06871"),
+        ],
+        *[
+            ("val/loss", 123.456, "123.5"),
+            ("val/loss", 0.0, "0.000"),
+            ("val/loss", 1.5e-9, "1.500e-09"),
+        ],
     ],
 )
-def test_accuracies_are_percent_and_losses_have_four_digits(metric: str, value: float, text: str) -> None:
+def test_accuracies_are_percent_and_losses_have_four_digits(
+    metric: str, value: float, text: str
+) -> None:
     assert render_value(metric, value) == text
 
 
@@ -173,7 +222,11 @@ def test_the_caption_is_wrapped_and_says_the_same(table: Table, form: str) -> No
 
     caption = rendered.rpartition("\n\n")[2].rstrip("\n")
     assert max(map(len, caption.splitlines())) <= 100
-    whole = escape_markdown(render_caption(table)) if form == "md" else f"{render_caption(table)} *: best."
+    whole = (
+        escape_markdown(render_caption(table))
+        if form == "md"
+        else f"{render_caption(table)} *: best."
+    )
     assert " ".join(caption.split()) == whole
 
 

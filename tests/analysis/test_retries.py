@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from analysis.retries import TRIES, Retries, in_threads
+from analysis.data.retry import TRIES, Retries, in_threads
 
 
 class BusyError(Exception):
@@ -22,7 +22,9 @@ def test_what_fails_for_the_moment_is_repeated_later_each_time() -> None:
             raise BusyError
         return "done"
 
-    assert Retries(lambda error: isinstance(error, BusyError), first_wait_s=0.05).call(act) == "done"
+    assert (
+        Retries(lambda error: isinstance(error, BusyError), first_wait_s=0.05).call(act) == "done"
+    )
     waits = [after - before for before, after in itertools.pairwise(times)]
     assert waits[0] >= 0.025
     assert waits[2] >= 0.1
@@ -55,7 +57,9 @@ def test_in_the_end_it_gives_up() -> None:
 def test_threads_work_side_by_side() -> None:
     together = threading.Barrier(4, timeout=5)
 
-    assert sorted(in_threads(lambda number: together.wait() * 0 + number, range(8), 4)) == list(range(8))
+    assert sorted(in_threads(lambda number: together.wait() * 0 + number, range(8), 4)) == list(
+        range(8)
+    )
 
 
 def test_an_exception_of_a_thread_is_raised_where_results_are_taken() -> None:

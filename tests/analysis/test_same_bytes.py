@@ -31,8 +31,13 @@ MATPLOTLIBRC = "font.size: 23\naxes.prop_cycle: cycler('color', ['red'])\nlines.
 
 def test_two_processes_that_share_nothing_but_the_runs_write_the_same_files(tmp_path: Path) -> None:
     grid = Grid(tmp_path / "runs" / "small")
-    for number, (lr, model, seed) in enumerate(product([0.1, 0.01, 0.001], ["cnn", "dense"], range(3))):
-        lines = [{"epoch": e, "val/acc": 0.1 + 0.08 * e, "val/loss": 2 / (1 + e), "train/loss": 1.0} for e in range(9)]
+    for number, (lr, model, seed) in enumerate(
+        product([0.1, 0.01, 0.001], ["cnn", "dense"], range(3))
+    ):
+        lines = [
+            {"epoch": e, "val/acc": 0.1 + 0.08 * e, "val/loss": 2 / (1 + e), "train/loss": 1.0}
+            for e in range(9)
+        ]
         grid.add(0.8 + 0.013 * (number % 7), seed=seed, lr=lr, model=model, history=lines, epochs=8)
 
     first = _written(tmp_path / "first", grid.path, "1")
@@ -58,4 +63,8 @@ def _written(place: Path, grid: Path, hash_seed: str) -> dict[str, bytes]:
     )  # fmt: skip
     if done.returncode:
         pytest.fail(done.stdout + done.stderr)
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis.stats import (
+from analysis.stats.intervals import (
     NotFiniteError,
     TooFewSeedsError,
     interquartile_mean,
@@ -73,7 +73,12 @@ def test_a_level_outside_0_and_1_is_refused(level: float) -> None:
 
 @pytest.mark.parametrize(
     ("k", "n", "low", "high"),
-    [(980, 1000, 0.96931, 0.98702), (9803, 10000, 0.97739, 0.98284), (100, 100, 0.96301, 1), (0, 50, 0, 0.07135)],
+    [
+        (980, 1000, 0.96931, 0.98702),
+        (9803, 10000, 0.97739, 0.98284),
+        (100, 100, 0.96301, 1),
+        (0, 50, 0, 0.07135),
+    ],
 )
 def test_wilson_vectors(k: int, n: int, low: float, high: float) -> None:
     found = wilson(k, n)
@@ -91,7 +96,9 @@ def test_wilson_of_nothing_is_refused() -> None:
         wilson(0, 0)
 
 
-@pytest.mark.parametrize(("n", "percent"), [(2, 70.0), (5, 87.8), (7, 90.2), (10, 91.8), (30, 94.0)])
+@pytest.mark.parametrize(
+    ("n", "percent"), [(2, 70.0), (5, 87.8), (7, 90.2), (10, 91.8), (30, 94.0)]
+)
 def test_true_coverage_of_z(n: int, percent: float) -> None:
     assert 100 * z_coverage(n) == pytest.approx(percent, abs=0.05)
 

@@ -11,19 +11,24 @@ import pandas as pd
 import pytest
 from run_folders import Grid
 
-from analysis.correlation import spearman_interval
-from analysis.datasets import LabelOrigin
+from analysis.data.labels import LabelOrigin
+from analysis.data.load import load
+from analysis.data.predictions import Piece, Predictions
 from analysis.plots.contrast import contrast_chart, contrast_info, contrast_table
-from analysis.plots.correlations import MEAN, correlations_chart, correlations_info, correlations_table
+from analysis.plots.correlations import (
+    MEAN,
+    correlations_chart,
+    correlations_info,
+    correlations_table,
+)
 from analysis.plots.gallery import gallery_info
 from analysis.plots.mapping import mapping_chart, mapping_info
 from analysis.plots.overfit import overfit_chart, overfit_info, overfit_table
 from analysis.plots.seeds import Seeds
 from analysis.plots.spectrograms import spectrograms_chart, spectrograms_info
-from analysis.predictions import Piece, Predictions
-from analysis.pull import load
-from anlp.errors import UserError
-from anlp.record import read_json, write_json
+from analysis.stats.correlation import spearman_interval
+from anlp.core.errors import UserError
+from anlp.records.files import read_json, write_json
 
 
 def sure(*answers: int, strength: float = 4.0) -> Any:
@@ -31,7 +36,9 @@ def sure(*answers: int, strength: float = 4.0) -> Any:
 
 
 def one(answers: Any, targets: list[int], **more: Any) -> Predictions:
-    return Predictions("r", 0, answers, np.array(targets, dtype=float), ("a", "b", "c"), is_classes=True, **more)
+    return Predictions(
+        "r", 0, answers, np.array(targets, dtype=float), ("a", "b", "c"), is_classes=True, **more
+    )
 
 
 def side(name: str, *found: Predictions) -> Seeds:
@@ -39,18 +46,28 @@ def side(name: str, *found: Predictions) -> Seeds:
 
 
 def pictures(*positions: int) -> dict[str, Any]:
-    return {"noted": np.array(positions), "noted_inputs": np.array([np.full((1, 2, 2), at) for at in positions])}
+    return {
+        "noted": np.array(positions),
+        "noted_inputs": np.array([np.full((1, 2, 2), at) for at in positions]),
+    }
 
 
 def test_the_best_and_the_worst_are_told_apart_sample_by_sample() -> None:
     truth = [0, 0, 0, 1, 2]
     best = one(sure(0, 0, 1, 1, 0), truth, **pictures(2, 4))
-    worst = one(np.vstack([sure(1, strength=2.0), sure(1, strength=9.0), sure(0, 1, 1)]), truth, **pictures(0, 1))
+    worst = one(
+        np.vstack([sure(1, strength=2.0), sure(1, strength=9.0), sure(0, 1, 1)]),
+        truth,
+        **pictures(0, 1),
+    )
 
     info = contrast_info(side("lr=1", best), side("lr=2", worst))
 
     assert info.counts == {"worst": 2, "best": 1, "both": 1}
-    found = {kind: [(d.position, d.target, d.best, d.worst) for d in rows] for kind, rows in info.rows.items()}
+    found = {
+        kind: [(d.position, d.target, d.best, d.worst) for d in rows]
+        for kind, rows in info.rows.items()
+    }
     assert found == {
         "worst": [(1, "a", "a", "b"), (0, "a", "a", "b")],  # the most confident mistake first
         "best": [(2, "a", "b", "a")],
@@ -70,7 +87,9 @@ def test_samples_without_pictures_are_counted_and_not_shown() -> None:
 
 def test_a_contrast_is_of_one_test_set_and_of_two_configurations(grid: Grid) -> None:
     with pytest.raises(UserError, match="tested on different samples"):
-        contrast_info(side("x", one(sure(0), [0], **pictures(0))), side("y", one(sure(0), [1], **pictures(0))))
+        contrast_info(
+            side("x", one(sure(0), [0], **pictures(0))), side("y", one(sure(0), [1], **pictures(0)))
+        )
     folder = grid.add(0.9)
     np.savez(folder.predictions, outputs=sure(0), targets=np.array([0]), names=["a", "b", "c"])
     with pytest.raises(UserError, match="needs two that wrote predictions; there is one"):
@@ -78,9 +97,20 @@ def test_a_contrast_is_of_one_test_set_and_of_two_configurations(grid: Grid) -> 
 
 
 def test_the_ends_of_a_contrast_are_the_best_and_the_worst_by_validation(grid: Grid) -> None:
-    for lr, score, answers in ((0.1, 0.5, sure(1, 1)), (0.01, 0.7, sure(1, 0)), (0.001, 0.9, sure(0, 0))):
-        folder = grid.add(1 - score, val=score, lr=lr)  # the test set says the opposite and is not asked
-        arrays = {"outputs": answers, "targets": np.array([0, 0]), "names": ["a", "b", "c"], **pictures(0, 1)}
+    for lr, score, answers in (
+        (0.1, 0.5, sure(1, 1)),
+        (0.01, 0.7, sure(1, 0)),
+        (0.001, 0.9, sure(0, 0)),
+    ):
+        folder = grid.add(
+            1 - score, val=score, lr=lr
+        )  # the test set says the opposite and is not asked
+        arrays = {
+            "outputs": answers,
+            "targets": np.array([0, 0]),
+            "names": ["a", "b", "c"],
+            **pictures(0, 1),
+        }
         np.savez(folder.predictions, **arrays)
 
     chart = contrast_chart(load(grid.path))
@@ -93,9 +123,17 @@ def test_right_answers_are_shown_class_by_class() -> None:
     strengths = np.array([[9.0], [5.0], [7.0], [1.0], [3.0], [9.0]])
     answers = strengths * sure(0, 0, 0, 1, 1, 2, strength=1.0)
 
-    info = gallery_info(side("x", one(answers, [0, 0, 0, 1, 1, 1], **pictures(0, 1, 2, 3, 4, 5))), "right")
+    info = gallery_info(
+        side("x", one(answers, [0, 0, 0, 1, 1, 1], **pictures(0, 1, 2, 3, 4, 5))), "right"
+    )
 
-    assert [(tile.position, tile.target) for tile in info.tiles] == [(0, "a"), (4, "b"), (2, "a"), (3, "b"), (1, "a")]
+    assert [(tile.position, tile.target) for tile in info.tiles] == [
+        (0, "a"),
+        (4, "b"),
+        (2, "a"),
+        (3, "b"),
+        (1, "a"),
+    ]
 
 
 ORIGINS = (
@@ -121,12 +159,17 @@ def test_labels_stand_below_the_class_that_they_became() -> None:
 
 def test_a_mapping_that_no_run_tells_and_two_mappings_are_sentences(grid: Grid) -> None:
     grid.add(0.9)
-    with pytest.raises(UserError, match=r"no run under .* says what its labels were before a mapping"):
+    with pytest.raises(
+        UserError, match=r"no run under .* says what its labels were before a mapping"
+    ):
         mapping_chart(load(grid.path))
     loaded = load(grid.path)
     loaded.runs["mapping"] = "lab"
     other = loaded.runs.assign(mapping="none")
-    with pytest.raises(UserError, match=r"2 data sets in this grid \(lab, none\): choose one with --only mapping=lab"):
+    with pytest.raises(
+        UserError,
+        match=r"2 data sets in this grid \(lab, none\): choose one with --only mapping=lab",
+    ):
         mapping_chart(type(loaded)(**{**vars_of(loaded), "runs": pd.concat([loaded.runs, other])}))
 
 
@@ -144,7 +187,9 @@ def test_what_became_of_labels_is_read_from_a_run(grid: Grid) -> None:
 
 
 def history(run: str, train: list[float], val: list[float]) -> pd.DataFrame:
-    return pd.DataFrame({"run_id": run, "epoch": range(len(train)), "train/loss": train, "val/loss": val})
+    return pd.DataFrame(
+        {"run_id": run, "epoch": range(len(train)), "train/loss": train, "val/loss": val}
+    )
 
 
 def test_both_curves_are_medians_over_runs_and_the_best_epoch_is_that_of_validation() -> None:
@@ -168,14 +213,18 @@ def test_both_curves_are_medians_over_runs_and_the_best_epoch_is_that_of_validat
 
 def test_a_measure_that_only_one_part_has_is_no_pair(grid: Grid) -> None:
     grid.add(0.9, history=[{"epoch": 0, "val/acc": 0.5, "train/loss": 1.0}])
-    with pytest.raises(UserError, match=r"no run of .* has logged a measure of training and validation"):
+    with pytest.raises(
+        UserError, match=r"no run of .* has logged a measure of training and validation"
+    ):
         overfit_chart(load(grid.path))
 
 
 def test_fused_pieces_have_a_panel_of_bands_and_one_of_pitches() -> None:
     frames = np.arange(140.0)[None] + np.zeros((5, 1))
 
-    info = spectrograms_info(side("x", one(sure(0, 1), [2, 1], pieces=(Piece(1, frames), Piece(0, frames[:2])))))
+    info = spectrograms_info(
+        side("x", one(sure(0, 1), [2, 1], pieces=(Piece(1, frames), Piece(0, frames[:2]))))
+    )
 
     assert [(p.position, p.name, p.kind, p.values.shape) for p in info.panels] == [
         (1, "b", "mel", (128, 5)),
@@ -188,7 +237,13 @@ def test_fused_pieces_have_a_panel_of_bands_and_one_of_pitches() -> None:
 
 def test_pieces_of_quantities_are_named_by_them() -> None:
     found = Predictions(
-        "r", 0, np.zeros((2, 1)), np.array([[0.25], [0.5]]), ("energy",), False, pieces=(Piece(1, np.ones((3, 12))),)
+        "r",
+        0,
+        np.zeros((2, 1)),
+        np.array([[0.25], [0.5]]),
+        ("energy",),
+        False,
+        pieces=(Piece(1, np.ones((3, 12))),),
     )
 
     (panel,) = spectrograms_info(side("x", found)).panels
@@ -225,7 +280,13 @@ def test_correlations_of_one_net_and_of_nets_for_each_stand_side_by_side() -> No
         ("cnn", [quantities(true[:, [k]], true[:, [k]] + rng.normal(0, 0.3, (30, 1)), (name,))])
         for k, name in enumerate(("energy", "valence"))
     ]
-    together = ("cnn", [quantities(true, true + rng.normal(0, 0.1, (30, 2)), ("valence", "energy"), s) for s in (0, 1)])
+    together = (
+        "cnn",
+        [
+            quantities(true, true + rng.normal(0, 0.1, (30, 2)), ("valence", "energy"), s)
+            for s in (0, 1)
+        ],
+    )
 
     info = correlations_info([*alone, together])
 
@@ -253,7 +314,9 @@ def test_a_constant_answer_has_no_correlation_and_comes_last() -> None:
 
 
 def test_correlations_are_not_of_classes(grid: Grid) -> None:
-    np.savez(grid.add(0.9).predictions, outputs=sure(0), targets=np.array([0]), names=["a", "b", "c"])
+    np.savez(
+        grid.add(0.9).predictions, outputs=sure(0), targets=np.array([0]), names=["a", "b", "c"]
+    )
 
     with pytest.raises(UserError, match="correlations are of quantities"):
         correlations_chart(load(grid.path))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from run_folders import Grid
 
-from analysis.caption import render_caption
-from analysis.rendering import render_text
-from analysis.rows import Row
-from analysis.tabulate import Plan, Table, build_table
-from anlp.errors import UserError
-from anlp.record import Outcome
+from analysis.results.caption import render_caption
+from analysis.results.render import render_text
+from analysis.results.rows import Row
+from analysis.results.table import Plan, Table, build_table
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
 
 
 def rows_of(table: Table) -> list[Row]:
@@ -78,7 +78,12 @@ def test_a_loss_is_better_when_lower(grid: Grid) -> None:
 
 
 def test_top_per_setting_takes_the_best_of_each_level(grid: Grid) -> None:
-    for score, model, lr in [(0.9, "cnn", 0.1), (0.8, "cnn", 0.01), (0.7, "dense", 0.1), (0.6, "dense", 0.01)]:
+    for score, model, lr in [
+        (0.9, "cnn", 0.1),
+        (0.8, "cnn", 0.01),
+        (0.7, "dense", 0.1),
+        (0.6, "dense", 0.01),
+    ]:
         grid.add(score, model=model, lr=lr)
 
     table = build_table(grid.frame(), Plan(top=1, per="model"))
@@ -107,7 +112,10 @@ def test_where_batch_sizes_differ_the_updates_of_an_epoch_are_told(grid: Grid) -
 
     train = int(grid.frame()["size/train"].iloc[0])
     assert "updates/epoch" in text
-    assert [row.updates for row in rows_of(build_table(grid.frame(), Plan()))] == [train, -(-train // 100)]
+    assert [row.updates for row in rows_of(build_table(grid.frame(), Plan()))] == [
+        train,
+        -(-train // 100),
+    ]
 
 
 def test_runs_without_the_grouping_setting_are_one_group(grid: Grid) -> None:
@@ -115,7 +123,10 @@ def test_runs_without_the_grouping_setting_are_one_group(grid: Grid) -> None:
     grid.add(0.8, model="dense", lr=0.1)
     grid.add(0.7, model="dense", lr=0.01)
 
-    assert [row.mean for row in rows_of(build_table(grid.frame(), Plan(per="filters")))] == [0.9, 0.8]
+    assert [row.mean for row in rows_of(build_table(grid.frame(), Plan(per="filters")))] == [
+        0.9,
+        0.8,
+    ]
 
 
 def test_fresh_seeds_replace_the_search_runs_of_a_confirmed_configuration(grid: Grid) -> None:
@@ -165,7 +176,10 @@ def test_confirm_runs_choose_where_they_are_the_only_runs(grid: Grid) -> None:
 
     assert [row.levels for row in rows_of(table)] == [(0.001,), (0.01,), (0.1,)]
     assert [row.selected_by for row in rows_of(table)] == pytest.approx([0.7, 0.6, 0.5])
-    assert "ranked by mean val/acc over the confirm runs among runs with purpose=confirm." in render_caption(table)
+    assert (
+        "ranked by mean val/acc over the confirm runs among runs with purpose=confirm."
+        in render_caption(table)
+    )
     assert "Confirm runs only: the search that chose" in render_caption(table)
 
 
@@ -173,7 +187,9 @@ def test_the_caption_calls_selection_and_report_on_the_same_runs_optimistic(grid
     grid.add(0.9, lr=0.1)
     grid.add(0.8, lr=0.01)
 
-    assert "same runs, so the best of them are optimistic" in render_caption(build_table(grid.frame(), Plan(top=1)))
+    assert "same runs, so the best of them are optimistic" in render_caption(
+        build_table(grid.frame(), Plan(top=1))
+    )
 
 
 def test_lost_seeds_are_counted_and_the_interval_is_over_the_others(grid: Grid) -> None:
@@ -185,8 +201,13 @@ def test_lost_seeds_are_counted_and_the_interval_is_over_the_others(grid: Grid) 
     assert (row.n, row.n_total) == (4, 5)
     assert row.mean == pytest.approx(0.98)
     assert "4/5 trained" in render_text(table)
-    assert "(all: 80.670)" in render_text(table)  # the diverged seed knows as much as the majority class
-    assert "1 of 5 runs left out: 1 diverged. 4/5 trained: the score is over the seeds that" in render_caption(table)
+    assert "(all: 80.670)" in render_text(
+        table
+    )  # the diverged seed knows as much as the majority class
+    assert (
+        "1 of 5 runs left out: 1 diverged. 4/5 trained: the score is over the seeds that"
+        in render_caption(table)
+    )
 
 
 def test_a_configuration_that_lost_seeds_is_not_marked_best(grid: Grid) -> None:
@@ -207,7 +228,9 @@ def test_one_seed_gives_no_interval_and_says_so(grid: Grid) -> None:
 
     assert "98.000 [97.707, 98.257] *" in text
     assert "±" not in text
-    assert "Wilson interval in brackets, test sampling only, no seed variance" in render_caption(table)
+    assert "Wilson interval in brackets, test sampling only, no seed variance" in render_caption(
+        table
+    )
 
 
 def test_two_seeds_show_both_values_and_no_interval(grid: Grid) -> None:
@@ -224,9 +247,15 @@ def test_baselines_stand_below_with_their_exact_values(grid: Grid) -> None:
 
     table = build_table(grid.frame(), Plan())
 
-    assert [(row.name, row.mean) for row in table.rows[1:]] == [("random", 0.1), ("majority class", 0.1135)]
+    assert [(row.name, row.mean) for row in table.rows[1:]] == [
+        ("random", 0.1),
+        ("majority class", 0.1135),
+    ]
     lines = render_text(table).splitlines()
-    assert [line.split()[-1] for line in lines if line.startswith(("random", "majority"))] == ["10.000", "11.350"]
+    assert [line.split()[-1] for line in lines if line.startswith(("random", "majority"))] == [
+        "10.000",
+        "11.350",
+    ]
 
 
 def test_baselines_in_test_accuracy_are_not_shown_beside_another_metric(grid: Grid) -> None:
@@ -247,13 +276,21 @@ def test_rows_sort_by_settings_and_metrics(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (Plan(select="val/ac"), r"--select: metric 'val/ac' is unknown \(did you mean 'val/acc'\? known: "),
-        (Plan(report="test/f1"), r"--report: metric 'test/f1' is unknown .*known: test/acc, val/acc\)"),
+        (
+            Plan(select="val/ac"),
+            r"--select: metric 'val/ac' is unknown \(did you mean 'val/acc'\? known: ",
+        ),
+        (
+            Plan(report="test/f1"),
+            r"--report: metric 'test/f1' is unknown .*known: test/acc, val/acc\)",
+        ),
         (Plan(per="modle"), r"--per: setting 'modle' is unknown \(did you mean 'model'\? known: "),
         (Plan(sort=("lrr",)), r"--sort: column 'lrr' is unknown \(did you mean 'lr'\?"),
     ],
 )
-def test_unknown_names_are_errors_with_the_nearest_and_all_known(grid: Grid, plan: Plan, message: str) -> None:
+def test_unknown_names_are_errors_with_the_nearest_and_all_known(
+    grid: Grid, plan: Plan, message: str
+) -> None:
     grid.add(0.98)
 
     with pytest.raises(UserError, match=message):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from run_folders import Grid
 
-from analysis.caption import render_caption
-from analysis.rendering import render_csv, render_json, render_latex, render_text
-from analysis.rows import Row
-from analysis.tabulate import Plan, Table, build_table
-from anlp.errors import UserError
-from anlp.record import Outcome
+from analysis.results.caption import render_caption
+from analysis.results.render import render_csv, render_json, render_latex, render_text
+from analysis.results.rows import Row
+from analysis.results.table import Plan, Table, build_table
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
 
 CLOSE = {0.1: 0.95, 0.01: 0.951, 0.001: 0.70}  # mean accuracy by learning rate: two are tied
 
@@ -21,11 +21,18 @@ def rows_of(table: Table) -> list[Row]:
 
 
 def marks(table: Table) -> dict[object, str]:
-    return {row.levels[0]: "best" if row.is_best else "tied" if row.is_tied else "" for row in rows_of(table)}
+    return {
+        row.levels[0]: "best" if row.is_best else "tied" if row.is_tied else ""
+        for row in rows_of(table)
+    }
 
 
 def study(
-    grid: Grid, means: dict[float, float] = CLOSE, seeds: int = 5, shared: float = 0.0, **settings: object
+    grid: Grid,
+    means: dict[float, float] = CLOSE,
+    seeds: int = 5,
+    shared: float = 0.0,
+    **settings: object,
 ) -> Grid:
     rng = np.random.default_rng(0)
     luck = shared * rng.normal(size=seeds)
@@ -56,7 +63,12 @@ def test_none_marks_the_best_only(grid: Grid) -> None:
 def test_losses_are_tied_from_below(grid: Grid) -> None:
     for lr, loss in CLOSE.items():
         for seed in range(4):
-            grid.add(0.5, seed=seed, lr=lr, metrics={"val/loss": loss + seed / 500, "test/loss": loss + seed / 500})
+            grid.add(
+                0.5,
+                seed=seed,
+                lr=lr,
+                metrics={"val/loss": loss + seed / 500, "test/loss": loss + seed / 500},
+            )
 
     table = build_table(grid.frame(), Plan(select="val/loss", report="test/loss"))
 
@@ -72,7 +84,10 @@ def test_the_caption_has_the_resolution_and_the_rule_of_pairing(grid: Grid) -> N
     table = build_table(study(grid, {0.1 / (i + 1): 0.9 for i in range(12)}).frame(), Plan())
 
     caption = render_caption(table)
-    assert "With 5 seeds and 12 configurations a permutation test can never reject; 6 are needed." in caption
+    assert (
+        "With 5 seeds and 12 configurations a permutation test can never reject; 6 are needed."
+        in caption
+    )
     assert "Not paired: the correlation of seeds across configurations" in caption
 
 
@@ -132,7 +147,9 @@ def test_a_pivot_has_the_best_of_each_cell(grid: Grid) -> None:
     assert lines[2].split() == ["0.001", "72.100", "±", "0.248", "70.100", "±", "0.248"]
     assert lines[3].split() == ["0.01", "97.200", "±", "0.248", "*", "95.200", "±", "0.248"]
     assert lines[4].split() == ["0.1", "–", "95.100", "±", "0.248"]
-    assert "Each cell is the best per lr and optimizer of 10 configurations searched" in " ".join(lines)
+    assert "Each cell is the best per lr and optimizer of 10 configurations searched" in " ".join(
+        lines
+    )
 
 
 def test_a_pivot_renders_everywhere_and_stays_tidy_as_csv(grid: Grid) -> None:
@@ -148,8 +165,9 @@ def test_optimism_is_expected_from_what_is_tied_at_the_top(grid: Grid) -> None:
     assert table.optimism is not None
     assert (table.optimism.k, table.optimism.n) == (2, 5)
     assert table.optimism.expected == pytest.approx(0.004 * 0.564 / 5**0.5, rel=0.5)
-    assert "as expected from 2 configurations that cannot be told apart at the top, 5 seeds each" in render_caption(
-        table
+    assert (
+        "as expected from 2 configurations that cannot be told apart at the top, 5 seeds each"
+        in render_caption(table)
     )
 
 
@@ -159,7 +177,9 @@ def shared_of_the_best(grid: Grid, select: str, top: int | None) -> float:
     for lr in (0.1, 0.01, 0.001, 0.0001):
         for seed, luck in enumerate(rng.normal(0, 0.004, 5).tolist()):
             losses = {"val/loss": 0.2 - luck, "test/loss": 0.2 - luck}
-            grid.add(0.9 + luck, val=float(0.9 + rng.normal(0, 0.004)), metrics=losses, seed=seed, lr=lr)
+            grid.add(
+                0.9 + luck, val=float(0.9 + rng.normal(0, 0.004)), metrics=losses, seed=seed, lr=lr
+            )
     table = build_table(grid.frame(), Plan(select=select, top=top))
     assert table.optimism is not None
     return table.optimism.shared
@@ -173,7 +193,9 @@ def test_a_metric_with_luck_of_its_own_shares_little(grid: Grid) -> None:
     assert shared_of_the_best(grid, "val/acc", 1) < 0.5
 
 
-def test_a_best_that_is_marked_among_several_by_what_is_reported_is_as_optimistic_as_that(grid: Grid) -> None:
+def test_a_best_that_is_marked_among_several_by_what_is_reported_is_as_optimistic_as_that(
+    grid: Grid,
+) -> None:
     assert shared_of_the_best(grid, "val/acc", None) == 1
 
 

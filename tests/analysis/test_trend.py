@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis.stats import Array
-from analysis.trend import MAX_POINTS, thinned, trend
+from analysis.stats.intervals import Array
+from analysis.stats.trend import MAX_POINTS, thinned, trend
 
 
 @pytest.mark.parametrize("n", [5, 10, 33])
@@ -19,7 +19,9 @@ def test_p_and_slope_are_those_of_scipy(n: int, decimals: int) -> None:
 
     found = trend(x, y)
 
-    rising, falling = (scipy.stats.kendalltau(x, y, alternative=side).pvalue for side in ("greater", "less"))
+    rising, falling = (
+        scipy.stats.kendalltau(x, y, alternative=side).pvalue for side in ("greater", "less")
+    )
     assert (found.p_rising, found.p_falling) == pytest.approx((rising, falling))
     assert found.slope == pytest.approx(scipy.stats.theilslopes(y, x)[0])
 

@@ -13,17 +13,23 @@ import pytest
 from curve_zoo import KINDS, grow
 from scipy.stats import spearmanr
 
-from analysis.evidence import SENTENCES, render_evidence
-from analysis.stats import Array
-from analysis.verdicts import Chance, Curve, Label, Verdict, judge, mark_weak
+from analysis.stats.chance import Chance
+from analysis.stats.intervals import Array
+from analysis.verdicts.evidence import SENTENCES, render_evidence
+from analysis.verdicts.rules import Curve, Label, Verdict, judge, mark_weak
 
 TEN = Chance(0.1, 10_000, math.log(10))
 RECORDED = Path(__file__).parent / "recorded" / "digits_mlp.jsonl"  # by benchmarks.digits_curves
 
 
-def curve(score: Array | list[float], train: Any = None, val: Any = None, first_epoch: int = 0) -> Curve:
+def curve(
+    score: Array | list[float], train: Any = None, val: Any = None, first_epoch: int = 0
+) -> Curve:
     scores = np.asarray(score, dtype=float)
-    losses = [np.full(scores.size, np.nan) if loss is None else np.asarray(loss, dtype=float) for loss in (train, val)]
+    losses = [
+        np.full(scores.size, np.nan) if loss is None else np.asarray(loss, dtype=float)
+        for loss in (train, val)
+    ]
     return Curve(np.arange(first_epoch, first_epoch + scores.size, dtype=float), scores, *losses)
 
 
@@ -64,13 +70,19 @@ def test_r2_of_permuted_targets_is_called_learned_in_less_than_one_percent() -> 
     best = []
     for _ in range(1000):
         predictions = rng.normal(size=(epochs, n)) * rng.uniform(0, 0.3, (epochs, 1))
-        best.append(1 - ((targets - predictions) ** 2).sum(axis=1).min() / ((targets - targets.mean()) ** 2).sum())
+        best.append(
+            1
+            - ((targets - predictions) ** 2).sum(axis=1).min()
+            / ((targets - targets.mean()) ** 2).sum()
+        )
 
     assert np.mean(np.array(best) > Chance(0.0, n, 1.0, kind="r2").bound(epochs)) <= 0.01
 
 
 @pytest.mark.parametrize(("n", "epochs"), [(8, 20), (30, 20), (200, 50)])
-def test_a_correlation_of_unrelated_orders_is_called_learned_in_less_than_one_percent(n: int, epochs: int) -> None:
+def test_a_correlation_of_unrelated_orders_is_called_learned_in_less_than_one_percent(
+    n: int, epochs: int
+) -> None:
     rng = np.random.default_rng(0)
     ranks = np.argsort(rng.random((2000, epochs, n)), axis=2) - (n - 1) / 2
     best = (ranks @ (np.arange(n) - (n - 1) / 2)).max(axis=1) * 12 / (n**3 - n)
@@ -84,13 +96,15 @@ def test_the_error_of_a_correlation_is_what_samples_of_that_size_scatter_by() ->
     y = rho * x + math.sqrt(1 - rho**2) * noise
     found = [float(spearmanr(a, b).statistic) for a, b in zip(x, y, strict=True)]
 
-    assert Chance(0.0, n, math.nan, kind="correlation").error(float(np.mean(found))) == pytest.approx(
-        float(np.std(found)), rel=0.1
-    )
+    assert Chance(0.0, n, math.nan, kind="correlation").error(
+        float(np.mean(found))
+    ) == pytest.approx(float(np.std(found)), rel=0.1)
 
 
 @pytest.mark.parametrize("samples", [3, 5])
-def test_so_few_samples_that_a_perfect_score_may_be_chance_are_no_ground_for_a_verdict(samples: int) -> None:
+def test_so_few_samples_that_a_perfect_score_may_be_chance_are_no_ground_for_a_verdict(
+    samples: int,
+) -> None:
     score = curve([1.0] * 21, np.linspace(1, 0.01, 21))
 
     verdict = judge(score, Chance(0.0, samples, math.nan, kind="correlation"))
@@ -120,7 +134,9 @@ def test_synthetic_curves_get_their_verdicts(epochs: int, accuracy: float) -> No
 
     assert sum(hits.values()) / (len(KINDS) * repetitions) >= accuracy
     if epochs >= 50:
-        assert [hits[kind] for kind in (Label.DIVERGED, Label.STUCK, Label.COLLAPSED)] == [repetitions] * 3
+        assert [hits[kind] for kind in (Label.DIVERGED, Label.STUCK, Label.COLLAPSED)] == [
+            repetitions
+        ] * 3
 
 
 def digits() -> dict[tuple[str, float], list[Verdict]]:
@@ -128,7 +144,9 @@ def digits() -> dict[tuple[str, float], list[Verdict]]:
     found: dict[tuple[str, float], list[Verdict]] = {}
     for line in RECORDED.read_text().splitlines():
         form = json.loads(line)
-        arrays = [np.array(form[name], dtype=float) for name in ("val/acc", "train/loss", "val/loss")]
+        arrays = [
+            np.array(form[name], dtype=float) for name in ("val/acc", "train/loss", "val/loss")
+        ]
         verdict = judge(Curve(np.arange(1, 41.0), *arrays), chance)
         found.setdefault((form["solver"], form["lr"]), []).append(verdict)
     return found
@@ -144,20 +162,32 @@ def test_real_curves_on_digits_get_the_verdicts_of_an_expert() -> None:
     for solver, rates in STUCK.items():
         assert {verdict.label for rate in rates for verdict in found[solver, rate]} == {Label.STUCK}
     for solver, rates in LEARNED.items():
-        labels = [(verdict.label, verdict.cause) for rate in rates for verdict in found[solver, rate]]
-        benign = {(Label.IMPROVING, "rising"), (Label.CONVERGED, "settled"), (Label.OVERFIT, "benign")}
+        labels = [
+            (verdict.label, verdict.cause) for rate in rates for verdict in found[solver, rate]
+        ]
+        benign = {
+            (Label.IMPROVING, "rising"),
+            (Label.CONVERGED, "settled"),
+            (Label.OVERFIT, "benign"),
+        }
         assert set(labels) <= benign
     for solver, rate in (("sgd", 1e-4), ("sgd", 1e-3), ("adam", 1e-4), ("adam", 1e-3)):
         assert {verdict.label for verdict in found[solver, rate]} == {Label.IMPROVING}
 
 
 def test_weak_plateaus_on_digits_are_marked() -> None:
-    runs = {f"{solver} {rate} {i}": v for (solver, rate), many in digits().items() for i, v in enumerate(many)}
+    runs = {
+        f"{solver} {rate} {i}": v
+        for (solver, rate), many in digits().items()
+        for i, v in enumerate(many)
+    }
 
     found = mark_weak(runs)
 
     assert Counter(found[f"sgd 1.0 {i}"].cause for i in range(3))["weak"] == 2
-    assert {name.rsplit(" ", 1)[0] for name, verdict in found.items() if verdict.cause == "weak"} == {"sgd 1.0"}
+    assert {
+        name.rsplit(" ", 1)[0] for name, verdict in found.items() if verdict.cause == "weak"
+    } == {"sgd 1.0"}
 
 
 def test_rates_too_small_and_too_large_are_told_apart() -> None:
@@ -167,12 +197,16 @@ def test_rates_too_small_and_too_large_are_told_apart() -> None:
     assert {verdict.cause for verdict in found["sgd", 10.0] + found["adam", 1.0]} == {"blown"}
 
 
-def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_around_chance_is_one_too_small() -> None:
+def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_around_chance_is_one_too_small() -> (
+    None
+):
     shares = [0.0577, *[0.1143, 0.1143, 0.0965, 0.0965, 0.1143] * 2]  # MNIST, adam at 0.1
     drift = [0.0577 + k / 6000 for k in range(11)]
     flat = [2.309, 2.53, *[2.31] * 9]
 
-    constant, frozen = (judge(curve(scores, flat), Chance(0.1, 6000, math.log(10))) for scores in (shares, drift))
+    constant, frozen = (
+        judge(curve(scores, flat), Chance(0.1, 6000, math.log(10))) for scores in (shares, drift)
+    )
 
     assert (constant.label, constant.cause, frozen.cause) == (Label.STUCK, "constant", "frozen")
     said = render_evidence(constant, "val/acc")
@@ -290,7 +324,9 @@ def test_swings_within_binomial_noise_are_not_unstable() -> None:
 def test_regression_is_judged_by_r2(top: float) -> None:
     score, train, val = learning(21, top)
     chance = Chance(0.0, 200, 1.0, kind="r2")
-    shifted = curve(top * (score - 0.1) / (top - 0.1), train if top > 0.5 else np.full(21, 1.0), val)
+    shifted = curve(
+        top * (score - 0.1) / (top - 0.1), train if top > 0.5 else np.full(21, 1.0), val
+    )
 
     assert judge(shifted, chance).label is (Label.CONVERGED if top > 0.5 else Label.STUCK)
 

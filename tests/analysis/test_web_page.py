@@ -19,8 +19,8 @@ from analysis.plots.parallel import JITTER
 from analysis.plots.scale import BELOW
 from analysis.web.page import component_script, render_component, render_page, script_json
 from analysis.web.selection import page_form, page_info
-from anlp.errors import UserError
-from anlp.record import Outcome
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
 from benchmarks.web_page import made_runs
 
 MIB = 2**20
@@ -29,7 +29,9 @@ HOSTILE = '</script><img src=x onerror="alert(1)">'
 
 def form_of(runs: pd.DataFrame, metric: str = "val/acc", **info: Any) -> dict[str, Any]:
     """The form as the page reads it."""
-    form: dict[str, Any] = json.loads(json.dumps(page_form(page_info(runs, metric, **info)), allow_nan=False))
+    form: dict[str, Any] = json.loads(
+        json.dumps(page_form(page_info(runs, metric, **info)), allow_nan=False)
+    )
     return form
 
 
@@ -43,7 +45,9 @@ def codes_of(column: dict[str, Any]) -> list[int]:
 
 def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
@@ -76,14 +80,21 @@ def test_axes_are_the_settings_that_vary_and_the_metric_last(grid: Grid) -> None
 
     form = form_of(grid.frame())
 
-    assert [column["label"] for column in form["columns"] if column["isAxis"]] == ["lr", "model", "val/acc [%]"]
+    assert [column["label"] for column in form["columns"] if column["isAxis"]] == [
+        "lr",
+        "model",
+        "val/acc [%]",
+    ]
     assert dict(map(tuple, form["common"]))["optimizer"] == "adam"
 
 
 def test_the_seed_is_an_axis_where_nothing_else_varies(grid: Grid) -> None:
     grid.add_seeds([0.9, 0.8])
 
-    assert [column["name"] for column in form_of(grid.frame())["columns"] if column["isAxis"]] == ["seed", "val/acc"]
+    assert [column["name"] for column in form_of(grid.frame())["columns"] if column["isAxis"]] == [
+        "seed",
+        "val/acc",
+    ]
 
 
 def test_few_values_are_codes_in_their_order_and_many_are_bytes() -> None:
@@ -99,7 +110,10 @@ def test_few_values_are_codes_in_their_order_and_many_are_bytes() -> None:
     values = np.frombuffer(base64.b64decode(decay["values"]), dtype="<f8")
     assert values.tolist() == ordered["weight_decay"].tolist()
     assert not decay["hasLevels"]
-    assert decay["range"] == [ordered["weight_decay"][ordered["weight_decay"] > 0].min(), ordered["weight_decay"].max()]
+    assert decay["range"] == [
+        ordered["weight_decay"][ordered["weight_decay"] > 0].min(),
+        ordered["weight_decay"].max(),
+    ]
 
 
 def test_missing_values_are_a_level_of_their_own_below_the_axis() -> None:
@@ -131,7 +145,9 @@ def test_the_data_of_ten_thousand_runs_stay_below_a_mebibyte() -> None:
 
 
 @pytest.mark.parametrize(("theme", "rises"), [("light", False), ("dark", True)])
-def test_the_best_stands_out_against_the_paper_and_every_rank_reads_in_grey(theme: str, rises: bool) -> None:
+def test_the_best_stands_out_against_the_paper_and_every_rank_reads_in_grey(
+    theme: str, rises: bool
+) -> None:
     shades = form_of(made_runs(5))["shades"][theme]
 
     steps = [after - before for before, after in pairwise(map(luminance, shades))]
@@ -199,7 +215,9 @@ def test_mistakes_of_a_page_are_one_sentence(grid: Grid, monkeypatch: pytest.Mon
     monkeypatch.chdir(grid.path.parent.parent)
     grid.add(0.9, lr=0.1)
 
-    with pytest.raises(UserError, match=r"chart.png: --html writes a page, expected a file that ends in .html"):
+    with pytest.raises(
+        UserError, match=r"chart.png: --html writes a page, expected a file that ends in .html"
+    ):
         parallel.main(["study", "--html", "-o", "chart.png"])
     with pytest.raises(UserError, match="cannot be written"):
         parallel.main(["study", "--html", "-o", "/dev/null/page.html"])
@@ -211,7 +229,12 @@ def test_axes_stand_in_the_order_asked_for_and_others_come_before(grid: Grid) ->
 
     info = page_info(grid.frame(), "val/acc", order=["model", "lr"])
 
-    assert [column.name for column in info.columns if column.is_axis] == ["dropout", "model", "lr", "val/acc"]
+    assert [column.name for column in info.columns if column.is_axis] == [
+        "dropout",
+        "model",
+        "lr",
+        "val/acc",
+    ]
 
 
 def test_numbers_are_read_with_six_digits_and_kept_with_all_of_them() -> None:

@@ -19,12 +19,19 @@ from typing import Any
 
 from tiny_runs import write_batch
 
-from anlp import claim, pack, run
-from anlp.record import Element, GridFolder, Outcome, RunFolder, RunResult, write_json, write_jsonl
-from anlp.settings import element_from_json
+from anlp import run
+from anlp.core import lease
+from anlp.records.elements import Element
+from anlp.records.files import write_json, write_jsonl
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.results import Outcome, RunResult
+from anlp.runtime import packed_runs
+from anlp.tasks import element_from_json
 
 
-def write_pack(grid: Path, *rates: float, at_once: int = 1, mem_limit_mib: int | None = None, **given: Any) -> Path:
+def write_pack(
+    grid: Path, *rates: float, at_once: int = 1, mem_limit_mib: int | None = None, **given: Any
+) -> Path:
     """A batch file whose one element has a run of `tiny_runs` for each learning rate."""
     batch = write_batch(grid, *({"lr": rate} for rate in rates), **given)
     elements = [element_from_json(json.loads(line)) for line in batch.read_text().splitlines()]
@@ -36,12 +43,15 @@ def write_pack(grid: Path, *rates: float, at_once: int = 1, mem_limit_mib: int |
 def folders_of(batch: Path) -> dict[float, RunFolder]:
     """The folder of each run, by learning rate."""
     specs = json.loads(batch.read_text())["specs"]
-    return {spec["settings"]["lr"]: GridFolder(batch.parent.parent).run(spec["run_id"]) for spec in specs}
+    return {
+        spec["settings"]["lr"]: GridFolder(batch.parent.parent).run(spec["run_id"])
+        for spec in specs
+    }
 
 
 def attempts_of(folder: RunFolder) -> list[dict[str, Any]]:
     """What is on record of each attempt at a run, in order."""
-    return [claim.read(path) for path in sorted(folder.attempts.glob("*.json"))]
+    return [lease.read(path) for path in sorted(folder.attempts.glob("*.json"))]
 
 
 def resubmit(batch: Path) -> Path:
@@ -55,8 +65,8 @@ def resubmit(batch: Path) -> Path:
 def run_quickly(batch: Path, index: int, **given: Any) -> int:
     """Stands for `anlp.run:run_element`."""
     run._Run._train = _train  # type: ignore[method-assign] # the one thing that takes time
-    pack.prepare_element = lambda index: _prepare
-    pack.GRACE_S = 0.5
+    packed_runs.prepare_element = lambda index: _prepare
+    packed_runs.GRACE_S = 0.5
     return run.run_element(batch, index, **given)
 
 
@@ -67,14 +77,16 @@ def _prepare(batch: Path, cleanup: ExitStack) -> str:
     return "shared"
 
 
-def _train(self: run._Run, held: claim.Claim) -> RunResult:
+def _train(self: run._Run, held: lease.Claim) -> RunResult:
     began = time.monotonic()
     rate = self.spec.settings.values()["lr"]
     behaviours: Mapping[str, str] = json.loads(os.environ.get("DO", "{}"))
     name, *words = behaviours.get(str(rate), "end").split()
     BEHAVIOURS[name](self, *words)
     print(f"sees {self.sources} and {os.environ.get('CUDA_VISIBLE_DEVICES')}")
-    write_jsonl(self.folder.metrics, [{"began": began, "ended": time.monotonic(), "pid": os.getpid()}])
+    write_jsonl(
+        self.folder.metrics, [{"began": began, "ended": time.monotonic(), "pid": os.getpid()}]
+    )
     return RunResult(self.spec.run_id, Outcome.OK, provenance={"batch": self.options.batch})
 
 

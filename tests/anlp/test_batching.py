@@ -26,7 +26,9 @@ def test_batches_hold_samples_of_like_length() -> None:
 def test_orders_differ_between_epochs_and_not_between_machines() -> None:
     lengths = torch.arange(200) % 17
 
-    first, again, other = (like_lengths_together(lengths, 8, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    first, again, other = (
+        like_lengths_together(lengths, 8, torch.Generator().manual_seed(s)) for s in (1, 1, 2)
+    )
 
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

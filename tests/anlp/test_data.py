@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from anlp import staging
+from anlp.core.errors import UserError
 from anlp.data import Samples, Sources, mnist
 from anlp.data.digits import load_digits
 from anlp.data.mnist import load_mnist, parse_idx, read_idx
-from anlp.errors import UserError
-from anlp.record import Element, RunOptions
-from anlp.settings import make_spec
+from anlp.datasets import catalogue
+from anlp.records.elements import Element
+from anlp.records.options import RunOptions
+from anlp.tasks import make_spec
 
 
 def idx(shape: tuple[int, ...], values: bytes) -> bytes:
@@ -31,12 +32,16 @@ def write_mnist(folder: Path) -> None:
     for part, count in (("train", 20), ("t10k", 10)):
         images = idx((count, 28, 28), bytes(count * 784))
         folder.joinpath(f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        folder.joinpath(f"{part}-labels-idx1-ubyte").write_bytes(idx((count,), bytes(k % 10 for k in range(count))))
+        folder.joinpath(f"{part}-labels-idx1-ubyte").write_bytes(
+            idx((count,), bytes(k % 10 for k in range(count)))
+        )
 
 
 @pytest.mark.slow  # importing scikit-learn
 def test_digits_are_those_of_scikit_learn() -> None:
-    datasets = pytest.importorskip("sklearn.datasets", reason="compares with scikit-learn: pip install '.[train]'")
+    datasets = pytest.importorskip(
+        "sklearn.datasets", reason="compares with scikit-learn: pip install '.[train]'"
+    )
     expected = datasets.load_digits()
 
     data = load_digits()
@@ -45,7 +50,8 @@ def test_digits_are_those_of_scikit_learn() -> None:
     labels = torch.cat([data.train.targets[0], data.test.targets[0]])
     rows = sorted(map(tuple, torch.cat([images, labels.unsqueeze(1)], 1).tolist()))
     assert rows == sorted(
-        (*map(int, row), int(label)) for row, label in zip(expected.data, expected.target, strict=True)
+        (*map(int, row), int(label))
+        for row, label in zip(expected.data, expected.target, strict=True)
     )
 
 
@@ -104,19 +110,39 @@ def test_damaged_file_is_a_sentence_with_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("train-labels-idx1-ubyte", idx((19,), bytes(19)), r"expected the shape \(20,\), got \(19,\)"),
-        ("train-labels-idx1-ubyte", idx((20,), bytes([17] * 20)), "expected labels from 0 to 9, got 17"),
-        ("t10k-images-idx3-ubyte", idx((10, 14, 56), bytes(7840)), r"expected the shape \(10, 28, 28\), got \(10, 14"),
-        ("t10k-images-idx3-ubyte", idx((10,), bytes(10)), r"expected the shape \(10, 28, 28\), got \(10,\)"),
+        (
+            "train-labels-idx1-ubyte",
+            idx((19,), bytes(19)),
+            r"expected the shape \(20,\), got \(19,\)",
+        ),
+        (
+            "train-labels-idx1-ubyte",
+            idx((20,), bytes([17] * 20)),
+            "expected labels from 0 to 9, got 17",
+        ),
+        (
+            "t10k-images-idx3-ubyte",
+            idx((10, 14, 56), bytes(7840)),
+            r"expected the shape \(10, 28, 28\), got \(10, 14",
+        ),
+        (
+            "t10k-images-idx3-ubyte",
+            idx((10,), bytes(10)),
+            r"expected the shape \(10, 28, 28\), got \(10,\)",
+        ),
         ("t10k-images-idx3-ubyte", idx((20, 28, 28), bytes(15680)), r"got \(20, 28, 28\)"),
         ("t10k-labels-idx1-ubyte", idx((0,), b""), r"expected the shape \(10,\), got \(0,\)"),
     ],
 )
-def test_files_of_another_set_are_refused_by_name(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+def test_files_of_another_set_are_refused_by_name(
+    tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
     write_mnist(tmp_path / "mnist")
     (tmp_path / "mnist" / name).write_bytes(content)
 
-    with pytest.raises(UserError, match=rf"{name}: .*{sentence}.*; remove it, and submit downloads it again"):
+    with pytest.raises(
+        UserError, match=rf"{name}: .*{sentence}.*; remove it, and submit downloads it again"
+    ):
         load_mnist(tmp_path)
 
 
@@ -137,13 +163,19 @@ def test_gather_takes_inputs_and_targets_in_the_order_asked() -> None:
 
     batch = samples.gather(torch.tensor([3, 1]))
 
-    assert [tensor.tolist() for tensor in (*batch.inputs, *batch.targets)] == [[3, 1], [30, 10], [300, 100]]
+    assert [tensor.tolist() for tensor in (*batch.inputs, *batch.targets)] == [
+        [3, 1],
+        [30, 10],
+        [300, 100],
+    ]
 
 
 def test_real_mnist_loads() -> None:
     data_dir = Path(os.environ.get("ANLP_DATA", "data"))
-    if staging.find("mnist", data_dir) is None:
-        pytest.skip("no MNIST files: set ANLP_DATA to a folder with mnist/train-images-idx3-ubyte.gz and the others")
+    if catalogue.find("mnist", data_dir) is None:
+        pytest.skip(
+            "no MNIST files: set ANLP_DATA to a folder with mnist/train-images-idx3-ubyte.gz and the others"
+        )
 
     data = Sources(data_dir).get(make_spec("mnist", {"data": "mnist"}, 0).settings.data_key())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from anlp.direction import higher_is_better
-from anlp.settings import TASKS
+from anlp.core.metrics import higher_is_better
+from anlp.tasks import TASKS
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import run_command
+from anlp.core.errors import run_command
 
 
-def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "journal.jsonl"
     path.mkdir()
 
     assert run_command(lambda: len(path.read_text())) == 2
 
-    assert capsys.readouterr().err == f"{path}: Is a directory; make room, or mend who may read it\n"
+    assert (
+        capsys.readouterr().err == f"{path}: Is a directory; make room, or mend who may read it\n"
+    )
 
 
 def test_a_full_disk_under_the_screen_is_one_sentence() -> None:
-    code = "import sys; from anlp.errors import run_command; sys.exit(run_command(lambda: print('x') or 0))"
+    code = "import sys; from anlp.core.errors import run_command; sys.exit(run_command(lambda: print('x') or 0))"
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True
+        )
 
     assert done.returncode == 2
     assert done.stderr == "output: No space left on device; make room, or mend who may read it\n"

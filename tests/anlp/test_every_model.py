@@ -14,14 +14,14 @@ import pytest
 import torch
 from tiny_runs import folder_of, numbers_of, run_apart, signal_at_update, write_specs
 
+from anlp.core.spec import RunSpec
+from anlp.core.stop_flag import Interrupted
+from anlp.core.training_settings import TrainingSettings
 from anlp.data import Sources
-from anlp.settings import TASKS, make_spec
-from anlp.settings.base import TrainingSettings
-from anlp.spec import RunSpec
+from anlp.tasks import TASKS, make_spec
 from anlp.training.attempt import _build, make_trainer
-from anlp.training.interrupt import Interrupted
-from anlp.training.problem import Problem
-from jobs.smoke import KINDS
+from anlp.training.workload import Problem
+from jobs.submission.variants import KINDS
 
 CPU = torch.device("cpu")
 NEAR_ZERO = 0.01
@@ -64,7 +64,9 @@ class Kind:
     def spec(self, **values: Any) -> RunSpec:
         """A small run of it."""
         small = {**TASKS[self.task].settings.smoke, **SMALL[self.task, self.name]}
-        return make_spec(self.task, {**small, "batch_size": 8, self.setting: self.name, **values}, 0)
+        return make_spec(
+            self.task, {**small, "batch_size": 8, self.setting: self.name, **values}, 0
+        )
 
     def build(self, device: torch.device = CPU, **values: Any) -> Problem:
         """Its parts."""
@@ -75,7 +77,10 @@ def kinds() -> list[Kind]:
     found = []
     for task, entry in sorted(TASKS.items()):
         (setting,) = (name for name in KINDS if name in entry.settings.model_fields)
-        found += [Kind(task, setting, name) for name in get_args(entry.settings.model_fields[setting].annotation)]
+        found += [
+            Kind(task, setting, name)
+            for name in get_args(entry.settings.model_fields[setting].annotation)
+        ]
     return found
 
 
@@ -128,7 +133,9 @@ def test_a_gradient_reaches_every_parameter(kind: Kind) -> None:
 
     gradients = {name: parameter.grad for name, parameter in problem.model.named_parameters()}
     assert gradients
-    assert [name for name, gradient in gradients.items() if gradient is None or not gradient.any()] == []
+    assert [
+        name for name, gradient in gradients.items() if gradient is None or not gradient.any()
+    ] == []
 
 
 @pytest.mark.slow
@@ -141,7 +148,10 @@ def test_three_batches_are_learned_by_heart(kind: Kind) -> None:
     losses: list[float] = []
 
     with contextlib.suppress(Interrupted):
-        trainer.fit(lambda metrics, _: losses.append(metrics["train/loss"]), should_stop=lambda: losses[-1] < NEAR_ZERO)
+        trainer.fit(
+            lambda metrics, _: losses.append(metrics["train/loss"]),
+            should_stop=lambda: losses[-1] < NEAR_ZERO,
+        )
 
     assert len(problem.train) == 24
     assert losses[-1] < NEAR_ZERO < losses[0]

@@ -2,8 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from anlp.fingerprint import Fingerprint, fingerprint_of, innermost_frame, normalise, place, render_frame
-from anlp.record import RunError
+from anlp.records.fingerprint import (
+    Fingerprint,
+    fingerprint_of,
+    innermost_frame,
+    normalise,
+    place,
+    render_frame,
+)
+from anlp.records.results import RunError
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -35,7 +42,11 @@ def test_what_differs_from_run_to_run_is_no_part_of_a_message(one: str, other: s
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("shape mismatch", "dtype mismatch"), ("size of weight1", "size of bias1"), ("added", "deadbeef")],
+    [
+        ("shape mismatch", "dtype mismatch"),
+        ("size of weight1", "size of bias1"),
+        ("added", "deadbeef"),
+    ],
 )
 def test_other_words_are_another_message(one: str, other: str) -> None:
     assert normalise(one) != normalise(other)
@@ -59,6 +70,12 @@ def test_two_failures_of_one_cause_have_one_fingerprint() -> None:
     one = RunError("ValueError", "got 7 classes", TRACEBACK, 0)
     other = RunError("ValueError", "got 9 classes", TRACEBACK.replace("line 88", "line 90"), 3)
 
-    assert fingerprint_of(one) == fingerprint_of(other) == Fingerprint("ValueError", "got N classes", "loop.py step")
+    assert (
+        fingerprint_of(one)
+        == fingerprint_of(other)
+        == Fingerprint("ValueError", "got N classes", "loop.py step")
+    )
     assert str(fingerprint_of(one)) == "ValueError: got N classes, in loop.py step"
-    assert fingerprint_of(RunError("KeyError", "got 7 classes", TRACEBACK, 0)) != fingerprint_of(one)
+    assert fingerprint_of(RunError("KeyError", "got 7 classes", TRACEBACK, 0)) != fingerprint_of(
+        one
+    )

@@ -10,18 +10,18 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
+from anlp.builders import fma_emotion, fma_genre
+from anlp.core.errors import UserError
 from anlp.data import Sources
 from anlp.data.samples import Origin
 from anlp.data.sequences import pad
 from anlp.data.spectrograms import load_emotions, load_genres, read_mapping
-from anlp.errors import UserError
 from anlp.models.pooling import parts
 from anlp.models.recurrent import Headed
 from anlp.models.spectrogram_cnn import SpectrogramCnn
-from anlp.settings import make_spec
+from anlp.tasks import make_spec
 from anlp.training import checkpoint
 from anlp.training.objectives import Regression
-from anlp.training.tasks import fma_emotion, fma_genre
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,9 @@ def write_piece(folder: Path, number: int, frames: int = 9, rows: int = 140) -> 
     np.save(folder / f"{number}.fused.full.npy", draw.normal(size=(rows, frames)))
 
 
-def write_lab(folder: Path, genres: tuple[str, ...] = ("Rock", "Psych-Rock", "Indie-Rock", "Blues")) -> Path:
+def write_lab(
+    folder: Path, genres: tuple[str, ...] = ("Rock", "Psych-Rock", "Indie-Rock", "Blues")
+) -> Path:
     """The course lab's layout: two training pieces and one test piece of each genre."""
     for part, copies in (("train", 2), ("test", 1)):
         lines = ["Id\tGenre"]
@@ -63,7 +65,9 @@ def test_genres_are_merged_and_dropped_and_lengths_kept(tmp_path: Path) -> None:
     assert data.train.inputs[0].shape == (6, 12, 140)
 
 
-@pytest.mark.parametrize(("features", "rows"), [("mel", slice(0, 128)), ("chroma", slice(128, 140))])
+@pytest.mark.parametrize(
+    ("features", "rows"), [("mel", slice(0, 128)), ("chroma", slice(128, 140))]
+)
 def test_mel_bands_come_before_pitch_classes(tmp_path: Path, features: str, rows: slice) -> None:
     write_lab(tmp_path / "lab")
     stored = np.load(tmp_path / "lab" / "train" / "0.fused.full.npy")
@@ -76,7 +80,9 @@ def test_mel_bands_come_before_pitch_classes(tmp_path: Path, features: str, rows
 
 def test_a_mapping_of_the_users_own_is_a_table_in_the_folder(tmp_path: Path) -> None:
     write_lab(tmp_path / "lab")
-    (tmp_path / "lab" / "mine.yaml").write_text("Rock: A\nPsych-Rock: B\nIndie-Rock: A\nBlues: null\n")
+    (tmp_path / "lab" / "mine.yaml").write_text(
+        "Rock: A\nPsych-Rock: B\nIndie-Rock: A\nBlues: null\n"
+    )
 
     assert load_genres(tmp_path, "lab", features="mel", mapping="mine.yaml").names == ("A", "B")
 
@@ -109,25 +115,61 @@ class Code:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing piece": (lambda lab: piece(lab, 3).unlink(), r"missing, and train_labels.txt:5 names it; put it there or"),
-    "no array": (lambda lab: (lab / "test" / "0.fused.full.npy").write_bytes(b"x"), "not a readable .npy file"),
-    "empty": (lambda lab: piece(lab).write_bytes(b""), "train/0.fused.full.npy: not a readable .npy file"),
+    "missing piece": (
+        lambda lab: piece(lab, 3).unlink(),
+        r"missing, and train_labels.txt:5 names it; put it there or",
+    ),
+    "no array": (
+        lambda lab: (lab / "test" / "0.fused.full.npy").write_bytes(b"x"),
+        "not a readable .npy file",
+    ),
+    "empty": (
+        lambda lab: piece(lab).write_bytes(b""),
+        "train/0.fused.full.npy: not a readable .npy file",
+    ),
     "cut": (lambda lab: cut(piece(lab)), "not a readable .npy file .*fetch it again"),
     "archive": (lambda lab: save_npz(piece(lab)), "not a readable .npy file .*magic"),
-    "objects": (lambda lab: np.save(piece(lab), np.array([[Code()]]), allow_pickle=True), "Object arrays cannot be"),
-    "texts": (lambda lab: np.save(piece(lab), np.full((140, 3), "a")), "expected numbers, got an array of <U1"),
-    "complex": (lambda lab: np.save(piece(lab), np.ones((140, 3), complex)), "got an array of complex128"),
-    "shape": (lambda lab: write_piece(lab / "train", 0, rows=12), r"expected 140 rows of frames, got .* \(12, 9\)"),
-    "no frames": (lambda lab: write_piece(lab / "train", 0, frames=0), r"got an array of shape \(140, 0\)"),
+    "objects": (
+        lambda lab: np.save(piece(lab), np.array([[Code()]]), allow_pickle=True),
+        "Object arrays cannot be",
+    ),
+    "texts": (
+        lambda lab: np.save(piece(lab), np.full((140, 3), "a")),
+        "expected numbers, got an array of <U1",
+    ),
+    "complex": (
+        lambda lab: np.save(piece(lab), np.ones((140, 3), complex)),
+        "got an array of complex128",
+    ),
+    "shape": (
+        lambda lab: write_piece(lab / "train", 0, rows=12),
+        r"expected 140 rows of frames, got .* \(12, 9\)",
+    ),
+    "no frames": (
+        lambda lab: write_piece(lab / "train", 0, frames=0),
+        r"got an array of shape \(140, 0\)",
+    ),
     "nan": (lambda lab: np.save(piece(lab), np.full((140, 3), np.nan)), "holds NaN"),
-    "too large": (lambda lab: np.save(piece(lab), np.full((140, 3), 1e300)), "holds NaN or infinite"),
-    "genre": (lambda lab: edit(lab / "train_labels.txt", "Psych-Rock", "Pysch-Rock"), "did you mean 'Psych-Rock'"),
-    "columns": (lambda lab: edit(lab / "test_labels.txt", "\tRock", ""), r"test_labels.txt:2: expected an id and 1"),
+    "too large": (
+        lambda lab: np.save(piece(lab), np.full((140, 3), 1e300)),
+        "holds NaN or infinite",
+    ),
+    "genre": (
+        lambda lab: edit(lab / "train_labels.txt", "Psych-Rock", "Pysch-Rock"),
+        "did you mean 'Psych-Rock'",
+    ),
+    "columns": (
+        lambda lab: edit(lab / "test_labels.txt", "\tRock", ""),
+        r"test_labels.txt:2: expected an id and 1",
+    ),
     "no genre": (
         lambda lab: edit(lab / "test_labels.txt", "\tRock", "\t "),
         r"test_labels.txt:2: expected an id and 1",
     ),
-    "no labels": (lambda lab: (lab / "train_labels.txt").unlink(), "train_labels.txt: not a readable labels file"),
+    "no labels": (
+        lambda lab: (lab / "train_labels.txt").unlink(),
+        "train_labels.txt: not a readable labels file",
+    ),
     "no lines": (
         lambda lab: (lab / "train_labels.txt").write_text("Id\tGenre\n\n"),
         "train_labels.txt: no pieces in it",
@@ -140,15 +182,23 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda lab: edit(lab / "train_labels.txt", "1.f", "0.f"),
         "train_labels.txt:3: 0 has other labels on",
     ),
-    "not learned": (lambda lab: drop(lab / "train_labels.txt", "Blues"), "genre 'Blues' has no training pieces; merge"),
+    "not learned": (
+        lambda lab: drop(lab / "train_labels.txt", "Blues"),
+        "genre 'Blues' has no training pieces; merge",
+    ),
     "all dropped": (lambda lab: (lab / "mine.yaml").write_text("{}"), "unknown genre 'Rock'"),
-    "nothing left": (lambda lab: merge(lab, "null"), "train_labels.txt: the mapping drops every piece"),
+    "nothing left": (
+        lambda lab: merge(lab, "null"),
+        "train_labels.txt: the mapping drops every piece",
+    ),
     "one left": (lambda lab: merge(lab, "Music"), "train_labels.txt: one genre is left, Music"),
 }
 
 
 def drop(path: Path, word: str) -> None:
-    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if word not in line))
+    path.write_text(
+        "".join(line for line in path.read_text().splitlines(keepends=True) if word not in line)
+    )
 
 
 def merge(lab: Path, genre: str) -> None:
@@ -233,17 +283,23 @@ def test_columns_of_emotions_are_taken_by_the_names_in_the_header(tmp_path: Path
     rows = [line.split(",") for line in labels.read_text().splitlines()]
     labels.write_text("".join(f"{piece},{d},{v},{e}\n" for piece, v, e, d in rows))
 
-    assert torch.equal(load_emotions(tmp_path, "moods", features="mel", target="all").train.targets[0], before)
+    assert torch.equal(
+        load_emotions(tmp_path, "moods", features="mel", target="all").train.targets[0], before
+    )
 
     edit(labels, "valence", "mood")
-    with pytest.raises(UserError, match=r"train_labels.txt:1: expected the columns valence, energy, danceability"):
+    with pytest.raises(
+        UserError, match=r"train_labels.txt:1: expected the columns valence, energy, danceability"
+    ):
         load_emotions(tmp_path, "moods", features="mel", target="all")
 
 
 def test_an_emotion_that_is_no_number_is_named(tmp_path: Path) -> None:
     edit(write_emotions(tmp_path / "moods") / "train_labels.txt", "0.5", "high")
 
-    with pytest.raises(UserError, match=r"train_labels.txt:2: energy: expected a number, got 'high'"):
+    with pytest.raises(
+        UserError, match=r"train_labels.txt:2: energy: expected a number, got 'high'"
+    ):
         load_emotions(tmp_path, "moods", features="mel", target="energy")
 
 
@@ -291,7 +347,9 @@ def test_parts_are_those_of_adaptive_pooling_on_each_sequence_alone() -> None:
     found = parts(frames, lengths, 4)
 
     for row, sequence, length in zip(found, frames, lengths, strict=True):
-        assert torch.allclose(row.T, torch.nn.functional.adaptive_avg_pool1d(sequence[:length].T, 4), atol=1e-6)
+        assert torch.allclose(
+            row.T, torch.nn.functional.adaptive_avg_pool1d(sequence[:length].T, 4), atol=1e-6
+        )
 
 
 def test_several_errors_are_weighted_and_summed() -> None:
@@ -322,7 +380,11 @@ def test_a_backbone_is_taken_over_and_may_be_frozen(tmp_path: Path, freeze: bool
     model = fma_emotion.build(settings, 5, Sources(tmp_path, tmp_path), CPU).model  # type: ignore[arg-type] # as above
 
     own = model.state_dict()
-    assert all(torch.equal(own[name], value) for name, value in kept.items() if name.startswith("backbone."))
+    assert all(
+        torch.equal(own[name], value)
+        for name, value in kept.items()
+        if name.startswith("backbone.")
+    )
     assert isinstance(model, Headed)
     assert all(p.requires_grad != freeze for p in model.backbone.parameters())
     assert model.train().backbone.training != freeze
@@ -333,7 +395,10 @@ def test_a_backbone_is_taken_over_and_may_be_frozen(tmp_path: Path, freeze: bool
     ("values", "sentence"),
     [
         ({"init_from": "000000000000"}, "no weights of a run '000000000000'"),
-        ({"init_from": "abc123abc123", "hidden": 16}, "the backbone of run abc123abc123 is not this one"),
+        (
+            {"init_from": "abc123abc123", "hidden": 16},
+            "the backbone of run abc123abc123 is not this one",
+        ),
         ({"init_from": "../../etc"}, "no weights of a run"),
     ],
 )
@@ -360,11 +425,15 @@ def test_batch_norm_of_a_frozen_backbone_stays_as_it_was() -> None:
 
     model.train()(*batch.inputs)
 
-    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items()
+    )
 
 
 def test_a_model_of_genres_overfits_a_few_batches(tmp_path: Path) -> None:
-    settings = make_spec("fma_genre", {"data": "made", "hidden": 16, "overfit_batches": 1, "batch_size": 8}, 0).settings
+    settings = make_spec(
+        "fma_genre", {"data": "made", "hidden": 16, "overfit_batches": 1, "batch_size": 8}, 0
+    ).settings
     problem = fma_genre.build(settings, 0, Sources(tmp_path), CPU)  # type: ignore[arg-type] # of this task
     optimizer = torch.optim.Adam(problem.model.parameters(), lr=0.01)
     batch = problem.train.samples.gather(problem.train.rows)

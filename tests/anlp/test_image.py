@@ -6,23 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from anlp import image
-from anlp.record import ContainerOptions, RunOptions, options_from_json
+from anlp.records.options import ContainerOptions, RunOptions, options_from_json
+from anlp.runtime import container
 
 INSIDE = {"APPTAINER_CONTAINER": "/images/anlp.sif"}
 SUBMITTED = ContainerOptions("/images/anlp.sif", "apptainer 1.4.5", "c0ffee", "abc", "baked")
 
 
 def test_a_bare_run_says_nothing_of_an_image() -> None:
-    assert image.provenance(SUBMITTED, {}) == {}
+    assert container.provenance(SUBMITTED, {}) == {}
 
 
 def test_provenance_is_what_submit_knew_and_which_code_is_executed() -> None:
-    assert image.provenance(SUBMITTED, INSIDE) == {"container": SUBMITTED.to_json()}
+    assert container.provenance(SUBMITTED, INSIDE) == {"container": SUBMITTED.to_json()}
 
 
 def test_an_image_that_submit_did_not_choose_is_not_given_that_ones_checksum() -> None:
-    found = image.provenance(SUBMITTED, {"SINGULARITY_CONTAINER": "/other.sif"})
+    found = container.provenance(SUBMITTED, {"SINGULARITY_CONTAINER": "/other.sif"})
 
     assert found == {"container": {"image": "/other.sif", "mode": "baked"}}
 
@@ -40,14 +40,18 @@ def test_small_libraries_are_read_and_what_is_no_file_is_passed_over(tmp_path: P
         "\n".join([*lines, "7f02-7f03 rw-p 00000000 00:00 0", "7f04-7f05 rw-p 0 00:00 0 [heap]"])
     )
 
-    image.keep_at_hand(tmp_path / "maps")
+    container.keep_at_hand(tmp_path / "maps")
 
 
 def test_leaving_keeps_the_code_and_the_last_words() -> None:
-    code = "import os; from anlp.image import leave; print('last words'); leave(3, os.environ)"
+    code = "import os; from anlp.runtime.container import leave; print('last words'); leave(3, os.environ)"
 
     for environment in ({}, INSIDE):
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=Path.cwd()
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd=Path.cwd(),
         )
         assert (done.returncode, done.stdout) == (3, "last words\n")

@@ -16,25 +16,27 @@ from torch import nn
 from torch.nn import functional
 from torchvision import models
 
-from anlp import staging
+from anlp.builders import images_transfer
+from anlp.core.errors import UserError
 from anlp.data import Samples, Sources
 from anlp.data.images import CIFAR_NAMES, load_cifar10, load_image_folder, make_images
-from anlp.errors import UserError
+from anlp.datasets import catalogue
 from anlp.models.convnet import ConvNet
 from anlp.models.recurrent import Headed
 from anlp.models.resnet import ResNet
-from anlp.settings import make_spec
+from anlp.tasks import make_spec
 from anlp.training.augment import RandomFlip, RandomShift, in_turn
-from anlp.training.fitted import Fitted, logistic_regression
-from anlp.training.problem import Split
-from anlp.training.tasks import images_transfer
+from anlp.training.closed_form import Fitted, logistic_regression
+from anlp.training.workload import Split
 
 
 def write_images(folder: Path, *classes: str, count: int = 5, side: int = 12) -> None:
     for number, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for index in range(count):
-            Image.new("RGB", (side, side + 4), (40 * number, index, 7)).save(folder / name / f"{index}.png")
+            Image.new("RGB", (side, side + 4), (40 * number, index, 7)).save(
+                folder / name / f"{index}.png"
+            )
 
 
 def test_a_folder_with_a_split_keeps_it(tmp_path: Path) -> None:
@@ -63,7 +65,9 @@ def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "packed" / "images.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "plain", ".")
 
-    plain, packed = (load_image_folder(tmp_path, name, image_size=8) for name in ("plain", "packed"))
+    plain, packed = (
+        load_image_folder(tmp_path, name, image_size=8) for name in ("plain", "packed")
+    )
 
     assert torch.equal(plain.train.inputs[0], packed.train.inputs[0])
 
@@ -99,13 +103,18 @@ def first_pixel(folder: Path, image: Image.Image, name: str = "0.png", **options
     write_images(folder / "set" / "test", "a", "b", count=1)
     (folder / "set" / "train" / "a" / "0.png").unlink()
     image.save(folder / "set" / "train" / "a" / name, **options)
-    found: list[int] = load_image_folder(folder, "set", image_size=8).train.inputs[0][0, :, 0, 7].tolist()
+    found: list[int] = (
+        load_image_folder(folder, "set", image_size=8).train.inputs[0][0, :, 0, 7].tolist()
+    )
     return found
 
 
 PICTURES: dict[str, tuple[Callable[[], Image.Image], list[int]]] = {
     "grey": (lambda: Image.new("L", (9, 9), 77), [77, 77, 77]),
-    "grey of 16 bits": (lambda: Image.fromarray(np.full((9, 9), 0x8000, np.uint16)), [127, 127, 127]),
+    "grey of 16 bits": (
+        lambda: Image.fromarray(np.full((9, 9), 0x8000, np.uint16)),
+        [127, 127, 127],
+    ),
     "transparent": (lambda: Image.new("RGBA", (9, 9), (200, 10, 10, 0)), [255, 255, 255]),
     "grey and half transparent": (lambda: Image.new("LA", (9, 9), (0, 127)), [128, 128, 128]),
     "palette": (
@@ -191,7 +200,10 @@ def pack_badly(folder: Path) -> None:
         (lambda folder: None, "neither a known data set"),
         (lambda folder: folder.mkdir(), "no images; expected train/CLASS/"),
         (lambda folder: write_images(folder, "only"), "one class, only; expected train/CLASS/"),
-        (lambda folder: write_images(folder, "a", "b", count=1), "faces: no test images; .* at least 5 images a class"),
+        (
+            lambda folder: write_images(folder, "a", "b", count=1),
+            "faces: no test images; .* at least 5 images a class",
+        ),
         (lack, "class 'b' has no test images, but others have"),
         (lack_a_part, "faces: no test images; expected train/CLASS/"),
         (mix, r"faces/c/0.png: beside train/ and test/; .* move or remove it"),
@@ -219,12 +231,14 @@ def write_cifar(path: Path, per_batch: int = 2) -> None:
             archive.addfile(member, io.BytesIO(content))
 
 
-def test_cifar10_is_read_once_its_digest_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_is_read_once_its_digest_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "cifar-10-python.tar.gz"
     write_cifar(path)
     with pytest.raises(UserError, match="not the published archive"):
         load_cifar10(tmp_path)
-    monkeypatch.setattr(staging, "check", lambda *_: None)
+    monkeypatch.setattr(catalogue, "check", lambda *_: None)
 
     data = load_cifar10(tmp_path)
 
@@ -233,17 +247,23 @@ def test_cifar10_is_read_once_its_digest_is_right(tmp_path: Path, monkeypatch: p
     assert data.names == CIFAR_NAMES
 
 
-def test_images_of_another_size_are_resized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_another_size_are_resized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_cifar(tmp_path / "cifar-10-python.tar.gz")
-    monkeypatch.setattr(staging, "check", lambda *_: None)
+    monkeypatch.setattr(catalogue, "check", lambda *_: None)
 
     assert load_cifar10(tmp_path, image_size=16).test.inputs[0].shape == (2, 3, 16, 16)
 
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "cnn": lambda: ConvNet(16, 10, conv_layers=2, filters=4, hidden=8, dropout=0.1),
-    "cnn, kernel 2": lambda: ConvNet(16, 10, conv_layers=2, filters=4, hidden=8, kernel_size=2, padding=0, fc_layers=3),
-    "residual cnn": lambda: ConvNet(16, 10, conv_layers=2, filters=4, hidden=8, residual=True, batch_norm=True),
+    "cnn, kernel 2": lambda: ConvNet(
+        16, 10, conv_layers=2, filters=4, hidden=8, kernel_size=2, padding=0, fc_layers=3
+    ),
+    "residual cnn": lambda: ConvNet(
+        16, 10, conv_layers=2, filters=4, hidden=8, residual=True, batch_norm=True
+    ),
     "resnet18": lambda: Headed(ResNet("resnet18", side=16), 10),
 }
 
@@ -281,10 +301,19 @@ WRONG_WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: torch.save(nn.Linear(2, 2).state_dict(), path),
         "not the weights of this net .bias does",
     ),
-    "larger net": (lambda path: torch.save(models.resnet34(weights=None).state_dict(), path), "layer1.2.bn1.bias does"),
+    "larger net": (
+        lambda path: torch.save(models.resnet34(weights=None).state_dict(), path),
+        "layer1.2.bn1.bias does",
+    ),
     "list": (lambda path: torch.save([1], path), "not the weights of this net"),
-    "code": (lambda path: torch.save({"conv1.weight": Code()}, path), "not a whole file of weights, or one with more"),
-    "plain pickle": (lambda path: path.write_bytes(pickle.dumps(Code())), "not a whole file of weights, or one with"),
+    "code": (
+        lambda path: torch.save({"conv1.weight": Code()}, path),
+        "not a whole file of weights, or one with more",
+    ),
+    "plain pickle": (
+        lambda path: path.write_bytes(pickle.dumps(Code())),
+        "not a whole file of weights, or one with",
+    ),
     "half": (save_half, "not a whole file of weights"),
     "page": (lambda path: path.write_text("<html>not found</html>"), "not a whole file of weights"),
     "empty": (lambda path: path.write_bytes(b""), "not a whole file of weights"),
@@ -307,10 +336,14 @@ def test_wrong_weights_are_refused_and_nothing_in_them_is_run(tmp_path: Path, na
 def test_weights_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "faces", "real", "fake")
     (tmp_path / "weights").mkdir()
-    torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "weights" / "resnet18-f37072fd.pth")
+    torch.save(
+        models.resnet18(weights=None).state_dict(), tmp_path / "weights" / "resnet18-f37072fd.pth"
+    )
     settings = make_spec("images_transfer", {"data": "faces", "image_size": 16}, 0).settings
 
-    with pytest.raises(UserError, match=r"resnet18-f37072fd.pth: not the published file .*expected f37072fd"):
+    with pytest.raises(
+        UserError, match=r"resnet18-f37072fd.pth: not the published file .*expected f37072fd"
+    ):
         images_transfer.build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
 
 
@@ -358,7 +391,9 @@ def test_a_fitted_predictor_answers_evenly_before_and_rightly_after() -> None:
     assert (model(places).argmax(1) == classes).float().mean() > 0.95
 
 
-def test_features_of_a_frozen_net_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_a_frozen_net_are_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_images(tmp_path / "faces", "real", "fake", count=5)
     values = {"data": "faces", "method": "linear_probe", "weights": "random", "image_size": 16}
     settings = make_spec("images_transfer", values, 0).settings
@@ -390,17 +425,22 @@ def test_features_are_kept_beside_the_runs_where_the_data_folder_cannot_be_writt
 
 
 def test_learning_rates_make_no_difference_to_what_has_no_gradient() -> None:
-    ids = {make_spec("images_transfer", {"method": "xgboost", "lr": lr}, 0).run_id for lr in (0.1, 0.01)}
+    ids = {
+        make_spec("images_transfer", {"method": "xgboost", "lr": lr}, 0).run_id
+        for lr in (0.1, 0.01)
+    }
 
     assert len(ids) == 1
 
 
 def test_weights_that_are_missing_are_a_sentence(tmp_path: Path) -> None:
     write_images(tmp_path / "faces", "real", "fake")
-    spec = make_spec("images_transfer", {"data": "faces", "backbone": "resnet34", "image_size": 16}, 0)
+    spec = make_spec(
+        "images_transfer", {"data": "faces", "backbone": "resnet34", "image_size": 16}, 0
+    )
     sources = Sources(tmp_path)
 
-    if staging.find("resnet34", tmp_path) is None:
+    if catalogue.find("resnet34", tmp_path) is None:
         with pytest.raises(UserError, match=r"expected resnet34-b627a593\.pth in"):
             images_transfer.build(spec.settings, 0, sources, torch.device("cpu"))  # type: ignore[arg-type]
     assert spec.settings.assets() == ("resnet34",)

@@ -5,11 +5,13 @@ import signal
 
 import pytest
 
-from anlp.training.interrupt import ASKS_TO_STOP, Interrupted, stop_flag
+from anlp.core.stop_flag import ASKS_TO_STOP, Interrupted, stop_flag
 
 
 @pytest.mark.parametrize("number", ASKS_TO_STOP)
-def test_each_of_these_signals_asks_to_stop_and_the_first_is_remembered(number: signal.Signals) -> None:
+def test_each_of_these_signals_asks_to_stop_and_the_first_is_remembered(
+    number: signal.Signals,
+) -> None:
     with stop_flag() as flag:
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -8,24 +8,31 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from anlp.builders.mnist import build
+from anlp.core.spec import TaskSettings
 from anlp.data import Samples, Sources
-from anlp.settings import make_spec
-from anlp.settings.mnist import MnistSettings
-from anlp.spec import TaskSettings
+from anlp.tasks import make_spec
+from anlp.tasks.mnist import MnistSettings
 from anlp.training import checkpoint, seeding
 from anlp.training.attempt import make_trainer
 from anlp.training.baselines import majority_share
-from anlp.training.loop import DivergedError, Trainer
+from anlp.training.meters import Tally
 from anlp.training.objectives import Classification
 from anlp.training.optimizers import make_optimizer
-from anlp.training.problem import Problem, Split
 from anlp.training.schedules import Schedule
 from anlp.training.splits import split_training_set
-from anlp.training.tally import Tally
-from anlp.training.tasks.mnist import build
+from anlp.training.trainer import DivergedError, Trainer
+from anlp.training.workload import Problem, Split
 
 CPU = torch.device("cpu")
-SMALL: dict[str, Any] = {"data": "digits", "hidden": 32, "filters": 4, "units": 32, "epochs": 2, "lr": 0.01}
+SMALL: dict[str, Any] = {
+    "data": "digits",
+    "hidden": 32,
+    "filters": 4,
+    "units": 32,
+    "epochs": 2,
+    "lr": 0.01,
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +58,19 @@ def fit(made: Trainer) -> list[dict[str, float]]:
 
 
 def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{name: value for name, value in metrics.items() if name != "seconds"} for metrics in history]
+    return [
+        {name: value for name, value in metrics.items() if name != "seconds"} for metrics in history
+    ]
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
 def test_three_batches_are_learned_by_heart(sources: Sources, model: str) -> None:
-    debugging: dict[str, Any] = {"overfit_batches": 3, "dropout": 0.5, "augment": "shift", "label_smoothing": 0.1}
+    debugging: dict[str, Any] = {
+        "overfit_batches": 3,
+        "dropout": 0.5,
+        "augment": "shift",
+        "label_smoothing": 0.1,
+    }
 
     history = fit(trainer(sources, model=model, epochs=60, **debugging))
 
@@ -91,7 +105,9 @@ def test_optimizers_follow_the_plain_formulas(name: str) -> None:
     momentum: dict[str, Any] = {"momentum": 0.9} if name in ("sgd", "rmsprop") else {}
     expected = final(lambda p: plain[name](p, lr=0.1, weight_decay=0.01, foreach=False, **momentum))
 
-    assert torch.allclose(final(lambda p: make_optimizer(name, p, lr=0.1, weight_decay=0.01, **momentum)), expected)
+    assert torch.allclose(
+        final(lambda p: make_optimizer(name, p, lr=0.1, weight_decay=0.01, **momentum)), expected
+    )
 
 
 def test_same_seed_gives_the_same_numbers_and_another_seed_others(sources: Sources) -> None:
@@ -142,7 +158,10 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before(sources: Sources
     history = fit(clipped)
 
     moved = math.sqrt(
-        sum(float((p.detach() - q).square().sum()) for p, q in zip(clipped.parameters, before, strict=True))
+        sum(
+            float((p.detach() - q).square().sum())
+            for p, q in zip(clipped.parameters, before, strict=True)
+        )
     )
     assert moved <= 0.1 * 1e-6 * clipped.updates * 1.01
     assert history[1]["grad_norm"] > 0.1
@@ -162,7 +181,11 @@ def test_best_weights_are_those_of_the_best_epoch(sources: Sources) -> None:
     made = trainer(sources, epochs=4, lr=0.3, optimizer="sgd", momentum=0.9)
     seen = {}
 
-    made.fit(lambda metrics, epoch: seen.update({epoch: made.problem.model.state_dict()["layers.2.weight"].clone()}))
+    made.fit(
+        lambda metrics, epoch: seen.update(
+            {epoch: made.problem.model.state_dict()["layers.2.weight"].clone()}
+        )
+    )
 
     assert made.best_weights is not None
     assert torch.equal(made.best_weights["layers.2.weight"], seen[made.best_epoch])
@@ -184,7 +207,9 @@ def test_every_epoch_has_an_order_of_its_own(sources: Sources) -> None:
     orders = [made._order(epoch) for epoch in (0, 1)]
 
     assert not torch.equal(*orders)
-    assert all(torch.equal(order.sort().values, made.problem.train.rows.sort().values) for order in orders)
+    assert all(
+        torch.equal(order.sort().values, made.problem.train.rows.sort().values) for order in orders
+    )
 
 
 def test_untrained_metrics_do_not_move_the_model(sources: Sources) -> None:
@@ -210,7 +235,8 @@ def test_split_parts_are_disjoint_and_drawn_by_the_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "overfit", "sizes"), [(20, 0, (18, 2)), (2, 0, (1, 1)), (0, 12, (12, 12)), (200, 0, (90, 10))]
+    ("samples", "overfit", "sizes"),
+    [(20, 0, (18, 2)), (2, 0, (1, 1)), (0, 12, (12, 12)), (200, 0, (90, 10))],
 )
 def test_split_sizes(samples: int, overfit: int, sizes: tuple[int, int]) -> None:
     whole = Split.whole(Samples((torch.arange(100),), (torch.arange(100),)))
@@ -222,7 +248,12 @@ def test_split_sizes(samples: int, overfit: int, sizes: tuple[int, int]) -> None
 
 def test_split_of_one_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 2 training samples to split, got 1"):
-        split_training_set(Split.whole(Samples((torch.arange(9),), (torch.arange(9),))), 0, val_fraction=0.1, samples=1)
+        split_training_set(
+            Split.whole(Samples((torch.arange(9),), (torch.arange(9),))),
+            0,
+            val_fraction=0.1,
+            samples=1,
+        )
 
 
 def test_smoothing_applies_in_training_only() -> None:
@@ -251,7 +282,12 @@ def test_majority_is_of_the_training_set() -> None:
 
 
 def test_keys_differ_by_stream_seed_and_number() -> None:
-    keys = {seeding.key(seed, stream, number) for seed in (0, 1) for stream in ("order", "step") for number in (0, 1)}
+    keys = {
+        seeding.key(seed, stream, number)
+        for seed in (0, 1)
+        for stream in ("order", "step")
+        for number in (0, 1)
+    }
 
     assert len(keys) == 8
     assert all(0 <= key < 2**63 for key in keys)
@@ -280,7 +316,9 @@ class MeanError:
 
     names = ("loss", "mae")
 
-    def __call__(self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool
+    ) -> tuple[Tensor, Tensor]:
         difference = output - targets[0]
         return difference.square().mean(), difference.detach().abs().sum()
 
@@ -301,7 +339,9 @@ def test_loop_takes_other_data_models_and_objectives() -> None:
     optimizer = make_optimizer("sgd", problem.model.parameters(), lr=0.1)
     schedule = Schedule("none", 0.1, steps=200, steps_per_epoch=8)
 
-    made = Trainer(problem, optimizer, schedule, seed=0, epochs=25, batch_size=32, monitor="val/loss")
+    made = Trainer(
+        problem, optimizer, schedule, seed=0, epochs=25, batch_size=32, monitor="val/loss"
+    )
 
     assert fit(made)[-1]["val/mae"] < 0.01
     assert made.best_epoch > 10

@@ -12,10 +12,10 @@ import pytest
 import torch
 from test_every_model import Kind
 
-from anlp.settings.base import TrainingSettings
+from anlp.core.stop_flag import Interrupted
+from anlp.core.training_settings import TrainingSettings
 from anlp.training.attempt import make_trainer
-from anlp.training.interrupt import Interrupted
-from anlp.training.loop import Metrics, Trainer
+from anlp.training.trainer import Metrics, Trainer
 
 NEAR_ZERO = 0.01
 STOP_AFTER = 7  # updates: within the second epoch
@@ -33,16 +33,28 @@ OPTIONS: list[tuple[Kind, dict[str, Any]]] = [
         ("spoken_digits", "gru", {"pooling": "last", "layers": 2, "dropout": 0.3}),
         ("spoken_digits", "gru", {"pooling": "last", "bidirectional": True}),
         ("spoken_digits", "gru", {"pooling": "max", "bidirectional": True, "layers": 2}),
-        ("spoken_digits", "lstm", {"pooling": "last", "bidirectional": True, "layers": 2, "dropout": 0.3}),
+        (
+            "spoken_digits",
+            "lstm",
+            {"pooling": "last", "bidirectional": True, "layers": 2, "dropout": 0.3},
+        ),
         ("spoken_digits", "lstm", {"pooling": "sum"}),
         ("spoken_digits", "gru_attention", {"heads": 1, "pooling": "last"}),
-        ("spoken_digits", "gru_attention", {"heads": 8, "pooling": "max", "bidirectional": True, "layers": 2}),
+        (
+            "spoken_digits",
+            "gru_attention",
+            {"heads": 8, "pooling": "max", "bidirectional": True, "layers": 2},
+        ),
     )
 ]
 
 
 def name_of(part: Kind | dict[str, Any]) -> str:
-    return part.name if isinstance(part, Kind) else "-".join(f"{name}={value}" for name, value in part.items())
+    return (
+        part.name
+        if isinstance(part, Kind)
+        else "-".join(f"{name}={value}" for name, value in part.items())
+    )
 
 
 every_option = pytest.mark.parametrize(("kind", "values"), OPTIONS, ids=name_of)
@@ -73,24 +85,33 @@ def test_a_gradient_reaches_every_parameter(kind: Kind, values: dict[str, Any]) 
 
     assert outputs.shape == (len(batch), len(problem.names))
     found = {name: parameter.grad for name, parameter in problem.model.named_parameters()}
-    assert [name for name, gradient in found.items() if gradient is None or not gradient.any()] == []
+    assert [
+        name for name, gradient in found.items() if gradient is None or not gradient.any()
+    ] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "values"), [option for option in OPTIONS if option[1].get("depth") != 0], ids=name_of)
+@pytest.mark.parametrize(
+    ("kind", "values"), [option for option in OPTIONS if option[1].get("depth") != 0], ids=name_of
+)
 def test_three_batches_are_learned_by_heart(kind: Kind, values: dict[str, Any]) -> None:
     """All but a linear model of two coordinates, which cannot."""
     trainer = trainer_of(kind, **values, overfit_batches=3, epochs=400, train_samples=0)
     losses: list[float] = []
 
     with contextlib.suppress(Interrupted):
-        trainer.fit(lambda metrics, _: losses.append(metrics["train/loss"]), should_stop=lambda: losses[-1] < NEAR_ZERO)
+        trainer.fit(
+            lambda metrics, _: losses.append(metrics["train/loss"]),
+            should_stop=lambda: losses[-1] < NEAR_ZERO,
+        )
 
     assert losses[-1] < NEAR_ZERO < losses[0]
 
 
 @every_option
-def test_training_continues_from_what_was_saved_to_the_same_numbers(kind: Kind, values: dict[str, Any]) -> None:
+def test_training_continues_from_what_was_saved_to_the_same_numbers(
+    kind: Kind, values: dict[str, Any]
+) -> None:
     small = {**values, "epochs": 2, "train_samples": 40}
     whole, stopped, continued = (trainer_of(kind, **small) for _ in range(3))
     expected: list[Metrics] = []
@@ -98,13 +119,20 @@ def test_training_continues_from_what_was_saved_to_the_same_numbers(kind: Kind, 
     whole.fit(lambda metrics, _: expected.append(metrics))
 
     with pytest.raises(Interrupted):
-        stopped.fit(lambda metrics, _: found.append(metrics), should_stop=lambda: stopped.updates == STOP_AFTER)
+        stopped.fit(
+            lambda metrics, _: found.append(metrics),
+            should_stop=lambda: stopped.updates == STOP_AFTER,
+        )
     buffer = io.BytesIO()
     torch.save(stopped.state(), buffer)
-    continued.load(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True), copy.deepcopy(found))
+    continued.load(
+        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True), copy.deepcopy(found)
+    )
     continued.fit(lambda metrics, _: found.append(metrics))
 
-    assert [without_time(metrics) for metrics in found] == [without_time(metrics) for metrics in expected]
+    assert [without_time(metrics) for metrics in found] == [
+        without_time(metrics) for metrics in expected
+    ]
     for name, value in whole.problem.model.state_dict().items():
         assert torch.equal(value, continued.problem.model.state_dict()[name]), name
 

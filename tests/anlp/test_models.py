@@ -28,7 +28,9 @@ def images(side: int) -> Tensor:
 
 @pytest.mark.parametrize("side", [8, 28])
 @pytest.mark.parametrize("name", ["dense", "cnn"])
-def test_model_gives_logits_per_class_and_a_gradient_to_every_parameter(name: str, side: int) -> None:
+def test_model_gives_logits_per_class_and_a_gradient_to_every_parameter(
+    name: str, side: int
+) -> None:
     model = make(name, side, dropout=0.1)
 
     logits = model(images(side))
@@ -60,7 +62,9 @@ def test_pooling_before_relu_equals_relu_before_pooling() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_standardize_is_the_same_for_bytes_and_floats_and_leaves_its_input_alone(kind: torch.dtype) -> None:
+def test_standardize_is_the_same_for_bytes_and_floats_and_leaves_its_input_alone(
+    kind: torch.dtype,
+) -> None:
     stored = torch.tensor([0, 100, 150]).to(kind)
 
     assert Standardize(100.0, 50.0)(stored).tolist() == [-2.0, 0.0, 1.0]

@@ -15,10 +15,11 @@ import pytest
 from packs import attempts_of, folders_of, resubmit, write_pack
 from tiny_runs import folder_of, numbers_of, run_apart, write_batch
 
-from anlp import claim
-from anlp.loss import Loss, read_loss, record_loss
-from anlp.pack import visible_gpus
-from anlp.record import read_metrics, read_result
+from anlp.core import lease
+from anlp.records.crash import Loss, read_loss, record_loss
+from anlp.records.files import read_metrics
+from anlp.records.results import read_result
+from anlp.runtime.packed_runs import visible_gpus
 
 HERE = Path(__file__).parent
 PATIENCE_S = 15.0
@@ -32,7 +33,12 @@ class Job:
         do_by_rate = json.dumps({str(rate): behaviour for rate, behaviour in do.items()})
         self.process = subprocess.Popen(
             [sys.executable, HERE / "packs.py", batch],
-            env={**os.environ, "PYTHONPATH": f"{HERE}:{Path.cwd()}", "DO": do_by_rate, **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{HERE}:{Path.cwd()}",
+                "DO": do_by_rate,
+                **environment,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -76,7 +82,10 @@ def has_result(batch: Path) -> dict[float, bool]:
 
 def most_at_once(batch: Path) -> int:
     lines = [read_metrics(folder.metrics)[0] for folder in folders_of(batch).values()]
-    return max(len([other for other in lines if other["began"] <= line["began"] < other["ended"]]) for line in lines)
+    return max(
+        len([other for other in lines if other["began"] <= line["began"] < other["ended"]])
+        for line in lines
+    )
 
 
 @pytest.mark.slow
@@ -121,7 +130,11 @@ def test_what_the_runs_share_is_loaded_once_and_cleaned_up(start: StartJob, tmp_
 @pytest.mark.parametrize(
     ("behaviour", "cause", "detail"),
     [
-        ("die 9", "killed by a signal", "signal 9 (SIGKILL: nobody of us sent it: the kernel kills so when"),
+        (
+            "die 9",
+            "killed by a signal",
+            "signal 9 (SIGKILL: nobody of us sent it: the kernel kills so when",
+        ),
         ("crash", "killed by a signal", "signal 11 (SIGSEGV: a crash in native code)"),
         ("fault", "exit code", "exit code 70: its traceback is in its log"),
     ],
@@ -140,7 +153,9 @@ def test_a_run_that_dies_leaves_the_others_alone_and_its_cause_on_record(
     assert f"lost: {cause}: {detail}" in said
 
 
-def test_the_traceback_of_a_fault_is_in_the_log_of_its_own_run(start: StartJob, tmp_path: Path) -> None:
+def test_the_traceback_of_a_fault_is_in_the_log_of_its_own_run(
+    start: StartJob, tmp_path: Path
+) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, at_once=2)
 
     start(batch, {0.2: "fault"}).end()
@@ -160,7 +175,9 @@ def test_a_run_over_its_own_share_of_memory_is_ended_alone(start: StartJob, tmp_
     assert (lost.cause, lost.detail.endswith(" of 100 MiB")) == ("out of memory", True)
 
 
-def test_a_run_that_died_is_not_begun_again_by_its_submission_but_by_the_next(start: StartJob, tmp_path: Path) -> None:
+def test_a_run_that_died_is_not_begun_again_by_its_submission_but_by_the_next(
+    start: StartJob, tmp_path: Path
+) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2)
     start(batch, {0.1: "die 9"}).end()
 
@@ -173,7 +190,9 @@ def test_a_run_that_died_is_not_begun_again_by_its_submission_but_by_the_next(st
     assert has_result(batch) == {0.1: True, 0.2: True}
 
 
-def test_a_run_that_is_killed_when_its_result_is_there_is_done(start: StartJob, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_when_its_result_is_there_is_done(
+    start: StartJob, tmp_path: Path
+) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2)
 
     code, _ = start(batch, {0.1: "die_done"}).end()
@@ -197,7 +216,9 @@ def test_a_warning_lets_all_leave_and_no_other_begins(
 
     folders = folders_of(batch)
     assert code == 3
-    assert [record["ending"] for record in (attempts_of(folders[rate])[-1] for rate in (0.1, 0.2, 0.3))] == [
+    assert [
+        record["ending"] for record in (attempts_of(folders[rate])[-1] for rate in (0.1, 0.2, 0.3))
+    ] == [
         "done",
         "interrupted",
         "interrupted",
@@ -229,10 +250,14 @@ def test_a_warning_to_all_processes_of_a_job_does_no_harm(start: StartJob, tmp_p
     code, _ = job.end()
 
     assert code == 3
-    assert [attempts_of(folder)[0]["ending"] for folder in folders_of(batch).values()] == ["interrupted"] * 2
+    assert [attempts_of(folder)[0]["ending"] for folder in folders_of(batch).values()] == [
+        "interrupted"
+    ] * 2
 
 
-def test_a_run_that_does_not_leave_is_killed_and_continued_later(start: StartJob, tmp_path: Path) -> None:
+def test_a_run_that_does_not_leave_is_killed_and_continued_later(
+    start: StartJob, tmp_path: Path
+) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, at_once=2)
     job = start(batch, {0.1: "ignore", 0.2: "wait"})
     job.wait_for(0.1, 0.2)
@@ -241,7 +266,11 @@ def test_a_run_that_does_not_leave_is_killed_and_continued_later(start: StartJob
     code, _ = job.end()
 
     folder = folders_of(batch)[0.1]
-    assert (code, attempts_of(folder)[0]["ending"], read_loss(folder, "1")) == (3, "interrupted", None)
+    assert (code, attempts_of(folder)[0]["ending"], read_loss(folder, "1")) == (
+        3,
+        "interrupted",
+        None,
+    )
 
 
 def test_a_run_that_a_signal_asked_to_leave_before_it_listened_is_continued_later(
@@ -255,7 +284,9 @@ def test_a_run_that_a_signal_asked_to_leave_before_it_listened_is_continued_late
     assert has_result(batch) == {0.1: False, 0.2: True}
 
 
-def test_a_record_that_cannot_be_written_does_not_end_the_others(start: StartJob, tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_does_not_end_the_others(
+    start: StartJob, tmp_path: Path
+) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2)
 
     code, said = start(batch, {0.1: "die_without_a_place"}).end()
@@ -273,16 +304,16 @@ def test_when_the_job_is_killed_its_runs_leave(start: StartJob, tmp_path: Path) 
 
     attempts = [folder.attempts / "000001.json" for folder in folders_of(batch).values()]
     deadline = time.monotonic() + PATIENCE_S
-    while any(claim.is_alive(path) for path in attempts):
+    while any(lease.is_alive(path) for path in attempts):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert [claim.read(path)["ending"] for path in attempts] == ["interrupted"] * 2
+    assert [lease.read(path)["ending"] for path in attempts] == ["interrupted"] * 2
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(start: StartJob, tmp_path: Path) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2)
 
-    with claim.acquire(folders_of(batch)[0.1].attempts):
+    with lease.acquire(folders_of(batch)[0.1].attempts):
         code, _ = start(batch).end()
 
     assert (code, has_result(batch)) == (4, {0.1: False, 0.2: True})
@@ -301,14 +332,20 @@ def test_where_all_is_done_nothing_is_loaded(start: StartJob, tmp_path: Path) ->
 def test_runs_are_spread_over_the_gpus_of_their_job(start: StartJob, tmp_path: Path) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, 0.3, at_once=3)
 
-    start(batch, dict.fromkeys((0.1, 0.2, 0.3), "sleep 0.2"), CUDA_VISIBLE_DEVICES="GPU-a,GPU-b").end()
+    start(
+        batch, dict.fromkeys((0.1, 0.2, 0.3), "sleep 0.2"), CUDA_VISIBLE_DEVICES="GPU-a,GPU-b"
+    ).end()
 
-    seen = [folder.log.read_text().rpartition("and ")[2].split()[0] for folder in folders_of(batch).values()]
+    seen = [
+        folder.log.read_text().rpartition("and ")[2].split()[0]
+        for folder in folders_of(batch).values()
+    ]
     assert seen == ["GPU-a", "GPU-b", "GPU-a"]
 
 
 @pytest.mark.parametrize(
-    ("value", "names"), [("3", []), ("", []), ("0,1", ["0", "1"]), (" GPU-a , MIG-b", ["GPU-a", "MIG-b"])]
+    ("value", "names"),
+    [("3", []), ("", []), ("0,1", ["0", "1"]), (" GPU-a , MIG-b", ["GPU-a", "MIG-b"])],
 )
 def test_one_gpu_is_shared_as_it_is(value: str, names: list[str]) -> None:
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == names
@@ -321,7 +358,16 @@ def test_as_a_task_of_slurm_a_warning_is_counted_and_the_task_requeued_once(tmp_
     scontrol.parent.mkdir()
     scontrol.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path / "asked"}\n')
     scontrol.chmod(0o755)
-    argv = ["-m", "anlp.slurm_element", "--batch", batch, "--first", "0", "--runner", "packs:run_quickly"]
+    argv = [
+        "-m",
+        "anlp.runtime.slurm_task",
+        "--batch",
+        batch,
+        "--first",
+        "0",
+        "--runner",
+        "packs:run_quickly",
+    ]
     task = {
         "SLURM_ARRAY_JOB_ID": "503",
         "SLURM_ARRAY_TASK_ID": "0",
@@ -352,7 +398,9 @@ def test_as_a_task_of_slurm_a_warning_is_counted_and_the_task_requeued_once(tmp_
 
     assert (tmp_path / "asked").read_text() == "requeue 503_0\n"
     assert json.loads((batch.with_suffix(".slurm") / "503_0.left.json").read_text()) == {"left": 19}
-    assert [attempts_of(folders_of(batch)[rate])[0]["ending"] for rate in (0.1, 0.2)] == ["interrupted"] * 2
+    assert [attempts_of(folders_of(batch)[rate])[0]["ending"] for rate in (0.1, 0.2)] == [
+        "interrupted"
+    ] * 2
     assert not folders_of(batch)[0.3].path.exists()
 
 
@@ -376,7 +424,9 @@ sys.exit(run.run_element(Path(sys.argv[1]), 0, job="test"))
 def test_it_forks_with_one_thread_and_without_having_touched_cuda(tmp_path: Path) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2)
 
-    done = subprocess.run([sys.executable, "-c", FORKS_SAFELY, batch], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_SAFELY, batch], capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr
 
@@ -386,7 +436,7 @@ def test_a_loss_is_of_one_submission_and_ends_with_the_next_attempt(tmp_path: Pa
     record_loss(folder, None, Loss("never started", "no memory to fork"), job="j", batch="1")
 
     told = [read_loss(folder, batch) for batch in ("1", "2")]
-    with claim.acquire(folder.attempts):
+    with lease.acquire(folder.attempts):
         begun_again = read_loss(folder, "1")
 
     assert (told, begun_again) == ([Loss("never started", "no memory to fork"), None], None)

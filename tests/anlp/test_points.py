@@ -7,12 +7,12 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
+from anlp.core.errors import UserError
 from anlp.data import Sources
 from anlp.data.points import make_points, read_points
-from anlp.errors import UserError
 from anlp.models.layers import BatchNorm
 from anlp.models.mlp import Mlp
-from anlp.settings import make_spec
+from anlp.tasks import make_spec
 
 HEADER = "label,long,lat\n"
 
@@ -62,7 +62,9 @@ def test_a_file_of_the_users_own_is_read_by_its_columns(tmp_path: Path) -> None:
         (HEADER + rows("a", 9) + rows("b", 4), "class 'b' has fewer than 5 points"),
     ],
 )
-def test_faults_of_a_file_name_the_place(tmp_path: Path, content: str | None, sentence: str) -> None:
+def test_faults_of_a_file_name_the_place(
+    tmp_path: Path, content: str | None, sentence: str
+) -> None:
     if content is not None:
         (tmp_path / "map.csv").write_text(content)
 
@@ -71,7 +73,9 @@ def test_faults_of_a_file_name_the_place(tmp_path: Path, content: str | None, se
 
 
 def test_of_each_class_of_a_file_every_fifth_point_is_tested(tmp_path: Path) -> None:
-    (tmp_path / "map.csv").write_text(HEADER + "".join(rows(str(label), 10) for label in range(12)) + rows("x", 5))
+    (tmp_path / "map.csv").write_text(
+        HEADER + "".join(rows(str(label), 10) for label in range(12)) + rows("x", 5)
+    )
 
     data = read_points(tmp_path, "map.csv")
 
@@ -94,7 +98,9 @@ def test_a_value_that_all_points_share_does_not_make_others_huge(tmp_path: Path)
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
-def test_perceptron_gives_logits_and_a_gradient_to_every_parameter(batch_norm: bool, residual: bool) -> None:
+def test_perceptron_gives_logits_and_a_gradient_to_every_parameter(
+    batch_norm: bool, residual: bool
+) -> None:
     torch.manual_seed(0)
     model = Mlp(2, 3, depth=3, width=8, batch_norm=batch_norm, residual=residual, dropout=0.1)
 
@@ -102,7 +108,9 @@ def test_perceptron_gives_logits_and_a_gradient_to_every_parameter(batch_norm: b
     torch.autograd.backward(functional.cross_entropy(logits, torch.arange(16) % 3))
 
     assert logits.shape == (16, 3)
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.dim() > 1)
+    assert all(
+        p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.dim() > 1
+    )
     assert list(model.layers()) == ["000", "001", "002", "003"]
 
 
@@ -140,7 +148,7 @@ def test_batch_norm_of_single_samples_is_refused() -> None:
 
 
 def test_the_map_of_decisions_covers_the_data(tmp_path: Path) -> None:
-    from anlp.training.tasks.points import build
+    from anlp.builders.points import build
 
     settings = make_spec("points", {"points": 200}, 0).settings
     problem = build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type] # of this task

@@ -13,11 +13,21 @@ from pathlib import Path
 import pytest
 import zoo
 
-from anlp import protocol
-from anlp.claim import Process
-from anlp.protocol import CancelRequest, EndedReply, NoticeReply, PrepareRequest, RunRequest, StartedReply, Stop
-from anlp.record import Element, GridFolder, RunOptions
-from anlp.settings import make_spec
+from anlp.core import pool_messages
+from anlp.core.lease import Process
+from anlp.core.pool_messages import (
+    CancelRequest,
+    EndedReply,
+    NoticeReply,
+    PrepareRequest,
+    RunRequest,
+    StartedReply,
+    Stop,
+)
+from anlp.records.elements import Element
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.tasks import make_spec
 
 PATIENCE_S = 15.0
 
@@ -27,24 +37,24 @@ class PoolUnderTest:
 
     def __init__(self, folder: Path, *options: str) -> None:
         environment = {**os.environ, "PYTHONPATH": f"{Path(zoo.__file__).parent}:{Path.cwd()}"}
-        argv = [sys.executable, "-m", "anlp.pool", "--runner", "zoo:run", *options]
+        argv = [sys.executable, "-m", "anlp.runtime.pool", "--runner", "zoo:run", *options]
         self.errors = folder / "pool.log"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
             )
-        self.replies: list[protocol.Reply] = []
+        self.replies: list[pool_messages.Reply] = []
 
-    def send(self, *requests: protocol.Request) -> None:
+    def send(self, *requests: pool_messages.Request) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(b"".join(protocol.render(request) for request in requests))
+        self.process.stdin.write(b"".join(pool_messages.render(request) for request in requests))
         self.process.stdin.flush()
 
-    def next(self) -> protocol.Reply:
+    def next(self) -> pool_messages.Reply:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the pool ended: {self.errors.read_text()}"
-        self.replies.append(protocol.parse_reply(line))
+        self.replies.append(pool_messages.parse_reply(line))
         return self.replies[-1]
 
     def started(self, key: int = 0) -> int:
@@ -110,41 +120,50 @@ def requests_for(batch: Path, count: int) -> list[RunRequest]:
 
 
 def test_every_message_reads_back_as_it_was() -> None:
-    requests: list[protocol.Request] = [
+    requests: list[pool_messages.Request] = [
         PrepareRequest("b"),
         RunRequest(1, "b", 2, "j", 1.5, 100),
         CancelRequest((1, 2)),
-        protocol.StopRequest(),
+        pool_messages.StopRequest(),
     ]
-    replies: list[protocol.Reply] = [
-        protocol.ReadyReply(1, 2, 1, 0.5),
+    replies: list[pool_messages.Reply] = [
+        pool_messages.ReadyReply(1, 2, 1, 0.5),
         StartedReply(1, 2, 0),
         EndedReply(1, None, 9, Stop.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB", 10.5, 0.2),
         NoticeReply("so"),
     ]
 
-    assert [protocol.parse_request(protocol.render(request)) for request in requests] == requests
-    assert [protocol.parse_reply(protocol.render(reply)) for reply in replies] == replies
+    assert [
+        pool_messages.parse_request(pool_messages.render(request)) for request in requests
+    ] == requests
+    assert [pool_messages.parse_reply(pool_messages.render(reply)) for reply in replies] == replies
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b'{"run":{}}', b'{"walk":{"key":1}}', b'{"stop":null}', b"\xff"])
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b'{"run":{}}', b'{"walk":{"key":1}}', b'{"stop":null}', b"\xff"]
+)
 def test_a_line_that_is_no_request_is_quoted_in_the_error(line: bytes) -> None:
     with pytest.raises(ValueError, match="expected a message") as caught:
-        protocol.parse_request(line)
+        pool_messages.parse_request(line)
 
     assert repr(line) in str(caught.value)
 
 
 def test_lines_are_put_together_from_pieces() -> None:
-    lines = protocol.LineBuffer()
+    lines = pool_messages.LineBuffer()
 
-    assert [list(lines.feed(piece)) for piece in (b"a", b"b\nc\n", b"d", b"\n\n")] == [[], [b"ab", b"c"], [], [b"d"]]
+    assert [list(lines.feed(piece)) for piece in (b"a", b"b\nc\n", b"d", b"\n\n")] == [
+        [],
+        [b"ab", b"c"],
+        [],
+        [b"d"],
+    ]
 
 
 def test_the_pool_is_ready_with_a_single_thread(open_pool: OpenPool) -> None:
     reply = open_pool().next()
 
-    assert isinstance(reply, protocol.ReadyReply)
+    assert isinstance(reply, pool_messages.ReadyReply)
     assert (reply.slots, reply.threads) == (2, 1)
 
 
@@ -163,18 +182,28 @@ def test_the_pool_is_ready_with_a_single_thread(open_pool: OpenPool) -> None:
     ],
 )
 def test_the_way_a_child_ends_is_told_and_ends_nothing_else(
-    open_pool: OpenPool, tmp_path: Path, behaviour: str, exit_code: int | None, signal_number: int | None
+    open_pool: OpenPool,
+    tmp_path: Path,
+    behaviour: str,
+    exit_code: int | None,
+    signal_number: int | None,
 ) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, behaviour, "sleep 0.2", "ok")
 
     pool.send(*requests_for(batch, 3))
 
-    assert (pool.ended(0).exit, pool.ended(0).signal, pool.ended(0).stop) == (exit_code, signal_number, None)
+    assert (pool.ended(0).exit, pool.ended(0).signal, pool.ended(0).stop) == (
+        exit_code,
+        signal_number,
+        None,
+    )
     assert [pool.ended(key).exit for key in (1, 2)] == [0, 0]
     assert "element 0 as job" in zoo.log_of(batch, 0).read_text()
 
 
-def test_an_exception_that_escapes_leaves_its_traceback(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_an_exception_that_escapes_leaves_its_traceback(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, "raise")
 
     pool.send(*requests_for(batch, 1))
@@ -229,7 +258,9 @@ def test_at_the_time_limit_a_child_may_checkpoint(open_pool: OpenPool, tmp_path:
     assert 0.3 <= ended.seconds < 5
 
 
-def test_a_child_that_ignores_the_time_limit_is_killed_after_its_grace(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_a_child_that_ignores_the_time_limit_is_killed_after_its_grace(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, "stubborn 30")
 
     pool.send(RunRequest(0, str(batch), 0, time_limit_s=0.3))
@@ -239,21 +270,27 @@ def test_a_child_that_ignores_the_time_limit_is_killed_after_its_grace(open_pool
     assert ended.detail == "ran for 0.3 s; did not leave within 0.5 s and was killed"
 
 
-def test_a_child_over_its_memory_limit_is_killed_and_told_so(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_a_child_over_its_memory_limit_is_killed_and_told_so(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, "eat 300", "eat 20")
 
     pool.send(*(RunRequest(index, str(batch), index, mem_limit_mib=100) for index in range(2)))
 
     ended = pool.ended(0)
     assert (ended.signal, ended.stop) == (signal.SIGKILL, Stop.OUT_OF_MEMORY)
-    used = re.fullmatch(r"used (\d+) of 100 MiB", ended.detail)  # how much, depends on when the pool looked
+    used = re.fullmatch(
+        r"used (\d+) of 100 MiB", ended.detail
+    )  # how much, depends on when the pool looked
     assert used
     assert int(used[1]) > 100
     pool.send(CancelRequest((1,)))
     assert pool.ended(1).stop is Stop.CANCELLED
 
 
-def test_a_cancelled_child_checkpoints_and_a_waiting_one_never_starts(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_a_cancelled_child_checkpoints_and_a_waiting_one_never_starts(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, "sleep 30", "sleep 30", "ok")
 
     pool.send(*requests_for(batch, 3))
@@ -268,7 +305,9 @@ def test_a_cancelled_child_checkpoints_and_a_waiting_one_never_starts(open_pool:
     assert not zoo.log_of(batch, 2).exists()
 
 
-def test_when_its_stdin_closes_the_children_checkpoint_and_the_pool_ends(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_when_its_stdin_closes_the_children_checkpoint_and_the_pool_ends(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, "sleep 30", "stubborn 30")
     pool.send(*requests_for(batch, 2))
     for index in range(2):
@@ -312,7 +351,10 @@ def test_children_hold_none_of_the_pools_pipes(open_pool: OpenPool, tmp_path: Pa
     pool, batch = open_pool(), zoo.write_batch(tmp_path, f"descriptors {tmp_path / 'descriptors'}")
     assert pool.process.stdin is not None
     assert pool.process.stdout is not None
-    pipes = [Path(f"/proc/self/fd/{pipe.fileno()}").readlink() for pipe in (pool.process.stdin, pool.process.stdout)]
+    pipes = [
+        Path(f"/proc/self/fd/{pipe.fileno()}").readlink()
+        for pipe in (pool.process.stdin, pool.process.stdout)
+    ]
 
     pool.send(*requests_for(batch, 1))
     pool.ended(0)
@@ -322,7 +364,9 @@ def test_children_hold_none_of_the_pools_pipes(open_pool: OpenPool, tmp_path: Pa
     assert not any(str(pipe) in held for pipe in pipes)
 
 
-def test_what_a_library_prints_goes_to_the_log_and_not_between_the_replies(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_what_a_library_prints_goes_to_the_log_and_not_between_the_replies(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool(), zoo.write_batch(tmp_path, "print")
 
     pool.send(*requests_for(batch, 1))
@@ -334,7 +378,9 @@ def test_what_a_library_prints_goes_to_the_log_and_not_between_the_replies(open_
 def test_each_slot_shows_its_own_devices(open_pool: OpenPool, tmp_path: Path) -> None:
     names = [tmp_path / str(number) for number in range(2)]
     pool = open_pool("--devices", "GPU-a", "GPU-b,GPU-c")
-    batch = zoo.write_batch(tmp_path, *(f"environment CUDA_VISIBLE_DEVICES {name}" for name in names))
+    batch = zoo.write_batch(
+        tmp_path, *(f"environment CUDA_VISIBLE_DEVICES {name}" for name in names)
+    )
 
     pool.send(*requests_for(batch, 2))
     for key in range(2):
@@ -343,7 +389,9 @@ def test_each_slot_shows_its_own_devices(open_pool: OpenPool, tmp_path: Path) ->
     assert [name.read_text() for name in names] == ["GPU-a", "GPU-b,GPU-c"]
 
 
-def test_what_was_prepared_reaches_every_child_and_is_cleaned_up(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_what_was_prepared_reaches_every_child_and_is_cleaned_up(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool("--prepare", "zoo:prepare"), zoo.write_batch(tmp_path, "ok")
 
     pool.send(PrepareRequest(str(batch)), *requests_for(batch, 1))
@@ -355,7 +403,9 @@ def test_what_was_prepared_reaches_every_child_and_is_cleaned_up(open_pool: Open
     assert batch.with_name("cleaned").exists()
 
 
-def test_a_preparation_that_fails_is_told_and_the_runs_go_on(open_pool: OpenPool, tmp_path: Path) -> None:
+def test_a_preparation_that_fails_is_told_and_the_runs_go_on(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
     pool, batch = open_pool("--prepare", "zoo:refuse_to_prepare"), zoo.write_batch(tmp_path, "ok")
 
     pool.send(PrepareRequest(str(batch)), *requests_for(batch, 1))
@@ -367,10 +417,13 @@ def test_a_preparation_that_fails_is_told_and_the_runs_go_on(open_pool: OpenPool
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [(["--slots", "0"], "--slots: expected at least 1, got 0"), (["--slots", "1", "--import", "no_such"], "no_such")],
+    [
+        (["--slots", "0"], "--slots: expected at least 1, got 0"),
+        (["--slots", "1", "--import", "no_such"], "no_such"),
+    ],
 )
 def test_a_pool_that_cannot_work_says_why_in_a_line(options: list[str], sentence: str) -> None:
-    argv = [sys.executable, "-m", "anlp.pool", *options]
+    argv = [sys.executable, "-m", "anlp.runtime.pool", *options]
     done = subprocess.run(argv, input=b"", capture_output=True, timeout=PATIENCE_S)
 
     assert done.returncode == 2

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from anlp.progress import Progress
+from anlp.core.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -37,4 +37,9 @@ def test_a_log_gets_few_lines() -> None:
 def test_a_terminal_gets_one_line_that_is_gone_in_the_end() -> None:
     said = count(Terminal(), 2, 2.1, 3)
 
-    assert said.split("\r\x1b[K") == ["", "reading runs: 100 of 1,000, 2 s", "reading runs: 300 of 1,000, 3 s", ""]
+    assert said.split("\r\x1b[K") == [
+        "",
+        "reading runs: 100 of 1,000, 2 s",
+        "reading runs: 300 of 1,000, 3 s",
+        "",
+    ]

@@ -6,29 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import SpecError
-from anlp.record import (
-    Element,
-    Outcome,
-    RunError,
-    RunFolder,
-    RunOptions,
-    RunResult,
-    WandbOptions,
-    options_from_json,
-    read_jsonl,
-    read_metrics,
-    read_result,
-    result_from_summary,
-    write_json,
-    write_jsonl,
-    write_whole,
-)
-from anlp.settings import element_from_json, make_spec, read_element
+from anlp.core.errors import SpecError
+from anlp.records.elements import Element
+from anlp.records.files import read_jsonl, read_metrics, write_json, write_jsonl, write_whole
+from anlp.records.folders import RunFolder
+from anlp.records.options import RunOptions, WandbOptions, options_from_json
+from anlp.records.results import Outcome, RunError, RunResult, read_result, result_from_summary
+from anlp.tasks import element_from_json, make_spec, read_element
 
 
 def test_options_survive_json() -> None:
-    options = RunOptions(device="cpu", keep="last", wandb=WandbOptions(mode="online", tags=("a", "b")))
+    options = RunOptions(
+        device="cpu", keep="last", wandb=WandbOptions(mode="online", tags=("a", "b"))
+    )
 
     assert options_from_json(json.loads(json.dumps(options.to_json()))) == options
 
@@ -53,7 +43,9 @@ def test_results_survive_their_file(tmp_path: Path) -> None:
 
 def test_metrics_that_are_not_finite_come_back_as_nan(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    write_json(folder.result, RunResult("abc", Outcome.DIVERGED, {"train/loss": math.inf}).to_json())
+    write_json(
+        folder.result, RunResult("abc", Outcome.DIVERGED, {"train/loss": math.inf}).to_json()
+    )
     result = read_result(folder)
 
     assert "Infinity" not in folder.result.read_text()
@@ -62,7 +54,8 @@ def test_metrics_that_are_not_finite_come_back_as_nan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"outcome": "ok"}', '{"run_id": "a", "outcome": "great", "metrics": {}}']
+    "text",
+    ["", "{", "[]", '{"outcome": "ok"}', '{"run_id": "a", "outcome": "great", "metrics": {}}'],
 )
 def test_a_result_that_is_none_is_not_believed(tmp_path: Path, text: str) -> None:
     folder = RunFolder(tmp_path)
@@ -111,7 +104,9 @@ def test_elements_are_read_back_from_their_batch_by_number(tmp_path: Path) -> No
         ('{"epoch": 0}, {"epoch": 1}\n{"epoch": 2}\n', [2]),
     ],
 )
-def test_metrics_are_the_lines_that_were_written_whole(tmp_path: Path, text: str, epochs: list[int]) -> None:
+def test_metrics_are_the_lines_that_were_written_whole(
+    tmp_path: Path, text: str, epochs: list[int]
+) -> None:
     (tmp_path / "metrics.jsonl").write_text(text)
 
     assert [line["epoch"] for line in read_metrics(tmp_path / "metrics.jsonl")] == epochs
@@ -119,7 +114,18 @@ def test_metrics_are_the_lines_that_were_written_whole(tmp_path: Path, text: str
 
 def test_a_result_survives_a_summary() -> None:
     error = RunError("ValueError", "no", "Traceback", 3)
-    result = RunResult("0" * 12, Outcome.FAILED, {"val/acc": 1 / 3}, 2, 3, 99, {"random": 0.1}, {"val": 7}, 1.5, error)
+    result = RunResult(
+        "0" * 12,
+        Outcome.FAILED,
+        {"val/acc": 1 / 3},
+        2,
+        3,
+        99,
+        {"random": 0.1},
+        {"val": 7},
+        1.5,
+        error,
+    )
 
     summary = result.to_summary()
 
@@ -127,7 +133,9 @@ def test_a_result_survives_a_summary() -> None:
     assert result_from_summary(json.loads(json.dumps(summary))) == result
 
 
-@pytest.mark.parametrize("summary", [{}, {"result": None}, {"result": "{"}, {"result": "[]"}, {"result": '{"a": 1}'}])
+@pytest.mark.parametrize(
+    "summary", [{}, {"result": None}, {"result": "{"}, {"result": "[]"}, {"result": '{"a": 1}'}]
+)
 def test_a_summary_without_a_result_has_none(summary: dict[str, object]) -> None:
     assert result_from_summary(summary) is None
 

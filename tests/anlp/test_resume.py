@@ -17,8 +17,9 @@ from tiny_runs import (
     write_batch,
 )
 
-from anlp import claim
-from anlp.record import Outcome, RunResult, read_metrics, read_result, write_json
+from anlp.core import lease
+from anlp.records.files import read_metrics, write_json
+from anlp.records.results import Outcome, RunResult, read_result
 
 # everything that carries state from step to step: masks, momentum, smoothing, the plateau's history, the best weights
 EVENTFUL = {
@@ -54,10 +55,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
         (kill_within_write, ("weights.pt", 1), 2),
         (kill_within_write, ("result.json", 1), 2),
     ],
-    ids=["first-update", "mid-epoch", "after-line-0", "after-line-2", "in-checkpoint", "in-weights", "in-result"],
+    ids=[
+        "first-update",
+        "mid-epoch",
+        "after-line-0",
+        "after-line-2",
+        "in-checkpoint",
+        "in-weights",
+        "in-result",
+    ],
 )
 def test_killed_run_continues_to_the_same_numbers(
-    tmp_path: Path, undisturbed: tuple[Any, ...], prepare: Any, args: tuple[Any, ...], epochs_saved: int
+    tmp_path: Path,
+    undisturbed: tuple[Any, ...],
+    prepare: Any,
+    args: tuple[Any, ...],
+    epochs_saved: int,
 ) -> None:
     batch = write_batch(tmp_path, EVENTFUL)
 
@@ -79,7 +92,7 @@ def test_run_asked_to_stop_checkpoints_within_the_epoch_and_continues_to_the_sam
     folder = folder_of(batch)
 
     assert run_apart(batch, prepare=signal_at_update, args=(number, UPDATES_PER_EPOCH + 7)) == 3
-    first = claim.read(folder.attempts / "000001.json")
+    first = lease.read(folder.attempts / "000001.json")
     assert run_apart(batch) == 0
 
     assert first["ending"] == "interrupted"
@@ -93,7 +106,7 @@ def test_signal_before_training_is_honoured(tmp_path: Path) -> None:
 
     assert run_apart(batch, prepare=tiny_runs.signal_while_building, args=(signal.SIGTERM,)) == 3
 
-    assert claim.read(folder_of(batch).attempts / "000001.json")["ending"] == "interrupted"
+    assert lease.read(folder_of(batch).attempts / "000001.json")["ending"] == "interrupted"
     assert run_apart(batch) == 0
 
 
@@ -121,7 +134,10 @@ def test_unreadable_checkpoint_is_set_aside_and_training_starts_from_scratch(
 ) -> None:
     batch = write_batch(tmp_path, EVENTFUL)
     folder = folder_of(batch)
-    assert run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7)) == 3
+    assert (
+        run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7))
+        == 3
+    )
     whole = folder.checkpoint.read_bytes()
     contents = {"truncated": whole[: len(whole) // 2], "not-a-checkpoint": b"[]", "empty": b""}
 
@@ -139,8 +155,13 @@ def test_failed_run_goes_on_from_its_checkpoint_or_begins_again_as_asked(
 ) -> None:
     batch = write_batch(tmp_path, EVENTFUL)
     folder = folder_of(batch)
-    assert run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7)) == 3
-    write_json(folder.result, RunResult(folder.run_id, Outcome.FAILED, provenance={"batch": "1"}).to_json())
+    assert (
+        run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7))
+        == 3
+    )
+    write_json(
+        folder.result, RunResult(folder.run_id, Outcome.FAILED, provenance={"batch": "1"}).to_json()
+    )
 
     assert run_apart(write_batch(tmp_path, EVENTFUL, number=2, redo=redo)) == 0
 
@@ -148,10 +169,15 @@ def test_failed_run_goes_on_from_its_checkpoint_or_begins_again_as_asked(
     assert numbers_of(folder) == undisturbed
 
 
-def test_lost_metrics_make_the_run_start_from_scratch(tmp_path: Path, undisturbed: tuple[Any, ...]) -> None:
+def test_lost_metrics_make_the_run_start_from_scratch(
+    tmp_path: Path, undisturbed: tuple[Any, ...]
+) -> None:
     batch = write_batch(tmp_path, EVENTFUL)
     folder = folder_of(batch)
-    assert run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7)) == 3
+    assert (
+        run_apart(batch, prepare=signal_at_update, args=(signal.SIGTERM, UPDATES_PER_EPOCH + 7))
+        == 3
+    )
 
     folder.metrics.unlink()
     assert run_apart(batch) == 0
@@ -170,7 +196,7 @@ def test_seconds_add_up_over_attempts(tmp_path: Path) -> None:
     assert result is not None
     assert result.seconds > 0.5
     assert result.provenance["attempts"] == 2
-    assert result.provenance["started"] == claim.read(folder.attempts / "000001.json")["since"]
+    assert result.provenance["started"] == lease.read(folder.attempts / "000001.json")["since"]
 
 
 def test_run_that_cannot_write_its_checkpoint_fails_with_a_sentence(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from anlp.training.early_stopping import best_epoch, should_stop
 from anlp.training.schedules import Schedule, count_plateaus
-from anlp.training.stopping import best_epoch, should_stop
 
 
 def lrs(kind: str, steps: int = 100, **given: Any) -> list[float]:
@@ -72,11 +72,15 @@ def test_every_schedule_is_finite_on_the_shortest_trainings(kind: str, steps: in
 )
 def test_plateaus_are_counted_anew_after_each_decay(values: list[float], plateaus: int) -> None:
     assert count_plateaus(values, patience=2, higher_is_better=True) == plateaus
-    assert count_plateaus([-value for value in values], patience=2, higher_is_better=False) == plateaus
+    assert (
+        count_plateaus([-value for value in values], patience=2, higher_is_better=False) == plateaus
+    )
 
 
 def test_plateau_decays_by_its_history() -> None:
-    schedule = Schedule("plateau", 1.0, steps=100, steps_per_epoch=10, decay_patience=2, decay_factor=0.1)
+    schedule = Schedule(
+        "plateau", 1.0, steps=100, steps_per_epoch=10, decay_patience=2, decay_factor=0.1
+    )
 
     assert schedule.lr_at(50, [0.5, 0.4, 0.4]) == pytest.approx(0.1)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from anlp.errors import SpecError, closest, did_you_mean
-from anlp.record import RunState
-from anlp.select import parse_filter
+from anlp.core.errors import SpecError, closest, did_you_mean
+from anlp.core.filters import parse_filter
+from anlp.records.results import RunState
 
 RUN: dict[str, Any] = {
     "model": "cnn",
@@ -87,7 +87,10 @@ def test_an_id_that_looks_like_a_number_is_matched_as_text() -> None:
     [
         ("model", "filter 'model': expected NAME=VALUE such as model=cnn, got 'model'"),
         ("a=1 lr<", "filter 'a=1 lr<': expected NAME=VALUE such as model=cnn, got 'lr<'"),
-        ('note="a b', "filter 'note=\"a b': expected NAME=VALUE such as model=cnn, got 'note=\"a b'"),
+        (
+            'note="a b',
+            "filter 'note=\"a b': expected NAME=VALUE such as model=cnn, got 'note=\"a b'",
+        ),
         ("lr<fast", "filter 'lr<fast': 'lr<fast': expected one number after <, got 'fast'"),
         ("lr<1,2", "filter 'lr<1,2': 'lr<1,2': expected one number after <, got '1,2'"),
         ("lr=,", "filter 'lr=,': 'lr=,': expected a value, got ','"),

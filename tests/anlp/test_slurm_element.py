@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from anlp import slurm_element
-from anlp.errors import EXIT_CONTINUE, EXIT_REQUEUE
-from anlp.training.interrupt import stop_flag
+from anlp.core.errors import EXIT_CONTINUE, EXIT_REQUEUE
+from anlp.core.stop_flag import stop_flag
+from anlp.runtime import slurm_task
 
 TESTS = Path(__file__).parent.parent
 PATIENCE_S = 15.0
@@ -44,7 +44,15 @@ class Task:
     def run(self, *words: str, send: Sequence[int] = (), **environment: str) -> tuple[int, str]:
         """Starts the task, sends it the signals once it listens, and returns its exit code and what it said."""
         self.folder.joinpath("ready").unlink(missing_ok=True)
-        argv = [sys.executable, "-m", "anlp.slurm_element", "--batch", str(self.batch), "--runner", "stoppable:run"]
+        argv = [
+            sys.executable,
+            "-m",
+            "anlp.runtime.slurm_task",
+            "--batch",
+            str(self.batch),
+            "--runner",
+            "stoppable:run",
+        ]
         process = subprocess.Popen(
             [*argv, "--first", "10", *words],
             env=self._environment() | environment,
@@ -67,8 +75,16 @@ class Task:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-        slurm = {"SLURM_ARRAY_JOB_ID": "503", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "510", "SLURM_PROCID": "0"}
-        paths = {"PATH": f"{self.folder}/bin:/usr/bin:/bin", "PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
+        slurm = {
+            "SLURM_ARRAY_JOB_ID": "503",
+            "SLURM_ARRAY_TASK_ID": "2",
+            "SLURM_JOB_ID": "510",
+            "SLURM_PROCID": "0",
+        }
+        paths = {
+            "PATH": f"{self.folder}/bin:/usr/bin:/bin",
+            "PYTHONPATH": f"{TESTS}:{TESTS.parent}",
+        }
         return {**kept, **slurm, **paths, "SUBMITIT_EXECUTOR": "slurm"}
 
     def _wait(self, process: subprocess.Popen[str]) -> None:
@@ -162,22 +178,30 @@ def test_without_scontrol_the_run_is_left_to_the_next_submit(task: Task) -> None
 
 
 def test_in_an_image_it_counts_and_leaves_the_requeue_to_its_script(task: Task) -> None:
-    codes = [task.run("--in-image", "--continuations", "1", send=[signal.SIGUSR2])[0] for _ in range(2)]
+    codes = [
+        task.run("--in-image", "--continuations", "1", send=[signal.SIGUSR2])[0] for _ in range(2)
+    ]
 
     assert (codes, task.asked) == ([EXIT_REQUEUE, EXIT_CONTINUE], "")
     assert json.loads(task.count.read_text()) == {"left": -1}
 
 
-def test_a_run_that_no_warning_reached_warns_itself_before_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm_element, "OWN_WARNING_S", 59.0)
+def test_a_run_that_no_warning_reached_warns_itself_before_its_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slurm_task, "OWN_WARNING_S", 59.0)
 
-    with stop_flag() as flag, slurm_element.arrived_signals() as arrived, slurm_element.own_warning(1):
+    with stop_flag() as flag, slurm_task.arrived_signals() as arrived, slurm_task.own_warning(1):
         deadline = time.monotonic() + PATIENCE_S
         while not flag.is_set() and time.monotonic() < deadline:
             time.sleep(0.01)
         signals = arrived()
 
-    assert (flag.is_set(), signal.SIGUSR2 in signals, signal.SIGTERM in signals) == (True, True, False)
+    assert (flag.is_set(), signal.SIGUSR2 in signals, signal.SIGTERM in signals) == (
+        True,
+        True,
+        False,
+    )
 
 
 def test_an_exception_that_escapes_is_told_from_a_failed_run(task: Task) -> None:
@@ -189,7 +213,7 @@ def test_an_exception_that_escapes_is_told_from_a_failed_run(task: Task) -> None
 
 def test_outside_an_array_it_says_what_to_use_instead() -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-    argv = [sys.executable, "-m", "anlp.slurm_element", "--batch", "x", "--first", "0"]
+    argv = [sys.executable, "-m", "anlp.runtime.slurm_task", "--batch", "x", "--first", "0"]
 
     done = subprocess.run(argv, env=kept, capture_output=True, text=True)
 

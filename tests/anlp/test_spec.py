@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from anlp.settings import make_spec, spec_from_json
-from anlp.spec import Neutral, OnlyFor, RunSpec, TaskSettings, canonical_json
+from anlp.core.spec import Neutral, OnlyFor, RunSpec, TaskSettings, canonical_json
+from anlp.tasks import make_spec, spec_from_json
 
 
 class Before(TaskSettings):
@@ -36,7 +36,9 @@ def test_a_setting_at_its_default_and_one_left_out_are_one_run() -> None:
 
 
 def test_seed_and_settings_both_make_another_run() -> None:
-    ids = {make_spec("mnist", values, seed).run_id for values in ({}, {"lr": 0.5}) for seed in (0, 1)}
+    ids = {
+        make_spec("mnist", values, seed).run_id for values in ({}, {"lr": 0.5}) for seed in (0, 1)
+    }
 
     assert len(ids) == 4
 
@@ -53,7 +55,10 @@ def test_a_setting_added_later_leaves_old_ids_as_they_are() -> None:
 
 def test_settings_that_do_not_apply_return_to_their_default() -> None:
     assert RunSpec("t", Tied(filters=64), 0).run_id == RunSpec("t", Tied(), 0).run_id
-    assert RunSpec("t", Tied(model="cnn", filters=64), 0).run_id != RunSpec("t", Tied(model="cnn"), 0).run_id
+    assert (
+        RunSpec("t", Tied(model="cnn", filters=64), 0).run_id
+        != RunSpec("t", Tied(model="cnn"), 0).run_id
+    )
 
 
 def test_specs_survive_json() -> None:
@@ -64,7 +69,14 @@ def test_specs_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"lr": math.nan}, {"lr": math.inf}, {"lr": 0}, {"lrr": 1}, {"nesterov": True, "optimizer": "sgd"}]
+    "values",
+    [
+        {"lr": math.nan},
+        {"lr": math.inf},
+        {"lr": 0},
+        {"lrr": 1},
+        {"nesterov": True, "optimizer": "sgd"},
+    ],
 )
 def test_bad_values_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

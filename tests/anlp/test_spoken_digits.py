@@ -18,17 +18,24 @@ from scipy.io import wavfile
 from torch import Tensor, nn
 from torch.nn import functional
 
+from anlp.core.errors import UserError
+from anlp.core.training_settings import TrainingSettings
 from anlp.data import arabic_digits, wav_digits
-from anlp.data.arabic_digits import NAMES, load_arabic_digits, make_sequences, parse_blocks, read_blocks, speakers_of
+from anlp.data.arabic_digits import (
+    NAMES,
+    load_arabic_digits,
+    make_sequences,
+    parse_blocks,
+    read_blocks,
+    speakers_of,
+)
 from anlp.data.audio import read_wav
 from anlp.data.samples import Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.data.wav_digits import load_wav_digits
-from anlp.errors import UserError
 from anlp.models.pooling import pool
 from anlp.models.recurrent import Headed, Pooled, Recurrent
-from anlp.settings import make_spec
-from anlp.settings.base import TrainingSettings
+from anlp.tasks import make_spec
 from anlp.training.splits import make_splits
 
 LINE = " ".join(["1.5"] * 13)
@@ -64,7 +71,11 @@ MODELS = [
     *map(
         " ".join,
         itertools.product(
-            ("gru", "lstm"), ("0", "1", "4"), ("mean", "max", "sum", "last"), ("one", "both"), ("1", "3")
+            ("gru", "lstm"),
+            ("0", "1", "4"),
+            ("mean", "max", "sum", "last"),
+            ("one", "both"),
+            ("1", "3"),
         ),
     ),
 ]
@@ -89,7 +100,9 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
 
     torch.autograd.backward(functional.cross_entropy(model(*batch.inputs), torch.arange(4) % 3))
 
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
+    ] == []
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "sum", "last"])
@@ -151,7 +164,9 @@ def test_generated_sequences_have_every_class_and_are_always_the_same() -> None:
 @pytest.fixture
 def two_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data set's files with two speakers of each gender and two blocks of each; a block's first number tells it."""
-    monkeypatch.setattr(arabic_digits, "BLOCKS_OF_CLASS", {arabic_digits.TRAIN_FILE: 4, arabic_digits.TEST_FILE: 2})
+    monkeypatch.setattr(
+        arabic_digits, "BLOCKS_OF_CLASS", {arabic_digits.TRAIN_FILE: 4, arabic_digits.TEST_FILE: 2}
+    )
     monkeypatch.setattr(arabic_digits, "BLOCKS_OF_SPEAKER", 2)
     (tmp_path / "spoken-arabic-digit").mkdir()
     for name, blocks in ((arabic_digits.TRAIN_FILE, 80), (arabic_digits.TEST_FILE, 40)):
@@ -168,9 +183,13 @@ def test_who_selects_is_not_heard_in_training(two_of_each: Path) -> None:
     for seed in range(4):
         train, val, _ = make_splits(data, settings, seed, torch.device("cpu"))
 
-        heard, selecting = ({int(v) for v in data.train.inputs[0][part.rows, 0, 0]} for part in (train, val))
+        heard, selecting = (
+            {int(v) for v in data.train.inputs[0][part.rows, 0, 0]} for part in (train, val)
+        )
         assert sorted(heard | selecting) == list(range(80))
-        assert len({number % 4 // 2 for number in selecting}) == 1  # one man and one woman, all that they said
+        assert (
+            len({number % 4 // 2 for number in selecting}) == 1
+        )  # one man and one woman, all that they said
         assert torch.equal(data.train.targets[0][val.rows].bincount(), torch.full((20,), 2))
 
 
@@ -189,7 +208,9 @@ def write_wavs(folder: Path, speakers: str = "abc", per_digit: int = 5, rate: in
             for index in range(per_digit):
                 time = np.arange(rate // 10) / rate
                 wave = np.sin(2 * math.pi * (200 + 50 * digit + number) * time) * 0.5
-                wavfile.write(folder / f"{digit}_{speaker}_{index}.wav", rate, (wave * 32767).astype(np.int16))
+                wavfile.write(
+                    folder / f"{digit}_{speaker}_{index}.wav", rate, (wave * 32767).astype(np.int16)
+                )
     return folder
 
 
@@ -206,7 +227,10 @@ def test_a_tested_speaker_is_heard_neither_in_training_nor_in_selection(tmp_path
 @pytest.mark.parametrize(("tested", "selecting"), [("a", "c"), ("b", "a"), ("c", "b")])
 def test_each_speaker_can_be_the_stranger(tmp_path: Path, tested: str, selecting: str) -> None:
     write_wavs(tmp_path / "own", per_digit=1)
-    frames = {who: load_wav_digits(tmp_path, "own", split="speaker", test_speaker=who, **MFCC) for who in "abc"}
+    frames = {
+        who: load_wav_digits(tmp_path, "own", split="speaker", test_speaker=who, **MFCC)
+        for who in "abc"
+    }
 
     data = frames[tested]
 
@@ -246,7 +270,9 @@ def test_features_are_computed_once_and_again_when_asked_for_others(
         load_wav_digits(tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=40)
 
 
-def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(tmp_path: Path) -> None:
+def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(
+    tmp_path: Path,
+) -> None:
     write_wavs(tmp_path / "own" / "recordings", per_digit=1)
     load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
@@ -256,7 +282,9 @@ def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(
         load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
 
-def test_features_are_computed_again_once_a_file_is_replaced_by_an_older_one(tmp_path: Path) -> None:
+def test_features_are_computed_again_once_a_file_is_replaced_by_an_older_one(
+    tmp_path: Path,
+) -> None:
     replaced = write_wavs(tmp_path / "own", per_digit=1) / "3_b_0.wav"
     before = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
@@ -282,7 +310,9 @@ def test_damaged_features_are_computed_again(tmp_path: Path, content: bytes) -> 
     assert kept.stat().st_size > len(content)
 
 
-def write_sound(path: Path, samples: int = 800, rate: int = 8000, value: float = 100, kind: Any = np.int16) -> None:
+def write_sound(
+    path: Path, samples: int = 800, rate: int = 8000, value: float = 100, kind: Any = np.int16
+) -> None:
     wavfile.write(path, rate, np.full(samples, value, kind))
 
 
@@ -300,14 +330,29 @@ def cut(path: Path, size: int) -> None:
     [
         (lambda path: write_sound(path, value=math.nan, kind=np.float32), "it holds NaN"),
         (lambda path: write_sound(path, 0), "it has no sound"),
-        (lambda path: write_sound(path, 100), "100 samples at 8000 Hz are too short, expected at least 129"),
-        (lambda path: write_sound(path, rate=16000), "16000 Hz, but most of the others have 8000 Hz; convert it"),
-        (lambda path: write_sound(path, rate=0), "expected a sampling rate of at least 1000 Hz, got 0"),
+        (
+            lambda path: write_sound(path, 100),
+            "100 samples at 8000 Hz are too short, expected at least 129",
+        ),
+        (
+            lambda path: write_sound(path, rate=16000),
+            "16000 Hz, but most of the others have 8000 Hz; convert it",
+        ),
+        (
+            lambda path: write_sound(path, rate=0),
+            "expected a sampling rate of at least 1000 Hz, got 0",
+        ),
         (lambda path: path.write_bytes(b""), "not a readable wav file"),
         (lambda path: cut(path, 30), "not a readable wav file"),
         (lambda path: cut(path, 500), "not a readable wav file .*Reached EOF prematurely"),
-        (lambda path: (path.unlink(), path.mkdir()), "cannot be read .Is a directory.; remove or replace it"),
-        (lambda path: path.rename(path.with_name("3_b.wav")), "expected DIGIT_SPEAKER_INDEX.wav, such as"),
+        (
+            lambda path: (path.unlink(), path.mkdir()),
+            "cannot be read .Is a directory.; remove or replace it",
+        ),
+        (
+            lambda path: path.rename(path.with_name("3_b.wav")),
+            "expected DIGIT_SPEAKER_INDEX.wav, such as",
+        ),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_named(
@@ -332,7 +377,9 @@ def test_more_bands_than_the_rate_has_frequencies_for_are_refused(tmp_path: Path
     write_wavs(tmp_path / "own", per_digit=1)
 
     with pytest.raises(UserError, match="own: bands: 200 are too many at 8000 Hz"):
-        load_wav_digits(tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=200)
+        load_wav_digits(
+            tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=200
+        )
 
 
 def test_a_feature_that_never_changes_in_training_does_not_blow_up_in_testing() -> None:
@@ -351,25 +398,37 @@ def write_archive(tmp_path: Path) -> Path:
     (tmp_path / "packed").mkdir()
     with tarfile.open(tmp_path / "packed" / "recordings.tar.gz", "w:gz") as archive:
         archive.add(folder, "recordings")
-        archive.add(folder / "3_b_0.wav", "recordings/._3_b_0.wav")  # as archives made on a Mac have them
+        archive.add(
+            folder / "3_b_0.wav", "recordings/._3_b_0.wav"
+        )  # as archives made on a Mac have them
     return tmp_path / "packed" / "recordings.tar.gz"
 
 
-def test_an_archive_that_is_damaged_in_the_middle_is_not_taken_for_a_shorter_one(tmp_path: Path) -> None:
+def test_an_archive_that_is_damaged_in_the_middle_is_not_taken_for_a_shorter_one(
+    tmp_path: Path,
+) -> None:
     path = write_archive(tmp_path)
     with gzip.open(path) as packed:
         content = bytearray(packed.read())
-    content[content.index(b"recordings/5_b_0.wav")] ^= 255  # a header that `tarfile` takes for the end
-    path.write_bytes(gzip.compress(content)[:-8] + path.read_bytes()[-8:])  # the checksum of what it was
+    content[content.index(b"recordings/5_b_0.wav")] ^= (
+        255  # a header that `tarfile` takes for the end
+    )
+    path.write_bytes(
+        gzip.compress(content)[:-8] + path.read_bytes()[-8:]
+    )  # the checksum of what it was
 
-    with pytest.raises(UserError, match=r"recordings\.tar\.gz: not a readable archive .*; fetch it again"):
+    with pytest.raises(
+        UserError, match=r"recordings\.tar\.gz: not a readable archive .*; fetch it again"
+    ):
         load_wav_digits(tmp_path, "packed", split="speaker", **MFCC)
 
 
 def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
     write_archive(tmp_path)
 
-    plain, packed = (load_wav_digits(tmp_path, name, split="speaker", **MFCC) for name in ("plain", "packed"))
+    plain, packed = (
+        load_wav_digits(tmp_path, name, split="speaker", **MFCC) for name in ("plain", "packed")
+    )
 
     assert torch.equal(plain.train.inputs[0], packed.train.inputs[0])
 
@@ -379,7 +438,10 @@ def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
     [
         (lambda folder: None, "neither a known data set"),
         (lambda folder: folder.mkdir(), "no recordings; expected files such as 3_theo_12.wav"),
-        (lambda folder: write_wavs(folder, "ab", 1), "split: speaker needs at least 3 speakers, found a, b"),
+        (
+            lambda folder: write_wavs(folder, "ab", 1),
+            "split: speaker needs at least 3 speakers, found a, b",
+        ),
         (lambda folder: folder.write_text("x"), "own: expected a folder with recordings such as"),
         (
             lambda folder: remove(write_wavs(folder).glob("7_a*")),
@@ -391,7 +453,9 @@ def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: Callable[[Path], object], sentence: str) -> None:
+def test_faults_of_a_folder_are_sentences(
+    tmp_path: Path, make_folder: Callable[[Path], object], sentence: str
+) -> None:
     make_folder(tmp_path / "own")
 
     with pytest.raises(UserError, match=sentence):
@@ -401,7 +465,9 @@ def test_faults_of_a_folder_are_sentences(tmp_path: Path, make_folder: Callable[
 def test_too_few_recordings_to_test_every_fifth_are_told(tmp_path: Path) -> None:
     write_wavs(tmp_path / "own", per_digit=4)
 
-    with pytest.raises(UserError, match=r"own: split: random tests every 5th recording .* none has so many"):
+    with pytest.raises(
+        UserError, match=r"own: split: random tests every 5th recording .* none has so many"
+    ):
         load_wav_digits(tmp_path, "own", split="random", **MFCC)
 
 
@@ -423,10 +489,15 @@ def test_digits_that_nobody_says_are_no_classes(tmp_path: Path) -> None:
             {"data": "fsdd", "features": "mfcc", "coefficients": 41},
             "coefficients: at most as many as bands .40., got 41",
         ),
-        ({"test_speaker": "theo"}, "data: spoken-arabic-digit has a test set of its own: leave test_speaker out"),
+        (
+            {"test_speaker": "theo"},
+            "data: spoken-arabic-digit has a test set of its own: leave test_speaker out",
+        ),
         ({"model": "linear", "pooling": "last"}, "model: linear needs pooling: mean, max or sum"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(values: dict[str, str], sentence: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(
+    values: dict[str, str], sentence: str
+) -> None:
     with pytest.raises(ValidationError, match=sentence):
         make_spec("spoken_digits", values, 0)

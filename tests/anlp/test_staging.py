@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from anlp import staging
-from anlp.errors import UserError
+from anlp.core.errors import UserError
+from anlp.datasets import catalogue
 
-NAMES = tuple(staging.CATALOGUE["mnist"].digests)
+NAMES = tuple(catalogue.CATALOGUE["mnist"].digests)
 
 
 @pytest.fixture
@@ -35,26 +35,32 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def offer(monkeypatch: pytest.MonkeyPatch, *urls: str, content: bytes = b"digits of a kind") -> None:
+def offer(
+    monkeypatch: pytest.MonkeyPatch, *urls: str, content: bytes = b"digits of a kind"
+) -> None:
     files = dict.fromkeys(NAMES, hashlib.md5(content).hexdigest())
-    monkeypatch.setattr(staging, "CATALOGUE", {"mnist": staging.DataFiles(files, ("mnist", "MNIST/raw"), urls)})
+    monkeypatch.setattr(
+        catalogue, "CATALOGUE", {"mnist": catalogue.DataFiles(files, ("mnist", "MNIST/raw"), urls)}
+    )
 
 
 def test_embedded_data_needs_no_files(tmp_path: Path) -> None:
-    assert not staging.needs_files("digits")
-    assert staging.needs_files("mnist")
-    assert staging.find("digits", tmp_path) == {}
-    staging.stage("digits", tmp_path)
+    assert not catalogue.needs_files("digits")
+    assert catalogue.needs_files("mnist")
+    assert catalogue.find("digits", tmp_path) == {}
+    catalogue.stage("digits", tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["mnist", "MNIST/raw"])
 @pytest.mark.parametrize("ending", ["", ".gz"])
-def test_files_are_found_plain_or_packed_in_both_layouts(tmp_path: Path, folder: str, ending: str) -> None:
+def test_files_are_found_plain_or_packed_in_both_layouts(
+    tmp_path: Path, folder: str, ending: str
+) -> None:
     (tmp_path / folder).mkdir(parents=True)
     for name in NAMES:
         (tmp_path / folder / (name + ending)).touch()
 
-    found = staging.find("mnist", tmp_path)
+    found = catalogue.find("mnist", tmp_path)
 
     assert found == {name: tmp_path / folder / (name + ending) for name in NAMES}
 
@@ -64,7 +70,7 @@ def test_one_missing_file_is_not_found(tmp_path: Path) -> None:
     for name in NAMES[1:]:
         (tmp_path / "mnist" / name).touch()
 
-    assert staging.find("mnist", tmp_path) is None
+    assert catalogue.find("mnist", tmp_path) is None
 
 
 def test_missing_files_are_downloaded_and_checked(
@@ -75,9 +81,11 @@ def test_missing_files_are_downloaded_and_checked(
         (folder / f"{name}.gz").write_bytes(gzip.compress(b"digits of a kind"))
     offer(monkeypatch, url + "gone/", url)
 
-    staging.stage("mnist", tmp_path)
+    catalogue.stage("mnist", tmp_path)
 
-    assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(f"{name}.gz" for name in NAMES)
+    assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(
+        f"{name}.gz" for name in NAMES
+    )
 
 
 @pytest.mark.parametrize("damage", ["content", "packing", "length"])
@@ -86,13 +94,17 @@ def test_damaged_download_leaves_nothing_behind(
 ) -> None:
     folder, url = mirror
     whole = gzip.compress(b"digits of a kind")
-    offered = {"content": gzip.compress(b"something else"), "packing": b"no gzip", "length": whole[:-4]}
+    offered = {
+        "content": gzip.compress(b"something else"),
+        "packing": b"no gzip",
+        "length": whole[:-4],
+    }
     for name in NAMES:
         (folder / f"{name}.gz").write_bytes(offered[damage])
     offer(monkeypatch, url)
 
     with pytest.raises(UserError):
-        staging.stage("mnist", tmp_path)
+        catalogue.stage("mnist", tmp_path)
 
     assert list((tmp_path / "mnist").iterdir()) == []
 
@@ -103,7 +115,7 @@ def test_what_cannot_be_downloaded_names_the_files_and_where_to_put_them(
     offer(monkeypatch, "http://127.0.0.1:9/")
 
     with pytest.raises(UserError) as caught:
-        staging.stage("mnist", tmp_path)
+        catalogue.stage("mnist", tmp_path)
 
     assert all(name in str(caught.value) for name in NAMES)
     assert f"{tmp_path / 'mnist'} or {tmp_path / 'MNIST/raw'}" in str(caught.value)
@@ -112,16 +124,17 @@ def test_what_cannot_be_downloaded_names_the_files_and_where_to_put_them(
 
 def test_a_name_that_is_nothing_here_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"data mnits: neither a known data set \(cifar10, .*mnist.*\) nor a file or folder"
+        UserError,
+        match=r"data mnits: neither a known data set \(cifar10, .*mnist.*\) nor a file or folder",
     ):
-        staging.stage("mnits", tmp_path)
+        catalogue.stage("mnits", tmp_path)
 
 
 def test_a_folder_of_the_users_own_is_found_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
 
-    assert staging.find("faces", tmp_path) == {"": tmp_path / "faces"}
-    assert staging.find("../faces", tmp_path / "faces") is None
+    assert catalogue.find("faces", tmp_path) == {"": tmp_path / "faces"}
+    assert catalogue.find("../faces", tmp_path / "faces") is None
 
 
 class Breaking(QuietHandler):
@@ -140,7 +153,9 @@ class Breaking(QuietHandler):
         self.wfile.write(content[start:] if wanted else content[: len(content) // 2])
 
 
-def test_a_download_that_broke_off_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_broke_off_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = bytes(range(256)) * 1000
     (tmp_path / "offered").write_bytes(content)
     Breaking.asked.clear()
@@ -149,12 +164,14 @@ def test_a_download_that_broke_off_goes_on_where_it_was(tmp_path: Path, monkeypa
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/"
-        files = staging.DataFiles({"offered": hashlib.md5(content).hexdigest()}, ("sets",), (url,), ending="")
-        monkeypatch.setattr(staging, "CATALOGUE", {"big": files})
+        files = catalogue.DataFiles(
+            {"offered": hashlib.md5(content).hexdigest()}, ("sets",), (url,), ending=""
+        )
+        monkeypatch.setattr(catalogue, "CATALOGUE", {"big": files})
         with pytest.raises(UserError, match="ended after 128000 of 256000 bytes"):
-            staging.stage("big", tmp_path)
+            catalogue.stage("big", tmp_path)
 
-        staging.stage("big", tmp_path)
+        catalogue.stage("big", tmp_path)
         server.shutdown()
         thread.join()
 

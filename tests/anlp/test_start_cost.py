@@ -7,7 +7,7 @@ import pytest
 
 STEP_EVERY_OPTIMIZER = """
 import sys
-from anlp.training.warm import warm_up
+from anlp.runtime.preload import warm_up
 warm_up()
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ print("torch._dynamo" in sys.modules)
 
 @pytest.mark.slow
 def test_no_optimizer_loads_the_compiler() -> None:
-    done = subprocess.run([sys.executable, "-c", STEP_EVERY_OPTIMIZER], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", STEP_EVERY_OPTIMIZER], capture_output=True, text=True, check=True
+    )
 
     assert done.stdout.strip() == "False"

@@ -15,7 +15,7 @@ def command(body: str, *, outlives_reader: bool = False) -> list[str]:
     code = f"""
 import argparse, sys
 from pathlib import Path
-from anlp.errors import UserError, run_command
+from anlp.core.errors import UserError, run_command
 def fault():
     raise UserError("nothing of the kind")
 def help():
@@ -36,7 +36,9 @@ def run_without_reader(argv: list[str]) -> tuple[int, str]:
 
 
 def run_closed(argv: list[str], streams: str) -> tuple[int, str, str]:
-    done = subprocess.run(["sh", "-c", f'exec "$@" {streams}', "sh", *argv], capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *argv], capture_output=True, text=True
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -46,7 +48,10 @@ def test_a_command_that_shows_something_ends_quietly_when_nobody_reads_it(body: 
 
 
 def test_a_mistake_is_told_although_nobody_reads_the_output() -> None:
-    assert run_without_reader(command("print('a little') or fault()")) == (2, "nothing of the kind\n")
+    assert run_without_reader(command("print('a little') or fault()")) == (
+        2,
+        "nothing of the kind\n",
+    )
 
 
 def test_what_is_being_done_goes_on_when_nobody_reads_about_it(tmp_path: Path) -> None:
@@ -81,7 +86,9 @@ def test_a_file_that_is_opened_does_not_take_the_place_of_a_closed_stream(tmp_pa
     assert path.read_text() == ""
 
 
-@pytest.mark.parametrize("words", [["jobs", "--help"], ["jobs.submit", "--help"], ["jobs.status", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["jobs", "--help"], ["jobs.submit", "--help"], ["jobs.status", "--help"]]
+)
 def test_help_ends_quietly_on_a_closed_output(words: list[str]) -> None:
     argv = [sys.executable, "-m", *words]
 

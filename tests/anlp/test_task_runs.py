@@ -10,12 +10,14 @@ import pytest
 import torch
 from tiny_runs import folder_of, write_specs
 
+from anlp.core.spec import RunSpec
 from anlp.data.images import make_images
 from anlp.data.spectrograms import make_emotions, make_genres
-from anlp.record import Outcome, RunFolder, RunResult, read_metrics, read_result
+from anlp.records.files import read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, RunResult, read_result
 from anlp.run import run_element
-from anlp.settings import TASKS, make_spec
-from anlp.spec import RunSpec
+from anlp.tasks import TASKS, make_spec
 from anlp.training.predictions import note_samples
 
 pytestmark = pytest.mark.slow
@@ -42,15 +44,24 @@ def test_a_method_without_gradients_is_a_run_like_the_others(method: str, tmp_pa
     if method == "xgboost":
         pytest.importorskip("xgboost", reason="the method xgboost; pip install '.[boost]'")
 
-    folder, result = carry_out(tmp_path, small("images_transfer", method=method, image_size=16, train_samples=0))
+    folder, result = carry_out(
+        tmp_path, small("images_transfer", method=method, image_size=16, train_samples=0)
+    )
 
     untrained, fitted = read_metrics(folder.metrics)
     assert (result.epochs, result.sizes) == (1, {"train": 180, "val": 20, "test": 200})
-    assert (untrained["lr"], untrained["grad_norm"], fitted["lr"], fitted["grad_norm"]) == (0.0, 0.0, 0.0, 0.0)
+    assert (untrained["lr"], untrained["grad_norm"], fitted["lr"], fitted["grad_norm"]) == (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     assert fitted["train/acc"] > 0.9 > untrained["train/acc"]
     assert result.metrics["test/acc"] > 2 * result.baselines["random"]
     with np.load(folder.predictions) as kept:
-        assert np.mean(kept["outputs"].argmax(1) == kept["targets"]) == pytest.approx(result.metrics["test/acc"])
+        assert np.mean(kept["outputs"].argmax(1) == kept["targets"]) == pytest.approx(
+            result.metrics["test/acc"]
+        )
 
 
 def test_images_that_are_worth_a_look_are_kept_with_the_predictions(tmp_path: Path) -> None:
@@ -71,7 +82,9 @@ def test_pictures_are_kept_of_models_that_see_something_else(method: str, tmp_pa
     if method == "xgboost":
         pytest.importorskip("xgboost", reason="the method xgboost; pip install '.[boost]'")
 
-    folder, _ = carry_out(tmp_path, small("images_transfer", method=method, image_size=112, train_samples=30))
+    folder, _ = carry_out(
+        tmp_path, small("images_transfer", method=method, image_size=112, train_samples=30)
+    )
 
     shown = make_images(tmp_path, image_size=112).test.inputs[0]
     with np.load(folder.predictions) as kept:
@@ -94,14 +107,19 @@ def test_some_pieces_are_kept_to_look_at(task: str, tmp_path: Path) -> None:
         steps = (kept["piece_high"] - kept["piece_low"]) / 255
         values = kept["piece_low"] + kept["piece_inputs"] * steps
         length = int(kept["piece_lengths"][1])
-        assert np.abs(values[1, :length] - frames[kept["pieces"][1], :length].numpy()).max() <= steps.max()
+        assert (
+            np.abs(values[1, :length] - frames[kept["pieces"][1], :length].numpy()).max()
+            <= steps.max()
+        )
         assert not kept["piece_inputs"][1, length:].any()
 
 
 def test_plain_hits_of_every_class_are_noted_behind_the_hard_ones() -> None:
     targets = torch.tensor([0, 0, 0, 0, 1, 1])
     strength = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, -1.0])
-    outputs = torch.stack([torch.where(targets == 0, strength, 0.0), torch.where(targets == 1, strength, 0.0)], 1)
+    outputs = torch.stack(
+        [torch.where(targets == 0, strength, 0.0), torch.where(targets == 1, strength, 0.0)], 1
+    )
 
     assert note_samples(outputs, targets, most=1, shown=3).tolist() == [5, 0, 4, 3, 2]
 
@@ -109,7 +127,11 @@ def test_plain_hits_of_every_class_are_noted_behind_the_hard_ones() -> None:
 def test_gradient_norms_of_layers_and_a_map_of_decisions_are_kept(tmp_path: Path) -> None:
     folder, _ = carry_out(tmp_path, small("points", depth=3, layer_norms=True))
 
-    norms = {name: value for name, value in read_metrics(folder.metrics)[1].items() if name.startswith("grad_norm/")}
+    norms = {
+        name: value
+        for name, value in read_metrics(folder.metrics)[1].items()
+        if name.startswith("grad_norm/")
+    }
     assert list(norms) == ["grad_norm/000", "grad_norm/001", "grad_norm/002", "grad_norm/003"]
     assert all(value > 0 for value in norms.values())
     with np.load(folder.predictions) as kept:
@@ -119,14 +141,18 @@ def test_gradient_norms_of_layers_and_a_map_of_decisions_are_kept(tmp_path: Path
 def test_several_quantities_are_measured_each(tmp_path: Path) -> None:
     folder, result = carry_out(tmp_path, small("fma_emotion", target="all", model="cnn2d"))
 
-    each = [result.metrics[f"test/spearman_{name}"] for name in ("valence", "energy", "danceability")]
+    each = [
+        result.metrics[f"test/spearman_{name}"] for name in ("valence", "energy", "danceability")
+    ]
     assert result.metrics["test/spearman"] == pytest.approx(sum(each) / 3)
     assert result.baselines["mean"] > 0
     with np.load(folder.predictions) as kept:
         assert kept["outputs"].shape == kept["targets"].shape == (16, 3)
 
 
-def test_the_epoch_with_the_smallest_error_is_tested_where_the_error_is_monitored(tmp_path: Path) -> None:
+def test_the_epoch_with_the_smallest_error_is_tested_where_the_error_is_monitored(
+    tmp_path: Path,
+) -> None:
     spec = small("fma_emotion", model="cnn2d", epochs=4, lr=0.01, monitor="val/mae")
 
     folder, result = carry_out(tmp_path, spec)

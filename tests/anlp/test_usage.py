@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from tiny_runs import folder_of, write_batch
 
-from anlp import claim
-from anlp.record import read_result
+from anlp.core import lease
+from anlp.records.accounting import Meter, Spent, read_spent, spent_from_json, spent_now
+from anlp.records.results import read_result
 from anlp.run import run_element
-from anlp.usage import Meter, Spent, read_spent, spent_from_json, spent_now
 
 
 def busy(seconds: float) -> None:
@@ -55,21 +55,28 @@ def test_the_peak_of_a_gpu_is_that_of_the_run_alone(monkeypatch: pytest.MonkeyPa
     assert resets == [True]
 
 
-def test_attempts_come_from_their_claims_and_a_killed_one_ends_with_its_last_sign(tmp_path: Path) -> None:
-    killed = claim.acquire(tmp_path, {"batch": "one"})
+def test_attempts_come_from_their_claims_and_a_killed_one_ends_with_its_last_sign(
+    tmp_path: Path,
+) -> None:
+    killed = lease.acquire(tmp_path, {"batch": "one"})
     killed._stop.set()  # its heart stops
     os.utime(killed.path, (killed.record["since"] + 60, killed.record["since"] + 60))
     record = killed.path.read_text().replace(f'"pid": {os.getpid()}', '"pid": 1')
     killed.path.write_text(record)
     os.utime(killed.path, (killed.record["since"] + 60, killed.record["since"] + 60))
-    stopped = claim.acquire(tmp_path, {"batch": "two"})
+    stopped = lease.acquire(tmp_path, {"batch": "two"})
     stopped.release(ending="interrupted", cpu_s=4.5)
 
     first, second = read_spent(tmp_path)
 
     assert (first.ending, first.batch, first.cpu_s, first.is_lost) == ("killed", "one", None, True)
     assert first.wall_s == pytest.approx(60)
-    assert (second.ending, second.batch, second.cpu_s, second.is_lost) == ("interrupted", "two", 4.5, False)
+    assert (second.ending, second.batch, second.cpu_s, second.is_lost) == (
+        "interrupted",
+        "two",
+        4.5,
+        False,
+    )
 
 
 def test_damaged_claims_are_left_out(tmp_path: Path) -> None:
@@ -80,8 +87,8 @@ def test_damaged_claims_are_left_out(tmp_path: Path) -> None:
 
 
 def test_the_attempt_that_ends_comes_last(tmp_path: Path) -> None:
-    claim.acquire(tmp_path).release(ending="interrupted")
-    held = claim.acquire(tmp_path, {"batch": "b"})
+    lease.acquire(tmp_path).release(ending="interrupted")
+    held = lease.acquire(tmp_path, {"batch": "b"})
 
     spent = spent_now(held, "done", {"cpu_s": 2.0, "peak_rss_mib": 9.0})
     held.release()
@@ -93,7 +100,9 @@ def test_the_attempt_that_ends_comes_last(tmp_path: Path) -> None:
 
 def test_a_result_tells_what_each_attempt_spent(tmp_path: Path) -> None:
     batch = write_batch(tmp_path)
-    claim.acquire(folder_of(batch).attempts, {"batch": "earlier"}).release(ending="interrupted", cpu_s=1.5)
+    lease.acquire(folder_of(batch).attempts, {"batch": "earlier"}).release(
+        ending="interrupted", cpu_s=1.5
+    )
 
     assert run_element(batch, 0, job="1") == 0
 
@@ -104,7 +113,7 @@ def test_a_result_tells_what_each_attempt_spent(tmp_path: Path) -> None:
     assert (own.ending, own.batch) == ("done", "1")
     assert own.cpu_s == result.provenance["cpu_s"] > 0.01
     assert own.wall_s <= time.time() - own.since
-    assert claim.read(folder_of(batch).attempts / "000002.json")["cpu_s"] >= own.cpu_s
+    assert lease.read(folder_of(batch).attempts / "000002.json")["cpu_s"] >= own.cpu_s
 
 
 @pytest.mark.parametrize(

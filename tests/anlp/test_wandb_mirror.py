@@ -16,24 +16,31 @@ import pytest
 from wandb_offline import OfflineRun, read_offline
 from wandb_stub import KEY, SILENT, Stub
 
-from anlp.offline import runs_with_copies
-from anlp.record import Outcome, RunFolder, RunOptions, RunResult, WandbOptions, write_json
-from anlp.settings import make_spec
+from anlp.records.files import write_json
+from anlp.records.folders import RunFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import Outcome, RunResult
+from anlp.records.wandb_offline import runs_with_copies
+from anlp.tasks import make_spec
 from anlp.tracking import upload
 from anlp.tracking.jsonl import JsonlTracker
 from anlp.tracking.wandb import WandbMirror, open_mirror, preload
 from anlp.tracking.wandb_service import Service, start_shared_service
-from anlp.tracking.wandb_session import readable_name
-from anlp.tracking.wandb_site import find_site
+from anlp.tracking.wandb_session import find_site, readable_name
 
-SPECS = {spec.run_id: spec for spec in (make_spec("mnist", {"lr": 0.01, "model": "cnn"}, seed) for seed in range(100))}
+SPECS = {
+    spec.run_id: spec
+    for spec in (make_spec("mnist", {"lr": 0.01, "model": "cnn"}, seed) for seed in range(100))
+}
 UNUSED = iter(SPECS)  # the tests share a service, which knows runs by their id
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     preload()
-    for _ in range(3):  # its program has 60 MB: read from a cold and busy disk it may not be there in time
+    for _ in range(
+        3
+    ):  # its program has 60 MB: read from a cold and busy disk it may not be there in time
         with start_shared_service() as service:
             if service.pid is not None:
                 yield service
@@ -64,9 +71,15 @@ class Run:
     """A run's process as the mirror sees it: rows go to `metrics.jsonl` first."""
 
     def __init__(self, folder: RunFolder, budget_s: float, redo: Literal["none", "all"]) -> None:
-        options = RunOptions(redo=redo, wandb=WandbOptions(mode="auto", group="digits", tags=("tag",)))
-        self.lines = JsonlTracker(folder.metrics, [{"epoch": epoch, "loss": 1 / (1 + epoch)} for epoch in kept(folder)])
-        self.mirror: WandbMirror = open_mirror(SPECS[folder.run_id], options, folder, budget_s=budget_s)
+        options = RunOptions(
+            redo=redo, wandb=WandbOptions(mode="auto", group="digits", tags=("tag",))
+        )
+        self.lines = JsonlTracker(
+            folder.metrics, [{"epoch": epoch, "loss": 1 / (1 + epoch)} for epoch in kept(folder)]
+        )
+        self.mirror: WandbMirror = open_mirror(
+            SPECS[folder.run_id], options, folder, budget_s=budget_s
+        )
 
     def log(self, *epochs: int) -> None:
         for epoch in epochs:
@@ -82,7 +95,10 @@ def kept(folder: RunFolder) -> list[int]:
 
 
 def attempt(
-    folder: RunFolder, body: Callable[[Run], None], budget_s: float = 15.0, redo: Literal["none", "all"] = "none"
+    folder: RunFolder,
+    body: Callable[[Run], None],
+    budget_s: float = 15.0,
+    redo: Literal["none", "all"] = "none",
 ) -> int:
     """Exit status of a forked child that carries out an attempt."""
     return in_child(lambda: body(Run(folder, budget_s, redo)), folder)
@@ -128,7 +144,12 @@ def test_without_a_key_the_run_is_complete_offline(folder: RunFolder) -> None:
 
     (run,) = offline_runs(folder)
     spec = SPECS[folder.run_id]
-    assert (run.run_id, run.group, run.job_type, run.tags) == (spec.run_id, "digits", "search", ["tag"])
+    assert (run.run_id, run.group, run.job_type, run.tags) == (
+        spec.run_id,
+        "digits",
+        "search",
+        ["tag"],
+    )
     assert run.name == f"lr=0.01 model=cnn seed={spec.seed}"
     assert {
         **spec.settings.values(),
@@ -156,7 +177,9 @@ def test_the_final_metrics_are_in_the_summary(folder: RunFolder) -> None:
     assert offline_runs(folder)[0].summary["test/acc"] == 0.97
 
 
-@pytest.mark.parametrize(("outcome", "code"), [("diverged", 0), ("failed", 1), ("interrupted", 143)])
+@pytest.mark.parametrize(
+    ("outcome", "code"), [("diverged", 0), ("failed", 1), ("interrupted", 143)]
+)
 def test_the_exit_code_tells_how_the_run_ended(folder: RunFolder, outcome: str, code: int) -> None:
     attempt(folder, train(2, outcome))
 
@@ -208,7 +231,12 @@ def test_online_rows_config_group_and_tags_arrive(folder: RunFolder, stub: Stub)
     assert attempt(folder, train(11)) == 0
 
     run = stub.runs()[folder.run_id]
-    assert (run["project"], run["group"], run["job_type"], run["tags"]) == ("anlp", "digits", "search", ["tag"])
+    assert (run["project"], run["group"], run["job_type"], run["tags"]) == (
+        "anlp",
+        "digits",
+        "search",
+        ["tag"],
+    )
     assert SPECS[folder.run_id].settings.values().items() <= run["config"].items()
     assert [row["_step"] for row in run["history"]] == list(range(11))
     assert (run["state"], run["summary"]["outcome"]) == ("finished", "ok")
@@ -248,7 +276,9 @@ def test_an_upload_adds_to_the_server_what_it_lacks(
     attempt(folder, train(3, "interrupted"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     attempt(folder, train(6, start=3))
-    write_json(folder.spec, {"spec": SPECS[folder.run_id].to_json(), "options": RunOptions().to_json()})
+    write_json(
+        folder.spec, {"spec": SPECS[folder.run_id].to_json(), "options": RunOptions().to_json()}
+    )
     write_json(folder.result, RunResult(folder.run_id, Outcome.OK, {"test/acc": 0.97}).to_json())
 
     status = in_child(lambda: os._exit(upload.main([str(folder.path.parent)])), folder)
@@ -256,7 +286,11 @@ def test_an_upload_adds_to_the_server_what_it_lacks(
     run = stub.runs()[folder.run_id]
     assert status == 0, said(folder)
     assert [row["_step"] for row in run["history"]] == list(range(6))
-    assert (run["state"], run["summary"]["outcome"], run["summary"]["test/acc"]) == ("finished", "ok", 0.97)
+    assert (run["state"], run["summary"]["outcome"], run["summary"]["test/acc"]) == (
+        "finished",
+        "ok",
+        0.97,
+    )
     assert runs_with_copies(folder.path.parent) == []
 
 
@@ -265,7 +299,9 @@ def test_an_upload_that_fails_keeps_the_offline_folder(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     attempt(folder, train(2))
-    write_json(folder.spec, {"spec": SPECS[folder.run_id].to_json(), "options": RunOptions().to_json()})
+    write_json(
+        folder.spec, {"spec": SPECS[folder.run_id].to_json(), "options": RunOptions().to_json()}
+    )
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
 
     status = in_child(lambda: os._exit(upload.main([str(folder.path)])), folder)
@@ -275,7 +311,9 @@ def test_an_upload_that_fails_keeps_the_offline_folder(
     assert offline_runs(folder)[0].steps == [0, 1]
 
 
-def test_a_run_that_replaces_another_leaves_the_rows_on_the_server_alone(folder: RunFolder, stub: Stub) -> None:
+def test_a_run_that_replaces_another_leaves_the_rows_on_the_server_alone(
+    folder: RunFolder, stub: Stub
+) -> None:
     attempt(folder, train(3))
     folder.metrics.unlink()
     attempt(folder, train(4), redo="all")
@@ -291,7 +329,9 @@ def assert_went_offline(folder: RunFolder, reason: str, epochs: int = 4) -> None
     assert KEY not in said(folder)
 
 
-def test_with_nobody_listening_the_run_goes_offline_at_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_nobody_listening_the_run_goes_offline_at_once(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     start = time.monotonic()
 
@@ -302,7 +342,9 @@ def test_with_nobody_listening_the_run_goes_offline_at_once(folder: RunFolder, m
 
 
 @pytest.mark.slow
-def test_a_refused_key_takes_the_run_offline(folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_takes_the_run_offline(
+    folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     start = time.monotonic()
 
@@ -324,7 +366,9 @@ def test_a_server_that_never_answers_takes_the_run_offline(folder: RunFolder, st
 
 
 @pytest.mark.slow
-def test_a_server_that_takes_ages_takes_the_run_offline(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_ages_takes_the_run_offline(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Stub(status=SILENT)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -338,7 +382,9 @@ def test_a_server_that_takes_ages_takes_the_run_offline(folder: RunFolder, monke
 
 
 @pytest.mark.slow
-def test_a_server_with_a_fault_takes_the_run_offline(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_with_a_fault_takes_the_run_offline(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Stub(status=500)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -373,7 +419,9 @@ def test_a_server_that_ends_in_the_middle_costs_no_row(
 # faults of wandb itself
 
 
-def test_a_service_that_dies_in_the_middle_is_replaced(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_dies_in_the_middle_is_replaced(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = start_shared_service()
     for name, value in own.environment.items():
         monkeypatch.setenv(name, value)
@@ -393,7 +441,9 @@ def test_a_service_that_dies_in_the_middle_is_replaced(folder: RunFolder, monkey
     assert_went_offline(folder, "continuing offline")
 
 
-def test_a_service_that_is_gone_is_replaced(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_is_gone_is_replaced(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/nowhere/socket")
 
     assert attempt(folder, train(4)) == 0
@@ -401,7 +451,9 @@ def test_a_service_that_is_gone_is_replaced(folder: RunFolder, monkeypatch: pyte
     assert_went_offline(folder, "continuing offline")
 
 
-def test_a_stopped_service_holds_nobody_up(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_service_holds_nobody_up(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = start_shared_service()
     assert own.pid is not None
     os.kill(own.pid, signal.SIGSTOP)
@@ -424,10 +476,14 @@ def test_a_folder_that_cannot_be_written_is_one_line_in_the_log(folder: RunFolde
     assert f"every row is in {folder.metrics}" in said(folder)
 
 
-def test_a_copy_that_the_disk_did_not_take_is_noticed(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_the_disk_did_not_take_is_noticed(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = start_shared_service()
     assert own.pid is not None
-    resource.prlimit(own.pid, resource.RLIMIT_FSIZE, (3000, 3000))  # wandb itself does not say a word about it
+    resource.prlimit(
+        own.pid, resource.RLIMIT_FSIZE, (3000, 3000)
+    )  # wandb itself does not say a word about it
     for name, value in own.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -472,7 +528,9 @@ def test_a_child_does_not_stop_the_service_of_its_parent(service: Service) -> No
     assert service.pid in services()
 
 
-def test_what_is_finished_survives_the_end_of_the_service(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_survives_the_end_of_the_service(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with start_shared_service() as own:
         for name, value in own.environment.items():
             monkeypatch.setenv(name, value)
@@ -524,7 +582,9 @@ def services() -> set[int]:
 # names and keys
 
 
-def test_a_key_in_netrc_counts_and_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_in_netrc_counts_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1:9 login user password {KEY}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
@@ -534,7 +594,9 @@ def test_a_key_in_netrc_counts_and_is_never_shown(tmp_path: Path, monkeypatch: p
     assert KEY not in repr(site)
 
 
-def test_a_key_for_the_old_name_of_the_public_server_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_for_the_old_name_of_the_public_server_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.delenv("WANDB_BASE_URL")

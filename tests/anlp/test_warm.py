@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from anlp.record import Element, RunOptions, WandbOptions, write_jsonl
-from anlp.settings import make_spec
+from anlp.records.elements import Element
+from anlp.records.files import write_jsonl
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.tasks import make_spec
 
 LOOK = """
 import os, sys
 from contextlib import ExitStack
 from pathlib import Path
-from anlp.limits import thread_count
-from anlp.warm import prepare
+from anlp.runtime.cgroups import thread_count
+from anlp.runtime.preload import prepare
 with ExitStack() as cleanup:
     sources = prepare(Path(sys.argv[1]), cleanup)
     loaded = set(sys.modules)
@@ -37,6 +39,8 @@ def test_what_is_prepared_leaves_one_thread_no_cuda_and_nothing_to_load(
     batch = tmp_path / "1.jsonl"
     write_jsonl(batch, [Element((make_spec("mnist", {"data": "digits"}, 0),), options).to_json()])
 
-    done = subprocess.run([sys.executable, "-c", LOOK, batch], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, batch], capture_output=True, text=True, timeout=120
+    )
 
     assert done.stdout.split(maxsplit=2) == ["1", str(has_service), "[]\n"], done.stderr

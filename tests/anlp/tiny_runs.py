@@ -12,22 +12,39 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from anlp.record import Element, GridFolder, RunFolder, RunOptions, WandbOptions, read_metrics, read_result
+from anlp.core.spec import RunSpec
+from anlp.records.elements import Element
+from anlp.records.files import read_metrics
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import read_result
 from anlp.run import run_element
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
+from anlp.tasks import make_spec
 
-TINY: Mapping[str, Any] = {"data": "digits", "hidden": 16, "epochs": 3, "batch_size": 64, "lr": 0.01}
+TINY: Mapping[str, Any] = {
+    "data": "digits",
+    "hidden": 16,
+    "epochs": 3,
+    "batch_size": 64,
+    "lr": 0.01,
+}
 UPDATES_PER_EPOCH = 21  # 1,298 training samples
 OFF = WandbOptions(mode="disabled")
-_processes = multiprocessing.get_context("forkserver")  # like the pool: children of a process that has computed nothing
-_processes.set_forkserver_preload(["anlp.training.attempt", "anlp.training.tasks.mnist", "torch._dynamo"])
+_processes = multiprocessing.get_context(
+    "forkserver"
+)  # like the pool: children of a process that has computed nothing
+_processes.set_forkserver_preload(["anlp.training.attempt", "anlp.builders.mnist", "torch._dynamo"])
 
 
-def write_batch(grid: Path, *runs: Mapping[str, Any], seed: int = 0, number: int = 1, **options: Any) -> Path:
+def write_batch(
+    grid: Path, *runs: Mapping[str, Any], seed: int = 0, number: int = 1, **options: Any
+) -> Path:
     """A batch file with one element per run of the task `mnist`, over the settings of `TINY`."""
     return write_specs(
-        grid, *(make_spec("mnist", {**TINY, **run}, seed) for run in runs or ({},)), number=number, **options
+        grid,
+        *(make_spec("mnist", {**TINY, **run}, seed) for run in runs or ({},)),
+        number=number,
+        **options,
     )
 
 
@@ -48,13 +65,18 @@ def folder_of(batch: Path, index: int = 0) -> RunFolder:
 
 def numbers_of(folder: RunFolder) -> tuple[Any, ...]:
     """All that must not depend on how often a run was interrupted."""
-    lines = [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(folder.metrics)]
+    lines = [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in read_metrics(folder.metrics)
+    ]
     result = read_result(folder)
     assert result is not None
     return lines, result.outcome, dict(result.metrics), result.epoch, result.epochs, result.steps
 
 
-def run_apart(batch: Path, *, prepare: Callable[..., None] | None = None, args: tuple[Any, ...] = ()) -> int:
+def run_apart(
+    batch: Path, *, prepare: Callable[..., None] | None = None, args: tuple[Any, ...] = ()
+) -> int:
     """Carries out element 0 in a process of its own.
 
     Args:
@@ -80,13 +102,13 @@ def _run(batch: Path, prepare: Callable[..., None] | None, args: tuple[Any, ...]
 
 def signal_at_update(number: int, update: int) -> None:
     """Sends this process a signal within its `update`-th step."""
-    from anlp.training import attempt, loop
+    from anlp.training import attempt, trainer
 
     attempt.SAVE_INTERVAL_S = 0.0
-    original = loop.Trainer._train_step
+    original = trainer.Trainer._train_step
     done = 0
 
-    def counted(self: loop.Trainer, *given: Any) -> None:
+    def counted(self: trainer.Trainer, *given: Any) -> None:
         nonlocal done
         original(self, *given)
         done += 1
@@ -94,7 +116,7 @@ def signal_at_update(number: int, update: int) -> None:
             os.kill(os.getpid(), number)
 
     # replacing parts of the subject is how a test gets it killed at a given point
-    loop.Trainer._train_step = counted  # type: ignore[method-assign,assignment] # see above
+    trainer.Trainer._train_step = counted  # type: ignore[method-assign,assignment] # see above
 
 
 def kill_after_line(epoch: int) -> None:
@@ -115,11 +137,11 @@ def kill_after_line(epoch: int) -> None:
 
 def kill_within_write(name: str, count: int) -> None:
     """Kills this process when the `count`-th write of the file `name` is half done."""
-    import anlp.record as record
+    from anlp.records import files
     from anlp.training import attempt, checkpoint
 
     attempt.SAVE_INTERVAL_S = 0.0
-    original = record.write_whole
+    original = files.write_whole
     seen = 0
 
     def write(path: Path, content: bytes) -> None:
@@ -130,7 +152,7 @@ def kill_within_write(name: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         original(path, content)
 
-    record.write_whole = write
+    files.write_whole = write
     checkpoint.write_whole = write  # type: ignore[attr-defined] # it imported the name
 
 
@@ -155,16 +177,16 @@ def hold_back_and_signal(number: int) -> None:
 
 def stop_after_sleep(seconds: float) -> None:
     """Makes the first step slow and stops the run after it."""
-    from anlp.training import loop
+    from anlp.training import trainer
 
     signal_at_update(signal.SIGTERM, 1)
-    stopping = loop.Trainer._train_step
+    stopping = trainer.Trainer._train_step
 
-    def slow(self: loop.Trainer, *given: Any) -> None:
+    def slow(self: trainer.Trainer, *given: Any) -> None:
         time.sleep(seconds)
         stopping(self, *given)
 
-    loop.Trainer._train_step = slow  # type: ignore[method-assign,assignment] # as above
+    trainer.Trainer._train_step = slow  # type: ignore[method-assign,assignment] # as above
 
 
 def limit_file_size(size: int) -> None:

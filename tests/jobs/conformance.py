@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from anlp.errors import SchedulerError
-from jobs.resources import Resources
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle, JobState, Phase, Scheduler
 
 EXAMPLES: Mapping[str, Any] = {
@@ -59,7 +59,9 @@ class SchedulerConformance:
         assert {handle.scheduler for handle in handles} == {bench.scheduler.name}
         assert len(set(handles)) == 3
 
-    def test_states_answers_for_every_job_and_the_unknown_counts_as_alive(self, bench: Bench) -> None:
+    def test_states_answers_for_every_job_and_the_unknown_counts_as_alive(
+        self, bench: Bench
+    ) -> None:
         handles = bench.scheduler.submit(bench.batch("ok", "ok"), Resources())
         stranger = JobHandle(bench.scheduler.name, "never-heard-of-it", 0)
 
@@ -76,7 +78,9 @@ class SchedulerConformance:
 
         states = bench.settle(handles)
 
-        assert [(states[handle].phase, states[handle].cause) for handle in handles] == [(Phase.ENDED, None)] * 2
+        assert [(states[handle].phase, states[handle].cause) for handle in handles] == [
+            (Phase.ENDED, None)
+        ] * 2
 
     @pytest.mark.parametrize(
         ("behaviour", "cause"),
@@ -111,7 +115,11 @@ class SchedulerConformance:
 
         states = bench.settle(handles, lambda: bench.scheduler.cancel([handles[0], handles[2]]))
 
-        assert [states[handle].cause for handle in handles] == [Cause.CANCELLED, None, Cause.CANCELLED]
+        assert [states[handle].cause for handle in handles] == [
+            Cause.CANCELLED,
+            None,
+            Cause.CANCELLED,
+        ]
 
     def test_the_time_limit_is_kept(self, bench: Bench) -> None:
         handles = bench.scheduler.submit(bench.batch("sleep 60"), Resources(walltime_min=0.5 / 60))
@@ -143,12 +151,18 @@ class DependencyConformance:
     """What holds beside that where jobs can wait for others (`Batch.after`)."""
 
     def test_elements_apart_are_jobs_of_their_own(self, bench: Bench) -> None:
-        handles = bench.scheduler.submit(dataclasses.replace(bench.batch("ok", "ok"), apart=True), Resources())
+        handles = bench.scheduler.submit(
+            dataclasses.replace(bench.batch("ok", "ok"), apart=True), Resources()
+        )
 
         assert len({handle.native_id for handle in handles}) == 2
 
-    def test_what_waits_starts_once_what_it_waits_for_has_ended_well(self, bench: Bench, tmp_path: Path) -> None:
-        first = dataclasses.replace(bench.batch("sleep 1", f"stamp {tmp_path / 'first'}"), apart=True)
+    def test_what_waits_starts_once_what_it_waits_for_has_ended_well(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        first = dataclasses.replace(
+            bench.batch("sleep 1", f"stamp {tmp_path / 'first'}"), apart=True
+        )
         canaries = bench.scheduler.submit(first, Resources())
         after = tuple(handle.native_id for handle in canaries)
         rest = dataclasses.replace(bench.batch(f"stamp {tmp_path / 'rest'}", "ok"), after=after)
@@ -157,10 +171,16 @@ class DependencyConformance:
 
         assert bench.scheduler.states(handles)[handles[0]].phase is Phase.QUEUED
         assert {state.cause for state in bench.settle([*canaries, *handles]).values()} == {None}
-        assert float((tmp_path / "rest").read_text()) - float((tmp_path / "first").read_text()) > 0.5
+        assert (
+            float((tmp_path / "rest").read_text()) - float((tmp_path / "first").read_text()) > 0.5
+        )
 
-    def test_what_waits_for_something_that_fails_never_starts(self, bench: Bench, tmp_path: Path) -> None:
-        canaries = bench.scheduler.submit(dataclasses.replace(bench.batch("ok", "exit 1"), apart=True), Resources())
+    def test_what_waits_for_something_that_fails_never_starts(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        canaries = bench.scheduler.submit(
+            dataclasses.replace(bench.batch("ok", "exit 1"), apart=True), Resources()
+        )
         after = tuple(handle.native_id for handle in canaries)
         rest = dataclasses.replace(bench.batch(f"stamp {tmp_path / 'rest'}", "ok"), after=after)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from anlp.errors import SchedulerError
-from jobs.inquiry import Reply
-from jobs.schedulers import choose
+from anlp.core.errors import SchedulerError
+from jobs.runs.polling import Reply
+from jobs.schedulers import registry
 from jobs.schedulers.base import Cause, Job, JobHandle, JobState, Phase, Scheduler
 
 DOWN = "slurm: squeue: Unable to contact slurm controller (connect failure)"
@@ -28,8 +28,8 @@ class FakeCluster:
         self.now = 1_000_000.0
 
     def __call__(self, name: str, jobs: Sequence[JobHandle]) -> Reply:
-        if name == choose.LOCAL:
-            return choose.states(jobs), ()
+        if name == registry.LOCAL:
+            return registry.states(jobs), ()
         self.asked.append((name, len(jobs)))
         if self.error is not None:
             raise self.error
@@ -37,12 +37,12 @@ class FakeCluster:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Has every command of this process find it under the name of Slurm."""
-        original = choose.choose
+        original = registry.choose
 
         def find(name: str, **options: object) -> Scheduler | FakeCluster:
             return self if name == self.name else original(name)
 
-        monkeypatch.setattr(choose, "choose", find)
+        monkeypatch.setattr(registry, "choose", find)
 
     def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
         """As `Scheduler.states`."""

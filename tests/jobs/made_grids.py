@@ -10,25 +10,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anlp import claim
-from anlp.record import (
-    Element,
-    GridFolder,
-    Outcome,
-    RunError,
-    RunFolder,
-    RunOptions,
-    RunResult,
-    write_json,
-    write_jsonl,
-)
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
-from jobs.journal import Ending, Journal, Submission, new_tag, render_process
-from jobs.resources import Resources
+from anlp.core import lease
+from anlp.core.spec import RunSpec
+from anlp.records.elements import Element
+from anlp.records.files import write_json, write_jsonl
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import Outcome, RunError, RunResult
+from anlp.tasks import make_spec
+from jobs.config.resources import Resources
+from jobs.runs.journal import Ending, Journal, Submission, new_tag
 from jobs.schedulers.base import Batch, Cause, Job
 
-GONE = claim.Process(claim.Process.this().host, claim.Process.this().boot, 1, 1)  # process 1 began at another tick
+GONE = lease.Process(
+    lease.Process.this().host, lease.Process.this().boot, 1, 1
+)  # process 1 began at another tick
 
 
 def a_spec(seed: int = 0, **settings: Any) -> RunSpec:
@@ -41,7 +37,7 @@ def submit(
     specs: Sequence[RunSpec],
     *,
     redo: str = "none",
-    launcher: claim.Process | None = None,
+    launcher: lease.Process | None = None,
     purpose: str = "search",
     answered: bool = True,
     per_element: int = 1,
@@ -57,13 +53,17 @@ def submit(
     tag = new_tag()
     path = folder.batches / f"{len(list(folder.batches.iterdir())) + 1}.jsonl"
     options = RunOptions(batch=tag, redo=redo, purpose=purpose)  # type: ignore[arg-type]  # literals, given as text
-    groups = [tuple(specs[start : start + per_element]) for start in range(0, len(specs), per_element)]
+    groups = [
+        tuple(specs[start : start + per_element]) for start in range(0, len(specs), per_element)
+    ]
     write_jsonl(path, [Element(group, options, at_once=at_once).to_json() for group in groups])
     journal = Journal(folder)
     scheduler = "slurm" if slurm_job else "local"
-    journal.intend(Batch(tag, folder.name, path, len(groups)), scheduler, redo, resources or Resources())
+    journal.intend(
+        Batch(tag, folder.name, path, len(groups)), scheduler, redo, resources or Resources()
+    )
     if answered:
-        native_id = slurm_job or render_process(launcher or claim.Process.this())
+        native_id = slurm_job or (launcher or lease.Process.this()).to_id()
         journal.accepted(tag, Job(native_id, 0, len(groups)))
         journal.answered(tag)
     return tag
@@ -71,7 +71,9 @@ def submit(
 
 def finish(folder: GridFolder, spec: RunSpec, tag: str, **metrics: float) -> RunFolder:
     """A run that ended well."""
-    return write_result(folder, spec, tag, Outcome.OK, metrics={"val/acc": 0.5, "test/acc": 0.5, **metrics})
+    return write_result(
+        folder, spec, tag, Outcome.OK, metrics={"val/acc": 0.5, "test/acc": 0.5, **metrics}
+    )
 
 
 def fail(folder: GridFolder, spec: RunSpec, tag: str, error: RunError) -> RunFolder:
@@ -79,7 +81,9 @@ def fail(folder: GridFolder, spec: RunSpec, tag: str, error: RunError) -> RunFol
     return write_result(folder, spec, tag, Outcome.FAILED, error=error)
 
 
-def write_result(folder: GridFolder, spec: RunSpec, tag: str, outcome: Outcome, **content: Any) -> RunFolder:
+def write_result(
+    folder: GridFolder, spec: RunSpec, tag: str, outcome: Outcome, **content: Any
+) -> RunFolder:
     """The result of a run, written by its attempt for the submission `tag`."""
     run = folder.run(spec.run_id)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -95,7 +99,7 @@ def an_error(
     """An exception that arose in `loop.py`, function `step`, below which lies a library."""
     traceback = (
         "Traceback (most recent call last):\n"
-        f'  File "/home/ann/anlp/training/loop.py", line {line}, in step\n'
+        f'  File "/home/ann/anlp/training/trainer.py", line {line}, in step\n'
         "    loss.backward()\n"
         '  File "/opt/lib/python3.11/site-packages/torch/_tensor.py", line 5, in backward\n'
         "    engine()\n"
@@ -109,16 +113,18 @@ def lose(folder: GridFolder, tag: str, index: int, cause: Cause, detail: str = "
     Journal(folder).ended(tag, index, Ending(cause, detail))
 
 
-def start(folder: GridFolder, spec: RunSpec) -> claim.Claim:
+def start(folder: GridFolder, spec: RunSpec) -> lease.Claim:
     """The run's claim, held by this process."""
-    return claim.acquire(folder.run(spec.run_id).attempts)
+    return lease.acquire(folder.run(spec.run_id).attempts)
 
 
 def log_epochs(folder: GridFolder, spec: RunSpec, values: Sequence[float]) -> None:
     """One line of metrics per epoch, with these values of val/acc."""
     run = folder.run(spec.run_id)
     run.path.mkdir(parents=True, exist_ok=True)
-    write_jsonl(run.metrics, [{"epoch": epoch, "val/acc": value} for epoch, value in enumerate(values)])
+    write_jsonl(
+        run.metrics, [{"epoch": epoch, "val/acc": value} for epoch, value in enumerate(values)]
+    )
 
 
 def submission(folder: GridFolder, tag: str) -> Submission:
@@ -135,10 +141,12 @@ def hold_lock_elsewhere(folder: GridFolder) -> subprocess.Popen[str]:
     """Another process that has the grid's lock until it is killed."""
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from anlp.record import GridFolder\nfrom jobs.journal import Journal\n"
+        "from anlp.records.results import GridFolder\nfrom jobs.runs.journal import Journal\n"
         "with Journal(GridFolder(Path(sys.argv[1]))).locked():\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from anlp import claim, run
-from anlp.errors import run_command
-from anlp.record import Outcome, RunError, RunResult, write_jsonl
+from anlp import run
+from anlp.core import lease
+from anlp.core.errors import run_command
+from anlp.records.files import write_jsonl
+from anlp.records.results import Outcome, RunError, RunResult
 from jobs import submit
-from jobs.schedulers import choose
-from jobs.schedulers.local import LocalScheduler
-from jobs.schedulers.pool_process import PoolOptions
+from jobs.schedulers import registry
+from jobs.schedulers.local.scheduler import LocalScheduler
+from jobs.schedulers.local.worker_pool import PoolOptions
 
 QUICK = PoolOptions(runner="quick_runner:run_quickly", prepare=None, modules=(), grace_s=1.0)
 
@@ -30,7 +32,7 @@ def run_quickly(batch: Path, index: int, **options: Any) -> int:
     return run.run_element(batch, index, **options)
 
 
-def _train(self: run._Run, held: claim.Claim) -> RunResult:
+def _train(self: run._Run, held: lease.Claim) -> RunResult:
     rate = float(self.spec.settings.values()["lr"])
     if _is_named("QUICK_DIE", rate):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -57,7 +59,7 @@ def use_quick_runner(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     """Has submits of this process run quickly, below `root`."""
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{Path(submit.__file__).parents[1]}")
     monkeypatch.setenv("ANLP_RUNS", str(root))
-    monkeypatch.setattr(choose, "LocalScheduler", functools.partial(LocalScheduler, pool=QUICK))
+    monkeypatch.setattr(registry, "LocalScheduler", functools.partial(LocalScheduler, pool=QUICK))
 
 
 def call_submit(*words: object) -> int:

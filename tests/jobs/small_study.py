@@ -10,9 +10,9 @@ import pytest
 from quick_runner import use_quick_runner
 from submits import Place, attempts_of
 
-from anlp.record import GridFolder
-from jobs.schedulers import choose
-from jobs.state import RunStatus, read_states
+from anlp.records.folders import GridFolder
+from jobs.runs.status import RunStatus, read_states
+from jobs.schedulers import registry
 
 GRID = """\
 task: mnist
@@ -32,17 +32,22 @@ def make_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GridFolder:
 
 
 def counts(folder: GridFolder) -> dict[str, int]:
-    states = [status.state.value for status in read_states(folder, choose.states, remember=False).values()]
+    states = [
+        status.state.value
+        for status in read_states(folder, registry.states, remember=False).values()
+    ]
     return {state: states.count(state) for state in states}
 
 
 def runs_by_lr(folder: GridFolder, lr: float) -> list[RunStatus]:
-    states = read_states(folder, choose.states, remember=False).values()
+    states = read_states(folder, registry.states, remember=False).values()
     return [status for status in states if status.values["lr"] == lr]
 
 
 def attempts(folder: GridFolder) -> int:
-    return sum(len(attempts_of(folder.run(path.parent.name))) for path in folder.path.glob("*/attempts"))
+    return sum(
+        len(attempts_of(folder.run(path.parent.name))) for path in folder.path.glob("*/attempts")
+    )
 
 
 @pytest.fixture(name="quick_place")

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anlp.record import GridFolder, RunFolder, RunState, read_json, read_metrics
-from jobs.schedulers import choose
-from jobs.state import RunStatus, read_states
+from anlp.records.files import read_json, read_metrics
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.results import RunState
+from jobs.runs.status import RunStatus, read_states
+from jobs.schedulers import registry
 
 PATIENCE_S = 120.0
 TINY = """\
@@ -47,7 +49,9 @@ class Place:
         """What a submit in this place is started with."""
         return {**os.environ, "ANLP_RUNS": str(self.root), "COLUMNS": "200", **dict(self.extra)}
 
-    def start(self, *words: str, module: str = "jobs.submit", **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, module: str = "jobs.submit", **options: Any
+    ) -> subprocess.Popen[str]:
         """A submit in a session of its own, that is not waited for."""
         return subprocess.Popen(
             [sys.executable, "-m", module, str(self.file), *words],
@@ -68,16 +72,20 @@ class Place:
 
     def table(self) -> list[dict[str, str]]:
         """The rows of the grid's results table, without the seconds that they took."""
-        rows = csv.DictReader(io.StringIO(self._run("analysis.tables", self.file.stem, "--format", "csv")))
+        rows = csv.DictReader(
+            io.StringIO(self._run("analysis.tables", self.file.stem, "--format", "csv"))
+        )
         return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
     def _run(self, module: str, *words: str) -> str:
         argv = [sys.executable, "-m", module, *words]
-        return subprocess.run(argv, env=self.environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            argv, env=self.environment, check=True, capture_output=True, text=True
+        ).stdout
 
     def states(self) -> dict[str, RunStatus]:
         """Where the runs stand."""
-        return read_states(self.folder, choose.states, remember=False)
+        return read_states(self.folder, registry.states, remember=False)
 
     def counts(self) -> dict[RunState, int]:
         """How many runs are in each state."""
@@ -86,12 +94,19 @@ class Place:
 
     def runs(self) -> list[RunFolder]:
         """The folders of all runs that ever began."""
-        return [self.folder.run(path.parent.name) for path in sorted(self.folder.path.glob("*/attempts"))]
+        return [
+            self.folder.run(path.parent.name)
+            for path in sorted(self.folder.path.glob("*/attempts"))
+        ]
 
     def processes(self) -> list[int]:
         """Living processes that were started for this root: submits, pools, workers."""
         wanted = f"ANLP_RUNS={self.root}".encode()
-        return [pid for pid in _pids() if pid != os.getpid() and wanted in _environment(pid).split(b"\0")]
+        return [
+            pid
+            for pid in _pids()
+            if pid != os.getpid() and wanted in _environment(pid).split(b"\0")
+        ]
 
     def wait_until_alone(self) -> None:
         """Returns when no process of this root is left.
@@ -99,7 +114,10 @@ class Place:
         Raises:
             AssertionError: some stay; the text says which.
         """
-        wait_until(lambda: not self.processes(), lambda: f"left behind: {[_command(pid) for pid in self.processes()]}")
+        wait_until(
+            lambda: not self.processes(),
+            lambda: f"left behind: {[_command(pid) for pid in self.processes()]}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +158,11 @@ def kill(pid: int, number: int = signal.SIGKILL) -> bool:
 
 
 def wait_until(
-    is_so: Callable[[], bool], what: Callable[[], str], timeout_s: float = 60.0, *, pause_s: float = 0.01
+    is_so: Callable[[], bool],
+    what: Callable[[], str],
+    timeout_s: float = 60.0,
+    *,
+    pause_s: float = 0.01,
 ) -> None:
     """Returns when `is_so`; fails with `what` after the timeout."""
     deadline = time.monotonic() + timeout_s
@@ -162,13 +184,19 @@ def numbers_of(place: Place) -> dict[str, Any]:
 def _numbers(run: RunFolder) -> tuple[Any, ...]:
     result: Mapping[str, Any] = read_json(run.result) or {}
     kept = {name: value for name, value in result.items() if name not in ("seconds", "provenance")}
-    lines = [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run.metrics)]
+    lines = [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in read_metrics(run.metrics)
+    ]
     return kept, lines
 
 
 def tree_of(folder: Path) -> dict[str, bytes | None]:
     """Every path below a folder, with the content of files."""
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
 
 
 def _pids() -> Iterator[int]:

@@ -3,14 +3,17 @@ from __future__ import annotations
 import pytest
 from made_grids import a_spec, submission
 
-from anlp.errors import SchedulerError
-from anlp.record import Element, GridFolder, RunOptions, write_jsonl
-from jobs.adoption import adopt, has_open
-from jobs.journal import Journal
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from anlp.core.errors import SchedulerError
+from anlp.records.elements import Element
+from anlp.records.files import write_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from jobs.config.resources import Resources
+from jobs.runs.journal import Journal
+from jobs.runs.recovery import adopt, has_open
+from jobs.runs.status import asked_runs
+from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Job
-from jobs.state import asked_runs
 
 TAG = "0123456789ab"
 
@@ -38,8 +41,10 @@ def folder(tmp_path: object) -> GridFolder:
     return folder
 
 
-def test_jobs_that_were_taken_without_a_word_are_adopted(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "choose", lambda _: Cluster(Job("7", 0, 3)))
+def test_jobs_that_were_taken_without_a_word_are_adopted(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "choose", lambda _: Cluster(Job("7", 0, 3)))
     assert has_open(Journal(folder))
 
     adopt(Journal(folder))
@@ -54,15 +59,17 @@ def test_what_was_journaled_before_the_answer_was_lost_is_not_adopted_twice(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Journal(folder).accepted(TAG, Job("7", 0, 3))
-    monkeypatch.setattr(choose, "choose", lambda _: Cluster(Job("7", 0, 3), Job("8", 3, 2)))
+    monkeypatch.setattr(registry, "choose", lambda _: Cluster(Job("7", 0, 3), Job("8", 3, 2)))
 
     adopt(Journal(folder))
 
     assert submission(folder, TAG).jobs == [Job("7", 0, 3), Job("8", 3, 2)]
 
 
-def test_while_the_scheduler_is_down_nothing_is_decided(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "choose", lambda _: Cluster(is_down=True))
+def test_while_the_scheduler_is_down_nothing_is_decided(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "choose", lambda _: Cluster(is_down=True))
 
     with pytest.raises(SchedulerError, match="no answer"):
         adopt(Journal(folder))

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from made_grids import an_error
 
-from anlp.record import GridFolder, Outcome, RunError, RunResult, RunState
-from jobs.advice import advise
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome, RunError, RunResult, RunState
+from jobs.runs.advice import advise
+from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
-from jobs.state import RunStatus
 
 RUN = GridFolder(Path("demo")).run("3fa9c1d2e4f5")
 RETRY = "python -m jobs.retry demo --only id=3fa9c1d2e4f5"
@@ -26,12 +27,18 @@ def test_there_is_advice_for_every_cause(cause: Cause) -> None:
     ("error", "says", "command"),
     [
         (an_error("KeyError", "'lr'", epoch=None), "it would fail again", f"{RETRY} --force"),
-        (an_error("OutOfMemoryError", "CUDA out of memory"), "Lower batch_size", f"{RETRY} --force"),
+        (
+            an_error("OutOfMemoryError", "CUDA out of memory"),
+            "Lower batch_size",
+            f"{RETRY} --force",
+        ),
         (an_error("MemoryError", ""), "asks for half as much again", RETRY),
         (an_error("RuntimeError", "odd"), "Mend the cause, then retry", RETRY),
     ],
 )
-def test_the_command_is_the_one_that_repeats_the_run(error: RunError, says: str, command: str) -> None:
+def test_the_command_is_the_one_that_repeats_the_run(
+    error: RunError, says: str, command: str
+) -> None:
     result = RunResult(RUN.run_id, Outcome.FAILED, error=error)
 
     advice = advise(RunStatus(RUN.run_id, {}, RunState.FAILED, RUN, result), "demo")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.answers import Answer, Answers, read_answers, write_answers
+from jobs.runs.polling_cache import Answer, Answers, read_answers, write_answers
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
 QUEUED = Answer(JobState(Phase.QUEUED), 100.0)
@@ -24,7 +24,12 @@ def array(indices: range, answer: Answer = QUEUED) -> dict[JobHandle, Answer]:
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
-    jobs = {**array(range(5)), **array(range(7, 9)), **array(range(5, 6), LOST), JobHandle("pbs", "1[].srv", 0): LOST}
+    jobs = {
+        **array(range(5)),
+        **array(range(7, 9)),
+        **array(range(5, 6), LOST),
+        JobHandle("pbs", "1[].srv", 0): LOST,
+    }
     answers = Answers(jobs, {"slurm": ("no accounts now",)})
 
     write_answers(path, answers)

@@ -14,26 +14,20 @@ from typing import Any
 import pytest
 from submits import Place, attempts_of, make_place, numbers_of, wait_until
 
-from anlp.errors import EXIT_CONTINUE, EXIT_INTERRUPTED, EXIT_USAGE
-from anlp.record import (
-    Element,
-    GridFolder,
-    RunFolder,
-    RunOptions,
-    RunState,
-    WandbOptions,
-    read_json,
-    read_metrics,
-    write_jsonl,
-)
-from anlp.settings import make_spec
-from jobs.container import Container, binds_of
-from jobs.image import choose_image, inspect_image, warnings
-from jobs.profiles import apply, load_profile
-from jobs.resources import Resources
+from anlp.core.errors import EXIT_CONTINUE, EXIT_INTERRUPTED, EXIT_USAGE
+from anlp.records.elements import Element
+from anlp.records.files import read_json, read_metrics, write_jsonl
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import RunState
+from anlp.tasks import make_spec
+from jobs.config.resources import Resources
+from jobs.containers.apptainer import Container, binds_of
+from jobs.containers.image import choose_image, inspect_image, warnings
 from jobs.schedulers.base import Batch
-from jobs.schedulers.pbs_request import Dialect
-from jobs.schedulers.pbs_script import Piece, Start, render_script
+from jobs.schedulers.pbs.script import Piece, Start, render_script
+from jobs.schedulers.pbs.validate import Dialect
+from jobs.schedulers.profiles import apply, load_profile
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_this_user")]
 TWO = """\
@@ -56,10 +50,15 @@ def provenance(place: Place) -> list[Mapping[str, Any]]:
     return [(read_json(run.result) or {})["provenance"] for run in place.runs()]
 
 
-def start(container: Container, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(
+    container: Container, *command: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     argv = container.exec_argv(*command)
     return subprocess.run(
-        argv, env=container.environment({**os.environ, **environment}), capture_output=True, text=True
+        argv,
+        env=container.environment({**os.environ, **environment}),
+        capture_output=True,
+        text=True,
     )
 
 
@@ -107,7 +106,10 @@ def test_ctrl_c_saves_and_the_next_submit_ends_with_the_numbers_of_an_undisturbe
 
     assert calm.submit(*HERE).code == 0
     submit = disturbed.start(*HERE)
-    wait_until(lambda: any(len(read_metrics(run.metrics)) > 2 for run in disturbed.runs()), lambda: "it does not train")
+    wait_until(
+        lambda: any(len(read_metrics(run.metrics)) > 2 for run in disturbed.runs()),
+        lambda: "it does not train",
+    )
     submit.send_signal(signal.SIGINT)
     submit.communicate(timeout=60)
     disturbed.wait_until_alone()
@@ -116,7 +118,10 @@ def test_ctrl_c_saves_and_the_next_submit_ends_with_the_numbers_of_an_undisturbe
     assert all(run.checkpoint.exists() for run in disturbed.runs())
     assert disturbed.submit(*HERE).code == 0
     assert numbers_of(disturbed) == numbers_of(calm)
-    assert [attempt["ending"] for attempt in attempts_of(disturbed.runs()[0])] == ["interrupted", "done"]
+    assert [attempt["ending"] for attempt in attempts_of(disturbed.runs()[0])] == [
+        "interrupted",
+        "done",
+    ]
 
 
 def by_hand(place: Place, image: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -130,17 +135,27 @@ def test_one_element_by_hand_is_all_that_a_node_needs(place: Place, image: Path)
     run.result.unlink()
 
     batch = str(place.folder.batches / "1.jsonl")
-    codes = [by_hand(place, image, "--batch", batch, "--index", index).returncode for index in ("0", "1", "9")]
+    codes = [
+        by_hand(place, image, "--batch", batch, "--index", index).returncode
+        for index in ("0", "1", "9")
+    ]
 
     assert codes == [0, 0, EXIT_USAGE]
     assert run.result.exists()
 
 
-def test_values_reach_the_inside_as_they_are_and_nothing_else_does(image: Path, tmp_path: Path) -> None:
+def test_values_reach_the_inside_as_they_are_and_nothing_else_does(
+    image: Path, tmp_path: Path
+) -> None:
     trap = tmp_path / "executed"
     hostile = f"a,b \"q\" 'q' $(touch {trap}) `touch {trap}` ${{HOME}} \\ ü\nz"
     container = Container(image, binds=binds_of([tmp_path]), cwd=tmp_path)
-    passed = {"WANDB_API_KEY": hostile, "CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "3", "PBS_JOBID": "4[1].head"}
+    passed = {
+        "WANDB_API_KEY": hostile,
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "SLURM_JOB_ID": "3",
+        "PBS_JOBID": "4[1].head",
+    }
     shadows = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nowhere", "OTHER": "x"}
     (tmp_path / "torch.py").write_text("raise SystemExit('a stranger')")
     ask = "import json, os, torch; print(json.dumps(dict(os.environ)), flush=True)"
@@ -148,7 +163,11 @@ def test_values_reach_the_inside_as_they_are_and_nothing_else_does(image: Path, 
     inside = json.loads(start(container, "python", "-c", ask, **passed, **shadows).stdout)
 
     assert {name: inside.get(name) for name in passed} == passed
-    assert (inside.get("OTHER"), inside["PYTHONPATH"], inside["PWD"]) == (None, "/opt/live", str(tmp_path))
+    assert (inside.get("OTHER"), inside["PYTHONPATH"], inside["PWD"]) == (
+        None,
+        "/opt/live",
+        str(tmp_path),
+    )
     assert not trap.exists()
 
 
@@ -160,14 +179,18 @@ def test_values_reach_the_inside_as_they_are_and_nothing_else_does(image: Path, 
         (("no-such-command",), 255, "FATAL:"),
     ],
 )
-def test_exit_codes_keep_their_meaning(image: Path, command: Sequence[str], code: int, said: str) -> None:
+def test_exit_codes_keep_their_meaning(
+    image: Path, command: Sequence[str], code: int, said: str
+) -> None:
     done = start(Container(image), *command)
 
     assert done.returncode == code
     assert said in done.stderr
 
 
-def test_a_folder_that_cannot_be_bound_is_refused_before_anything_starts(place: Place, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_bound_is_refused_before_anything_starts(
+    place: Place, tmp_path: Path
+) -> None:
     hostile = replace(place, root=tmp_path / "runs:$(touch x),y")
 
     ended = hostile.submit(*HERE)
@@ -211,7 +234,9 @@ def test_an_image_of_another_commit_is_warned_of(image: Path) -> None:
 
 def script_of_pbs(root: Path, image: Path) -> tuple[Path, RunFolder]:
     """The script of a batch of one run, as it would be handed to qsub, and the run's folder."""
-    spec = make_spec("mnist", {"data": "digits", "hidden": 64, "batch_size": 32, "dropout": 0.2, "epochs": 60}, 0)
+    spec = make_spec(
+        "mnist", {"data": "digits", "hidden": 64, "batch_size": 32, "dropout": 0.2, "epochs": 60}, 0
+    )
     folder = GridFolder(root / "runs" / "study")
     folder.batches.mkdir(parents=True)
     options = RunOptions(batch="3f2a9c0d1e4b", wandb=WandbOptions(mode="disabled"))

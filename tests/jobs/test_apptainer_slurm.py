@@ -13,13 +13,15 @@ import torch
 from slurm_cluster import Cluster, said, settle
 from submits import Place, attempts_of, make_place, numbers_of, wait_until
 
-from anlp.record import RunFolder, RunState, read_json, read_metrics
+from anlp.records.files import read_json, read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.results import RunState
 from jobs import cancel
-from jobs.container import Container
-from jobs.resources import Resources
+from jobs.config.resources import Resources
+from jobs.containers.apptainer import Container
 from jobs.schedulers.base import Batch, Cause
-from jobs.schedulers.slurm import SlurmScheduler
-from jobs.schedulers.slurm_render import SlurmOptions
+from jobs.schedulers.slurm.scheduler import SlurmScheduler
+from jobs.schedulers.slurm.script import SlurmOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_this_user")]
 STUDY = """\
@@ -36,7 +38,9 @@ PATIENCE_S = 150.0
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, image: Path) -> Place:
     """The same grid in the same image, where nothing interrupts it."""
-    place = make_place(tmp_path_factory.mktemp("undisturbed"), f"{STUDY}container: {image}\n", APPTAINER_USERNS="1")
+    place = make_place(
+        tmp_path_factory.mktemp("undisturbed"), f"{STUDY}container: {image}\n", APPTAINER_USERNS="1"
+    )
     assert place.submit("--on", "local", "-q").code == 0
     return place
 
@@ -55,13 +59,18 @@ def wait_for(place: Place, state: RunState) -> None:
     """Returns when all runs are in it."""
 
     wait_until(
-        lambda: set(place.counts()) == {state}, lambda: f"{place.counts()} {outputs_of(place)}", PATIENCE_S, pause_s=0.3
+        lambda: set(place.counts()) == {state},
+        lambda: f"{place.counts()} {outputs_of(place)}",
+        PATIENCE_S,
+        pause_s=0.3,
     )
 
 
 def wait_for_epochs(place: Place, count: int) -> list[RunFolder]:
     def trained() -> bool:
-        return len(place.runs()) == 2 and all(len(read_metrics(run.metrics)) > count for run in place.runs())
+        return len(place.runs()) == 2 and all(
+            len(read_metrics(run.metrics)) > count for run in place.runs()
+        )
 
     wait_until(trained, lambda: "it does not train", PATIENCE_S, pause_s=0.1)
     return place.runs()
@@ -77,7 +86,10 @@ def test_warned_of_the_time_limit_runs_are_requeued_and_end_with_the_same_number
     assert place.submit(*ON_SLURM, "--time", "1m").code == 0
     wait_for_epochs(place, 3)
     (job,) = {status.handle.native_id for status in place.states().values() if status.handle}
-    for index in (0, 1):  # what Slurm sends by itself before the limit, which so short a run need not live to see
+    for index in (
+        0,
+        1,
+    ):  # what Slurm sends by itself before the limit, which so short a run need not live to see
         cluster.ask("scancel", "--signal=USR2", "--batch", f"{job}_{index}")
     wait_for(place, RunState.DONE)
 
@@ -117,16 +129,24 @@ def elements_of(place: Place) -> list[int]:
     """Process ids of what trains in the image."""
     root = str(place.root).encode()
     found = {int(path.name): read(path, "cmdline") for path in Path("/proc").glob("[0-9]*")}
-    return [process for process, argv in found.items() if is_element(argv) and any(root in word for word in argv)]
+    return [
+        process
+        for process, argv in found.items()
+        if is_element(argv) and any(root in word for word in argv)
+    ]
 
 
 def is_element(argv: Sequence[bytes]) -> bool:
-    return b"anlp.slurm_element" in argv and b"--in-image" in argv and b"sh" not in argv
+    return b"anlp.runtime.slurm_task" in argv and b"--in-image" in argv and b"sh" not in argv
 
 
 def is_warned(process: int) -> bool:
     """Whether SIGUSR2 waits for a process that is held still."""
-    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("ShdPnd:")]
+    (line,) = [
+        line
+        for line in Path(f"/proc/{process}/status").read_text().splitlines()
+        if line.startswith("ShdPnd:")
+    ]
     return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
 
 
@@ -149,7 +169,11 @@ def test_cancelled_runs_leave_a_checkpoint_and_the_next_submit_ends_with_the_sam
     assert place.submit(*ON_SLURM).code == 0
     runs = wait_for_epochs(place, 3)
     assert cancel.main([place.folder.name, "-y"]) == 0
-    wait_until(lambda: not {RunState.RUNNING, RunState.QUEUED} & set(place.counts()), lambda: "alive", PATIENCE_S)
+    wait_until(
+        lambda: not {RunState.RUNNING, RunState.QUEUED} & set(place.counts()),
+        lambda: "alive",
+        PATIENCE_S,
+    )
 
     saved = [torch.load(run.checkpoint, weights_only=True)["epoch"] for run in runs]
     assert place.submit(*ON_SLURM, "--retry").code == 0
@@ -159,7 +183,9 @@ def test_cancelled_runs_leave_a_checkpoint_and_the_next_submit_ends_with_the_sam
     assert numbers_of(place) == numbers_of(undisturbed)
     assert all("continuing after epoch" in run.log.read_text() for run in runs)
     assert [endings(run) for run in runs] == [["interrupted", "done"]] * 2
-    assert "Bus error" not in outputs_of(place)  # of what nothing had read before the image was gone
+    assert "Bus error" not in outputs_of(
+        place
+    )  # of what nothing had read before the image was gone
 
 
 def read(process: Path, name: str) -> list[bytes]:
@@ -178,7 +204,9 @@ def look_at_processes(secret: bytes) -> tuple[list[bytes], set[bytes]]:
         words += [word for word in argv if secret in word]
         if is_element(argv):
             entries = read(process, "environ")
-            keys |= {entry.partition(b"=")[2] for entry in entries if entry.startswith(b"WANDB_API_KEY=")}
+            keys |= {
+                entry.partition(b"=")[2] for entry in entries if entry.startswith(b"WANDB_API_KEY=")
+            }
     return words, keys
 
 
@@ -209,5 +237,8 @@ def test_a_container_that_does_not_start_is_no_result(cluster: Cluster, tmp_path
     state = settle(scheduler, handles)[handles[0]]
     time.sleep(0.1)
 
-    assert (state.cause, state.detail) == (Cause.NOT_STARTED, "its container did not start on n1 (exit code 72)")
+    assert (state.cause, state.detail) == (
+        Cause.NOT_STARTED,
+        "its container did not start on n1 (exit code 72)",
+    )
     assert "FATAL:" in said(batch, handles[0])

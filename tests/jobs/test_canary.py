@@ -7,13 +7,15 @@ import pytest
 from made_grids import a_spec, finish, journal_lines
 from quick_runner import call_submit, use_quick_runner
 
-from anlp.record import GridFolder, RunState, read_jsonl
-from jobs.launch import submit_specs
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.config.resources import Resources
+from jobs.runs.options import Target
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, nobody
-from jobs.state import read_states
-from jobs.target import Target
+from jobs.submission.launch import submit_specs
 
 DENSE = [a_spec(0, model="dense", lr=lr) for lr in (0.1, 0.2, 0.3)]
 CNN = [a_spec(0, model="cnn", lr=lr) for lr in (0.4, 0.5)]
@@ -32,7 +34,9 @@ class Cluster:
         self.most = most
         self.answers: dict[JobHandle, JobState] = {}
 
-    def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:
+    def submit(
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+    ) -> list[JobHandle]:
         del resources
         self.batches.append(batch)
         sizes = [1] * batch.size if batch.apart else [batch.size]
@@ -64,7 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GridFolder:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    monkeypatch.setattr(choose, "choose", lambda *_, **__: made)
+    monkeypatch.setattr(registry, "choose", lambda *_, **__: made)
     return made
 
 
@@ -74,7 +78,10 @@ def rates_of(folder: GridFolder, number: int) -> list[float]:
 
 
 def states_of(folder: GridFolder) -> dict[float, RunState]:
-    return {status.values["lr"]: status.state for status in read_states(folder, choose.states).values()}
+    return {
+        status.values["lr"]: status.state
+        for status in read_states(folder, registry.states).values()
+    }
 
 
 # --- on this machine
@@ -96,10 +103,14 @@ def test_behind_a_canary_that_failed_nothing_begins(
 
     assert states_of(folder) == {0.1: RunState.DONE, 0.4: RunState.FAILED}
     said = capsys.readouterr().out
-    assert "study: a canary failed, so the other 3 runs did not begin; any submit takes them" in said
+    assert (
+        "study: a canary failed, so the other 3 runs did not begin; any submit takes them" in said
+    )
 
 
-def test_a_model_whose_canary_has_passed_sends_no_other(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_canary_has_passed_sends_no_other(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("QUICK_FAIL", "0.4")
     submit_specs(folder, SPECS, CANARY, redo="none")
     monkeypatch.delenv("QUICK_FAIL")
@@ -109,7 +120,9 @@ def test_a_model_whose_canary_has_passed_sends_no_other(folder: GridFolder, monk
     assert [rates_of(folder, number) for number in (2, 3)] == [[0.4], [0.2, 0.3, 0.5]]
 
 
-def test_where_everything_is_done_that_is_said(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_everything_is_done_that_is_said(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit_specs(folder, SPECS, CANARY, redo="none")
     capsys.readouterr()
 
@@ -119,7 +132,10 @@ def test_where_everything_is_done_that_is_said(folder: GridFolder, capsys: pytes
 
 
 def test_the_command_line_asks_for_canaries(
-    folder: GridFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(
@@ -160,7 +176,9 @@ def test_runs_that_were_held_back_are_interrupted_and_taken_by_the_next_submit(
     cluster.answers = {
         JobHandle("slurm", "101", 0): JobState(Phase.ENDED, Cause.EXIT, "exit code 70"),
         **{
-            JobHandle("slurm", "200", index): JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
+            JobHandle("slurm", "200", index): JobState(
+                Phase.ENDED, Cause.HELD_BACK, "its canary did not pass"
+            )
             for index in range(3)
         },
     }
@@ -168,10 +186,16 @@ def test_runs_that_were_held_back_are_interrupted_and_taken_by_the_next_submit(
     states = states_of(folder)
     submit_specs(folder, SPECS, CANARY, redo="none")
 
-    assert [states[rate] for rate in (0.1, 0.2, 0.3, 0.5)] == [RunState.DONE, *[RunState.INTERRUPTED] * 3]
+    assert [states[rate] for rate in (0.1, 0.2, 0.3, 0.5)] == [
+        RunState.DONE,
+        *[RunState.INTERRUPTED] * 3,
+    ]
     assert states[0.4] is RunState.LOST
     endings = [line["cause"] for line in journal_lines(folder) if line["event"] == "ended"]
-    assert sorted(endings) == ["EXIT", *["HELD_BACK"] * 3]  # on record before anything is submitted again
+    assert sorted(endings) == [
+        "EXIT",
+        *["HELD_BACK"] * 3,
+    ]  # on record before anything is submitted again
     # dense has passed; of the cnn runs there is one to be had, and it is the canary now
     assert [rates_of(folder, number) for number in (3, 4)] == [[0.5], [0.2, 0.3]]
 

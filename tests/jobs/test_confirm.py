@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 from made_grids import a_spec
 
-from anlp.errors import SpecError
-from anlp.record import Outcome, RunFolder, RunResult, RunState
-from jobs.confirm import FIRST_FRESH_SEED, best_configurations, fresh_runs, runs_of_configurations, search_seeds
-from jobs.state import Purpose, RunStatus
+from anlp.core.errors import SpecError
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, RunResult, RunState
+from jobs.runs.status import Purpose, RunStatus
+from jobs.submission.variants import (
+    FIRST_FRESH_SEED,
+    best_configurations,
+    fresh_runs,
+    runs_of_configurations,
+    search_seeds,
+)
 
 
 def a_run(
@@ -26,15 +33,26 @@ def a_run(
     values = {**spec.settings.values(), "seed": seed}
     result = RunResult(spec.run_id, Outcome.OK, metrics=metrics)
     folder = RunFolder(Path(spec.run_id))
-    return RunStatus(spec.run_id, values, state, folder, result, purpose=purpose, form=spec.to_json())
+    return RunStatus(
+        spec.run_id, values, state, folder, result, purpose=purpose, form=spec.to_json()
+    )
 
 
-def rates(history: list[RunStatus], metric: str = "val/acc", top: int = 1, per: str | None = None) -> list[Any]:
-    return [found.settings.values()["lr"] for found in best_configurations(history, metric, top, per)]
+def rates(
+    history: list[RunStatus], metric: str = "val/acc", top: int = 1, per: str | None = None
+) -> list[Any]:
+    return [
+        found.settings.values()["lr"] for found in best_configurations(history, metric, top, per)
+    ]
 
 
 def test_the_best_by_the_mean_over_seeds_win_and_not_the_luckiest_seed() -> None:
-    history = [a_run(0.99, 0, lr=0.1), a_run(0.61, 1, lr=0.1), a_run(0.85, 0, lr=0.2), a_run(0.86, 1, lr=0.2)]
+    history = [
+        a_run(0.99, 0, lr=0.1),
+        a_run(0.61, 1, lr=0.1),
+        a_run(0.85, 0, lr=0.2),
+        a_run(0.86, 1, lr=0.2),
+    ]
 
     assert rates(history) == [0.2]
 
@@ -46,7 +64,11 @@ def test_errors_are_better_when_lower() -> None:
 
 
 def test_losses_are_better_when_lower() -> None:
-    history = [a_run({"val/loss": 0.9}, lr=0.1), a_run({"val/loss": 0.2}, lr=0.2), a_run({"val/loss": 0.5}, lr=0.3)]
+    history = [
+        a_run({"val/loss": 0.9}, lr=0.1),
+        a_run({"val/loss": 0.2}, lr=0.2),
+        a_run({"val/loss": 0.5}, lr=0.3),
+    ]
 
     assert rates(history, "val/loss", top=2) == [0.2, 0.3]
 
@@ -90,7 +112,11 @@ def test_fresh_seeds_are_the_same_each_time_and_no_search_has_used_them() -> Non
 
     runs = fresh_runs(best, 3, used={0, 1, FIRST_FRESH_SEED + 1})
 
-    assert [run.seed for run in runs] == [FIRST_FRESH_SEED, FIRST_FRESH_SEED + 2, FIRST_FRESH_SEED + 3]
+    assert [run.seed for run in runs] == [
+        FIRST_FRESH_SEED,
+        FIRST_FRESH_SEED + 2,
+        FIRST_FRESH_SEED + 3,
+    ]
     assert fresh_runs(best, 3, used={0, 1, FIRST_FRESH_SEED + 1}) == runs
     assert {run.settings.values()["lr"] for run in runs} == {0.1}
 
@@ -109,11 +135,23 @@ def test_seeds_that_the_file_does_not_name_count_for_its_configurations() -> Non
     ("history", "metric", "per", "said"),
     [
         ([], "val/acc", None, "--confirm: no run of this grid has finished yet"),
-        ([a_run(0.5, state=RunState.FAILED)], "val/acc", None, "--confirm: no run of this grid has finished yet"),
-        ([a_run(0.5)], "val/f1", None, r"--select: no finished run has the metric 'val/f1' \(they have: val/acc\)"),
+        (
+            [a_run(0.5, state=RunState.FAILED)],
+            "val/acc",
+            None,
+            "--confirm: no run of this grid has finished yet",
+        ),
+        (
+            [a_run(0.5)],
+            "val/f1",
+            None,
+            r"--select: no finished run has the metric 'val/f1' \(they have: val/acc\)",
+        ),
         ([a_run(0.5)], "val/acc", "modle", r"--per: unknown setting 'modle' \(known: .*model"),
     ],
 )
-def test_what_cannot_be_chosen_from_is_said(history: list[RunStatus], metric: str, per: str | None, said: str) -> None:
+def test_what_cannot_be_chosen_from_is_said(
+    history: list[RunStatus], metric: str, per: str | None, said: str
+) -> None:
     with pytest.raises(SpecError, match=said):
         best_configurations(history, metric, 1, per)

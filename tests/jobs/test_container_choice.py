@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import UserError
-from anlp.record import ContainerOptions, Element, GridFolder, RunOptions, write_jsonl
-from anlp.settings import make_spec
-from jobs.journal import Journal
-from jobs.resources import Resources
+from anlp.core.errors import UserError
+from anlp.records.elements import Element
+from anlp.records.files import write_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import ContainerOptions, RunOptions
+from anlp.tasks import make_spec
+from jobs.config.resources import Resources
+from jobs.runs.journal import Journal
+from jobs.runs.options import Target, last_target
 from jobs.schedulers.base import Batch
-from jobs.target import Target, add_target_arguments, last_target, override
+from jobs.submission.arguments import add_target_arguments, override
 
 
 @pytest.fixture
@@ -59,7 +63,9 @@ def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
     parser = argparse.ArgumentParser()
     add_target_arguments(parser)
 
-    image = override(Target(container="grid.sif"), parser.parse_args(["--profile", "./site.yaml"])).image
+    image = override(
+        Target(container="grid.sif"), parser.parse_args(["--profile", "./site.yaml"])
+    ).image
 
     assert image is not None
     assert (image.path, image.binds) == (images / "grid.sif", ("/usr/share",))
@@ -68,7 +74,10 @@ def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--live"], "--live: puts this checkout's code over an image's; name one with --container"),
+        (
+            ["--live"],
+            "--live: puts this checkout's code over an image's; name one with --container",
+        ),
         (["--live", "--no-container"], "--no-container: contradicts --container and --live"),
         (
             ["--container", "gone.sif"],
@@ -104,4 +113,6 @@ def submit(folder: GridFolder, options: RunOptions) -> None:
     folder.batches.mkdir(parents=True, exist_ok=True)
     path = folder.batches / "1.jsonl"
     write_jsonl(path, [Element((make_spec("mnist", {}, 0),), options).to_json()])
-    Journal(folder).intend(Batch("0123456789ab", "study", path, 1), "local", "none", Resources(), Resources())
+    Journal(folder).intend(
+        Batch("0123456789ab", "study", path, 1), "local", "none", Resources(), Resources()
+    )

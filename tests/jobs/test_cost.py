@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from made_grids import a_spec, lose, start, submission, submit, write_result
 
-from anlp.record import GridFolder, Outcome, RunFolder, RunResult, RunState
-from anlp.usage import Spent
-from jobs import cost
-from jobs.cost import Share, add_up, share_of
-from jobs.costscreen import render_cost
-from jobs.resources import Resources
+from anlp.records.accounting import Spent
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.results import Outcome, RunResult, RunState
+from jobs.config.resources import Resources
+from jobs.runs import cost
+from jobs.runs.cost import Share, add_up, share_of
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause
-from jobs.state import RunStatus, read_states
+from jobs.views.status import render_cost
 
 HOUR = 3600.0
 ONE_GPU = Resources(gpus=1, cpus=4, mem_mib=8192)
@@ -31,7 +32,9 @@ def a_run(run_id: str, resources: Resources = ONE_GPU, **provenance: Any) -> Run
     return RunStatus(run_id, {}, RunState.DONE, RunFolder(Path()), result, resources=resources)
 
 
-def ended(hours: float, ending: str = "done", *, since: float = 1000.0, cpu_s: float | None = None) -> Spent:
+def ended(
+    hours: float, ending: str = "done", *, since: float = 1000.0, cpu_s: float | None = None
+) -> Spent:
     return Spent(since, since + hours * HOUR, ending, "a", cpu_s)
 
 
@@ -73,7 +76,9 @@ def test_lost_attempts_are_counted_with_their_hours() -> None:
 
 
 def test_waits_are_from_each_submission_to_its_first_attempt() -> None:
-    attempts = {str(wait): [ended(1, since=1000 + wait), ended(1, since=9000)] for wait in range(1, 41)}
+    attempts = {
+        str(wait): [ended(1, since=1000 + wait), ended(1, since=9000)] for wait in range(1, 41)
+    }
 
     found = total(attempts, share_of(ONE_GPU, submitted=1000.0))
 
@@ -93,7 +98,10 @@ def test_a_retried_run_counts_with_what_each_submission_asked_for(folder: GridFo
     spec = a_spec()
     first = submit(folder, [spec], slurm_job="1", resources=Resources(cpus=1))
     second = submit(folder, [spec], slurm_job="2", resources=Resources(cpus=4))
-    spent = [Spent(100, 100 + HOUR, "killed", first).to_json(), Spent(9000, 9000 + HOUR, "done", second).to_json()]
+    spent = [
+        Spent(100, 100 + HOUR, "killed", first).to_json(),
+        Spent(9000, 9000 + HOUR, "done", second).to_json(),
+    ]
     write_result(folder, spec, second, Outcome.OK, provenance={"batch": second, "spent": spent})
 
     found = read(folder)

@@ -6,13 +6,20 @@ from pathlib import Path
 import pytest
 from made_grids import GONE, a_spec, finish, journal_lines, lose, submit
 
-from anlp.loss import Loss, record_loss
-from anlp.record import GridFolder, RunState
-from jobs.endings import find_due, is_infrastructure, past_endings, read_trials, record_endings
-from jobs.journal import Ending, Journal
-from jobs.resources import Resources
+from anlp.records.crash import Loss, record_loss
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.config.resources import Resources
+from jobs.runs.attempts import (
+    find_due,
+    is_infrastructure,
+    past_endings,
+    read_trials,
+    record_endings,
+)
+from jobs.runs.journal import Ending, Journal
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
-from jobs.state import RunStatus, read_states
 
 SPECS = [a_spec(seed) for seed in range(3)]
 NODE = JobState(Phase.ENDED, Cause.NODE, "its node failed", "n7")
@@ -58,10 +65,17 @@ def test_machines_are_to_blame_for_some_endings(ending: Ending, expected: bool) 
 def test_what_a_scheduler_says_of_lost_runs_outlives_its_memory(folder: GridFolder) -> None:
     submit(folder, SPECS, slurm_job="17")
 
-    record_endings(Journal(folder), states(folder, NODE, QUEUED, JobState(Phase.ENDED, Cause.CANCELLED)).values())
+    record_endings(
+        Journal(folder),
+        states(folder, NODE, QUEUED, JobState(Phase.ENDED, Cause.CANCELLED)).values(),
+    )
 
     found = list(states(folder).values())  # a scheduler that has forgotten them
-    assert [status.state for status in found] == [RunState.LOST, RunState.QUEUED, RunState.INTERRUPTED]
+    assert [status.state for status in found] == [
+        RunState.LOST,
+        RunState.QUEUED,
+        RunState.INTERRUPTED,
+    ]
     assert (found[0].cause, found[0].detail, found[0].node) == (Cause.NODE, "its node failed", "n7")
 
 
@@ -79,7 +93,11 @@ def test_of_runs_that_shared_a_job_the_one_at_work_tells_what_ended_it(folder: G
     record_endings(Journal(folder), states(folder, NODE).values())
 
     assert [line["cause"] for line in journal_lines(folder) if line["event"] == "ended"] == ["NODE"]
-    assert [status.cause for status in states(folder).values()] == [Cause.NODE, Cause.HELD_BACK, Cause.HELD_BACK]
+    assert [status.cause for status in states(folder).values()] == [
+        Cause.NODE,
+        Cause.HELD_BACK,
+        Cause.HELD_BACK,
+    ]
 
 
 def test_the_trials_of_a_run_are_all_its_submissions_in_order(folder: GridFolder) -> None:
@@ -89,7 +107,10 @@ def test_the_trials_of_a_run_are_all_its_submissions_in_order(folder: GridFolder
 
     trials = read_trials(folder, Journal(folder).submissions())[SPECS[1].run_id]
 
-    assert [(trial.handle.native_id, trial.asked.mem_mib) for trial in trials] == [("17", 1000), ("18", 1500)]
+    assert [(trial.handle.native_id, trial.asked.mem_mib) for trial in trials] == [
+        ("17", 1000),
+        ("18", 1500),
+    ]
     assert [trial.ending and trial.ending.cause for trial in trials] == [Cause.OUT_OF_MEMORY, None]
 
 
@@ -105,7 +126,9 @@ def test_an_ending_counts_once_whether_it_is_on_record_or_not(folder: GridFolder
     assert counts == [1, 1]
 
 
-def test_lost_runs_are_due_as_often_as_the_grid_says_over_all_submissions(folder: GridFolder) -> None:
+def test_lost_runs_are_due_as_often_as_the_grid_says_over_all_submissions(
+    folder: GridFolder,
+) -> None:
     submit(folder, SPECS, slurm_job="17")
     assert (due(folder, 0, NODE), due(folder, 1, NODE)) == (set(), {0})
     record_endings(Journal(folder), states(folder, NODE).values())
@@ -131,7 +154,9 @@ def test_a_run_that_died_beside_others_counts_with_its_own_end(folder: GridFolde
     assert (due(folder, 1), due(folder, 2)) == (set(), {0})
 
 
-def test_runs_that_are_to_blame_themselves_or_have_ended_well_are_not_due(folder: GridFolder) -> None:
+def test_runs_that_are_to_blame_themselves_or_have_ended_well_are_not_due(
+    folder: GridFolder,
+) -> None:
     tag = submit(folder, SPECS, launcher=GONE)
     lose(folder, tag, 0, Cause.TIMEOUT)
     finish(folder, SPECS[1], tag)

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from made_grids import a_spec, an_error, fail, finish, lose, submit
 
-from anlp.record import GridFolder, RunError
-from jobs.failures import FailureGroup, describe, group_failures
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunError
+from jobs.runs.failures import FailureGroup, describe, group_failures
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause, JobState, Phase
-from jobs.state import RunStatus, read_states
 
 
 @pytest.fixture
@@ -17,7 +18,9 @@ def folder(tmp_path: Path) -> GridFolder:
 
 
 def statuses(folder: GridFolder) -> list[RunStatus]:
-    return list(read_states(folder, lambda jobs: {job: JobState(Phase.QUEUED) for job in jobs}).values())
+    return list(
+        read_states(folder, lambda jobs: {job: JobState(Phase.QUEUED) for job in jobs}).values()
+    )
 
 
 def groups(folder: GridFolder) -> list[FailureGroup]:
@@ -34,14 +37,23 @@ def test_one_cause_is_one_group_with_what_its_runs_have_in_common(folder: GridFo
         else:
             finish(folder, spec, tag)
 
-    assert [group.render() for group in groups(folder)] == ["2x CUDA out of memory at epoch 0, all batch_size=4096"]
+    assert [group.render() for group in groups(folder)] == [
+        "2x CUDA out of memory at epoch 0, all batch_size=4096"
+    ]
 
 
 def test_groups_come_by_size_and_differ_by_type_message_and_place(folder: GridFolder) -> None:
     specs = [a_spec(seed=seed) for seed in range(5)]
     tag = submit(folder, specs)
-    elsewhere = RunError("ValueError", "bad", 'File "/home/ann/anlp/data/load.py", line 3, in read', 0)
-    errors = [an_error("KeyError", "bad"), an_error(message="bad"), an_error(message="bad"), elsewhere]
+    elsewhere = RunError(
+        "ValueError", "bad", 'File "/home/ann/anlp/data/load.py", line 3, in read', 0
+    )
+    errors = [
+        an_error("KeyError", "bad"),
+        an_error(message="bad"),
+        an_error(message="bad"),
+        elsewhere,
+    ]
     for spec, error in zip(specs, errors, strict=False):
         fail(folder, spec, tag, error)
     lose(folder, tag, 4, Cause.TIMEOUT)
@@ -58,7 +70,9 @@ def test_messages_that_differ_in_figures_are_shown_without_them(folder: GridFold
     for spec, epoch in zip(specs, (1, 4), strict=True):
         fail(folder, spec, tag, an_error(message=f"got {epoch} classes", epoch=epoch))
 
-    assert [group.title for group in groups(folder)] == ["ValueError: got N classes at epochs 1 to 4"]
+    assert [group.title for group in groups(folder)] == [
+        "ValueError: got N classes at epochs 1 to 4"
+    ]
 
 
 def test_the_same_figures_in_every_message_are_shown(folder: GridFolder) -> None:
@@ -80,7 +94,9 @@ def test_the_same_figures_in_every_message_are_shown(folder: GridFolder) -> None
         (Cause.EXIT, "exit code 70", "exit code 70"),
     ],
 )
-def test_a_lost_run_is_described_by_its_cause(folder: GridFolder, cause: Cause, detail: str, title: str) -> None:
+def test_a_lost_run_is_described_by_its_cause(
+    folder: GridFolder, cause: Cause, detail: str, title: str
+) -> None:
     lose(folder, submit(folder, [a_spec()]), 0, cause, detail)
 
     assert [describe(status) for status in statuses(folder)] == [title]
@@ -97,7 +113,12 @@ def test_memory_figures_join_but_signal_numbers_part_lost_runs(folder: GridFolde
 
 
 def test_a_setting_that_all_others_share_explains_nothing(folder: GridFolder) -> None:
-    specs = [a_spec(lr=0.1, seed=0), a_spec(lr=0.1, seed=1), a_spec(lr=0.1, seed=2), a_spec(lr=0.2, seed=3)]
+    specs = [
+        a_spec(lr=0.1, seed=0),
+        a_spec(lr=0.1, seed=1),
+        a_spec(lr=0.1, seed=2),
+        a_spec(lr=0.2, seed=3),
+    ]
     tag = submit(folder, specs)
     for spec in specs[:2]:
         fail(folder, spec, tag, an_error())
@@ -119,17 +140,28 @@ def test_what_no_run_that_ended_well_had_comes_first(folder: GridFolder) -> None
     assert list(groups(folder)[0].common) == ["batch_size", "lr"]
 
 
-def test_where_everything_failed_the_groups_are_set_apart_from_each_other(folder: GridFolder) -> None:
+def test_where_everything_failed_the_groups_are_set_apart_from_each_other(
+    folder: GridFolder,
+) -> None:
     specs = [a_spec(lr=lr, seed=seed) for lr in (0.1, 0.2) for seed in (0, 1)]
     tag = submit(folder, specs)
     for spec in specs:
-        fail(folder, spec, tag, an_error("KeyError" if spec.settings.values()["lr"] == 0.1 else "ValueError"))
+        fail(
+            folder,
+            spec,
+            tag,
+            an_error("KeyError" if spec.settings.values()["lr"] == 0.1 else "ValueError"),
+        )
 
     assert [dict(group.common) for group in groups(folder)] == [{"lr": 0.1}, {"lr": 0.2}]
 
 
 def test_settings_that_mean_nothing_for_a_run_are_not_held_in_common(folder: GridFolder) -> None:
-    specs = [a_spec(model="dense", seed=0), a_spec(model="dense", seed=1), a_spec(model="cnn", filters=32)]
+    specs = [
+        a_spec(model="dense", seed=0),
+        a_spec(model="dense", seed=1),
+        a_spec(model="cnn", filters=32),
+    ]
     tag = submit(folder, specs)
     for spec in specs[:2]:
         fail(folder, spec, tag, an_error())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anlp.errors import SpecError
+from anlp.core.errors import SpecError
 from jobs.gridfile import GridSpec, load_grid
 
 Load = Callable[..., GridSpec]
@@ -43,7 +43,11 @@ def test_the_last_axis_is_fastest_and_seeds_are_innermost(load: Load) -> None:
     assert rows(grid, "lr", "model", "seed") == [
         (lr, model, seed) for lr in (0.1, 0.2) for model in ("dense", "cnn") for seed in (0, 1)
     ]
-    assert list(grid.axes().items()) == [("lr", (0.1, 0.2)), ("model", ("dense", "cnn")), ("seed", (0, 1))]
+    assert list(grid.axes().items()) == [
+        ("lr", (0.1, 0.2)),
+        ("model", ("dense", "cnn")),
+        ("seed", (0, 1)),
+    ]
 
 
 def test_runs_can_be_iterated_again_with_the_same_result(load: Load) -> None:
@@ -64,13 +68,18 @@ def test_runs_can_be_iterated_again_with_the_same_result(load: Load) -> None:
         ("hidden: {range: [2, 5]}", [2, 3, 4]),
         ("hidden: {range: [6, 0, -2]}", [6, 4, 2]),
         ("dropout: {range: [0, 0.3, 0.1]}", [0.0, 0.1, 0.2]),
-        ("dropout: {range: [0.2, 0.8, 0.1]}", [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),  # 0.6 / 0.1 is a little more than 6
+        (
+            "dropout: {range: [0.2, 0.8, 0.1]}",
+            [0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+        ),  # 0.6 / 0.1 is a little more than 6
         ("lr: 0.5", [0.5]),
         ("lr: [1E-2, .5e-2, 1., '0.1', 1]", [0.01, 0.005, 1.0, 0.1, 1.0]),
         ("hidden: [1_000, 1e2]", [1000, 100]),
     ],
 )
-def test_an_axis_has_the_values_that_the_file_says(load: Load, axis: str, values: list[Any]) -> None:
+def test_an_axis_has_the_values_that_the_file_says(
+    load: Load, axis: str, values: list[Any]
+) -> None:
     name = axis.split(":")[0]
 
     found = column(load(f"grid: {{{axis}}}"), name)
@@ -82,11 +91,18 @@ def test_an_axis_has_the_values_that_the_file_says(load: Load, axis: str, values
 def test_settings_that_move_together_are_zipped(load: Load) -> None:
     grid = load("grid: {lr: [0.1, 0.2]}\nzip: {hidden: [64, 128], dropout: [0.5, 0.5]}")
 
-    assert rows(grid, "lr", "hidden", "dropout") == [(0.1, 64, 0.5), (0.1, 128, 0.5), (0.2, 64, 0.5), (0.2, 128, 0.5)]
+    assert rows(grid, "lr", "hidden", "dropout") == [
+        (0.1, 64, 0.5),
+        (0.1, 128, 0.5),
+        (0.2, 64, 0.5),
+        (0.2, 128, 0.5),
+    ]
 
 
 def test_several_zip_groups_are_several_axes(load: Load) -> None:
-    grid = load("zip:\n- {hidden: [64, 128], dropout: [0.1, 0.5]}\n- {lr: {logspace: [0.1, 1, 2]}, epochs: [1, 2]}")
+    grid = load(
+        "zip:\n- {hidden: [64, 128], dropout: [0.1, 0.5]}\n- {lr: {logspace: [0.1, 1, 2]}, epochs: [1, 2]}"
+    )
 
     assert rows(grid, "hidden", "lr") == [(64, 0.1), (64, 1.0), (128, 0.1), (128, 1.0)]
 
@@ -114,7 +130,11 @@ def test_random_draws_lie_within_their_bounds_and_repeat(load: Load) -> None:
 def test_random_draws_are_pinned(load: Load) -> None:
     grid = load("random: {samples: 3, lr: {loguniform: [1e-5, 0.1]}, hidden: {int: [32, 512]}}")
 
-    assert rows(grid, "lr", "hidden") == [(0.00127744928868, 330), (0.000103168226157, 144), (0.0865638144378, 47)]
+    assert rows(grid, "lr", "hidden") == [
+        (0.00127744928868, 330),
+        (0.000103168226157, 144),
+        (0.0865638144378, 47),
+    ]
 
 
 def test_another_random_axis_changes_no_draw_of_the_others(load: Load) -> None:
@@ -139,9 +159,15 @@ def test_random_points_are_combined_with_the_grid(load: Load) -> None:
 
 
 def test_when_adds_axes_only_where_its_condition_holds(load: Load) -> None:
-    grid = load("grid: {model: [dense, cnn]}\nwhen: [{if: {model: cnn}, grid: {filters: [8, 32]}, fixed: {lr: 0.5}}]")
+    grid = load(
+        "grid: {model: [dense, cnn]}\nwhen: [{if: {model: cnn}, grid: {filters: [8, 32]}, fixed: {lr: 0.5}}]"
+    )
 
-    assert rows(grid, "model", "filters", "lr") == [("dense", 16, 0.001), ("cnn", 8, 0.5), ("cnn", 32, 0.5)]
+    assert rows(grid, "model", "filters", "lr") == [
+        ("dense", 16, 0.001),
+        ("cnn", 8, 0.5),
+        ("cnn", 32, 0.5),
+    ]
     assert grid.axes() == {"model": ("dense", "cnn"), "lr": (0.001, 0.5), "filters": (8, 32)}
 
 
@@ -172,7 +198,8 @@ def test_conditions_that_cover_everything_leave_no_default_among_the_axes(load: 
 
 
 @pytest.mark.parametrize(
-    "rule", ["{lr: 0.2, optimizer: [adam, adamw]}", "'lr>0.1 optimizer=adam'", "'lr=0.2 optimizer!=sgd'"]
+    "rule",
+    ["{lr: 0.2, optimizer: [adam, adamw]}", "'lr>0.1 optimizer=adam'", "'lr=0.2 optimizer!=sgd'"],
 )
 def test_excluded_combinations_are_left_out(load: Load, rule: str) -> None:
     grid = load(f"grid: {{lr: [0.1, 0.2], optimizer: [sgd, adam]}}\nexclude:\n- {rule}")
@@ -192,11 +219,17 @@ def test_included_points_stand_over_fixed_and_are_not_excluded(load: Load) -> No
         "fixed: {epochs: 3}\ngrid: {lr: [0.1]}\nexclude: ['lr>0.2']\ninclude: [{lr: 0.5}, {model: cnn, epochs: 1}]"
     )
 
-    assert rows(grid, "lr", "model", "epochs") == [(0.1, "dense", 3), (0.5, "dense", 3), (0.001, "cnn", 1)]
+    assert rows(grid, "lr", "model", "epochs") == [
+        (0.1, "dense", 3),
+        (0.5, "dense", 3),
+        (0.001, "cnn", 1),
+    ]
     assert "'lr>0.2' matches no combination" in grid.notes[0]
 
 
-@pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("[4, 0, '7']", [4, 0, 7]), ("[5]", [5])])
+@pytest.mark.parametrize(
+    ("seeds", "expected"), [("3", [0, 1, 2]), ("[4, 0, '7']", [4, 0, 7]), ("[5]", [5])]
+)
 def test_seeds_are_a_count_or_a_list(load: Load, seeds: str, expected: list[int]) -> None:
     assert column(load(f"seeds: {seeds}"), "seed") == expected
 
@@ -225,7 +258,12 @@ def test_each_run_comes_once_however_often_the_file_names_it(load: Load) -> None
     expansion = grid.expand()
 
     assert [run.settings.values()["lr"] for run in expansion] == [0.1, 0.2, 0.3]
-    assert (expansion.combinations, expansion.duplicates, expansion.excluded, expansion.runs) == (4, 1, 0, 3)
+    assert (expansion.combinations, expansion.duplicates, expansion.excluded, expansion.runs) == (
+        4,
+        1,
+        0,
+        3,
+    )
 
 
 def test_settings_without_effect_make_no_other_run(load: Load) -> None:
@@ -252,7 +290,9 @@ def test_what_may_be_a_mistake_is_noted(load: Load) -> None:
 
 
 def test_no_off_and_1e_3_mean_what_people_mean(load: Load) -> None:
-    grid = load("grid: {lr: [1e-3, 1E5]}\nwandb: {project: no, tags: [on, 2024, v1]}\nresources: {time: 01:30:00}")
+    grid = load(
+        "grid: {lr: [1e-3, 1E5]}\nwandb: {project: no, tags: [on, 2024, v1]}\nresources: {time: 01:30:00}"
+    )
 
     assert column(grid, "lr") == [0.001, 100000.0]
     assert (grid.wandb.project, grid.wandb.tags) == ("no", ("on", "2024", "v1"))
@@ -261,11 +301,17 @@ def test_no_off_and_1e_3_mean_what_people_mean(load: Load) -> None:
 
 @pytest.mark.parametrize("value", ["1", "1.0", "'1'", "1e0", "+1"])
 def test_one_value_written_in_many_ways_is_one_run(load: Load, value: str) -> None:
-    assert next(load(f"fixed: {{lr: {value}}}").runs()).run_id == next(load("fixed: {lr: 1}").runs()).run_id
+    assert (
+        next(load(f"fixed: {{lr: {value}}}").runs()).run_id
+        == next(load("fixed: {lr: 1}").runs()).run_id
+    )
 
 
 def test_minus_zero_is_zero(load: Load) -> None:
-    assert next(load("fixed: {dropout: -0.0}").runs()).run_id == next(load("fixed: {dropout: 0}").runs()).run_id
+    assert (
+        next(load("fixed: {dropout: -0.0}").runs()).run_id
+        == next(load("fixed: {dropout: 0}").runs()).run_id
+    )
 
 
 def test_options_beside_the_settings_are_read(load: Load) -> None:
@@ -280,7 +326,12 @@ def test_options_beside_the_settings_are_read(load: Load) -> None:
     assert (grid.resources.gpus, grid.resources.cpus, grid.resources.mem_mib) == (1, 2, 1536)
     assert grid.resources.walltime_min == 90
     assert (grid.wandb.mode, grid.wandb.entity, grid.wandb.tags) == ("offline", "e", ("t",))
-    assert (grid.container, grid.fallback, grid.retries, grid.stop_after) == ("images/anlp.sif", "digits", 2, 0)
+    assert (grid.container, grid.fallback, grid.retries, grid.stop_after) == (
+        "images/anlp.sif",
+        "digits",
+        2,
+        0,
+    )
     assert (grid.checkpoint_every, grid.keep, grid.predictions) == (5, "none", True)
 
 
@@ -294,13 +345,18 @@ def test_no_container_can_be_said_whatever_the_profile_says(load: Load) -> None:
 
 
 def test_anchors_and_merge_keys_work(load: Load) -> None:
-    grid = load("fixed: &base {epochs: 3, lr: 0.1}\nunion:\n- fixed: {<<: *base, lr: 0.2}\n- fixed: {<<: [*base]}")
+    grid = load(
+        "fixed: &base {epochs: 3, lr: 0.1}\nunion:\n- fixed: {<<: *base, lr: 0.2}\n- fixed: {<<: [*base]}"
+    )
 
     assert rows(grid, "epochs", "lr") == [(3, 0.2), (3, 0.1)]
 
 
 def test_a_huge_grid_loads_at_once_and_hands_out_runs_lazily(load: Load) -> None:
-    axes = ", ".join(f"{name}: {{range: [1, 5000]}}" for name in ("hidden", "batch_size", "epochs", "train_samples"))
+    axes = ", ".join(
+        f"{name}: {{range: [1, 5000]}}"
+        for name in ("hidden", "batch_size", "epochs", "train_samples")
+    )
 
     grid = load(f"grid: {{{axes}}}")
 

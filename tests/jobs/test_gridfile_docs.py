@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import SpecError
+from anlp.core.errors import SpecError
 from jobs.gridfile import load_grid
 from jobs.gridfile.load import _TOP_KEYS
 
@@ -25,7 +25,9 @@ def test_an_example_has_as_many_runs_as_the_page_says(tmp_path: Path, text: str,
     assert grid.notes == ()
 
 
-def test_the_faults_on_the_page_are_those_of_its_faulty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faults_on_the_page_are_those_of_its_faulty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     faulty, faults = re.findall(r"```yaml faulty\n(.*?)```.*?```text\n(.*?)```", PAGE, re.DOTALL)[0]
     Path("lr.yaml").write_text(faulty)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import SpecError
-from anlp.settings import TASKS
+from anlp.core.errors import SpecError
+from anlp.tasks import TASKS
 from jobs.gridfile import load_grid
 
 TASK_NAMES = ", ".join(sorted(TASKS))
@@ -55,17 +55,44 @@ VALUES = [
 
 AXES = [
     ("grid: {lr: []}", "lr.yaml:2: grid.lr: expected at least one value, got an empty list"),
-    ("grid: {lr: {logspace: [0, 1, 3]}}", "expected bounds > 0 (they are values, not exponents), got 0 and 1"),
-    ("grid: {lr: {logspace: [1, 2]}}", "lr.yaml:2: grid.lr.logspace: expected numbers [lo, hi, n], got 2 values"),
-    ("grid: {lr: {logspace: 3}}", "lr.yaml:2: grid.lr.logspace: expected numbers [lo, hi, n], got 3"),
-    ("grid: {lr: {linspace: [1, b, 3]}}", "lr.yaml:2: grid.lr.linspace: expected numbers [lo, hi, n], got 'b'"),
+    (
+        "grid: {lr: {logspace: [0, 1, 3]}}",
+        "expected bounds > 0 (they are values, not exponents), got 0 and 1",
+    ),
+    (
+        "grid: {lr: {logspace: [1, 2]}}",
+        "lr.yaml:2: grid.lr.logspace: expected numbers [lo, hi, n], got 2 values",
+    ),
+    (
+        "grid: {lr: {logspace: 3}}",
+        "lr.yaml:2: grid.lr.logspace: expected numbers [lo, hi, n], got 3",
+    ),
+    (
+        "grid: {lr: {linspace: [1, b, 3]}}",
+        "lr.yaml:2: grid.lr.linspace: expected numbers [lo, hi, n], got 'b'",
+    ),
     ("grid: {lr: {linspace: [1, 2, 0]}}", "expected a number of values from 1 to 100,000, got 0"),
-    ("grid: {lr: {linspace: [1, 2, 1e9]}}", "expected a number of values from 1 to 100,000, got 1e+09"),
-    ("grid: {hidden: {range: [1, 1000000000]}}", "expected at most 100,000 values, got 999,999,999"),
+    (
+        "grid: {lr: {linspace: [1, 2, 1e9]}}",
+        "expected a number of values from 1 to 100,000, got 1e+09",
+    ),
+    (
+        "grid: {hidden: {range: [1, 1000000000]}}",
+        "expected at most 100,000 values, got 999,999,999",
+    ),
     ("grid: {hidden: {range: [1, 9, 0]}}", "expected a step other than 0"),
-    ("grid: {hidden: {range: [9, 1]}}", "empty axis: the step leads away from stop (stop itself is left out)"),
-    ("grid: {hidden: {range: [1, .inf]}}", "expected numbers [start, stop or start, stop, step], got .inf"),
-    ("grid: {hidden: {range: [1e300, 1]}}", "expected numbers [start, stop or start, stop, step], got 1e300"),
+    (
+        "grid: {hidden: {range: [9, 1]}}",
+        "empty axis: the step leads away from stop (stop itself is left out)",
+    ),
+    (
+        "grid: {hidden: {range: [1, .inf]}}",
+        "expected numbers [start, stop or start, stop, step], got .inf",
+    ),
+    (
+        "grid: {hidden: {range: [1e300, 1]}}",
+        "expected numbers [start, stop or start, stop, step], got 1e300",
+    ),
     (
         "grid: {hidden: {logspace: [32, 512, 4]}}",
         "lr.yaml:2: grid.hidden: logspace gives a wrong value: expected a whole number >= 1, got 80.6349471933",
@@ -81,22 +108,43 @@ AXES = [
         "zip: {lr: [0.1, 0.2], hidden: [1, 2, 3]}",
         "lr.yaml:2: zip: expected equally many values for settings that move together, got: lr has 2, hidden has 3",
     ),
-    ("random: {lr: {uniform: [0, 1]}}", "lr.yaml:2: random: expected the key 'samples', the number of points to draw"),
+    (
+        "random: {lr: {uniform: [0, 1]}}",
+        "lr.yaml:2: random: expected the key 'samples', the number of points to draw",
+    ),
     ("random: {samples: 3}", "expected a setting to draw, such as lr: {loguniform: [1e-5, 0.1]}"),
-    ("random: {samples: 3, lr: {uniform: [2, 1]}}", "lr.yaml:2: random.lr.uniform: expected lo < hi, got 2 and 1"),
+    (
+        "random: {samples: 3, lr: {uniform: [2, 1]}}",
+        "lr.yaml:2: random.lr.uniform: expected lo < hi, got 2 and 1",
+    ),
     ("random: {samples: 3, hidden: {int: [1.5, 3]}}", "expected whole bounds, got 1.5 and 3"),
-    ("random: {samples: 3, lr: {choice: []}}", "random.lr.choice: expected at least one value, got an empty list"),
-    ("random: {samples: 3, lr: 0.1}", "random.lr: expected a way to draw such as {uniform: [0, 0.5]}, got 0.1"),
+    (
+        "random: {samples: 3, lr: {choice: []}}",
+        "random.lr.choice: expected at least one value, got an empty list",
+    ),
+    (
+        "random: {samples: 3, lr: 0.1}",
+        "random.lr: expected a way to draw such as {uniform: [0, 0.5]}, got 0.1",
+    ),
     ("random: {samples: 0, lr: {uniform: [1, 2]}}", "random.samples: expected a whole number >= 1"),
-    ("random: {samples: 9, dropout: {uniform: [0, 2]}}", "random.dropout: uniform gives a wrong value: expected"),
+    (
+        "random: {samples: 9, dropout: {uniform: [0, 2]}}",
+        "random.dropout: uniform gives a wrong value: expected",
+    ),
 ]
 
 STRUCTURE = [
     ("grid: {lr: [1]}\ngrid: {lr: [2]}", "lr.yaml:3: duplicate key 'grid' (first on line 2)"),
     ("fixed:\n  lr: 1\n  lr: 2", "lr.yaml:4: fixed: duplicate key 'lr' (first on line 3)"),
     ("gird: {lr: [1]}", "lr.yaml:2: unknown key 'gird' (did you mean 'grid'? known: "),
-    ("fixed: {learning_rte: 1}", "lr.yaml:2: fixed: unknown setting 'learning_rte' (did you mean 'lr'? known: "),
-    ("fixed: {seed: 1}", "lr.yaml:2: fixed: 'seed' is no setting; write `seeds: 5` or `seeds: [1, 2]` beside grid"),
+    (
+        "fixed: {learning_rte: 1}",
+        "lr.yaml:2: fixed: unknown setting 'learning_rte' (did you mean 'lr'? known: ",
+    ),
+    (
+        "fixed: {seed: 1}",
+        "lr.yaml:2: fixed: 'seed' is no setting; write `seeds: 5` or `seeds: [1, 2]` beside grid",
+    ),
     (
         "fixed: {lr: 1}\ngrid: {lr: [1]}",
         "lr.yaml:3: grid.lr: lr is also given on line 2 (fixed.lr); keep one of the two",
@@ -109,17 +157,35 @@ STRUCTURE = [
         "grid: {lr: [1]}\nwhen: [{if: {model: cnn}, grid: {lr: [1]}}]",
         "lr.yaml:3: when[0].grid.lr: lr is also given on line 2 (grid.lr); keep one of the two",
     ),
-    ("when: [{grid: {lr: [1]}}]", "lr.yaml:2: when[0]: expected the key 'if', such as if: {model: cnn}"),
+    (
+        "when: [{grid: {lr: [1]}}]",
+        "lr.yaml:2: when[0]: expected the key 'if', such as if: {model: cnn}",
+    ),
     ("when: [{if: {model: cnn}}]", "lr.yaml:2: when[0]: expected fixed, grid or zip beside if"),
     ("when: [{if: {model: cnn}, gird: {}}]", "when[0]: unknown key 'gird' (did you mean 'grid'?"),
-    ("when: {if: {model: cnn}}", "lr.yaml:2: when: expected a list such as - {if: {…}, grid: {…}}, got a mapping"),
-    ("when: [{if: {}, fixed: {lr: 1}}]", "when[0].if: expected at least one setting, got an empty mapping"),
-    ("exclude: {lr: 1}", "exclude: expected a list of mappings such as - {lr: 0.1, optimizer: sgd}, got a mapping"),
-    ("exclude: ['lrr>1']", "lr.yaml:2: exclude[0]: filter 'lrr>1': unknown name 'lrr' (did you mean 'lr'? known: "),
+    (
+        "when: {if: {model: cnn}}",
+        "lr.yaml:2: when: expected a list such as - {if: {…}, grid: {…}}, got a mapping",
+    ),
+    (
+        "when: [{if: {}, fixed: {lr: 1}}]",
+        "when[0].if: expected at least one setting, got an empty mapping",
+    ),
+    (
+        "exclude: {lr: 1}",
+        "exclude: expected a list of mappings such as - {lr: 0.1, optimizer: sgd}, got a mapping",
+    ),
+    (
+        "exclude: ['lrr>1']",
+        "lr.yaml:2: exclude[0]: filter 'lrr>1': unknown name 'lrr' (did you mean 'lr'? known: ",
+    ),
     ("exclude: ['lr>']", "lr.yaml:2: exclude[0]: filter 'lr>': expected NAME=VALUE"),
     ("exclude: ['']", "exclude[0]: expected a filter such as 'lr>0.01 optimizer=adam', got ''"),
     ("exclude: [3]", "exclude[0]: expected a mapping such as {model: cnn}, got 3"),
-    ("exclude: [{seed: -1}]", "exclude[0].seed: expected a whole number from 0 to 4294967295, got -1"),
+    (
+        "exclude: [{seed: -1}]",
+        "exclude[0].seed: expected a whole number from 0 to 4294967295, got -1",
+    ),
     ("include: [{model: cnn, lr: x}]", "lr.yaml:2: include[0].lr: expected a number > 0, got 'x'"),
     ("seeds: 0", "lr.yaml:2: seeds: expected a whole number >= 1 and <= 100000, got 0"),
     ("seeds: true", "lr.yaml:2: seeds: expected a whole number >= 1 and <= 100000, got true"),
@@ -129,37 +195,70 @@ STRUCTURE = [
     ("union: [3]", "lr.yaml:2: union[0]: expected a block (a mapping with fixed, grid, …), got 3"),
     ("union: [{name: x}]", "lr.yaml:2: union[0]: unknown key 'name'"),
     ("grid: {lr: [1]}\nunion: [{}]", "lr.yaml:2: grid: move it into a block of union (line 3)"),
-    ("union: [{grid: {lr: [x]}}]", "lr.yaml:2: union[0].grid.lr[0]: expected a number > 0, got 'x'"),
+    (
+        "union: [{grid: {lr: [x]}}]",
+        "lr.yaml:2: union[0].grid.lr[0]: expected a number > 0, got 'x'",
+    ),
 ]
 
 OPTIONS = [
-    ("name: a/b", "lr.yaml:2: name: expected a name of letters, digits, '.', '-' and '_' (at most 100), got 'a/b'"),
+    (
+        "name: a/b",
+        "lr.yaml:2: name: expected a name of letters, digits, '.', '-' and '_' (at most 100), got 'a/b'",
+    ),
     (
         "resources: {gpu: 1}",
         "lr.yaml:2: resources: unknown key 'gpu' (did you mean 'gpus'? known: account, constraint, cpus,",
     ),
-    ("resources: {gpus: -1}", "lr.yaml:2: resources.gpus: expected a whole number from 0 to 1,000,000, got -1"),
-    ("resources: {cpus: true}", "lr.yaml:2: resources.cpus: expected a whole number from 1 to 1,000,000, got true"),
-    ("resources: {mem: 8X}", "lr.yaml:2: resources.mem: expected an amount of memory such as 8G or 500M, got '8X'"),
-    ("resources: {mem: " + "9" * 400 + "T}", "resources.mem: expected an amount of memory such as 8G or 500M"),
+    (
+        "resources: {gpus: -1}",
+        "lr.yaml:2: resources.gpus: expected a whole number from 0 to 1,000,000, got -1",
+    ),
+    (
+        "resources: {cpus: true}",
+        "lr.yaml:2: resources.cpus: expected a whole number from 1 to 1,000,000, got true",
+    ),
+    (
+        "resources: {mem: 8X}",
+        "lr.yaml:2: resources.mem: expected an amount of memory such as 8G or 500M, got '8X'",
+    ),
+    (
+        "resources: {mem: " + "9" * 400 + "T}",
+        "resources.mem: expected an amount of memory such as 8G or 500M",
+    ),
     (
         "resources: {time: soon}",
         "lr.yaml:2: resources.time: expected a time such as 30m, 1h30m or 01:30:00, got 'soon'",
     ),
-    ("resources: 3", "lr.yaml:2: resources: expected a mapping with gpus, cpus, mem, time, queue, partition,"),
+    (
+        "resources: 3",
+        "lr.yaml:2: resources: expected a mapping with gpus, cpus, mem, time, queue, partition,",
+    ),
     (
         "wandb: {mode: off}",
         "lr.yaml:2: wandb.mode: expected one of auto, online, offline, disabled, got 'off' (did you mean 'offline'?)",
     ),
     ("wandb: {project: }", "lr.yaml:2: wandb.project: expected text, got nothing"),
     ("wandb: {tags: {a: b}}", "lr.yaml:2: wandb.tags: expected a list of texts, got a mapping"),
-    ("container: true", "lr.yaml:2: container: expected the path of an image, or false for none, got true"),
-    ("fallback: digit", "lr.yaml:2: fallback: expected one of mnist, digits, got 'digit' (did you mean 'digits'?)"),
+    (
+        "container: true",
+        "lr.yaml:2: container: expected the path of an image, or false for none, got true",
+    ),
+    (
+        "fallback: digit",
+        "lr.yaml:2: fallback: expected one of mnist, digits, got 'digit' (did you mean 'digits'?)",
+    ),
     ("stop_after: -1", "lr.yaml:2: stop_after: expected a whole number >= 0 and <= 1000, got -1"),
     ("retries: many", "lr.yaml:2: retries: expected a whole number >= 0 and <= 100, got 'many'"),
-    ("checkpoints: {every: 0}", "lr.yaml:2: checkpoints.every: expected a whole number from 1 to 1,000,000, got 0"),
+    (
+        "checkpoints: {every: 0}",
+        "lr.yaml:2: checkpoints.every: expected a whole number from 1 to 1,000,000, got 0",
+    ),
     ("predictions: all", "lr.yaml:2: predictions: expected true or false, got 'all'"),
-    ("checkpoints: {keep: all}", "lr.yaml:2: checkpoints.keep: expected one of none, best, last, got 'all'"),
+    (
+        "checkpoints: {keep: all}",
+        "lr.yaml:2: checkpoints.keep: expected one of none, best, last, got 'all'",
+    ),
 ]
 
 
@@ -179,9 +278,15 @@ SYNTAX = [
     (b"- a\n", "lr.yaml:1: expected a mapping with task, grid, \u2026, got a list"),
     (b"hello", "lr.yaml:1: expected a mapping with task, grid, \u2026, got 'hello'"),
     (b"a: [1\nb: 2", "lr.yaml:2: column 2: not valid YAML: expected ',' or ']', but got ':'"),
-    (b"a:\n\tb: 1", "lr.yaml:2: column 1: a tab stands where YAML wants blanks; indent with blanks"),
+    (
+        b"a:\n\tb: 1",
+        "lr.yaml:2: column 1: a tab stands where YAML wants blanks; indent with blanks",
+    ),
     (b"a: *b", "lr.yaml:1: column 4: not valid YAML: found undefined alias 'b'"),
-    (b"task: mnist\n---\ntask: mnist\n", "lr.yaml:2: column 1: expected one document, got a second one after ---"),
+    (
+        b"task: mnist\n---\ntask: mnist\n",
+        "lr.yaml:2: column 1: expected one document, got a second one after ---",
+    ),
     (b"\x00\x01\xff\xfe\x93", "lr.yaml:1: expected UTF-8 text, got the byte 0xff"),
     (b"task: mnist\n# caf\xe9\n", "lr.yaml:2: expected UTF-8 text, got the byte 0xe9"),
     (b"task: mnist\nname: \x07", "lr.yaml:2: expected text, got the control character 7"),
@@ -191,14 +296,18 @@ SYNTAX = [
 
 
 @pytest.mark.parametrize(("content", "expected"), SYNTAX)
-def test_a_file_that_is_no_grid_file_is_one_sentence(faults: Faults, content: bytes, expected: str) -> None:
+def test_a_file_that_is_no_grid_file_is_one_sentence(
+    faults: Faults, content: bytes, expected: str
+) -> None:
     found = faults(content)
 
     assert len(found) == 1
     assert found[0].startswith(expected)
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [ls]", "!mine 3", "!!set {a}", "!!float abc"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system [ls]", "!mine 3", "!!set {a}", "!!float abc"]
+)
 def test_tags_build_no_objects(faults: Faults, tag: str) -> None:
     assert "name: expected" in faults(f"name: {tag}")[0]
 
@@ -224,11 +333,15 @@ def test_all_faults_of_a_file_come_at_once_in_the_order_of_its_lines(faults: Fau
 
 
 def test_a_file_without_a_task_names_the_tasks(faults: Faults) -> None:
-    assert faults("seeds: 1", task="") == [f"lr.yaml:1: expected the key 'task' (known: {TASK_NAMES})"]
+    assert faults("seeds: 1", task="") == [
+        f"lr.yaml:1: expected the key 'task' (known: {TASK_NAMES})"
+    ]
 
 
 @pytest.mark.parametrize("key", ["api_key", "apikey", "WANDB_API_KEY", "password", "token"])
-@pytest.mark.parametrize("place", ["{key}: {value}", "wandb: {{{key}: {value}}}", "fixed: {{{key}: {value}}}"])
+@pytest.mark.parametrize(
+    "place", ["{key}: {value}", "wandb: {{{key}: {value}}}", "fixed: {{{key}: {value}}}"]
+)
 def test_secrets_are_refused_and_never_repeated(faults: Faults, key: str, place: str) -> None:
     found = faults(place.format(key=key, value="0123456789abcdef"))
 
@@ -242,7 +355,10 @@ def test_aliases_that_multiply_neither_hang_nor_pass(faults: Faults) -> None:
     laughs += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     laughs += ["grid: {lr: *a11}"]
 
-    assert any("grid.lr[0]: expected a number > 0, got a list" in fault for fault in faults("\n".join(laughs)))
+    assert any(
+        "grid.lr[0]: expected a number > 0, got a list" in fault
+        for fault in faults("\n".join(laughs))
+    )
 
 
 def test_merge_keys_that_multiply_are_stopped(faults: Faults) -> None:
@@ -259,7 +375,9 @@ def test_an_alias_that_contains_itself_is_a_fault(faults: Faults, text: str) -> 
 
 
 def test_combinations_the_task_refuses_are_told_once_per_reason(faults: Faults) -> None:
-    found = faults("grid: {nesterov: [false, true], optimizer: [sgd, adam], lr: [0.1, 0.2]}\nseeds: 3")
+    found = faults(
+        "grid: {nesterov: [false, true], optimizer: [sgd, adam], lr: [0.1, 0.2]}\nseeds: 3"
+    )
 
     assert found == [
         "lr.yaml:1: nesterov: true needs momentum > 0, got momentum: 0; 2 combinations are refused, the first: "
@@ -269,10 +387,14 @@ def test_combinations_the_task_refuses_are_told_once_per_reason(faults: Faults) 
 
 def test_refused_combinations_of_a_large_grid_end_its_runs(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
-    path.write_text("task: mnist\ngrid: {nesterov: [true, false], hidden: {range: [1, 2001]}}\nfixed: {optimizer: sgd}")
+    path.write_text(
+        "task: mnist\ngrid: {nesterov: [true, false], hidden: {range: [1, 2001]}}\nfixed: {optimizer: sgd}"
+    )
     runs = load_grid(path).runs()
 
-    with pytest.raises(SpecError, match="2,000 combinations are refused, the first: nesterov=true hidden=1 "):
+    with pytest.raises(
+        SpecError, match="2,000 combinations are refused, the first: nesterov=true hidden=1 "
+    ):
         next(runs)
 
 
@@ -291,7 +413,10 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_grid(tmp_path / "mnits.yaml")
 
-    assert str(caught.value) == f"{tmp_path}/mnits.yaml: no such file (grid files here: {tmp_path}/mnist.yaml)"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/mnits.yaml: no such file (grid files here: {tmp_path}/mnist.yaml)"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x/" * 3, "y" * 300])

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anlp.errors import SpecError
+from anlp.core.errors import SpecError
 from jobs.gridfile import GridSpec, load_grid
 
 AXES: dict[str, st.SearchStrategy[Any]] = {
@@ -25,9 +25,14 @@ AXES: dict[str, st.SearchStrategy[Any]] = {
     "hidden": st.integers(1, 5),
 }
 GRIDS = st.fixed_dictionaries(
-    {}, optional={name: st.lists(values, min_size=1, max_size=3, unique=True) for name, values in AXES.items()}
+    {},
+    optional={
+        name: st.lists(values, min_size=1, max_size=3, unique=True) for name, values in AXES.items()
+    },
 )
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def write(tmp_path: Path, content: dict[str, Any]) -> Path:
@@ -63,10 +68,14 @@ def test_runs_are_the_product_less_what_is_excluded(
 
 @few
 @given(grid=GRIDS, data=st.data())
-def test_the_order_of_keys_changes_no_id(tmp_path: Path, grid: dict[str, list[Any]], data: st.DataObject) -> None:
+def test_the_order_of_keys_changes_no_id(
+    tmp_path: Path, grid: dict[str, list[Any]], data: st.DataObject
+) -> None:
     shuffled = {name: grid[name] for name in data.draw(st.permutations(sorted(grid)))}
 
-    ids = [{run.run_id for run in load(tmp_path, {"grid": axes}).runs()} for axes in (grid, shuffled)]
+    ids = [
+        {run.run_id for run in load(tmp_path, {"grid": axes}).runs()} for axes in (grid, shuffled)
+    ]
 
     assert ids[0] == ids[1]
 
@@ -87,7 +96,9 @@ def faults_of(path: Path) -> tuple[str, ...]:
     return ()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=40).map(" ".join)))
 def test_any_text_gives_a_grid_or_a_spec_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.yaml"
@@ -96,23 +107,40 @@ def test_any_text_gives_a_grid_or_a_spec_error(tmp_path: Path, text: str) -> Non
         assert all(fault and "\n" not in fault for fault in faults_of(path))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     content=st.dictionaries(
         st.sampled_from(
-            ["fixed", "grid", "zip", "random", "when", "exclude", "include", "seeds", "union", "resources"]
+            [
+                "fixed",
+                "grid",
+                "zip",
+                "random",
+                "when",
+                "exclude",
+                "include",
+                "seeds",
+                "union",
+                "resources",
+            ]
         ),
         st.recursive(
             st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
             lambda inner: st.one_of(
                 st.lists(inner, max_size=3),
-                st.dictionaries(st.sampled_from(["lr", "model", "if", "grid", "fixed", "mem", "range"]), inner),
+                st.dictionaries(
+                    st.sampled_from(["lr", "model", "if", "grid", "fixed", "mem", "range"]), inner
+                ),
             ),
             max_leaves=8,
         ),
     )
 )
-def test_any_structure_gives_a_grid_or_a_spec_error(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_any_structure_gives_a_grid_or_a_spec_error(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
     path = write(tmp_path, content)
 
     assert all(fault.startswith(f"{path}:") for fault in faults_of(path))
@@ -152,10 +180,14 @@ print(count, time.process_time() - start, resource.getrusage(resource.RUSAGE_SEL
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
-def test_a_hundred_thousand_combinations_take_less_than_ten_seconds_and_300_mb(tmp_path: Path) -> None:
+def test_a_hundred_thousand_combinations_take_less_than_ten_seconds_and_300_mb(
+    tmp_path: Path,
+) -> None:
     argv = [sys.executable, "-c", MEASURE, str(large(tmp_path, 1000))]
 
-    count, seconds, growth_kib = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    count, seconds, growth_kib = subprocess.run(
+        argv, check=True, capture_output=True, text=True
+    ).stdout.split()
 
     assert int(count) == 100_000
     assert float(seconds) < 10

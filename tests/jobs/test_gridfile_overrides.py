@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anlp.errors import SpecError
+from anlp.core.errors import SpecError
 from jobs.gridfile import GridSpec, load_grid
 
 Load = Callable[..., GridSpec]
@@ -25,7 +25,10 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def rows(grid: GridSpec, *names: str) -> list[tuple[Any, ...]]:
-    return [tuple({**run.settings.values(), "seed": run.seed}[name] for name in names) for run in grid.runs()]
+    return [
+        tuple({**run.settings.values(), "seed": run.seed}[name] for name in names)
+        for run in grid.runs()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -36,14 +39,30 @@ def rows(grid: GridSpec, *names: str) -> list[tuple[Any, ...]]:
         ("grid: {model: [dense, cnn]}", "model=cnn", [(0.001, "cnn")]),
         ("fixed: {lr: 0.1}\ngrid: {model: [dense, cnn]}", "lr=0.5", [(0.5, "dense"), (0.5, "cnn")]),
         ("fixed: {lr: 0.1, model: cnn}", "lr=0.5,0.6", [(0.5, "cnn"), (0.6, "cnn")]),
-        ("grid: {model: [dense, cnn]}", "lr=1,2", [(1, "dense"), (2, "dense"), (1, "cnn"), (2, "cnn")]),
+        (
+            "grid: {model: [dense, cnn]}",
+            "lr=1,2",
+            [(1, "dense"), (2, "dense"), (1, "cnn"), (2, "cnn")],
+        ),
         ("zip: {lr: [1, 2], model: [dense, cnn]}", "lr=8,9", [(8, "dense"), (9, "cnn")]),
         ("zip: {lr: [1, 2]}", "lr=5", [(5, "dense")]),
-        ("random: {samples: 2, lr: {uniform: [1, 2]}, model: {choice: [cnn]}}", "lr=5", [(5, "cnn")]),
+        (
+            "random: {samples: 2, lr: {uniform: [1, 2]}, model: {choice: [cnn]}}",
+            "lr=5",
+            [(5, "cnn")],
+        ),
         ("random: {samples: 9, lr: {uniform: [1, 2]}}", "lr=5,6", [(5, "dense"), (6, "dense")]),
-        ("grid: {lr: [1]}", "lr=logspace(1e-2,1,3)", [(0.01, "dense"), (0.1, "dense"), (1, "dense")]),
+        (
+            "grid: {lr: [1]}",
+            "lr=logspace(1e-2,1,3)",
+            [(0.01, "dense"), (0.1, "dense"), (1, "dense")],
+        ),
         ("include: [{model: cnn}, {lr: 3}]", "lr=5", [(5, "dense"), (5, "cnn")]),
-        ("union: [{fixed: {lr: 1}}, {grid: {lr: [2]}, fixed: {model: cnn}}]", "lr=5", [(5, "dense"), (5, "cnn")]),
+        (
+            "union: [{fixed: {lr: 1}}, {grid: {lr: [2]}, fixed: {model: cnn}}]",
+            "lr=5",
+            [(5, "dense"), (5, "cnn")],
+        ),
         ("fixed: {lr: 9}\nunion: [{}, {fixed: {model: cnn}}]", "lr=5", [(5, "dense"), (5, "cnn")]),
     ],
 )
@@ -86,7 +105,9 @@ def test_included_points_keep_out_of_a_conditional_setting_they_do_not_name(load
 
 @pytest.mark.parametrize("value", ["0.1", "1e-1", "0.10", ".1"])
 def test_overrides_are_typed_like_the_file(load: Load, value: str) -> None:
-    assert next(load("", f"lr={value}").runs()).run_id == next(load("fixed: {lr: 0.1}").runs()).run_id
+    assert (
+        next(load("", f"lr={value}").runs()).run_id == next(load("fixed: {lr: 0.1}").runs()).run_id
+    )
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("5,1", [5, 1]), ("7,", [7])])
@@ -114,10 +135,19 @@ def test_the_fallback_data_set_is_part_of_the_identity(load: Load) -> None:
         ("lr", "--set lr: expected NAME=VALUE or NAME=VALUE,VALUE, such as lr=0.01,0.001"),
         ("=3", "--set =3: expected NAME=VALUE or NAME=VALUE,VALUE, such as lr=0.01,0.001"),
         ("seed=3", "--set seed=3: seeds are given with --seeds 5 or --seeds 1,2,3"),
-        ("lr=logspace(0,1,3)", "--set lr=logspace(0,1,3): expected bounds > 0 (they are values, not exponents), got"),
+        (
+            "lr=logspace(0,1,3)",
+            "--set lr=logspace(0,1,3): expected bounds > 0 (they are values, not exponents), got",
+        ),
         ("lr=logspace(1)", "--set lr=logspace(1): expected numbers [lo, hi, n], got 1 values"),
-        ("optimizer=sdg", "--set optimizer=sdg: expected one of sgd, adam, adamw, rmsprop, got 'sdg' (did you mean"),
-        ("optimiser=sgd", "--set optimiser=sgd: unknown setting 'optimiser' (did you mean 'optimizer'? known: "),
+        (
+            "optimizer=sdg",
+            "--set optimizer=sdg: expected one of sgd, adam, adamw, rmsprop, got 'sdg' (did you mean",
+        ),
+        (
+            "optimiser=sgd",
+            "--set optimiser=sgd: unknown setting 'optimiser' (did you mean 'optimizer'? known: ",
+        ),
         ("epochs=" + "9" * 5000, "--set epochs=9999"),
     ],
 )
@@ -148,7 +178,9 @@ def test_a_setting_that_moves_with_others_needs_as_many_values(load: Load) -> No
 
 
 def test_a_setting_given_twice_is_a_fault(load: Load) -> None:
-    with pytest.raises(SpecError, match="--set lr=2: lr is given twice; write one list such as lr=A,B"):
+    with pytest.raises(
+        SpecError, match="--set lr=2: lr is given twice; write one list such as lr=A,B"
+    ):
         load("", "lr=1", "lr=2")
 
 
@@ -156,4 +188,8 @@ def test_faults_of_the_file_and_of_the_command_line_come_together(load: Load) ->
     with pytest.raises(SpecError) as caught:
         load("fixed: {lr: x}", "lr=y", seeds="z")
 
-    assert [fault.split(": ")[0] for fault in caught.value.faults] == ["study.yaml:2", "--set lr=y", "--seeds z"]
+    assert [fault.split(": ")[0] for fault in caught.value.faults] == [
+        "study.yaml:2",
+        "--set lr=y",
+        "--seeds z",
+    ]

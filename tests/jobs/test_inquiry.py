@@ -6,11 +6,12 @@ import pytest
 from fake_cluster import DOWN, FakeCluster
 from made_grids import a_spec, submission, submit
 
-from anlp.errors import SchedulerError
-from anlp.record import GridFolder, RunState
-from jobs.inquiry import Account, Inquiry
+from anlp.core.errors import SchedulerError
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.runs.polling import Account, Inquiry
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
-from jobs.state import read_states
 
 JOBS = [JobHandle("slurm", "4711", index) for index in range(3)]
 
@@ -25,11 +26,15 @@ def cluster() -> FakeCluster:
     return FakeCluster()
 
 
-def ask(folder: GridFolder, cluster: FakeCluster, *, fresh: bool = False, tolerant: bool = True) -> Inquiry:
+def ask(
+    folder: GridFolder, cluster: FakeCluster, *, fresh: bool = False, tolerant: bool = True
+) -> Inquiry:
     return Inquiry(folder, fresh=fresh, tolerant=tolerant, ask=cluster, now=cluster.clock)
 
 
-def test_an_answer_serves_every_command_for_forty_seconds(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_an_answer_serves_every_command_for_forty_seconds(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     first = ask(folder, cluster).states(JOBS)
     cluster.now += 39.9
     cluster.end(Cause.TIMEOUT)
@@ -41,7 +46,9 @@ def test_an_answer_serves_every_command_for_forty_seconds(folder: GridFolder, cl
     assert cluster.asked == [("slurm", 3)] * 2
 
 
-def test_fresh_asks_at_once_and_leaves_its_answer_for_others(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_fresh_asks_at_once_and_leaves_its_answer_for_others(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     ask(folder, cluster).states(JOBS)
     cluster.end(Cause.TIMEOUT)
 
@@ -50,7 +57,9 @@ def test_fresh_asks_at_once_and_leaves_its_answer_for_others(folder: GridFolder,
     assert len(cluster.asked) == 2
 
 
-def test_only_jobs_that_nobody_asked_about_are_asked_about(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_only_jobs_that_nobody_asked_about_are_asked_about(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     ask(folder, cluster).states(JOBS[:1])
 
     ask(folder, cluster).states(JOBS)
@@ -58,7 +67,9 @@ def test_only_jobs_that_nobody_asked_about_are_asked_about(folder: GridFolder, c
     assert cluster.asked == [("slurm", 1), ("slurm", 2)]
 
 
-def test_one_command_asks_about_a_job_once_however_long_it_takes(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_one_command_asks_about_a_job_once_however_long_it_takes(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     inquiry = ask(folder, cluster, fresh=True, tolerant=False)
     inquiry.states(JOBS[:2])
     cluster.now += 3600
@@ -69,7 +80,9 @@ def test_one_command_asks_about_a_job_once_however_long_it_takes(folder: GridFol
     assert cluster.asked == [("slurm", 2), ("slurm", 1)]
 
 
-def test_a_clock_that_was_set_back_makes_no_answer_young(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_a_clock_that_was_set_back_makes_no_answer_young(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     ask(folder, cluster).states(JOBS)
     cluster.now -= 3600
 
@@ -78,7 +91,9 @@ def test_a_clock_that_was_set_back_makes_no_answer_young(folder: GridFolder, clu
     assert len(cluster.asked) == 2
 
 
-def test_jobs_of_this_machine_are_looked_at_each_time_and_not_kept(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_jobs_of_this_machine_are_looked_at_each_time_and_not_kept(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     tag = submit(folder, [a_spec()])
     handle = submission(folder, tag).handle(0)
     inquiry = ask(folder, cluster)
@@ -98,7 +113,9 @@ def test_what_is_finished_leaves_the_file(folder: GridFolder, cluster: FakeClust
     assert cluster.asked == [("slurm", 3), ("slurm", 1), ("slurm", 1)]
 
 
-def test_a_command_that_writes_nothing_keeps_no_answers(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_a_command_that_writes_nothing_keeps_no_answers(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     Inquiry(folder, remember=False, ask=cluster, now=cluster.clock).states(JOBS)
 
     assert list(folder.path.iterdir()) == []
@@ -114,7 +131,9 @@ def test_what_was_cancelled_is_asked_about_anew(folder: GridFolder, cluster: Fak
     assert cluster.asked == [("slurm", 3), ("slurm", 1)]
 
 
-def test_notes_stay_with_the_answers_they_belong_to(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_notes_stay_with_the_answers_they_belong_to(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     cluster.notes = ("slurmdbd does not answer: causes are missing",)
     ask(folder, cluster).states(JOBS)
 
@@ -127,7 +146,9 @@ def test_notes_stay_with_the_answers_they_belong_to(folder: GridFolder, cluster:
 # --- while a scheduler is down
 
 
-def test_while_it_is_down_its_last_answer_stands_with_its_age(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_while_it_is_down_its_last_answer_stands_with_its_age(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     cluster.state = JobState(Phase.RUNNING)
     ask(folder, cluster).states(JOBS)
     cluster.now += 185
@@ -142,7 +163,9 @@ def test_while_it_is_down_its_last_answer_stands_with_its_age(folder: GridFolder
     ]
 
 
-def test_where_it_never_answered_nothing_is_known_and_nothing_lost(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_where_it_never_answered_nothing_is_known_and_nothing_lost(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     submit(folder, [a_spec(seed=seed) for seed in range(2)], slurm_job="4711")
     cluster.go_down()
     inquiry = ask(folder, cluster)
@@ -151,12 +174,18 @@ def test_where_it_never_answered_nothing_is_known_and_nothing_lost(folder: GridF
 
     assert {status.state for status in found.values()} == {RunState.QUEUED}
     assert (
-        inquiry.accounts[0].render(cluster.now)[0].startswith("slurm does not answer; this is what the folders say (")
+        inquiry.accounts[0]
+        .render(cluster.now)[0]
+        .startswith("slurm does not answer; this is what the folders say (")
     )
-    assert inquiry.unreachable == {"slurm": "squeue: Unable to contact slurm controller (connect failure)"}
+    assert inquiry.unreachable == {
+        "slurm": "squeue: Unable to contact slurm controller (connect failure)"
+    }
 
 
-def test_a_server_that_is_down_is_asked_once_by_a_command(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_a_server_that_is_down_is_asked_once_by_a_command(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     cluster.go_down()
     inquiry = ask(folder, cluster)
 
@@ -175,14 +204,18 @@ def test_an_outage_does_not_spoil_what_is_known(folder: GridFolder, cluster: Fak
     assert folder.answers.read_bytes() == before
 
 
-def test_commands_that_change_something_refuse_while_it_is_down(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_commands_that_change_something_refuse_while_it_is_down(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     cluster.go_down()
 
     with pytest.raises(SchedulerError, match="Unable to contact"):
         ask(folder, cluster, fresh=True, tolerant=False).states(JOBS)
 
 
-def test_who_only_looks_is_served_where_there_is_no_scheduler_at_all(folder: GridFolder, cluster: FakeCluster) -> None:
+def test_who_only_looks_is_served_where_there_is_no_scheduler_at_all(
+    folder: GridFolder, cluster: FakeCluster
+) -> None:
     cluster.error = SchedulerError("slurm: there is no squeue here")
     inquiry = ask(folder, cluster)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from made_grids import a_spec, hold_lock_elsewhere, journal_lines, submission, submit
 
-from anlp import claim
-from anlp.record import GridFolder
-from jobs.journal import Ending, Journal, parse_process, render_process
-from jobs.resources import Resources
+from anlp.core import lease
+from anlp.records.folders import GridFolder
+from jobs.config.resources import Resources
+from jobs.runs.journal import Ending, Journal
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
 
@@ -32,21 +32,32 @@ def test_the_intent_is_readable_before_there_is_an_answer(folder: GridFolder) ->
     Journal(folder).intend(batch, "slurm", "failed", Resources(gpus=1, mem_mib=2048))
 
     found = submission(folder, "tag")
-    assert (found.scheduler, found.batch, found.size, found.redo) == ("slurm", "batches/1.jsonl", 3, "failed")
+    assert (found.scheduler, found.batch, found.size, found.redo) == (
+        "slurm",
+        "batches/1.jsonl",
+        3,
+        "failed",
+    )
     assert found.resources == Resources(gpus=1, mem_mib=2048)
-    assert found.by == claim.Process.this()
+    assert found.by == lease.Process.this()
     assert (found.jobs, found.is_answered) == ([], False)
 
 
 def test_without_an_answer_the_submitting_process_stands_for_the_job(folder: GridFolder) -> None:
     tag = submit(folder, [a_spec()], answered=False)
 
-    assert parse_process(submission(folder, tag).handle(0).native_id) == claim.Process.this()
+    assert (
+        lease.Process.from_id(submission(folder, tag).handle(0).native_id) == lease.Process.this()
+    )
 
 
 def test_an_answer_of_several_jobs_gives_each_element_its_own_handle(folder: GridFolder) -> None:
     tag = submit(folder, [a_spec(seed=seed) for seed in range(5)], answered=False)
-    handles = [JobHandle("local", "7", 0), JobHandle("local", "7", 1), *(JobHandle("local", "8", i) for i in range(2))]
+    handles = [
+        JobHandle("local", "7", 0),
+        JobHandle("local", "7", 1),
+        *(JobHandle("local", "8", i) for i in range(2)),
+    ]
 
     Journal(folder).accepted(tag, Job("7", 0, 2))
     Journal(folder).accepted(tag, Job("8", 2, 2))
@@ -77,7 +88,9 @@ def test_refusals_and_endings_are_kept_with_their_submission(folder: GridFolder)
     assert submission(folder, first).refused == "queue is full"
     assert submission(folder, first).endings == {}
     assert submission(folder, second).refused is None
-    assert submission(folder, second).endings == {0: Ending(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB")}
+    assert submission(folder, second).endings == {
+        0: Ending(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB")
+    }
 
 
 def test_submissions_come_in_the_order_of_their_intents(folder: GridFolder) -> None:
@@ -99,7 +112,9 @@ def test_cancelled_elements_add_up_by_submission(folder: GridFolder) -> None:
 def test_a_torn_last_line_is_not_believed(folder: GridFolder) -> None:
     tag = submit(folder, [a_spec()])
     with folder.journal.open("a") as file:
-        file.write(json.dumps({"time": 0, "event": "refused", "tag": tag, "why": "never said"}))  # no line break
+        file.write(
+            json.dumps({"time": 0, "event": "refused", "tag": tag, "why": "never said"})
+        )  # no line break
 
     assert submission(folder, tag).refused is None
 
@@ -139,21 +154,24 @@ def test_writers_at_the_same_time_lose_no_line(folder: GridFolder) -> None:
 
 
 def test_a_process_survives_being_written_as_a_job_id() -> None:
-    process = claim.Process("node-7.cluster", "b00t", 12, 345)
+    process = lease.Process("node-7.cluster", "b00t", 12, 345)
 
-    assert parse_process(render_process(process)) == process
+    assert lease.Process.from_id(process.to_id()) == process
 
 
 @pytest.mark.parametrize("text", ["", "12", "1:2@host", "a:b:c@host", "12345[7]"])
 def test_other_job_ids_are_no_process(text: str) -> None:
     with pytest.raises(ValueError):
-        parse_process(text)
+        lease.Process.from_id(text)
 
 
 def test_the_lock_keeps_another_process_out_until_it_is_released(folder: GridFolder) -> None:
     holder = hold_lock_elsewhere(folder)
     try:
-        with pytest.raises(claim.HeldError, match=f"process {holder.pid}"), Journal(folder).locked(patience_s=0.2):
+        with (
+            pytest.raises(lease.HeldError, match=f"process {holder.pid}"),
+            Journal(folder).locked(patience_s=0.2),
+        ):
             pytest.fail("the lock was given twice")
     finally:
         holder.kill()
@@ -166,7 +184,7 @@ def test_the_lock_of_a_killed_holder_is_free(folder: GridFolder) -> None:
     holder.communicate()
 
     with Journal(folder).locked(patience_s=0.5):
-        assert claim.read(claim.latest(folder.lock) or Path())["pid"] == os.getpid()
+        assert lease.read(lease.latest(folder.lock) or Path())["pid"] == os.getpid()
 
 
 def test_a_patient_caller_gets_the_lock_after_its_holder(folder: GridFolder) -> None:

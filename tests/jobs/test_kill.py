@@ -24,7 +24,9 @@ from submits import (
 )
 from wandb_offline import read_offline
 
-from anlp.record import RunFolder, RunState, read_json
+from anlp.records.files import read_json
+from anlp.records.folders import RunFolder
+from anlp.records.results import RunState
 
 GRID = """\
 task: mnist
@@ -140,7 +142,9 @@ def check_attempts(run: RunFolder, killer: Killer) -> None:
 
 def same_weights(one: RunFolder, other: RunFolder) -> bool:
     first, second = (torch.load(run.weights, weights_only=True)["model"] for run in (one, other))
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 @pytest.mark.slow
@@ -191,5 +195,7 @@ def test_killing_the_whole_tree_at_once_loses_nothing(tmp_path: Path) -> None:
         kill(pid)
     process.communicate()
 
-    assert place.submit("--slots", "2").code == 0  # no --retry: nobody saw the runs die, so they were interrupted
+    assert (
+        place.submit("--slots", "2").code == 0
+    )  # no --retry: nobody saw the runs die, so they were interrupted
     assert place.counts() == {RunState.DONE: 8}

@@ -12,19 +12,24 @@ from made_grids import GONE, a_spec, finish, hold_lock_elsewhere, journal_lines,
 from made_grids import submit as made_submit
 from quick_runner import QUICK, use_quick_runner
 
-from anlp.errors import SchedulerError, UserError
-from anlp.record import GridFolder, RunOptions, RunState, read_jsonl
-from jobs import orphans, status
-from jobs.follow import Endings, count_states, ending_of
-from jobs.journal import Ending, Journal
-from jobs.launch import submit_specs
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from anlp.core.errors import SchedulerError, UserError
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import RunState
+from jobs import status
+from jobs.config.resources import Resources
+from jobs.runs import recovery
+from jobs.runs.journal import Ending, Journal
+from jobs.runs.options import Target, last_target
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, JobState, Phase
-from jobs.schedulers.events import ElementEnded, Summary, Tick
-from jobs.schedulers.local import LocalScheduler
-from jobs.state import read_states
-from jobs.target import Target, add_target_arguments, last_target, override
+from jobs.schedulers.local.events import ElementEnded, Summary, Tick
+from jobs.schedulers.local.scheduler import LocalScheduler
+from jobs.submission.arguments import add_target_arguments, override
+from jobs.submission.foreground import Endings, count_states, ending_of
+from jobs.submission.launch import submit_specs
 
 SPECS = [a_spec(0, lr=lr) for lr in (0.1, 0.2, 0.3)]
 QUIET = Target(quiet=True)
@@ -51,10 +56,14 @@ def test_the_intent_is_written_before_the_scheduler_is_asked(folder: GridFolder)
     assert submit_specs(folder, SPECS, QUIET, redo="none") == 0
 
     assert events_of(folder) == ["intent", "accepted", "answered"]
-    assert [line["specs"][0]["run_id"] for line in lines_of(folder, 1)] == [spec.run_id for spec in SPECS]
+    assert [line["specs"][0]["run_id"] for line in lines_of(folder, 1)] == [
+        spec.run_id for spec in SPECS
+    ]
 
 
-def test_what_another_submit_took_meanwhile_is_left_out(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_another_submit_took_meanwhile_is_left_out(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     made_submit(folder, SPECS[:2])
 
     assert submit_specs(folder, SPECS, QUIET, redo="none") == 0
@@ -74,26 +83,32 @@ def test_nothing_is_written_when_another_submit_took_everything(
     assert len(list(folder.batches.iterdir())) == 1
 
 
-def test_a_refusal_is_on_record_and_leaves_the_runs_new(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_on_record_and_leaves_the_runs_new(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Refusing(LocalScheduler):
         def submit(self, batch: Batch, resources: Resources, accepted: Any = None) -> Any:
             raise SchedulerError("local: no")
 
-    monkeypatch.setattr(choose, "LocalScheduler", Refusing)
+    monkeypatch.setattr(registry, "LocalScheduler", Refusing)
 
     with pytest.raises(SchedulerError, match="local: no"):
         submit_specs(folder, SPECS, QUIET, redo="none")
 
     assert events_of(folder) == ["intent", "refused"]
-    assert read_states(folder, choose.states) == {}
+    assert read_states(folder, registry.states) == {}
 
 
-def test_a_grid_that_another_command_keeps_is_a_sentence(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_that_another_command_keeps_is_a_sentence(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     holder = hold_lock_elsewhere(folder)
     original = Journal.locked
     monkeypatch.setattr(Journal, "locked", lambda self, patience_s=0.0: original(self, 0.0))
 
-    with pytest.raises(UserError, match=r"study: another command is submitting this grid \(held by process \d+ on"):
+    with pytest.raises(
+        UserError, match=r"study: another command is submitting this grid \(held by process \d+ on"
+    ):
         submit_specs(folder, SPECS, QUIET, redo="none")
 
     holder.kill()
@@ -112,7 +127,7 @@ def test_a_disk_that_is_full_after_the_scheduler_answered_leaves_no_pool(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(choose, "LocalScheduler", make)
+    monkeypatch.setattr(registry, "LocalScheduler", make)
     monkeypatch.setattr(Journal, "accepted", fail)
 
     with pytest.raises(UserError, match="study: cannot be written"):
@@ -127,7 +142,11 @@ def test_a_run_keeps_the_purpose_it_was_submitted_for(folder: GridFolder) -> Non
 
     submit_specs(folder, SPECS, QUIET, redo="failed")
 
-    assert [line["options"]["purpose"] for line in lines_of(folder, 2)] == ["confirm", "search", "search"]
+    assert [line["options"]["purpose"] for line in lines_of(folder, 2)] == [
+        "confirm",
+        "search",
+        "search",
+    ]
 
 
 def test_batches_are_numbered_past_whatever_lies_beside_them(folder: GridFolder) -> None:
@@ -151,9 +170,18 @@ def options_of(*words: str) -> argparse.Namespace:
 
 def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
     words = "--gpus 1 --gpu-type a100 --cpus 4 --mem 8G --time 2h --queue gpu --account a1 --qos high --nodes 2"
-    more = ["--constraint", "ib&ssd", "--exclude", "n[1-3]", "--extra=--nice=50", "--extra=--reservation=r"]
+    more = [
+        "--constraint",
+        "ib&ssd",
+        "--exclude",
+        "n[1-3]",
+        "--extra=--nice=50",
+        "--extra=--reservation=r",
+    ]
 
-    asked = override(Target(resources=Resources(extra=("--mail-type=END",))), options_of(*words.split(), *more))
+    asked = override(
+        Target(resources=Resources(extra=("--mail-type=END",))), options_of(*words.split(), *more)
+    )
 
     assert asked.resources == Resources(
         gpus=1,
@@ -219,7 +247,9 @@ def test_endings_are_written_together_at_the_next_tick(folder: GridFolder) -> No
     endings.on_event(Tick())
 
     assert events_of(folder).count("ended") == 3
-    assert {status.state for status in read_states(folder, choose.states).values()} == {RunState.LOST}
+    assert {status.state for status in read_states(folder, registry.states).values()} == {
+        RunState.LOST
+    }
 
 
 def test_a_lock_that_is_held_delays_no_event_and_loses_no_ending(folder: GridFolder) -> None:
@@ -260,8 +290,16 @@ def test_endings_that_cannot_be_written_are_said(
     ("code", "cause", "expected"),
     [
         (None, Cause.SIGNAL, Ending(Cause.SIGNAL, "detail")),
-        (1, None, Ending(Cause.EXIT, "exit code 1 without a result: could it not write to its folder?")),
-        (0, None, Ending(Cause.EXIT, "exit code 0 without a result: could it not write to its folder?")),
+        (
+            1,
+            None,
+            Ending(Cause.EXIT, "exit code 1 without a result: could it not write to its folder?"),
+        ),
+        (
+            0,
+            None,
+            Ending(Cause.EXIT, "exit code 0 without a result: could it not write to its folder?"),
+        ),
         (4, None, None),  # another process is at it
     ],
 )
@@ -283,7 +321,9 @@ def test_the_summary_counts_what_became_of_each_run(folder: GridFolder) -> None:
 
 def test_ten_thousand_endings_take_one_writing(folder: GridFolder) -> None:
     specs = [SPECS[0]] * 10_000
-    endings = Endings(Journal(folder), Batch("tag", "study", folder.batches / "1.jsonl", len(specs)), specs)
+    endings = Endings(
+        Journal(folder), Batch("tag", "study", folder.batches / "1.jsonl", len(specs)), specs
+    )
 
     for index in range(len(specs)):
         endings.on_event(ended(index, None, Cause.CANCELLED))
@@ -300,7 +340,7 @@ def test_orphans_that_stay_are_taken_for_running(folder: GridFolder) -> None:
     made_submit(folder, SPECS[:1], launcher=GONE)
     said: list[str] = []
     with start(folder, SPECS[0]):
-        states = orphans.settled_states(folder, say=said.append, patience_s=0.3)
+        states = recovery.settled_states(folder, say=said.append, patience_s=0.3)
 
     assert said == ["waiting for 1 runs of a submit that was killed: they save their checkpoints"]
     assert states[SPECS[0].run_id].state is RunState.RUNNING
@@ -310,7 +350,7 @@ def test_runs_of_a_living_submit_are_no_orphans(folder: GridFolder) -> None:
     made_submit(folder, SPECS[:1])
     said: list[str] = []
     with start(folder, SPECS[0]):
-        orphans.settled_states(folder, say=said.append)
+        recovery.settled_states(folder, say=said.append)
 
     assert said == []
 
@@ -320,7 +360,7 @@ def test_ended_runs_of_a_submit_that_is_gone_are_no_orphans(folder: GridFolder) 
     finish(folder, SPECS[0], tag)
     lose(folder, tag, 1, Cause.SIGNAL)
 
-    assert orphans.count_orphans(read_states(folder, choose.states).values()) == 0
+    assert recovery.count_orphans(read_states(folder, registry.states).values()) == 0
 
 
 # --- retries, and too many failures in a row
@@ -351,7 +391,9 @@ def test_repeating_ends_after_as_many_times_as_the_grid_says(
     monkeypatch.setenv("QUICK_DIE", "0.1")
 
     assert submit_specs(folder, SPECS, with_options(retries=2), redo="none") == 1
-    assert submit_specs(folder, SPECS, with_options(retries=2), redo="none") == 0  # nothing is due any more
+    assert (
+        submit_specs(folder, SPECS, with_options(retries=2), redo="none") == 0
+    )  # nothing is due any more
 
     assert attempts_of(folder) == [3, 1, 1]
 
@@ -376,8 +418,12 @@ def test_the_next_submit_takes_what_is_due(folder: GridFolder) -> None:
 
     assert submit_specs(folder, SPECS, with_options(retries=1), redo="none") == 0
 
-    states = read_states(folder, choose.states)
-    assert [states[spec.run_id].state for spec in SPECS] == [RunState.DONE, RunState.LOST, RunState.DONE]
+    states = read_states(folder, registry.states)
+    assert [states[spec.run_id].state for spec in SPECS] == [
+        RunState.DONE,
+        RunState.LOST,
+        RunState.DONE,
+    ]
 
 
 def test_after_too_many_alike_failures_the_rest_does_not_begin(
@@ -385,15 +431,27 @@ def test_after_too_many_alike_failures_the_rest_does_not_begin(
 ) -> None:
     monkeypatch.setenv("QUICK_FAIL", "0.1 0.2")
 
-    assert submit_specs(folder, SPECS, replace(with_options(stop_after=2), slots=1), redo="none") == 1
+    assert (
+        submit_specs(folder, SPECS, replace(with_options(stop_after=2), slots=1), redo="none") == 1
+    )
 
-    states = read_states(folder, choose.states)
-    assert [states[spec.run_id].state for spec in SPECS] == [RunState.FAILED, RunState.FAILED, RunState.INTERRUPTED]
+    states = read_states(folder, registry.states)
+    assert [states[spec.run_id].state for spec in SPECS] == [
+        RunState.FAILED,
+        RunState.FAILED,
+        RunState.INTERRUPTED,
+    ]
     assert states[SPECS[2].run_id].cause is Cause.HELD_BACK
     assert not folder.run(SPECS[2].run_id).path.exists()
-    assert "held back: 2 runs in a row failed with ValueError: as it was told" in capsys.readouterr().out
+    assert (
+        "held back: 2 runs in a row failed with ValueError: as it was told"
+        in capsys.readouterr().out
+    )
     status.main(["study"])
-    assert "held back: 2 runs in a row failed with ValueError: as it was told" in capsys.readouterr().out
+    assert (
+        "held back: 2 runs in a row failed with ValueError: as it was told"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_new_submission_counts_anew(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,4 +461,4 @@ def test_a_new_submission_counts_anew(folder: GridFolder, monkeypatch: pytest.Mo
 
     assert submit_specs(folder, SPECS, target, redo="none") == 0
 
-    assert read_states(folder, choose.states)[SPECS[2].run_id].state is RunState.DONE
+    assert read_states(folder, registry.states)[SPECS[2].run_id].state is RunState.DONE

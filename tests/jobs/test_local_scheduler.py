@@ -14,16 +14,22 @@ import pytest
 import zoo
 from conformance import SchedulerConformance
 
-from anlp.claim import Process
-from anlp.errors import SchedulerError
-from anlp.protocol import describe_signal
-from jobs.journal import render_process
-from jobs.machine import Machine, plan_slots
-from jobs.resources import Resources
+from anlp.core.errors import SchedulerError
+from anlp.core.lease import Process
+from anlp.core.pool_messages import describe_signal
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle, JobState, Phase
-from jobs.schedulers.events import ElementEnded, ElementRequeued, ElementStarted, Event, Notice, Summary
-from jobs.schedulers.local import LocalScheduler
-from jobs.schedulers.pool_process import PoolOptions, render_argv, render_environment
+from jobs.schedulers.local.events import (
+    ElementEnded,
+    ElementRequeued,
+    ElementStarted,
+    Event,
+    Notice,
+    Summary,
+)
+from jobs.schedulers.local.scheduler import LocalScheduler
+from jobs.schedulers.local.slots import Machine, plan_slots
+from jobs.schedulers.local.worker_pool import PoolOptions, render_argv, render_environment
 
 PATIENCE_S = 15.0
 TINY = PoolOptions(runner="zoo:run", prepare=None, modules=(), grace_s=1.0)
@@ -128,7 +134,9 @@ def test_killing_a_child_ends_its_element_and_no_other(tmp_path: Path) -> None:
 
 
 def test_a_pool_that_is_killed_is_replaced_and_its_elements_continue(tmp_path: Path) -> None:
-    summary, recorder = follow(tmp_path, f"kill_pool_once {tmp_path / 'mark'}", "sleep 0.2", "ok", "ok")
+    summary, recorder = follow(
+        tmp_path, f"kill_pool_once {tmp_path / 'mark'}", "sleep 0.2", "ok", "ok"
+    )
 
     assert [summary.ended[index].state for index in range(4)] == [JobState(Phase.ENDED)] * 4
     assert 0 in {event.index for event in recorder.of(ElementRequeued)}
@@ -137,7 +145,9 @@ def test_a_pool_that_is_killed_is_replaced_and_its_elements_continue(tmp_path: P
     ]
 
 
-def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(tmp_path: Path) -> None:
+def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(
+    tmp_path: Path,
+) -> None:
     impatient = PoolOptions("zoo:run", None, (), grace_s=0.2)
     alive: list[bool] = []
     children: list[Process] = []
@@ -149,7 +159,9 @@ def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(t
             alive.extend(child.is_alive() for child in children)
 
     scheduler = LocalScheduler(slots=2, pool=impatient)
-    scheduler.submit(make_batch(tmp_path, "stubborn 1", f"kill_pool_once {tmp_path / 'mark'}"), Resources())
+    scheduler.submit(
+        make_batch(tmp_path, "stubborn 1", f"kill_pool_once {tmp_path / 'mark'}"), Resources()
+    )
     scheduler.follow(watch)
 
     assert alive
@@ -157,23 +169,32 @@ def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(t
 
 
 def test_a_pool_that_dies_again_and_again_is_given_up_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SchedulerError, match=r"died 5 times in a row without ending a run \(signal 9 .*fewer --slots"):
+    with pytest.raises(
+        SchedulerError,
+        match=r"died 5 times in a row without ending a run \(signal 9 .*fewer --slots",
+    ):
         follow(tmp_path, "kill_pool")
 
 
 def test_a_pool_that_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
-    scheduler = LocalScheduler(slots=1, pool=PoolOptions(runner="no_such_module:run", prepare=None, modules=()))
+    scheduler = LocalScheduler(
+        slots=1, pool=PoolOptions(runner="no_such_module:run", prepare=None, modules=())
+    )
     scheduler.submit(make_batch(tmp_path, "ok"), Resources())
     recorder = Recorder()
 
-    with pytest.raises(SchedulerError, match=r"could not start .*No module named 'no_such_module'.*extra `train`"):
+    with pytest.raises(
+        SchedulerError, match=r"could not start .*No module named 'no_such_module'.*extra `train`"
+    ):
         scheduler.follow(recorder)
     assert recorder.of(Notice) == []
 
 
 def test_a_batch_in_a_folder_that_is_gone_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SchedulerError, match=r"could not be started: .*No such file or directory"):
-        LocalScheduler(pool=TINY).submit(Batch("tag", "grid", tmp_path / "gone" / "1.jsonl", 1), Resources())
+        LocalScheduler(pool=TINY).submit(
+            Batch("tag", "grid", tmp_path / "gone" / "1.jsonl", 1), Resources()
+        )
 
 
 def test_the_memory_limit_ends_only_who_exceeds_it(tmp_path: Path) -> None:
@@ -185,7 +206,9 @@ def test_the_memory_limit_ends_only_who_exceeds_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_lets_the_running_checkpoint_and_starts_no_more(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_lets_the_running_checkpoint_and_starts_no_more(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     def interrupt(event: Event) -> None:
         if isinstance(event, ElementStarted) and event.index == 1:
             time.sleep(0.1)
@@ -193,10 +216,14 @@ def test_a_signal_lets_the_running_checkpoint_and_starts_no_more(tmp_path: Path,
 
     summary, recorder = follow(tmp_path, *["sleep 30"] * 5, act=interrupt)
 
-    assert [(ended.exit_code, ended.state.cause) for ended in summary.ended.values()] == [(3, Cause.CANCELLED)] * 2
+    assert [(ended.exit_code, ended.state.cause) for ended in summary.ended.values()] == [
+        (3, Cause.CANCELLED)
+    ] * 2
     assert (summary.not_run, summary.stopped_by) == ((2, 3, 4), number)
     assert len(recorder.of(Notice)) == 1
-    assert recorder.of(Notice)[0].text.startswith("stopping: 2 runs may save a checkpoint and leave")
+    assert recorder.of(Notice)[0].text.startswith(
+        "stopping: 2 runs may save a checkpoint and leave"
+    )
 
 
 def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
@@ -231,20 +258,28 @@ def test_following_in_another_thread_works_without_signal_handlers(tmp_path: Pat
     assert set(found[0].ended) == {0}
 
 
-def test_what_waits_behind_an_element_that_was_held_back_is_not_even_started(tmp_path: Path) -> None:
+def test_what_waits_behind_an_element_that_was_held_back_is_not_even_started(
+    tmp_path: Path,
+) -> None:
     summary, recorder = follow(tmp_path, *["exit 5"] * 60)
 
-    held_back = JobState(Phase.ENDED, Cause.HELD_BACK, "too many runs before it failed in the same way")
+    held_back = JobState(
+        Phase.ENDED, Cause.HELD_BACK, "too many runs before it failed in the same way"
+    )
     assert {ended.state for ended in summary.ended.values()} == {held_back}
     assert set(summary.ended) == set(range(60))
     assert len(recorder.of(ElementStarted)) < 60
 
 
 def test_what_the_journal_cancels_is_stopped_whether_it_runs_or_waits(tmp_path: Path) -> None:
-    summary, recorder = follow(tmp_path, "sleep 30", "ok", *["ok"] * 40, "ok", cancelled=lambda: {0, 42})
+    summary, recorder = follow(
+        tmp_path, "sleep 30", "ok", *["ok"] * 40, "ok", cancelled=lambda: {0, 42}
+    )
 
     assert summary.ended[0].state.cause is Cause.CANCELLED
-    assert summary.ended[42].state == JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started")
+    assert summary.ended[42].state == JobState(
+        Phase.ENDED, Cause.CANCELLED, "cancelled before it started"
+    )
     assert [index for index, ended in sorted(summary.ended.items()) if ended.state.cause] == [0, 42]
     assert 42 not in {event.index for event in recorder.of(ElementStarted)}
 
@@ -266,7 +301,7 @@ def test_states_tells_what_runs_from_what_waits(tmp_path: Path) -> None:
 
 def test_jobs_of_a_dead_launcher_have_ended_and_those_of_a_living_one_have_not() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    job = JobHandle("local", render_process(Process.of(process.pid)), 0)
+    job = JobHandle("local", Process.of(process.pid).to_id(), 0)
 
     alive = LocalScheduler().states([job])[job]
     process.communicate(b"\n")
@@ -277,7 +312,7 @@ def test_jobs_of_a_dead_launcher_have_ended_and_those_of_a_living_one_have_not()
 
 
 def test_a_launcher_on_another_host_counts_as_alive() -> None:
-    job = JobHandle("local", render_process(Process("elsewhere", "boot", 1, 1)), 0)
+    job = JobHandle("local", Process("elsewhere", "boot", 1, 1).to_id(), 0)
 
     assert LocalScheduler().states([job])[job] == JobState(Phase.QUEUED)
 
@@ -287,9 +322,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_local_scheduler import TINY, make_batch
-from jobs.resources import Resources
-from jobs.schedulers.events import ElementStarted
-from jobs.schedulers.local import LocalScheduler
+from jobs.config.resources import Resources
+from jobs.schedulers.local.events import ElementStarted
+from jobs.schedulers.local.scheduler import LocalScheduler
 scheduler = LocalScheduler(slots=2, pool=TINY)
 scheduler.submit(make_batch(Path(sys.argv[2]), "sleep 60", "stubborn 60"), Resources())
 scheduler.follow(lambda event: print(event.pid, flush=True) if isinstance(event, ElementStarted) else None)
@@ -344,8 +379,18 @@ def test_the_pool_is_started_by_arguments_and_not_by_a_shell() -> None:
     plan = plan_slots(Resources(), Machine(cores=4, mem_mib=1000), most=10)
 
     assert render_argv(plan, PoolOptions()) == [
-        *(sys.executable, "-m", "anlp.pool", "--slots", "4", "--grace-s", "20", "--runner", "anlp.run:run_element"),
-        *("--prepare", "anlp.warm:prepare", "--import", "torch", "--devices", ""),
+        *(
+            sys.executable,
+            "-m",
+            "anlp.runtime.pool",
+            "--slots",
+            "4",
+            "--grace-s",
+            "20",
+            "--runner",
+            "anlp.run:run_element",
+        ),
+        *("--prepare", "anlp.runtime.preload:prepare", "--import", "torch", "--devices", ""),
     ]
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import SchedulerError
-from jobs.machine import Machine, find_gpus, inspect, parse_gpus, plan_slots
-from jobs.resources import Resources
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
+from jobs.schedulers.local.slots import Machine, find_gpus, inspect, parse_gpus, plan_slots
 
 TWO_GPUS = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5a1f0f3c-aaaa-bbbb-cccc-000000000000)
@@ -26,7 +26,13 @@ NO_GPU = Machine(cores=4, mem_mib=8000)
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        (TWO_GPUS, ("GPU-5a1f0f3c-aaaa-bbbb-cccc-000000000000", "GPU-5a1f0f3c-aaaa-bbbb-cccc-000000000001")),
+        (
+            TWO_GPUS,
+            (
+                "GPU-5a1f0f3c-aaaa-bbbb-cccc-000000000000",
+                "GPU-5a1f0f3c-aaaa-bbbb-cccc-000000000001",
+            ),
+        ),
         (ONE_CUT_IN_SLICES, ("MIG-a", "MIG-b", "GPU-1")),
         ("No devices found.\n", ()),
     ],
@@ -42,7 +48,9 @@ def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) 
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_gpus_are_asked_for_and_a_choice_made_before_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_asked_for_and_a_choice_made_before_is_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_nvidia_smi(tmp_path, monkeypatch, f"cat <<END\n{TWO_GPUS}END")
 
     assert len(find_gpus({})) == 2
@@ -50,7 +58,9 @@ def test_gpus_are_asked_for_and_a_choice_made_before_is_obeyed(tmp_path: Path, m
     assert find_gpus({"CUDA_VISIBLE_DEVICES": ""}) == ()
 
 
-def test_an_nvidia_smi_that_fails_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_nvidia_smi_that_fails_means_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_nvidia_smi(tmp_path, monkeypatch, "echo no driver; exit 9")
 
     assert find_gpus({}) == ()
@@ -71,7 +81,8 @@ def test_cpu_runs_get_a_slot_per_core_and_see_no_gpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "devices"), [(1, ("GPU-a", "GPU-b", "GPU-c")), (2, ("GPU-a,GPU-b",)), (3, ("GPU-a,GPU-b,GPU-c",))]
+    ("gpus", "devices"),
+    [(1, ("GPU-a", "GPU-b", "GPU-c")), (2, ("GPU-a,GPU-b",)), (3, ("GPU-a,GPU-b,GPU-c",))],
 )
 def test_gpu_runs_get_a_slot_for_each_group_of_gpus(gpus: int, devices: tuple[str, ...]) -> None:
     plan = plan_slots(Resources(gpus=gpus), MACHINE, most=100)
@@ -81,11 +92,17 @@ def test_gpu_runs_get_a_slot_for_each_group_of_gpus(gpus: int, devices: tuple[st
 
 def test_slots_asked_for_count_more_than_the_cores() -> None:
     assert plan_slots(Resources(), MACHINE, most=100, asked=9).slots == 9
-    assert plan_slots(Resources(gpus=1), MACHINE, most=100, asked=6).devices == ("GPU-a", "GPU-b", "GPU-c")
+    assert plan_slots(Resources(gpus=1), MACHINE, most=100, asked=6).devices == (
+        "GPU-a",
+        "GPU-b",
+        "GPU-c",
+    )
 
 
 def test_more_gpus_than_there_are_is_refused() -> None:
-    with pytest.raises(SchedulerError, match="gpus: 4 per run asked for, this machine has 3; ask for at most 3"):
+    with pytest.raises(
+        SchedulerError, match="gpus: 4 per run asked for, this machine has 3; ask for at most 3"
+    ):
         plan_slots(Resources(gpus=4), MACHINE, most=100)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from made_grids import finish, submit
 
-from anlp.errors import UserError
-from anlp.record import GridFolder
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
-from jobs.origins import with_origins
+from anlp.core.errors import UserError
+from anlp.core.spec import RunSpec
+from anlp.records.folders import GridFolder
+from anlp.tasks import make_spec
+from jobs.submission.variants import with_origins
 
 
 def emotion(init_from: str) -> RunSpec:

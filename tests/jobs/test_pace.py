@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from anlp.record import RunFolder, RunState
-from jobs.pace import Pace, is_shared
+from anlp.records.folders import RunFolder
+from anlp.records.results import RunState
+from jobs.runs.polling import Pace, is_shared
+from jobs.runs.status import RunStatus
 from jobs.schedulers.base import JobHandle
-from jobs.state import RunStatus
 
 
 def a_run(scheduler: str, state: RunState = RunState.QUEUED) -> RunStatus:

@@ -11,23 +11,30 @@ import pytest
 from made_grids import a_spec, an_error, fail, finish, journal_lines, submit
 from quick_runner import use_quick_runner
 
-from anlp.errors import UserError
-from anlp.loss import Loss, record_loss
-from anlp.protocol import Stop
-from anlp.record import Element, GridFolder, RunOptions, RunState, read_jsonl
-from anlp.settings import element_from_json
+from anlp.core.errors import UserError
+from anlp.core.pool_messages import Stop
+from anlp.records.crash import Loss, record_loss
+from anlp.records.elements import Element
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import RunState
+from anlp.tasks import element_from_json
 from jobs import cancel, explain
-from jobs.endings import find_due, record_endings
+from jobs.config.packing import Packing
+from jobs.config.resources import Resources
 from jobs.gridfile import load_grid
-from jobs.journal import Journal
-from jobs.launch import submit_specs
-from jobs.machine import Machine, plan_slots
-from jobs.packing import Packing, make_elements
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from jobs.runs.attempts import find_due, record_endings
+from jobs.runs.journal import Journal
+from jobs.runs.options import Target
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase
-from jobs.state import read_states
-from jobs.target import Target, add_target_arguments, override
+from jobs.schedulers.local.slots import Machine, plan_slots
+from jobs.submission.arguments import add_target_arguments, override
+from jobs.submission.batching import make_elements
+from jobs.submission.launch import submit_specs
+from jobs.views import plan as plan_view
 
 SPECS = [a_spec(seed) for seed in range(10)]
 
@@ -41,7 +48,9 @@ class Cluster:
     def __init__(self) -> None:
         self.taken: list[tuple[Batch, Resources]] = []
 
-    def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None]) -> list[JobHandle]:
+    def submit(
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None]
+    ) -> list[JobHandle]:
         self.taken.append((batch, resources))
         accepted(Job(str(500 + len(self.taken)), 0, batch.size))
         return []
@@ -62,7 +71,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GridFolder:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster = Cluster()
-    monkeypatch.setattr(choose, "choose", lambda *_, **__: cluster)
+    monkeypatch.setattr(registry, "choose", lambda *_, **__: cluster)
     return cluster
 
 
@@ -79,7 +88,8 @@ def test_a_job_asks_for_what_its_runs_need_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "fitting"), [(40, (4, 10)), (100, (4, 10)), (9, (4, 3)), (4, (4, 1)), (3, (3, 1)), (1, (1, 1))]
+    ("runs", "fitting"),
+    [(40, (4, 10)), (100, (4, 10)), (9, (4, 3)), (4, (4, 1)), (3, (3, 1)), (1, (1, 1))],
 )
 def test_few_runs_ask_for_no_more_than_they_use(runs: int, fitting: tuple[int, int]) -> None:
     assert Packing(pack=4, chain=10).fit(runs) == Packing(*fitting)
@@ -88,7 +98,11 @@ def test_few_runs_ask_for_no_more_than_they_use(runs: int, fitting: tuple[int, i
 def test_jobs_are_filled_in_the_order_of_the_runs() -> None:
     elements = make_elements(SPECS, {}, RunOptions(), "none", Packing(pack=2, chain=2), 100)
 
-    assert [element.specs for element in elements] == [tuple(SPECS[:4]), tuple(SPECS[4:8]), tuple(SPECS[8:])]
+    assert [element.specs for element in elements] == [
+        tuple(SPECS[:4]),
+        tuple(SPECS[4:8]),
+        tuple(SPECS[8:]),
+    ]
     assert {(element.at_once, element.mem_limit_mib) for element in elements} == {(2, 100)}
 
 
@@ -101,7 +115,9 @@ def test_an_element_reads_back_as_it_was() -> None:
 def test_submit_hands_over_few_jobs_with_many_runs(
     folder: GridFolder, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    submit_specs(folder, SPECS, on_cluster(2, 3, gpus=1, mem_mib=1000, walltime_min=10), redo="none")
+    submit_specs(
+        folder, SPECS, on_cluster(2, 3, gpus=1, mem_mib=1000, walltime_min=10), redo="none"
+    )
 
     ((batch, asked),) = cluster.taken
     assert batch.size == 2
@@ -110,24 +126,35 @@ def test_submit_hands_over_few_jobs_with_many_runs(
     assert "2 of 2 jobs with 10 runs are with slurm" in capsys.readouterr().out
 
 
-def test_runs_with_unlike_resources_are_not_packed_together(folder: GridFolder, cluster: Cluster) -> None:
+def test_runs_with_unlike_resources_are_not_packed_together(
+    folder: GridFolder, cluster: Cluster
+) -> None:
     asks = {spec.run_id: Resources(mem_mib=3000) for spec in SPECS[::2]}
 
     submit_specs(folder, SPECS, on_cluster(5, mem_mib=1000), redo="none", asks=asks)
 
     assert sorted(asked.mem_mib or 0 for _, asked in cluster.taken) == [5000, 15000]
-    together = [{spec.seed % 2 for spec in element.specs} for number in (0, 1) for element in cluster.elements(number)]
+    together = [
+        {spec.seed % 2 for spec in element.specs}
+        for number in (0, 1)
+        for element in cluster.elements(number)
+    ]
     assert sorted(map(tuple, together)) == [(0,), (1,)]
 
 
-def test_runs_with_unlike_options_are_not_packed_together(folder: GridFolder, cluster: Cluster) -> None:
+def test_runs_with_unlike_options_are_not_packed_together(
+    folder: GridFolder, cluster: Cluster
+) -> None:
     tag = submit(folder, SPECS[:2], purpose="confirm")
     fail(folder, SPECS[0], tag, an_error())
     fail(folder, SPECS[1], tag, an_error())
 
     submit_specs(folder, SPECS[:4], on_cluster(4), redo="failed")
 
-    assert [[spec.seed for spec in element.specs] for element in cluster.elements(0)] == [[0, 1], [2, 3]]
+    assert [[spec.seed for spec in element.specs] for element in cluster.elements(0)] == [
+        [0, 1],
+        [2, 3],
+    ]
     assert [element.options.purpose for element in cluster.elements(0)] == ["confirm", "search"]
 
 
@@ -162,11 +189,11 @@ def test_here_without_a_gpu_it_changes_nothing_and_says_so() -> None:
 
 
 def test_what_a_plan_says_of_shared_jobs() -> None:
-    assert choose.describe("slurm", None, Resources(), None, 5, 4, 10) == (
+    assert plan_view.describe("slurm", None, Resources(), None, 5, 4, 10) == (
         20,
         "to slurm in jobs of 40, 4 at a time, at most 5 jobs at a time",
     )
-    assert choose.describe("slurm", None, Resources()) == (None, "to slurm")
+    assert plan_view.describe("slurm", None, Resources()) == (None, "to slurm")
 
 
 # --- afterwards
@@ -185,7 +212,13 @@ def with_loss(folder: GridFolder) -> GridFolder:
     """Three runs in one job, the first done, the second dead."""
     tag = submit(folder, SPECS[:3], per_element=3, at_once=3, slurm_job="17")
     finish(folder, SPECS[0], tag)
-    record_loss(folder.run(SPECS[1].run_id), None, Loss("killed by a signal", "signal 11"), job="17_0", batch=tag)
+    record_loss(
+        folder.run(SPECS[1].run_id),
+        None,
+        Loss("killed by a signal", "signal 11"),
+        job="17_0",
+        batch=tag,
+    )
     return folder
 
 
@@ -196,7 +229,9 @@ def test_a_run_that_died_among_others_is_lost_while_they_go_on(with_loss: GridFo
     assert (found[1].cause, found[1].detail, found[1].node) == (Cause.SIGNAL, "signal 11", "n1")
 
 
-def test_a_run_that_died_among_others_keeps_its_own_cause_when_their_job_ends(with_loss: GridFolder) -> None:
+def test_a_run_that_died_among_others_keeps_its_own_cause_when_their_job_ends(
+    with_loss: GridFolder,
+) -> None:
     found = list(read_states(with_loss, timed_out).values())
 
     assert [status.cause for status in found] == [None, Cause.SIGNAL, Cause.TIMEOUT]
@@ -207,13 +242,17 @@ def test_how_a_run_died_is_not_put_on_record_as_the_end_of_its_job(with_loss: Gr
 
     record_endings(journal, read_states(with_loss, running).values())
     while_running = [
-        line for line in journal_lines(with_loss) if line["event"] not in ("intent", "accepted", "answered")
+        line
+        for line in journal_lines(with_loss)
+        if line["event"] not in ("intent", "accepted", "answered")
     ]
     record_endings(journal, read_states(with_loss, timed_out).values())
 
     (submission,) = journal.submissions().values()
     assert while_running == []
-    assert {index: ending.cause for index, ending in submission.endings.items()} == {0: Cause.TIMEOUT}
+    assert {index: ending.cause for index, ending in submission.endings.items()} == {
+        0: Cause.TIMEOUT
+    }
 
 
 def test_deaths_among_others_count_against_the_repeats_of_a_run(with_loss: GridFolder) -> None:
@@ -222,7 +261,10 @@ def test_deaths_among_others_count_against_the_repeats_of_a_run(with_loss: GridF
         tag = submit(with_loss, SPECS[1:3], per_element=2, slurm_job=job)
         record_loss(run, None, Loss("killed by a signal", "signal 9"), job=f"{job}_0", batch=tag)
 
-    due = [find_due(Journal(with_loss), read_states(with_loss, running), retries) for retries in (1, 2, 3)]
+    due = [
+        find_due(Journal(with_loss), read_states(with_loss, running), retries)
+        for retries in (1, 2, 3)
+    ]
 
     # the first death was by signal 11: no fault of the machine's
     assert due == [frozenset(), {SPECS[1].run_id}, {SPECS[1].run_id}]
@@ -235,7 +277,13 @@ def test_the_next_submission_takes_a_dead_run_anew(with_loss: GridFolder) -> Non
 
 
 def test_whatever_a_pack_says_of_a_death_is_a_cause_that_jobs_know() -> None:
-    said = {"never started", "exit code", "out of memory", "killed by a signal", Stop.OUT_OF_MEMORY.value}
+    said = {
+        "never started",
+        "exit code",
+        "out of memory",
+        "killed by a signal",
+        Stop.OUT_OF_MEMORY.value,
+    }
 
     assert said <= {cause.value for cause in Cause}
 
@@ -245,13 +293,17 @@ def test_chains_have_nothing_to_save_on_this_machine_and_it_says_so(
 ) -> None:
     use_quick_runner(monkeypatch, folder.path.parent)
 
-    code = submit_specs(folder, SPECS[:2], Target(on="local", quiet=True, packing=Packing(1, 5)), redo="none")
+    code = submit_specs(
+        folder, SPECS[:2], Target(on="local", quiet=True, packing=Packing(1, 5)), redo="none"
+    )
 
     assert (code, len(list(read_jsonl(folder.batches / "1.jsonl")))) == (0, 2)
     assert "chain: changes nothing on this machine" in capsys.readouterr().out
 
 
-def test_explain_says_how_many_runs_share_a_job(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_says_how_many_runs_share_a_job(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(folder, SPECS[:3], per_element=3)
 
     explain.main(["demo", SPECS[1].run_id])

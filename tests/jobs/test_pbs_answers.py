@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import zoo
 
-from jobs.schedulers import pbs_answers as answers
+from jobs.common.external import TIMED_OUT, Answer
 from jobs.schedulers.base import Cause, JobState, Phase
-from jobs.schedulers.pbs_answers import Record, parse_id, parse_records
-from jobs.schedulers.pbs_request import Dialect
-from jobs.schedulers.pbs_states import state_of
-from jobs.shell import TIMED_OUT, Answer
+from jobs.schedulers.pbs import parse as answers
+from jobs.schedulers.pbs.parse import Record, parse_id, parse_records
+from jobs.schedulers.pbs.states import state_of
+from jobs.schedulers.pbs.validate import Dialect
 
 RECORDED = Path(zoo.__file__).with_name("pbs") / "recorded"
 HOST = "pbs-m1.example.org"
@@ -42,8 +42,13 @@ def test_lines_that_qstat_wrapped_are_joined_without_a_blank() -> None:
     records = parse_records(blocks("array.txt")[f"qstat -x -f '2[3].{HOST}'"])
 
     found = records[parse_id(f"2[3].{HOST}")]  # type: ignore[index]
-    assert found.get("comment") == "Job run at Sat Nov 21 at 01:55 on (pbs-m1:ncpus=1:mem=102400kb) and failed"
-    assert found.get("Variable_List").startswith("PBS_O_HOME=/home/user,PBS_O_LANG=C.UTF-8,PBS_O_LOGNAME=user,")
+    assert (
+        found.get("comment")
+        == "Job run at Sat Nov 21 at 01:55 on (pbs-m1:ncpus=1:mem=102400kb) and failed"
+    )
+    assert found.get("Variable_List").startswith(
+        "PBS_O_HOME=/home/user,PBS_O_LANG=C.UTF-8,PBS_O_LOGNAME=user,"
+    )
     assert found.get("Exit_status") == "7"
 
 
@@ -51,21 +56,37 @@ def test_a_comment_that_was_cut_after_a_blank_keeps_it() -> None:
     records = parse_records(blocks("states_of_single_jobs.txt")[f"qstat -f 4.{HOST}"])
 
     (found,) = records.values()
-    assert found.get("comment") == "Not Running: Insufficient amount of resource: ncpus (R: 16 A: 14 T: 16)"
+    assert (
+        found.get("comment")
+        == "Not Running: Insufficient amount of resource: ncpus (R: 16 A: 14 T: 16)"
+    )
 
 
 def test_all_sub_jobs_and_their_array_are_read_from_one_answer() -> None:
     records = parse_records(
-        blocks("array_parent_exit_status.txt")[f"qstat -x -t -f -w '20[].{HOST}' | grep -E 'Job Id|state|Exit|comment'"]
+        blocks("array_parent_exit_status.txt")[
+            f"qstat -x -t -f -w '20[].{HOST}' | grep -E 'Job Id|state|Exit|comment'"
+        ]
     )
 
-    assert [found.id.split(".")[0] for found in records.values()] == ["20[]", "20[0]", "20[1]", "20[2]"]
-    assert [state_of(found, Dialect.PRO).cause for found in records.values()][1:] == [Cause.EXIT, None, None]
+    assert [found.id.split(".")[0] for found in records.values()] == [
+        "20[]",
+        "20[0]",
+        "20[1]",
+        "20[2]",
+    ]
+    assert [state_of(found, Dialect.PRO).cause for found in records.values()][1:] == [
+        Cause.EXIT,
+        None,
+        None,
+    ]
 
 
 def test_indentation_by_tabs_is_no_continuation() -> None:
     """Slurm's wrappers for Torque write so."""
-    (found,) = parse_records("Job Id:\t516\n\tJob_Name = grid\n\tjob_state = R\n\texec_host = n1/2\n").values()
+    (found,) = parse_records(
+        "Job Id:\t516\n\tJob_Name = grid\n\tjob_state = R\n\texec_host = n1/2\n"
+    ).values()
 
     assert (found.id, found.get("Job_Name"), found.get("exec_host")) == ("516", "grid", "n1/2")
 
@@ -80,7 +101,9 @@ def test_ranges_of_sub_jobs_are_compressed() -> None:
     assert answers.render_ranges([9, 3, 4, 5, 1]) == ["1", "3-5", "9"]
 
 
-@pytest.mark.parametrize(("indices", "count"), [("0-9", 10), ("4", 1), ("0-98:2", 50), ("0-3,7%2", 5), ("-", None)])
+@pytest.mark.parametrize(
+    ("indices", "count"), [("0-9", 10), ("4", 1), ("0-98:2", 50), ("0-3,7%2", 5), ("-", None)]
+)
 def test_indices_are_counted(indices: str, count: int | None) -> None:
     assert answers.parse_count(indices) == count
 
@@ -88,7 +111,10 @@ def test_indices_are_counted(indices: str, count: int | None) -> None:
 def test_the_dialect_is_what_the_version_says() -> None:
     assert answers.parse_dialect(Answer(0, "pbs_version = 23.06.06\n", "")) == "pro"
     assert answers.parse_dialect(Answer(0, "", "Version: 6.1.3\nCommit: 6a0\n")) == "torque"
-    assert answers.parse_dialect(Answer(2, "", "Unknown option: version\nUsage:\n    qstat [-f]")) == "torque"
+    assert (
+        answers.parse_dialect(Answer(2, "", "Unknown option: version\nUsage:\n    qstat [-f]"))
+        == "torque"
+    )
     assert answers.parse_dialect(Answer(0, "something else\n", "")) is None
 
 
@@ -107,20 +133,31 @@ def test_a_server_that_does_not_answer_may_later(code: int, text: str) -> None:
 
 def test_only_what_a_server_cannot_have_heard_is_asked_again() -> None:
     recorded = re.findall(
-        r"^\[err\] (.*)\n\[err\] (.*)\n\[rc=(\d+)\]", (RECORDED / "server_down.txt").read_text(), re.M
+        r"^\[err\] (.*)\n\[err\] (.*)\n\[rc=(\d+)\]",
+        (RECORDED / "server_down.txt").read_text(),
+        re.M,
     )
-    down = [Answer(int(code), "", f"{first}\n{second}") for first, second, code in recorded if "pbsnodes" not in second]
+    down = [
+        Answer(int(code), "", f"{first}\n{second}")
+        for first, second, code in recorded
+        if "pbsnodes" not in second
+    ]
     broken_off = [
         Answer(TIMED_OUT, "", "qsub: no answer after 60 s"),
         Answer(1, "", "qsub: Batch protocol error"),
         Answer(-9, "", ""),
         Answer(255, "", ""),
     ]
-    refused = [Answer(255, "sbatch: error: Invalid --mem specification", ""), Answer(160, "", "qsub: Unknown queue")]
+    refused = [
+        Answer(255, "sbatch: error: Invalid --mem specification", ""),
+        Answer(160, "", "qsub: Unknown queue"),
+    ]
 
     assert len(down) >= 6
     assert all(answers.is_unheard(answer) and answers.is_unreachable(answer) for answer in down)
-    assert all(answers.is_unreachable(answer) and not answers.is_unheard(answer) for answer in broken_off)
+    assert all(
+        answers.is_unreachable(answer) and not answers.is_unheard(answer) for answer in broken_off
+    )
     assert not any(answers.is_unreachable(answer) for answer in refused)
 
 
@@ -128,8 +165,16 @@ def test_only_what_a_server_cannot_have_heard_is_asked_again() -> None:
     ("code", "text", "said"),
     [
         (170, "qsub: Unknown queue\n", "pbs: qsub: Unknown queue (name another queue, or none:"),
-        (32, "qsub: walltime must be given (site rule)\n", "pbs: qsub: walltime must be given (site rule)"),
-        (2, "qsub: illegal -N value\nusage: qsub [-a\n\t[-C]", "pbs: qsub: illegal -N value (this qsub does not take"),
+        (
+            32,
+            "qsub: walltime must be given (site rule)\n",
+            "pbs: qsub: walltime must be given (site rule)",
+        ),
+        (
+            2,
+            "qsub: illegal -N value\nusage: qsub [-a\n\t[-C]",
+            "pbs: qsub: illegal -N value (this qsub does not take",
+        ),
         (9, "", "pbs: qsub: exit code 9 without a word"),
         (
             2,
@@ -141,7 +186,11 @@ def test_only_what_a_server_cannot_have_heard_is_asked_again() -> None:
             "qsub: Job rejected by all possible destinations\n",
             "(no queue takes so much time, memory, cpus or gpus",
         ),
-        (187, "qsub: Unknown resource: scratch_local\n", "(this site has no such resource; correct select or"),
+        (
+            187,
+            "qsub: Unknown resource: scratch_local\n",
+            "(this site has no such resource; correct select or",
+        ),
     ],
 )
 def test_refusals_are_one_line_with_what_to_do(code: int, text: str, said: str) -> None:
@@ -156,7 +205,9 @@ def test_what_to_do_about_a_queue_is_not_said_of_other_commands() -> None:
     answer = Answer(159, "", "qstat: Unauthorized Request  20.pbs-m1")
 
     assert answers.render_refusal("qstat", answer) == "pbs: qstat: Unauthorized Request  20.pbs-m1"
-    assert "kinit" in answers.render_refusal("qstat", Answer(1, "", "No Kerberos credentials found"))
+    assert "kinit" in answers.render_refusal(
+        "qstat", Answer(1, "", "No Kerberos credentials found")
+    )
 
 
 def test_limits_are_told_from_other_refusals() -> None:
@@ -200,31 +251,99 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
         (3, 93, f"{RUN} and failed", Cause.CONTINUE, "it saved a checkpoint and left"),
         (4, 93, f"{RUN} and failed", None, "another process is training it"),
         (7, 93, f"{RUN} and failed", Cause.EXIT, "exit code 7"),
-        (5, 93, f"{RUN} and failed", Cause.HELD_BACK, "too many runs before it failed in the same way"),
-        (6, 93, f"{RUN} and failed", Cause.NO_ROOM, "make room, or mend who may write it; then submit again"),
-        (72, 93, f"{RUN} and failed", Cause.NOT_STARTED, f"exit code 72: its script could not begin; {READ}"),
-        (127, 93, f"{RUN} and failed", Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
-        (255, 93, f"{RUN} and failed", Cause.NOT_STARTED, f"exit code 255: its container did not start; {READ}"),
+        (
+            5,
+            93,
+            f"{RUN} and failed",
+            Cause.HELD_BACK,
+            "too many runs before it failed in the same way",
+        ),
+        (
+            6,
+            93,
+            f"{RUN} and failed",
+            Cause.NO_ROOM,
+            "make room, or mend who may write it; then submit again",
+        ),
+        (
+            72,
+            93,
+            f"{RUN} and failed",
+            Cause.NOT_STARTED,
+            f"exit code 72: its script could not begin; {READ}",
+        ),
+        (
+            127,
+            93,
+            f"{RUN} and failed",
+            Cause.NOT_STARTED,
+            "exit code 127: a program was not found on the node",
+        ),
+        (
+            255,
+            93,
+            f"{RUN} and failed",
+            Cause.NOT_STARTED,
+            f"exit code 255: its container did not start; {READ}",
+        ),
         (139, 93, f"{RUN} and failed", Cause.SIGNAL, "signal 11 (SIGSEGV)"),
         (265, 93, f"{RUN} and failed", Cause.SIGNAL, "signal 9 (SIGKILL)"),
-        (-29, 93, f"{RUN} and exceeded resource walltime", Cause.TIMEOUT, "exceeded resource walltime"),
-        (271, 93, f"{RUN} and exceeded resource walltime", Cause.TIMEOUT, "exceeded resource walltime"),
+        (
+            -29,
+            93,
+            f"{RUN} and exceeded resource walltime",
+            Cause.TIMEOUT,
+            "exceeded resource walltime",
+        ),
+        (
+            271,
+            93,
+            f"{RUN} and exceeded resource walltime",
+            Cause.TIMEOUT,
+            "exceeded resource walltime",
+        ),
         (-27, 93, f"{RUN} and exceeded resource mem", Cause.OUT_OF_MEMORY, "exceeded resource mem"),
-        (271, 91, f"{RUN} and terminated by user@{HOST}", Cause.CANCELLED, f"deleted by user@{HOST}"),
+        (
+            271,
+            91,
+            f"{RUN} and terminated by user@{HOST}",
+            Cause.CANCELLED,
+            f"deleted by user@{HOST}",
+        ),
         (0, 91, f"{RUN} and terminated by root@{HOST}", Cause.CANCELLED, f"deleted by root@{HOST}"),
-        (-1, 93, f"{RUN} and failed", Cause.NOT_STARTED, "the node could not run it (exit status -1)"),
+        (
+            -1,
+            93,
+            f"{RUN} and failed",
+            Cause.NOT_STARTED,
+            "the node could not run it (exit status -1)",
+        ),
         (-23, 93, "", Cause.NOT_STARTED, "Kerberos credentials were missing (exit status -23)"),
-        (-4, 93, f"{RUN} and failed", Cause.NODE, "its node's PBS was started anew (exit status -4)"),
+        (
+            -4,
+            93,
+            f"{RUN} and failed",
+            Cause.NODE,
+            "its node's PBS was started anew (exit status -4)",
+        ),
         (-11, 93, "", Cause.PREEMPTED, "sent back to the queue (exit status -11)"),
         (271, 91, "Job preempted by deletion", Cause.PREEMPTED, "Job preempted by deletion"),
         (1, 70, "Subjob finished", Cause.CANCELLED, "deleted before it ran"),
         (0, 70, "Subjob finished", Cause.CANCELLED, "deleted before it ran"),
         (2, 70, "Subjob failed", Cause.UNKNOWN, "failed, and PBS keeps no record of how"),
         (0, 70, "Subjob terminated", Cause.CANCELLED, "deleted"),
-        (7, 93, "Job run at Sat Nov 21 at 01:57 on (preempt-n1:ncpus=1) and failed", Cause.EXIT, "exit code 7"),
+        (
+            7,
+            93,
+            "Job run at Sat Nov 21 at 01:57 on (preempt-n1:ncpus=1) and failed",
+            Cause.EXIT,
+            "exit code 7",
+        ),
     ],
 )
-def test_what_ended_has_its_cause(status: int, substate: int, comment: str, cause: Cause | None, detail: str) -> None:
+def test_what_ended_has_its_cause(
+    status: int, substate: int, comment: str, cause: Cause | None, detail: str
+) -> None:
     found = state(Exit_status=status, substate=substate, comment=comment)
 
     assert found == JobState(Phase.ENDED, cause, detail)
@@ -240,7 +359,9 @@ def test_what_never_ran_says_so() -> None:
 def test_what_waited_for_a_canary_that_failed_is_held_back_unless_somebody_deleted_it() -> None:
     depend = f"beforeok:9.{HOST}@{HOST},afterok:761.{HOST}@{HOST}"
 
-    assert state(substate=92, depend=depend) == JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
+    assert state(substate=92, depend=depend) == JobState(
+        Phase.ENDED, Cause.HELD_BACK, "its canary did not pass"
+    )
     assert state(substate=91, depend=depend).cause is Cause.CANCELLED
 
 
@@ -264,7 +385,10 @@ def test_a_recorded_dependent_says_what_it_waits_for() -> None:
     ).values()
 
     assert state_of(waiting, Dialect.PRO) == JobState(Phase.QUEUED, None, f"waits for 29.{HOST}")
-    assert state("H", Hold_Types="s", depend="afterok:1.a@a:2[].a@a,beforeok:3.a@a").detail == "waits for 1.a, 2[].a"
+    assert (
+        state("H", Hold_Types="s", depend="afterok:1.a@a:2[].a@a,beforeok:3.a@a").detail
+        == "waits for 1.a, 2[].a"
+    )
 
 
 def test_a_job_whose_node_was_lost_is_queued_again_and_one_without_a_home_never_started() -> None:
@@ -298,7 +422,10 @@ def test_where_a_job_ran_is_told(hosts: str, node: str) -> None:
 
 
 def test_a_running_job_says_what_is_about_to_happen_to_it() -> None:
-    assert state("R", comment=f"{RUN} and terminated by user@{HOST}").detail == f"being deleted by user@{HOST}"
+    assert (
+        state("R", comment=f"{RUN} and terminated by user@{HOST}").detail
+        == f"being deleted by user@{HOST}"
+    )
     assert state("S", comment="Job held by user").detail == "suspended"
     assert state("E", comment=RUN, Exit_status=0).detail == "ended; PBS copies its output"
 
@@ -312,7 +439,11 @@ def test_a_job_of_slurms_wrappers_does_not_say_how_it_ended() -> None:
 
 
 def test_a_sub_job_without_a_record_is_not_blamed_where_history_is_off() -> None:
-    found = state_of(record(job_state="X", comment="Subjob finished", Exit_status=0), Dialect.PRO, has_history=False)
+    found = state_of(
+        record(job_state="X", comment="Subjob finished", Exit_status=0),
+        Dialect.PRO,
+        has_history=False,
+    )
 
     assert found.cause is Cause.UNKNOWN
 
@@ -330,18 +461,26 @@ def test_numbers_of_torque_mean_something_else() -> None:
     def cause(status: int) -> Cause | None:
         return state_of(record(job_state="C", exit_status=status), Dialect.TORQUE).cause
 
-    assert [cause(-10), cause(-11), cause(271), cause(0)] == [Cause.OUT_OF_MEMORY, Cause.TIMEOUT, Cause.CANCELLED, None]
+    assert [cause(-10), cause(-11), cause(271), cause(0)] == [
+        Cause.OUT_OF_MEMORY,
+        Cause.TIMEOUT,
+        Cause.CANCELLED,
+        None,
+    ]
 
 
 def test_why_a_job_will_not_start_is_told() -> None:
     never = "Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)"
 
     assert state("Q", comment=never).detail == never
-    assert state("Q", comment="Not Running: Queue not started.").detail == "Not Running: Queue not started."
-    assert state("H", Hold_Types="u").detail == "held (u)"
-    assert state("H", Hold_Types="s", comment="job held, too many failed attempts to run").detail == (
-        "held (s): job held, too many failed attempts to run"
+    assert (
+        state("Q", comment="Not Running: Queue not started.").detail
+        == "Not Running: Queue not started."
     )
+    assert state("H", Hold_Types="u").detail == "held (u)"
+    assert state(
+        "H", Hold_Types="s", comment="job held, too many failed attempts to run"
+    ).detail == ("held (s): job held, too many failed attempts to run")
     assert state("Q", comment="Not Running: Not enough free nodes available").detail == ""
 
 

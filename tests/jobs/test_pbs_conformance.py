@@ -9,11 +9,11 @@ import zoo
 from conformance import DependencyConformance, SchedulerConformance
 from pbs_site import Site, settle
 
-from jobs.profiles import apply, load_profile
-from jobs.resources import Resources
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, JobHandle, JobState
-from jobs.schedulers.pbs_request import Dialect
-from jobs.schedulers.pbs_script import Piece, Start, render_script
+from jobs.schedulers.pbs.script import Piece, Start, render_script
+from jobs.schedulers.pbs.validate import Dialect
+from jobs.schedulers.profiles import apply, load_profile
 
 
 class PbsBench:
@@ -39,11 +39,18 @@ class PbsBench:
         profile = load_profile("generic-pbs")
         batch = Batch("0123456789ab", "grid", Path("/b/1.jsonl"), 1)
         return render_script(
-            batch, Piece(0, 1), apply(profile, resources), profile, self._dialect, Start(Path("/w"), ("python",))
+            batch,
+            Piece(0, 1),
+            apply(profile, resources),
+            profile,
+            self._dialect,
+            Start(Path("/w"), ("python",)),
         )
 
 
-def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, dialect: Dialect) -> Iterator[PbsBench]:
+def make_bench(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, dialect: Dialect
+) -> Iterator[PbsBench]:
     commands = fake_pbs.install(folder / "site", dialect=dialect.value)
     monkeypatch.setenv("PATH", str(commands), prepend=":")
     yield PbsBench(Site(folder / "site"), dialect)

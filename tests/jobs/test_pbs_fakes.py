@@ -21,7 +21,9 @@ def site(tmp_path: Path) -> Iterator[Path]:
 
 
 def ask(site: Path, *words: str) -> tuple[int, str, str]:
-    done = subprocess.run([site / "bin" / words[0], *words[1:]], cwd=site, capture_output=True, text=True)
+    done = subprocess.run(
+        [site / "bin" / words[0], *words[1:]], cwd=site, capture_output=True, text=True
+    )
     return done.returncode, done.stdout.strip(), done.stderr.split("\nusage:")[0].strip()
 
 
@@ -36,9 +38,17 @@ def ask(site: Path, *words: str) -> tuple[int, str, str]:
         ("qsub -N a@b e.pbs", 2, "qsub: illegal -N value"),
         ("qsub -q nosuch e.pbs", 170, "qsub: Unknown queue"),
         ("qsub -l select=1:ncpus=1:ngpu=1 e.pbs", 187, "qsub: Unknown resource: ngpu"),
-        ("qsub -l select=1:mem=4.5gb e.pbs", 166, "qsub: Illegal attribute or resource value select.mem"),
+        (
+            "qsub -l select=1:mem=4.5gb e.pbs",
+            166,
+            "qsub: Illegal attribute or resource value select.mem",
+        ),
         ("qsub -l nodes=1:ppn=2:gpus=1 e.pbs", 241, "qsub: node(s) specification error"),
-        ("qsub -l walltime=2h e.pbs", 166, "qsub: Illegal attribute or resource value Resource_List.walltime"),
+        (
+            "qsub -l walltime=2h e.pbs",
+            166,
+            "qsub: Illegal attribute or resource value Resource_List.walltime",
+        ),
         ("qsub -W depend=afterok:36[1] e.pbs", 2, "qsub: illegal -W value"),
         ("qsub -W depend=bogus:1 e.pbs", 2, "qsub: illegal -W value"),
         ("qsub nosuch.pbs", 1, "qsub: script file:: No such file or directory"),
@@ -75,7 +85,9 @@ def test_with_history_off_a_question_for_ended_jobs_hides_the_living_ones(site: 
 def test_a_stranger_among_ids_is_refused_and_the_others_are_shown(site: Path) -> None:
     ask(site, "qsub", "-J", "0-2%1", "e.pbs")
 
-    code, shown, said = ask(site, "qstat", "-E", "-f", "-w", f"1[].{HOST}", "12345.otherserver.invalid")
+    code, shown, said = ask(
+        site, "qstat", "-E", "-f", "-w", f"1[].{HOST}", "12345.otherserver.invalid"
+    )
 
     assert (code, said) == (1, "qstat: illegally formed job identifier: 12345.otherserver.invalid")
     assert shown.startswith(f"Job Id: 1[].{HOST}")

@@ -12,11 +12,12 @@ import pytest
 import zoo
 from pbs_site import TAG, Site, settle
 
-from anlp.errors import SchedulerError
-from jobs.resources import Resources
-from jobs.schedulers import choose, pbs, pbs_patience
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
+from jobs.schedulers import backoff, registry
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
-from jobs.schedulers.pbs_script import output_of, script_of
+from jobs.schedulers.pbs import scheduler as pbs_scheduler
+from jobs.schedulers.pbs.script import output_of, script_of
 
 HOST = "pbs-m1.example.org"
 
@@ -24,7 +25,7 @@ HOST = "pbs-m1.example.org"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PATH", str(fake_pbs.install(tmp_path / "site")), prepend=":")
-    monkeypatch.setattr(pbs_patience, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(backoff, "PATIENCE_S", 0.0)
     yield Site(tmp_path / "site")
     fake_pbs.close(tmp_path / "site")
 
@@ -100,10 +101,16 @@ def test_no_room_at_all_is_an_error_that_says_so(site: Site) -> None:
             Resources(),
             "qsub: walltime must be below 1 h (site rule)",
         ),
-        ({"resources": ["mem"]}, Resources(), "Unknown resource: ncpus (this site has no such resource"),
+        (
+            {"resources": ["mem"]},
+            Resources(),
+            "Unknown resource: ncpus (this site has no such resource",
+        ),
     ],
 )
-def test_a_refusal_is_shown_in_the_servers_words(site: Site, config: Any, resources: Resources, said: str) -> None:
+def test_a_refusal_is_shown_in_the_servers_words(
+    site: Site, config: Any, resources: Resources, said: str
+) -> None:
     site.configure(**config)
 
     with pytest.raises(SchedulerError) as caught:
@@ -114,7 +121,9 @@ def test_a_refusal_is_shown_in_the_servers_words(site: Site, config: Any, resour
 
 
 @pytest.mark.parametrize("call", ["submit", "find", "states", "cancel"])
-def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(site: Site, call: str) -> None:
+def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(
+    site: Site, call: str
+) -> None:
     scheduler = site.scheduler()
     jobs = [JobHandle("pbs", f"1.{HOST}", 0)]
     batch = site.batch("ok", "ok")
@@ -135,7 +144,10 @@ def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(site:
 @pytest.mark.parametrize(
     ("said", "found"),
     [
-        ("Connection refused\nqstat: cannot connect to server pbs-m1.example.org (errno=15010)", "pbs"),
+        (
+            "Connection refused\nqstat: cannot connect to server pbs-m1.example.org (errno=15010)",
+            "pbs",
+        ),
         ("No Kerberos credentials found", "pbs"),
         (
             "pbsconf error: pbs conf variables not found: PBS_HOME PBS_EXEC PBS_SERVER\nNo such file or directory\n"
@@ -152,14 +164,18 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("shutil.which", lambda name: str(tmp_path / name) if name == "qsub" else None)
-    for name in choose.INSIDE_A_JOB:
+    monkeypatch.setattr(
+        "shutil.which", lambda name: str(tmp_path / name) if name == "qsub" else None
+    )
+    for name in registry.INSIDE_A_JOB:
         monkeypatch.delenv(name, raising=False)
 
-    assert choose.resolve("auto", None) == found
+    assert registry.resolve("auto", None) == found
 
 
-def test_no_pbs_here_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pbs_here_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(SchedulerError, match="there is no qstat here: run this on a login node"):
@@ -169,7 +185,9 @@ def test_no_pbs_here_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest
 def test_an_array_numbered_like_a_job_is_taken_back_and_explained(site: Site) -> None:
     site.configure(bare_ids=True)
 
-    with pytest.raises(SchedulerError, match=r"could not be told apart; it was deleted\. Set `max_array_size: 1`"):
+    with pytest.raises(
+        SchedulerError, match=r"could not be told apart; it was deleted\. Set `max_array_size: 1`"
+    ):
         site.scheduler().submit(site.batch("ok", "ok"), Resources())
 
     assert len(site.scheduler(max_array_size=1).submit(site.batch("ok", "ok"), Resources())) == 2
@@ -202,7 +220,7 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
 def test_a_qsub_that_does_not_answer_is_given_up_and_may_have_been_heard(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pbs, "SUBMIT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(pbs_scheduler, "SUBMIT_TIMEOUT_S", 0.3)
     scheduler = site.scheduler(dialect="pro")
     site.configure(hang_s=5)
 
@@ -317,7 +335,9 @@ def test_a_job_of_a_server_that_is_not_known_here_is_alive_and_says_so(site: Sit
     states = site.scheduler().states([*handles, stranger])
 
     assert states[stranger].phase is Phase.QUEUED
-    assert states[stranger].detail.startswith("this PBS does not know the server of 12[].otherserver.invalid")
+    assert states[stranger].detail.startswith(
+        "this PBS does not know the server of 12[].otherserver.invalid"
+    )
     assert states[handles[0]].detail == ""
 
 
@@ -416,7 +436,10 @@ def test_temporary_files_go_to_scratch_and_are_removed(site: Site, tmp_path: Pat
     site.configure(scratch=str(scratch))
     scheduler = site.scheduler()
 
-    settle(scheduler, scheduler.submit(site.batch(f"environment TMPDIR {tmp_path / 'seen'}"), Resources()))
+    settle(
+        scheduler,
+        scheduler.submit(site.batch(f"environment TMPDIR {tmp_path / 'seen'}"), Resources()),
+    )
 
     assert (tmp_path / "seen").read_text().startswith(f"{scratch}/anlp.")
     assert list(scratch.iterdir()) == []
@@ -454,5 +477,9 @@ def test_the_script_is_its_owners_and_of_two_files_per_array(site: Site) -> None
     batch = site.batch("ok", "ok")
     site.scheduler().submit(batch, Resources())
 
-    assert sorted(path.name for path in batch.path.parent.iterdir()) == ["batch.0.pbs.sh", "batch.jsonl", "batch.out"]
+    assert sorted(path.name for path in batch.path.parent.iterdir()) == [
+        "batch.0.pbs.sh",
+        "batch.jsonl",
+        "batch.out",
+    ]
     assert stat.S_IMODE(script_of(batch.path, 0).stat().st_mode) & 0o022 == 0

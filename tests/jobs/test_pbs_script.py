@@ -13,13 +13,11 @@ import pytest
 import zoo
 from pbs_site import RUNNER, TAG
 
-from anlp.errors import SchedulerError
-from jobs.container import Container, binds_of
-from jobs.profiles import Profile, apply, load_profile, profile_names
-from jobs.resources import Resources
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
+from jobs.containers.apptainer import Container, binds_of
 from jobs.schedulers.base import Batch
-from jobs.schedulers.pbs_request import Dialect
-from jobs.schedulers.pbs_script import (
+from jobs.schedulers.pbs.script import (
     Piece,
     Start,
     render_clock,
@@ -28,6 +26,8 @@ from jobs.schedulers.pbs_script import (
     render_script,
     warn_after_s,
 )
+from jobs.schedulers.pbs.validate import Dialect
+from jobs.schedulers.profiles import Profile, apply, load_profile, profile_names
 
 GOLDEN = Path(zoo.__file__).with_name("pbs") / "golden"
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
@@ -69,10 +69,18 @@ def render(
 
 
 SCRIPTS: Mapping[str, str] = {
-    "pro-array": render(GENERIC, Piece(1000, 1000, 20), Resources(gpus=1, cpus=4, mem_mib=8192, walltime_min=90)),
-    "pro-single": render(GENERIC, Piece(2499, 1), Resources(queue="gpu", account="physics", walltime_min=5)),
-    "pro-site": render(SITE, Piece(0, 10), Resources(constraint="cluster=zia", extra=("-P plasma", "-W umask=027"))),
-    "torque-array": render(GENERIC, Piece(0, 10, 4), Resources(gpus=2, cpus=2, constraint="fast"), Dialect.TORQUE),
+    "pro-array": render(
+        GENERIC, Piece(1000, 1000, 20), Resources(gpus=1, cpus=4, mem_mib=8192, walltime_min=90)
+    ),
+    "pro-single": render(
+        GENERIC, Piece(2499, 1), Resources(queue="gpu", account="physics", walltime_min=5)
+    ),
+    "pro-site": render(
+        SITE, Piece(0, 10), Resources(constraint="cluster=zia", extra=("-P plasma", "-W umask=027"))
+    ),
+    "torque-array": render(
+        GENERIC, Piece(0, 10, 4), Resources(gpus=2, cpus=2, constraint="fast"), Dialect.TORQUE
+    ),
     "torque-single": render(SITE, Piece(7, 1), Resources(queue="long"), Dialect.TORQUE),
     "metacentrum": render(METACENTRUM, Piece(0, 2500), Resources(gpus=1, gpu_type="compute_75")),
     "metacentrum-image": render(METACENTRUM, Piece(3, 1), Resources(gpus=1), start=IN_IMAGE),
@@ -96,7 +104,10 @@ def test_every_shipped_profile_for_pbs_has_a_reviewed_script() -> None:
     shipped = [name for name in profile_names() if load_profile(name).scheduler == "pbs"]
 
     assert {"generic-pbs", "metacentrum"} <= set(shipped)
-    assert all(any(script.startswith(name.replace("generic-pbs", "pro")) for script in SCRIPTS) for name in shipped)
+    assert all(
+        any(script.startswith(name.replace("generic-pbs", "pro")) for script in SCRIPTS)
+        for name in shipped
+    )
 
 
 def test_what_a_job_waits_for_is_told_to_qsub_and_not_written_into_its_script() -> None:
@@ -114,7 +125,11 @@ def test_what_a_job_waits_for_is_told_to_qsub_and_not_written_into_its_script() 
 def test_output_has_the_mode_that_the_site_wants_unless_somebody_says_otherwise() -> None:
     def directives(umask: str, *extra: str) -> list[str]:
         site, resources = replace(GENERIC, umask=umask), Resources(walltime_min=5, extra=extra)
-        return [line for line in render_directives(BATCH, Piece(0, 2), resources, site, Dialect.PRO) if "umask" in line]
+        return [
+            line
+            for line in render_directives(BATCH, Piece(0, 2), resources, site, Dialect.PRO)
+            if "umask" in line
+        ]
 
     assert directives("077") == directives("0077") == []
     assert directives("027") == ["-W umask=027"]
@@ -129,7 +144,9 @@ def test_torque_waits_for_arrays_by_another_word_and_pbs_pro_cannot() -> None:
     output = "/home/user/anlp/runs/mnist/batches/3.out/0.0.log"
     depend = "depend=afterok:12.head,afterokarray:13[].head:14[].head"
     assert options == ["-W", depend, "-j", "oe", "-o", output]
-    with pytest.raises(SchedulerError, match=r"after: 13\[\]\.head is an array, whose success PBS misreports"):
+    with pytest.raises(
+        SchedulerError, match=r"after: 13\[\]\.head is an array, whose success PBS misreports"
+    ):
         render_options(batch, Piece(0, 1), Dialect.PRO)
 
 
@@ -138,16 +155,23 @@ def test_shellcheck_has_nothing_to_say(name: str) -> None:
     assert shellcheck(SCRIPTS[name]) == ""
 
 
-@pytest.mark.parametrize("cwd", ["/home/user/project", '/home/user/o\'brien "x"', "/home/übung/a;b&c"])
+@pytest.mark.parametrize(
+    "cwd", ["/home/user/project", '/home/user/o\'brien "x"', "/home/übung/a;b&c"]
+)
 def test_shellcheck_has_nothing_to_say_wherever_submit_was_called(cwd: str) -> None:
-    assert shellcheck(render(SITE, Piece(0, 1), Resources(), start=replace(START, cwd=Path(cwd)))) == ""
+    assert (
+        shellcheck(render(SITE, Piece(0, 1), Resources(), start=replace(START, cwd=Path(cwd))))
+        == ""
+    )
 
 
 def shellcheck(script: str) -> str:
     command = shutil.which("shellcheck")
     if command is None:
         pytest.skip("shellcheck is not installed: apt-get install shellcheck")
-    return subprocess.run([command, "-s", "bash", "-"], input=script, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [command, "-s", "bash", "-"], input=script, capture_output=True, text=True
+    ).stdout
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -161,14 +185,16 @@ def test_directives_stand_before_the_first_command_without_trailing_comments(nam
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(45, "00:00:45"), (90, "00:01:30"), (3600, "01:00:00"), (1209600, "336:00:00")]
+    ("seconds", "text"),
+    [(45, "00:00:45"), (90, "00:01:30"), (3600, "01:00:00"), (1209600, "336:00:00")],
 )
 def test_times_are_hours_minutes_and_seconds(seconds: int, text: str) -> None:
     assert render_clock(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("limit_s", "warn_s", "after_s"), [(3600, 120, 3480), (300, 120, 240), (5, 120, 4), (1, 120, None), (3600, 0, None)]
+    ("limit_s", "warn_s", "after_s"),
+    [(3600, 120, 3480), (300, 120, 240), (5, 120, 4), (1, 120, None), (3600, 0, None)],
 )
 def test_the_warning_comes_early_enough_and_at_most_a_fifth_early(
     limit_s: int, warn_s: float, after_s: int | None
@@ -179,21 +205,48 @@ def test_the_warning_comes_early_enough_and_at_most_a_fifth_early(
 @pytest.mark.parametrize(
     ("resources", "said"),
     [
-        (Resources(qos="high"), r"qos: PBS has none; name a queue, or give a priority with extra: \['-p 10'\]"),
-        (Resources(exclude="n7"), "exclude: PBS cannot leave nodes out; ask for others with constraint"),
+        (
+            Resources(qos="high"),
+            r"qos: PBS has none; name a queue, or give a priority with extra: \['-p 10'\]",
+        ),
+        (
+            Resources(exclude="n7"),
+            "exclude: PBS cannot leave nodes out; ask for others with constraint",
+        ),
         (Resources(nodes=2), "nodes: a run uses one node, got 2"),
-        (Resources(gpu_type="a100"), "gpu_type: the profile 'generic-pbs' does not say which resource"),
+        (
+            Resources(gpu_type="a100"),
+            "gpu_type: the profile 'generic-pbs' does not say which resource",
+        ),
         (Resources(queue="gpu\n#PBS -W x"), "queue: expected letters, digits and"),
         (Resources(account="$(reboot)"), "account: expected letters, digits and"),
-        (Resources(constraint="fast"), "constraint: expected NAME=VALUE such as cluster=zia, got 'fast'"),
+        (
+            Resources(constraint="fast"),
+            "constraint: expected NAME=VALUE such as cluster=zia, got 'fast'",
+        ),
         (Resources(extra=("-v KEY=1",)), "-v is given by this tool; use env_file"),
         (Resources(extra=("-N x",)), "-N is given by this tool; use the grid's name"),
-        (Resources(extra=("-l place=excl,walltime=1",)), "-l walltime is given by this tool; use time"),
-        (Resources(extra=("-W depend=afterok:1",)), "-W depend is given by this tool; use --canary"),
+        (
+            Resources(extra=("-l place=excl,walltime=1",)),
+            "-l walltime is given by this tool; use time",
+        ),
+        (
+            Resources(extra=("-W depend=afterok:1",)),
+            "-W depend is given by this tool; use --canary",
+        ),
         (Resources(extra=("-W block=true",)), "-W block would make every submit wait"),
-        (Resources(extra=("-W umask=027,depend=afterok:1",)), "-W depend is given by this tool; use --canary"),
-        (Resources(extra=("-p 10 -v KEY=1",)), "expected one option of qsub in each entry, got '-p 10 -v KEY=1'"),
-        (Resources(extra=("-k oe",)), "-k is not for jobs of this tool: output, shell and reruns are its own"),
+        (
+            Resources(extra=("-W umask=027,depend=afterok:1",)),
+            "-W depend is given by this tool; use --canary",
+        ),
+        (
+            Resources(extra=("-p 10 -v KEY=1",)),
+            "expected one option of qsub in each entry, got '-p 10 -v KEY=1'",
+        ),
+        (
+            Resources(extra=("-k oe",)),
+            "-k is not for jobs of this tool: output, shell and reruns are its own",
+        ),
         (Resources(extra=("-P x\nrm -rf /",)), "extra: expected an option of qsub"),
         (Resources(extra=("--exclusive",)), "extra: expected an option of qsub"),
     ],
@@ -206,7 +259,9 @@ def test_what_pbs_cannot_be_asked_for_is_refused_in_words(resources: Resources, 
 def test_a_path_that_pbs_would_misread_is_refused() -> None:
     batch = replace(BATCH, path=Path("/home/user/runs:2/b/1.jsonl"))
 
-    with pytest.raises(SchedulerError, match=r"/home/user/runs:2/b/1\.out: PBS cannot write to a path with other"):
+    with pytest.raises(
+        SchedulerError, match=r"/home/user/runs:2/b/1\.out: PBS cannot write to a path with other"
+    ):
         render_directives(batch, Piece(0, 2), apply(GENERIC, Resources()), GENERIC, Dialect.PRO)
 
 
@@ -225,7 +280,14 @@ def start_by_hand(
     batch = Batch(TAG, "grid", path, 2)
     script = folder / "job.sh"
     script.write_text(
-        render_script(batch, Piece(0, 2), apply(profile, Resources()), profile, Dialect.PRO, Start(folder, RUNNER))
+        render_script(
+            batch,
+            Piece(0, 2),
+            apply(profile, Resources()),
+            profile,
+            Dialect.PRO,
+            Start(folder, RUNNER),
+        )
     )
     return subprocess.Popen(
         ["/bin/bash", str(script)],
@@ -251,7 +313,9 @@ def write_env_file(folder: Path, text: str) -> Profile:
     return replace(GENERIC, env_file=file)
 
 
-@pytest.mark.parametrize(("behaviour", "code"), [("ok", 0), ("exit 4", 4), ("signal 9", 137), ("raise", 70)])
+@pytest.mark.parametrize(
+    ("behaviour", "code"), [("ok", 0), ("exit 4", 4), ("signal 9", 137), ("raise", 70)]
+)
 def test_the_scripts_code_is_the_programs(tmp_path: Path, behaviour: str, code: int) -> None:
     script = start_by_hand(tmp_path, behaviour, PBS_ARRAY_INDEX="1")
 
@@ -282,18 +346,29 @@ def test_a_run_sees_the_gpus_that_its_job_was_given(
     tmp_path: Path, dialect: Dialect, environment: Mapping[str, str], seen: str
 ) -> None:
     (tmp_path / "gpus").write_text("n1-gpu1\nn1-gpu3\n")
-    batch = Batch(TAG, "grid", zoo.write_batch(tmp_path, f"environment CUDA_VISIBLE_DEVICES {tmp_path / 'seen'}"), 1)
+    batch = Batch(
+        TAG,
+        "grid",
+        zoo.write_batch(tmp_path, f"environment CUDA_VISIBLE_DEVICES {tmp_path / 'seen'}"),
+        1,
+    )
     script = tmp_path / "job.sh"
     resources = apply(GENERIC, Resources(gpus=2))
-    script.write_text(render_script(batch, Piece(0, 1), resources, GENERIC, dialect, Start(tmp_path, RUNNER)))
+    script.write_text(
+        render_script(batch, Piece(0, 1), resources, GENERIC, dialect, Start(tmp_path, RUNNER))
+    )
 
-    done = subprocess.run(["bash", script], env={"PATH": "/usr/bin:/bin", **environment}, cwd=tmp_path, timeout=20)
+    done = subprocess.run(
+        ["bash", script], env={"PATH": "/usr/bin:/bin", **environment}, cwd=tmp_path, timeout=20
+    )
 
     assert (done.returncode, (tmp_path / "seen").read_text()) == (0, seen)
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(tmp_path: Path, times: int) -> None:
+def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(
+    tmp_path: Path, times: int
+) -> None:
     script = start_by_hand(tmp_path, "sleep 20", PBS_ARRAY_INDEX="1")
     while not zoo.log_of(tmp_path / "batch.jsonl", 1).exists():
         time.sleep(0.02)
@@ -312,7 +387,9 @@ def test_a_signal_before_the_program_began_ends_the_script_without_a_trace(tmp_p
     scratch.mkdir()
     profile = write_env_file(tmp_path, "kill -s TERM $$\n")
 
-    script = start_by_hand(tmp_path, "sleep 20", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch))
+    script = start_by_hand(
+        tmp_path, "sleep 20", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch)
+    )
     script.communicate(timeout=20)
 
     assert script.returncode == 3
@@ -320,7 +397,9 @@ def test_a_signal_before_the_program_began_ends_the_script_without_a_trace(tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(tmp_path: Path, number: int) -> None:
+def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(
+    tmp_path: Path, number: int
+) -> None:
     """What bash runs in the background ignores SIGINT, and a timer that is left would signal whoever has that pid."""
     script = start_by_hand(tmp_path, "sleep 20", GENERIC, PBS_ARRAY_INDEX="1")
     while not zoo.log_of(tmp_path / "batch.jsonl", 1).exists():
@@ -365,7 +444,10 @@ def test_the_sites_clean_up_is_called_in_batch_jobs_with_scratch_alone(
     command.write_text(f"#!/bin/sh\ntouch {tmp_path}/cleaned\n")
     command.chmod(0o755)
     profile = replace(GENERIC, clean_scratch="clean_scratch")
-    places = {name: str(tmp_path / value) if value == "scratch" else value for name, value in environment.items()}
+    places = {
+        name: str(tmp_path / value) if value == "scratch" else value
+        for name, value in environment.items()
+    }
 
     path = {"PATH": f"{command.parent}:/usr/bin:/bin"}
     script = start_by_hand(tmp_path, "ok", profile, PBS_ARRAY_INDEX="1", **{**path, **places})
@@ -381,11 +463,16 @@ def test_a_file_of_secrets_that_the_node_does_not_see_is_missed_aloud(tmp_path: 
 
     script = start_by_hand(tmp_path, "ok", profile, PBS_ARRAY_INDEX="1")
 
-    assert f"env_file {tmp_path}/gone: cannot be read on this node\n" in script.communicate(timeout=20)[1]
+    assert (
+        f"env_file {tmp_path}/gone: cannot be read on this node\n"
+        in script.communicate(timeout=20)[1]
+    )
 
 
 def session_of(pid: int) -> list[str]:
-    listed = subprocess.run(["ps", "-s", str(pid), "-o", "stat=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["ps", "-s", str(pid), "-o", "stat=,args="], capture_output=True, text=True
+    ).stdout
     return [line for line in listed.splitlines() if not line.startswith("Z")]
 
 
@@ -403,7 +490,9 @@ def test_nothing_is_left_of_the_timer_when_the_program_ends(tmp_path: Path) -> N
             Start(tmp_path, RUNNER),
         )
     )
-    done = subprocess.Popen(["/bin/bash", str(script)], env={"PATH": "/usr/bin:/bin"}, start_new_session=True)
+    done = subprocess.Popen(
+        ["/bin/bash", str(script)], env={"PATH": "/usr/bin:/bin"}, start_new_session=True
+    )
 
     assert done.wait(timeout=20) == 0
     time.sleep(0.2)

@@ -17,16 +17,20 @@ from mortal import run_until
 from quick_runner import call_submit
 from submits import wait_until
 
-from anlp import claim
-from anlp.errors import run_command
-from anlp.record import Element, GridFolder, RunOptions, RunState, read_jsonl, write_jsonl
+from anlp.core import lease
+from anlp.core.errors import run_command
+from anlp.records.elements import Element
+from anlp.records.files import read_jsonl, write_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import RunState
 from jobs import cancel, explain, logs, retry, status
-from jobs.journal import Journal
-from jobs.resources import Resources
-from jobs.schedulers import choose, pbs_patience
+from jobs.config.resources import Resources
+from jobs.runs.journal import Journal
+from jobs.runs.status import read_states
+from jobs.schedulers import backoff, registry
 from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase, parse_job_name
-from jobs.schedulers.pbs import PbsScheduler
-from jobs.state import read_states
+from jobs.schedulers.pbs.scheduler import PbsScheduler
 
 GRID = """\
 task: mnist
@@ -64,7 +68,11 @@ class Place:
 
     def runs_by_job(self) -> Counter[str]:
         """How many jobs there are for each run."""
-        batches = {form["tag"]: form["batch"] for form in read_jsonl(self.folder.journal) if form["event"] == "intent"}
+        batches = {
+            form["tag"]: form["batch"]
+            for form in read_jsonl(self.folder.journal)
+            if form["event"] == "intent"
+        }
         found: Counter[str] = Counter()
         for tag, first, size in self.jobs().values():
             lines = list(read_jsonl(self.folder.path / batches[tag]))[first : first + size]
@@ -72,7 +80,11 @@ class Place:
         return found
 
     def journaled(self) -> set[str]:
-        return {job.native_id for found in Journal(self.folder).submissions().values() for job in found.jobs}
+        return {
+            job.native_id
+            for found in Journal(self.folder).submissions().values()
+            for job in found.jobs
+        }
 
     def calls(self) -> Counter[str]:
         return Counter(call[0] for call in fake_pbs.calls(self.site) if call[1:] != ["--version"])
@@ -92,7 +104,7 @@ def make_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         file.write_text(text)
         return Place(file, tmp_path / name / "runs", site)
 
-    monkeypatch.setattr(pbs_patience, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(backoff, "PATIENCE_S", 0.0)
     yield make
     for site in sites:
         fake_pbs.close(site)
@@ -157,7 +169,9 @@ def test_a_submit_that_dies_with_its_qsub_under_way_is_completed_by_the_next(
 
 
 @pytest.mark.parametrize("text", [fake_pbs.CUT, "Socket timed out on send/recv operation", ""])
-def test_a_job_that_was_taken_without_an_answer_is_adopted(make_place: Callable[..., Place], text: str) -> None:
+def test_a_job_that_was_taken_without_an_answer_is_adopted(
+    make_place: Callable[..., Place], text: str
+) -> None:
     place = make_place(lose_answer=text or "\n")
     assert place.submit() == 2
     assert len(place.jobs()) == 1
@@ -171,7 +185,10 @@ def test_of_two_submits_at_once_each_run_is_taken_by_one(make_place: Callable[..
     place = make_place()
     command = [sys.executable, "-m", "jobs.submit", str(place.file), "--on", "pbs"]
 
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     said = [process.communicate(timeout=60) for process in both]
 
     assert [process.returncode for process in both] == [0, 0], said
@@ -182,23 +199,28 @@ def test_of_two_submits_at_once_each_run_is_taken_by_one(make_place: Callable[..
 
 
 def test_a_server_that_comes_back_within_a_minute_is_waited_for(
-    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(pbs_patience, "PATIENCE_S", 20.0)
-    monkeypatch.setattr(pbs_patience, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(backoff, "PATIENCE_S", 20.0)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 0.2)
     place = make_place(down_calls=2)
 
     assert place.submit() == 0
 
     assert set(place.runs_by_job().values()) == {1}
-    assert f"cannot connect to server {HOST} (errno=15010); asking again in 0 s" in capsys.readouterr().err
+    assert (
+        f"cannot connect to server {HOST} (errno=15010); asking again in 0 s"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_job_that_was_taken_by_a_server_that_seemed_to_be_away_is_not_given_twice(
     make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pbs_patience, "PATIENCE_S", 20.0)
-    monkeypatch.setattr(pbs_patience, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(backoff, "PATIENCE_S", 20.0)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 0.2)
     place = make_place(lose_answer=fake_pbs.NEVER_THERE)
 
     assert place.submit() == 0
@@ -207,7 +229,9 @@ def test_a_job_that_was_taken_by_a_server_that_seemed_to_be_away_is_not_given_tw
     assert set(place.runs_by_job().values()) == {1}
 
 
-def test_while_the_server_is_down_nothing_changes_its_state(make_place: Callable[..., Place]) -> None:
+def test_while_the_server_is_down_nothing_changes_its_state(
+    make_place: Callable[..., Place],
+) -> None:
     place = make_place()
     place.submit()
     fake_pbs.configure(place.site, down=True)
@@ -215,7 +239,7 @@ def test_while_the_server_is_down_nothing_changes_its_state(make_place: Callable
     run_command(lambda: status.main(["study", "--fresh"]))
 
     fake_pbs.configure(place.site, down=False)
-    states = read_states(place.folder, choose.states)
+    states = read_states(place.folder, registry.states)
     assert {found.state for found in states.values()} == {RunState.QUEUED}
 
 
@@ -241,13 +265,16 @@ def test_why_a_run_waits_is_explained_in_the_servers_words(
 
     run_command(lambda: explain.main(["study", a_run_of(place)]))
 
-    assert "queued, Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4); the next of its" in (
-        " ".join(capsys.readouterr().out.split())
+    assert (
+        "queued, Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4); the next of its"
+        in (" ".join(capsys.readouterr().out.split()))
     )
 
 
 def test_what_is_about_to_happen_to_running_jobs_is_shown(
-    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = make_place(max_array_size=100)
     place.submit()
@@ -265,7 +292,10 @@ def test_what_is_about_to_happen_to_running_jobs_is_shown(
 
 @pytest.mark.parametrize("dialect", ["pro", "torque"])
 def test_why_a_script_could_not_begin_is_shown_with_the_run(
-    make_place: Callable[..., Place], tmp_path: Path, dialect: str, capsys: pytest.CaptureFixture[str]
+    make_place: Callable[..., Place],
+    tmp_path: Path,
+    dialect: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     profile = tmp_path / "site.yaml"
     profile.write_text("modules: [no/such]\ndefaults: {time: 30m}\n")
@@ -290,14 +320,21 @@ def test_why_a_script_could_not_begin_is_shown_with_the_run(
 
 
 def test_what_the_profile_asked_for_is_known_to_a_retry(
-    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = make_place(text=GRID.replace("resources: {time: 30m}\n", ""), max_array_size=100)
     place.submit()
     capsys.readouterr()
-    ends = [(Cause.OUT_OF_MEMORY, "exceeded resource mem"), (Cause.TIMEOUT, "exceeded resource walltime")]
+    ends = [
+        (Cause.OUT_OF_MEMORY, "exceeded resource mem"),
+        (Cause.TIMEOUT, "exceeded resource walltime"),
+    ]
     found = {index: JobState(Phase.ENDED, *ends[index % 2]) for index in range(5)}
-    monkeypatch.setattr(PbsScheduler, "states", lambda _, jobs: {job: found[job.index] for job in jobs})
+    monkeypatch.setattr(
+        PbsScheduler, "states", lambda _, jobs: {job: found[job.index] for job in jobs}
+    )
 
     run_command(lambda: retry.main(["study", "-n"]))
 
@@ -310,13 +347,17 @@ def test_a_retry_goes_to_the_site_of_the_submission(
     make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its profile it would go without the account, the modules and the secrets, and all at once."""
-    (tmp_path / "site.yaml").write_text("defaults: {time: 30m, mem: 1G, account: physics}\nmodules: [cuda/12]\n")
+    (tmp_path / "site.yaml").write_text(
+        "defaults: {time: 30m, mem: 1G, account: physics}\nmodules: [cuda/12]\n"
+    )
     place = make_place(max_array_size=100)
     monkeypatch.chdir(tmp_path)
     assert call_submit(place.file, "--profile", "site.yaml", "--max-parallel", "2") == 0
     monkeypatch.chdir("/")
     monkeypatch.setattr(
-        PbsScheduler, "states", lambda _, jobs: dict.fromkeys(jobs, JobState(Phase.ENDED, Cause.NODE, "lost"))
+        PbsScheduler,
+        "states",
+        lambda _, jobs: dict.fromkeys(jobs, JobState(Phase.ENDED, Cause.NODE, "lost")),
     )
 
     assert run_command(lambda: retry.main(["study"])) == 0
@@ -327,7 +368,9 @@ def test_a_retry_goes_to_the_site_of_the_submission(
     assert "module load cuda/12" in script
 
 
-def test_runs_that_share_a_job_have_the_sites_memory_and_time_each(make_place: Callable[..., Place]) -> None:
+def test_runs_that_share_a_job_have_the_sites_memory_and_time_each(
+    make_place: Callable[..., Place],
+) -> None:
     place = make_place(text=GRID.replace("resources: {time: 30m}\n", ""), max_array_size=100)
 
     place.submit("--pack", "2", "--chain", "2")
@@ -347,16 +390,18 @@ def test_what_waited_for_a_canary_that_did_not_pass_was_held_back(
     assert place.submit("--canary") == 0
     canary, *rest = place.jobs()
     assert "[" not in canary
-    assert [call[1:3] for call in fake_pbs.calls(place.site) if call[0] == "qsub" and "-W" in call] == (
-        [["-W", f"depend=afterok:{canary}"]] * 2
-    )
+    assert [
+        call[1:3] for call in fake_pbs.calls(place.site) if call[0] == "qsub" and "-W" in call
+    ] == ([["-W", f"depend=afterok:{canary}"]] * 2)
     assert len(rest) == 2
 
     subprocess.run(["qdel", canary], check=True)
     wait_until(lambda: _are_over(place, rest), lambda: "they wait for ever")
-    states = list(read_states(place.folder, choose.states).values())
+    states = list(read_states(place.folder, registry.states).values())
 
-    assert [(found.state, found.cause) for found in states[1:]] == [(RunState.INTERRUPTED, Cause.HELD_BACK)] * 4
+    assert [(found.state, found.cause) for found in states[1:]] == [
+        (RunState.INTERRUPTED, Cause.HELD_BACK)
+    ] * 4
     assert {found.detail for found in states[1:]} == {"its canary did not pass"}
 
 
@@ -374,9 +419,13 @@ def test_a_run_that_had_begun_is_not_called_held_back(tmp_path: Path) -> None:
     journal = Journal(folder)
     journal.intend(Batch("0" * 12, "study", path, 2, after=("1",)), "pbs", "none", Resources())
     journal.accepted("0" * 12, Job("2[].pbs", 0, 2))
-    claim.acquire(folder.run(specs[0].run_id).attempts, {"batch": "0" * 12}).release(ending="interrupted")
+    lease.acquire(folder.run(specs[0].run_id).attempts, {"batch": "0" * 12}).release(
+        ending="interrupted"
+    )
 
-    states = read_states(folder, lambda jobs: {job: JobState(Phase.ENDED, Cause.UNKNOWN) for job in jobs})
+    states = read_states(
+        folder, lambda jobs: {job: JobState(Phase.ENDED, Cause.UNKNOWN) for job in jobs}
+    )
 
     assert [found.cause for found in states.values()] == [Cause.UNKNOWN, Cause.HELD_BACK]
 
@@ -398,11 +447,27 @@ BUDGETS: list[tuple[str, Callable[[Place], int], dict[str, int]]] = [
     ("submit", lambda place: place.submit(), {"qstat": 1, "qsub": 10}),
     ("submit again", lambda place: place.submit(), {"qstat": 1}),
     ("status", lambda place: run_command(lambda: status.main(["study"])), {"qstat": 1}),
-    ("status --fresh", lambda place: run_command(lambda: status.main(["study", "--fresh"])), {"qstat": 1}),
-    ("explain", lambda place: run_command(lambda: explain.main(["study", a_run_of(place)])), {"qstat": 1}),
-    ("logs", lambda place: run_command(lambda: logs.main(["study", a_run_of(place)])), {"qstat": 1}),
+    (
+        "status --fresh",
+        lambda place: run_command(lambda: status.main(["study", "--fresh"])),
+        {"qstat": 1},
+    ),
+    (
+        "explain",
+        lambda place: run_command(lambda: explain.main(["study", a_run_of(place)])),
+        {"qstat": 1},
+    ),
+    (
+        "logs",
+        lambda place: run_command(lambda: logs.main(["study", a_run_of(place)])),
+        {"qstat": 1},
+    ),
     ("retry", lambda place: run_command(lambda: retry.main(["study"])), {"qstat": 1}),
-    ("cancel", lambda place: run_command(lambda: cancel.main(["study", "--yes"])), {"qstat": 2, "qdel": 1}),
+    (
+        "cancel",
+        lambda place: run_command(lambda: cancel.main(["study", "--yes"])),
+        {"qstat": 2, "qdel": 1},
+    ),
 ]
 
 
@@ -423,7 +488,9 @@ def test_no_command_asks_more_of_a_server_than_its_budget(make_place: Callable[.
         took[name] = round(time.monotonic() - began, 1)
 
     print({name: (spent[name], took[name]) for name in spent})
-    over = {name: spent[name] for name, _, budget in BUDGETS if Counter(spent[name]) - Counter(budget)}
+    over = {
+        name: spent[name] for name, _, budget in BUDGETS if Counter(spent[name]) - Counter(budget)
+    }
     assert over == {}
     assert spent["submit"] == {"qstat": 1, "qsub": 10}
     assert spent["cancel"]["qdel"] == 1

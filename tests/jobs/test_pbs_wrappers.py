@@ -14,15 +14,16 @@ from quick_runner import call_submit
 from slurm_cluster import PATIENCE_S, Cluster
 from submits import wait_until
 
-from anlp.record import GridFolder, RunState
-from jobs.journal import Journal, new_tag
-from jobs.profiles import load_profile
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.config.resources import Resources
+from jobs.runs.journal import Journal, new_tag
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, Job, Phase
-from jobs.schedulers.pbs import PbsScheduler
-from jobs.schedulers.pbs_script import Start, output_of
-from jobs.state import read_states
+from jobs.schedulers.pbs.scheduler import PbsScheduler
+from jobs.schedulers.pbs.script import Start, output_of
+from jobs.schedulers.profiles import load_profile
 
 pytestmark = pytest.mark.slow
 PROFILE = """\
@@ -47,7 +48,9 @@ class Login:
     profile: Path
 
     def scheduler(self) -> PbsScheduler:
-        return PbsScheduler(replace(load_profile(str(self.profile)), warn_s=0.0), Start(self.folder, RUNNER))
+        return PbsScheduler(
+            replace(load_profile(str(self.profile)), warn_s=0.0), Start(self.folder, RUNNER)
+        )
 
     def batch(self, *behaviours: str) -> Batch:
         tag = new_tag()
@@ -69,21 +72,30 @@ def test_a_grid_is_submitted_and_trained_and_its_results_are_read(login: Login) 
     folder = GridFolder(login.folder / "runs" / "study")
 
     assert call_submit("study.yaml", "--on", "pbs", "--profile", login.profile) == 0
-    first = {status.state for status in read_states(folder, choose.states).values()}
-    wait_until(lambda: _are_done(folder), lambda: f"{read_states(folder, choose.states)}", PATIENCE_S)
+    first = {status.state for status in read_states(folder, registry.states).values()}
+    wait_until(
+        lambda: _are_done(folder), lambda: f"{read_states(folder, registry.states)}", PATIENCE_S
+    )
 
     assert first <= {RunState.QUEUED, RunState.RUNNING}
     (submission,) = Journal(folder).submissions().values()
     assert [(job.first, job.size) for job in submission.jobs] == [(0, 1), (1, 1)]
     for index in (0, 1):
         wait_until(
-            output_of(folder.batches / "1.jsonl", index, 0).exists, lambda: "its output is not where it should be"
+            output_of(folder.batches / "1.jsonl", index, 0).exists,
+            lambda: "its output is not where it should be",
         )
-    assert sorted(path.name for path in login.folder.iterdir()) == ["runs", "site.yaml", "study.yaml"]
+    assert sorted(path.name for path in login.folder.iterdir()) == [
+        "runs",
+        "site.yaml",
+        "study.yaml",
+    ]
 
 
 def _are_done(folder: GridFolder) -> bool:
-    return {status.state for status in read_states(folder, choose.states).values()} == {RunState.DONE}
+    return {status.state for status in read_states(folder, registry.states).values()} == {
+        RunState.DONE
+    }
 
 
 def test_elements_end_as_they_should_where_qstat_tells_no_exit_codes(login: Login) -> None:
@@ -102,7 +114,9 @@ def test_elements_end_as_they_should_where_qstat_tells_no_exit_codes(login: Logi
     assert output_of(batch.path, 0, 0).read_text().startswith("element 0 prints")
 
 
-def test_jobs_are_found_by_their_tag_without_qselect_and_can_wait_for_each_other(login: Login) -> None:
+def test_jobs_are_found_by_their_tag_without_qselect_and_can_wait_for_each_other(
+    login: Login,
+) -> None:
     scheduler = login.scheduler()
     first = replace(login.batch("sleep 2", "ok"), apart=True)
     canaries = scheduler.submit(first, Resources())
@@ -115,4 +129,6 @@ def test_jobs_are_found_by_their_tag_without_qselect_and_can_wait_for_each_other
 
     assert waiting.phase is Phase.QUEUED
     assert found == [Job(job.native_id, index, 1) for index, job in enumerate(canaries)]
-    assert zoo.log_of(rest.path, 0).stat().st_mtime - zoo.log_of(first.path, 0).stat().st_mtime > 1.5
+    assert (
+        zoo.log_of(rest.path, 0).stat().st_mtime - zoo.log_of(first.path, 0).stat().st_mtime > 1.5
+    )

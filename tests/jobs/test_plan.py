@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from made_grids import a_spec
 
-from anlp.record import GridFolder, RunState
-from anlp.spec import RunSpec
-from jobs.plan import count_strangers, make_plan, redo_of
-from jobs.planscreen import plan_form, print_runs
-from jobs.state import Redo, RunStatus
-from jobs.target import Target
+from anlp.core.spec import RunSpec
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.runs.options import Target
+from jobs.runs.plan import count_strangers, make_plan, redo_of
+from jobs.runs.status import Redo, RunStatus
+from jobs.views.plan import plan_form, print_runs
 
 FOLDER = GridFolder(Path("runs/study"))
 SPECS = {state: a_spec(seed) for seed, state in enumerate(RunState)}
@@ -18,10 +19,16 @@ SPECS = {state: a_spec(seed) for seed, state in enumerate(RunState)}
 
 def status_of(spec: RunSpec, state: RunState, redo: Redo = "none") -> RunStatus:
     values = {**spec.settings.values(), "seed": spec.seed}
-    return RunStatus(spec.run_id, values, state, FOLDER.run(spec.run_id), form=spec.to_json(), redo=redo)
+    return RunStatus(
+        spec.run_id, values, state, FOLDER.run(spec.run_id), form=spec.to_json(), redo=redo
+    )
 
 
-HISTORY = {spec.run_id: status_of(spec, state) for state, spec in SPECS.items() if state is not RunState.NEW}
+HISTORY = {
+    spec.run_id: status_of(spec, state)
+    for state, spec in SPECS.items()
+    if state is not RunState.NEW
+}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +39,9 @@ HISTORY = {spec.run_id: status_of(spec, state) for state, spec in SPECS.items() 
         ("all", {"new", "interrupted", "failed", "lost", "done", "diverged"}),
     ],
 )
-def test_what_is_taken_depends_on_the_state_and_never_on_active_runs(redo: Redo, states: set[str]) -> None:
+def test_what_is_taken_depends_on_the_state_and_never_on_active_runs(
+    redo: Redo, states: set[str]
+) -> None:
     plan = make_plan(list(SPECS.values()), HISTORY, redo)
 
     assert {plan.states[spec.run_id].value for spec in plan.chosen} == states
@@ -49,7 +58,9 @@ def test_a_lost_run_that_is_due_is_taken_unasked() -> None:
 def test_the_plan_counts_by_state_in_the_order_of_states() -> None:
     plan = make_plan([*SPECS.values(), a_spec(99)], HISTORY, "none")
 
-    assert list(plan.counts().items()) == [(state, 2 if state is RunState.NEW else 1) for state in RunState]
+    assert list(plan.counts().items()) == [
+        (state, 2 if state is RunState.NEW else 1) for state in RunState
+    ]
 
 
 def test_finished_runs_among_the_chosen_are_those_that_are_replaced() -> None:
@@ -82,7 +93,9 @@ def test_what_an_unfinished_submission_was_to_set_aside_is_still_set_aside(
     assert redo_of(None, asked) == asked
 
 
-def test_the_list_of_runs_shows_what_varies_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_of_runs_shows_what_varies_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     specs = [a_spec(0, lr=0.1), a_spec(0, lr=0.25)]
 
     print_runs(make_plan(specs, {specs[1].run_id: status_of(specs[1], RunState.DONE)}, "none"))

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from made_grids import a_spec, submit
 
-from anlp.record import GridFolder
-from jobs.printed import last_printed, printed_of
+from anlp.records.folders import GridFolder
+from jobs.runs.logs import last_printed, printed_of
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause, JobState, Phase
-from jobs.schedulers.pbs_script import find_output
-from jobs.schedulers.slurm_render import output_of
-from jobs.state import RunStatus, read_states
+from jobs.schedulers.pbs.script import find_output
+from jobs.schedulers.slurm.script import output_of
 
 
 @pytest.fixture
@@ -43,8 +43,12 @@ def test_runs_on_this_machine_have_logs_alone(folder: GridFolder) -> None:
     assert last_printed(status, 5) == []
 
 
-@pytest.mark.parametrize(("names", "found"), [((), "5.2.log"), (("study.x.5.o123-2", "study.x.5.o123-22"), "o123-2")])
-def test_torque_names_what_its_sub_jobs_printed_by_itself(tmp_path: Path, names: tuple[str, ...], found: str) -> None:
+@pytest.mark.parametrize(
+    ("names", "found"), [((), "5.2.log"), (("study.x.5.o123-2", "study.x.5.o123-22"), "o123-2")]
+)
+def test_torque_names_what_its_sub_jobs_printed_by_itself(
+    tmp_path: Path, names: tuple[str, ...], found: str
+) -> None:
     for name in names:
         (tmp_path / "3.out").mkdir(exist_ok=True)
         (tmp_path / "3.out" / name).touch()

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import SpecError
-from jobs import profiles
-from jobs.profiles import Profile, QueueRule, apply, load_profile, parse_profile, profile_names
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from anlp.core.errors import SpecError
+from jobs.config.resources import Resources
+from jobs.schedulers import profiles, registry
 from jobs.schedulers.base import Batch
+from jobs.schedulers.profiles import (
+    Profile,
+    QueueRule,
+    apply,
+    load_profile,
+    parse_profile,
+    profile_names,
+)
 
 RULES = (
     QueueRule("gpu_long", min_gpus=1, over_min=1440),
@@ -53,7 +59,9 @@ def test_a_file_can_be_named_directly(tmp_path: Path) -> None:
 
 
 def test_an_unknown_profile_is_refused_with_the_nearest_name(home: Path) -> None:
-    with pytest.raises(SpecError, match=r"profile 'metacentrun': no such profile \(did you mean 'metacentrum'\?"):
+    with pytest.raises(
+        SpecError, match=r"profile 'metacentrun': no such profile \(did you mean 'metacentrum'\?"
+    ):
         load_profile("metacentrun")
 
 
@@ -94,9 +102,18 @@ umask: 9
                 "s.yaml:3: umask: only PBS has this, and the profile is for slurm; remove it",
             ],
         ),
-        ("continuations: 3\n", ["s.yaml:1: continuations: only Slurm has this, and the profile is for pbs; remove it"]),
-        ("scheduler: slurm\nwarn: 10m\n", ["s.yaml:2: warn: expected 1 s to 480 s, got 600 s: Slurm warns early"]),
-        ("scheduler: slurm\nwarn: 0\n", ["s.yaml:2: warn: expected 1 s to 480 s, got 0 s: Slurm warns early"]),
+        (
+            "continuations: 3\n",
+            ["s.yaml:1: continuations: only Slurm has this, and the profile is for pbs; remove it"],
+        ),
+        (
+            "scheduler: slurm\nwarn: 10m\n",
+            ["s.yaml:2: warn: expected 1 s to 480 s, got 600 s: Slurm warns early"],
+        ),
+        (
+            "scheduler: slurm\nwarn: 0\n",
+            ["s.yaml:2: warn: expected 1 s to 480 s, got 0 s: Slurm warns early"],
+        ),
     ],
 )
 def test_what_a_scheduler_would_not_use_is_refused(text: str, faults: list[str]) -> None:
@@ -122,7 +139,7 @@ def test_when_slurm_warns_and_how_often_a_run_is_continued_is_up_to_the_site(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(tmp_path), prepend=":")
-        choose.choose("slurm", profile=str(tmp_path / "site.yaml")).submit(batch, Resources())
+        registry.choose("slurm", profile=str(tmp_path / "site.yaml")).submit(batch, Resources())
 
     script = (tmp_path / "batches" / "1.slurm" / "job.sh").read_text()
     assert f"#SBATCH --signal={signal}\n" in script
@@ -141,7 +158,9 @@ def test_when_slurm_warns_and_how_often_a_run_is_continued_is_up_to_the_site(
         (Resources(gpus=1, queue="mine"), "mine"),
     ],
 )
-def test_the_first_queue_that_fits_is_taken_unless_one_is_named(resources: Resources, queue: str | None) -> None:
+def test_the_first_queue_that_fits_is_taken_unless_one_is_named(
+    resources: Resources, queue: str | None
+) -> None:
     assert apply(Profile("site", queues=RULES), resources).queue == queue
 
 
@@ -151,26 +170,55 @@ def test_defaults_fill_what_was_not_asked_for_and_rules_see_them() -> None:
 
     found = apply(site, Resources(mem_mib=100, extra=("-p 3",)))
 
-    assert found == Resources(mem_mib=100, walltime_min=60.0, account="physics", queue="short", extra=("-P x", "-p 3"))
+    assert found == Resources(
+        mem_mib=100, walltime_min=60.0, account="physics", queue="short", extra=("-P x", "-p 3")
+    )
 
 
 @pytest.mark.slow
 def test_an_installed_package_brings_its_profiles(tmp_path: Path) -> None:
     root = Path(profiles.__file__).resolve().parents[1]
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q"]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-q",
+    ]
     source = tmp_path / "source"
     subprocess.run(["cp", "-r", "--", *map(str, _sources(root)), str(_made(source))], check=True)
-    built = subprocess.run([*build, "-w", str(tmp_path), str(source)], capture_output=True, text=True)
-    if built.returncode != 0 and ("bdist_wheel" in built.stderr or "No module named" in built.stderr):
+    built = subprocess.run(
+        [*build, "-w", str(tmp_path), str(source)], capture_output=True, text=True
+    )
+    if built.returncode != 0 and (
+        "bdist_wheel" in built.stderr or "No module named" in built.stderr
+    ):
         pytest.skip("wheels cannot be built here: pip install pip 'setuptools>=70.1'")
     assert built.returncode == 0, built.stderr
 
     (wheel,) = tmp_path.glob("*.whl")
     place = tmp_path / "place"
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if name.endswith("share/anlp/profiles/metacentrum.yaml")]
+        names = [
+            name
+            for name in archive.namelist()
+            if name.endswith("share/anlp/profiles/metacentrum.yaml")
+        ]
     assert len(names) == 1
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "-q", "--target", str(place)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "-q",
+        "--target",
+        str(place),
+    ]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
     look = "from jobs import profiles; print(profiles.load_profile('metacentrum').gpu_type, profiles.__file__)"
     shown = subprocess.run(
@@ -184,7 +232,16 @@ def test_an_installed_package_brings_its_profiles(tmp_path: Path) -> None:
 
 
 def _sources(root: Path) -> list[Path]:
-    names = ("anlp", "jobs", "analysis", "profiles", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    names = (
+        "anlp",
+        "jobs",
+        "analysis",
+        "profiles",
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    )
     return [root / name for name in names]
 
 

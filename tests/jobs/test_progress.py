@@ -8,20 +8,27 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from anlp.record import GridFolder, Outcome, RunError, RunResult, RunState, write_json
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
-from jobs.progress import MOST_LINES, Screen, judge, last_line
-from jobs.progress_state import ProgressState, render_metric, varying_settings
+from anlp.core.spec import RunSpec
+from anlp.records.files import write_json
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome, RunError, RunResult, RunState
+from anlp.tasks import make_spec
 from jobs.schedulers.base import Cause, JobState, Phase
-from jobs.schedulers.events import ElementEnded, ElementStarted, Notice, Tick
+from jobs.schedulers.local.events import ElementEnded, ElementStarted, Notice, Tick
+from jobs.views.progress import MOST_LINES, Screen, judge, last_line
+from jobs.views.progress_model import ProgressState, render_metric, varying_settings
 
 
 def make_specs(n: int = 4, epochs: int = 10) -> list[RunSpec]:
-    return [make_spec("mnist", {"lr": 0.1 * (i + 1), "epochs": epochs, "data": "digits"}, 0) for i in range(n)]
+    return [
+        make_spec("mnist", {"lr": 0.1 * (i + 1), "epochs": epochs, "data": "digits"}, 0)
+        for i in range(n)
+    ]
 
 
-def ended(index: int, cause: Cause | None = None, detail: str = "", exit_code: int | None = 0) -> ElementEnded:
+def ended(
+    index: int, cause: Cause | None = None, detail: str = "", exit_code: int | None = 0
+) -> ElementEnded:
     return ElementEnded(index, JobState(Phase.ENDED, cause, detail), exit_code, seconds=1.5)
 
 
@@ -29,10 +36,15 @@ def log_epoch(folder: GridFolder, spec: RunSpec, epoch: int) -> None:
     path = folder.run(spec.run_id).metrics
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.write(json.dumps({"epoch": epoch, "train/loss": 1.0, "val/acc": epoch / 100, "val/loss": 2.0}) + "\n")
+        file.write(
+            json.dumps({"epoch": epoch, "train/loss": 1.0, "val/acc": epoch / 100, "val/loss": 2.0})
+            + "\n"
+        )
 
 
-def write_result(folder: GridFolder, spec: RunSpec, outcome: Outcome, error: RunError | None = None) -> None:
+def write_result(
+    folder: GridFolder, spec: RunSpec, outcome: Outcome, error: RunError | None = None
+) -> None:
     path = folder.run(spec.run_id).result
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, RunResult(spec.run_id, outcome, {"val/acc": 0.93126}, error=error).to_json())
@@ -49,10 +61,14 @@ class Clock:
 class Stage:
     """A screen that writes into a string, as a terminal or not."""
 
-    def __init__(self, folder: GridFolder, specs: Sequence[RunSpec], *, terminal: bool, quiet: bool = False) -> None:
+    def __init__(
+        self, folder: GridFolder, specs: Sequence[RunSpec], *, terminal: bool, quiet: bool = False
+    ) -> None:
         self.clock = Clock()
         self.out = io.StringIO()
-        console = Console(file=self.out, force_terminal=terminal, width=100, height=20, legacy_windows=False)
+        console = Console(
+            file=self.out, force_terminal=terminal, width=100, height=20, legacy_windows=False
+        )
         self.screen = Screen(folder, specs, console=console, quiet=quiet, clock=self.clock)
 
     def text(self) -> str:
@@ -99,7 +115,10 @@ def test_a_requeued_run_is_not_under_way_until_it_starts_again() -> None:
 
 
 def test_only_settings_that_vary_and_apply_are_named() -> None:
-    specs = [make_spec("mnist", {"model": model, "filters": n}, 0) for model, n in [("dense", 16), ("cnn", 8)]]
+    specs = [
+        make_spec("mnist", {"model": model, "filters": n}, 0)
+        for model, n in [("dense", 16), ("cnn", 8)]
+    ]
     seeds = [make_spec("mnist", {}, seed) for seed in range(2)]
 
     assert varying_settings(specs) == ["model", "filters"]
@@ -118,7 +137,9 @@ def test_only_settings_that_vary_and_apply_are_named() -> None:
         ({"train/loss": 1.0}, ""),
     ],
 )
-def test_the_metric_shown_is_the_first_of_the_validation_set(metrics: dict[str, float], text: str) -> None:
+def test_the_metric_shown_is_the_first_of_the_validation_set(
+    metrics: dict[str, float], text: str
+) -> None:
     assert render_metric(metrics) == text
 
 
@@ -132,7 +153,9 @@ def test_the_metric_shown_is_the_first_of_the_validation_set(metrics: dict[str, 
         ("nonsense\n", None),
     ],
 )
-def test_the_last_whole_line_is_read_from_the_end(tmp_path: Path, content: str, epoch: int | None) -> None:
+def test_the_last_whole_line_is_read_from_the_end(
+    tmp_path: Path, content: str, epoch: int | None
+) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(content)
 
@@ -148,7 +171,11 @@ def test_a_file_that_is_not_there_has_no_last_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("event", "state", "why"),
     [
-        (ended(0, Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB"), RunState.LOST, "out of memory: used 2.1 of 2.0 GiB"),
+        (
+            ended(0, Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB"),
+            RunState.LOST,
+            "out of memory: used 2.1 of 2.0 GiB",
+        ),
         (ended(0, Cause.CANCELLED), RunState.INTERRUPTED, "cancelled"),
         (
             ended(0, exit_code=4, detail="another process is training it"),
@@ -158,7 +185,9 @@ def test_a_file_that_is_not_there_has_no_last_line(tmp_path: Path) -> None:
         (ended(0, exit_code=0), RunState.LOST, "it left no result"),
     ],
 )
-def test_a_run_without_a_result_is_judged_by_how_it_ended(event: ElementEnded, state: RunState, why: str) -> None:
+def test_a_run_without_a_result_is_judged_by_how_it_ended(
+    event: ElementEnded, state: RunState, why: str
+) -> None:
     assert judge(event, None) == (state, why)
 
 
@@ -249,7 +278,9 @@ def test_the_live_display_draws_the_bar_and_the_runs_under_way(
     assert "out of memory: used 2.1 of 2.0 GiB" in drawn
 
 
-def test_the_display_has_no_colour_where_none_is_wanted(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_display_has_no_colour_where_none_is_wanted(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     stage = Stage(folder, make_specs(), terminal=True)

@@ -6,29 +6,25 @@ from typing import Any
 import pytest
 from made_grids import a_spec
 
-from anlp.record import Outcome, RunFolder, RunResult, RunState
-from jobs.plan import make_plan
-from jobs.planscreen import render_proposals
-from jobs.proposal import (
-    SIZES_MIB,
-    TIMES_MIN,
-    Price,
-    compare,
-    price,
-    propose,
-    render_size,
-    render_time,
-    round_up,
-)
-from jobs.resources import Resources
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, RunResult, RunState
+from jobs.common.units import render_size, render_time
+from jobs.config.resources import Resources
+from jobs.runs.estimates import SIZES_MIB, TIMES_MIN, Price, compare, price, propose, round_up
+from jobs.runs.plan import make_plan
+from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
-from jobs.state import RunStatus
+from jobs.views.plan import render_proposals
 
 
-def done(seconds: float, peak_mib: float | None = None, epochs: int = 10, **settings: Any) -> RunStatus:
+def done(
+    seconds: float, peak_mib: float | None = None, epochs: int = 10, **settings: Any
+) -> RunStatus:
     spec = a_spec(**settings)
     provenance = {} if peak_mib is None else {"peak_rss_mib": peak_mib}
-    result = RunResult(spec.run_id, Outcome.OK, epochs=epochs, seconds=seconds, provenance=provenance)
+    result = RunResult(
+        spec.run_id, Outcome.OK, epochs=epochs, seconds=seconds, provenance=provenance
+    )
     return RunStatus(spec.run_id, spec.settings.values(), RunState.DONE, RunFolder(Path()), result)
 
 
@@ -69,7 +65,10 @@ def test_each_model_has_its_own_proposal() -> None:
 
     found = propose(specs, history)
 
-    assert [(one.model, one.walltime_min, one.mem_mib) for one in found] == [("dense", 5, 512), ("cnn", 120, 4096)]
+    assert [(one.model, one.walltime_min, one.mem_mib) for one in found] == [
+        ("dense", 5, 512),
+        ("cnn", 120, 4096),
+    ]
 
 
 def test_a_run_that_met_its_limit_needed_at_least_that() -> None:
@@ -88,7 +87,9 @@ def test_of_a_job_with_several_runs_nobody_knows_which_met_the_limit() -> None:
     assert propose([a_spec()], history)[0].walltime_min == 5
 
 
-@pytest.mark.parametrize("history", [[], [done(5.0, epochs=0)], [lost(Cause.OUT_OF_MEMORY, Resources(mem_mib=100))]])
+@pytest.mark.parametrize(
+    "history", [[], [done(5.0, epochs=0)], [lost(Cause.OUT_OF_MEMORY, Resources(mem_mib=100))]]
+)
 def test_without_a_finished_run_there_is_no_proposal(history: list[RunStatus]) -> None:
     assert propose([a_spec()], history) == []
 
@@ -99,11 +100,19 @@ def test_without_a_finished_run_there_is_no_proposal(history: list[RunStatus]) -
         (Resources(), []),
         (Resources(walltime_min=15, mem_mib=1536), []),
         (Resources(walltime_min=16, mem_mib=4608), []),
-        (Resources(walltime_min=240, mem_mib=8192), ["--time 4h is 16 times that", "--mem 8G is 5 times that"]),
-        (Resources(walltime_min=11, mem_mib=500), ["--time 11m is too little", "--mem 500M is too little"]),
+        (
+            Resources(walltime_min=240, mem_mib=8192),
+            ["--time 4h is 16 times that", "--mem 8G is 5 times that"],
+        ),
+        (
+            Resources(walltime_min=11, mem_mib=500),
+            ["--time 11m is too little", "--mem 500M is too little"],
+        ),
     ],
 )
-def test_what_is_asked_for_is_judged_when_far_above_or_below(asked: Resources, notes: list[str]) -> None:
+def test_what_is_asked_for_is_judged_when_far_above_or_below(
+    asked: Resources, notes: list[str]
+) -> None:
     (proposal,) = propose([a_spec()], [done(600.0, 1000.0)])
 
     assert (proposal.walltime_min, proposal.mem_mib) == (15, 1536)
@@ -137,12 +146,15 @@ def test_amounts_beyond_the_steps_are_rounded_up_to_days_and_64_gib() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "text"), [(5, "5m"), (90, "1h30m"), (240, "4h"), (2880, "2d"), (0.75, "45s"), (1.5, "1m30s")]
+    ("minutes", "text"),
+    [(5, "5m"), (90, "1h30m"), (240, "4h"), (2880, "2d"), (0.75, "45s"), (1.5, "1m30s")],
 )
 def test_times_are_written_as_the_option_takes_them(minutes: float, text: str) -> None:
     assert render_time(minutes) == text
 
 
-@pytest.mark.parametrize(("mib", "text"), [(512, "512M"), (1536, "1.5G"), (16384, "16G"), (1500, "1500M")])
+@pytest.mark.parametrize(
+    ("mib", "text"), [(512, "512M"), (1536, "1.5G"), (16384, "16G"), (1500, "1500M")]
+)
 def test_sizes_are_written_as_the_option_takes_them(mib: float, text: str) -> None:
     assert render_size(mib) == text

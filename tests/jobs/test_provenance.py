@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import provenance
-from jobs.provenance import code_commit
+from jobs.common import git as git_module
+from jobs.common.git import code_commit
 
 
 def git(folder: Path, *words: str) -> str:
@@ -25,7 +25,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "first")
-    monkeypatch.setattr(provenance, "HERE", tmp_path)
+    monkeypatch.setattr(git_module, "HERE", tmp_path)
     return tmp_path
 
 
@@ -39,7 +39,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("grids/study.yaml", ""),
     ],
 )
-def test_dirty_means_that_the_code_is_not_what_the_commit_says(checkout: Path, changed: str | None, mark: str) -> None:
+def test_dirty_means_that_the_code_is_not_what_the_commit_says(
+    checkout: Path, changed: str | None, mark: str
+) -> None:
     if changed:
         (checkout / changed).write_text("2\n")
 
@@ -50,6 +52,6 @@ def test_code_that_is_installed_below_somebody_elses_checkout_is_not_of_its_comm
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (checkout / "site-packages").mkdir()
-    monkeypatch.setattr(provenance, "HERE", checkout / "site-packages")
+    monkeypatch.setattr(git_module, "HERE", checkout / "site-packages")
 
     assert code_commit() == ""

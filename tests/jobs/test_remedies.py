@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from made_grids import a_spec, an_error
 
-from anlp.record import GridFolder, Outcome, RunError, RunResult, RunState
-from jobs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
-from jobs.remedies import LEFT, Case, Policy, Remedy, find_remedy
-from jobs.resources import Resources
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome, RunError, RunResult, RunState
+from jobs.config.resources import Resources
+from jobs.runs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
+from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
-from jobs.state import RunStatus
+from jobs.submission.retry_policy import LEFT, Case, Policy, Remedy, find_remedy
 
 SPEC = a_spec()
 FOLDER = GridFolder(Path("demo")).run(SPEC.run_id)
@@ -20,7 +21,9 @@ ASKED = Resources(mem_mib=4096, walltime_min=60)
 PLAIN = Policy()
 
 
-def lost(cause: Cause, *, first: Resources = ASKED, last: Resources | None = None, **known: Any) -> Case:
+def lost(
+    cause: Cause, *, first: Resources = ASKED, last: Resources | None = None, **known: Any
+) -> Case:
     node = known.pop("node", "")
     status = RunStatus(SPEC.run_id, {}, RunState.LOST, FOLDER, cause=cause, node=node)
     return Case(status, first, first if last is None else last, **known)
@@ -80,12 +83,20 @@ def test_where_nobody_knows_how_much_memory_there_was_somebody_must_say() -> Non
         (an_error("RuntimeError", "CUDA error: out of memory"), True),
         (an_error("RuntimeError", "HIP out of memory"), True),
         (an_error("MemoryError", ""), False),
-        (an_error("RuntimeError", "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: not enough memory"), False),
+        (
+            an_error(
+                "RuntimeError",
+                "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: not enough memory",
+            ),
+            False,
+        ),
         (an_error("OSError", "[Errno 12] Cannot allocate memory"), False),
         (an_error("RuntimeError", "std::bad_alloc"), False),
     ],
 )
-def test_memory_of_the_host_is_given_only_where_that_was_short(error: RunError, device: bool) -> None:
+def test_memory_of_the_host_is_given_only_where_that_was_short(
+    error: RunError, device: bool
+) -> None:
     remedy = find_remedy(failed(error), PLAIN)
 
     assert (is_out_of_memory(error), is_device_out_of_memory(error)) == (True, device)
@@ -110,7 +121,8 @@ def test_a_run_that_got_further_is_continued_with_the_same_time() -> None:
 
 def test_a_run_that_got_nowhere_gets_half_as_much_time_again_within_bounds() -> None:
     remedies = [
-        find_remedy(lost(Cause.TIMEOUT, last=replace(ASKED, walltime_min=minutes)), PLAIN) for minutes in (60, 200, 240)
+        find_remedy(lost(Cause.TIMEOUT, last=replace(ASKED, walltime_min=minutes)), PLAIN)
+        for minutes in (60, 200, 240)
     ]
 
     assert [remedy.ask and remedy.ask.walltime_min for remedy in remedies] == [90, 240, None]
@@ -128,7 +140,9 @@ def test_time_that_is_given_counts_and_an_unknown_limit_is_asked_for() -> None:
     given = find_remedy(lost(Cause.TIMEOUT, has_progressed=True), Policy(walltime_min=120))
     unknown = find_remedy(lost(Cause.TIMEOUT, first=Resources()), PLAIN)
 
-    assert given == Remedy("continued with 2:00:00 of time", "--time", replace(ASKED, walltime_min=120))
+    assert given == Remedy(
+        "continued with 2:00:00 of time", "--time", replace(ASKED, walltime_min=120)
+    )
     assert (unknown.action, unknown.why.endswith("--time")) == (LEFT, True)
 
 
@@ -141,9 +155,15 @@ def test_a_node_that_fails_again_and_again_is_left_out_where_the_scheduler_can()
 
     assert find_remedy(case, PLAIN) == Remedy("again", "its node failed, not the run", case.last)
     excluding = find_remedy(case, Policy(bad_nodes=bad, can_exclude=True))
-    assert (excluding.action, excluding.ask and excluding.ask.exclude) == ("again, not on n7", "n1,n7,n9")
+    assert (excluding.action, excluding.ask and excluding.ask.exclude) == (
+        "again, not on n7",
+        "n1,n7,n9",
+    )
     elsewhere = find_remedy(case, Policy(bad_nodes=bad))
-    assert (elsewhere.why, elsewhere.ask) == ("n7 failed more than once, but cannot be left out here", case.last)
+    assert (elsewhere.why, elsewhere.ask) == (
+        "n7 failed more than once, but cannot be left out here",
+        case.last,
+    )
 
 
 def test_whatever_is_repeated_avoids_a_bad_node() -> None:
@@ -153,7 +173,9 @@ def test_whatever_is_repeated_avoids_a_bad_node() -> None:
 
 
 @pytest.mark.parametrize(
-    "cause", [Cause.SIGNAL, Cause.UNKNOWN, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.EXIT], ids=lambda cause: cause.name
+    "cause",
+    [Cause.SIGNAL, Cause.UNKNOWN, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.EXIT],
+    ids=lambda cause: cause.name,
 )
 def test_what_ended_for_no_known_reason_is_repeated_as_it_was(cause: Cause) -> None:
     assert find_remedy(lost(cause), PLAIN) == Remedy("again", "as it was", ASKED)
@@ -176,11 +198,16 @@ def test_what_ended_for_no_known_reason_is_repeated_as_it_was(cause: Cause) -> N
         ("RuntimeError", 2, False),
     ],
 )
-def test_a_fault_of_the_configuration_is_repeated_only_by_force(kind: str, epoch: int | None, expected: bool) -> None:
+def test_a_fault_of_the_configuration_is_repeated_only_by_force(
+    kind: str, epoch: int | None, expected: bool
+) -> None:
     error = an_error(kind, epoch=epoch)
 
     assert is_configuration_error(error) is expected
-    remedy, forced = find_remedy(failed(error), PLAIN), find_remedy(failed(error), Policy(force=True))
+    remedy, forced = (
+        find_remedy(failed(error), PLAIN),
+        find_remedy(failed(error), Policy(force=True)),
+    )
     assert (remedy.action, remedy.ask) == ((LEFT, None) if expected else ("again", ASKED))
     assert forced.ask == ASKED
 

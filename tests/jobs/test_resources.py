@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.resources import parse_memory, parse_walltime, render_walltime
+from jobs.common.units import parse_memory, parse_walltime, render_walltime
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,8 @@ def test_memory_is_read_in_any_unit(text: str | int, mib: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "G", "-1G", "8X", "1k", "0", "8 G B", "1025T", pytest.param("9" * 5000, id="endless")]
+    "text",
+    ["", "G", "-1G", "8X", "1k", "0", "8 G B", "1025T", pytest.param("9" * 5000, id="endless")],
 )
 def test_what_is_no_memory_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected an amount of memory"):
@@ -49,7 +50,18 @@ def test_times_are_read_in_any_form(text: str | int, minutes: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h", "-5m", "0", "1x", "12:34", "soon", "4000d", pytest.param("9" * 5000 + ":00:00", id="endless")]
+    "text",
+    [
+        "",
+        "h",
+        "-5m",
+        "0",
+        "1x",
+        "12:34",
+        "soon",
+        "4000d",
+        pytest.param("9" * 5000 + ":00:00", id="endless"),
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time"):

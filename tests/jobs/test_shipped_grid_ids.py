@@ -31,8 +31,18 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "b0a44d4c61ba",
         "bad94cc51b2ddc6ae6a07fdf4d62c1252908c37ddb7497b4f7738bce3c2294bb",
     ),
-    "demo": (36, "fd837097c503", "5ae2d055b239", "486bff512079ecddd1d6155fa054caff09fe98612bb65039e1e29156c51c1529"),
-    "faces": (17, "4142c56dc4e4", "71495530a06f", "42a00aad2d2a61916df04ab7876420aa1f08391b0030b2e36d63adfe29f27aec"),
+    "demo": (
+        36,
+        "fd837097c503",
+        "5ae2d055b239",
+        "486bff512079ecddd1d6155fa054caff09fe98612bb65039e1e29156c51c1529",
+    ),
+    "faces": (
+        17,
+        "4142c56dc4e4",
+        "71495530a06f",
+        "42a00aad2d2a61916df04ab7876420aa1f08391b0030b2e36d63adfe29f27aec",
+    ),
     "fma_emotion": (
         24,
         "ac2788ec7585",
@@ -57,7 +67,12 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
         "08731b53f9a6",
         "30b0d85972569bc396c95038d21c3c24125f413c88340f1a07f5f30d4ae6d7fe",
     ),
-    "mnist": (80, "43c5f4b2845f", "4db27a430bfd", "e3ca2b34ae92597e06d056fb0b3bb5408b5b930e3fbf07ffc8f8899cff27d848"),
+    "mnist": (
+        80,
+        "43c5f4b2845f",
+        "4db27a430bfd",
+        "e3ca2b34ae92597e06d056fb0b3bb5408b5b930e3fbf07ffc8f8899cff27d848",
+    ),
     "points_batch": (
         12,
         "1b22d7f4aaf4",
@@ -113,7 +128,12 @@ PINNED: dict[str, tuple[int, str, str, str]] = {
 def test_ids_of_a_shipped_grid_are_pinned(name: str) -> None:
     ids = [run.run_id for run in load_grid(GRIDS / f"{name}.yaml").runs()]
 
-    assert (len(ids), ids[0], ids[-1], hashlib.sha256(" ".join(ids).encode()).hexdigest()) == PINNED.get(name)
+    assert (
+        len(ids),
+        ids[0],
+        ids[-1],
+        hashlib.sha256(" ".join(ids).encode()).hexdigest(),
+    ) == PINNED.get(name)
 
 
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 from slurm_cluster import PATIENCE_S, Cluster
 
-from anlp.record import GridFolder, RunOptions, RunState, WandbOptions
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
+from anlp.core.spec import RunSpec
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import RunState
+from anlp.tasks import make_spec
 from jobs import retry
-from jobs.launch import submit_specs
-from jobs.resources import Resources
-from jobs.schedulers import choose
+from jobs.config.resources import Resources
+from jobs.runs.options import Target
+from jobs.runs.status import RunStatus, read_states
+from jobs.schedulers import registry
 from jobs.schedulers.base import Cause
-from jobs.state import RunStatus, read_states
-from jobs.target import Target
+from jobs.submission.launch import submit_specs
 
 pytestmark = pytest.mark.slow
 OFF = WandbOptions(mode="disabled")
@@ -32,14 +34,18 @@ def a_run(seed: int, data: str = "digits") -> RunSpec:
 def settled(folder: GridFolder) -> list[RunStatus]:
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        found = list(read_states(folder, choose.states).values())
+        found = list(read_states(folder, registry.states).values())
         if not any(status.state.is_active for status in found):
             return found
-        assert time.monotonic() < deadline, f"not ended: {Counter(status.state for status in found)}"
+        assert time.monotonic() < deadline, (
+            f"not ended: {Counter(status.state for status in found)}"
+        )
         time.sleep(0.5)
 
 
-def test_what_waits_behind_too_many_alike_failures_never_begins(cluster: Cluster, tmp_path: Path) -> None:
+def test_what_waits_behind_too_many_alike_failures_never_begins(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     folder = GridFolder(tmp_path / "runs" / "study")
     specs = [a_run(seed, "mnist") for seed in range(6)]  # there is no such data in this place
     options = RunOptions(data_dir=str(tmp_path / "nowhere"), stop_after=2, wandb=OFF)
@@ -47,9 +53,14 @@ def test_what_waits_behind_too_many_alike_failures_never_begins(cluster: Cluster
     submit_specs(folder, specs, Target(on="slurm", options=options, max_parallel=1), redo="none")
     found = settled(folder)
 
-    assert Counter(status.state for status in found) == {RunState.FAILED: 2, RunState.INTERRUPTED: 4}
+    assert Counter(status.state for status in found) == {
+        RunState.FAILED: 2,
+        RunState.INTERRUPTED: 4,
+    }
     causes = {status.cause for status in found if status.state is RunState.INTERRUPTED}
-    assert Cause.CANCELLED in causes <= {Cause.CANCELLED, Cause.HELD_BACK}  # off the queue, or as soon as it began
+    assert (
+        Cause.CANCELLED in causes <= {Cause.CANCELLED, Cause.HELD_BACK}
+    )  # off the queue, or as soon as it began
     assert len(list(folder.path.glob("*/attempts"))) == 2
 
 
@@ -65,13 +76,20 @@ def test_the_rest_begins_behind_canaries_that_passed_and_not_behind_one_that_fai
     submit_specs(folder, [a_run(0, "mnist"), a_run(1), a_run(2)], target, redo="none")
     second = settled(folder)
 
-    assert [status.state for status in first] == [RunState.FAILED, RunState.INTERRUPTED, RunState.INTERRUPTED]
+    assert [status.state for status in first] == [
+        RunState.FAILED,
+        RunState.INTERRUPTED,
+        RunState.INTERRUPTED,
+    ]
     assert {status.cause for status in first[1:]} == {Cause.HELD_BACK}
     assert [status.state for status in second] == [RunState.FAILED, RunState.DONE, RunState.DONE]
 
 
 def test_a_run_that_slurm_killed_for_its_memory_is_to_get_half_as_much_again(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("ANLP_RUNS", str(tmp_path / "runs"))
     folder = GridFolder(tmp_path / "runs" / "study")

@@ -16,9 +16,11 @@ import pytest
 from slurm_calls import Calls, note_calls
 from slurm_cluster import TESTS, Cluster, why_not
 
-from anlp.record import GridFolder, Outcome, RunResult, write_json
-from jobs.journal import Journal
-from jobs.state import Asked, asked_runs
+from anlp.records.files import write_json
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome, RunResult
+from jobs.runs.journal import Journal
+from jobs.runs.status import Asked, asked_runs
 
 pytestmark = pytest.mark.slow
 RUNS = 10_000
@@ -41,7 +43,12 @@ BUDGETS: tuple[tuple[str, str, Mapping[str, int]], ...] = (
     ("cancel", "jobs.cancel NAME --yes", {"squeue": 2, "scancel": 1}),
     ("status after cancel", "jobs.status NAME --fresh", QUERY_AND_ACCOUNTS),
 )
-FINISHED = ("jobs.status NAME --fresh", "jobs.explain NAME RUN --fresh", "jobs.retry NAME", "jobs.cancel NAME --yes")
+FINISHED = (
+    "jobs.status NAME --fresh",
+    "jobs.explain NAME RUN --fresh",
+    "jobs.retry NAME",
+    "jobs.cancel NAME --yes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,15 @@ class Site:
     def call(self, line: str) -> tuple[Counter[str], float]:
         """What a command called, and the processor seconds of it and all that it called: others may be at work here."""
         run = next(iter(self._asked()), "")
-        words = [{"GRID": "many.yaml", "NAME": "many", "RUN": run}.get(word, word) for word in line.split()]
+        words = [
+            {"GRID": "many.yaml", "NAME": "many", "RUN": run}.get(word, word)
+            for word in line.split()
+        ]
         before = cpu_s()
         argv = [sys.executable, "-m", *words]
-        subprocess.run(argv, cwd=self.folder, env=dict(self.environment), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            argv, cwd=self.folder, env=dict(self.environment), check=True, stdout=subprocess.DEVNULL
+        )
         return self.calls.look(), cpu_s() - before
 
     def _asked(self) -> Mapping[str, Asked]:
@@ -93,14 +105,18 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
             Path(path).symlink_to(FAKE)
     calls = note_calls(tmp_path / "bin", programs)
     own = {"ANLP_RUNS": str(tmp_path / "runs"), "FAKE_SLURM": str(tmp_path / "jobs.json")}
-    yield Site(calls, tmp_path, {**os.environ, **own, "PATH": f"{calls.folder}:{os.environ['PATH']}"})
+    yield Site(
+        calls, tmp_path, {**os.environ, **own, "PATH": f"{calls.folder}:{os.environ['PATH']}"}
+    )
     if request.param == REAL:
         cancel_jobs_of(request.getfixturevalue("cluster"), tmp_path)
 
 
 def cancel_jobs_of(cluster: Cluster, folder: Path) -> None:
     """Takes the jobs that were submitted below a folder out of the queue, and nobody else's."""
-    lines = [line.partition("|") for line in cluster.ask("squeue", "-h", "-o", "%F|%o").splitlines()]
+    lines = [
+        line.partition("|") for line in cluster.ask("squeue", "-h", "-o", "%F|%o").splitlines()
+    ]
     if ids := {array for array, _, command in lines if str(folder) in command}:
         cluster.ask("scancel", *ids)
 

@@ -11,11 +11,11 @@ import pytest
 from slurm_calls import Calls, note_calls, put_first
 from slurm_cluster import make_batch
 
-from anlp.errors import SchedulerError
-from jobs.resources import Resources
-from jobs.schedulers import slurm_client
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase
-from jobs.schedulers.slurm import SlurmScheduler
+from jobs.schedulers.slurm import client
+from jobs.schedulers.slurm.scheduler import SlurmScheduler
 
 REFUSED = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
 LOST = "Batch job submission failed: Socket timed out on send/recv operation"
@@ -28,7 +28,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     put_first(calls.folder, "scontrol", "echo MaxArraySize = 1001")
     put_first(calls.folder, "sbatch", "echo 77")
     monkeypatch.setenv("PATH", f"{calls.folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(slurm_client, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.01)
     return calls
 
 
@@ -40,11 +40,19 @@ def batch(tmp_path: Path) -> Batch:
 def fail_at_first(calls: Calls, name: str, words: str, then: str, times: int = 2) -> None:
     """The program fails so often with these words on stderr, and then does what the line says."""
     counted = f'[ "$(grep -c "^{name}" "{calls.folder}/calls")" -gt {times} ]'
-    put_first(calls.folder, name, f"{counted} && {{ {then}; exit; }}\necho '{name}: error: {words}' >&2\nexit 1")
+    put_first(
+        calls.folder,
+        name,
+        f"{counted} && {{ {then}; exit; }}\necho '{name}: error: {words}' >&2\nexit 1",
+    )
 
 
-@pytest.mark.parametrize(("name", "then"), [("sbatch", "echo 77"), ("scontrol", "echo MaxArraySize = 1001")])
-def test_a_call_that_was_not_taken_is_made_again_and_said(calls: Calls, batch: Batch, name: str, then: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "then"), [("sbatch", "echo 77"), ("scontrol", "echo MaxArraySize = 1001")]
+)
+def test_a_call_that_was_not_taken_is_made_again_and_said(
+    calls: Calls, batch: Batch, name: str, then: str
+) -> None:
     fail_at_first(calls, name, REFUSED, then)
     said: list[str] = []
 
@@ -55,7 +63,9 @@ def test_a_call_that_was_not_taken_is_made_again_and_said(calls: Calls, batch: B
     assert ["connect failure); trying again in" in words for words in said] == [True, True]
 
 
-def test_patience_has_an_end_and_what_was_never_taken_is_no_open_question(calls: Calls, batch: Batch) -> None:
+def test_patience_has_an_end_and_what_was_never_taken_is_no_open_question(
+    calls: Calls, batch: Batch
+) -> None:
     fail_at_first(calls, "sbatch", REFUSED, "echo 77", times=1000)
 
     with pytest.raises(SchedulerError, match="it took nothing, submit again later") as raised:
@@ -73,7 +83,9 @@ def test_a_machine_without_slurm_is_told_as_such(
     monkeypatch.setenv("PATH", str(calls.folder))
     (calls.folder / name).unlink()
 
-    with pytest.raises(SchedulerError, match=f"^slurm: there is no {name} here: run this on a login node"):
+    with pytest.raises(
+        SchedulerError, match=f"^slurm: there is no {name} here: run this on a login node"
+    ):
         SlurmScheduler(say=lambda _: None).submit(batch, Resources())
 
 
@@ -87,7 +99,9 @@ def test_a_call_whose_answer_was_lost_is_never_made_again(calls: Calls, batch: B
     assert calls.look()["sbatch"] == 1
 
 
-def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(calls: Calls, tmp_path: Path) -> None:
+def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(
+    calls: Calls, tmp_path: Path
+) -> None:
     ended = tmp_path / "ended"
     put_first(calls.folder, "squeue", f"[ -e {ended} ] && echo '77|0-3|grid.0123456789ab.0'")
     line = f"import pathlib, time; print(flush=True); time.sleep(0.7); pathlib.Path({str(ended)!r}).touch()"
@@ -101,7 +115,9 @@ def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(calls
 
 
 def test_who_is_alive_by_the_queue_is_not_looked_up_in_the_accounts(calls: Calls) -> None:
-    put_first(calls.folder, "squeue", "echo '77|0-9|PENDING||Resources'; echo '77|10|RUNNING|n1|None'")
+    put_first(
+        calls.folder, "squeue", "echo '77|0-9|PENDING||Resources'; echo '77|10|RUNNING|n1|None'"
+    )
     jobs = [JobHandle("slurm", "77", index) for index in range(11)]
     scheduler = SlurmScheduler()
 

@@ -8,9 +8,9 @@ import zoo
 from conformance import Bench, SchedulerConformance
 from slurm_cluster import Cluster, make_batch, make_scheduler, settle
 
-from jobs.resources import Resources
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle, JobState
-from jobs.schedulers.slurm_render import SlurmOptions, render_script
+from jobs.schedulers.slurm.script import SlurmOptions, render_script
 
 
 class SlurmBench:
@@ -33,7 +33,10 @@ class SlurmBench:
 
     def effect(self, resources: Resources) -> str:
         return render_script(
-            Batch("0123456789ab", "grid", Path("/b/1.jsonl"), 1), resources, SlurmOptions(), Path("/w")
+            Batch("0123456789ab", "grid", Path("/b/1.jsonl"), 1),
+            resources,
+            SlurmOptions(),
+            Path("/w"),
         )
 
 
@@ -45,6 +48,8 @@ class TestSlurmConformance(SchedulerConformance):
 
     def test_the_time_limit_is_kept(self, bench: Bench) -> None:
         """Slurm counts minutes and looks every 30 s, so a job with the shortest limit ends after 80 s."""
-        handles = bench.scheduler.submit(bench.batch("stubborn 200"), Resources(walltime_min=0.5 / 60))
+        handles = bench.scheduler.submit(
+            bench.batch("stubborn 200"), Resources(walltime_min=0.5 / 60)
+        )
 
         assert bench.settle(handles)[handles[0]].cause is Cause.TIMEOUT

@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 from slurm_cluster import PATIENCE_S, Cluster, said, settle
 
-from anlp import claim
-from anlp.record import Element, GridFolder, RunFolder, RunOptions, WandbOptions, read_metrics, read_result, write_jsonl
-from anlp.settings import make_spec
-from jobs.journal import Journal, new_tag
-from jobs.resources import Resources
+from anlp.core import lease
+from anlp.records.elements import Element
+from anlp.records.files import read_metrics, write_jsonl
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import read_result
+from anlp.tasks import make_spec
+from jobs.config.resources import Resources
+from jobs.runs.journal import Journal, new_tag
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Batch, Cause, Job
-from jobs.schedulers.slurm import SlurmScheduler
-from jobs.schedulers.slurm_render import SlurmOptions
-from jobs.state import read_states
+from jobs.schedulers.slurm.scheduler import SlurmScheduler
+from jobs.schedulers.slurm.script import SlurmOptions
 
 pytestmark = pytest.mark.slow
 HELPERS = Path(__file__).parents[1] / "anlp"
@@ -33,9 +37,14 @@ def behaving(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{HELPERS}:{os.environ['PYTHONPATH']}")
 
 
-def make_pack(root: Path, count: int, at_once: int, **settings: Any) -> tuple[Batch, list[RunFolder]]:
+def make_pack(
+    root: Path, count: int, at_once: int, **settings: Any
+) -> tuple[Batch, list[RunFolder]]:
     """A batch of one element, as submit writes it."""
-    specs = tuple(make_spec("mnist", {**SETTINGS, **settings, "lr": (1 + number) / 100}, 0) for number in range(count))
+    specs = tuple(
+        make_spec("mnist", {**SETTINGS, **settings, "lr": (1 + number) / 100}, 0)
+        for number in range(count)
+    )
     folder, tag = GridFolder(root / "runs" / "study"), new_tag()
     folder.batches.mkdir(parents=True)
     path = folder.batches / "1.jsonl"
@@ -45,12 +54,15 @@ def make_pack(root: Path, count: int, at_once: int, **settings: Any) -> tuple[Ba
 
 
 def endings_of(run: RunFolder) -> list[str]:
-    return [claim.read(path).get("ending", "") for path in sorted(run.attempts.glob("*.json"))]
+    return [lease.read(path).get("ending", "") for path in sorted(run.attempts.glob("*.json"))]
 
 
 def numbers_of(run: RunFolder) -> Any:
     result = read_result(run)
-    lines = [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run.metrics)]
+    lines = [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in read_metrics(run.metrics)
+    ]
     return result and (result.outcome, dict(result.metrics), result.epoch, result.steps), lines
 
 
@@ -73,7 +85,9 @@ def test_a_warned_pack_is_requeued_goes_on_where_it_was_and_has_the_same_numbers
     cluster.ask("scancel", "--signal=USR2", "--batch", f"{handles[0].native_id}_{handles[0].index}")
     settle(scheduler, handles)
 
-    assert [endings_of(run)[0] for run in runs] == ["interrupted", "interrupted", "done"], said(batch, handles[0])
+    assert [endings_of(run)[0] for run in runs] == ["interrupted", "interrupted", "done"], said(
+        batch, handles[0]
+    )
     assert [endings_of(run)[-1] for run in runs] == ["done"] * 3
     assert [numbers_of(run) for run in runs] == [numbers_of(run) for run in others]
 
@@ -89,10 +103,14 @@ def test_a_run_that_takes_its_jobs_memory_is_killed_alone_and_told_so(
     resources = Resources(mem_mib=400)
 
     journal.intend(batch, "slurm", "none", resources)
-    handles = scheduler.submit(batch, resources, lambda job: journal.accepted(batch.tag, Job(job.native_id, 0, 1)))
+    handles = scheduler.submit(
+        batch, resources, lambda job: journal.accepted(batch.tag, Job(job.native_id, 0, 1))
+    )
     journal.answered(batch.tag)
     settle(scheduler, handles)
 
-    assert [read_result(run) is not None for run in runs] == [True, False, True], said(batch, handles[0])
+    assert [read_result(run) is not None for run in runs] == [True, False, True], said(
+        batch, handles[0]
+    )
     lost = read_states(folder, scheduler.states)[runs[1].run_id]
     assert (lost.cause, lost.died_alone) == (Cause.OUT_OF_MEMORY, True)

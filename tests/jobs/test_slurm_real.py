@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, make_batch, make_scheduler, settle
 
-from anlp.errors import SchedulerError
-from jobs.resources import Resources
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Cause, Job, JobHandle, JobState, Phase
-from jobs.schedulers.slurm_render import output_of
+from jobs.schedulers.slurm.script import output_of
 
 pytestmark = pytest.mark.slow
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sacctmgr")
@@ -48,13 +48,17 @@ def put_first(path: Path, line: str) -> None:
 def tidy(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     """Takes the jobs of this test alone out of the queue: others may be at work."""
     yield
-    lines = [line.partition("|") for line in cluster.ask("squeue", "-h", "-o", "%F|%o").splitlines()]
+    lines = [
+        line.partition("|") for line in cluster.ask("squeue", "-h", "-o", "%F|%o").splitlines()
+    ]
     ids = {array for array, _, command in lines if str(tmp_path) in command}
     if ids:
         cluster.ask("scancel", *ids)
 
 
-def test_an_array_of_twenty_elements_runs_to_its_end_each_exactly_once(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_array_of_twenty_elements_runs_to_its_end_each_exactly_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     batch = make_batch(tmp_path, *["ok"] * 20, max_parallel=8)
     scheduler = make_scheduler()
 
@@ -93,14 +97,18 @@ def test_ten_thousand_elements_take_ten_submissions_and_one_query(
     assert (submitted_s < 5, asked_s < 2) == (True, True)
 
 
-def test_arrays_share_how_many_may_run_at_a_time(cluster: Cluster, tidy: None, tmp_path: Path) -> None:
+def test_arrays_share_how_many_may_run_at_a_time(
+    cluster: Cluster, tidy: None, tmp_path: Path
+) -> None:
     handles = make_scheduler().submit(make_batch(tmp_path, *["ok"] * 1500, max_parallel=20), HELD)
 
     ids = ",".join(dict.fromkeys(handle.native_id for handle in handles))
     assert cluster.ask("squeue", "-h", "-j", ids, "-o", "%K").split() == ["0-498%10", "0-1000%10"]
 
 
-def test_more_arrays_than_may_run_at_a_time_wait_for_each_other(cluster: Cluster, tidy: None, tmp_path: Path) -> None:
+def test_more_arrays_than_may_run_at_a_time_wait_for_each_other(
+    cluster: Cluster, tidy: None, tmp_path: Path
+) -> None:
     handles = make_scheduler().submit(make_batch(tmp_path, *["ok"] * 3500, max_parallel=3), HELD)
 
     ids = list(dict.fromkeys(handle.native_id for handle in handles))
@@ -129,9 +137,7 @@ def test_what_the_users_limit_does_not_admit_is_left_for_the_next_submit(
 def test_a_submission_whose_answer_was_lost_is_found_by_its_tag_and_not_repeated(
     cluster: Cluster, tidy: None, calls: Callable[[], Counter[str]], tmp_path: Path
 ) -> None:
-    lost = (
-        'echo sbatch >>"$0.calls"; /usr/bin/sbatch "$@" >/dev/null; echo "sbatch: error: Socket timed out" >&2; exit 1'
-    )
+    lost = 'echo sbatch >>"$0.calls"; /usr/bin/sbatch "$@" >/dev/null; echo "sbatch: error: Socket timed out" >&2; exit 1'
     put_first(tmp_path / "bin" / "sbatch", lost)
     batch = make_batch(tmp_path, *["ok"] * 3)
     scheduler = make_scheduler()
@@ -155,15 +161,22 @@ def test_what_was_accepted_before_an_error_was_told(
 
     def refuse_more(job: Job) -> None:
         told.append(job)
-        put_first(tmp_path / "bin" / "sbatch", 'echo "sbatch: error: Access/permission denied" >&2; exit 1')
+        put_first(
+            tmp_path / "bin" / "sbatch",
+            'echo "sbatch: error: Access/permission denied" >&2; exit 1',
+        )
 
-    with pytest.raises(SchedulerError, match="Access/permission denied: you may not use that queue or account"):
+    with pytest.raises(
+        SchedulerError, match="Access/permission denied: you may not use that queue or account"
+    ):
         make_scheduler().submit(make_batch(tmp_path, *["ok"] * 1500), HELD, refuse_more)
 
     assert [(job.first, job.size) for job in told] == [(0, 1001)]
 
 
-def test_while_the_accounts_are_away_the_queue_still_counts(cluster_alone: Cluster, tmp_path: Path) -> None:
+def test_while_the_accounts_are_away_the_queue_still_counts(
+    cluster_alone: Cluster, tmp_path: Path
+) -> None:
     scheduler = make_scheduler()
     handles = scheduler.submit(make_batch(tmp_path, "ok", "sleep 60", "exit 7"), Resources())
     wait_for_states(cluster_alone, handles, "COMPLETED FAILED RUNNING")
@@ -174,7 +187,11 @@ def test_while_the_accounts_are_away_the_queue_still_counts(cluster_alone: Clust
     cluster_alone.act("start-accounts")
 
     phases = [states[handle].phase for handle in handles]
-    assert phases == [Phase.ENDED, Phase.RUNNING, Phase.RUNNING]  # why the last one failed is not known yet
+    assert phases == [
+        Phase.ENDED,
+        Phase.RUNNING,
+        Phase.RUNNING,
+    ]  # why the last one failed is not known yet
     assert ["Problem talking to the database" in note for note in notes] == [True]
     assert took_s < 2
     assert settle(scheduler, handles[2:])[handles[2]].cause is Cause.EXIT
@@ -185,12 +202,16 @@ def test_while_the_accounts_are_away_the_queue_still_counts(cluster_alone: Clust
 def wait_for_states(cluster: Cluster, handles: list[JobHandle], words: str) -> None:
     """Returns when the queue shows these states and no others."""
     array, deadline = handles[0].native_id, time.monotonic() + 20
-    while cluster.ask("squeue", "-h", "-t", "all", "-j", array, "-o", "%T").split() != words.split():
+    while (
+        cluster.ask("squeue", "-h", "-t", "all", "-j", array, "-o", "%T").split() != words.split()
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def test_an_output_folder_that_is_gone_is_named_as_the_reason(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_output_folder_that_is_gone_is_named_as_the_reason(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     batch = make_batch(tmp_path, "ok")
     scheduler = make_scheduler()
 
@@ -200,7 +221,10 @@ def test_an_output_folder_that_is_gone_is_named_as_the_reason(cluster: Cluster, 
     cluster.ask("scontrol", "release", handles[0].native_id)
     state = settle(scheduler, handles)[handles[0]]
 
-    assert (state.cause, state.detail.split(" on ")[0]) == (Cause.NOT_STARTED, "could not write its output file")
+    assert (state.cause, state.detail.split(" on ")[0]) == (
+        Cause.NOT_STARTED,
+        "could not write its output file",
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,11 +235,20 @@ def test_an_output_folder_that_is_gone_is_named_as_the_reason(cluster: Cluster, 
             "invalid partition specified: nope; Invalid partition name specified: choose a queue",
         ),
         (Resources(gpus=9), "Requested node configuration is not available: no node of the queue"),
-        (Resources(gpus=1, gpu_type="a100"), "Requested node configuration is not available: no node of the queue"),
-        (Resources(queue="short", walltime_min=60), "Requested time limit is invalid .*: the queue's limit is shorter"),
+        (
+            Resources(gpus=1, gpu_type="a100"),
+            "Requested node configuration is not available: no node of the queue",
+        ),
+        (
+            Resources(queue="short", walltime_min=60),
+            "Requested time limit is invalid .*: the queue's limit is shorter",
+        ),
         (Resources(account="nobody"), "Invalid account .*: choose an account that"),
         (Resources(constraint="a100"), "Invalid feature specification: no node has that feature"),
-        (Resources(extra=("--nonsense=1",)), "unrecognized option '--nonsense=1': this Slurm knows no such option"),
+        (
+            Resources(extra=("--nonsense=1",)),
+            "unrecognized option '--nonsense=1': this Slurm knows no such option",
+        ),
     ],
 )
 def test_a_refusal_is_one_line_with_what_to_do(
@@ -241,7 +274,11 @@ def test_the_users_own_variables_change_nothing(
         monkeypatch.setenv(name, value)
     scheduler = make_scheduler()
 
-    handles = scheduler.submit(make_batch(tmp_path, "ok"), Resources(walltime_min=7, extra=("--hold",)))
+    handles = scheduler.submit(
+        make_batch(tmp_path, "ok"), Resources(walltime_min=7, extra=("--hold",))
+    )
 
-    limit = cluster.ask("squeue", "-h", "--states=all", "-j", handles[0].native_id, "-o", "%l").strip()
+    limit = cluster.ask(
+        "squeue", "-h", "--states=all", "-j", handles[0].native_id, "-o", "%l"
+    ).strip()
     assert (limit, scheduler.states(handles)[handles[0]]) == ("7:00", JobState(Phase.QUEUED))

@@ -12,22 +12,16 @@ from typing import Any
 import pytest
 from slurm_cluster import PATIENCE_S, Cluster, said, settle
 
-from anlp.record import (
-    Element,
-    GridFolder,
-    RunFolder,
-    RunOptions,
-    WandbOptions,
-    read_json,
-    read_metrics,
-    write_jsonl,
-)
-from anlp.settings import make_spec
-from jobs.journal import new_tag
-from jobs.resources import Resources
+from anlp.records.elements import Element
+from anlp.records.files import read_json, read_metrics, write_jsonl
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.tasks import make_spec
+from jobs.config.resources import Resources
+from jobs.runs.journal import new_tag
 from jobs.schedulers.base import Batch, Cause, Phase
-from jobs.schedulers.slurm import SlurmScheduler
-from jobs.schedulers.slurm_render import SlurmOptions
+from jobs.schedulers.slurm.scheduler import SlurmScheduler
+from jobs.schedulers.slurm.script import SlurmOptions
 
 pytestmark = pytest.mark.slow
 EPOCHS = 100  # some seconds, so that it can be interrupted in between
@@ -50,7 +44,10 @@ def make_runs(root: Path, epochs: int = EPOCHS) -> tuple[Batch, RunFolder]:
 def numbers_of(run: RunFolder) -> Any:
     result = read_json(run.result) or {}
     kept = {name: value for name, value in result.items() if name not in ("seconds", "provenance")}
-    lines = [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run.metrics)]
+    lines = [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in read_metrics(run.metrics)
+    ]
     return kept, lines
 
 
@@ -58,7 +55,9 @@ def numbers_of(run: RunFolder) -> Any:
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The numbers of the run where nothing interrupts it."""
     batch, run = make_runs(tmp_path_factory.mktemp("reference"))
-    subprocess.run([sys.executable, "-m", "anlp.run", "--batch", batch.path, "--index", "0"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "anlp.run", "--batch", batch.path, "--index", "0"], check=True
+    )
     return numbers_of(run)
 
 
@@ -71,7 +70,9 @@ def wait_for_epochs(run: RunFolder, count: int) -> None:
 
 def attempts(run: RunFolder) -> list[str]:
     """How each attempt ended; nothing where it was killed."""
-    return [(read_json(path) or {}).get("ending", "") for path in sorted(run.attempts.glob("*.json"))]
+    return [
+        (read_json(path) or {}).get("ending", "") for path in sorted(run.attempts.glob("*.json"))
+    ]
 
 
 def test_a_run_that_is_warned_of_its_time_limit_is_requeued_and_ends_with_the_same_numbers(
@@ -91,10 +92,14 @@ def test_a_run_that_is_warned_of_its_time_limit_is_requeued_and_ends_with_the_sa
     assert attempts(run)[-1] == "done"
     assert numbers_of(run) == reference
     assert "this job is timed-out" in said(batch, handles[0])
-    assert len(list(batch.path.with_suffix(".slurm").iterdir())) == 3  # the script, the output, the count
+    assert (
+        len(list(batch.path.with_suffix(".slurm").iterdir())) == 3
+    )  # the script, the output, the count
 
 
-def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     batch, run = make_runs(tmp_path, ENDLESS)
     scheduler = SlurmScheduler(SlurmOptions(continuations=0))
 
@@ -107,7 +112,9 @@ def test_a_run_that_may_not_be_continued_any_more_is_left_for_the_next_submit(cl
     assert "timed-out too many times. The next submit continues it." in said(batch, handles[0])
 
 
-def test_where_nodes_have_no_scontrol_the_run_is_left_for_the_next_submit(cluster: Cluster, tmp_path: Path) -> None:
+def test_where_nodes_have_no_scontrol_the_run_is_left_for_the_next_submit(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     batch, run = make_runs(tmp_path, ENDLESS)
     scheduler = SlurmScheduler(SlurmOptions(python=("env", "PATH=/nowhere", sys.executable)))
 
@@ -163,7 +170,9 @@ def test_a_cancelled_run_is_not_requeued(cluster: Cluster, tmp_path: Path, befor
         "while it runs": lambda: wait_for_epochs(run, 5),
     }
 
-    handles = scheduler.submit(batch, Resources(extra=("--hold",) if before == "while it waits" else ()))
+    handles = scheduler.submit(
+        batch, Resources(extra=("--hold",) if before == "while it waits" else ())
+    )
     waits[before]()
     scheduler.cancel(handles)
     state = settle(scheduler, handles)[handles[0]]

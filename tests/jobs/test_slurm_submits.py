@@ -17,18 +17,24 @@ from slurm_calls import note_calls, put_first
 from slurm_cluster import TESTS, Cluster
 from submits import Ended, Place, attempts_of, make_place, wait_until
 
-from anlp.record import RunFolder, RunState, read_json, read_metrics
-from jobs.journal import new_tag
-from jobs.schedulers import choose
+from anlp.records.files import read_json, read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.results import RunState
+from jobs.runs.journal import new_tag
+from jobs.runs.status import RunStatus
+from jobs.schedulers import registry
 from jobs.schedulers.base import Cause
-from jobs.state import RunStatus
 
 pytestmark = pytest.mark.slow
-PROGRAMS = {name: f"/usr/bin/{name}" for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol")}
+PROGRAMS = {
+    name: f"/usr/bin/{name}" for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol")
+}
 ALIVE = {RunState.QUEUED, RunState.RUNNING, RunState.DONE}
 
 
-def make_steps(folder: Path, rates: int | str, *, name: str = "steps", more: str = "", **extra: str) -> Place:
+def make_steps(
+    folder: Path, rates: int | str, *, name: str = "steps", more: str = "", **extra: str
+) -> Place:
     """A grid of stepping runs, with as many learning rates or those of the list, and programs before Slurm's own.
 
     Its name is its own: Slurm remembers the jobs of every test before this one, and of an earlier try of this one.
@@ -46,7 +52,9 @@ def make_steps(folder: Path, rates: int | str, *, name: str = "steps", more: str
 
 def wait_for(place: Place, *states: RunState, timeout_s: float = 180.0) -> None:
     """Returns when every run of the grid is in one of these states."""
-    wait_until(lambda: set(place.counts()) <= set(states), lambda: story_of(place), timeout_s, pause_s=0.3)
+    wait_until(
+        lambda: set(place.counts()) <= set(states), lambda: story_of(place), timeout_s, pause_s=0.3
+    )
 
 
 def wait_for_done(place: Place, least: int) -> set[RunState]:
@@ -70,7 +78,10 @@ def story_of(place: Place) -> str:
 
 def tasks_of(cluster: Cluster, place: Place) -> list[str]:
     """The tasks of all jobs that Slurm took for a grid."""
-    lines = [line.split() for line in cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i %j").splitlines()]
+    lines = [
+        line.split()
+        for line in cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i %j").splitlines()
+    ]
     return [job for job, name in lines if name.startswith(place.file.stem[:7])]
 
 
@@ -90,7 +101,9 @@ def check_once(run: RunFolder) -> None:
 def test_two_hundred_runs_end_each_exactly_once_although_a_node_dies_twice(
     cluster_alone: Cluster, tmp_path: Path
 ) -> None:
-    place = make_steps(tmp_path, 200, more="resources: {cpus: 2}\n", STEP_S="0.4", STEP_STAY="0.0001")
+    place = make_steps(
+        tmp_path, 200, more="resources: {cpus: 2}\n", STEP_S="0.4", STEP_STAY="0.0001"
+    )
     seen: set[RunState] = set()
 
     submitted = place.submit("--on", "slurm", "--max-parallel", "24")
@@ -115,15 +128,23 @@ def node_of(cluster: Cluster, place: Place, rate: float, attempt: int) -> str:
     """The node where a run is at work for the so many-th time."""
     run, task = state_of(place, rate).folder, state_of(place, rate).handle
     assert task is not None
-    wait_until(lambda: len(attempts_of(run)) == attempt, lambda: story_of(place), 180.0, pause_s=0.1)
-    return cluster.ask("squeue", "-h", "-r", "-j", f"{task.native_id}_{task.index}", "-o", "%N").strip()
+    wait_until(
+        lambda: len(attempts_of(run)) == attempt, lambda: story_of(place), 180.0, pause_s=0.1
+    )
+    return cluster.ask(
+        "squeue", "-h", "-r", "-j", f"{task.native_id}_{task.index}", "-o", "%N"
+    ).strip()
 
 
 # What happens to a submit: what its environment says, what stands before sbatch, and how the command ends.
 ACCIDENTS: Mapping[str, tuple[str, str, int]] = {
     "before_the_intent": ("before intend", "", -signal.SIGKILL),
     "after_the_intent": ("after intend", "", -signal.SIGKILL),
-    "while_sbatch_is_at_it": ("", 'kill -9 $PPID; sleep 3; exec /usr/bin/sbatch "$@"', -signal.SIGKILL),
+    "while_sbatch_is_at_it": (
+        "",
+        'kill -9 $PPID; sleep 3; exec /usr/bin/sbatch "$@"',
+        -signal.SIGKILL,
+    ),
     "before_the_answer_is_written": ("before accepted", "", -signal.SIGKILL),
     "after_the_answer_is_written": ("after accepted", "", -signal.SIGKILL),
     "answer_lost": (
@@ -135,14 +156,18 @@ ACCIDENTS: Mapping[str, tuple[str, str, int]] = {
 }
 
 
-def test_a_submit_that_is_killed_or_not_answered_is_made_up_for_by_the_next(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_submit_that_is_killed_or_not_answered_is_made_up_for_by_the_next(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     places = {name: make_steps(tmp_path, 2, name=name) for name in ACCIDENTS}
     for name, (_, instead, _) in ACCIDENTS.items():
         if instead:
             put_first(places[name].file.parent / "bin", "sbatch", instead)
 
     first = all_at_once(
-        {name: accident(places[name], dies) for name, (dies, _, _) in ACCIDENTS.items()}, "--on", "slurm"
+        {name: accident(places[name], dies) for name, (dies, _, _) in ACCIDENTS.items()},
+        "--on",
+        "slurm",
     )
     for place in places.values():
         put_first(place.file.parent / "bin", "sbatch", 'exec /usr/bin/sbatch "$@"')
@@ -150,9 +175,13 @@ def test_a_submit_that_is_killed_or_not_answered_is_made_up_for_by_the_next(clus
     for place in places.values():
         wait_for(place, RunState.DONE)
 
-    assert {name: ended.code for name, ended in first.items()} == {name: how[2] for name, how in ACCIDENTS.items()}
+    assert {name: ended.code for name, ended in first.items()} == {
+        name: how[2] for name, how in ACCIDENTS.items()
+    }
     assert "Socket timed out" in first["answer_lost"].err
-    assert {name: (ended.code, ended.is_plain) for name, ended in again.items()} == dict.fromkeys(places, (0, True))
+    assert {name: (ended.code, ended.is_plain) for name, ended in again.items()} == dict.fromkeys(
+        places, (0, True)
+    )
     for name, place in places.items():
         assert (name, len(tasks_of(cluster, place)), len(place.runs())) == (name, 2, 2)
         assert [endings_of(run) for run in place.runs()] == [["done"], ["done"]]
@@ -174,7 +203,9 @@ def ended(process: subprocess.Popen[str]) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-def test_of_two_submits_at_the_same_time_each_run_is_taken_once(cluster: Cluster, tmp_path: Path) -> None:
+def test_of_two_submits_at_the_same_time_each_run_is_taken_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     place = make_steps(tmp_path, 6, name="raced")
 
     submits = [ended(process) for process in [place.start("--on", "slurm") for _ in range(2)]]
@@ -193,7 +224,9 @@ def test_a_submit_waits_for_a_controller_that_is_away_and_a_status_says_so(
     cluster_alone.act("stop-controller")
     status, submit = other.start(module="jobs.status"), place.start("--on", "slurm")
     looked = ended(status)
-    wait_until(lambda: log_of(place).count("scontrol show config") > 1, lambda: "it did not try again")
+    wait_until(
+        lambda: log_of(place).count("scontrol show config") > 1, lambda: "it did not try again"
+    )
     cluster_alone.act("start-controller")
     submitted = ended(submit)
     for waiting in (place, other):
@@ -219,12 +252,23 @@ def state_of(place: Place, rate: float) -> RunStatus:
 
 def test_how_a_run_was_ended_is_named_with_its_node(cluster: Cluster, tmp_path: Path) -> None:
     if "task/cgroup" not in cluster.ask("scontrol", "show", "config"):
-        pytest.skip("no memory cgroup can be written here: Slurm polls and kills, and calls it a signal")
+        pytest.skip(
+            "no memory cgroup can be written here: Slurm polls and kills, and calls it a signal"
+        )
     place = make_steps(
-        tmp_path, "[0.1, 0.2]", more="resources: {mem: 100M}\n", STEP_S="30", STEP_EAT="0.1", STEP_STUBBORN="0.2"
+        tmp_path,
+        "[0.1, 0.2]",
+        more="resources: {mem: 100M}\n",
+        STEP_S="30",
+        STEP_EAT="0.1",
+        STEP_STUBBORN="0.2",
     )
-    quiet = 'resources: {exclude: "n[1-3]"}\n'  # where others have no jobs that would have to end first
-    spare = make_steps(tmp_path, "[0.3]", name="spare", more=quiet, STEP_S="30", STEP_STUBBORN="0.3")
+    quiet = (
+        'resources: {exclude: "n[1-3]"}\n'  # where others have no jobs that would have to end first
+    )
+    spare = make_steps(
+        tmp_path, "[0.3]", name="spare", more=quiet, STEP_S="30", STEP_STUBBORN="0.3"
+    )
 
     place.submit("--on", "slurm")
     spare.submit("--on", "slurm", "--queue", "spare")
@@ -232,13 +276,17 @@ def test_how_a_run_was_ended_is_named_with_its_node(cluster: Cluster, tmp_path: 
         wait_for_attempt(grid, rate)
     handle = state_of(place, 0.2).handle
     assert handle is not None
-    choose.cancel([handle])
+    registry.cancel([handle])
     cluster.ask("sbatch", "--exclusive", "--nodelist=n4", "-o/dev/null", "--wrap", "true")
     for grid in (place, spare):
         wait_for(grid, RunState.LOST, RunState.INTERRUPTED)
 
     found = [state_of(grid, rate) for grid, rate in ((place, 0.1), (place, 0.2), (spare, 0.3))]
-    assert [status.cause for status in found] == [Cause.OUT_OF_MEMORY, Cause.CANCELLED, Cause.PREEMPTED]
+    assert [status.cause for status in found] == [
+        Cause.OUT_OF_MEMORY,
+        Cause.CANCELLED,
+        Cause.PREEMPTED,
+    ]
     assert found[1].detail == f"cancelled by user {os.getuid()}"
     assert [status.node in ("n1", "n2", "n3") for status in found[:2]] == [True, True]
     assert found[2].node == "n4"
@@ -246,7 +294,11 @@ def test_how_a_run_was_ended_is_named_with_its_node(cluster: Cluster, tmp_path: 
 
 def wait_for_attempt(place: Place, rate: float) -> None:
     """Returns when the run is at work."""
-    wait_until(lambda: state_of(place, rate).state is RunState.RUNNING, lambda: f"{place.states()}", pause_s=0.2)
+    wait_until(
+        lambda: state_of(place, rate).state is RunState.RUNNING,
+        lambda: f"{place.states()}",
+        pause_s=0.2,
+    )
 
 
 @pytest.mark.parametrize("passes", [True, False])
@@ -261,7 +313,9 @@ def test_what_follows_a_canary_is_released_or_held_back_by_slurm_itself(
     assert submitted.code == 0, submitted.err
     held = [status for status in place.states().values() if status.cause is Cause.HELD_BACK]
     expected: tuple[dict[RunState, int], list[str]] = (
-        ({RunState.DONE: 3}, []) if passes else ({RunState.FAILED: 1, RunState.INTERRUPTED: 2}, ["its canary"] * 2)
+        ({RunState.DONE: 3}, [])
+        if passes
+        else ({RunState.FAILED: 1, RunState.INTERRUPTED: 2}, ["its canary"] * 2)
     )
     assert (place.counts(), [status.detail[:10] for status in held]) == expected
     assert len(place.runs()) == (3 if passes else 1)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from anlp.errors import SchedulerError
-from jobs.resources import Resources
-from jobs.schedulers import slurm_parse as parse
-from jobs.schedulers import slurm_refusals as refusals
+from anlp.core.errors import SchedulerError
+from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase
-from jobs.schedulers.slurm_judge import Accounts, Answers, judge
-from jobs.schedulers.slurm_render import (
+from jobs.schedulers.slurm import errors as refusals
+from jobs.schedulers.slurm import parse
+from jobs.schedulers.slurm.script import (
     SlurmOptions,
     limit_min,
     parse_extra,
@@ -24,6 +23,7 @@ from jobs.schedulers.slurm_render import (
     render_script,
     variables_over,
 )
+from jobs.schedulers.slurm.states import Accounts, Answers, judge
 
 SLURM = Path(__file__).parent.parent / "slurm"
 BATCH = Batch("0123456789ab", "mnist", Path("/home/user/runs/mnist/batches/3.jsonl"), 20, 4)
@@ -45,7 +45,9 @@ FULL = Resources(
 )
 SCRIPTS = {
     "plain.sh": render_script(BATCH, Resources(), PYTHON, WORK),
-    "full.sh": render_script(BATCH, FULL, SlurmOptions(("apptainer", "exec", "/images/a b.sif", "python")), WORK),
+    "full.sh": render_script(
+        BATCH, FULL, SlurmOptions(("apptainer", "exec", "/images/a b.sif", "python")), WORK
+    ),
 }
 
 
@@ -55,7 +57,9 @@ def test_the_script_is_the_golden_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck: apt-get install shellcheck")
+@pytest.mark.skipif(
+    shutil.which("shellcheck") is None, reason="needs shellcheck: apt-get install shellcheck"
+)
 def test_shellcheck_has_nothing_to_say_about_the_script(name: str) -> None:
     done = subprocess.run(["shellcheck", "-"], input=SCRIPTS[name], capture_output=True, text=True)
 
@@ -85,7 +89,9 @@ def test_an_array_behind_another_waits_for_its_end_however_it_ends() -> None:
     assert behind_canary[4:-2] == ["--dependency=afterok:7,afterany:8", "--kill-on-invalid-dep=yes"]
 
 
-@pytest.mark.parametrize(("minutes", "limit"), [(None, None), (0.1, 1), (1, 1), (60, 60), (60.01, 61)])
+@pytest.mark.parametrize(
+    ("minutes", "limit"), [(None, None), (0.1, 1), (1, 1), (60, 60), (60.01, 61)]
+)
 def test_time_limits_are_whole_minutes_and_never_shorter_than_asked_for(
     minutes: float | None, limit: int | None
 ) -> None:
@@ -128,7 +134,12 @@ def test_options_that_the_tool_gives_cannot_be_passed_on(option: str, words: str
 def test_other_options_are_passed_on_as_they_are() -> None:
     found = parse_extra(["--exclusive", "--mail-type=END", "--gres=ssd:1", "--nodelist=n[1,2]"])
 
-    assert found == [("exclusive", None), ("mail-type", "END"), ("gres", "ssd:1"), ("nodelist", "n[1,2]")]
+    assert found == [
+        ("exclusive", None),
+        ("mail-type", "END"),
+        ("gres", "ssd:1"),
+        ("nodelist", "n[1,2]"),
+    ]
     with pytest.raises(SchedulerError, match="--gres is given by gpus and gpu_type here"):
         parse_extra(["--gres=ssd:1"], has_gpus=True)
 
@@ -154,7 +165,9 @@ def test_the_variables_that_would_override_the_script_are_known() -> None:
 
     names = variables_over(script)
 
-    assert {"SBATCH_TIMELIMIT", "SBATCH_MEM_PER_NODE", "SBATCH_SIGNAL", "SBATCH_OPEN_MODE"} <= set(names)
+    assert {"SBATCH_TIMELIMIT", "SBATCH_MEM_PER_NODE", "SBATCH_SIGNAL", "SBATCH_OPEN_MODE"} <= set(
+        names
+    )
     assert "SBATCH_PARTITION" not in names
 
 
@@ -166,9 +179,17 @@ STATES = {
     ("92", 4): (Cause.CANCELLED, "cancelled by user 0", "n1"),
     ("92", 5): (Cause.SIGNAL, "signal 11 (SIGSEGV)", "n1"),
     ("92", 6): (None, "another process is training it", "n1"),
-    ("92", 7): (Cause.OUT_OF_MEMORY, "used more memory than it asked for (n1)", "n1"),  # of its step
+    ("92", 7): (
+        Cause.OUT_OF_MEMORY,
+        "used more memory than it asked for (n1)",
+        "n1",
+    ),  # of its step
     ("92", 8): (Cause.EXIT, "exit code 7", "n1"),
-    ("94", 0): (Cause.NOT_STARTED, "could not write its output file on n1: is the folder there?", "n1"),
+    ("94", 0): (
+        Cause.NOT_STARTED,
+        "could not write its output file on n1: is the folder there?",
+        "n1",
+    ),
     ("95", 3): (Cause.CANCELLED, "cancelled by user 0 before it started", ""),
     ("96", 2): (Cause.HELD_BACK, "its canary did not pass", ""),
     ("97", 0): (Cause.NOT_STARTED, "its program was not found on n1 (exit code 127)", "n1"),
@@ -185,7 +206,9 @@ def test_recorded_answers_of_sacct_are_understood(element: tuple[str, int]) -> N
 def test_recorded_answers_of_squeue_are_understood() -> None:
     rows = parse.parse_squeue((SLURM / "recorded" / "squeue.txt").read_text())
 
-    assert {index: rows["93", index].state for index in range(10)} == dict.fromkeys(range(10), "PENDING")
+    assert {index: rows["93", index].state for index in range(10)} == dict.fromkeys(
+        range(10), "PENDING"
+    )
     assert (rows["92", 4].state, rows["92", 9].state) == ("COMPLETING", "RUNNING")
     assert parse.state_from_row(rows["92", 9]) == JobState(Phase.RUNNING, node="n1")
     assert parse.state_from_row(rows["96", 4]).cause is Cause.HELD_BACK
@@ -207,7 +230,11 @@ def waiting(reason: str = "Resources") -> Rows:
     ("queued", "recorded", "state"),
     [
         ({}, {}, JobState(Phase.QUEUED)),  # of an array that nobody knows
-        (waiting(), row("NODE_FAIL"), JobState(Phase.QUEUED)),  # requeued, and the accounts are late
+        (
+            waiting(),
+            row("NODE_FAIL"),
+            JobState(Phase.QUEUED),
+        ),  # requeued, and the accounts are late
         (row("COMPLETING"), row("RUNNING"), JobState(Phase.RUNNING, node="n1")),
         (row("FAILED"), {}, JobState(Phase.RUNNING, node="n1")),  # why is not on record yet
         # sacct means the last to start
@@ -215,20 +242,34 @@ def waiting(reason: str = "Resources") -> Rows:
         (row("COMPLETED"), {}, JobState(Phase.ENDED, node="n1")),
         (row("NEWFANGLED"), {}, JobState(Phase.QUEUED, node="n1")),
         ({}, row("REQUEUED", nodes=""), JobState(Phase.QUEUED)),
-        (row("RUNNING", 1), {}, JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started")),
+        (
+            row("RUNNING", 1),
+            {},
+            JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started"),
+        ),
         (
             {},
             row("CANCELLED by 7", parse.WHOLE, nodes=""),
             JobState(Phase.ENDED, Cause.CANCELLED, "cancelled by user 7 before it started"),
         ),
-        ({}, row("PREEMPTED"), JobState(Phase.ENDED, Cause.PREEMPTED, "preempted by another job (n1)", "n1")),
+        (
+            {},
+            row("PREEMPTED"),
+            JobState(Phase.ENDED, Cause.PREEMPTED, "preempted by another job (n1)", "n1"),
+        ),
         ({}, row("NODE_FAIL"), JobState(Phase.ENDED, Cause.NODE, "its node failed (n1)", "n1")),
         (
             {},
             row("LAUNCH_FAILED"),
-            JobState(Phase.ENDED, Cause.NOT_STARTED, "could not be launched on its node (n1)", "n1"),
+            JobState(
+                Phase.ENDED, Cause.NOT_STARTED, "could not be launched on its node (n1)", "n1"
+            ),
         ),
-        ({}, row("FAILED", nodes=""), JobState(Phase.ENDED, Cause.NOT_STARTED, "ended before it had a node")),
+        (
+            {},
+            row("FAILED", nodes=""),
+            JobState(Phase.ENDED, Cause.NOT_STARTED, "ended before it had a node"),
+        ),
         (waiting(parse.NEVER), {}, CANARY),
         (row("CANCELLED", nodes="", reason=parse.NEVER), {}, CANARY),
         ({}, row("CANCELLED", nodes=""), CANARY),
@@ -248,12 +289,26 @@ def test_a_task_is_judged_by_the_queue_first_and_then_by_the_accounts(
         (row("TIMEOUT"), JobState(Phase.ENDED, Cause.TIMEOUT, "reached its time limit (n1)", "n1")),
         (
             row("FAILED", reason="NonZeroExitCode"),
-            JobState(Phase.ENDED, Cause.UNKNOWN, "this cluster keeps no accounts that would say why it ended", "n1"),
+            JobState(
+                Phase.ENDED,
+                Cause.UNKNOWN,
+                "this cluster keeps no accounts that would say why it ended",
+                "n1",
+            ),
         ),
-        ({}, JobState(Phase.ENDED, Cause.UNKNOWN, "this cluster keeps no accounts that would say why it ended")),
+        (
+            {},
+            JobState(
+                Phase.ENDED,
+                Cause.UNKNOWN,
+                "this cluster keeps no accounts that would say why it ended",
+            ),
+        ),
     ],
 )
-def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(queued: Rows, state: JobState) -> None:
+def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(
+    queued: Rows, state: JobState
+) -> None:
     assert judge(("5", 0), Answers(queued, accounts=Accounts.NONE)) == state
 
 
@@ -267,13 +322,16 @@ def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(queued: Rows, s
         ({}, JobState(Phase.QUEUED)),
     ],
 )
-def test_while_the_accounts_are_away_what_only_they_would_know_counts_as_alive(queued: Rows, state: JobState) -> None:
+def test_while_the_accounts_are_away_what_only_they_would_know_counts_as_alive(
+    queued: Rows, state: JobState
+) -> None:
     assert judge(("5", 0), Answers(queued, accounts=Accounts.AWAY)) == state
 
 
 # the last four are of scripts that we do not write
 REFUSALS = re.findall(
-    r"\$ (sbatch .*)\n((?:[^$\[].*\n)+)\[rc=(?!0)", (SLURM / "recorded" / "sbatch_errors.txt").read_text()
+    r"\$ (sbatch .*)\n((?:[^$\[].*\n)+)\[rc=(?!0)",
+    (SLURM / "recorded" / "sbatch_errors.txt").read_text(),
 )
 
 
@@ -297,13 +355,18 @@ def test_an_unknown_refusal_is_shown_as_it_is() -> None:
         ("Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
         ("Batch job submission failed: Resource temporarily unavailable", True),
         ("Unable to contact slurm controller (receive failure)", False),
-        ("Socket timed out on send/recv operation\nUnable to contact slurm controller (connect failure)", False),
+        (
+            "Socket timed out on send/recv operation\nUnable to contact slurm controller (connect failure)",
+            False,
+        ),
         ("Zero Bytes were transmitted or received", False),
         ("no answer after 90 s", False),
         ("Invalid partition name specified", False),
     ],
 )
-def test_a_request_that_was_certainly_not_taken_is_told_from_one_that_may_have_been(err: str, is_certain: bool) -> None:
+def test_a_request_that_was_certainly_not_taken_is_told_from_one_that_may_have_been(
+    err: str, is_certain: bool
+) -> None:
     assert refusals.is_not_taken(f"sbatch: error: {err}\n") is is_certain
 
 
@@ -314,7 +377,10 @@ def test_a_request_that_was_certainly_not_taken_is_told_from_one_that_may_have_b
         ("AssocGrpSubmitJobsLimit", True),
         ("AssocMaxSubmitJobLimit", True),
         ("QOSMaxWallDurationPerJobLimit", False),
-        ("QOSMaxGRESPerJob", True),  # not told apart: fewer are tried, and the reason is shown in the end
+        (
+            "QOSMaxGRESPerJob",
+            True,
+        ),  # not told apart: fewer are tried, and the reason is shown in the end
     ],
 )
 def test_limits_on_the_number_of_jobs_are_told_from_others(reason: str, is_limit: bool) -> None:
@@ -324,11 +390,18 @@ def test_limits_on_the_number_of_jobs_are_told_from_others(reason: str, is_limit
 
 
 def test_jobs_are_found_by_the_tag_in_their_names() -> None:
-    queued = "7|0-9%2|grid.0123456789ab.0\n7|12|grid.0123456789ab.0\n9|N/A|x\n8|3|grid.0123456789ab.13\n"
+    queued = (
+        "7|0-9%2|grid.0123456789ab.0\n7|12|grid.0123456789ab.0\n9|N/A|x\n8|3|grid.0123456789ab.13\n"
+    )
     others = "6|1|grid.ba9876543210.0\n"
-    recorded = parse.jobs_from_sacct("7_14|grid.0123456789ab.0\n8_[0-5]|grid.0123456789ab.13\n4|other\n")
+    recorded = parse.jobs_from_sacct(
+        "7_14|grid.0123456789ab.0\n8_[0-5]|grid.0123456789ab.13\n4|other\n"
+    )
 
-    assert parse.parse_jobs(queued + others + recorded, "0123456789ab") == [Job("7", 0, 15), Job("8", 13, 6)]
+    assert parse.parse_jobs(queued + others + recorded, "0123456789ab") == [
+        Job("7", 0, 15),
+        Job("8", 13, 6),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -353,7 +426,8 @@ def test_indices_are_written_as_ranges_and_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("out", "native_id"), [("503\n", "503"), ("503;west\n", "503"), ("charged to x\n503\n", "503"), ("", None)]
+    ("out", "native_id"),
+    [("503\n", "503"), ("503;west\n", "503"), ("charged to x\n503\n", "503"), ("", None)],
 )
 def test_the_id_is_found_in_what_sbatch_prints(out: str, native_id: str | None) -> None:
     assert parse.parse_submitted(out) == native_id
@@ -363,7 +437,10 @@ def test_the_id_is_found_in_what_sbatch_prints(out: str, native_id: str | None) 
     ("line", "cause"),
     [
         ("*** JOB 510 ON n1 CANCELLED AT 2026-11-21T02:00:41 DUE TO TIME LIMIT ***", Cause.TIMEOUT),
-        ("*** JOB 446 ON n4 CANCELLED AT 2026-11-21T01:49:42 DUE TO NODE FAILURE, SEE SLURMCTLD LOG ***", Cause.NODE),
+        (
+            "*** JOB 446 ON n4 CANCELLED AT 2026-11-21T01:49:42 DUE TO NODE FAILURE, SEE SLURMCTLD LOG ***",
+            Cause.NODE,
+        ),
         ("Detected 1 oom-kill event(s) in StepId=521.batch.", Cause.OUT_OF_MEMORY),
         ("*** JOB 5 ON n1 CANCELLED AT 2026-11-21T02:00:41 ***", Cause.CANCELLED),
     ],

@@ -5,19 +5,25 @@ from pathlib import Path
 import pytest
 from submits import Place
 
-from anlp.record import GridFolder, Outcome, RunOptions, RunResult, WandbOptions, read_result
-from anlp.settings import TASKS, make_spec
-from jobs.datasets import with_data
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import Outcome, RunResult, read_result
+from anlp.tasks import TASKS, make_spec
 from jobs.gridfile import load_grid
-from jobs.launch import submit_specs
-from jobs.smoke import make_small
-from jobs.target import Target
+from jobs.runs.options import Target
+from jobs.submission.datasets import with_data
+from jobs.submission.launch import submit_specs
+from jobs.submission.variants import make_small
 
 GRIDS = sorted((Path(__file__).parents[2] / "grids").glob("*.yaml"))
 
 
 def test_one_run_of_each_model_is_taken() -> None:
-    specs = [make_spec("mnist", {"model": model, "lr": lr}, 0) for model in ("dense", "cnn") for lr in (0.1, 0.01)]
+    specs = [
+        make_spec("mnist", {"model": model, "lr": lr}, 0)
+        for model in ("dense", "cnn")
+        for lr in (0.1, 0.01)
+    ]
 
     small = make_small(specs)
 
@@ -53,8 +59,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | N
         folder = GridFolder(root / task)
         folder.path.mkdir()
         grids = [load_grid(path) for path in GRIDS]
-        small = [spec for grid in grids if grid.task == task for spec in make_small(list(grid.runs()))]
-        submit_specs(folder, small, Target(on="local", options=options_in(root), quiet=True), redo="none")
+        small = [
+            spec for grid in grids if grid.task == task for spec in make_small(list(grid.runs()))
+        ]
+        submit_specs(
+            folder, small, Target(on="local", options=options_in(root), quiet=True), redo="none"
+        )
         found |= {spec.run_id: read_result(folder.run(spec.run_id)) for spec in small}
     return found
 
@@ -66,7 +76,9 @@ def options_in(root: Path) -> RunOptions:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_a_shipped_grid_trains_when_it_is_made_small(path: Path, trained: dict[str, RunResult | None]) -> None:
+def test_a_shipped_grid_trains_when_it_is_made_small(
+    path: Path, trained: dict[str, RunResult | None]
+) -> None:
     for spec in make_small(list(load_grid(path).runs())):
         result = trained[spec.run_id]
 

@@ -6,18 +6,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, log_epochs, lose, start, submit, write_result
+from made_grids import (
+    GONE,
+    a_spec,
+    an_error,
+    fail,
+    finish,
+    log_epochs,
+    lose,
+    start,
+    submit,
+    write_result,
+)
 
-from anlp.record import GridFolder, Outcome, RunState
-from jobs.journal import Journal
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome, RunState
+from jobs.runs.journal import Journal
+from jobs.runs.status import read_progress, read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
-from jobs.state import read_progress, read_states
 
 
 class Answers:
     """A scheduler's answer to every question, and what it was asked."""
 
-    def __init__(self, phase: Phase = Phase.QUEUED, cause: Cause | None = None, detail: str = "") -> None:
+    def __init__(
+        self, phase: Phase = Phase.QUEUED, cause: Cause | None = None, detail: str = ""
+    ) -> None:
         self.state = JobState(phase, cause, detail)
         self.asked: list[Sequence[JobHandle]] = []
 
@@ -63,7 +77,9 @@ def test_runs_come_in_the_order_of_submission_with_their_settings(folder: GridFo
         (Answers(Phase.ENDED, Cause.CONTINUE), RunState.INTERRUPTED),
     ],
 )
-def test_without_a_result_the_scheduler_decides(folder: GridFolder, answer: Answers, state: RunState) -> None:
+def test_without_a_result_the_scheduler_decides(
+    folder: GridFolder, answer: Answers, state: RunState
+) -> None:
     submit(folder, [a_spec()])
 
     assert states(folder, answer) == [state]
@@ -99,9 +115,15 @@ def test_a_grid_that_is_settled_asks_nobody(folder: GridFolder) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "state"),
-    [(Outcome.OK, RunState.DONE), (Outcome.DIVERGED, RunState.DIVERGED), (Outcome.FAILED, RunState.FAILED)],
+    [
+        (Outcome.OK, RunState.DONE),
+        (Outcome.DIVERGED, RunState.DIVERGED),
+        (Outcome.FAILED, RunState.FAILED),
+    ],
 )
-def test_a_result_decides_whatever_the_scheduler_says(folder: GridFolder, outcome: Outcome, state: RunState) -> None:
+def test_a_result_decides_whatever_the_scheduler_says(
+    folder: GridFolder, outcome: Outcome, state: RunState
+) -> None:
     spec = a_spec()
     write_result(folder, spec, submit(folder, [spec]), outcome)
 
@@ -109,7 +131,9 @@ def test_a_result_decides_whatever_the_scheduler_says(folder: GridFolder, outcom
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
-def test_a_run_that_ends_while_the_scheduler_is_asked_is_done_and_not_lost(folder: GridFolder, has_begun: bool) -> None:
+def test_a_run_that_ends_while_the_scheduler_is_asked_is_done_and_not_lost(
+    folder: GridFolder, has_begun: bool
+) -> None:
     spec = a_spec()
     tag = submit(folder, [spec])
     held = start(folder, spec) if has_begun else None
@@ -146,7 +170,9 @@ def test_a_living_attempt_is_a_running_run_whoever_launched_it(folder: GridFolde
     assert states(folder, Answers(Phase.ENDED, Cause.LAUNCHER)) == [RunState.INTERRUPTED]
 
 
-def test_a_lost_run_carries_its_cause_from_the_journal_not_from_the_query(folder: GridFolder) -> None:
+def test_a_lost_run_carries_its_cause_from_the_journal_not_from_the_query(
+    folder: GridFolder,
+) -> None:
     spec = a_spec()
     lose(folder, submit(folder, [spec]), 0, Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB")
 
@@ -168,7 +194,9 @@ def test_a_cancelled_run_is_interrupted(folder: GridFolder) -> None:
     assert (status.state, status.cause) == (RunState.INTERRUPTED, Cause.CANCELLED)
 
 
-def test_a_submission_without_an_answer_stands_or_falls_with_its_process(folder: GridFolder) -> None:
+def test_a_submission_without_an_answer_stands_or_falls_with_its_process(
+    folder: GridFolder,
+) -> None:
     submit(folder, [a_spec()], answered=False)
     query = Answers(Phase.ENDED, Cause.LAUNCHER)
 
@@ -179,11 +207,15 @@ def test_a_submission_without_an_answer_stands_or_falls_with_its_process(folder:
 def test_a_refused_submission_does_not_count(folder: GridFolder) -> None:
     spec, other = a_spec(), a_spec(seed=1)
     finish(folder, spec, submit(folder, [spec]))
-    Journal(folder).refused(submit(folder, [spec, other], redo="all", answered=False), "queue is full")
+    Journal(folder).refused(
+        submit(folder, [spec, other], redo="all", answered=False), "queue is full"
+    )
 
     found = read_states(folder, Answers())
 
-    assert [(status.run_id, status.state) for status in found.values()] == [(spec.run_id, RunState.DONE)]
+    assert [(status.run_id, status.state) for status in found.values()] == [
+        (spec.run_id, RunState.DONE)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -273,10 +305,15 @@ def test_a_remembered_failure_keeps_where_it_arose(folder: GridFolder) -> None:
 
     assert status.result is not None
     assert status.result.error is not None
-    assert status.result.error.traceback == 'File "/home/ann/anlp/training/loop.py", line 88, in step'
+    assert (
+        status.result.error.traceback
+        == 'File "/home/ann/anlp/training/trainer.py", line 88, in step'
+    )
 
 
-def test_a_torn_line_in_the_cache_costs_nothing_but_reading_that_run_again(folder: GridFolder) -> None:
+def test_a_torn_line_in_the_cache_costs_nothing_but_reading_that_run_again(
+    folder: GridFolder,
+) -> None:
     specs = [a_spec(seed=seed) for seed in range(3)]
     tag = submit(folder, specs)
     for spec in specs[:2]:
@@ -288,9 +325,11 @@ def test_a_torn_line_in_the_cache_costs_nothing_but_reading_that_run_again(folde
 
     assert states(folder, Answers()) == [RunState.DONE] * 3
     assert states(folder, Answers()) == [RunState.DONE] * 3
-    assert {json.loads(line)["run_id"] for line in folder.finished.read_text().splitlines() if line.endswith("}")} == {
-        spec.run_id for spec in specs
-    }
+    assert {
+        json.loads(line)["run_id"]
+        for line in folder.finished.read_text().splitlines()
+        if line.endswith("}")
+    } == {spec.run_id for spec in specs}
 
 
 def test_a_deleted_run_folder_makes_a_finished_run_continue(folder: GridFolder) -> None:
@@ -302,7 +341,9 @@ def test_a_deleted_run_folder_makes_a_finished_run_continue(folder: GridFolder) 
     assert states(folder, Answers(Phase.ENDED, Cause.LAUNCHER)) == [RunState.INTERRUPTED]
 
 
-def test_a_deleted_and_resubmitted_run_is_not_mistaken_for_its_remembered_past(folder: GridFolder) -> None:
+def test_a_deleted_and_resubmitted_run_is_not_mistaken_for_its_remembered_past(
+    folder: GridFolder,
+) -> None:
     spec = a_spec()
     run = fail(folder, spec, submit(folder, [spec]), an_error())
     read_states(folder, Answers())
@@ -356,7 +397,12 @@ def test_of_a_job_that_runs_those_behind_others_are_still_queued(folder: GridFol
     tag = submit(folder, specs, per_element=4, at_once=2)
     finish(folder, specs[0], tag)
 
-    assert states(folder, Answers(Phase.RUNNING)) == [RunState.DONE, RunState.RUNNING, RunState.QUEUED, RunState.QUEUED]
+    assert states(folder, Answers(Phase.RUNNING)) == [
+        RunState.DONE,
+        RunState.RUNNING,
+        RunState.QUEUED,
+        RunState.QUEUED,
+    ]
     with start(folder, specs[2]):
         assert states(folder, Answers(Phase.RUNNING))[2:] == [RunState.RUNNING, RunState.QUEUED]
 
@@ -368,8 +414,15 @@ def test_what_ended_a_job_before_a_runs_turn_is_not_held_against_it(folder: Grid
 
     found = list(read_states(folder, Answers(Phase.ENDED, Cause.TIMEOUT)).values())
 
-    assert [status.state for status in found] == [RunState.LOST, RunState.INTERRUPTED, RunState.INTERRUPTED]
-    assert (found[1].cause, found[1].detail) == (Cause.HELD_BACK, "its job ended before its turn: time limit")
+    assert [status.state for status in found] == [
+        RunState.LOST,
+        RunState.INTERRUPTED,
+        RunState.INTERRUPTED,
+    ]
+    assert (found[1].cause, found[1].detail) == (
+        Cause.HELD_BACK,
+        "its job ended before its turn: time limit",
+    )
 
 
 def test_a_job_that_never_started_loses_all_its_runs(folder: GridFolder) -> None:

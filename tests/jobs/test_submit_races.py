@@ -15,7 +15,8 @@ from quick_runner import call_submit
 from small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
 from submits import Place, make_place, numbers_of, wait_until
 
-from anlp.record import GridFolder, RunState
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(
@@ -110,10 +111,14 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stopped_submit_continues_to_the_same_numbers(tmp_path: Path, calm: Place, number: int) -> None:
+def test_a_stopped_submit_continues_to_the_same_numbers(
+    tmp_path: Path, calm: Place, number: int
+) -> None:
     place = make_place(tmp_path, STOPPED)
     process = place.start("--slots", "2")
-    wait_until(lambda: sum(run.metrics.exists() for run in place.runs()) == 2, lambda: "no run began")
+    wait_until(
+        lambda: sum(run.metrics.exists() for run in place.runs()) == 2, lambda: "no run began"
+    )
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from made_grids import a_spec
 
-from anlp.record import GridFolder, RunState
-from jobs.resources import Resources
-from jobs.state import RunStatus
-from jobs.waves import choose_canaries, make_waves, passed_models
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.config.resources import Resources
+from jobs.runs.status import RunStatus
+from jobs.submission.batching import choose_canaries, make_waves, passed_models
 
 DENSE = [a_spec(seed, model="dense") for seed in range(3)]
 CNN = [a_spec(seed, model="cnn") for seed in range(2)]
@@ -29,11 +30,15 @@ def test_the_first_run_of_each_model_goes_first() -> None:
 
 def test_a_model_that_has_passed_needs_no_canary() -> None:
     assert choose_canaries([*DENSE, *CNN], {"dense"}) == {CNN[0].run_id}
-    assert [wave.is_canary for wave in make_waves(DENSE, PLAIN, {}, canary=True, passed={"dense"})] == [False]
+    assert [
+        wave.is_canary for wave in make_waves(DENSE, PLAIN, {}, canary=True, passed={"dense"})
+    ] == [False]
 
 
 def test_where_only_canaries_would_be_left_all_go_at_once() -> None:
-    assert [wave.is_canary for wave in make_waves([DENSE[0], CNN[0]], PLAIN, {}, canary=True)] == [False]
+    assert [wave.is_canary for wave in make_waves([DENSE[0], CNN[0]], PLAIN, {}, canary=True)] == [
+        False
+    ]
 
 
 def test_runs_that_ask_for_unlike_resources_go_apart_canaries_first() -> None:
@@ -51,7 +56,14 @@ def test_runs_that_ask_for_unlike_resources_go_apart_canaries_first() -> None:
 
 @pytest.mark.parametrize(
     ("state", "passed"),
-    [(RunState.DONE, {"dense"}), (RunState.DIVERGED, {"dense"}), (RunState.FAILED, set()), (RunState.RUNNING, set())],
+    [
+        (RunState.DONE, {"dense"}),
+        (RunState.DIVERGED, {"dense"}),
+        (RunState.FAILED, set()),
+        (RunState.RUNNING, set()),
+    ],
 )
-def test_a_model_has_passed_once_a_run_of_it_has_its_result(state: RunState, passed: set[str]) -> None:
+def test_a_model_has_passed_once_a_run_of_it_has_its_result(
+    state: RunState, passed: set[str]
+) -> None:
     assert passed_models([status_of(0, state, GridFolder(Path("demo")))]) == passed

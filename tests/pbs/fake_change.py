@@ -17,7 +17,9 @@ def qdel(site: Site, words: Sequence[str]) -> int:
         raise RefusedError(f"qdel: illegally formed job identifier: {words[0]}", 1)
     if words[0] != "-t":
         return _for_each(words, lambda native: _delete(site, native))
-    return _for_each(words[1].split(","), lambda some: _delete(site, words[2].replace("[]", f"[{some}]")))
+    return _for_each(
+        words[1].split(","), lambda some: _delete(site, words[2].replace("[]", f"[{some}]"))
+    )
 
 
 def qalter(site: Site, words: Sequence[str]) -> int:
@@ -26,7 +28,9 @@ def qalter(site: Site, words: Sequence[str]) -> int:
     while len(rest) > 2 and rest[0].startswith("-"):
         options.append((rest.pop(0), rest.pop(0)))
     if not rest or any(letter not in ("-W", "-l", "-N", "-A") for letter, _ in options):
-        raise RefusedError("usage: qalter [-a date_time] [-A account_string] ... job_identifier...", 2)
+        raise RefusedError(
+            "usage: qalter [-a date_time] [-A account_string] ... job_identifier...", 2
+        )
     return _for_each(rest, lambda native: _alter(site, native, options))
 
 
@@ -70,7 +74,9 @@ def _alter(site: Site, native: str, options: Sequence[tuple[str, str]]) -> None:
         if is_running and letter == "-l" and value.startswith("walltime"):
             raise RefusedError(f"qalter: Unauthorized Request  {native}", 159)
         if is_running and letter in ("-N", "-A"):
-            raise RefusedError(f"qalter: Cannot modify attribute while job running  Job_Name {native}", 167)
+            raise RefusedError(
+                f"qalter: Cannot modify attribute while job running  Job_Name {native}", 167
+            )
         if value.startswith("max_run_subjobs="):
             job["limit"] = int(value.partition("=")[2])
     write(site.folder / "jobs" / str(job["number"]) / "job.json", job)

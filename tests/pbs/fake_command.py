@@ -38,7 +38,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _fail_if_down(site: Site, command: str) -> None:
-    asked = len([call for call in calls(site.folder) if call[1:] != ["--version"]]) if site.config["down_calls"] else 1
+    asked = (
+        len([call for call in calls(site.folder) if call[1:] != ["--version"]])
+        if site.config["down_calls"]
+        else 1
+    )
     if site.config["down"] or asked <= site.config["down_calls"]:
         lost = f"{command}: cannot connect to server {HOST} (errno=15010)"
         if command == "qdel":

@@ -80,7 +80,9 @@ class Mom:
     def _verdict(self, kind: str, native: str) -> bool | None:
         """None: not yet. Of an array its own exit status counts, right or wrong."""
         job = self.site.find(native)
-        if job is None or (self.site.is_over(job) and not self.site.config["history"] and not self.seen_alive):
+        if job is None or (
+            self.site.is_over(job) and not self.site.config["history"] and not self.seen_alive
+        ):
             return False  # not known (any more)
         self.seen_alive = True
         if not self.site.is_over(job):
@@ -108,7 +110,9 @@ class Mom:
 
     def _end_before_start(self, index: int) -> None:
         if self.job["indices"]:
-            self._tell(index, state="X", substate=70, comment="Subjob finished", exit=self.last_exit)
+            self._tell(
+                index, state="X", substate=70, comment="Subjob finished", exit=self.last_exit
+            )
         else:
             self._tell(index, state=self._last_letter(), substate=91)
 
@@ -138,7 +142,13 @@ class Mom:
             )
         self.running[index] = Running(process, time.monotonic())
         self.runs += 1
-        self._tell(index, state="R", substate=42, comment=f"Job run at {WHEN} on (pbs-m1:ncpus=1)", node=NODE)
+        self._tell(
+            index,
+            state="R",
+            substate=42,
+            comment=f"Job run at {WHEN} on (pbs-m1:ncpus=1)",
+            node=NODE,
+        )
 
     def _look_after(self, index: int, running: Running) -> None:
         now = time.monotonic()
@@ -170,7 +180,11 @@ class Mom:
         del self.running[index]
         self.waiting.append(index)
         self._tell(
-            index, state="Q", substate=10, comment="Not Running: Not enough free nodes available", runs=self.runs
+            index,
+            state="Q",
+            substate=10,
+            comment="Not Running: Not enough free nodes available",
+            runs=self.runs,
         )
 
     def _end(self, index: int, running: Running) -> None:
@@ -188,7 +202,15 @@ class Mom:
         letter = "X" if self.job["indices"] and not self.site.is_torque else self._last_letter()
         used = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - running.started))
         comment = f"Job run at {WHEN} on (pbs-m1:ncpus=1){how}"
-        self._tell(index, state=letter, substate=substate, comment=comment, exit=status, used=used, node=NODE)
+        self._tell(
+            index,
+            state=letter,
+            substate=substate,
+            comment=comment,
+            exit=status,
+            used=used,
+            node=NODE,
+        )
 
     def _deliver(self, index: int) -> None:
         """Output goes where `-o` says, or is lost where that folder does not exist."""

@@ -22,7 +22,16 @@ WHEN = "Sat Nov 21 at 01:55"
 CONFIG: dict[str, Any] = {
     "dialect": "pro",
     "queues": ["workq", "gpu"],
-    "resources": ["ncpus", "mem", "ngpus", "scratch_local", "gpu_mem", "gpu_cap", "cluster", "host"],
+    "resources": [
+        "ncpus",
+        "mem",
+        "ngpus",
+        "scratch_local",
+        "gpu_mem",
+        "gpu_cap",
+        "cluster",
+        "host",
+    ],
     "slots": 4,
     "max_array_size": 10000,
     "max_queued": None,
@@ -54,7 +63,9 @@ def install(folder: Path, **config: Any) -> Path:
     program = Path(__file__).with_name("fake_command.py")
     for name in COMMANDS:
         command = folder / "bin" / name
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {program} {name} {folder} "$@"\n')
+        command.write_text(
+            f'#!/bin/sh\nexec {sys.executable} -S -E {program} {name} {folder} "$@"\n'
+        )
         command.chmod(0o755)
     return folder / "bin"
 
@@ -104,7 +115,9 @@ class Site:
         """The job that `12`, `12[]`, `12[3].server` names."""
         number = native.partition(".")[0].partition("[")[0]
         path = self.folder / "jobs" / number / "job.json"
-        job: dict[str, Any] | None = json.loads(path.read_text()) if number.isdigit() and path.exists() else None
+        job: dict[str, Any] | None = (
+            json.loads(path.read_text()) if number.isdigit() and path.exists() else None
+        )
         return job if job is not None and bool(job["indices"]) == ("[" in native) else None
 
     def state(self, job: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -119,11 +132,15 @@ class Site:
         return (self.folder / "jobs" / str(job["number"]) / "never").exists()
 
     def is_over(self, job: Mapping[str, Any]) -> bool:
-        return self.never(job) or all(self.state(job, index)["state"] in "FXC" for index in job["indices"] or [0])
+        return self.never(job) or all(
+            self.state(job, index)["state"] in "FXC" for index in job["indices"] or [0]
+        )
 
     def exit_of(self, job: Mapping[str, Any]) -> int | None:
         """Of an array that of whichever sub-job ended last, made 0 or 1: it says nothing."""
-        exits = [state["exit"] for state in map(self._of(job), job["indices"] or [0]) if "exit" in state]
+        exits = [
+            state["exit"] for state in map(self._of(job), job["indices"] or [0]) if "exit" in state
+        ]
         if not exits or self.never(job):
             return None
         return int(exits[-1]) if not job["indices"] else 0 if exits[-1] == 0 else 1

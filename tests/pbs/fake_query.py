@@ -17,9 +17,13 @@ def qstat(site: Site, words: Sequence[str]) -> int:
     options, ids = _split(words)
     known = {"-f", "-1", "-t", "-B"} if site.is_torque else {"-f", "-w", "-t", "-x", "-B", "-E"}
     if set(options) - known or ("-E" in options and not site.config["express"]):
-        raise RefusedError("usage: \nqstat [-f] [-J] [-p] [-t] [-x] [-E] [-F format | -w] [ job_identifier... ]", 2)
+        raise RefusedError(
+            "usage: \nqstat [-f] [-J] [-p] [-t] [-x] [-E] [-F format | -w] [ job_identifier... ]", 2
+        )
     if "-B" in options:
-        print(f"Server: pbs-m1\n    server_state = Active\n    max_array_size = {site.config['max_array_size']}")
+        print(
+            f"Server: pbs-m1\n    server_state = Active\n    max_array_size = {site.config['max_array_size']}"
+        )
         return 0
     if "-x" in options and not site.config["history"]:
         print(f"qstat: PBS is not configured to maintain job history {ids[-1]}", file=sys.stderr)
@@ -40,9 +44,11 @@ def _qstat_express(site: Site, options: Sequence[str], ids: Sequence[str]) -> in
     """One query for all: sorted; what is not known is left out without a word as long as anything is known."""
     if any(not re.match(r"\d+(\[\d*\])?(\.|$)", native) for native in ids):
         raise RefusedError("qstat: Express option can only be used with job ids", 1)
-    strangers = [native for native in ids if "." in native and native.split(".")[1] != HOST.split(".")[0]]
+    strangers = [
+        native for native in ids if "." in native and native.split(".")[1] != HOST.split(".")[0]
+    ]
     shown, failed = [], []
-    for native in sorted(set(ids) - set(strangers), key=lambda native: int(re.match(r"\d+", native)[0])):  # type: ignore[index]
+    for native in sorted(set(ids) - set(strangers), key=_number):
         try:
             shown.append("\n".join(_show(site, native, options)))
         except RefusedError as refused:  # noqa: PERF203 - every id has its own answer
@@ -62,7 +68,9 @@ def _show(site: Site, native: str, options: Sequence[str]) -> list[str]:
     if job is None or (is_over and _is_forgotten(site, job)):
         raise RefusedError(f"qstat: Unknown Job Id {full}", 153)
     if is_over and "-x" not in options and not site.is_torque:
-        raise RefusedError(f"qstat: {full} Job has finished, use -x or -H to obtain historical job information", 35)
+        raise RefusedError(
+            f"qstat: {full} Job has finished, use -x or -H to obtain historical job information", 35
+        )
     lines = _show_one(site, job, None if job["indices"] else 0, options)
     if "-t" in options:
         lines += [line for index in job["indices"] for line in _show_one(site, job, index, options)]
@@ -74,11 +82,16 @@ def _is_forgotten(site: Site, job: Mapping[str, Any]) -> bool:
     return not site.config["history"] or (site.is_torque and site.never(job))
 
 
-def _show_one(site: Site, job: Mapping[str, Any], index: int | None, options: Sequence[str]) -> list[str]:
-    native = job["id"] if index is None or not job["indices"] else job["id"].replace("[]", f"[{index}]")
+def _show_one(
+    site: Site, job: Mapping[str, Any], index: int | None, options: Sequence[str]
+) -> list[str]:
+    native = (
+        job["id"] if index is None or not job["indices"] else job["id"].replace("[]", f"[{index}]")
+    )
     state = _parent_state(site, job) if index is None else _state(site, job, index)
     fields = {
-        "Job_Name": job["name"] + (f"-{index}" if site.is_torque and job["indices"] and index is not None else ""),
+        "Job_Name": job["name"]
+        + (f"-{index}" if site.is_torque and job["indices"] and index is not None else ""),
         "Job_Owner": f"{OWNER}@{HOST}",
         "resources_used.walltime": state.get("used"),
         "job_state": state["state"],
@@ -96,7 +109,11 @@ def _show_one(site: Site, job: Mapping[str, Any], index: int | None, options: Se
     }
     if index is None:
         span = f"{job['indices'][0]}-{job['indices'][-1]}"
-        fields |= {"job_array_request": span} if site.is_torque else {"array": True, "array_indices_submitted": span}
+        fields |= (
+            {"job_array_request": span}
+            if site.is_torque
+            else {"array": True, "array_indices_submitted": span}
+        )
     lines = [f"    {name} = {value}" for name, value in fields.items() if value not in (None, "")]
     if "-w" not in options and "-1" not in options:
         lines = [part for line in lines for part in _wrap(line)]
@@ -132,14 +149,20 @@ def _parent_state(site: Site, job: Mapping[str, Any]) -> dict[str, Any]:
     states = [site.state(job, index) for index in job["indices"]]
     over = site.is_over(job)
     has_begun = any(state["state"] != "Q" for state in states)
-    if not has_begun and job["depend"] and not (site.folder / "jobs" / str(job["number"]) / "released").exists():
+    if (
+        not has_begun
+        and job["depend"]
+        and not (site.folder / "jobs" / str(job["number"]) / "released").exists()
+    ):
         return {"state": "H", "substate": 22}
     letter = ("C" if site.is_torque else "F") if over else "B" if has_begun else "Q"
     exit_of = site.exit_of(job)
     return {
         "state": letter,
         "substate": 93 if over else 70,
-        "comment": f"Job Array Began at {WHEN}" + (" and failed" if over else "") if has_begun else job["comment"],
+        "comment": f"Job Array Began at {WHEN}" + (" and failed" if over else "")
+        if has_begun
+        else job["comment"],
         **({} if exit_of is None else {"exit": exit_of}),
     }
 
@@ -156,4 +179,11 @@ def qselect(site: Site, words: Sequence[str]) -> int:
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    return [word for word in words if word.startswith("-")], [word for word in words if not word.startswith("-")]
+    return [word for word in words if word.startswith("-")], [
+        word for word in words if not word.startswith("-")
+    ]
+
+
+def _number(native: str) -> int:
+    """The number at the beginning of an id."""
+    return int(native.split(".")[0].split("[")[0])

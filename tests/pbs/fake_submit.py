@@ -55,7 +55,14 @@ def _accept(site: Site, job: dict[str, Any], path: Path) -> dict[str, Any]:
     shutil.copy(path, folder / "script")
     write(folder / "job.json", job)
     subprocess.Popen(
-        [sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_mom.py")), str(site.folder), str(number)],
+        [
+            sys.executable,
+            "-S",
+            "-E",
+            str(Path(__file__).with_name("fake_mom.py")),
+            str(site.folder),
+            str(number),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -87,12 +94,16 @@ def check(site: Site, options: Sequence[tuple[str, str]], path: Path) -> dict[st
         raise RefusedError("qsub: Unknown queue", 170)
     asked = [value for letter, value in options if letter == "-l"]
     (_check_torque if site.is_torque else _check_pro)(site, asked)
-    walltime = next((value.partition("=")[2] for value in reversed(asked) if value.startswith("walltime=")), "")
+    walltime = next(
+        (value.partition("=")[2] for value in reversed(asked) if value.startswith("walltime=")), ""
+    )
     if not re.fullmatch(r"(\d+:)?(\d+:)?\d+|", walltime):
         raise RefusedError("qsub: Illegal attribute or resource value Resource_List.walltime", 166)
     indices, limit = _indices(site, given)
     _check_limits(site, len(indices) or 1)
-    seconds = sum(int(part) * 60**power for power, part in enumerate(reversed(walltime.split(":"))) if part)
+    seconds = sum(
+        int(part) * 60**power for power, part in enumerate(reversed(walltime.split(":"))) if part
+    )
     return {
         "name": name,
         "indices": indices,
@@ -121,7 +132,9 @@ def _check_pro(site: Site, asked: Sequence[str]) -> None:
         if name == "nodes" and "gpus=" in amount:
             raise RefusedError("qsub: node(s) specification error", 241)
         if name in ("mem", "ncpus", "ngpus") and select:
-            text = f'qsub: "-lresource=" cannot be used with "select" or "place", resource is: {name}'
+            text = (
+                f'qsub: "-lresource=" cannot be used with "select" or "place", resource is: {name}'
+            )
             raise RefusedError(text, 5)
         if name not in ("select", "walltime", "place", "nodes", *site.config["resources"]):
             raise RefusedError(f"qsub: Unknown resource Resource_List.{name}", 187)
@@ -129,14 +142,17 @@ def _check_pro(site: Site, asked: Sequence[str]) -> None:
         name, _, amount = part.partition("=")
         if name not in site.config["resources"]:
             raise RefusedError(f"qsub: Unknown resource: {name}", 187)
-        if (name == "mem" and not re.fullmatch(r"\d+[kmgt]?b?", amount)) or (name == "ncpus" and not amount.isdigit()):
+        if (name == "mem" and not re.fullmatch(r"\d+[kmgt]?b?", amount)) or (
+            name == "ncpus" and not amount.isdigit()
+        ):
             raise RefusedError(f"qsub: Illegal attribute or resource value select.{name}", 166)
 
 
 def _check_torque(site: Site, asked: Sequence[str]) -> None:
     if any(value.startswith("select") for value in asked):
         raise RefusedError(
-            "qsub: submit error (Unknown resource type  REJHOST=head MSG=cannot locate resource 'select')", 1
+            "qsub: submit error (Unknown resource type  REJHOST=head MSG=cannot locate resource 'select')",
+            1,
         )
 
 
@@ -159,7 +175,9 @@ def _indices(site: Site, given: Mapping[str, str]) -> tuple[list[int], int | Non
 
 def _dependencies(site: Site, attributes: Sequence[str]) -> list[tuple[str, str]]:
     """Kind and id of each job to wait for; no sub-jobs, and arrays by their own word in Torque."""
-    text = next((value.partition("=")[2] for value in attributes if value.startswith("depend=")), "")
+    text = next(
+        (value.partition("=")[2] for value in attributes if value.startswith("depend=")), ""
+    )
     kinds = "afterok|afterany|afternotok" + ("|afterokarray" if site.is_torque else "")
     found = []
     for condition in filter(None, text.split(",")):

@@ -51,7 +51,9 @@ def _count_steps(step: int | None, root: Path, writer: int) -> None:
 
     def hear(event: str, args: tuple[Any, ...]) -> None:
         is_file = event == "open" and isinstance(args[2], int) and args[2] & WRITING
-        if ((is_file or event in CHANGES) and str(args[0]).startswith(str(root))) or event == "subprocess.Popen":
+        if (
+            (is_file or event in CHANGES) and str(args[0]).startswith(str(root))
+        ) or event == "subprocess.Popen":
             make()
 
     real = os.write

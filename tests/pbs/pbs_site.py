@@ -12,10 +12,10 @@ from typing import Any
 import fake_pbs
 import zoo
 
-from jobs.profiles import load_profile
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase, Scheduler
-from jobs.schedulers.pbs import PbsScheduler
-from jobs.schedulers.pbs_script import Start
+from jobs.schedulers.pbs.scheduler import PbsScheduler
+from jobs.schedulers.pbs.script import Start
+from jobs.schedulers.profiles import load_profile
 
 PATIENCE_S = 40.0
 TAG = "3f2a9c0d1e4b"
@@ -34,13 +34,17 @@ class Site:
     def scheduler(self, **profile: Any) -> PbsScheduler:
         """One that has asked nothing yet; without warnings, which would be what ends an element, not its limit."""
         shipped = load_profile("generic-pbs")
-        return PbsScheduler(replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER))
+        return PbsScheduler(
+            replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER)
+        )
 
     def batch(self, *behaviours: str, max_parallel: int | None = None) -> Batch:
         """Elements that behave so, in a folder of their own."""
         folder = self.folder / "batches" / str(len(list(self.folder.glob("batches/*"))))
         folder.mkdir(parents=True)
-        return Batch(TAG, "study", zoo.write_batch(folder, *behaviours), len(behaviours), max_parallel)
+        return Batch(
+            TAG, "study", zoo.write_batch(folder, *behaviours), len(behaviours), max_parallel
+        )
 
     def calls(self, command: str) -> list[list[str]]:
         return [call for call in fake_pbs.calls(self.folder) if call[0] == command]

@@ -18,9 +18,13 @@ MAX_ARRAY_SIZE = 1001
 
 def sbatch(words: list[str]) -> str:
     jobs = read()
-    options = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
+    options = dict(
+        word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word
+    )
     indices = options["array"].partition("%")[0]
-    jobs.append({"id": len(jobs) + 1, "name": options["job-name"], "indices": indices, "state": "PENDING"})
+    jobs.append(
+        {"id": len(jobs) + 1, "name": options["job-name"], "indices": indices, "state": "PENDING"}
+    )
     STATE.write_text(json.dumps(jobs))
     return str(len(jobs))
 
@@ -46,7 +50,10 @@ def shown(job: dict[str, object], form: str) -> str:
 
 def sacct(words: list[str]) -> str:
     del words
-    rows = [f"{job['id']}_[{job['indices']}]|{job['state']} by 0|0:0|0:0|None assigned" for job in read()]
+    rows = [
+        f"{job['id']}_[{job['indices']}]|{job['state']} by 0|0:0|0:0|None assigned"
+        for job in read()
+    ]
     return "\n".join(row.replace("PENDING by 0", "PENDING") for row in rows)
 
 
@@ -58,7 +65,11 @@ def scancel(words: list[str]) -> str:
 
 
 def scontrol(words: list[str]) -> str:
-    return "Slurmctld(primary) at head is UP" if words == ["ping"] else f"MaxArraySize            = {MAX_ARRAY_SIZE}"
+    return (
+        "Slurmctld(primary) at head is UP"
+        if words == ["ping"]
+        else f"MaxArraySize            = {MAX_ARRAY_SIZE}"
+    )
 
 
 def read() -> list[dict[str, object]]:
@@ -67,7 +78,11 @@ def read() -> list[dict[str, object]]:
 
 if __name__ == "__main__":
     print(
-        {"sbatch": sbatch, "squeue": squeue, "sacct": sacct, "scancel": scancel, "scontrol": scontrol}[
-            Path(sys.argv[0]).name
-        ](sys.argv[1:])
+        {
+            "sbatch": sbatch,
+            "squeue": squeue,
+            "sacct": sacct,
+            "scancel": scancel,
+            "scontrol": scontrol,
+        }[Path(sys.argv[0]).name](sys.argv[1:])
     )

@@ -23,4 +23,4 @@
 # SIGUSR2 warns of the time limit or of preemption; it must not end what does not listen yet
 trap '' USR2
 export SUBMITIT_EXECUTOR=slurm
-exec apptainer exec '/images/a b.sif' python -m anlp.slurm_element --batch /home/user/runs/mnist/batches/3.jsonl --continuations 20 --limit-min 91 --first "${1:?first element of this array}"
+exec apptainer exec '/images/a b.sif' python -m anlp.runtime.slurm_task --batch /home/user/runs/mnist/batches/3.jsonl --continuations 20 --limit-min 91 --first "${1:?first element of this array}"

@@ -32,7 +32,7 @@ trap 'signalled=1; [ -z "$program" ] || kill -s USR2 "$program"' USR2
 trap 'signalled=1' TERM
 (
     trap '' USR2
-    exec apptainer -q exec --cleanenv --no-eval --bind /home/user/runs/mnist:/home/user/runs/mnist --pwd /home/user/runs/mnist '/images/a b.sif' sh -c 'trap "" USR2; exec python "$@"' sh -m anlp.slurm_element --batch /home/user/runs/mnist/batches/3.jsonl --continuations 20 --limit-min 30 --in-image --first "${1:?first element of this array}"
+    exec apptainer -q exec --cleanenv --no-eval --bind /home/user/runs/mnist:/home/user/runs/mnist --pwd /home/user/runs/mnist '/images/a b.sif' sh -c 'trap "" USR2; exec python "$@"' sh -m anlp.runtime.slurm_task --batch /home/user/runs/mnist/batches/3.jsonl --continuations 20 --limit-min 30 --in-image --first "${1:?first element of this array}"
 ) &
 program=$!
 # a signal ends `wait` early; the code of the program is what counts

@@ -13,4 +13,4 @@
 # SIGUSR2 warns of the time limit or of preemption; it must not end what does not listen yet
 trap '' USR2
 export SUBMITIT_EXECUTOR=slurm
-exec /home/user/venv/bin/python -m anlp.slurm_element --batch /home/user/runs/mnist/batches/3.jsonl --continuations 20 --limit-min 0 --first "${1:?first element of this array}"
+exec /home/user/venv/bin/python -m anlp.runtime.slurm_task --batch /home/user/runs/mnist/batches/3.jsonl --continuations 20 --limit-min 0 --first "${1:?first element of this array}"

@@ -10,7 +10,7 @@ from typing import Any
 
 def die_before(method: str) -> None:
     """The process is killed when it is about to call this method of the journal."""
-    from jobs.journal import Journal
+    from jobs.runs.journal import Journal
 
     def die(*_: Any, **__: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -20,7 +20,7 @@ def die_before(method: str) -> None:
 
 def die_after(method: str) -> None:
     """The process is killed when that method has returned."""
-    from jobs.journal import Journal
+    from jobs.runs.journal import Journal
 
     whole: Callable[..., None] = getattr(Journal, method)
 
