@@ -17,8 +17,8 @@ from anlp.core import lease
 HOLD = """
 import sys, time
 from pathlib import Path
-from anlp import claim
-claim.acquire(Path(sys.argv[1]))
+from anlp.core import lease
+lease.acquire(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
 """

@@ -407,15 +407,16 @@ def test_as_a_task_of_slurm_a_warning_is_counted_and_the_task_requeued_once(tmp_
 FORKS_SAFELY = """
 import sys
 from pathlib import Path
-from anlp import children, limits, run
+from anlp import run
+from anlp.runtime import cgroups, supervisor
 
-add = children.Children.add
+add = supervisor.Children.add
 def look(self, request):
     cuda = sys.modules["torch"].cuda
-    assert (limits.thread_count(), cuda.is_initialized()) == (1, False), limits.thread_count()
+    assert (cgroups.thread_count(), cuda.is_initialized()) == (1, False), cgroups.thread_count()
     add(self, request)
 
-children.Children.add = look
+supervisor.Children.add = look
 sys.exit(run.run_element(Path(sys.argv[1]), 0, job="test"))
 """
 

@@ -99,7 +99,7 @@ def an_error(
     """An exception that arose in `loop.py`, function `step`, below which lies a library."""
     traceback = (
         "Traceback (most recent call last):\n"
-        f'  File "/home/ann/anlp/training/trainer.py", line {line}, in step\n'
+        f'  File "/home/ann/anlp/training/loop.py", line {line}, in step\n'
         "    loss.backward()\n"
         '  File "/opt/lib/python3.11/site-packages/torch/_tensor.py", line 5, in backward\n'
         "    engine()\n"
@@ -141,7 +141,7 @@ def hold_lock_elsewhere(folder: GridFolder) -> subprocess.Popen[str]:
     """Another process that has the grid's lock until it is killed."""
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from anlp.records.results import GridFolder\nfrom jobs.runs.journal import Journal\n"
+        "from anlp.records.folders import GridFolder\nfrom jobs.runs.journal import Journal\n"
         "with Journal(GridFolder(Path(sys.argv[1]))).locked():\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     holder = subprocess.Popen(

@@ -177,7 +177,7 @@ def test_defaults_fill_what_was_not_asked_for_and_rules_see_them() -> None:
 
 @pytest.mark.slow
 def test_an_installed_package_brings_its_profiles(tmp_path: Path) -> None:
-    root = Path(profiles.__file__).resolve().parents[1]
+    root = Path(profiles.__file__).resolve().parents[2]
     build = [
         sys.executable,
         "-m",
@@ -220,7 +220,7 @@ def test_an_installed_package_brings_its_profiles(tmp_path: Path) -> None:
         str(place),
     ]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
-    look = "from jobs import profiles; print(profiles.load_profile('metacentrum').gpu_type, profiles.__file__)"
+    look = "from jobs.schedulers import profiles; print(profiles.load_profile('metacentrum').gpu_type, profiles.__file__)"
     shown = subprocess.run(
         [sys.executable, "-c", look],
         capture_output=True,

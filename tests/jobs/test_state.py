@@ -307,7 +307,7 @@ def test_a_remembered_failure_keeps_where_it_arose(folder: GridFolder) -> None:
     assert status.result.error is not None
     assert (
         status.result.error.traceback
-        == 'File "/home/ann/anlp/training/trainer.py", line 88, in step'
+        == 'File "/home/ann/anlp/training/loop.py", line 88, in step'
     )
 
 
