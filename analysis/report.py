@@ -9,19 +9,19 @@ from pathlib import Path
 
 from analysis.cli.arguments import add_grid, picture_path
 from analysis.data.load import load
-from analysis.reporting.advice import Advice, advise, next_file, next_section, render_grid
 from analysis.reporting.blocks import Document, Section, figures
 from analysis.reporting.discussion import best_lines, discussion_section
 from analysis.reporting.effort import effort_section
-from analysis.reporting.fates import fates_section
 from analysis.reporting.findings import Findings, find_out
 from analysis.reporting.mistakes import mistakes_section
+from analysis.reporting.next_runs import Advice, advise, next_file, next_section, render_grid
 from analysis.reporting.overview import curves_section, parallel_section
 from analysis.reporting.provenance import provenance_section
 from analysis.reporting.question import question_section
 from analysis.reporting.render import FIGURES, render_html, render_markdown
 from analysis.reporting.results import results_section
 from analysis.reporting.settings import settings_section
+from analysis.reporting.verdicts import fates_section
 from analysis.web.page import component_script, component_style
 from anlp.core.errors import UserError, run_command
 from anlp.core.progress import Progress

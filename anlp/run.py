@@ -18,37 +18,37 @@ import anlp
 from anlp.core import lease
 from anlp.core.errors import (
     EXIT_CONTINUE,
+    EXIT_DISK_FULL,
     EXIT_ESCAPED,
     EXIT_HELD,
-    EXIT_HELD_BACK,
-    EXIT_NO_ROOM,
     EXIT_OK,
     EXIT_RUNS_FAILED,
+    EXIT_SKIPPED,
     UserError,
     run_command,
 )
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import ClaimLostError, Interrupted, StopFlag, stop_flag
 from anlp.records import circuit_breaker
-from anlp.records.accounting import Meter, spent_now
+from anlp.records.accounting import Meter, usage_now
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
 from anlp.records.results import Outcome, RunResult, read_result
 from anlp.runtime import container
-from anlp.runtime.packed_runs import Pack
+from anlp.runtime.packed_runs import PackedRuns
 from anlp.runtime.redirect import output_to
 from anlp.tasks import read_element
 
 if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none of it
-    from anlp.data import Sources
+    from anlp.data import DatasetCache
     from anlp.tracking import Tracker
 
 # runs without a result first: of the others nobody asks the exit code
 EXITS_BY_WEIGHT = (
-    EXIT_NO_ROOM,
+    EXIT_DISK_FULL,
     EXIT_CONTINUE,
-    EXIT_HELD_BACK,
+    EXIT_SKIPPED,
     EXIT_RUNS_FAILED,
     EXIT_HELD,
     EXIT_OK,
@@ -57,7 +57,12 @@ ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "fa
 
 
 def run_element(
-    batch: Path, index: int, *, job: str, sources: Sources | None = None, member: int | None = None
+    batch: Path,
+    index: int,
+    *,
+    job: str,
+    sources: DatasetCache | None = None,
+    member: int | None = None,
 ) -> int:
     """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.runtime.packed_runs`).
 
@@ -89,7 +94,7 @@ def run_element(
         alone = 0 if len(runs) == 1 else member
         if alone is not None:
             return runs[alone].execute()
-        codes = Pack(
+        codes = PackedRuns(
             batch,
             index,
             element,
@@ -111,7 +116,7 @@ class _Run:
     batch: Path
     job: str
     at_once: int  # how many runs share its job, and the GPU, at the same time
-    sources: Sources | None
+    sources: DatasetCache | None
     flag: StopFlag
     meter: Meter = field(default_factory=Meter)
 
@@ -121,7 +126,7 @@ class _Run:
             return code
         if (tripped := circuit_breaker.read(self.batch)) is not None:
             print(f"run {self.spec.run_id}: held back: {tripped}", file=sys.stderr)
-            return EXIT_HELD_BACK
+            return EXIT_SKIPPED
         try:
             held = lease.acquire(
                 self.folder.attempts, {"job": self.job, "batch": self.options.batch}
@@ -134,7 +139,7 @@ class _Run:
         with held:
             return self._execute_held(held)
 
-    def _execute_held(self, held: lease.Claim) -> int:
+    def _execute_held(self, held: lease.Lease) -> int:
         if (
             code := self.exit_of_earlier_result()
         ) is not None:  # finished while we were waiting for the claim
@@ -153,7 +158,7 @@ class _Run:
         held.release(ending=ENDINGS[outcome], **self.meter.read())
         return EXIT_OK if outcome.is_result else EXIT_RUNS_FAILED
 
-    def _attempt(self, held: lease.Claim) -> Outcome:
+    def _attempt(self, held: lease.Lease) -> Outcome:
         """Trains, and returns after `result.json` is on disk."""
         print(self._header(held), flush=True)
         for draft in self.folder.path.glob(
@@ -181,18 +186,19 @@ class _Run:
             self.folder.checkpoint.unlink(missing_ok=True)
         return result.outcome
 
-    def _train(self, held: lease.Claim) -> RunResult:
-        from anlp.data import Sources  # torch is imported only where something is trained
+    def _train(self, held: lease.Lease) -> RunResult:
+        from anlp.data import DatasetCache  # torch is imported only where something is trained
         from anlp.training.attempt import Attempt
 
         is_in_image = bool(container.image_of(os.environ))
         if is_in_image:
-            container.keep_at_hand()
+            container.preload_libraries()
         attempt = Attempt(
             self.spec,
             self.options,
             self.folder,
-            self.sources or Sources(Path(self.options.data_dir), self.folder.path.parent.parent),
+            self.sources
+            or DatasetCache(Path(self.options.data_dir), self.folder.path.parent.parent),
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
             is_ours=held.is_current,
@@ -231,7 +237,7 @@ class _Run:
                 path.unlink(missing_ok=True)
         self.folder.result.unlink(missing_ok=True)
 
-    def _header(self, held: lease.Claim) -> str:
+    def _header(self, held: lease.Lease) -> str:
         now = time.strftime("%Y-%m-%d %H:%M:%S %z")
         process = f"process {held.record['pid']} on {held.record['host']}"
         return f"=== run {self.spec.run_id}, attempt {int(held.path.stem)}: {now}, {process}, job {self.job} ==="
@@ -241,9 +247,9 @@ class _Run:
             f"run {self.spec.run_id}: stopped without a result, its folder cannot be written: {error}",
             file=sys.stderr,
         )
-        return EXIT_NO_ROOM
+        return EXIT_DISK_FULL
 
-    def _provenance(self, held: lease.Claim, outcome: Outcome) -> dict[str, Any]:
+    def _provenance(self, held: lease.Lease, outcome: Outcome) -> dict[str, Any]:
         first = lease.read(self.folder.attempts / f"{1:06d}.json")
         used = self.meter.read()
         return {
@@ -260,7 +266,7 @@ class _Run:
             "ended": time.time(),
             **container.provenance(self.options.container, os.environ),
             **used,
-            "spent": [spent.to_json() for spent in spent_now(held, ENDINGS[outcome], used)],
+            "spent": [spent.to_json() for spent in usage_now(held, ENDINGS[outcome], used)],
         }
 
 
@@ -304,4 +310,4 @@ def _report(batch: Path, index: int) -> None:
 
 
 if __name__ == "__main__":
-    container.leave(run_command(main), os.environ)
+    container.exit_process(run_command(main), os.environ)

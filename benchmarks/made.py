@@ -12,7 +12,7 @@ from typing import Any
 
 from anlp.core.lease import Process
 from anlp.core.spec import RunSpec
-from anlp.records.accounting import Spent
+from anlp.records.accounting import AttemptUsage
 from anlp.records.elements import Element
 from anlp.records.files import write_jsonl
 from anlp.records.folders import GridFolder
@@ -71,7 +71,7 @@ def finished_grid(root: Path, count: int) -> GridFolder:
 
 def _provenance(tag: str) -> dict[str, object]:
     """What a run writes about itself, as far as `jobs.runs.cost` reads it."""
-    spent = Spent(1e9, 1e9 + 20, "done", tag, 18.0)
+    spent = AttemptUsage(1e9, 1e9 + 20, "done", tag, 18.0)
     return {"batch": tag, "cpu_s": 18.0, "peak_rss_mib": 400.0, "spent": [spent.to_json()]}
 
 

@@ -48,14 +48,14 @@ def whole_report(place: str) -> dict[str, float]:
 def our_parallel(place: str, form: str = "png") -> dict[str, float]:
     """The static chart from the frame; libraries are imported before, here and for the others."""
     from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
-    from analysis.plots.style import paper, save
+    from analysis.plots.style import new_figure, save
 
     runs = _frame(place)
     with tempfile.TemporaryDirectory() as out:
         path = Path(out) / f"parallel.{form}"
         with _clock() as taken:
             info = parallel_info(runs, METRIC)
-            with paper(*size_inches(info)) as figure:
+            with new_figure(*size_inches(info)) as figure:
                 draw_parallel(info, figure.add_subplot())
                 save(figure, path)
         return {**taken, "MB": path.stat().st_size / 1e6}

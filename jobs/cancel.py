@@ -13,11 +13,11 @@ from anlp.records.results import RunState
 from jobs.common.arguments import make_parser
 from jobs.common.terminal import ask_yes_no
 from jobs.runs.attempts import record_endings
-from jobs.runs.journal import held
+from jobs.runs.journal import lock_grid
 from jobs.runs.locate import open_grid
-from jobs.runs.polling import Inquiry
+from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
-from jobs.runs.recovery import adopt
+from jobs.runs.recovery import reconcile
 from jobs.runs.status import Asked, RunStatus, asked_runs, read_states
 from jobs.schedulers import registry
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = make_arguments().parse_args(argv)
     folder = open_grid(args.grid)
-    inquiry = Inquiry(folder, fresh=True, tolerant=False)
+    inquiry = JobPoller(folder, fresh=True, tolerant=False)
     runs = read_grid(folder, inquiry.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]
     if not active:
@@ -76,15 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: Inquiry) -> list[RunStatus]:
+def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) -> list[RunStatus]:
     """Asks for the jobs of `run_ids` to be stopped, after writing so to the journal; the next command asks about them.
 
     Returns:
         The active runs that this stops: those that were named and have not ended meanwhile, and those that share a
         job with one of them.
     """
-    with held(folder) as journal:
-        adopt(journal)
+    with lock_grid(folder) as journal:
+        reconcile(journal)
         asked = asked_runs(folder, journal.submissions())
         states = read_states(folder, inquiry.states)
         record_endings(journal, states.values())

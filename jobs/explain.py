@@ -13,15 +13,15 @@ from typing import Any
 
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.lease import Process
-from jobs.common.arguments import make_parser, whole_number
+from jobs.common.arguments import add_fresh, make_parser, whole_number
 from jobs.common.terminal import STYLE_OF_STATE, Canvas, align, canvas_of
 from jobs.common.units import render_age, render_pairs
 from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain
 from jobs.runs.failures import describe
-from jobs.runs.queries import add_fresh, find_target
+from jobs.runs.queries import locate_run
 from jobs.schedulers.base import JobHandle
-from jobs.views.json_output import account_form, run_form
+from jobs.views.json_output import report_json, run_json
 
 COMMAND = "python -m jobs.explain"
 LINES = 10
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if len(args.names) not in (1, 2):
         parser.error("expected GRID RUN or RUN")
-    target = find_target(args.names, COMMAND, fresh=args.fresh)
+    target = locate_run(args.names, COMMAND, fresh=args.fresh)
     found = explain(target.folder, target.every, target.status, args.lines, target.inquiry.accounts)
     if args.json:
         print(json.dumps(explanation_form(found), allow_nan=False))
@@ -197,7 +197,7 @@ def _section(canvas: Canvas, title: str, lines: Sequence[str]) -> str:
 def explanation_form(found: Explanation) -> dict[str, Any]:
     """The value that `--json` prints: the form of a run in `jobs.status --json`, and more."""
     return {
-        **run_form(found.status),
+        **run_json(found.status),
         "grid": found.grid,
         "varying": dict(found.varying),
         "waits": found.waits,
@@ -215,7 +215,7 @@ def explanation_form(found: Explanation) -> dict[str, Any]:
         },
         "log": list(found.log),
         "printed": list(found.printed),
-        "schedulers": [account_form(account) for account in found.accounts],
+        "schedulers": [report_json(account) for account in found.accounts],
     }
 
 

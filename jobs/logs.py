@@ -11,12 +11,12 @@ from pathlib import Path
 from anlp.core import lease
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.records.folders import GridFolder, RunFolder
-from jobs.common.arguments import make_parser, whole_number
+from jobs.common.arguments import add_fresh, make_parser, whole_number
 from jobs.runs.failures import describe, group_failures
 from jobs.runs.locate import grids, open_grid, runs_root
-from jobs.runs.logs import last_printed, last_words, tail
-from jobs.runs.polling import Inquiry, Pace
-from jobs.runs.queries import add_fresh, find_target, read_grid
+from jobs.runs.logs import last_job_output, last_words, tail
+from jobs.runs.polling import JobPoller, PollInterval
+from jobs.runs.queries import locate_run, read_grid
 from jobs.runs.status import RunStatus, read_states
 
 COMMAND = "python -m jobs.logs"
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _show_failed(_only_grid(args.names), args.lines or LINES_FAILED, fresh=args.fresh)
     if args.failed or len(args.names) not in (1, 2):
         parser.error("expected GRID RUN, RUN, or GRID --failed")
-    target = find_target(args.names, COMMAND, fresh=args.fresh)
+    target = locate_run(args.names, COMMAND, fresh=args.fresh)
     _say_accounts(target.inquiry)
     if args.follow:
         return _follow(target.folder, target.status, args.lines or LINES)
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _say_accounts(inquiry: Inquiry) -> None:
+def _say_accounts(inquiry: JobPoller) -> None:
     """On stderr, apart from the log: a scheduler is down, or was asked a while ago."""
     for account in inquiry.accounts:
         for line in account.render(time.time()):
@@ -99,7 +99,7 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
 
 
 def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
-    inquiry = Inquiry(folder, fresh=fresh)
+    inquiry = JobPoller(folder, fresh=fresh)
     groups = group_failures(read_grid(folder, inquiry.states))
     _say_accounts(inquiry)
     if not groups:
@@ -117,7 +117,7 @@ def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
 
 def _last_words(status: RunStatus, lines: int) -> list[str]:
     """The end of a run's log; of a run that has none why, and the end of what its job printed."""
-    return last_words(status, lines) or [_why_empty(status), *last_printed(status, lines)]
+    return last_words(status, lines) or [_why_empty(status), *last_job_output(status, lines)]
 
 
 def _why_empty(status: RunStatus) -> str:
@@ -146,10 +146,10 @@ def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
 
 def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
     """Comes back often while the run's process lives; a scheduler is asked as seldom as its pace says."""
-    pace, due = Pace(), float("-inf")
+    pace, due = PollInterval(), float("-inf")
     while True:
         if not _is_alive(status.folder) and time.monotonic() >= due:
-            status = read_states(folder, Inquiry(folder).states)[status.run_id]
+            status = read_states(folder, JobPoller(folder).states)[status.run_id]
             due = time.monotonic() + pace.wait_s(status.state, [status])
         yield status
         if not status.state.is_active:

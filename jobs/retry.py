@@ -18,17 +18,23 @@ from jobs.common.arguments import make_parser
 from jobs.common.terminal import Canvas, align, ask_yes_no, canvas_of
 from jobs.common.units import count, parse_memory, parse_walltime
 from jobs.config.resources import Resources
-from jobs.runs.attempts import Trial, Trials, find_bad_nodes, has_progressed, read_trials
+from jobs.runs.attempts import (
+    SubmittedAttempt,
+    SubmittedAttempts,
+    find_bad_nodes,
+    has_progressed,
+    read_attempts,
+)
 from jobs.runs.failures import FAILURES, group_failures
 from jobs.runs.journal import Journal
 from jobs.runs.locate import open_grid
-from jobs.runs.options import Target, last_target
-from jobs.runs.polling import Inquiry
+from jobs.runs.options import SubmitOptions, last_options
+from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.status import RunStatus
-from jobs.submission.arguments import add_target_arguments, override, parsed
+from jobs.submission.arguments import add_submit_arguments, override, parsed
 from jobs.submission.launch import submit_specs
-from jobs.submission.retry_policy import Case, Policy, Remedy, find_remedy
+from jobs.submission.retry_policy import FailedRun, Policy, RetryDecision, decide
 
 EXAMPLES = """\
   python -m jobs.retry mnist -n                      what would be done about each failed or lost run, and why
@@ -66,7 +72,7 @@ def make_arguments() -> argparse.ArgumentParser:
         metavar="T",
         help="time that no run gets more of (default: 4 times the grid's)",
     )
-    add_target_arguments(parser)
+    add_submit_arguments(parser)
     return parser
 
 
@@ -80,10 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
     folder = open_grid(args.grid)
-    inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
     every = read_grid(folder, inquiry.states)
     statuses = narrow(every, args.only)
-    target = override(last_target(folder), args)
+    target = override(last_options(folder), args)
     rows = _decide(folder, every, [status for status in statuses if status.state in FAILURES], args)
     if args.json:
         print(json.dumps(_form(folder, rows), indent=1))
@@ -123,7 +129,7 @@ def _decide(
     args: argparse.Namespace,
 ) -> list[Row]:
     """What is done about the failed and lost runs, the largest group of failures first."""
-    trials = read_trials(folder, Journal(folder).submissions()) if broken else {}
+    trials = read_attempts(folder, Journal(folder).submissions()) if broken else {}
     policy = _policy(args, find_bad_nodes(every, trials))
     rows: dict[tuple[str, str, str], dict[str, Resources | None]] = defaultdict(dict)
     for group in group_failures(every, broken):
@@ -134,7 +140,7 @@ def _decide(
 
 
 def _policy(args: argparse.Namespace, bad_nodes: frozenset[str]) -> Policy:
-    given = override(Target(), args).resources
+    given = override(SubmitOptions(), args).resources
     return Policy(
         force=args.force,
         mem_mib=given.mem_mib,
@@ -147,21 +153,25 @@ def _policy(args: argparse.Namespace, bad_nodes: frozenset[str]) -> Policy:
     )
 
 
-def _remedy(status: RunStatus, trials: Trials, policy: Policy, args: argparse.Namespace) -> Remedy:
+def _remedy(
+    status: RunStatus, trials: SubmittedAttempts, policy: Policy, args: argparse.Namespace
+) -> RetryDecision:
     """With what the command line says about every run, whatever its remedy."""
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
     where = before if args.on == "auto" else args.on
-    remedy = find_remedy(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    remedy = decide(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
     if remedy.ask is None:
         return remedy
-    return replace(remedy, ask=override(Target(resources=remedy.ask), args).resources)
+    return replace(remedy, ask=override(SubmitOptions(resources=remedy.ask), args).resources)
 
 
-def _case(status: RunStatus, trials: Sequence[Trial]) -> Case:
+def _case(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> FailedRun:
     last = trials[-1]
     progressed = has_progressed(status.folder, last.tag)
-    return Case(status, trials[0].asked, last.asked, progressed, shared_device=last.at_once > 1)
+    return FailedRun(
+        status, trials[0].asked, last.asked, progressed, shared_device=last.at_once > 1
+    )
 
 
 def _print_rows(

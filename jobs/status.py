@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.records.folders import GridFolder
-from jobs.common.arguments import make_parser
+from jobs.common.arguments import add_fresh, make_parser
 from jobs.common.terminal import Canvas, canvas_of
 from jobs.runs.locate import open_grid
-from jobs.runs.polling import Inquiry, Pace
-from jobs.runs.queries import add_fresh, narrow, read_grid
-from jobs.views.json_output import overview_form
+from jobs.runs.polling import JobPoller, PollInterval
+from jobs.runs.queries import narrow, read_grid
+from jobs.views.json_output import overview_json
 from jobs.views.status import Overview, render_overview
 
 EXAMPLES = """\
@@ -66,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _watch(folder, args.only, every_run=args.all, fresh=args.fresh)
     overview = _look(folder, args.only, fresh=args.fresh)
     if args.json:
-        print(json.dumps(overview_form(overview), allow_nan=False))
+        print(json.dumps(overview_json(overview), allow_nan=False))
     else:
         print(render_overview(overview, canvas_of(sys.stdout), every_run=args.all))
     return EXIT_OK
 
 
 def _look(folder: GridFolder, only: str | None, *, fresh: bool) -> Overview:
-    inquiry = Inquiry(folder, fresh=fresh)
+    inquiry = JobPoller(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return Overview(
         folder, tuple(every), tuple(narrow(every, only)), only, time.time(), inquiry.accounts
@@ -82,7 +82,7 @@ def _look(folder: GridFolder, only: str | None, *, fresh: bool) -> Overview:
 
 def _watch(folder: GridFolder, only: str | None, *, every_run: bool, fresh: bool) -> int:
     """Refreshes in place on a terminal; elsewhere writes the screen again when a count or an outage has changed."""
-    canvas, shown, pace = canvas_of(sys.stdout), None, Pace()
+    canvas, shown, pace = canvas_of(sys.stdout), None, PollInterval()
     try:
         while True:
             overview = _look(folder, only, fresh=fresh)

@@ -24,27 +24,27 @@ from jobs.common.terminal import ask_yes_no as ask
 from jobs.common.units import count
 from jobs.config.packing import Packing
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
-from jobs.runs.attempts import find_due
+from jobs.runs.attempts import find_auto_retries
 from jobs.runs.journal import Journal
 from jobs.runs.locate import data_dir, runs_root
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
-from jobs.runs.polling import Inquiry
+from jobs.runs.polling import JobPoller
 from jobs.runs.queries import selection_metric
-from jobs.runs.recovery import settled_states
+from jobs.runs.recovery import wait_for_orphans
 from jobs.runs.status import Redo, RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import load_profile
 from jobs.submission import variants
-from jobs.submission.arguments import add_target_arguments, override
+from jobs.submission.arguments import add_submit_arguments, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
 from jobs.submission.submitter import writing_to
-from jobs.submission.variants import with_origins
+from jobs.submission.variants import resolve_init_from
 from jobs.views.plan import (
     fields_of,
-    plan_form,
+    plan_json,
     print_plan,
     print_runs,
     render_axes,
@@ -113,7 +113,7 @@ def make_arguments() -> argparse.ArgumentParser:
         metavar="METRIC",
         help="with --confirm: best by this metric (default: what the runs monitor)",
     )
-    add_target_arguments(parser)
+    add_submit_arguments(parser)
     return parser
 
 
@@ -129,14 +129,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = GridFolder(
         runs_root() / ((args.name or grid.name) + (variants.SUFFIX if args.smoke else ""))
     )
-    inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
     history = _history(folder, args, inquiry)
     expansion = grid.expand()
     listed = _all_of(expansion, grid)
     asked = (
         variants.make_small(listed)
         if args.smoke
-        else with_origins(listed, runs_root(), is_dry=args.dry_run)
+        else resolve_init_from(listed, runs_root(), is_dry=args.dry_run)
     )
     args.select = args.select or _monitored(history)
     is_wanted = _wanted(args, asked)
@@ -150,10 +150,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     target = override(_target(grid, confirming=args.confirm is not None), args)
     plan = make_plan(
-        specs, history, redo, find_due(Journal(folder), history, target.options.retries)
+        specs, history, redo, find_auto_retries(Journal(folder), history, target.options.retries)
     )
     if args.json:
-        print(json.dumps(plan_form(folder, plan, history, target), indent=1))
+        print(json.dumps(plan_json(folder, plan, history, target), indent=1))
         return EXIT_OK
     notes = [
         *expansion.notes(),
@@ -188,18 +188,18 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--name: expected {GRID_NAME}, got {args.name!r}")
 
 
-def _placed(target: Target) -> Target:
+def _placed(target: SubmitOptions) -> SubmitOptions:
     """`target` with the scheduler that `auto` stands for, so that it is looked for once."""
     site = None if target.profile is None else load_profile(target.profile)
-    return replace(target, on=registry.resolve(target.on, site))
+    return replace(target, on=registry.resolve_name(target.on, site))
 
 
 def _history(
-    folder: GridFolder, args: argparse.Namespace, inquiry: Inquiry
+    folder: GridFolder, args: argparse.Namespace, inquiry: JobPoller
 ) -> Mapping[str, RunStatus]:
     if args.dry_run:
         return read_states(folder, inquiry.states, remember=False)
-    return settled_states(folder, say=_say, query=inquiry.states)
+    return wait_for_orphans(folder, say=_say, query=inquiry.states)
 
 
 def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
@@ -228,7 +228,7 @@ def _repeats(plan: Plan) -> Iterator[str]:
         yield f"{count(len(plan.due), 'lost run')} among them: their machines ended them (retries)"
 
 
-def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> Iterator[str]:
+def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions) -> Iterator[str]:
     if target.canary:
         first = choose_canaries(plan.chosen, passed_models(history.values()))
         several = 0 < len(first) < len(plan.chosen)
@@ -239,7 +239,7 @@ def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> I
         )
 
 
-def _image(target: Target) -> Iterator[str]:
+def _image(target: SubmitOptions) -> Iterator[str]:
     if target.image is not None:
         yield f"in the image {target.image.path}" + (
             " with this checkout's code" if target.image.is_live else ""
@@ -305,7 +305,7 @@ def _seed_count(text: str | None) -> int:
     return number
 
 
-def _target(grid: GridSpec, *, confirming: bool) -> Target:
+def _target(grid: GridSpec, *, confirming: bool) -> SubmitOptions:
     options = RunOptions(
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
@@ -318,7 +318,7 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
         wandb=replace(grid.wandb, group=grid.wandb.group or grid.name),
     )
     packing = Packing(grid.pack, grid.chain)
-    return Target(
+    return SubmitOptions(
         resources=grid.resources, options=options, packing=packing, container=grid.container
     )
 

@@ -27,7 +27,7 @@ def install() -> None:
     run._Run._train = _train  # type: ignore[method-assign]  # the one thing that takes time
 
 
-def _train(self: run._Run, held: lease.Claim) -> RunResult:
+def _train(self: run._Run, held: lease.Lease) -> RunResult:
     settings = self.spec.settings.values()
     rate, epochs = float(settings["lr"]), int(settings["epochs"])
     if _is_named("STEP_EAT", rate):

@@ -10,7 +10,7 @@ from analysis.data.frames import BASELINE
 from analysis.text.metrics import is_correlation
 
 
-def knowing_nothing(runs: pd.DataFrame, metric: str) -> float | None:
+def chance_level(runs: pd.DataFrame, metric: str) -> float | None:
     """What knowing nothing reaches, where that is known."""
     columns = [
         f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs

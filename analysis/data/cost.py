@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anlp.records.accounting import Spent, spent_from_json
+from anlp.records.accounting import AttemptUsage, usage_from_json
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 
@@ -47,7 +47,7 @@ class Cost:
     gpu_peak_mib: float | None  # likewise
 
 
-def parse_origins(texts: Iterable[str | None]) -> list[Mapping[str, Any]]:
+def parse_provenance(texts: Iterable[str | None]) -> list[Mapping[str, Any]]:
     """The provenance of each run; empty where there is none."""
     found = [json.loads(text) if text else {} for text in texts]
     return [form if isinstance(form, dict) else {} for form in found]
@@ -69,7 +69,7 @@ def add_up(origins: Sequence[Mapping[str, Any]], shares: Mapping[str, Share]) ->
     """The cost of the runs with a provenance.
 
     Args:
-        origins: as `parse_origins` gives them.
+        origins: as `parse_provenance` gives them.
         shares: as `read_shares` gives them.
     """
     told = [origin for origin in origins if origin]
@@ -100,14 +100,14 @@ def add_up(origins: Sequence[Mapping[str, Any]], shares: Mapping[str, Share]) ->
     )
 
 
-def attempts_of(origin: Mapping[str, Any]) -> list[Spent]:
+def attempts_of(origin: Mapping[str, Any]) -> list[AttemptUsage]:
     """The attempts that a result tells of; those it does not tell of in full are left out."""
     return [spent for form in origin.get("spent") or () for spent in _parse_spent(form)]
 
 
-def _parse_spent(form: Any) -> list[Spent]:
+def _parse_spent(form: Any) -> list[AttemptUsage]:
     try:
-        return [spent_from_json(form)]
+        return [usage_from_json(form)]
     except (AttributeError, KeyError, TypeError, ValueError):
         return []
 

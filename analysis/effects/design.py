@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.data.baselines import knowing_nothing
+from analysis.data.baselines import chance_level
 from analysis.data.frames import varying_settings
 from analysis.stats.intervals import Array
 from analysis.text.levels import level_key
@@ -121,7 +121,7 @@ def _scores(runs: pd.DataFrame, metric: str, clip: bool) -> tuple[pd.Series[floa
     diverged = runs.index[runs["outcome"] == "diverged"]
     left_out = len(runs) - len(scores) - len(diverged)
     sign = 1.0 if higher_is_better(metric) else -1.0
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     if clip and bound is not None:
         below = int((sign * scores < sign * bound).sum())
         scores = sign * (sign * scores).clip(lower=sign * bound)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.data.baselines import knowing_nothing
+from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import (
@@ -93,7 +93,7 @@ def box_info(
     )
     least = min((level.values.size for level in levels if level.values.size), default=0)
     chosen: Style = style or ("points" if least < FEW else "box")
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     return BoxInfo(
         levels,
         chosen,

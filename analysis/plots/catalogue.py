@@ -15,15 +15,15 @@ from analysis.plots.correlations import correlations_chart
 from analysis.plots.curves import curves_chart
 from analysis.plots.evp import evp_chart
 from analysis.plots.gallery import gallery_chart
+from analysis.plots.gradient_norms import norms_chart
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.lines import lines_chart
-from analysis.plots.luck import luck_chart
 from analysis.plots.mapping import mapping_chart
-from analysis.plots.norms import norms_chart
 from analysis.plots.overfit import overfit_chart
 from analysis.plots.parallel import parallel_chart
 from analysis.plots.report import report_chart
 from analysis.plots.scatter import scatter_chart
+from analysis.plots.seed_variance import luck_chart
 from analysis.plots.spectrograms import spectrograms_chart
 from analysis.plots.sweep import sweep_chart
 

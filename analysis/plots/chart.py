@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.style import paper, save
+from analysis.plots.style import new_figure, save
 from anlp.core.errors import UserError
 
 WIDTH, HEIGHT = 6.8, 4.2  # inches
@@ -33,7 +33,7 @@ def save_chart(chart: Chart, picture: Path) -> Path:
     Raises:
         UserError: the format is unknown or a file cannot be written.
     """
-    with paper(*chart.size) as figure:
+    with new_figure(*chart.size) as figure:
         chart.draw(figure.add_subplot())
         save(figure, picture, alt=chart.alt)
     table = picture.with_suffix(".csv")

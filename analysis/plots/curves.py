@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.data.baselines import knowing_nothing
+from analysis.data.baselines import chance_level
 from analysis.data.frames import varying_settings
 from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
@@ -166,7 +166,7 @@ def curves_chart(
     metric = known_name(metric or _usual_metric(history), curve_metrics(history), "--metric")
     if by != CONFIGURATION:
         by = pick_setting(runs, by, "--by") if by else usual_setting(runs)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     info = curves_info(
         runs,
         history,

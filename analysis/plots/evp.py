@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.data.baselines import knowing_nothing
+from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
 from analysis.effects.design import HUGE
 from analysis.plots.chart import Chart
@@ -214,7 +214,7 @@ def _configuration_values(runs: pd.DataFrame, metric: str) -> tuple[pd.Series[fl
     finite = (runs["outcome"] == "ok") & (runs[metric].astype(float).abs() < HUGE)
     values = runs[finite].groupby("config_id")[metric].mean().astype(float)
     diverged = set(runs.loc[runs["outcome"] == "diverged", "config_id"]) - set(values.index)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     notes = []
     if diverged and bound is not None:
         values = pd.concat([values, pd.Series(bound, index=sorted(diverged))])

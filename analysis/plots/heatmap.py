@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.data.baselines import knowing_nothing
+from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
@@ -112,7 +112,7 @@ def heatmap_info(
         row, column = place["y"][b], place["x"][a]
         values[row, column] = factor * _value(group, metric, value)
         counts[row, column] = len(group)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     notes.append(lost_note(len(runs), len(finished), metric))
     what = "mean of its best configuration" if value == "best" else "median of its runs"
     return HeatmapInfo(

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.data.baselines import knowing_nothing
+from analysis.data.baselines import chance_level
 from analysis.data.frames import varying_settings
 from analysis.data.load import Runs
 from analysis.plots.chart import Chart
@@ -115,7 +115,7 @@ def sweep_info(
         for i, (name, _, group) in enumerate(groups)
     )
     values = finished[metric].to_numpy(float)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     factor = _factor(metric)
     return SweepInfo(
         lines=lines,

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.effects.explain import Importance
 from analysis.effects.render import interactions
 from analysis.reporting.blocks import Notice, Points, Section
-from analysis.reporting.fates import edge_sentence, failure_sentence
 from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.verdicts import edge_sentence, failure_sentence
 from analysis.results.rows import Row
 from analysis.results.table import Table
 from analysis.text.levels import level_key, render_level

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from analysis.data.cost import Share, parse_origins, read_shares
+from analysis.data.cost import Share, parse_provenance, read_shares
 from analysis.data.frames import metric_columns, varying_settings
 from analysis.data.load import Runs
 from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
@@ -105,7 +105,7 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
         else None,
         breakdown=attempt(lambda: build_breakdown(judge_runs(runs, loaded.history), loaded.grid)),
         importance=design if isinstance(design, Missing) else _explain(design, with_forest=few),
-        origins=tuple(parse_origins(loaded.provenance)),
+        origins=tuple(parse_provenance(loaded.provenance)),
         shares=read_shares(loaded.folder),
     )
 

@@ -17,8 +17,8 @@ from analysis.plots.report import report_chart
 from analysis.plots.scatter import scatter_chart
 from analysis.plots.seeds import load_seeds
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command, plain_sheet
+from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import Findings, Missing, attempt
-from analysis.reporting.pictures import draw_chart
 from analysis.text.levels import NOTHING, render_level
 
 ROWS = 60  # of the classification report

@@ -18,8 +18,8 @@ from analysis.plots.parallel import (
     size_inches,
 )
 from analysis.reporting.blocks import Block, Component, Figure, Notice, Section
+from analysis.reporting.figures import draw
 from analysis.reporting.findings import Findings, Missing
-from analysis.reporting.pictures import draw
 from analysis.web.page import render_component
 from analysis.web.selection import page_info
 

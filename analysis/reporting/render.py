@@ -22,7 +22,7 @@ from analysis.reporting.blocks import (
     Section,
     Text,
 )
-from analysis.reporting.look import PRINT_SCRIPT, STYLE
+from analysis.reporting.style import PRINT_SCRIPT, STYLE
 from analysis.text.sheet import Sheet
 
 FIGURES = "figures"  # the folder beside the Markdown

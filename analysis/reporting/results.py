@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.plots.luck import luck_chart
+from analysis.plots.seed_variance import luck_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command
+from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import TOP, Findings, Missing
-from analysis.reporting.pictures import draw_chart
 from analysis.results.caption import render_caption
 from analysis.results.cells import make_sheet
 from analysis.results.table import Table, chosen_metrics

@@ -7,8 +7,8 @@ from analysis.effects.render import METHODS, interactions, table
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.sweep import sweep_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Points, Section, Text, plain_sheet
+from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import Findings, Missing
-from analysis.reporting.pictures import draw_chart
 
 INTERACTIONS = 5
 LEAST_SHARE = 0.005

@@ -95,7 +95,7 @@ def render_evidence(verdict: Verdict, metric: str) -> str:
     """One line of words and numbers.
 
     Args:
-        verdict: see `analysis.verdicts.rules.judge`.
+        verdict: see `analysis.verdicts.rules.verdict_of`.
         metric: the score it was judged by, which decides how scores are written.
     """
     numbers = dict(verdict.numbers)

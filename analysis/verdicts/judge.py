@@ -15,7 +15,7 @@ from analysis.stats.chance import Chance, ScoreKind
 from analysis.stats.intervals import Array
 from analysis.text.metrics import is_correlation, is_share
 from analysis.verdicts.evidence import render_evidence
-from analysis.verdicts.rules import Curve, Label, Verdict, judge, mark_weak
+from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
 from anlp.core.errors import UserError
 from anlp.core.metrics import words_of
 
@@ -182,7 +182,7 @@ def _judge_run(run: Mapping[Any, Any], curves: Mapping[str, Curve], chances: _Ch
         return Verdict(
             Label.MISSING, "not finished" if run["outcome"] == UNFINISHED else "not logged"
         )
-    return judge(
+    return verdict_of(
         curve, chances.of(str(run["run_id"]), curve), has_diverged=run["outcome"] == "diverged"
     )
 

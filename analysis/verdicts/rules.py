@@ -130,7 +130,7 @@ class _Run:
         return int(self.epochs[index])
 
 
-def judge(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> Verdict:
+def verdict_of(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> Verdict:
     """The verdict on one run: the first rule that matches.
 
     Args:

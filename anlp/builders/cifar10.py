@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from anlp.core.errors import UserError
-from anlp.data import DataSet, Sources
+from anlp.data import DataSet, DatasetCache
 from anlp.datasets import catalogue
 from anlp.models.convnet import ConvNet
 from anlp.models.mlp import Mlp
@@ -20,12 +20,14 @@ from anlp.training.augment import RandomFlip, RandomShift, in_turn
 from anlp.training.baselines import classification_baselines
 from anlp.training.objectives import Classification
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 CROP_PART = 8  # images move by up to a side / 8
 
 
-def build(settings: Cifar10Settings, seed: int, sources: Sources, device: torch.device) -> Problem:
+def build(
+    settings: Cifar10Settings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     data = sources.get(settings.data_key())
     is_debugging = settings.overfit_batches > 0
@@ -34,7 +36,7 @@ def build(settings: Cifar10Settings, seed: int, sources: Sources, device: torch.
     torch.manual_seed(seeding.key(seed, "init"))
     model = _make_model(settings, data, dropout, sources).to(device)
     train, val, test = make_splits(data, settings, seed, device)
-    return Problem(
+    return Workload(
         model=model,
         train=train,
         val=val,
@@ -50,7 +52,7 @@ def build(settings: Cifar10Settings, seed: int, sources: Sources, device: torch.
 
 
 def _make_model(
-    settings: Cifar10Settings, data: DataSet, dropout: float, sources: Sources
+    settings: Cifar10Settings, data: DataSet, dropout: float, sources: DatasetCache
 ) -> nn.Module:
     if settings.model in ("resnet18", "resnet34"):
         weights = weights_file(settings.model, sources) if settings.pretrained else None
@@ -87,7 +89,7 @@ def _make_model(
     )
 
 
-def weights_file(name: str, sources: Sources) -> Path:
+def weights_file(name: str, sources: DatasetCache) -> Path:
     """The staged file with the weights of a net that was trained on ImageNet.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import nn
 
 from anlp.builders.fma_genre import make_backbone
 from anlp.core.errors import UserError
-from anlp.data import DataSet, Sources
+from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed
 from anlp.tasks.fma import FmaEmotionSettings
 from anlp.training import checkpoint, seeding
@@ -17,12 +17,12 @@ from anlp.training.batching import trim
 from anlp.training.objectives import Regression
 from anlp.training.split_metrics import spearman
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 
 def build(
-    settings: FmaEmotionSettings, seed: int, sources: Sources, device: torch.device
-) -> Problem:
+    settings: FmaEmotionSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     data = sources.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
@@ -33,7 +33,7 @@ def build(
     if settings.freeze:
         model.freeze()
     train, val, test = make_splits(data, settings, seed, device)
-    return Problem(
+    return Workload(
         model=model.to(device),
         train=train,
         val=val,
@@ -49,7 +49,7 @@ def build(
     )
 
 
-def take_backbone(backbone: nn.Module, run_id: str, sources: Sources) -> None:
+def take_backbone(backbone: nn.Module, run_id: str, sources: DatasetCache) -> None:
     """Gives a backbone the weights that an earlier run kept of its own; the read-out stays new.
 
     Raises:

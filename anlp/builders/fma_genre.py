@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from anlp.data import DataSet, Sources
+from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed, Recurrent
 from anlp.models.spectrogram_cnn import SpectrogramCnn
 from anlp.tasks.fma import FmaGenreSettings, SpectrogramSettings
@@ -15,17 +15,19 @@ from anlp.training.batching import trim
 from anlp.training.objectives import Classification
 from anlp.training.split_metrics import macro_f1
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 
-def build(settings: FmaGenreSettings, seed: int, sources: Sources, device: torch.device) -> Problem:
+def build(
+    settings: FmaGenreSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     data = sources.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
     model = Headed(make_backbone(settings, data, dropout), data.classes, dropout=dropout).to(device)
     train, val, test = make_splits(data, settings, seed, device)
-    return Problem(
+    return Workload(
         model=model,
         train=train,
         val=val,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anlp.builders.cifar10 import weights_file
-from anlp.data import DataSet, Samples, Sources
+from anlp.data import DataSet, DatasetCache, Samples
 from anlp.data.feature_cache import cached
 from anlp.models.recurrent import Headed
 from anlp.models.resnet import ResNet
@@ -19,21 +19,21 @@ from anlp.training.baselines import classification_baselines
 from anlp.training.closed_form import Fitted, gradient_boosting, logistic_regression
 from anlp.training.objectives import Classification
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 FEATURE_BATCH = 64
 UNTRAINED_SEED = 0  # of the net whose features are those of no training
 
 
 def build(
-    settings: ImagesTransferSettings, seed: int, sources: Sources, device: torch.device
-) -> Problem:
+    settings: ImagesTransferSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     images = sources.get(settings.data_key())
     torch.manual_seed(seeding.key(seed, "init"))
     data, model = _prepare(settings, images, seed, sources, device)
     train, val, test = make_splits(data, settings, seed, device)
-    return Problem(
+    return Workload(
         model=model.to(device),
         train=train,
         val=val,
@@ -51,7 +51,7 @@ def _prepare(
     settings: ImagesTransferSettings,
     images: DataSet,
     seed: int,
-    sources: Sources,
+    sources: DatasetCache,
     device: torch.device,
 ) -> tuple[DataSet, nn.Module]:
     """What a method sees of the images, and its model."""
@@ -68,7 +68,7 @@ def _prepare(
 
 
 def _make_backbone(
-    settings: ImagesTransferSettings, images: DataSet, sources: Sources, *, with_weights: bool
+    settings: ImagesTransferSettings, images: DataSet, sources: DatasetCache, *, with_weights: bool
 ) -> ResNet:
     trained = with_weights and settings.weights == "imagenet"
     weights = weights_file(settings.backbone, sources) if trained else None
@@ -92,7 +92,7 @@ def _shrunk(images: DataSet, side: int) -> DataSet:
 
 
 def _featured(
-    settings: ImagesTransferSettings, images: DataSet, sources: Sources, device: torch.device
+    settings: ImagesTransferSettings, images: DataSet, sources: DatasetCache, device: torch.device
 ) -> DataSet:
     """The vectors of the frozen net, computed once for all runs that use them (on one kind of device)."""
     source = sources.data_dir / images.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from anlp.data import DataSet, Sources
+from anlp.data import DataSet, DatasetCache
 from anlp.models.cnn import Cnn
 from anlp.models.dense import Dense
 from anlp.tasks.mnist import MnistSettings
@@ -14,13 +14,15 @@ from anlp.training.augment import RandomShift
 from anlp.training.baselines import classification_baselines
 from anlp.training.objectives import Classification
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 EVAL_BATCH = {"dense": 1000, "cnn": 128}
 SHIFT_PART = 8  # images move by up to a width / 8
 
 
-def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.device) -> Problem:
+def build(
+    settings: MnistSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     data = sources.get(settings.data_key())
     is_debugging = (
@@ -30,7 +32,7 @@ def build(settings: MnistSettings, seed: int, sources: Sources, device: torch.de
     shifts = settings.augment == "shift" and not is_debugging
     torch.manual_seed(seeding.key(seed, "init"))
     train, val, test = make_splits(data, settings, seed, device)
-    return Problem(
+    return Workload(
         model=_make_model(settings, data, dropout).to(device),
         train=train,
         val=val,

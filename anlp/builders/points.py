@@ -5,20 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anlp.data import DataSet, Sources
+from anlp.data import DataSet, DatasetCache
 from anlp.models.mlp import Mlp
 from anlp.tasks.points import PointsSettings
 from anlp.training import seeding
 from anlp.training.baselines import classification_baselines
 from anlp.training.objectives import Classification
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 MAP_SIDE = 200  # points of the map of decisions in each direction
 MAP_MARGIN = 0.05  # of the data's width around it
 
 
-def build(settings: PointsSettings, seed: int, sources: Sources, device: torch.device) -> Problem:
+def build(
+    settings: PointsSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     data = sources.get(settings.data_key())
     torch.manual_seed(seeding.key(seed, "init"))
@@ -34,7 +36,7 @@ def build(settings: PointsSettings, seed: int, sources: Sources, device: torch.d
         mean=data.mean,
         std=data.std,
     ).to(device)
-    return Problem(
+    return Workload(
         model=model,
         train=train,
         val=val,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from anlp.data import DataSet, Sources
+from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed, Pooled, Recurrent
 from anlp.tasks.spoken_digits import SpokenDigitsSettings
 from anlp.training import seeding
@@ -13,12 +13,12 @@ from anlp.training.baselines import classification_baselines
 from anlp.training.batching import trim
 from anlp.training.objectives import Classification
 from anlp.training.splits import make_splits
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 
 def build(
-    settings: SpokenDigitsSettings, seed: int, sources: Sources, device: torch.device
-) -> Problem:
+    settings: SpokenDigitsSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
     """Model, data and objective of one run, on `device`."""
     data = sources.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
@@ -27,7 +27,7 @@ def build(
         device
     )
     train, val, test = make_splits(data, settings, seed, device)
-    return Problem(
+    return Workload(
         model=model,
         train=train,
         val=val,

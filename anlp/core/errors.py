@@ -14,8 +14,8 @@ EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_HELD = 4  # in-job: a living process elsewhere is at it
-EXIT_HELD_BACK = 5  # in-job: not begun, since too many runs before it failed in the same way
-EXIT_NO_ROOM = (
+EXIT_SKIPPED = 5  # in-job: not begun, since too many runs before it failed in the same way
+EXIT_DISK_FULL = (
     6  # in-job: the run's folder cannot be written (a full disk, a quota), so it has no result
 )
 EXIT_REQUEUE = (

@@ -96,7 +96,7 @@ def _start_ticks(pid: int) -> int | None:
 
 
 @dataclass
-class Claim:
+class Lease:
     """A claim that this process holds; use as a context manager or call `release`."""
 
     path: Path
@@ -133,7 +133,7 @@ class Claim:
             ):  # on a dead or read-only disk it is held until this process ends
                 self.path.unlink()
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,7 +142,7 @@ class Claim:
 
 def acquire(
     folder: Path, info: Mapping[str, Any] | None = None, *, lease_s: float = LEASE_S
-) -> Claim:
+) -> Lease:
     """The claim of `folder`, taken now or after its dead holder's lease on another host has run out.
 
     Args:
@@ -174,7 +174,7 @@ def acquire(
         if latest(folder) != path:  # our number had been used and swept up before
             path.unlink(missing_ok=True)
             continue
-        claim = Claim(path, record)
+        claim = Lease(path, record)
         claim.keep_alive(lease_s)
         return claim
 
@@ -240,7 +240,7 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
     Args:
         folder: of the claims.
         pid: of the dead process; its parent must not have let the number go to another one yet.
-        ending: kept in the claim's record, as by `Claim.release`.
+        ending: kept in the claim's record, as by `Lease.release`.
 
     Returns:
         False, and nothing was changed, where the current claim is another's or its holder had said how it ended.

@@ -19,14 +19,14 @@ RUN_ID_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Neutral:
+class DefaultForHash:
     """Marks a setting that was added after release: at this value it is left out of the id, so old runs keep theirs."""
 
     value: Scalar
 
 
 @dataclass(frozen=True, slots=True)
-class OnlyFor:
+class ActiveWhen:
     """A setting that means something only while `setting` has one of `values` (`filters` only for `model: cnn`)."""
 
     setting: str
@@ -51,7 +51,7 @@ class TaskSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {}
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {}
     loaders: ClassVar[
         Mapping[str, str]
     ] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
@@ -70,7 +70,7 @@ class TaskSettings(BaseModel):
             name: mark.value
             for name, field in cls.model_fields.items()
             for mark in field.metadata
-            if isinstance(mark, Neutral)
+            if isinstance(mark, DefaultForHash)
         }
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.core.spec import Neutral, OnlyFor, TaskSettings
+from anlp.core.spec import ActiveWhen, DefaultForHash, TaskSettings
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -47,7 +47,9 @@ class TrainingSettings(TaskSettings):
     monitor: str = "val/acc"  # every task says which measures it has
     test_at: Literal["best", "last"] = "best"  # which epoch's weights are measured on the test set
     test_each_epoch: bool = False
-    layer_norms: Annotated[bool, Neutral(False)] = False  # the gradient norm of every layer, too
+    layer_norms: Annotated[bool, DefaultForHash(False)] = (
+        False  # the gradient norm of every layer, too
+    )
 
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = (
         0.1  # share of the training set held out, split by the seed
@@ -57,12 +59,12 @@ class TrainingSettings(TaskSettings):
         0  # train on this many batches only, the field's first debugging step; 0: off
     )
 
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
-        "momentum": OnlyFor("optimizer", frozenset({"sgd", "rmsprop"})),
-        "nesterov": OnlyFor("optimizer", frozenset({"sgd"})),
-        "decay_every": OnlyFor("schedule", frozenset({"step"})),
-        "decay_patience": OnlyFor("schedule", frozenset({"plateau"})),
-        "decay_factor": OnlyFor("schedule", frozenset({"step", "plateau"})),
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
+        "momentum": ActiveWhen("optimizer", frozenset({"sgd", "rmsprop"})),
+        "nesterov": ActiveWhen("optimizer", frozenset({"sgd"})),
+        "decay_every": ActiveWhen("schedule", frozenset({"step"})),
+        "decay_patience": ActiveWhen("schedule", frozenset({"plateau"})),
+        "decay_factor": ActiveWhen("schedule", frozenset({"step", "plateau"})),
     }
 
     @model_validator(mode="after")

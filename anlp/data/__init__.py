@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anlp.data.dataset_cache import Sources
+from anlp.data.dataset_cache import DatasetCache
 from anlp.data.samples import DataSet, Samples
 
-__all__ = ["DataSet", "Samples", "Sources"]
+__all__ = ["DataSet", "DatasetCache", "Samples"]

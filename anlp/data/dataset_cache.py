@@ -13,7 +13,7 @@ from anlp.data.samples import DataSet
 from anlp.records.elements import Element
 
 
-class Sources:
+class DatasetCache:
     """Data sets from one folder, kept after loading: a process that forks after `preload` shares them.
 
     Args:

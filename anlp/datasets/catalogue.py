@@ -46,13 +46,13 @@ WEIGHTS = (
     str(Path("~/.cache/torch/hub/checkpoints").expanduser()),
 )  # the second is torchvision's cache
 WEIGHTS_URLS = ("https://download.pytorch.org/models/",)
-EMBEDDED = DataFiles({}, ())  # in a package, or made from a formula
+BUILT_IN = DataFiles({}, ())  # in a package, or made from a formula
 CATALOGUE: Mapping[str, DataFiles] = {
-    "digits": EMBEDDED,  # in scikit-learn
-    "spirals": EMBEDDED,
-    "moons": EMBEDDED,
-    "regions": EMBEDDED,
-    "made": EMBEDDED,  # generated in the layout of the real thing, for tests and smoke runs
+    "digits": BUILT_IN,  # in scikit-learn
+    "spirals": BUILT_IN,
+    "moons": BUILT_IN,
+    "regions": BUILT_IN,
+    "made": BUILT_IN,  # generated in the layout of the real thing, for tests and smoke runs
     "spoken-arabic-digit": DataFiles(
         {
             "Train_Arabic_Digit.txt": "0d997a2d13f52e9354a5ea39573413d2",

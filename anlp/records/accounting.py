@@ -45,7 +45,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class AttemptUsage:
     """One attempt at a run: when, for which submission, and how it ended."""
 
     since: float  # unix
@@ -69,10 +69,10 @@ class Spent:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def spent_from_json(form: Mapping[str, Any]) -> Spent:
-    """Inverse of `Spent.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+def usage_from_json(form: Mapping[str, Any]) -> AttemptUsage:
+    """Inverse of `AttemptUsage.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
     cpu_s = form.get("cpu_s")
-    return Spent(
+    return AttemptUsage(
         float(form["since"]),
         float(form["ended"]),
         str(form["ending"]),
@@ -81,7 +81,7 @@ def spent_from_json(form: Mapping[str, Any]) -> Spent:
     )
 
 
-def read_spent(attempts: Path, *, before: Path | None = None) -> list[Spent]:
+def read_usage(attempts: Path, *, before: Path | None = None) -> list[AttemptUsage]:
     """The attempts of a run from their claims, first to last.
 
     Args:
@@ -102,31 +102,31 @@ def read_spent(attempts: Path, *, before: Path | None = None) -> list[Spent]:
     ]
 
 
-def spent_up_to(latest: lease.Holder) -> list[Spent]:
+def usage_up_to(latest: lease.Holder) -> list[AttemptUsage]:
     """The same up to the latest claim, which has been read already."""
-    earlier = read_spent(latest.path.parent, before=latest.path) if latest.number > 1 else []
-    return [*earlier, *_spent_in(latest.path, latest.record)]
+    earlier = read_usage(latest.path.parent, before=latest.path) if latest.number > 1 else []
+    return [*earlier, *_usage_in(latest.path, latest.record)]
 
 
-def _read(path: Path) -> list[Spent]:
-    return _spent_in(path, lease.read(path))
+def _read(path: Path) -> list[AttemptUsage]:
+    return _usage_in(path, lease.read(path))
 
 
-def _spent_in(path: Path, record: Mapping[str, Any]) -> list[Spent]:
+def _usage_in(path: Path, record: Mapping[str, Any]) -> list[AttemptUsage]:
     with contextlib.suppress(
         KeyError, TypeError, ValueError, OSError
     ):  # damaged, or swept up meanwhile
         is_told = "ended" in record
         ended = record["ended"] if is_told else path.stat().st_mtime
         ending = record.get("ending", "ended") if is_told else KILLED
-        return [spent_from_json({**record, "ended": ended, "ending": ending})]
+        return [usage_from_json({**record, "ended": ended, "ending": ending})]
     return []
 
 
-def spent_now(held: lease.Claim, ending: str, used: Mapping[str, float]) -> list[Spent]:
+def usage_now(held: lease.Lease, ending: str, used: Mapping[str, float]) -> list[AttemptUsage]:
     """All attempts up to the one that holds the claim and is about to end so."""
     record = {**held.record, "ended": time.time(), "ending": ending, **used}
-    return [*read_spent(held.path.parent, before=held.path), spent_from_json(record)]
+    return [*read_usage(held.path.parent, before=held.path), usage_from_json(record)]
 
 
 def _cpu_s() -> float:

@@ -14,14 +14,16 @@ LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class CrashRecord:
     """The end of a run without a result."""
 
     cause: str  # a value of `jobs.schedulers.base.Cause`
     detail: str  # one line
 
 
-def record_loss(folder: RunFolder, pid: int | None, loss: Loss, *, job: str, batch: str) -> None:
+def record_crash(
+    folder: RunFolder, pid: int | None, loss: CrashRecord, *, job: str, batch: str
+) -> None:
     """Puts it on record in the attempt that died, or in one of its own where the run died before it began.
 
     Args:
@@ -42,14 +44,14 @@ def record_loss(folder: RunFolder, pid: int | None, loss: Loss, *, job: str, bat
             lease.acquire(folder.attempts, {"job": job, "batch": batch}).release(**ending)
 
 
-def read_loss(folder: RunFolder, batch: str) -> Loss | None:
+def read_crash(folder: RunFolder, batch: str) -> CrashRecord | None:
     """Why the run was lost in the submission `batch`, None where it was not (or was begun again since)."""
     current = lease.read_latest(folder.attempts)
-    return None if current is None else loss_in(current.record, batch)
+    return None if current is None else crash_in(current.record, batch)
 
 
-def loss_in(record: Mapping[str, Any], batch: str) -> Loss | None:
+def crash_in(record: Mapping[str, Any], batch: str) -> CrashRecord | None:
     """The same from the record of the run's latest attempt."""
     if record.get("ending") != LOST or record.get("batch") != batch:
         return None
-    return Loss(str(record.get("cause", "")), str(record.get("detail", "")))
+    return CrashRecord(str(record.get("cause", "")), str(record.get("detail", "")))

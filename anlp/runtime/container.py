@@ -23,7 +23,7 @@ def image_of(environment: Mapping[str, str]) -> str:
     return next((environment[name] for name in VARIABLES if environment.get(name)), "")
 
 
-def keep_at_hand(maps: Path = Path("/proc/self/maps")) -> None:
+def preload_libraries(maps: Path = Path("/proc/self/maps")) -> None:
     """Reads the smaller libraries of this process, so that it can still use them when nobody mounts the image any more.
 
     A signal to the whole job ends the process that does; whatever code is touched for the first time after that is a
@@ -36,7 +36,7 @@ def keep_at_hand(maps: Path = Path("/proc/self/maps")) -> None:
                 path.read_bytes()
 
 
-def leave(code: int, environment: Mapping[str, str]) -> NoReturn:
+def exit_process(code: int, environment: Mapping[str, str]) -> NoReturn:
     """Ends this process; in an image without the interpreter's own tidying up, whose code nothing used before."""
     if image_of(environment):
         sys.stdout.flush()

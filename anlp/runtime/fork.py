@@ -30,7 +30,7 @@ Runner = Callable[..., int]
 
 
 @dataclass(frozen=True, slots=True)
-class Inheritance:
+class ForkContext:
     """What a child needs to know of its pool."""
 
     runner: Runner  # (batch: Path, index: int, *, job: str, sources[, member: int]) -> exit code
@@ -41,7 +41,7 @@ class Inheritance:
     held_back: Iterable[int] = ()  # signals that wait until the runner lets them through
 
 
-def fork(request: RunRequest, inheritance: Inheritance) -> int:
+def fork(request: RunRequest, inheritance: ForkContext) -> int:
     """The pid of a new child that runs the element; the child itself never returns.
 
     Signals are held back around the fork: one that arrived in the child before it cut itself loose would be
@@ -59,10 +59,10 @@ def fork(request: RunRequest, inheritance: Inheritance) -> int:
     return pid
 
 
-def _be_child(request: RunRequest, inheritance: Inheritance, mask: Iterable[int]) -> NoReturn:
+def _be_child(request: RunRequest, inheritance: ForkContext, mask: Iterable[int]) -> NoReturn:
     code = EXIT_ESCAPED
     try:
-        _cut_loose(inheritance, mask)
+        _detach_from_parent(inheritance, mask)
         which = {} if request.member is None else {"member": request.member}
         runner, batch = inheritance.runner, Path(request.batch)
         code = int(
@@ -79,7 +79,7 @@ def _be_child(request: RunRequest, inheritance: Inheritance, mask: Iterable[int]
         os._exit(code)  # no atexit, no destructors: they belong to the pool
 
 
-def _cut_loose(inheritance: Inheritance, mask: Iterable[int]) -> None:
+def _detach_from_parent(inheritance: ForkContext, mask: Iterable[int]) -> None:
     signal.set_wakeup_fd(-1)
     for number in PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_DFL)

@@ -15,25 +15,25 @@ from typing import Any
 from anlp.core import lease, pool_messages
 from anlp.core.errors import (
     EXIT_CONTINUE,
+    EXIT_DISK_FULL,
     EXIT_ESCAPED,
     EXIT_HELD,
-    EXIT_HELD_BACK,
-    EXIT_NO_ROOM,
     EXIT_OK,
     EXIT_RUNS_FAILED,
+    EXIT_SKIPPED,
 )
 from anlp.core.pool_messages import Stop, describe_signal
 from anlp.core.stop_flag import ASKS_TO_STOP, StopFlag
-from anlp.records.crash import Loss, read_loss, record_loss
+from anlp.records.crash import CrashRecord, read_crash, record_crash
 from anlp.records.elements import Element
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.runtime.cgroups import count_memory_kills
 from anlp.runtime.fork import Runner
-from anlp.runtime.supervisor import Children, Prepare, load_shared, make_slots, wakeups
+from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots, wakeups
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
 EXITS_OF_RUNS = frozenset(
-    {EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_HELD_BACK, EXIT_NO_ROOM}
+    {EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_SKIPPED, EXIT_DISK_FULL}
 )
 
 
@@ -51,7 +51,7 @@ def prepare_element(index: int) -> Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
+class PackedRuns:
     """An element of several runs, and how they are carried out: `element.at_once` at a time, each in a child."""
 
     batch: Path
@@ -84,7 +84,7 @@ class Pack:
                 )
                 if notice:
                     _say(notice)
-                codes |= _Shift(self, sources).work(missing)
+                codes |= _Session(self, sources).work(missing)
         return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
 
     def folder(self, member: int) -> RunFolder:
@@ -107,7 +107,7 @@ class Pack:
     def _known(self, member: int) -> int | None:
         if (code := self.standing[member]()) is not None:
             return code
-        lost = read_loss(self.folder(member), self.element.options.batch)
+        lost = read_crash(self.folder(member), self.element.options.batch)
         if lost is None:
             return None
         _say(
@@ -116,10 +116,10 @@ class Pack:
         return EXIT_RUNS_FAILED
 
 
-class _Shift:
+class _Session:
     """One stretch of work on a pack, from the first fork to the end of the last child."""
 
-    def __init__(self, pack: Pack, sources: Any) -> None:
+    def __init__(self, pack: PackedRuns, sources: Any) -> None:
         self._pack = pack
         self._sources = {str(pack.batch): sources}
         self._codes: dict[int, int] = {}
@@ -145,8 +145,8 @@ class _Shift:
                     woken.take()
         return self._codes
 
-    def _make_children(self, count: int, private: Sequence[int]) -> Children:
-        return Children(
+    def _make_children(self, count: int, private: Sequence[int]) -> ChildSupervisor:
+        return ChildSupervisor(
             make_slots(count, visible_gpus(os.environ)),
             self._pack.runner,
             self._take,
@@ -180,28 +180,30 @@ class _Shift:
             _say(f"{self._pack.name(ended.key)}: its end could not be put on record: {error}")
         return EXIT_CONTINUE if loss is None else EXIT_RUNS_FAILED
 
-    def _put_on_record(self, member: int, loss: Loss | None) -> None:
+    def _put_on_record(self, member: int, loss: CrashRecord | None) -> None:
         """How a run ended that cannot say so any more; no loss: it was asked to leave, and is to be continued."""
         folder, pid = self._pack.folder(member), self._pids.get(member)
         if loss is not None:
-            record_loss(
+            record_crash(
                 folder, pid, loss, job=self._pack.job, batch=self._pack.element.options.batch
             )
         elif pid is not None:
             lease.end_dead(folder.attempts, pid, ending="interrupted")
 
-    def _explain(self, ended: pool_messages.EndedReply) -> Loss:
+    def _explain(self, ended: pool_messages.EndedReply) -> CrashRecord:
         if ended.exit is not None:
             told = ": its traceback is in its log" if ended.exit == EXIT_ESCAPED else ""
-            return Loss("exit code", f"exit code {ended.exit}{told}")
+            return CrashRecord("exit code", f"exit code {ended.exit}{told}")
         if ended.stop is Stop.NOT_STARTED:
-            return Loss("never started", ended.detail)
+            return CrashRecord("never started", ended.detail)
         if ended.stop is not None or ended.signal is None:
-            return Loss(ended.stop.value if ended.stop else "unknown", ended.detail)
+            return CrashRecord(ended.stop.value if ended.stop else "unknown", ended.detail)
         if ended.signal == signal.SIGKILL and count_memory_kills() > self._memory_kills:
             self._memory_kills += 1  # one by one: two may have been killed before we looked
-            return Loss("out of memory", "the kernel killed it: the memory of its job ran out")
-        return Loss("killed by a signal", describe_signal(ended.signal))
+            return CrashRecord(
+                "out of memory", "the kernel killed it: the memory of its job ran out"
+            )
+        return CrashRecord("killed by a signal", describe_signal(ended.signal))
 
 
 def _say(text: str) -> None:

@@ -26,7 +26,7 @@ from anlp.core import pool_messages
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.runtime.cgroups import thread_count
 from anlp.runtime.fork import POOL_SIGNALS, Runner, libc
-from anlp.runtime.supervisor import Children, Prepare, Slot, load_shared, make_slots, wakeups
+from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots, wakeups
 
 GRACE_S = 20.0
 
@@ -62,7 +62,7 @@ class Pool:
             wakeups(POOL_SIGNALS) as woken,
             selectors.PollSelector() as selector,
         ):  # epoll has no files
-            self._children = Children(
+            self._children = ChildSupervisor(
                 self._slots,
                 self._runner,
                 self._reply,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from anlp.data.dataset_cache import Sources
+from anlp.data.dataset_cache import DatasetCache
 from anlp.records.files import read_jsonl
 from anlp.tasks import TASKS, element_from_json
 from anlp.tracking.wandb_service import preload, start_shared_service
@@ -43,7 +43,7 @@ def _step_once(name: str) -> None:
     make_optimizer(name, [weight], lr=1.0).step()
 
 
-def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> Sources:
+def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> DatasetCache:
     """The data sets of a batch file, loaded; runs that mirror to wandb find its service in their environment.
 
     With an index, only what that element needs.
@@ -52,7 +52,7 @@ def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> Sou
     """
     warm_up()
     forms = list(islice(read_jsonl(batch), index, None if index is None else index + 1))
-    sources = Sources(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
+    sources = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
     sources.preload_elements(map(element_from_json, forms))
     if _mirrors(forms) and "WANDB_SERVICE" not in os.environ:
         preload()

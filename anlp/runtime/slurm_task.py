@@ -27,7 +27,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError, run_command
 from anlp.records.files import write_json
-from anlp.runtime.container import leave
+from anlp.runtime.container import exit_process
 
 WARNING = signal.SIGUSR2
 OWN_WARNING_S = 45.0  # before the time limit: for a run that Slurm's warning, which comes earlier, did not reach
@@ -227,4 +227,4 @@ def _resolve(name: str) -> Callable[..., int]:
 
 
 if __name__ == "__main__":
-    leave(run_command(main), os.environ)
+    exit_process(run_command(main), os.environ)

@@ -18,7 +18,7 @@ from typing import Any
 from anlp.core import pool_messages
 from anlp.core.pool_messages import Stop
 from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit, render_usage
-from anlp.runtime.fork import Inheritance, Runner, fork
+from anlp.runtime.fork import ForkContext, Runner, fork
 
 MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared
 Prepare = Callable[[Path, ExitStack], Any]
@@ -59,7 +59,7 @@ class Child:
         return self.kill_at if self.stop or limit is None else self.began + limit
 
 
-class Children:
+class ChildSupervisor:
     """The children of this process; `tend` is to be called whenever one may have ended or a deadline has passed.
 
     Args:
@@ -175,7 +175,7 @@ class Children:
         while self._waiting and self._free:
             request, slot = self._waiting.popleft(), self._free.popleft()
             sources = self._sources.get(request.batch)
-            mine = Inheritance(
+            mine = ForkContext(
                 self._runner, sources, os.getpid(), self._private, slot.environment, self._held_back
             )
             try:
@@ -227,7 +227,7 @@ def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any,
     return found, notice
 
 
-class Wakeups:
+class SignalWakeups:
     """A descriptor that becomes readable with the number of each signal that this process handles."""
 
     def __init__(self, reader: int, writer: int, outer: int) -> None:
@@ -250,11 +250,11 @@ class Wakeups:
 
 
 @contextlib.contextmanager
-def wakeups(numbers: Iterable[int]) -> Iterator[Wakeups]:
+def wakeups(numbers: Iterable[int]) -> Iterator[SignalWakeups]:
     """Wake-ups at all signals that have a handler, and at `numbers`, which get one that does nothing."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    woken = Wakeups(reader, writer, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
+    woken = SignalWakeups(reader, writer, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
     try:
         yield woken
     finally:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.core.spec import OnlyFor, Scalar
+from anlp.core.spec import ActiveWhen, Scalar
 from anlp.core.training_settings import Count, Fraction, OfClasses, TrainingSettings
 
 DENSE = frozenset({"nn", "nn_residual"})
@@ -52,18 +52,18 @@ class Cifar10Settings(TrainingSettings):
         "": "anlp.data.images:load_image_folder",
     }
     loads: ClassVar[tuple[str, ...]] = ("image_size",)
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
-        "dense_layers": OnlyFor("model", DENSE),
-        "conv_layers": OnlyFor("model", CNN),
-        "fc_layers": OnlyFor("model", CNN),
-        "filters": OnlyFor("model", CNN),
-        "kernel_size": OnlyFor("model", CNN),
-        "padding": OnlyFor("model", CNN),
-        "residual": OnlyFor("model", CNN),
-        "hidden": OnlyFor("model", DENSE | CNN),
-        "batch_norm": OnlyFor("model", DENSE | CNN),
-        "pretrained": OnlyFor("model", RESNETS),
+        "dense_layers": ActiveWhen("model", DENSE),
+        "conv_layers": ActiveWhen("model", CNN),
+        "fc_layers": ActiveWhen("model", CNN),
+        "filters": ActiveWhen("model", CNN),
+        "kernel_size": ActiveWhen("model", CNN),
+        "padding": ActiveWhen("model", CNN),
+        "residual": ActiveWhen("model", CNN),
+        "hidden": ActiveWhen("model", DENSE | CNN),
+        "batch_norm": ActiveWhen("model", DENSE | CNN),
+        "pretrained": ActiveWhen("model", RESNETS),
     }
 
     def assets(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.core.spec import OnlyFor, Scalar
+from anlp.core.spec import ActiveWhen, Scalar
 from anlp.core.training_settings import Count, Fraction, NonNegative, TrainingSettings
 
 LSTM, CNN = frozenset({"lstm"}), frozenset({"cnn2d"})
@@ -36,13 +36,13 @@ class SpectrogramSettings(TrainingSettings):
         "feature_size": 16,
     }
     loads: ClassVar[tuple[str, ...]] = ("features",)
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
-        "hidden": OnlyFor("model", LSTM),
-        "layers": OnlyFor("model", LSTM),
-        "bidirectional": OnlyFor("model", LSTM),
-        "filters": OnlyFor("model", CNN),
-        "feature_size": OnlyFor("model", CNN),
+        "hidden": ActiveWhen("model", LSTM),
+        "layers": ActiveWhen("model", LSTM),
+        "bidirectional": ActiveWhen("model", LSTM),
+        "filters": ActiveWhen("model", CNN),
+        "feature_size": ActiveWhen("model", CNN),
     }
 
 
@@ -84,11 +84,11 @@ class FmaEmotionSettings(SpectrogramSettings):
         "": "anlp.data.spectrograms:load_emotions",
     }
     loads: ClassVar[tuple[str, ...]] = ("features", "target")
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **SpectrogramSettings.only_for,
-        "valence_weight": OnlyFor("target", frozenset({"all"})),
-        "energy_weight": OnlyFor("target", frozenset({"all"})),
-        "danceability_weight": OnlyFor("target", frozenset({"all"})),
+        "valence_weight": ActiveWhen("target", frozenset({"all"})),
+        "energy_weight": ActiveWhen("target", frozenset({"all"})),
+        "danceability_weight": ActiveWhen("target", frozenset({"all"})),
     }
 
     @model_validator(mode="after")

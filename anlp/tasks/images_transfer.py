@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from anlp.core.spec import OnlyFor, Scalar
+from anlp.core.spec import ActiveWhen, Scalar
 from anlp.core.training_settings import Count, OfClasses, Positive, TrainingSettings
 
 BY_GRADIENT = frozenset({"scratch", "linear_probe", "finetune"})
@@ -59,15 +59,15 @@ class ImagesTransferSettings(TrainingSettings):
         "": "anlp.data.images:load_image_folder",
     }
     loads: ClassVar[tuple[str, ...]] = ("image_size",)
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
-        **{name: OnlyFor("method", BY_GRADIENT) for name in OF_TRAINING},
-        "backbone": OnlyFor("method", BY_GRADIENT | ON_FEATURES),
-        "weights": OnlyFor("method", ON_FEATURES | {"finetune"}),
-        "penalty": OnlyFor("method", frozenset({"logistic_regression"})),
-        "pixels": OnlyFor("method", frozenset({"xgboost"})),
-        "trees": OnlyFor("method", frozenset({"xgboost"})),
-        "tree_depth": OnlyFor("method", frozenset({"xgboost"})),
+        **{name: ActiveWhen("method", BY_GRADIENT) for name in OF_TRAINING},
+        "backbone": ActiveWhen("method", BY_GRADIENT | ON_FEATURES),
+        "weights": ActiveWhen("method", ON_FEATURES | {"finetune"}),
+        "penalty": ActiveWhen("method", frozenset({"logistic_regression"})),
+        "pixels": ActiveWhen("method", frozenset({"xgboost"})),
+        "trees": ActiveWhen("method", frozenset({"xgboost"})),
+        "tree_depth": ActiveWhen("method", frozenset({"xgboost"})),
     }
 
     def assets(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from anlp.core.spec import OnlyFor, Scalar
+from anlp.core.spec import ActiveWhen, Scalar
 from anlp.core.training_settings import Count, Fraction, OfClasses, TrainingSettings
 
 
@@ -29,9 +29,9 @@ class MnistSettings(TrainingSettings):
         "mnist": "anlp.data.mnist:load_mnist",
         "digits": "anlp.data.digits:load_digits",
     }
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
-        "hidden": OnlyFor("model", frozenset({"dense"})),
-        "filters": OnlyFor("model", frozenset({"cnn"})),
-        "units": OnlyFor("model", frozenset({"cnn"})),
+        "hidden": ActiveWhen("model", frozenset({"dense"})),
+        "filters": ActiveWhen("model", frozenset({"cnn"})),
+        "units": ActiveWhen("model", frozenset({"cnn"})),
     }

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from anlp.core.spec import Neutral, OnlyFor, Scalar
+from anlp.core.spec import ActiveWhen, DefaultForHash, Scalar
 from anlp.core.training_settings import Count, Fraction, OfClasses, TrainingSettings
 
 GIVEN = "spoken-arabic-digit"
@@ -33,7 +33,7 @@ class SpokenDigitsSettings(TrainingSettings):
     split: Literal["speaker", "random"] = (
         "speaker"  # speaker: who selects (and, of audio, is tested) is never trained on
     )
-    test_speaker: Annotated[str, Neutral("")] = (
+    test_speaker: Annotated[str, DefaultForHash("")] = (
         ""  # split: speaker, of audio: who is tested; "": the last by name
     )
 
@@ -71,17 +71,17 @@ class SpokenDigitsSettings(TrainingSettings):
         "split",
         "test_speaker",
     )
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
-        "coefficients": OnlyFor("features", frozenset({"mfcc"})),
-        "bands": OnlyFor("features", OF_AUDIO),
-        "test_speaker": OnlyFor("split", frozenset({"speaker"})),
-        "hidden": OnlyFor("model", RECURRENT),
-        "layers": OnlyFor("model", RECURRENT),
-        "bidirectional": OnlyFor("model", RECURRENT),
-        "heads": OnlyFor("model", frozenset({"gru_attention"})),
-        "units": OnlyFor("model", frozenset({"linear"})),
-        "squeeze": OnlyFor("model", frozenset({"linear"})),
+        "coefficients": ActiveWhen("features", frozenset({"mfcc"})),
+        "bands": ActiveWhen("features", OF_AUDIO),
+        "test_speaker": ActiveWhen("split", frozenset({"speaker"})),
+        "hidden": ActiveWhen("model", RECURRENT),
+        "layers": ActiveWhen("model", RECURRENT),
+        "bidirectional": ActiveWhen("model", RECURRENT),
+        "heads": ActiveWhen("model", frozenset({"gru_attention"})),
+        "units": ActiveWhen("model", frozenset({"linear"})),
+        "squeeze": ActiveWhen("model", frozenset({"linear"})),
     }
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from anlp.core.metrics import higher_is_better
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import ClaimLostError, Interrupted
 from anlp.core.training_settings import TrainingSettings
-from anlp.data import Sources
+from anlp.data import DatasetCache
 from anlp.records.files import read_metrics
 from anlp.records.folders import RunFolder
 from anlp.records.options import RunOptions
@@ -32,7 +32,7 @@ from anlp.training.optimizers import make_optimizer
 from anlp.training.predictions import write_predictions
 from anlp.training.schedules import Schedule
 from anlp.training.trainer import DivergedError, Metrics, Trainer
-from anlp.training.workload import Problem, describe_data
+from anlp.training.workload import Workload, describe_data
 
 SAVE_INTERVAL_S = (
     1.0  # checkpoints that are due sooner are left out: a second of work is cheaper than writing
@@ -59,7 +59,7 @@ class Attempt:
         spec: RunSpec,
         options: RunOptions,
         folder: RunFolder,
-        sources: Sources,
+        sources: DatasetCache,
         *,
         open_mirrors: Callable[[], Sequence[Tracker]] = tuple,
         should_stop: Callable[[], bool] = lambda: False,
@@ -261,7 +261,7 @@ class Attempt:
 
 
 def make_trainer(
-    settings: TrainingSettings, problem: Problem, seed: int, *, keeps_best: bool
+    settings: TrainingSettings, problem: Workload, seed: int, *, keeps_best: bool
 ) -> Trainer:
     """The trainer that the settings describe; the last place that knows them."""
     optimizer = make_optimizer(
@@ -329,12 +329,12 @@ def _training_settings(spec: RunSpec) -> TrainingSettings:
     return spec.settings
 
 
-def _build(spec: RunSpec, sources: Sources, device: torch.device) -> Problem:
+def _build(spec: RunSpec, sources: DatasetCache, device: torch.device) -> Workload:
     module, function = TASKS[spec.task].builder.split(":")
     problem = getattr(importlib.import_module(module), function)(
         spec.settings, spec.seed, sources, device
     )
-    if not isinstance(problem, Problem):
+    if not isinstance(problem, Workload):
         raise TypeError(
             f"task {spec.task}: its builder returned {type(problem).__name__}, expected Problem"
         )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anlp.training.meters import Tally
-from anlp.training.workload import Problem, Split
+from anlp.training.meters import MetricAccumulator
+from anlp.training.workload import Split, Workload
 
 
 @torch.inference_mode()
 def evaluate(
-    problem: Problem, split: Split, prefix: str, precision: torch.dtype = torch.float32
+    problem: Workload, split: Split, prefix: str, precision: torch.dtype = torch.float32
 ) -> dict[str, float]:
     """Means over `split` in evaluation mode, named `prefix/loss` and so on, and the problem's summary of all of it."""
     device = split.rows.device
     problem.model.eval()
-    tally = Tally(problem.objective.names, device)
+    tally = MetricAccumulator(problem.objective.names, device)
     outputs: list[Tensor] = []
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         for batch in problem.batches(split):
@@ -28,7 +28,7 @@ def evaluate(
 
 
 def _summary(
-    problem: Problem, split: Split, outputs: list[Tensor], prefix: str
+    problem: Workload, split: Split, outputs: list[Tensor], prefix: str
 ) -> dict[str, float]:
     if problem.summary is None:
         return {}

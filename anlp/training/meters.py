@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Tally:
+class MetricAccumulator:
     """Running sums in double precision.
 
     Args:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anlp.records.files import write_whole
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 
 NOTED = 64  # of each kind
 SHOWN = 32  # hits of all classes in turn
@@ -31,7 +31,9 @@ STEPS = 255
 
 
 @torch.inference_mode()
-def write_predictions(path: Path, problem: Problem, precision: torch.dtype = torch.float32) -> None:
+def write_predictions(
+    path: Path, problem: Workload, precision: torch.dtype = torch.float32
+) -> None:
     """Writes what the model says about the test set, by rename."""
     problem.model.eval()
     outputs = _outputs(problem, precision)
@@ -100,7 +102,7 @@ def _turns(classes: Tensor) -> Tensor:
     return before
 
 
-def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
+def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
     """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
@@ -127,7 +129,7 @@ def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _outputs(problem: Problem, precision: torch.dtype) -> Tensor:
+def _outputs(problem: Workload, precision: torch.dtype) -> Tensor:
     device = problem.test.rows.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         pieces = [

@@ -17,9 +17,9 @@ from anlp.core.stop_flag import Interrupted
 from anlp.training import early_stopping, seeding
 from anlp.training.batching import like_lengths_together
 from anlp.training.evaluate import evaluate
-from anlp.training.meters import Tally
+from anlp.training.meters import MetricAccumulator
 from anlp.training.schedules import Schedule
-from anlp.training.workload import Problem, Split
+from anlp.training.workload import Split, Workload
 
 CHECK_EVERY = 50  # steps between two looks for NaN: looking waits for the device
 NORMS_PER_EPOCH = 16  # gradient norms that make up `grad_norm`, evenly spread; all of them where gradients are clipped
@@ -53,7 +53,7 @@ class Trainer:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: Workload,
         optimizer: Optimizer,
         schedule: Schedule,
         *,
@@ -175,8 +175,8 @@ class Trainer:
             self.monitored, self.patience, self._higher_is_better
         )
 
-    def _new_tally(self) -> Tally:
-        return Tally(self.problem.objective.names, self.device)
+    def _new_tally(self) -> MetricAccumulator:
+        return MetricAccumulator(self.problem.objective.names, self.device)
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
         started, before = time.perf_counter(), self.epoch_seconds

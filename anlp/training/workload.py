@@ -13,7 +13,7 @@ from anlp.data.samples import Origin, Samples
 from anlp.training.objectives import Objective
 
 
-def describe_data(problem: Problem) -> dict[str, Any]:
+def describe_data(problem: Workload) -> dict[str, Any]:
     """Names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
 
     Where labels were merged or dropped, `origins` says what became of each.
@@ -64,7 +64,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Workload:
     """The parts of a training.
 
     Args:

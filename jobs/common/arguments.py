@@ -42,3 +42,12 @@ def whole_number(least: int, most: int = 1_000_000) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def add_fresh(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that look at a grid and change nothing."""
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="ask the scheduler now, though it was asked a moment ago",
+    )

@@ -14,7 +14,7 @@ from jobs.gridfile.grid import GridSpec
 from jobs.gridfile.options import OPTION_KEYS, read_options
 from jobs.gridfile.overrides import override_block, read_overrides, read_seeds
 from jobs.gridfile.parse_blocks import BLOCK_KEYS, read_blocks
-from jobs.gridfile.parser import Reader
+from jobs.gridfile.parser import GridParser
 from jobs.gridfile.settings import Vocabulary, vocabulary_of
 
 TRY_ALL_UP_TO = (
@@ -49,7 +49,7 @@ def load_grid(
         faults.raise_if_any()
         raise AssertionError("a tree that is no table has a fault")
     words = _vocabulary(tree, faults)
-    reader = Reader(words, faults)
+    reader = GridParser(words, faults)
     reader.only(tree, "", _TOP_KEYS)
     options = read_options(reader, tree, path)
     blocks = read_blocks(reader, tree)

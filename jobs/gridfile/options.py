@@ -11,7 +11,7 @@ from anlp.records.options import WandbOptions
 from jobs.config.fields import COUNTS, RESOURCE_KEYS, Key, one_of, text, texts, whole
 from jobs.config.resources import Resources
 from jobs.config.yaml_tree import Leaf, Table, Tree, join, show
-from jobs.gridfile.parser import Reader
+from jobs.gridfile.parser import GridParser
 
 OPTION_KEYS = (
     "name",
@@ -41,7 +41,7 @@ CHECKPOINT_KEYS: Mapping[str, Key] = {
 }
 
 
-def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
+def read_options(reader: GridParser, top: Table, source: Path) -> dict[str, Any]:
     """The fields of `GridSpec` that are no settings; faults noted."""
     found: dict[str, Any] = {
         "name": _name(reader, top, source),
@@ -60,7 +60,7 @@ def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
     return found
 
 
-def _block(reader: Reader, top: Table, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
+def _block(reader: GridParser, top: Table, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
     """The fields of one block of options."""
     if name not in top.entries:
         return {}
@@ -81,7 +81,7 @@ def is_grid_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _name(reader: Reader, top: Table, source: Path) -> str:
+def _name(reader: GridParser, top: Table, source: Path) -> str:
     if "name" not in top.entries:
         if not is_grid_name(source.stem):
             fault = (
@@ -96,7 +96,7 @@ def _name(reader: Reader, top: Table, source: Path) -> str:
     return source.stem
 
 
-def _flag(reader: Reader, tree: Tree, path: str) -> bool:
+def _flag(reader: GridParser, tree: Tree, path: str) -> bool:
     value = tree.value if isinstance(tree, Leaf) else None
     if isinstance(value, bool):
         return value
@@ -104,7 +104,7 @@ def _flag(reader: Reader, tree: Tree, path: str) -> bool:
     return False
 
 
-def _fallback(reader: Reader, top: Table) -> str | None:
+def _fallback(reader: GridParser, top: Table) -> str | None:
     if "fallback" not in top.entries:
         return None
     tree = top.entries["fallback"].tree
@@ -119,7 +119,7 @@ def _fallback(reader: Reader, top: Table) -> str | None:
     return None if value is None else str(value)
 
 
-def _container(reader: Reader, tree: Tree) -> str | None:
+def _container(reader: GridParser, tree: Tree) -> str | None:
     """The path of an image; empty for false, which means none even where the site's profile names one."""
     if isinstance(tree, Leaf) and (tree.value is None or tree.value is False):
         return None if tree.value is None else ""

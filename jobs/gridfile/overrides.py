@@ -10,7 +10,7 @@ from anlp.core.spec import Scalar
 from jobs.config.yaml_tree import Faults, Items, parse_leaf
 from jobs.gridfile.blocks import Axis, Block, When
 from jobs.gridfile.parse_axes import row_axis
-from jobs.gridfile.parser import Reader
+from jobs.gridfile.parser import GridParser
 from jobs.gridfile.sampling import ROWS
 from jobs.gridfile.settings import Setting, Vocabulary
 
@@ -33,7 +33,7 @@ def read_overrides(
     found: dict[str, Override] = {}
     for text in texts:
         own = Faults("")
-        override = _read(Reader(words, own), text)
+        override = _read(GridParser(words, own), text)
         if override is not None and override.name in found:
             own.add(
                 0, "", f"{override.name} is given twice; write one list such as {override.name}=A,B"
@@ -50,7 +50,7 @@ def _without_place(fault: str) -> str:
     return re.sub(r"^:0: (?:\.: |\.\S*: )?", "", fault)
 
 
-def _read(reader: Reader, text: str) -> Override | None:
+def _read(reader: GridParser, text: str) -> Override | None:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
         reader.faults.add(0, "", "expected NAME=VALUE or NAME=VALUE,VALUE, such as lr=0.01,0.001")
@@ -64,7 +64,7 @@ def _read(reader: Reader, text: str) -> Override | None:
     return None
 
 
-def _values(reader: Reader, setting: Setting, text: str) -> list[Scalar]:
+def _values(reader: GridParser, setting: Setting, text: str) -> list[Scalar]:
     call = _CALL.fullmatch(text)
     if call and call[1] in ROWS:
         return row_axis(reader, setting, call[1], _list(call[2]), ".")
@@ -81,7 +81,7 @@ def read_seeds(text: str, words: Vocabulary, faults: Faults) -> tuple[int, ...]:
     own = Faults("")
     listed = _list(text.rstrip().removesuffix(","))
     tree = listed if "," in text else listed.items[0]
-    seeds = Reader(words, own).seeds(tree, ".")
+    seeds = GridParser(words, own).seeds(tree, ".")
     for _, fault in own.found:
         faults.add_plain(f"--seeds {text}: {re.sub(r'^:0: [^:]*: ', '', fault)}")
     return seeds

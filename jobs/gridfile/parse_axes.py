@@ -8,7 +8,7 @@ from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
 from jobs.config.yaml_tree import Entry, Items, Leaf, Table, Tree, join
 from jobs.gridfile.blocks import Axis
-from jobs.gridfile.parser import Claims, Reader
+from jobs.gridfile.parser import Claims, GridParser
 from jobs.gridfile.sampling import (
     CHOICE,
     DRAWS,
@@ -26,7 +26,7 @@ SECTIONS = ("grid", "zip", "random")
 _SAMPLING = ("samples", "sampling_seed")
 
 
-def read_axes(reader: Reader, table: Table, path: str, claims: Claims) -> tuple[Axis, ...]:
+def read_axes(reader: GridParser, table: Table, path: str, claims: Claims) -> tuple[Axis, ...]:
     """The axes of the sections of `table`, in file order. `claims`: what was given before, extended here."""
     found: list[Axis] = []
     for name, entry in table.entries.items():
@@ -39,7 +39,7 @@ def read_axes(reader: Reader, table: Table, path: str, claims: Claims) -> tuple[
     return tuple(found)
 
 
-def _grid(reader: Reader, tree: Tree, path: str, claims: Claims) -> Iterator[Axis]:
+def _grid(reader: GridParser, tree: Tree, path: str, claims: Claims) -> Iterator[Axis]:
     for setting, line, values_tree, where in reader.settings(reader.table(tree, path), path):
         values = axis_values(reader, setting, values_tree, where)
         if reader.claim(claims, setting.name, line, where) and values:
@@ -53,7 +53,7 @@ def _grid(reader: Reader, tree: Tree, path: str, claims: Claims) -> Iterator[Axi
             yield Axis((setting.name,), distinct, "grid", line)
 
 
-def axis_values(reader: Reader, setting: Setting, tree: Tree, path: str) -> list[Scalar]:
+def axis_values(reader: GridParser, setting: Setting, tree: Tree, path: str) -> list[Scalar]:
     """The values of an axis: a scalar, a list, or one of `ROWS`; empty after a fault."""
     if not isinstance(tree, Table):
         return reader.values(setting, tree, path)
@@ -62,7 +62,7 @@ def axis_values(reader: Reader, setting: Setting, tree: Tree, path: str) -> list
 
 
 def row_axis(
-    reader: Reader, setting: Setting, rule: str, arguments: Tree, path: str
+    reader: GridParser, setting: Setting, rule: str, arguments: Tree, path: str
 ) -> list[Scalar]:
     """The values of a row such as `logspace`, typed; empty after a fault."""
     row = _arguments(reader, rule, arguments, f"{path}.{rule}")
@@ -73,7 +73,7 @@ def row_axis(
     )
 
 
-def _rule(reader: Reader, table: Table, path: str, names: Collection[str]) -> str | None:
+def _rule(reader: GridParser, table: Table, path: str, names: Collection[str]) -> str | None:
     """The one key of a table that says how values come about."""
     if len(table.entries) == 1 and (name := next(iter(table.entries))) in names:
         return name
@@ -88,7 +88,7 @@ def _rule(reader: Reader, table: Table, path: str, names: Collection[str]) -> st
     return None
 
 
-def _arguments(reader: Reader, rule: str, tree: Tree, path: str) -> list[Number] | None:
+def _arguments(reader: GridParser, rule: str, tree: Tree, path: str) -> list[Number] | None:
     known = {**ROWS, **DRAWS}[rule]
     row = reader.numbers(tree, path, known.counts, known.arguments)
     fault = known.fault(row) if row else None
@@ -99,7 +99,7 @@ def _arguments(reader: Reader, rule: str, tree: Tree, path: str) -> list[Number]
 
 
 def _computed(
-    reader: Reader, setting: Setting, numbers: Sequence[Number], rule: str, line: int, path: str
+    reader: GridParser, setting: Setting, numbers: Sequence[Number], rule: str, line: int, path: str
 ) -> list[Scalar]:
     """Typed values of computed numbers; the first that does not fit is the fault of all."""
     try:
@@ -109,7 +109,7 @@ def _computed(
         return []
 
 
-def _zip(reader: Reader, entry: Entry, path: str, claims: Claims) -> Iterator[Axis]:
+def _zip(reader: GridParser, entry: Entry, path: str, claims: Claims) -> Iterator[Axis]:
     groups = [(entry.tree, path)]
     if isinstance(entry.tree, Items):
         groups = list(reader.items(entry.tree, path, "a list of groups"))
@@ -126,7 +126,7 @@ def _zip(reader: Reader, entry: Entry, path: str, claims: Claims) -> Iterator[Ax
 
 
 def _zipped(
-    reader: Reader, columns: dict[str, list[Scalar]], line: int, path: str
+    reader: GridParser, columns: dict[str, list[Scalar]], line: int, path: str
 ) -> Iterator[Axis]:
     if len({len(values) for values in columns.values()}) > 1:
         lengths = ", ".join(f"{name} has {len(values)}" for name, values in columns.items())
@@ -140,7 +140,7 @@ def _zipped(
         yield Axis(tuple(columns), points, "zip", line)
 
 
-def _random(reader: Reader, entry: Entry, path: str, claims: Claims) -> Iterator[Axis]:
+def _random(reader: GridParser, entry: Entry, path: str, claims: Claims) -> Iterator[Axis]:
     table = reader.table(entry.tree, path)
     sampling = {name: table.entries[name].tree for name in _SAMPLING if name in table.entries}
     count = seed = 0
@@ -169,7 +169,7 @@ def _random(reader: Reader, entry: Entry, path: str, claims: Claims) -> Iterator
 
 
 def _drawn(
-    reader: Reader, setting: Setting, tree: Tree, path: str, count: int, seed: int
+    reader: GridParser, setting: Setting, tree: Tree, path: str, count: int, seed: int
 ) -> list[Scalar]:
     table = reader.table(tree, path, "a way to draw such as {uniform: [0, 0.5]}")
     rule = _rule(reader, table, path, [*DRAWS, CHOICE]) if table is tree else None

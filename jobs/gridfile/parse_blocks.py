@@ -11,7 +11,7 @@ from anlp.core.spec import Scalar
 from jobs.config.yaml_tree import Leaf, Table, Tree, join
 from jobs.gridfile.blocks import SEED, Axis, Block, Exclude, Match, When
 from jobs.gridfile.parse_axes import SECTIONS, read_axes
-from jobs.gridfile.parser import Claims, Reader
+from jobs.gridfile.parser import Claims, GridParser
 from jobs.gridfile.settings import seed_setting
 
 BLOCK_KEYS = ("fixed", *SECTIONS, "when", "exclude", "include", "seeds", "task")
@@ -29,7 +29,7 @@ class _Inherited:
     seeds: tuple[int, ...]
 
 
-def read_blocks(reader: Reader, top: Table) -> tuple[Block, ...]:
+def read_blocks(reader: GridParser, top: Table) -> tuple[Block, ...]:
     """The blocks of a file, faults noted; with faults they are not to be used."""
     if "union" not in top.entries:
         return (_block(reader, top, "", _Inherited({}, (), _DEFAULT_SEEDS)),)
@@ -55,7 +55,7 @@ def read_blocks(reader: Reader, top: Table) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def _block(reader: Reader, table: Table, path: str, inherited: _Inherited) -> Block:
+def _block(reader: GridParser, table: Table, path: str, inherited: _Inherited) -> Block:
     claims: Claims = {}
     fixed = _fixed(reader, table, path, claims)
     axes = read_axes(reader, table, path, claims)
@@ -77,14 +77,14 @@ def _block(reader: Reader, table: Table, path: str, inherited: _Inherited) -> Bl
     )
 
 
-def _fixed(reader: Reader, table: Table, path: str, claims: Claims) -> dict[str, Scalar]:
+def _fixed(reader: GridParser, table: Table, path: str, claims: Claims) -> dict[str, Scalar]:
     if "fixed" not in table.entries:
         return {}
     where = join(path, "fixed")
     return _point(reader, reader.table(table.entries["fixed"].tree, where), where, claims)
 
 
-def _point(reader: Reader, table: Table, path: str, claims: Claims) -> dict[str, Scalar]:
+def _point(reader: GridParser, table: Table, path: str, claims: Claims) -> dict[str, Scalar]:
     """One value for each setting of a table."""
     found: dict[str, Scalar] = {}
     for setting, line, tree, where in reader.settings(table, path):
@@ -94,7 +94,7 @@ def _point(reader: Reader, table: Table, path: str, claims: Claims) -> dict[str,
     return found
 
 
-def _whens(reader: Reader, table: Table, path: str, claims: Claims) -> tuple[When, ...]:
+def _whens(reader: GridParser, table: Table, path: str, claims: Claims) -> tuple[When, ...]:
     if "when" not in table.entries:
         return ()
     found = []
@@ -117,7 +117,7 @@ def _whens(reader: Reader, table: Table, path: str, claims: Claims) -> tuple[Whe
     return tuple(found)
 
 
-def _match(reader: Reader, tree: Tree, path: str, *, with_seed: bool) -> Match:
+def _match(reader: GridParser, tree: Tree, path: str, *, with_seed: bool) -> Match:
     table = reader.table(tree, path, "a mapping such as {model: cnn}")
     if not table.entries and table is tree:
         reader.faults.add(table.line, path, "expected at least one setting, got an empty mapping")
@@ -134,7 +134,7 @@ def _match(reader: Reader, tree: Tree, path: str, *, with_seed: bool) -> Match:
     return Match(wanted)
 
 
-def _excludes(reader: Reader, table: Table, path: str) -> tuple[Exclude, ...]:
+def _excludes(reader: GridParser, table: Table, path: str) -> tuple[Exclude, ...]:
     if "exclude" not in table.entries:
         return ()
     trees = reader.items(
@@ -146,7 +146,7 @@ def _excludes(reader: Reader, table: Table, path: str) -> tuple[Exclude, ...]:
     return tuple(rule for rule in found if rule is not None)
 
 
-def _exclude(reader: Reader, tree: Tree, path: str) -> Exclude | None:
+def _exclude(reader: GridParser, tree: Tree, path: str) -> Exclude | None:
     if not isinstance(tree, Leaf) or not isinstance(tree.value, str):
         match = _match(reader, tree, path, with_seed=True)
         return Exclude(match, _described(match), tree.line)
@@ -170,7 +170,7 @@ def _described(match: Match) -> str:
     )
 
 
-def _includes(reader: Reader, table: Table, path: str) -> tuple[dict[str, Scalar], ...]:
+def _includes(reader: GridParser, table: Table, path: str) -> tuple[dict[str, Scalar], ...]:
     if "include" not in table.entries:
         return ()
     where = join(path, "include")
@@ -180,7 +180,9 @@ def _includes(reader: Reader, table: Table, path: str) -> tuple[dict[str, Scalar
     return tuple(_point(reader, reader.table(tree, at), at, {}) for tree, at in trees)
 
 
-def _seeds(reader: Reader, table: Table, path: str, default: tuple[int, ...]) -> tuple[int, ...]:
+def _seeds(
+    reader: GridParser, table: Table, path: str, default: tuple[int, ...]
+) -> tuple[int, ...]:
     if "seeds" not in table.entries:
         return default
     return reader.seeds(table.entries["seeds"].tree, join(path, "seeds"))

@@ -20,7 +20,7 @@ Claims = dict[str, tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class GridParser:
     """What reading needs everywhere: the task's words, and where faults and notes go."""
 
     words: Vocabulary

@@ -16,9 +16,9 @@ OF_CAUSE: Mapping[Cause, str] = {
     Cause.CANCELLED: "Somebody cancelled it. Submit the grid again to continue it.",
     Cause.LAUNCHER: "The submit that was running it ended (Ctrl-C, a closed terminal). Submit the grid again.",
     Cause.CONTINUE: "It saved a checkpoint and asked to be continued. Submit the grid again.",
-    Cause.NO_ROOM: "It could not write to its folder: a full disk, a quota, a lost right. Mend that, submit the grid "
+    Cause.DISK_FULL: "It could not write to its folder: a full disk, a quota, a lost right. Mend that, submit the grid "
     "again: it goes on from its last checkpoint.",
-    Cause.HELD_BACK: "It was not begun, since what went before it failed: a canary, or too many runs in a row. Mend "
+    Cause.SKIPPED: "It was not begun, since what went before it failed: a canary, or too many runs in a row. Mend "
     "that; any submit of the grid then takes it.",
     Cause.PREEMPTED: "Another job was given its place. Submit the grid again to continue it.",
     Cause.TIMEOUT: "It met its time limit. A retry continues it from its checkpoint, and gives it half as much time "

@@ -16,7 +16,7 @@ from anlp.records.files import read_numbered_jsonl
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
-from jobs.runs.journal import Ending, Journal, Submission
+from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause, JobHandle
 
@@ -25,22 +25,22 @@ INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SubmittedAttempt:
     """One submission of one run."""
 
     tag: str  # of the submission
     handle: JobHandle
     asked: Resources  # for this run alone, whatever shared its job
     at_once: int  # how many runs its job carried out at the same time
-    ending: Ending | None  # None: with a result, not yet, or not on record yet
+    ending: ExitRecord | None  # None: with a result, not yet, or not on record yet
 
 
-Trials = Mapping[str, Sequence[Trial]]  # by run id, in order of submission
+SubmittedAttempts = Mapping[str, Sequence[SubmittedAttempt]]  # by run id, in order of submission
 
 
-def read_trials(folder: GridFolder, submissions: Mapping[str, Submission]) -> Trials:
+def read_attempts(folder: GridFolder, submissions: Mapping[str, Submission]) -> SubmittedAttempts:
     """Every submission of every run that was not refused or left for later."""
-    found: dict[str, list[Trial]] = defaultdict(list)
+    found: dict[str, list[SubmittedAttempt]] = defaultdict(list)
     for submission in submissions.values():
         for index, line in read_numbered_jsonl(folder.path / submission.batch):
             if submission.took(index):
@@ -48,7 +48,9 @@ def read_trials(folder: GridFolder, submissions: Mapping[str, Submission]) -> Tr
                     AttributeError, KeyError, TypeError, ValueError
                 ):  # damaged: as if it were not there
                     for run_id in _runs_in(line, submission.tag):
-                        found[run_id].append(_trial(submission, index, int(line.get("at_once", 1))))
+                        found[run_id].append(
+                            _attempt(submission, index, int(line.get("at_once", 1)))
+                        )
     return found
 
 
@@ -57,9 +59,11 @@ def _runs_in(line: Mapping[str, Any], tag: str) -> list[str]:
     return [form["run_id"] for form in line["specs"]] if line["options"]["batch"] == tag else []
 
 
-def _trial(submission: Submission, index: int, at_once: int) -> Trial:
+def _attempt(submission: Submission, index: int, at_once: int) -> SubmittedAttempt:
     ending = submission.endings.get(index)
-    return Trial(submission.tag, submission.handle(index), submission.each, at_once, ending)
+    return SubmittedAttempt(
+        submission.tag, submission.handle(index), submission.each, at_once, ending
+    )
 
 
 def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
@@ -93,31 +97,31 @@ def _is_lost(status: RunStatus) -> bool:
     return status.state is RunState.LOST
 
 
-def ending_of(status: RunStatus) -> Ending:
+def ending_of(status: RunStatus) -> ExitRecord:
     """How a run without a result ended."""
-    return Ending(status.cause or Cause.UNKNOWN, status.detail, status.node)
+    return ExitRecord(status.cause or Cause.UNKNOWN, status.detail, status.node)
 
 
-def is_infrastructure(ending: Ending) -> bool:
+def is_infrastructure(ending: ExitRecord) -> bool:
     """Whether the machine is to blame and not the run, so that repeating it as it was may help."""
     if ending.cause is Cause.SIGNAL:
         return signal_number(ending.detail) == signal.SIGKILL
     return ending.cause in INFRASTRUCTURE
 
 
-def past_endings(status: RunStatus, trials: Sequence[Trial]) -> list[Ending]:
+def past_endings(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> list[ExitRecord]:
     """Every ending of a run without a result, the last one included whether it is on record or not.
 
     Where it died beside others that went on, its own attempts know how, and not the end of its job.
     """
-    own = _read_losses(status.folder)
+    own = _read_crashes(status.folder)
     endings = [own.get(trial.tag, trial.ending) for trial in trials]
     if endings and endings[-1] is None and status.cause is not None:
         endings[-1] = ending_of(status)
     return [ending for ending in endings if ending is not None]
 
 
-def _read_losses(folder: RunFolder) -> dict[str, Ending]:
+def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
     """How a run died by itself, by tag of the submission."""
     records = [lease.read(path) for path in sorted(folder.attempts.glob("*.json"))]
     return {
@@ -127,12 +131,14 @@ def _read_losses(folder: RunFolder) -> dict[str, Ending]:
     }
 
 
-def _ending_in(record: Mapping[str, Any]) -> Ending:
+def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
     cause = next((cause for cause in Cause if cause.value == record.get("cause")), Cause.UNKNOWN)
-    return Ending(cause, str(record.get("detail", "")))
+    return ExitRecord(cause, str(record.get("detail", "")))
 
 
-def find_bad_nodes(statuses: Iterable[RunStatus], trials: Trials, least: int = 2) -> frozenset[str]:
+def find_bad_nodes(
+    statuses: Iterable[RunStatus], trials: SubmittedAttempts, least: int = 2
+) -> frozenset[str]:
     """Nodes whose failure ended at least so many jobs of the grid."""
     past = [
         (trial.handle, trial.ending) for some in trials.values() for trial in some if trial.ending
@@ -147,7 +153,9 @@ def find_bad_nodes(statuses: Iterable[RunStatus], trials: Trials, least: int = 2
     return frozenset(node for node, number in counted.items() if number >= least)
 
 
-def find_due(journal: Journal, history: Mapping[str, RunStatus], retries: int) -> frozenset[str]:
+def find_auto_retries(
+    journal: Journal, history: Mapping[str, RunStatus], retries: int
+) -> frozenset[str]:
     """Ids of the lost runs that are taken unasked: machines ended them, `retries` times at most."""
     lost = [
         status
@@ -156,11 +164,13 @@ def find_due(journal: Journal, history: Mapping[str, RunStatus], retries: int) -
     ]
     if not (retries and lost):
         return frozenset()
-    trials = read_trials(journal.folder, journal.submissions())
-    return frozenset(status.run_id for status in lost if _blameless(status, trials) <= retries)
+    trials = read_attempts(journal.folder, journal.submissions())
+    return frozenset(
+        status.run_id for status in lost if _infrastructure_failures(status, trials) <= retries
+    )
 
 
-def _blameless(status: RunStatus, trials: Trials) -> int:
+def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> int:
     return sum(map(is_infrastructure, past_endings(status, trials.get(status.run_id, ()))))
 
 

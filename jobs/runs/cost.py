@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from anlp.records.accounting import Spent, spent_from_json, spent_up_to
+from anlp.records.accounting import AttemptUsage, usage_from_json, usage_up_to
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunResult
@@ -63,17 +63,19 @@ def read(folder: GridFolder, statuses: Iterable[RunStatus]) -> Cost | None:
     return add_up(begun, attempts, read_shares(folder)) if begun else None
 
 
-def attempts_of(status: RunStatus) -> list[Spent]:
+def attempts_of(status: RunStatus) -> list[AttemptUsage]:
     """The attempts at a run: from its result, or from its claims where it has none."""
     if status.result is None:
-        return [] if status.attempt is None else spent_up_to(status.attempt)
+        return [] if status.attempt is None else usage_up_to(status.attempt)
     with suppress(KeyError, TypeError, ValueError):
-        return [spent_from_json(form) for form in status.result.provenance["spent"]]
+        return [usage_from_json(form) for form in status.result.provenance["spent"]]
     ending = (
         "failed" if not status.result.outcome.is_result else "done"
     )  # written before attempts were
     return [
-        Spent(0.0, status.result.seconds, ending, str(status.result.provenance.get("batch", "")))
+        AttemptUsage(
+            0.0, status.result.seconds, ending, str(status.result.provenance.get("batch", ""))
+        )
     ]
 
 
@@ -113,7 +115,7 @@ class _Sum:
     measured_s: float = 0.0  # time on all cores of those attempts whose processor time is known
     waits: list[float] = field(default_factory=list)
 
-    def add(self, spent: Spent, share: Share) -> None:
+    def add(self, spent: AttemptUsage, share: Share) -> None:
         gpu_s, cpu_s = spent.wall_s * share.gpus, spent.wall_s * share.cpus
         self.gpu_s += gpu_s
         self.cpu_s += cpu_s
@@ -128,7 +130,7 @@ class _Sum:
 
 def add_up(
     statuses: Sequence[RunStatus],
-    attempts: Mapping[str, Sequence[Spent]],
+    attempts: Mapping[str, Sequence[AttemptUsage]],
     shares: Mapping[str, Share],
 ) -> Cost:
     """The cost of runs that ended.
@@ -161,7 +163,7 @@ def add_up(
     )
 
 
-def _waits(attempts: Sequence[Spent], shares: Mapping[str, Share]) -> list[float]:
+def _waits(attempts: Sequence[AttemptUsage], shares: Mapping[str, Share]) -> list[float]:
     """Seconds from each submission of a run to its first attempt for it; a requeue is no submission."""
     begins: dict[str, list[float]] = defaultdict(list)
     for spent in attempts:

@@ -15,8 +15,8 @@ from anlp.records.results import RunState, read_result
 from jobs.common.units import count
 from jobs.runs.advice import Advice, advise
 from jobs.runs.journal import Journal
-from jobs.runs.logs import last_printed, last_words
-from jobs.runs.polling import Account
+from jobs.runs.logs import last_job_output, last_words
+from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import own_settings, varying
 from jobs.runs.status import RunStatus, asked_runs, read_progress
 
@@ -48,7 +48,7 @@ class Explanation:
     metrics: Mapping[str, Any]  # final ones, or those of the last epoch
     arose: str  # where its exception arose
     log: tuple[str, ...]
-    accounts: tuple[Account, ...] = ()  # what shared schedulers had to say
+    accounts: tuple[SchedulerReport, ...] = ()  # what shared schedulers had to say
     printed: tuple[str, ...] = ()  # the end of what its job printed, for a lost run
 
 
@@ -57,7 +57,7 @@ def explain(
     statuses: Sequence[RunStatus],
     status: RunStatus,
     lines: int,
-    accounts: tuple[Account, ...],
+    accounts: tuple[SchedulerReport, ...],
 ) -> Explanation:
     """Reads what the grid's folder and the run's own files say about one run."""
     names = varying(statuses)
@@ -69,7 +69,7 @@ def explain(
         status=status,
         varying=own_settings(status, names),
         others=own_settings(status, constant),
-        attempts=read_attempts(status.folder),
+        attempts=read_process_attempts(status.folder),
         waits=_why_it_waits(folder, statuses, status),
         advice=advise(status, folder.name),
         wandb=_wandb_options(folder, status),
@@ -77,11 +77,11 @@ def explain(
         arose=render_frame(result.error.traceback) if result and result.error else "",
         log=tuple(last_words(status, lines)),
         accounts=accounts,
-        printed=tuple(last_printed(status, lines)) if status.state is RunState.LOST else (),
+        printed=tuple(last_job_output(status, lines)) if status.state is RunState.LOST else (),
     )
 
 
-def read_attempts(folder: RunFolder) -> tuple[Attempt, ...]:
+def read_process_attempts(folder: RunFolder) -> tuple[Attempt, ...]:
     """Who had the run, from first to last."""
     paths = sorted(path for path in folder.attempts.glob("*.json") if path.stem.isdigit())
     return tuple(_attempt(int(path.stem), lease.read(path), lease.is_alive(path)) for path in paths)

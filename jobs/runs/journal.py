@@ -28,7 +28,7 @@ LOCK_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ExitRecord:
     """An element that ended without a result, as its launcher saw it."""
 
     cause: Cause
@@ -59,7 +59,7 @@ class Submission:
     )  # what one run asks for; `resources` are those of a whole job
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
-    endings: dict[int, Ending] = field(default_factory=dict)
+    endings: dict[int, ExitRecord] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
         """The handle of element `index`; where no answer is known, one that stands for the submitting process."""
@@ -90,7 +90,7 @@ class Journal:
         deadline = time.monotonic() + patience_s
         while True:
             try:
-                held = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
+                lock_grid = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
                 break
             except lease.HeldError:
                 if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ class Journal:
             lease.sweep(self.folder.lock)
             yield
         finally:
-            held.release()
+            lock_grid.release()
 
     def intend(
         self,
@@ -149,11 +149,11 @@ class Journal:
         """Writes that the scheduler did not take a submission."""
         self._append("refused", tag=tag, why=why)
 
-    def ended(self, tag: str, index: int, ending: Ending) -> None:
+    def ended(self, tag: str, index: int, ending: ExitRecord) -> None:
         """Writes that an element ended without a result."""
         self.all_ended(tag, {index: ending})
 
-    def all_ended(self, tag: str, endings: Mapping[int, Ending]) -> None:
+    def all_ended(self, tag: str, endings: Mapping[int, ExitRecord]) -> None:
         """Writes that elements ended without a result, all of them in one go."""
         forms = [
             {
@@ -198,7 +198,7 @@ class Journal:
         )
         descriptor = os.open(self.folder.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            _write(descriptor, _mend(descriptor) + lines)
+            _write(descriptor, _finish_torn_line(descriptor) + lines)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -215,7 +215,7 @@ def _write(descriptor: int, content: bytes) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-def _mend(descriptor: int) -> bytes:
+def _finish_torn_line(descriptor: int) -> bytes:
     """A line break if a writer was killed within its line, so that ours starts a new one."""
     size = os.fstat(descriptor).st_size
     return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
@@ -247,13 +247,13 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     elif event == "refused":
         found[tag].refused = line["why"]
     elif event == "ended":
-        found[tag].endings[line["index"]] = Ending(
+        found[tag].endings[line["index"]] = ExitRecord(
             Cause[line["cause"]], line["detail"], line.get("node", "")
         )
 
 
 @contextmanager
-def held(folder: GridFolder) -> Iterator[Journal]:
+def lock_grid(folder: GridFolder) -> Iterator[Journal]:
     """The journal of a grid, with the grid held against every other command that changes it.
 
     Raises:

@@ -50,7 +50,7 @@ PLACES: Mapping[str, Callable[[Path, Job, int], Path]] = {
 }
 
 
-def printed_of(status: RunStatus) -> Path | None:
+def job_output_path(status: RunStatus) -> Path | None:
     """The file with what the last job of a run printed; None where there is none, as for runs on this machine."""
     handle = status.handle
     if handle is None or handle.scheduler not in PLACES:
@@ -64,7 +64,7 @@ def printed_of(status: RunStatus) -> Path | None:
     return None
 
 
-def last_printed(status: RunStatus, lines: int) -> list[str]:
+def last_job_output(status: RunStatus, lines: int) -> list[str]:
     """The last lines of that, below one that says where they are from; nothing where there is no such file."""
-    path = printed_of(status)
+    path = job_output_path(status)
     return [f"(its job printed, in {path})", *tail(path, lines)] if path else []

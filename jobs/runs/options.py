@@ -15,7 +15,7 @@ from jobs.runs.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SubmitOptions:
     """Where and how runs are to be carried out."""
 
     on: str = "auto"
@@ -36,7 +36,7 @@ class Target:
     )
 
 
-def last_target(folder: GridFolder) -> Target:
+def last_options(folder: GridFolder) -> SubmitOptions:
     """How the grid was submitted last: options, resources, jobs at a time, and the site's profile, hence its scheduler.
 
     Raises:
@@ -50,7 +50,7 @@ def last_target(folder: GridFolder) -> Target:
     line = next(read_jsonl(folder.path / submissions[-1].batch), None)
     options = options_from_json(line["options"]) if line else RunOptions()
     image = options.container
-    return Target(
+    return SubmitOptions(
         options=options,
         resources=submissions[-1].each,
         profile=submissions[-1].profile,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from anlp.core.errors import SchedulerError
 from anlp.records.folders import GridFolder
 from jobs.common.units import render_age
-from jobs.runs.polling_cache import Answer, Answers, read_answers, write_answers
+from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
 from jobs.schedulers.base import JobHandle, JobState
@@ -24,7 +24,7 @@ Ask = Callable[[str, Sequence[JobHandle]], Reply]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SchedulerReport:
     """How much one scheduler had to say; what stands beside the states on every screen."""
 
     scheduler: str
@@ -49,12 +49,12 @@ class Account:
 
 def ask_scheduler(name: str, jobs: Sequence[JobHandle]) -> Reply:
     """One query to the scheduler of that name."""
-    scheduler = registry.choose(name)
+    scheduler = registry.get_scheduler(name)
     states = scheduler.states(jobs)
     return states, scheduler.notes
 
 
-class Inquiry:
+class JobPoller:
     """Asks about the jobs of one grid on behalf of one command; `states` is the query that `read_states` takes.
 
     Answers of shared schedulers are kept in the grid's folder, for other commands and for the time of an outage. What
@@ -86,18 +86,18 @@ class Inquiry:
         self._remember = remember
         self._ask = ask
         self._now = now
-        self._earlier: Answers | None = None  # of other commands; read when they are needed
-        self._asked: dict[JobHandle, Answer] = {}  # by this one
+        self._earlier: JobStateCache | None = None  # of other commands; read when they are needed
+        self._asked: dict[JobHandle, CachedState] = {}  # by this one
         self._notes: dict[str, tuple[str, ...]] = {}
         self._outages: dict[str, str] = {}
         self._oldest: dict[str, float] = {}
 
     @property
-    def accounts(self) -> tuple[Account, ...]:
+    def accounts(self) -> tuple[SchedulerReport, ...]:
         """Of every shared scheduler that this command needed, after `states`."""
         names = sorted({*self._oldest, *self._outages})
         return tuple(
-            Account(
+            SchedulerReport(
                 name, self._oldest.get(name), self._outages.get(name, ""), self._notes.get(name, ())
             )
             for name in names
@@ -135,11 +135,11 @@ class Inquiry:
         earlier = self._known_earlier()
         known = {**earlier.jobs, **self._asked}
         self._asked = {job: answer for job, answer in self._asked.items() if job not in dropped}
-        self._earlier = Answers(
+        self._earlier = JobStateCache(
             {job: known[job] for job in known if job not in dropped}, earlier.notes
         )
         if self._remember and len(self._earlier.jobs) < len(known):
-            write_answers(self._path, self._earlier)
+            write_cache(self._path, self._earlier)
 
     def _shared(self, name: str, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
         missing = [job for job in jobs if not self._is_young(job)]
@@ -170,7 +170,7 @@ class Inquiry:
             self._outages[name] = _words(name, error)
             return
         at = round(self._now(), 3)
-        self._asked.update({job: Answer(state, at) for job, state in states.items()})
+        self._asked.update({job: CachedState(state, at) for job, state in states.items()})
         self._notes[name] = notes
         if self._remember:
             self._keep(name, jobs)
@@ -181,11 +181,11 @@ class Inquiry:
         own = {
             job: answer for job in jobs if (answer := self._asked.get(job) or earlier.jobs.get(job))
         }
-        write_answers(self._path, Answers({**others, **own}, {**earlier.notes, **self._notes}))
+        write_cache(self._path, JobStateCache({**others, **own}, {**earlier.notes, **self._notes}))
 
-    def _known_earlier(self) -> Answers:
+    def _known_earlier(self) -> JobStateCache:
         if self._earlier is None:
-            self._earlier = read_answers(self._path)
+            self._earlier = read_cache(self._path)
         return self._earlier
 
 
@@ -202,7 +202,7 @@ GROWTH = 1.5
 Sight = object  # whatever tells two looks apart
 
 
-class Pace:
+class PollInterval:
     """Steady where this machine runs everything; where a shared scheduler is asked, slower while nothing changes."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ MOST_JOBS = 1_000_000  # a damaged file must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CachedState:
     """What was said about one job, and when."""
 
     state: JobState
@@ -29,28 +29,28 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class JobStateCache:
     """Everything that is remembered for a grid."""
 
-    jobs: Mapping[JobHandle, Answer] = field(default_factory=dict)
+    jobs: Mapping[JobHandle, CachedState] = field(default_factory=dict)
     notes: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # by scheduler, of its last answer
 
 
-def read_answers(path: Path) -> Answers:
+def read_cache(path: Path) -> JobStateCache:
     """What is remembered; nothing where the file is missing or damaged."""
     form = read_json(path)
     if form is None or form.get("version") != VERSION:
-        return Answers()
+        return JobStateCache()
     try:
         notes = {str(name): tuple(map(str, lines)) for name, lines in form["notes"].items()}
-        return Answers(_parse_jobs(form["jobs"]), notes)
+        return JobStateCache(_parse_jobs(form["jobs"]), notes)
     except (AttributeError, KeyError, TypeError, ValueError):
-        return Answers()
+        return JobStateCache()
 
 
-def write_answers(path: Path, answers: Answers) -> None:
+def write_cache(path: Path, answers: JobStateCache) -> None:
     """Replaces what is remembered, by rename, for the owner's eyes only; where nothing can be written, nothing is."""
     form = {"version": VERSION, "notes": dict(answers.notes), "jobs": _render_jobs(answers.jobs)}
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -63,9 +63,9 @@ def write_answers(path: Path, answers: Answers) -> None:
             draft.unlink()
 
 
-def _render_jobs(jobs: Mapping[JobHandle, Answer]) -> list[list[Any]]:
+def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
     """One entry for all elements of a job about which the same was said: 10,000 queued ones are a few bytes."""
-    groups: dict[tuple[str, str, Answer], list[int]] = defaultdict(list)
+    groups: dict[tuple[str, str, CachedState], list[int]] = defaultdict(list)
     for job, answer in jobs.items():
         groups[job.scheduler, job.native_id, answer].append(job.index)
     return [
@@ -88,10 +88,10 @@ def _spans(indices: Sequence[int]) -> Iterable[tuple[int, int]]:
         yield ordered[begin], ordered[end - 1]
 
 
-def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, Answer]:
-    found: dict[JobHandle, Answer] = {}
+def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, CachedState]:
+    found: dict[JobHandle, CachedState] = {}
     for name, native, spans, time, phase, cause, detail, node in forms:
-        answer = Answer(
+        answer = CachedState(
             JobState(Phase(phase), None if cause is None else Cause[cause], detail, node),
             float(time),
         )

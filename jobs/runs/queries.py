@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from anlp.records.folders import GridFolder
 from anlp.tasks import TASKS
 from jobs.runs.journal import Journal
 from jobs.runs.locate import grids, open_grid, runs_root
-from jobs.runs.polling import Inquiry
+from jobs.runs.polling import JobPoller
 from jobs.runs.status import Query, RunStatus, asked_runs, read_states
 from jobs.schedulers import registry
 
 
-def find_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
+def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
     """The run whose id begins with `prefix`.
 
     Raises:
@@ -80,21 +79,12 @@ def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
 MANY_RUNS = 10  # more than these are touched only after asking
 
 
-def add_fresh(parser: argparse.ArgumentParser) -> None:
-    """The flag of commands that look at a grid and change nothing."""
-    parser.add_argument(
-        "--fresh",
-        action="store_true",
-        help="ask the scheduler now, though it was asked a moment ago",
-    )
-
-
 def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunStatus]:
     """Every run of a grid, in order of submission.
 
     Args:
         folder: the grid's.
-        query: asks schedulers for states, such as `Inquiry.states`.
+        query: asks schedulers for states, such as `JobPoller.states`.
 
     Raises:
         UserError: nothing was ever submitted to it.
@@ -128,10 +118,10 @@ class FoundRun:
     folder: GridFolder
     every: list[RunStatus]
     status: RunStatus
-    inquiry: Inquiry
+    inquiry: JobPoller
 
 
-def find_target(names: Sequence[str], command: str, *, fresh: bool = False) -> FoundRun:
+def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> FoundRun:
     """The run that `[GRID] RUN` names.
 
     Args:
@@ -143,10 +133,10 @@ def find_target(names: Sequence[str], command: str, *, fresh: bool = False) -> F
         UserError: there is no such run, or several grids have one.
     """
     folder = open_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
-    inquiry = Inquiry(folder, fresh=fresh)
+    inquiry = JobPoller(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return FoundRun(
-        folder, every, find_run({status.run_id: status for status in every}, names[-1]), inquiry
+        folder, every, match_run({status.run_id: status for status in every}, names[-1]), inquiry
     )
 
 

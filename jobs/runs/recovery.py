@@ -13,12 +13,12 @@ from jobs.schedulers import registry
 from jobs.schedulers.base import Phase
 
 
-def has_open(journal: Journal) -> bool:
+def has_unanswered(journal: Journal) -> bool:
     """Whether there is a submission to a cluster of which nobody knows what was accepted."""
-    return any(_is_open(submission) for submission in journal.submissions().values())
+    return any(_is_unanswered(submission) for submission in journal.submissions().values())
 
 
-def adopt(journal: Journal) -> None:
+def reconcile(journal: Journal) -> None:
     """Asks the schedulers about submissions whose answer was lost, and journals what they really took.
 
     Call it while holding the grid: whoever submits holds it too, so no answer is still to come.
@@ -26,15 +26,15 @@ def adopt(journal: Journal) -> None:
     Raises:
         SchedulerError: a scheduler cannot be asked now.
     """
-    for submission in filter(_is_open, journal.submissions().values()):
+    for submission in filter(_is_unanswered, journal.submissions().values()):
         known = {job.first for job in submission.jobs}
-        for job in registry.choose(submission.scheduler).find(submission.tag):
+        for job in registry.get_scheduler(submission.scheduler).find(submission.tag):
             if job.first not in known:
                 journal.accepted(submission.tag, job)
         journal.answered(submission.tag)
 
 
-def _is_open(submission: Submission) -> bool:
+def _is_unanswered(submission: Submission) -> bool:
     return (
         not submission.is_answered
         and submission.refused is None
@@ -46,7 +46,7 @@ LEAVING_S = 25.0  # a little more than a pool gives its children
 POLL_S = 0.2
 
 
-def settled_states(
+def wait_for_orphans(
     folder: GridFolder,
     *,
     say: Callable[[str], None],
@@ -56,9 +56,9 @@ def settled_states(
     """`read_states` once no run is leaving any more; those that stay for longer than `patience_s` count as running."""
     deadline = time.monotonic() + patience_s
     journal = Journal(folder)
-    if has_open(journal):
+    if has_unanswered(journal):
         with journal.locked():
-            adopt(journal)
+            reconcile(journal)
     states = read_states(folder, query)
     leaving = count_orphans(states.values())
     if leaving:

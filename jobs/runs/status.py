@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from anlp.core import lease
-from anlp.records.crash import Loss, loss_in
+from anlp.records.crash import CrashRecord, crash_in
 from anlp.records.files import read_jsonl, read_metrics, read_numbered_jsonl
 from anlp.records.fingerprint import innermost_frame
 from anlp.records.folders import GridFolder, RunFolder
@@ -23,7 +23,7 @@ from anlp.records.results import (
     result_from_json,
 )
 from jobs.config.resources import Resources
-from jobs.runs.journal import Ending, Journal, Submission
+from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
 # Endings after which any submit continues the run; after all others only a retry does.
@@ -33,8 +33,8 @@ HARMLESS = frozenset(
         Cause.LAUNCHER,
         Cause.CONTINUE,
         Cause.PREEMPTED,
-        Cause.HELD_BACK,
-        Cause.NO_ROOM,
+        Cause.SKIPPED,
+        Cause.DISK_FULL,
     }
 )
 
@@ -302,22 +302,22 @@ def _standing(
             "detail": job.detail if job.phase is Phase.RUNNING else "",
         }
     ending = run.submission.endings.get(run.index)
-    if attempt is not None and (loss := loss_in(attempt.record, run.submission.tag)):
+    if attempt is not None and (loss := crash_in(attempt.record, run.submission.tag)):
         return _died_alone(loss, ending.node if ending else job.node)
     if ending is None and job.phase is not Phase.ENDED:
         is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
         state = RunState.RUNNING if is_its_turn else RunState.QUEUED
         return {"state": state, "detail": job.detail, "node": job.node}
-    ending = ending or Ending(job.cause or Cause.UNKNOWN, job.detail, job.node)
+    ending = ending or ExitRecord(job.cause or Cause.UNKNOWN, job.detail, job.node)
     if ending.cause is Cause.UNKNOWN and run.submission.after and not _has_begun(run, attempt):
-        ending = Ending(Cause.HELD_BACK, "its canary did not pass", ending.node)
+        ending = ExitRecord(Cause.SKIPPED, "its canary did not pass", ending.node)
     if run.place >= run.at_once and not has_folder:
         ending = _before_its_turn(ending)
     state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
     return {"state": state, "cause": ending.cause, "detail": ending.detail, "node": ending.node}
 
 
-def _died_alone(loss: Loss, node: str) -> dict[str, Any]:
+def _died_alone(loss: CrashRecord, node: str) -> dict[str, Any]:
     cause = next((cause for cause in Cause if cause.value == loss.cause), Cause.UNKNOWN)
     return {
         "state": RunState.LOST,
@@ -333,12 +333,12 @@ def _has_begun(run: Asked, attempt: lease.Holder | None) -> bool:
     return attempt is not None and attempt.record.get("batch") == run.submission.tag
 
 
-def _before_its_turn(ending: Ending) -> Ending:
+def _before_its_turn(ending: ExitRecord) -> ExitRecord:
     """Of a run that would have followed others in its job: what ended the job is no fault of its own."""
     if ending.cause in HARMLESS or ending.cause is Cause.NOT_STARTED:
         return ending
-    return Ending(
-        Cause.HELD_BACK, f"its job ended before its turn: {ending.cause.value}", ending.node
+    return ExitRecord(
+        Cause.SKIPPED, f"its job ended before its turn: {ending.cause.value}", ending.node
     )
 
 

@@ -29,7 +29,7 @@ MOST_SLOTS = 1024
 PROBE_TIMEOUT_S = 10.0
 
 
-def choose(
+def get_scheduler(
     name: str,
     *,
     slots: int | None = None,
@@ -50,7 +50,7 @@ def choose(
         UserError: no such scheduler or profile, or they contradict each other.
     """
     site = None if profile is None else profiles.load_profile(profile)
-    name = resolve(name, site)
+    name = resolve_name(name, site)
     if name == "slurm":
         return SlurmScheduler(_slurm_options(container, site), site)
     if name == "pbs":
@@ -70,7 +70,7 @@ def _slurm_options(container: Container | None, site: Profile | None) -> SlurmOp
     )
 
 
-def resolve(name: str, site: Profile | None) -> str:
+def resolve_name(name: str, site: Profile | None) -> str:
     """The name of one scheduler, for `auto` as well; raises as `choose` does."""
     if name not in NAMES:
         raise UserError(f"--on: no scheduler {name!r}{did_you_mean(name, NAMES)}")
@@ -115,14 +115,14 @@ def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
     """State of jobs of any schedulers, with one query for each scheduler."""
     found: dict[JobHandle, JobState] = {}
     for name, group in _by_scheduler(jobs).items():
-        found.update(choose(name).states(group))
+        found.update(get_scheduler(name).states(group))
     return found
 
 
 def cancel(jobs: Sequence[JobHandle]) -> None:
     """Asks each scheduler to stop its own."""
     for name, group in _by_scheduler(jobs).items():
-        choose(name).cancel(group)
+        get_scheduler(name).cancel(group)
 
 
 def _by_scheduler(jobs: Sequence[JobHandle]) -> Mapping[str, list[JobHandle]]:

@@ -14,7 +14,7 @@ from jobs.common.units import parse_memory, parse_walltime
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
 from jobs.containers.image import ImageChoice, choose_image
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import is_profile_path, load_profile
 
@@ -25,7 +25,7 @@ NAMED_RESOURCES = (
 Number = TypeVar("Number", int, float)
 
 
-def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say where and how, shared by submit and retry."""
     group = parser.add_argument_group("where and how")
     group.add_argument(
@@ -118,7 +118,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
 
 
-def override(target: Target, args: argparse.Namespace) -> Target:
+def override(target: SubmitOptions, args: argparse.Namespace) -> SubmitOptions:
     """`target` with what was given on the command line."""
     resources, options = target.resources, target.options
     if args.time is not None:
@@ -167,7 +167,9 @@ def _lasting(profile: str | None) -> str | None:
     return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
 
 
-def _image(target: Target, args: argparse.Namespace, profile: str | None) -> ImageChoice | None:
+def _image(
+    target: SubmitOptions, args: argparse.Namespace, profile: str | None
+) -> ImageChoice | None:
     """The command line goes before the grid, the grid before the profile."""
     if args.no_container and (args.container or args.live):
         raise UserError("--no-container: contradicts --container and --live; leave one out")

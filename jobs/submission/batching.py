@@ -52,7 +52,7 @@ def _options_of(status: RunStatus | None, options: RunOptions, redo: Redo) -> Ru
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
+class SubmissionStage:
     """Runs that are handed over together."""
 
     specs: tuple[RunSpec, ...]
@@ -60,14 +60,14 @@ class Wave:
     is_canary: bool = False  # whatever comes behind it starts only if all of its runs end well
 
 
-def make_waves(
+def make_stages(
     specs: Sequence[RunSpec],
     resources: Resources,
     asks: Mapping[str, Resources],
     *,
     canary: bool = False,
     passed: Collection[object] = (),
-) -> list[Wave]:
+) -> list[SubmissionStage]:
     """The waves of a submission, in order.
 
     Args:
@@ -86,7 +86,10 @@ def make_waves(
     ordered = sorted(
         groups.items(), key=lambda item: item[0][0]
     )  # stable: canaries before the others
-    return [Wave(tuple(some), asked, is_canary=not is_rest) for (is_rest, asked), some in ordered]
+    return [
+        SubmissionStage(tuple(some), asked, is_canary=not is_rest)
+        for (is_rest, asked), some in ordered
+    ]
 
 
 def choose_canaries(specs: Sequence[RunSpec], passed: Collection[object] = ()) -> set[str]:

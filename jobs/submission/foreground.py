@@ -18,17 +18,17 @@ from anlp.records.results import STATE_OF_OUTCOME, RunState, read_result
 from jobs.common.units import count
 from jobs.config.packing import ALONE
 from jobs.runs.failures import FAILURES
-from jobs.runs.journal import LOCK_PATIENCE_S, Ending, Journal
+from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
 from jobs.runs.status import HARMLESS, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause
 from jobs.schedulers.local.events import ElementEnded, Event, Summary, Tick
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.submission.batching import Wave
-from jobs.submission.submitter import Desk
+from jobs.submission.batching import SubmissionStage
+from jobs.submission.submitter import Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
-from jobs.views.progress import Screen
+from jobs.views.progress import ProgressScreen
 
 CHAIN_SAVES_NOTHING = (
     "chain: changes nothing on this machine, where all runs share one start anyway"
@@ -36,10 +36,10 @@ CHAIN_SAVES_NOTHING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Attended:
+class ForegroundRun:
     """Runs what a desk hands over; this process stays until all of it has ended."""
 
-    desk: Desk
+    desk: Submitter
 
     def run(self, specs: Sequence[RunSpec], scheduler: LocalScheduler) -> int:
         """Wave by wave, each to its end; behind a canary that failed nothing is run.
@@ -67,7 +67,9 @@ class Attended:
             say_nothing_to_do(self.desk.folder, make_plan(specs, history, self.desk.redo))
         return ended or EXIT_OK
 
-    def _run_all(self, waves: Sequence[Wave], launchers: Iterator[LocalScheduler]) -> int | None:
+    def _run_all(
+        self, waves: Sequence[SubmissionStage], launchers: Iterator[LocalScheduler]
+    ) -> int | None:
         """Their exit code: 1 if a run failed, 130 as soon as they were stopped; None where nothing was left to do."""
         codes = []
         for wave in waves:
@@ -78,7 +80,7 @@ class Attended:
                 break
         return max(codes, default=None)
 
-    def _run_wave(self, wave: Wave, launchers: Iterator[LocalScheduler]) -> int | None:
+    def _run_wave(self, wave: SubmissionStage, launchers: Iterator[LocalScheduler]) -> int | None:
         """Follows a wave to its end, with what its machine ended repeated as often as the grid asks (`retries`)."""
         code = self._run_once(wave, launchers, again=False)
         if code != EXIT_RUNS_FAILED or not self.desk.target.options.retries:
@@ -93,7 +95,7 @@ class Attended:
         return EXIT_RUNS_FAILED if failed else EXIT_OK
 
     def _run_once(
-        self, wave: Wave, launchers: Iterator[LocalScheduler], *, again: bool
+        self, wave: SubmissionStage, launchers: Iterator[LocalScheduler], *, again: bool
     ) -> int | None:
         """Follows what is missing of a wave, or `again` what is due of it; None where there is nothing of the kind."""
         with self.desk.held():
@@ -119,7 +121,7 @@ class Attended:
 
     def _make_launcher(self) -> LocalScheduler:
         pack = self.desk.target.packing.pack
-        launcher = registry.choose(
+        launcher = registry.get_scheduler(
             registry.LOCAL, slots=self.desk.target.slots, container=self.desk.container, pack=pack
         )
         if not isinstance(launcher, LocalScheduler):
@@ -145,8 +147,8 @@ def follow(
     Raises:
         SchedulerError: runs cannot be started on this machine.
     """
-    endings = Endings(journal, batch, specs)
-    with Screen(journal.folder, specs, quiet=quiet) as screen:
+    endings = ExitRecorder(journal, batch, specs)
+    with ProgressScreen(journal.folder, specs, quiet=quiet) as screen:
 
         def on_event(event: Event) -> None:
             endings.on_event(event)
@@ -164,7 +166,7 @@ def follow(
         )
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
-    if no_room := sum(ended.state.cause is Cause.NO_ROOM for ended in summary.ended.values()):
+    if no_room := sum(ended.state.cause is Cause.DISK_FULL for ended in summary.ended.values()):
         print(
             f"  {count(no_room, 'run')} could not write to a folder: make room, then any submit of this grid goes on"
         )
@@ -173,7 +175,7 @@ def follow(
     )
 
 
-class Endings:
+class ExitRecorder:
     """Puts on record whatever ended without a result, many elements at a time: each writing costs a lock and a sync.
 
     The journal may be held by another command or its disk be full: then it is tried again, and following goes on.
@@ -183,7 +185,7 @@ class Endings:
         self._journal = journal
         self._batch = batch
         self._specs = specs
-        self._waiting: dict[int, Ending] = {}
+        self._waiting: dict[int, ExitRecord] = {}
 
     def on_event(self, event: Event) -> None:
         """Remembers an element that ended; writes what is remembered when there is time."""
@@ -212,13 +214,13 @@ class Endings:
                 self._waiting = {}
 
 
-def ending_of(ended: ElementEnded, folder: RunFolder) -> Ending | None:
+def ending_of(ended: ElementEnded, folder: RunFolder) -> ExitRecord | None:
     """How an element ended without a result; None where there is one, or another process is at it."""
     if ended.state.cause is not None:
-        return Ending(ended.state.cause, ended.state.detail)
+        return ExitRecord(ended.state.cause, ended.state.detail)
     if ended.exit_code in (EXIT_OK, EXIT_RUNS_FAILED) and read_result(folder) is None:
         detail = f"exit code {ended.exit_code} without a result: could it not write to its folder?"
-        return Ending(Cause.EXIT, detail)
+        return ExitRecord(Cause.EXIT, detail)
     return None
 
 

@@ -13,15 +13,15 @@ from jobs.common.units import count
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.containers.image import prepare_image
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.status import Query, Redo
 from jobs.schedulers import registry
 from jobs.schedulers.base import Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.schedulers.profiles import fill_limits, load_profile
-from jobs.submission.batching import Wave
-from jobs.submission.foreground import Attended
-from jobs.submission.submitter import Desk, Handed, writing_to
+from jobs.submission.batching import SubmissionStage
+from jobs.submission.foreground import ForegroundRun
+from jobs.submission.submitter import SubmittedBatch, Submitter, writing_to
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
 
 NO_ASKS: Mapping[str, Resources] = {}
@@ -30,7 +30,7 @@ NO_ASKS: Mapping[str, Resources] = {}
 def submit_specs(
     folder: GridFolder,
     specs: Sequence[RunSpec],
-    target: Target,
+    target: SubmitOptions,
     *,
     redo: Redo,
     asks: Mapping[str, Resources] = NO_ASKS,
@@ -55,7 +55,7 @@ def submit_specs(
         SchedulerError: the scheduler did not take the batch.
         UserError: another command holds the grid and does not finish, or its folder cannot be written.
     """
-    name = registry.resolve(
+    name = registry.resolve_name(
         target.on, None if target.profile is None else load_profile(target.profile)
     )
     if site := registry.site_of(name, target.profile):
@@ -65,17 +65,17 @@ def submit_specs(
     target, container = _in_image(
         folder, target, asks, tasks, leaves_machine=name != registry.LOCAL
     )
-    desk = Desk(folder, target, container, redo, asks, query)
+    desk = Submitter(folder, target, container, redo, asks, query)
     pack = target.packing.pack
-    scheduler = registry.choose(
+    scheduler = registry.get_scheduler(
         name, slots=target.slots, profile=target.profile, container=container, pack=pack
     )
     if isinstance(scheduler, LocalScheduler):
-        return Attended(desk).run(specs, scheduler)
+        return ForegroundRun(desk).run(specs, scheduler)
     return _hand_to_cluster(desk, specs, scheduler)
 
 
-def _hand_to_cluster(desk: Desk, specs: Sequence[RunSpec], scheduler: Scheduler) -> int:
+def _hand_to_cluster(desk: Submitter, specs: Sequence[RunSpec], scheduler: Scheduler) -> int:
     """All waves under one lock; those behind the canaries wait in the scheduler, not here."""
     with desk.held():
         plan, history = desk.plan(specs)
@@ -100,12 +100,12 @@ def _hand_to_cluster(desk: Desk, specs: Sequence[RunSpec], scheduler: Scheduler)
 
 def _in_image(
     folder: GridFolder,
-    target: Target,
+    target: SubmitOptions,
     asks: Mapping[str, Resources],
     tasks: Collection[str],
     *,
     leaves_machine: bool,
-) -> tuple[Target, Container | None]:
+) -> tuple[SubmitOptions, Container | None]:
     """The target with what runs should know of their image, and the image ready to be started."""
     if target.image is None:
         return replace(target, options=replace(target.options, container=None)), None
@@ -124,7 +124,9 @@ def _in_image(
     ), container
 
 
-def _say_submitted(folder: GridFolder, scheduler: Scheduler, handed: Handed, wave: Wave) -> None:
+def _say_submitted(
+    folder: GridFolder, scheduler: Scheduler, handed: SubmittedBatch, wave: SubmissionStage
+) -> None:
     runs, jobs = len(handed.specs), handed.batch.size
     of = f"{handed.accepted} of {jobs}"
     what = f"{of} runs" if runs == jobs else f"{of} jobs with {runs} runs"

@@ -21,7 +21,7 @@ CONTINUED = "continued"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class FailedRun:
     """A failed or lost run with all that decides about it."""
 
     status: RunStatus
@@ -45,7 +45,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class RetryDecision:
     """What is done about one run."""
 
     action: str  # "again with 6G of memory", "left"
@@ -53,20 +53,20 @@ class Remedy:
     ask: Resources | None  # None: it is not repeated
 
 
-def find_remedy(case: Case, policy: Policy) -> Remedy:
+def decide(case: FailedRun, policy: Policy) -> RetryDecision:
     """What is done about one run; `--force` repeats whatever would be left."""
     remedy = (
         _of_error(case, policy) if case.status.state is RunState.FAILED else _of_cause(case, policy)
     )
     if remedy.ask is None and policy.force:
-        remedy = Remedy(AGAIN, "--force", case.last)
+        remedy = RetryDecision(AGAIN, "--force", case.last)
     return remedy if remedy.ask is None else replace(remedy, ask=_apart_from(remedy.ask, policy))
 
 
-def _of_error(case: Case, policy: Policy) -> Remedy:
+def _of_error(case: FailedRun, policy: Policy) -> RetryDecision:
     error = case.status.result.error if case.status.result else None
     if error is None:
-        return Remedy(AGAIN, "it failed without a word", case.last)
+        return RetryDecision(AGAIN, "it failed without a word", case.last)
     if is_device_out_of_memory(error):
         return _of_full_device(case)
     if is_out_of_memory(error):
@@ -75,33 +75,33 @@ def _of_error(case: Case, policy: Policy) -> Remedy:
         why = (
             "a fault of its configuration, which stays; mend the grid, or the code and then --force"
         )
-        return Remedy(LEFT, why, None)
-    return Remedy(AGAIN, "an exception that may pass", case.last)
+        return RetryDecision(LEFT, why, None)
+    return RetryDecision(AGAIN, "an exception that may pass", case.last)
 
 
-def _of_full_device(case: Case) -> Remedy:
+def _of_full_device(case: FailedRun) -> RetryDecision:
     if case.shared_device:
-        return Remedy(f"{AGAIN}, alone", "it shared its device", case.last)
+        return RetryDecision(f"{AGAIN}, alone", "it shared its device", case.last)
     why = "the device was full, which memory of the host does not cure; lower batch_size, or --force on a larger device"
-    return Remedy(LEFT, why, None)
+    return RetryDecision(LEFT, why, None)
 
 
-def _of_cause(case: Case, policy: Policy) -> Remedy:
+def _of_cause(case: FailedRun, policy: Policy) -> RetryDecision:
     decide = BY_CAUSE.get(case.status.cause or Cause.UNKNOWN)
-    return decide(case, policy) if decide else Remedy(AGAIN, "as it was", case.last)
+    return decide(case, policy) if decide else RetryDecision(AGAIN, "as it was", case.last)
 
 
-def _more_memory(case: Case, policy: Policy) -> Remedy:
+def _more_memory(case: FailedRun, policy: Policy) -> RetryDecision:
     had = case.last.mem_mib
     if policy.mem_mib is not None:
         return _with_memory(case, policy.mem_mib, "--mem")
     if had is None:
-        return Remedy(
+        return RetryDecision(
             LEFT, "how much memory it had is not known; say how much it gets: --mem", None
         )
     most = policy.most_mem_mib or MOST_FACTOR * (case.first.mem_mib or had)
     if had >= most:
-        return Remedy(
+        return RetryDecision(
             LEFT,
             f"it had {render_memory(had)}, the most that is given; more: --most-mem or --mem",
             None,
@@ -109,27 +109,27 @@ def _more_memory(case: Case, policy: Policy) -> Remedy:
     return _with_memory(case, min(round(FACTOR * had), most), f"it had {render_memory(had)}")
 
 
-def _with_memory(case: Case, mem_mib: int, why: str) -> Remedy:
-    return Remedy(
+def _with_memory(case: FailedRun, mem_mib: int, why: str) -> RetryDecision:
+    return RetryDecision(
         f"{AGAIN} with {render_memory(mem_mib)} of memory", why, replace(case.last, mem_mib=mem_mib)
     )
 
 
-def _more_time(case: Case, policy: Policy) -> Remedy:
+def _more_time(case: FailedRun, policy: Policy) -> RetryDecision:
     had = case.last.walltime_min
     if policy.walltime_min is not None:
         return _with_time(case, policy.walltime_min, "--time")
     if case.has_progressed:
-        return Remedy(CONTINUED, "its checkpoint has got further", case.last)
+        return RetryDecision(CONTINUED, "its checkpoint has got further", case.last)
     if had is None:
-        return Remedy(
+        return RetryDecision(
             LEFT,
             "it got nowhere, and its time limit is not known; say how much it gets: --time",
             None,
         )
     most = policy.most_walltime_min or MOST_FACTOR * (case.first.walltime_min or had)
     if had >= most:
-        return Remedy(
+        return RetryDecision(
             LEFT,
             f"it got nowhere in {render_walltime(had)}, the most that is given; more: --most-time or --time",
             None,
@@ -137,22 +137,24 @@ def _more_time(case: Case, policy: Policy) -> Remedy:
     return _with_time(case, min(FACTOR * had, most), f"it got nowhere in {render_walltime(had)}")
 
 
-def _with_time(case: Case, walltime_min: float, why: str) -> Remedy:
+def _with_time(case: FailedRun, walltime_min: float, why: str) -> RetryDecision:
     doing = CONTINUED if case.has_progressed else AGAIN
     ask = replace(case.last, walltime_min=walltime_min)
-    return Remedy(f"{doing} with {render_walltime(walltime_min)} of time", why, ask)
+    return RetryDecision(f"{doing} with {render_walltime(walltime_min)} of time", why, ask)
 
 
-def _elsewhere(case: Case, policy: Policy) -> Remedy:
+def _elsewhere(case: FailedRun, policy: Policy) -> RetryDecision:
     node = case.status.node
     if node not in policy.bad_nodes:
-        return Remedy(AGAIN, "its node failed, not the run", case.last)
+        return RetryDecision(AGAIN, "its node failed, not the run", case.last)
     if policy.can_exclude:
-        return Remedy(f"{AGAIN}, not on {node}", f"{node} failed more than once", case.last)
-    return Remedy(AGAIN, f"{node} failed more than once, but cannot be left out here", case.last)
+        return RetryDecision(f"{AGAIN}, not on {node}", f"{node} failed more than once", case.last)
+    return RetryDecision(
+        AGAIN, f"{node} failed more than once, but cannot be left out here", case.last
+    )
 
 
-BY_CAUSE: Mapping[Cause, Callable[[Case, Policy], Remedy]] = {
+BY_CAUSE: Mapping[Cause, Callable[[FailedRun, Policy], RetryDecision]] = {
     Cause.OUT_OF_MEMORY: _more_memory,
     Cause.TIMEOUT: _more_time,
     Cause.NODE: _elsewhere,

@@ -15,19 +15,19 @@ from anlp.records.folders import GridFolder
 from jobs.config.packing import ALONE, Packing
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
-from jobs.runs.attempts import find_due, record_endings
+from jobs.runs.attempts import find_auto_retries, record_endings
 from jobs.runs.journal import Journal, new_tag
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, make_plan
-from jobs.runs.recovery import adopt
+from jobs.runs.recovery import reconcile
 from jobs.runs.status import Query, Redo, RunStatus, read_states
 from jobs.schedulers.base import Batch, Job, Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.submission.batching import Wave, make_elements, make_waves, passed_models
+from jobs.submission.batching import SubmissionStage, make_elements, make_stages, passed_models
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class SubmittedBatch:
     """A batch that a scheduler took."""
 
     batch: Batch
@@ -41,7 +41,7 @@ class Handed:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Submitter:
     """What plans and hands over the runs of one submission of one grid.
 
     Args:
@@ -54,7 +54,7 @@ class Desk:
     """
 
     folder: GridFolder
-    target: Target
+    target: SubmitOptions
     container: Container | None
     redo: Redo
     asks: Mapping[str, Resources]
@@ -79,27 +79,29 @@ class Desk:
 
         How earlier jobs ended goes on record, since schedulers forget it.
         """
-        adopt(self.journal)
+        reconcile(self.journal)
         history = read_states(self.folder, self.query)
         record_endings(self.journal, history.values())
-        due = find_due(self.journal, history, self.target.options.retries)
+        due = find_auto_retries(self.journal, history, self.target.options.retries)
         return make_plan(specs, history, self.redo, due), history
 
-    def waves(self, specs: Sequence[RunSpec], history: Mapping[str, RunStatus]) -> list[Wave]:
+    def waves(
+        self, specs: Sequence[RunSpec], history: Mapping[str, RunStatus]
+    ) -> list[SubmissionStage]:
         """The waves of these runs, in order; models whose canary has passed before need none."""
         passed = passed_models(history.values())
-        return make_waves(
+        return make_stages(
             specs, self.target.resources, self.asks, canary=self.target.canary, passed=passed
         )
 
     def hand_over(
         self,
         scheduler: Scheduler,
-        wave: Wave,
+        wave: SubmissionStage,
         history: Mapping[str, RunStatus],
         packing: Packing,
         after: tuple[str, ...] = (),
-    ) -> Handed:
+    ) -> SubmittedBatch:
         """Writes the batch of a wave and submits it; call it while the grid is held.
 
         Raises:
@@ -122,7 +124,7 @@ class Desk:
             batch, scheduler.name, self.redo, job, wave.resources, self.target.profile
         )
         jobs = _submit(scheduler, self.journal, batch, job)
-        return Handed(batch, specs, tuple(jobs))
+        return SubmittedBatch(batch, specs, tuple(jobs))
 
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:

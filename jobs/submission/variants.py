@@ -115,7 +115,9 @@ def _check_names(done: Sequence[RunStatus], metric: str, per: str | None) -> Non
 SETTING = "init_from"
 
 
-def with_origins(specs: Sequence[RunSpec], root: Path, *, is_dry: bool = False) -> list[RunSpec]:
+def resolve_init_from(
+    specs: Sequence[RunSpec], root: Path, *, is_dry: bool = False
+) -> list[RunSpec]:
     """The runs with the ids of what they begin from, so that the same run always begins from the same weights.
 
     Args:

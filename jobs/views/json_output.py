@@ -8,12 +8,12 @@ from typing import Any
 
 from anlp.records.results import RunState
 from jobs.runs.failures import FailureGroup
-from jobs.runs.polling import Account
+from jobs.runs.polling import SchedulerReport
 from jobs.runs.status import Progress, RunStatus, read_progress
 from jobs.views.status import Overview
 
 
-def overview_form(overview: Overview) -> dict[str, Any]:
+def overview_json(overview: Overview) -> dict[str, Any]:
     """The value that `jobs.status --json` prints."""
     return {
         "grid": overview.folder.name,
@@ -23,14 +23,14 @@ def overview_form(overview: Overview) -> dict[str, Any]:
         "n": len(overview.chosen),
         "counts": {state.value: len(overview.of(state)) for state in RunState},
         "varying": overview.names,
-        "failures": [_group_form(group) for group in overview.failures],
-        "runs": [run_form(status) for status in overview.chosen],
+        "failures": [_group_json(group) for group in overview.failures],
+        "runs": [run_json(status) for status in overview.chosen],
         "cost": overview.cost.to_json() if overview.cost else None,
-        "schedulers": [account_form(account) for account in overview.accounts],
+        "schedulers": [report_json(account) for account in overview.accounts],
     }
 
 
-def account_form(account: Account) -> dict[str, Any]:
+def report_json(account: SchedulerReport) -> dict[str, Any]:
     """How much one shared scheduler had to say."""
     return {
         "scheduler": account.scheduler,
@@ -40,12 +40,12 @@ def account_form(account: Account) -> dict[str, Any]:
     }
 
 
-def _group_form(group: FailureGroup) -> dict[str, Any]:
+def _group_json(group: FailureGroup) -> dict[str, Any]:
     ids = [status.run_id for status in group.runs]
     return {"title": group.title, "n": len(ids), "common": dict(group.common), "runs": ids}
 
 
-def run_form(status: RunStatus) -> dict[str, Any]:
+def run_json(status: RunStatus) -> dict[str, Any]:
     """One run in `jobs.status --json`."""
     result = status.result
     error = result.error if result else None
@@ -66,11 +66,11 @@ def run_form(status: RunStatus) -> dict[str, Any]:
         else None,
         "metrics": _finite(result.metrics) if result else {},
         "seconds": result.seconds if result else None,
-        "progress": _progress_form(progress) if progress else None,
+        "progress": _progress_json(progress) if progress else None,
     }
 
 
-def _progress_form(progress: Progress) -> dict[str, Any]:
+def _progress_json(progress: Progress) -> dict[str, Any]:
     return {
         "epoch": progress.epoch,
         "epochs": progress.epochs,

@@ -14,11 +14,11 @@ from jobs.common.units import count, render_duration, render_hours, render_size,
 from jobs.config.resources import Resources
 from jobs.gridfile import GridSpec
 from jobs.runs.estimates import Price, compare, estimate_seconds, price, propose
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan
 from jobs.runs.status import RunStatus
 from jobs.schedulers.local.slots import inspect, plan_slots
-from jobs.schedulers.registry import LOCAL, MOST_SLOTS, choose
+from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler
 
 
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
@@ -59,7 +59,7 @@ def print_plan(
     folder: GridFolder,
     plan: Plan,
     history: Mapping[str, RunStatus],
-    target: Target,
+    target: SubmitOptions,
     *,
     title: str,
     notes: Sequence[str],
@@ -74,7 +74,7 @@ def print_plan(
         _print_choice(plan, history, target)
 
 
-def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> None:
+def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions) -> None:
     """How many runs would be submitted where, what they will take, and what they should ask for."""
     shared = target.packing.fit(len(plan.chosen))
     where = (target.on, target.slots, target.resources, target.profile, target.max_parallel)
@@ -130,8 +130,8 @@ def _varying(specs: Sequence[RunSpec]) -> list[str]:
     return [name for name in fields[0] if name != "id" and len({item[name] for item in fields}) > 1]
 
 
-def plan_form(
-    folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], target: Target
+def plan_json(
+    folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions
 ) -> dict[str, Any]:
     """The plan for machines: `grid`, `counts` by state, `submit` (how many), `runs` with spec, state and `submit`.
 
@@ -177,7 +177,7 @@ def describe(
     Raises:
         UserError: no such scheduler, or the machine cannot give what a run asks for.
     """
-    scheduler = choose(name, slots=slots, profile=profile)
+    scheduler = get_scheduler(name, slots=slots, profile=profile)
     if scheduler.name != LOCAL:
         shared = f" in jobs of {pack * chain}, {pack} at a time" if pack * chain > 1 else ""
         most = (

@@ -41,7 +41,7 @@ STYLES = {
 }
 
 
-class Screen:
+class ProgressScreen:
     """Shows a submission while it runs; use as a context manager.
 
     Args:
@@ -70,7 +70,7 @@ class Screen:
         self._drawn = self._summed_up = clock()
         self._live: Live | None = None
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> ProgressScreen:
         if self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
@@ -107,7 +107,7 @@ class Screen:
     def _end(self, event: ElementEnded) -> None:
         spec = self._specs[event.index]
         result = read_result(self._folder.run(spec.run_id))
-        state, why = judge(event, result)
+        state, why = outcome_of(event, result)
         self._state.end(event.index, state)
         name = f"{spec.run_id[:SHORT_ID]} {self._state.label(event.index)}".strip()
         if state in (RunState.FAILED, RunState.LOST):
@@ -140,7 +140,7 @@ class Screen:
         self._console.print(text, soft_wrap=True)
 
 
-def judge(event: ElementEnded, result: RunResult | None) -> tuple[RunState, str]:
+def outcome_of(event: ElementEnded, result: RunResult | None) -> tuple[RunState, str]:
     """How a run stands after its element ended, and why in one line where it has no result of use."""
     cause = event.state.cause
     if cause is not None:

@@ -22,7 +22,7 @@ from jobs.common.units import (
 from jobs.runs import cost
 from jobs.runs.cost import Cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
-from jobs.runs.polling import Account
+from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying
 from jobs.runs.status import Progress, RunStatus, read_progress
 from jobs.schedulers.base import Cause
@@ -81,7 +81,7 @@ class Overview:
     chosen: tuple[RunStatus, ...]
     only: str | None
     now: float
-    accounts: tuple[Account, ...] = ()  # what shared schedulers had to say
+    accounts: tuple[SchedulerReport, ...] = ()  # what shared schedulers had to say
 
     @cached_property
     def names(self) -> list[str]:
@@ -225,7 +225,7 @@ def _interrupted(overview: Overview, canvas: Canvas) -> str:
     waited = [
         status.since or 0.0
         for status in stopped
-        if status.cause in (Cause.HELD_BACK, Cause.CANCELLED)
+        if status.cause in (Cause.SKIPPED, Cause.CANCELLED)
     ]
     if waited and (tripped := circuit_breaker.latest(overview.folder, min(waited))):
         lines.append(canvas.clip(f"  held back: {tripped}"))

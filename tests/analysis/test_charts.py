@@ -18,11 +18,11 @@ from analysis.plots.box import FEW, box_chart, box_info
 from analysis.plots.chart import HEIGHT, WIDTH, Chart
 from analysis.plots.classes import classes_chart, classes_info
 from analysis.plots.evp import evp_chart, evp_info
+from analysis.plots.gradient_norms import norms_chart, norms_info
 from analysis.plots.groups import DASHES, MARKERS, level_colours, looks, split_by
 from analysis.plots.heatmap import GLYPHS, heatmap_info
-from analysis.plots.luck import luck_chart, luck_info
-from analysis.plots.norms import norms_chart, norms_info
-from analysis.plots.style import paper, set_head
+from analysis.plots.seed_variance import luck_chart, luck_info
+from analysis.plots.style import new_figure, set_head
 from analysis.plots.sweep import sweep_chart, sweep_info, sweep_table
 from analysis.results.table import Plan, build_table
 from analysis.verdicts.rules import Label
@@ -334,7 +334,7 @@ def test_a_title_ends_within_the_picture_whatever_the_names_of_rows() -> None:
     words = (
         "classification report of the best configuration, lr=0.1 optimizer=adam depth=6, 12 seeds"
     )
-    with paper(WIDTH, HEIGHT) as figure:
+    with new_figure(WIDTH, HEIGHT) as figure:
         ax = figure.add_subplot()
         ax.set_yticks([0, 1], ["micro mean (accuracy) (10,000)", "b"])
         set_head(ax, words)
@@ -364,7 +364,7 @@ def test_no_axis_of_shares_has_a_tick_above_a_hundred(grid: Grid) -> None:
     grid.add(0.99, lr=0.1)
 
     for chart in (evp_chart(loaded(grid)), luck_chart(loaded(grid))):
-        with paper(*chart.size) as figure:
+        with new_figure(*chart.size) as figure:
             ax = figure.add_subplot()
             chart.draw(ax)
 
@@ -375,7 +375,7 @@ def test_no_axis_of_shares_has_a_tick_above_a_hundred(grid: Grid) -> None:
 
 
 def _labels_that_touch(chart: Chart) -> list[tuple[str, str]]:
-    with paper(*chart.size) as figure:
+    with new_figure(*chart.size) as figure:
         ax = figure.add_subplot()
         chart.draw(ax)
         figure.draw_without_rendering()
@@ -387,7 +387,7 @@ def _labels_that_touch(chart: Chart) -> list[tuple[str, str]]:
 
 
 def _span(chart: Chart) -> float:
-    with paper(*chart.size) as figure:
+    with new_figure(*chart.size) as figure:
         ax = figure.add_subplot()
         chart.draw(ax)
         low, high = ax.get_xlim()
@@ -395,7 +395,7 @@ def _span(chart: Chart) -> float:
 
 
 def _head(chart: Chart) -> str:
-    with paper(*chart.size) as figure:
+    with new_figure(*chart.size) as figure:
         ax = figure.add_subplot()
         chart.draw(ax)
         return " ".join(ax.get_title(loc="left").split())

@@ -16,7 +16,7 @@ from analysis.plots.catalogue import KINDS
 from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
-from analysis.plots.style import paper, save
+from analysis.plots.style import new_figure, save
 from analysis.results.render import RENDERERS
 from analysis.results.table import Plan, build_table
 from anlp.core.errors import UserError, run_command
@@ -207,10 +207,10 @@ def test_a_bound_that_no_run_passes_is_one_sentence(
 def test_odd_names_draw(tmp_path: Path) -> None:
     runs, history = odd_frames()
     parallels = parallel_info(runs, "val/acc", grid="数据 $")
-    with paper(*size_inches(parallels)) as figure:
+    with new_figure(*size_inches(parallels)) as figure:
         draw_parallel(parallels, figure.add_subplot())
         save(figure, tmp_path / "parallel.svg")
-    with paper(5, 4) as figure:
+    with new_figure(5, 4) as figure:
         draw_curves(
             curves_info(runs, history, "val/acc", "name", grid="数据 $"), figure.add_subplot()
         )

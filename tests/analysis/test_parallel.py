@@ -19,7 +19,7 @@ from analysis.plots.parallel import (
     size_inches,
 )
 from analysis.plots.scale import BELOW, make_scale
-from analysis.plots.style import paper, save, shortened
+from analysis.plots.style import new_figure, save, shortened
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
 
@@ -133,7 +133,7 @@ def test_it_draws_the_same_bytes_twice(grid: Grid, tmp_path: Path, suffix: str) 
     info = parallel_info(grid.frame(), "val/acc")
 
     for name in ("a", "b"):
-        with paper(*size_inches(info)) as figure:
+        with new_figure(*size_inches(info)) as figure:
             draw_parallel(info, figure.add_subplot())
             save(figure, tmp_path / f"{name}.{suffix}")
 
@@ -219,7 +219,7 @@ def test_ten_thousand_lines_fit_into_two_megabytes(tmp_path: Path) -> None:
     )
     info = parallel_info(runs, "val/acc")
 
-    with paper(*size_inches(info)) as figure:
+    with new_figure(*size_inches(info)) as figure:
         draw_parallel(info, figure.add_subplot())
         save(figure, tmp_path / "a.svg")
         save(figure, tmp_path / "a.png")
@@ -240,7 +240,7 @@ def test_what_is_a_picture_within_lines_is_drawn_once(
         start(renderer)
 
     monkeypatch.setattr(MixedModeRenderer, "start_rasterizing", counted)
-    with paper(3, 2) as figure:
+    with new_figure(3, 2) as figure:
         figure.add_subplot().plot([0, 1])[0].set_rasterized(True)
         save(figure, tmp_path / f"once{suffix}")
 

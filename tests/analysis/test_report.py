@@ -16,13 +16,13 @@ from analysis import report
 from analysis.data.cost import add_up
 from analysis.data.load import Runs, load
 from analysis.effects.render import table as importance_table
-from analysis.reporting.advice import advise, beyond, next_file, render_grid
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
-from analysis.reporting.fates import fates_section
 from analysis.reporting.findings import Findings, Missing, find_out
+from analysis.reporting.next_runs import advise, beyond, next_file, render_grid
 from analysis.reporting.provenance import provenance_section
 from analysis.reporting.render import render_html, render_markdown
+from analysis.reporting.verdicts import fates_section
 from analysis.results.caption import render_caption
 from analysis.results.cells import make_sheet
 from analysis.results.table import Plan, build_table

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from analysis.stats.chance import Chance
 from analysis.stats.intervals import Array
 from analysis.verdicts.evidence import SENTENCES, render_evidence
-from analysis.verdicts.rules import Curve, Label, Verdict, judge, mark_weak
+from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
 
 TEN = Chance(0.1, 10_000, math.log(10))
 RECORDED = Path(__file__).parent / "recorded" / "digits_mlp.jsonl"  # by benchmarks.digits_curves
@@ -107,7 +107,7 @@ def test_so_few_samples_that_a_perfect_score_may_be_chance_are_no_ground_for_a_v
 ) -> None:
     score = curve([1.0] * 21, np.linspace(1, 0.01, 21))
 
-    verdict = judge(score, Chance(0.0, samples, math.nan, kind="correlation"))
+    verdict = verdict_of(score, Chance(0.0, samples, math.nan, kind="correlation"))
 
     assert (verdict.label, verdict.cause) == (Label.TOO_SHORT, "too few")
     assert f"on {samples} samples" in render_evidence(verdict, "val/spearman")
@@ -116,7 +116,9 @@ def test_so_few_samples_that_a_perfect_score_may_be_chance_are_no_ground_for_a_v
 def test_a_loss_that_falls_without_any_order_learned_is_not_called_memorised() -> None:
     falling = np.concatenate([np.geomspace(100, 1, 8), np.ones(13)])
 
-    verdict = judge(curve([0.01] * 21, falling), Chance(0.0, 200, math.nan, kind="correlation"))
+    verdict = verdict_of(
+        curve([0.01] * 21, falling), Chance(0.0, 200, math.nan, kind="correlation")
+    )
 
     assert (verdict.label, verdict.cause) == (Label.STUCK, "unrelated")
     assert "though train loss fell by 99.0 %" in render_evidence(verdict, "val/spearman")
@@ -130,7 +132,7 @@ def test_synthetic_curves_get_their_verdicts(epochs: int, accuracy: float) -> No
     for kind in KINDS:
         for _ in range(repetitions):
             grown, chance = grow(kind, epochs, 10_000, rng)
-            hits[kind] += judge(grown, chance).label is kind
+            hits[kind] += verdict_of(grown, chance).label is kind
 
     assert sum(hits.values()) / (len(KINDS) * repetitions) >= accuracy
     if epochs >= 50:
@@ -147,7 +149,7 @@ def digits() -> dict[tuple[str, float], list[Verdict]]:
         arrays = [
             np.array(form[name], dtype=float) for name in ("val/acc", "train/loss", "val/loss")
         ]
-        verdict = judge(Curve(np.arange(1, 41.0), *arrays), chance)
+        verdict = verdict_of(Curve(np.arange(1, 41.0), *arrays), chance)
         found.setdefault((form["solver"], form["lr"]), []).append(verdict)
     return found
 
@@ -205,7 +207,8 @@ def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_around_chance_
     flat = [2.309, 2.53, *[2.31] * 9]
 
     constant, frozen = (
-        judge(curve(scores, flat), Chance(0.1, 6000, math.log(10))) for scores in (shares, drift)
+        verdict_of(curve(scores, flat), Chance(0.1, 6000, math.log(10)))
+        for scores in (shares, drift)
     )
 
     assert (constant.label, constant.cause, frozen.cause) == (Label.STUCK, "constant", "frozen")
@@ -218,16 +221,18 @@ def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_around_chance_
 def test_fewer_than_eight_epochs_are_too_short_to_judge(n: int) -> None:
     score, train, val = learning(n)
 
-    assert judge(curve(score, train, val), TEN).label is Label.TOO_SHORT  # epoch 0 is none of them
+    assert (
+        verdict_of(curve(score, train, val), TEN).label is Label.TOO_SHORT
+    )  # epoch 0 is none of them
 
 
 def test_eight_epochs_are_judged() -> None:
-    assert judge(curve(*learning(9)), TEN).label is not Label.TOO_SHORT
+    assert verdict_of(curve(*learning(9)), TEN).label is not Label.TOO_SHORT
 
 
 def test_a_run_that_had_no_time_to_learn_is_not_called_divergent() -> None:
     falling = np.linspace(2.35, 1.9, 21)
-    verdict = judge(curve([0.1] * 21, falling, falling), TEN)
+    verdict = verdict_of(curve([0.1] * 21, falling, falling), TEN)
 
     assert (verdict.label, verdict.cause) == (Label.IMPROVING, "begun")
     assert not verdict.label.is_divergent
@@ -237,7 +242,7 @@ def test_a_run_that_rose_and_ended_at_chance_is_not_called_converged() -> None:
     score, train, val = learning()
     score[12:], train[12:], val[12:] = 0.1, 2.3, 2.3
 
-    verdict = judge(curve(score, train, val), TEN)
+    verdict = verdict_of(curve(score, train, val), TEN)
 
     assert (verdict.label, verdict.onset) == (Label.COLLAPSED, 12)
 
@@ -246,20 +251,20 @@ def test_a_single_epoch_above_chance_is_not_yet_learning() -> None:
     score = np.full(21, 0.1)
     score[10] = 0.13
 
-    verdict = judge(curve(score, np.full(21, 2.3)), TEN)
+    verdict = verdict_of(curve(score, np.full(21, 2.3)), TEN)
 
     assert verdict.label is Label.STUCK
     assert "hardly left the 99.9 % chance band" in render_evidence(verdict, "val/acc")
 
 
 def test_a_lucky_initialisation_that_never_moved_is_stuck() -> None:
-    verdict = judge(curve([0.18] * 21, np.linspace(2.3, 2.29, 21)), TEN)
+    verdict = verdict_of(curve([0.18] * 21, np.linspace(2.3, 2.29, 21)), TEN)
 
     assert (verdict.label, verdict.cause) == (Label.STUCK, "never moved")
 
 
 def test_learning_the_training_set_only_is_named() -> None:
-    verdict = judge(curve([0.1] * 21, np.linspace(2.3, 0.2, 21)), TEN)
+    verdict = verdict_of(curve([0.1] * 21, np.linspace(2.3, 0.2, 21)), TEN)
 
     assert (verdict.label, verdict.cause) == (Label.STUCK, "memorised")
 
@@ -268,7 +273,7 @@ def test_nan_in_the_training_loss_is_divergence_from_that_epoch_on() -> None:
     score, train, val = learning()
     train[7:] = np.nan
 
-    verdict = judge(curve(score, train, val), TEN)
+    verdict = verdict_of(curve(score, train, val), TEN)
 
     assert (verdict.label, verdict.onset) == (Label.DIVERGED, 7)
 
@@ -276,7 +281,7 @@ def test_nan_in_the_training_loss_is_divergence_from_that_epoch_on() -> None:
 def test_a_run_that_stopped_for_its_loss_diverged_after_its_last_epoch() -> None:
     score, train, val = learning(4)
 
-    verdict = judge(curve(score, train, val), TEN, has_diverged=True)
+    verdict = verdict_of(curve(score, train, val), TEN, has_diverged=True)
 
     assert (verdict.label, verdict.onset) == (Label.DIVERGED, 4)
 
@@ -288,15 +293,15 @@ def test_a_validation_loss_that_ends_in_nan_is_divergence_and_gaps_are_not() -> 
     sparse = score.copy()
     sparse[1::2] = np.nan
 
-    assert judge(curve(score, train, ends), TEN).onset == 15
-    assert judge(curve(sparse, train, gaps), TEN).label is Label.CONVERGED
+    assert verdict_of(curve(score, train, ends), TEN).onset == 15
+    assert verdict_of(curve(sparse, train, gaps), TEN).label is Label.CONVERGED
 
 
 def test_a_missing_loss_before_the_first_update_is_no_divergence() -> None:
     score, train, val = learning()
     train[0] = np.nan
 
-    assert judge(curve(score, train, val), TEN).label is Label.CONVERGED
+    assert verdict_of(curve(score, train, val), TEN).label is Label.CONVERGED
 
 
 def test_overfitting_is_benign_while_the_accuracy_holds() -> None:
@@ -305,7 +310,7 @@ def test_overfitting_is_benign_while_the_accuracy_holds() -> None:
     losing = score.copy()
     losing[8:] -= np.linspace(0, 0.1, 13)
 
-    benign, harmful = (judge(curve(s, train, val), TEN) for s in (score, losing))
+    benign, harmful = (verdict_of(curve(s, train, val), TEN) for s in (score, losing))
 
     assert (benign.label, benign.cause) == (Label.OVERFIT, "benign")
     assert (harmful.label, harmful.cause) == (Label.OVERFIT, "harmful")
@@ -316,8 +321,13 @@ def test_swings_within_binomial_noise_are_not_unstable() -> None:
     score, train, val = learning(41, top=0.3)
     score = score + np.random.default_rng(0).normal(0, 0.03, 41)
 
-    assert judge(curve(score, train, val), replace(TEN, samples=150)).label is not Label.UNSTABLE
-    assert judge(curve(score, train, val), replace(TEN, samples=1_000_000)).label is Label.UNSTABLE
+    assert (
+        verdict_of(curve(score, train, val), replace(TEN, samples=150)).label is not Label.UNSTABLE
+    )
+    assert (
+        verdict_of(curve(score, train, val), replace(TEN, samples=1_000_000)).label
+        is Label.UNSTABLE
+    )
 
 
 @pytest.mark.parametrize("top", [0.9, 0.02])
@@ -328,17 +338,21 @@ def test_regression_is_judged_by_r2(top: float) -> None:
         top * (score - 0.1) / (top - 0.1), train if top > 0.5 else np.full(21, 1.0), val
     )
 
-    assert judge(shifted, chance).label is (Label.CONVERGED if top > 0.5 else Label.STUCK)
+    assert verdict_of(shifted, chance).label is (Label.CONVERGED if top > 0.5 else Label.STUCK)
 
 
 def test_regression_far_beyond_the_variance_of_its_targets_diverged() -> None:
-    verdict = judge(curve([-5.0] * 21, np.linspace(1, 40, 21)), Chance(0.0, 200, 1.0, kind="r2"))
+    verdict = verdict_of(
+        curve([-5.0] * 21, np.linspace(1, 40, 21)), Chance(0.0, 200, 1.0, kind="r2")
+    )
 
     assert (verdict.label, verdict.cause) == (Label.DIVERGED, "exploded")
 
 
 def test_the_evidence_of_a_frozen_run_has_its_numbers() -> None:
-    verdict = judge(curve([0.113] * 11, np.linspace(2.3, 2.2954, 11)), replace(TEN, samples=1000))
+    verdict = verdict_of(
+        curve([0.113] * 11, np.linspace(2.3, 2.2954, 11)), replace(TEN, samples=1000)
+    )
 
     assert render_evidence(verdict, "val/acc") == (
         "val/acc, 11.3 % at best, never left the 99.9 % chance band (up to 13.6 %); "
@@ -353,7 +367,7 @@ def test_every_sentence_has_the_numbers_it_needs() -> None:
         for epochs in (9, 30):
             for _ in range(20):
                 grown, chance = grow(kind, epochs, 1000, rng)
-                verdict = judge(grown, chance)
+                verdict = verdict_of(grown, chance)
                 seen.add((verdict.label, verdict.cause))
                 assert "{" not in render_evidence(verdict, "val/acc")
     assert seen <= set(SENTENCES)
@@ -365,7 +379,7 @@ def test_every_sentence_has_the_numbers_it_needs() -> None:
 def test_degenerate_curves_get_some_verdict(score: list[float], train: float | None) -> None:
     losses = None if train is None else [train] * len(score)
 
-    verdict = judge(curve(score, losses, losses), TEN)
+    verdict = verdict_of(curve(score, losses, losses), TEN)
 
     assert render_evidence(verdict, "val/acc")
 
@@ -376,6 +390,6 @@ def test_ten_thousand_runs_of_a_hundred_epochs_take_well_under_twenty_seconds() 
 
     started = time.process_time()
     for grown, chance in zoo:
-        judge(grown, chance)
+        verdict_of(grown, chance)
 
     assert (time.process_time() - started) / len(zoo) * 10_000 < 15

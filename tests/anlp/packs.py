@@ -77,7 +77,7 @@ def _prepare(batch: Path, cleanup: ExitStack) -> str:
     return "shared"
 
 
-def _train(self: run._Run, held: lease.Claim) -> RunResult:
+def _train(self: run._Run, held: lease.Lease) -> RunResult:
     began = time.monotonic()
     rate = self.spec.settings.values()["lr"]
     behaviours: Mapping[str, str] = json.loads(os.environ.get("DO", "{}"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import write_batch
 
-from anlp.core.errors import EXIT_HELD_BACK, EXIT_RUNS_FAILED
+from anlp.core.errors import EXIT_RUNS_FAILED, EXIT_SKIPPED
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunError
@@ -130,7 +130,7 @@ def test_runs_that_begin_after_too_many_failures_are_left_untouched(
 
     codes = [run_element(batch, index, job="test") for index in range(3)]
 
-    assert codes == [EXIT_RUNS_FAILED, EXIT_RUNS_FAILED, EXIT_HELD_BACK]
+    assert codes == [EXIT_RUNS_FAILED, EXIT_RUNS_FAILED, EXIT_SKIPPED]
     assert "held back: 2 runs in a row failed with" in capsys.readouterr().err
     assert len(list(tmp_path.glob("*/attempts"))) == 2
     assert (

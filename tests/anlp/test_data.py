@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anlp.core.errors import UserError
-from anlp.data import Samples, Sources, mnist
+from anlp.data import DatasetCache, Samples, mnist
 from anlp.data.digits import load_digits
 from anlp.data.mnist import load_mnist, parse_idx, read_idx
 from anlp.datasets import catalogue
@@ -147,7 +147,7 @@ def test_files_of_another_set_are_refused_by_name(
 
 
 def test_sources_load_once_and_leave_faults_to_the_run(tmp_path: Path) -> None:
-    sources = Sources(tmp_path)
+    sources = DatasetCache(tmp_path)
     specs = tuple(make_spec("mnist", {"data": name}, 0) for name in ("digits", "mnist"))
 
     sources.preload_elements([Element(specs, RunOptions())])
@@ -177,7 +177,7 @@ def test_real_mnist_loads() -> None:
             "no MNIST files: set ANLP_DATA to a folder with mnist/train-images-idx3-ubyte.gz and the others"
         )
 
-    data = Sources(data_dir).get(make_spec("mnist", {"data": "mnist"}, 0).settings.data_key())
+    data = DatasetCache(data_dir).get(make_spec("mnist", {"data": "mnist"}, 0).settings.data_key())
 
     images = data.train.inputs[0]
     assert (len(data.train), len(data.test)) == (60_000, 10_000)

@@ -17,10 +17,10 @@ from tiny_runs import folder_of, numbers_of, run_apart, signal_at_update, write_
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted
 from anlp.core.training_settings import TrainingSettings
-from anlp.data import Sources
+from anlp.data import DatasetCache
 from anlp.tasks import TASKS, make_spec
 from anlp.training.attempt import _build, make_trainer
-from anlp.training.workload import Problem
+from anlp.training.workload import Workload
 from jobs.submission.variants import KINDS
 
 CPU = torch.device("cpu")
@@ -68,9 +68,9 @@ class Kind:
             self.task, {**small, "batch_size": 8, self.setting: self.name, **values}, 0
         )
 
-    def build(self, device: torch.device = CPU, **values: Any) -> Problem:
+    def build(self, device: torch.device = CPU, **values: Any) -> Workload:
         """Its parts."""
-        return _build(self.spec(**values), Sources(Path("nowhere")), device)
+        return _build(self.spec(**values), DatasetCache(Path("nowhere")), device)
 
 
 def kinds() -> list[Kind]:

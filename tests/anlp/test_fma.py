@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from anlp.builders import fma_emotion, fma_genre
 from anlp.core.errors import UserError
-from anlp.data import Sources
+from anlp.data import DatasetCache
 from anlp.data.samples import Origin
 from anlp.data.sequences import pad
 from anlp.data.spectrograms import load_emotions, load_genres, read_mapping
@@ -364,7 +364,7 @@ def test_several_errors_are_weighted_and_summed() -> None:
 def genre_weights(runs: Path, run_id: str = "abc123abc123", **values: object) -> Path:
     """The weights that a finished genre run would have kept."""
     settings = make_spec("fma_genre", {"data": "made", "hidden": 8, **values}, 0).settings
-    model = fma_genre.build(settings, 0, Sources(runs), CPU).model  # type: ignore[arg-type] # of this task
+    model = fma_genre.build(settings, 0, DatasetCache(runs), CPU).model  # type: ignore[arg-type] # of this task
     path = runs / "genres" / run_id / "weights.pt"
     path.parent.mkdir(parents=True)
     checkpoint.save(path, {"epoch": 1, "model": model.state_dict()})
@@ -377,7 +377,7 @@ def test_a_backbone_is_taken_over_and_may_be_frozen(tmp_path: Path, freeze: bool
     values = {"data": "made", "hidden": 8, "init_from": "abc123abc123", "freeze": freeze}
     settings = make_spec("fma_emotion", values, 5).settings
 
-    model = fma_emotion.build(settings, 5, Sources(tmp_path, tmp_path), CPU).model  # type: ignore[arg-type] # as above
+    model = fma_emotion.build(settings, 5, DatasetCache(tmp_path, tmp_path), CPU).model  # type: ignore[arg-type] # as above
 
     own = model.state_dict()
     assert all(
@@ -409,7 +409,7 @@ def test_a_backbone_that_cannot_be_taken_over_is_a_sentence(
     settings = make_spec("fma_emotion", {"data": "made", "hidden": 8, **values}, 0).settings
 
     with pytest.raises(UserError, match=sentence):
-        fma_emotion.build(settings, 0, Sources(tmp_path, tmp_path), CPU)  # type: ignore[arg-type] # of this task
+        fma_emotion.build(settings, 0, DatasetCache(tmp_path, tmp_path), CPU)  # type: ignore[arg-type] # of this task
 
 
 def test_freezing_what_was_never_trained_is_refused() -> None:
@@ -434,7 +434,7 @@ def test_a_model_of_genres_overfits_a_few_batches(tmp_path: Path) -> None:
     settings = make_spec(
         "fma_genre", {"data": "made", "hidden": 16, "overfit_batches": 1, "batch_size": 8}, 0
     ).settings
-    problem = fma_genre.build(settings, 0, Sources(tmp_path), CPU)  # type: ignore[arg-type] # of this task
+    problem = fma_genre.build(settings, 0, DatasetCache(tmp_path), CPU)  # type: ignore[arg-type] # of this task
     optimizer = torch.optim.Adam(problem.model.parameters(), lr=0.01)
     batch = problem.train.samples.gather(problem.train.rows)
 

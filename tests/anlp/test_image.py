@@ -40,7 +40,7 @@ def test_small_libraries_are_read_and_what_is_no_file_is_passed_over(tmp_path: P
         "\n".join([*lines, "7f02-7f03 rw-p 00000000 00:00 0", "7f04-7f05 rw-p 0 00:00 0 [heap]"])
     )
 
-    container.keep_at_hand(tmp_path / "maps")
+    container.preload_libraries(tmp_path / "maps")
 
 
 def test_leaving_keeps_the_code_and_the_last_words() -> None:

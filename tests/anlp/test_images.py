@@ -18,7 +18,7 @@ from torchvision import models
 
 from anlp.builders import images_transfer
 from anlp.core.errors import UserError
-from anlp.data import Samples, Sources
+from anlp.data import DatasetCache, Samples
 from anlp.data.images import CIFAR_NAMES, load_cifar10, load_image_folder, make_images
 from anlp.datasets import catalogue
 from anlp.models.convnet import ConvNet
@@ -92,7 +92,7 @@ def test_validation_images_stay_apart_in_every_method(tmp_path: Path, method: st
     values = {"data": "faces", "method": method, "weights": "random", "image_size": 16, "pixels": 8}
     settings = make_spec("images_transfer", values, 0).settings
 
-    problem = images_transfer.build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
+    problem = images_transfer.build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
 
     assert problem.sizes() == {"train": 6, "val": 6, "test": 6}
 
@@ -344,7 +344,7 @@ def test_weights_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> 
     with pytest.raises(
         UserError, match=r"resnet18-f37072fd.pth: not the published file .*expected f37072fd"
     ):
-        images_transfer.build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
+        images_transfer.build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def test_a_net_with_given_weights_begins_with_them(tmp_path: Path) -> None:
@@ -398,10 +398,10 @@ def test_features_of_a_frozen_net_are_computed_once(
     values = {"data": "faces", "method": "linear_probe", "weights": "random", "image_size": 16}
     settings = make_spec("images_transfer", values, 0).settings
     device = torch.device("cpu")
-    first = images_transfer.build(settings, 0, Sources(tmp_path), device)  # type: ignore[arg-type] # of this task
+    first = images_transfer.build(settings, 0, DatasetCache(tmp_path), device)  # type: ignore[arg-type] # of this task
     monkeypatch.setattr(images_transfer, "_features", lambda *_: pytest.fail("computed again"))
 
-    again = images_transfer.build(settings, 1, Sources(tmp_path), device)  # type: ignore[arg-type] # of this task
+    again = images_transfer.build(settings, 1, DatasetCache(tmp_path), device)  # type: ignore[arg-type] # of this task
 
     assert torch.equal(first.train.samples.inputs[0], again.train.samples.inputs[0])
     assert first.train.samples.inputs[0].shape[1] == 512
@@ -416,10 +416,10 @@ def test_features_are_kept_beside_the_runs_where_the_data_folder_cannot_be_writt
     (data / ".features").write_text("a file, so that there can be no such folder")
     values = {"data": "faces", "method": "linear_probe", "weights": "random", "image_size": 16}
     settings = make_spec("images_transfer", values, 0).settings
-    images_transfer.build(settings, 0, Sources(data, runs), torch.device("cpu"))  # type: ignore[arg-type] # as above
+    images_transfer.build(settings, 0, DatasetCache(data, runs), torch.device("cpu"))  # type: ignore[arg-type] # as above
     monkeypatch.setattr(images_transfer, "_features", lambda *_: pytest.fail("computed again"))
 
-    images_transfer.build(settings, 1, Sources(data, runs), torch.device("cpu"))  # type: ignore[arg-type] # as above
+    images_transfer.build(settings, 1, DatasetCache(data, runs), torch.device("cpu"))  # type: ignore[arg-type] # as above
 
     assert list((runs / ".features").glob("faces-*.npz"))
 
@@ -438,7 +438,7 @@ def test_weights_that_are_missing_are_a_sentence(tmp_path: Path) -> None:
     spec = make_spec(
         "images_transfer", {"data": "faces", "backbone": "resnet34", "image_size": 16}, 0
     )
-    sources = Sources(tmp_path)
+    sources = DatasetCache(tmp_path)
 
     if catalogue.find("resnet34", tmp_path) is None:
         with pytest.raises(UserError, match=r"expected resnet34-b627a593\.pth in"):

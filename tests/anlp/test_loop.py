@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from anlp.builders.mnist import build
 from anlp.core.spec import TaskSettings
-from anlp.data import Samples, Sources
+from anlp.data import DatasetCache, Samples
 from anlp.tasks import make_spec
 from anlp.tasks.mnist import MnistSettings
 from anlp.training import checkpoint, seeding
 from anlp.training.attempt import make_trainer
 from anlp.training.baselines import majority_share
-from anlp.training.meters import Tally
+from anlp.training.meters import MetricAccumulator
 from anlp.training.objectives import Classification
 from anlp.training.optimizers import make_optimizer
 from anlp.training.schedules import Schedule
 from anlp.training.splits import split_training_set
 from anlp.training.trainer import DivergedError, Trainer
-from anlp.training.workload import Problem, Split
+from anlp.training.workload import Split, Workload
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -36,8 +36,8 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def sources() -> Sources:
-    return Sources(Path("data"))
+def sources() -> DatasetCache:
+    return DatasetCache(Path("data"))
 
 
 def settings(**given: Any) -> MnistSettings:
@@ -46,7 +46,7 @@ def settings(**given: Any) -> MnistSettings:
     return made
 
 
-def trainer(sources: Sources, seed: int = 0, **given: Any) -> Trainer:
+def trainer(sources: DatasetCache, seed: int = 0, **given: Any) -> Trainer:
     torch.set_num_threads(1)
     chosen = settings(**given)
     return make_trainer(chosen, build(chosen, seed, sources, CPU), seed, keeps_best=True)
@@ -64,7 +64,7 @@ def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_three_batches_are_learned_by_heart(sources: Sources, model: str) -> None:
+def test_three_batches_are_learned_by_heart(sources: DatasetCache, model: str) -> None:
     debugging: dict[str, Any] = {
         "overfit_batches": 3,
         "dropout": 0.5,
@@ -80,7 +80,7 @@ def test_three_batches_are_learned_by_heart(sources: Sources, model: str) -> Non
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
-def test_every_optimizer_learns(sources: Sources, optimizer: str) -> None:
+def test_every_optimizer_learns(sources: DatasetCache, optimizer: str) -> None:
     lr = 0.1 if optimizer == "sgd" else 0.003
 
     assert fit(trainer(sources, optimizer=optimizer, lr=lr, epochs=8))[-1]["val/acc"] > 0.8
@@ -110,7 +110,7 @@ def test_optimizers_follow_the_plain_formulas(name: str) -> None:
     )
 
 
-def test_same_seed_gives_the_same_numbers_and_another_seed_others(sources: Sources) -> None:
+def test_same_seed_gives_the_same_numbers_and_another_seed_others(sources: DatasetCache) -> None:
     stochastic: dict[str, Any] = {"dropout": 0.3, "augment": "shift"}
     first = without_seconds(fit(trainer(sources, **stochastic)))
 
@@ -120,7 +120,7 @@ def test_same_seed_gives_the_same_numbers_and_another_seed_others(sources: Sourc
     assert without_seconds(fit(trainer(sources, seed=1, **stochastic))) != first
 
 
-def test_training_lowers_the_loss_with_every_feature_on(sources: Sources) -> None:
+def test_training_lowers_the_loss_with_every_feature_on(sources: DatasetCache) -> None:
     features: dict[str, Any] = {
         "model": "cnn",
         "dropout": 0.1,
@@ -137,13 +137,13 @@ def test_training_lowers_the_loss_with_every_feature_on(sources: Sources) -> Non
     assert history[-1]["val/loss"] < history[0]["val/loss"] / 2
 
 
-def test_lr_of_an_epoch_follows_the_schedule(sources: Sources) -> None:
+def test_lr_of_an_epoch_follows_the_schedule(sources: DatasetCache) -> None:
     history = fit(trainer(sources, schedule="step", decay_every=1, decay_factor=0.5, epochs=3))
 
     assert [metrics["lr"] for metrics in history] == [0.01, 0.01, 0.005, 0.0025]
 
 
-def test_early_stopping_ends_training(sources: Sources) -> None:
+def test_early_stopping_ends_training(sources: DatasetCache) -> None:
     made = trainer(sources, patience=2, lr=1e-12, optimizer="sgd", epochs=20)
 
     fit(made)
@@ -151,7 +151,7 @@ def test_early_stopping_ends_training(sources: Sources) -> None:
     assert (made.epoch, made.best_epoch) == (3, 1)
 
 
-def test_clipping_bounds_the_update_and_reports_the_norm_before(sources: Sources) -> None:
+def test_clipping_bounds_the_update_and_reports_the_norm_before(sources: DatasetCache) -> None:
     clipped = trainer(sources, clip_norm=1e-6, optimizer="sgd", lr=0.1, epochs=1)
     before = [p.detach().clone() for p in clipped.parameters]
 
@@ -167,7 +167,7 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before(sources: Sources
     assert history[1]["grad_norm"] > 0.1
 
 
-def test_not_finite_loss_is_noticed(sources: Sources) -> None:
+def test_not_finite_loss_is_noticed(sources: DatasetCache) -> None:
     made = trainer(sources, batch_size=8, optimizer="sgd", lr=1e12)
 
     with pytest.raises(DivergedError):
@@ -177,7 +177,7 @@ def test_not_finite_loss_is_noticed(sources: Sources) -> None:
     assert made.epoch == 0
 
 
-def test_best_weights_are_those_of_the_best_epoch(sources: Sources) -> None:
+def test_best_weights_are_those_of_the_best_epoch(sources: DatasetCache) -> None:
     made = trainer(sources, epochs=4, lr=0.3, optimizer="sgd", momentum=0.9)
     seen = {}
 
@@ -191,7 +191,7 @@ def test_best_weights_are_those_of_the_best_epoch(sources: Sources) -> None:
     assert torch.equal(made.best_weights["layers.2.weight"], seen[made.best_epoch])
 
 
-def test_state_carries_the_best_weights(sources: Sources) -> None:
+def test_state_carries_the_best_weights(sources: DatasetCache) -> None:
     made, again = trainer(sources), trainer(sources, seed=5)
     fit(made)
 
@@ -201,7 +201,7 @@ def test_state_carries_the_best_weights(sources: Sources) -> None:
     assert again.best_weights is made.best_weights
 
 
-def test_every_epoch_has_an_order_of_its_own(sources: Sources) -> None:
+def test_every_epoch_has_an_order_of_its_own(sources: DatasetCache) -> None:
     made = trainer(sources)
 
     orders = [made._order(epoch) for epoch in (0, 1)]
@@ -212,7 +212,7 @@ def test_every_epoch_has_an_order_of_its_own(sources: Sources) -> None:
     )
 
 
-def test_untrained_metrics_do_not_move_the_model(sources: Sources) -> None:
+def test_untrained_metrics_do_not_move_the_model(sources: DatasetCache) -> None:
     made = trainer(sources, epochs=0)
     before = [p.detach().clone() for p in made.parameters]
 
@@ -269,7 +269,7 @@ def test_smoothing_applies_in_training_only() -> None:
 
 
 def test_tally_is_the_mean_over_samples_not_over_batches() -> None:
-    tally = Tally(("loss", "acc"), CPU)
+    tally = MetricAccumulator(("loss", "acc"), CPU)
 
     tally.add((torch.tensor(1.0), torch.tensor(3)), 3)
     tally.add((torch.tensor(5.0), torch.tensor(0)), 1)
@@ -294,7 +294,7 @@ def test_keys_differ_by_stream_seed_and_number() -> None:
     assert seeding.key(0, "order", 1) == seeding.key(0, "order", 1)
 
 
-def test_checkpoint_comes_back_as_it_was(tmp_path: Path, sources: Sources) -> None:
+def test_checkpoint_comes_back_as_it_was(tmp_path: Path, sources: DatasetCache) -> None:
     made, again = trainer(sources), trainer(sources, seed=5)
     fit(made)
 
@@ -335,7 +335,7 @@ class Sum(nn.Module):
 def test_loop_takes_other_data_models_and_objectives() -> None:
     left, right = torch.randn(2, 256, generator=torch.Generator().manual_seed(0))
     whole = Split.whole(Samples((left, right), (left + 2 * right,)))
-    problem = Problem(Sum(), whole, whole, whole, MeanError())
+    problem = Workload(Sum(), whole, whole, whole, MeanError())
     optimizer = make_optimizer("sgd", problem.model.parameters(), lr=0.1)
     schedule = Schedule("none", 0.1, steps=200, steps_per_epoch=8)
 

@@ -16,7 +16,7 @@ from packs import attempts_of, folders_of, resubmit, write_pack
 from tiny_runs import folder_of, numbers_of, run_apart, write_batch
 
 from anlp.core import lease
-from anlp.records.crash import Loss, read_loss, record_loss
+from anlp.records.crash import CrashRecord, read_crash, record_crash
 from anlp.records.files import read_metrics
 from anlp.records.results import read_result
 from anlp.runtime.packed_runs import visible_gpus
@@ -147,7 +147,7 @@ def test_a_run_that_dies_leaves_the_others_alone_and_its_cause_on_record(
     code, said = start(batch, {0.1: "sleep 0.3", 0.2: behaviour}).end()
 
     assert (code, has_result(batch)) == (1, {0.1: True, 0.2: False, 0.3: True})
-    lost = read_loss(folders_of(batch)[0.2], "1")
+    lost = read_crash(folders_of(batch)[0.2], "1")
     assert lost is not None
     assert (lost.cause, lost.detail[: len(detail)]) == (cause, detail)
     assert f"lost: {cause}: {detail}" in said
@@ -169,7 +169,7 @@ def test_a_run_over_its_own_share_of_memory_is_ended_alone(start: StartJob, tmp_
 
     code, _ = start(batch, {0.1: "eat 20", 0.2: "eat 300"}).end()
 
-    lost = read_loss(folders_of(batch)[0.2], "1")
+    lost = read_crash(folders_of(batch)[0.2], "1")
     assert (code, has_result(batch)) == (1, {0.1: True, 0.2: False})
     assert lost is not None
     assert (lost.cause, lost.detail.endswith(" of 100 MiB")) == ("out of memory", True)
@@ -197,7 +197,7 @@ def test_a_run_that_is_killed_when_its_result_is_there_is_done(
 
     code, _ = start(batch, {0.1: "die_done"}).end()
 
-    assert (code, read_loss(folders_of(batch)[0.1], "1")) == (0, None)
+    assert (code, read_crash(folders_of(batch)[0.1], "1")) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_run_that_does_not_leave_is_killed_and_continued_later(
     code, _ = job.end()
 
     folder = folders_of(batch)[0.1]
-    assert (code, attempts_of(folder)[0]["ending"], read_loss(folder, "1")) == (
+    assert (code, attempts_of(folder)[0]["ending"], read_crash(folder, "1")) == (
         3,
         "interrupted",
         None,
@@ -410,13 +410,13 @@ from pathlib import Path
 from anlp import run
 from anlp.runtime import cgroups, supervisor
 
-add = supervisor.Children.add
+add = supervisor.ChildSupervisor.add
 def look(self, request):
     cuda = sys.modules["torch"].cuda
     assert (cgroups.thread_count(), cuda.is_initialized()) == (1, False), cgroups.thread_count()
     add(self, request)
 
-supervisor.Children.add = look
+supervisor.ChildSupervisor.add = look
 sys.exit(run.run_element(Path(sys.argv[1]), 0, job="test"))
 """
 
@@ -434,10 +434,12 @@ def test_it_forks_with_one_thread_and_without_having_touched_cuda(tmp_path: Path
 
 def test_a_loss_is_of_one_submission_and_ends_with_the_next_attempt(tmp_path: Path) -> None:
     folder = folder_of(write_batch(tmp_path))
-    record_loss(folder, None, Loss("never started", "no memory to fork"), job="j", batch="1")
+    record_crash(
+        folder, None, CrashRecord("never started", "no memory to fork"), job="j", batch="1"
+    )
 
-    told = [read_loss(folder, batch) for batch in ("1", "2")]
+    told = [read_crash(folder, batch) for batch in ("1", "2")]
     with lease.acquire(folder.attempts):
-        begun_again = read_loss(folder, "1")
+        begun_again = read_crash(folder, "1")
 
-    assert (told, begun_again) == ([Loss("never started", "no memory to fork"), None], None)
+    assert (told, begun_again) == ([CrashRecord("never started", "no memory to fork"), None], None)

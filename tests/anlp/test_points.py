@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from anlp.core.errors import UserError
-from anlp.data import Sources
+from anlp.data import DatasetCache
 from anlp.data.points import make_points, read_points
 from anlp.models.layers import BatchNorm
 from anlp.models.mlp import Mlp
@@ -151,7 +151,7 @@ def test_the_map_of_decisions_covers_the_data(tmp_path: Path) -> None:
     from anlp.builders.points import build
 
     settings = make_spec("points", {"points": 200}, 0).settings
-    problem = build(settings, 0, Sources(tmp_path), torch.device("cpu"))  # type: ignore[arg-type] # of this task
+    problem = build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type] # of this task
 
     assert problem.probe is not None
     places, data = problem.probe[0], problem.train.samples.inputs[0]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from anlp.core.spec import Neutral, OnlyFor, RunSpec, TaskSettings, canonical_json
+from anlp.core.spec import ActiveWhen, DefaultForHash, RunSpec, TaskSettings, canonical_json
 from anlp.tasks import make_spec, spec_from_json
 
 
@@ -17,13 +17,15 @@ class Before(TaskSettings):
 
 class After(TaskSettings):
     lr: float = 0.1
-    ema: Annotated[float, Neutral(0.0)] = 0.0
+    ema: Annotated[float, DefaultForHash(0.0)] = 0.0
 
 
 class Tied(TaskSettings):
     model: str = "dense"
     filters: int = 16
-    only_for: ClassVar[Mapping[str, OnlyFor]] = {"filters": OnlyFor("model", frozenset({"cnn"}))}
+    only_for: ClassVar[Mapping[str, ActiveWhen]] = {
+        "filters": ActiveWhen("model", frozenset({"cnn"}))
+    }
 
 
 @pytest.mark.parametrize("lr", [1, 1.0, "1", "1e0"])

@@ -11,7 +11,7 @@ import pytest
 from tiny_runs import folder_of, write_batch
 
 from anlp.core import lease
-from anlp.records.accounting import Meter, Spent, read_spent, spent_from_json, spent_now
+from anlp.records.accounting import AttemptUsage, Meter, read_usage, usage_from_json, usage_now
 from anlp.records.results import read_result
 from anlp.run import run_element
 
@@ -67,7 +67,7 @@ def test_attempts_come_from_their_claims_and_a_killed_one_ends_with_its_last_sig
     stopped = lease.acquire(tmp_path, {"batch": "two"})
     stopped.release(ending="interrupted", cpu_s=4.5)
 
-    first, second = read_spent(tmp_path)
+    first, second = read_usage(tmp_path)
 
     assert (first.ending, first.batch, first.cpu_s, first.is_lost) == ("killed", "one", None, True)
     assert first.wall_s == pytest.approx(60)
@@ -83,19 +83,19 @@ def test_damaged_claims_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "000001.json").write_text("{")
     (tmp_path / "000002.json").write_text('{"since": "yesterday"}')
 
-    assert read_spent(tmp_path) == []
+    assert read_usage(tmp_path) == []
 
 
 def test_the_attempt_that_ends_comes_last(tmp_path: Path) -> None:
     lease.acquire(tmp_path).release(ending="interrupted")
     held = lease.acquire(tmp_path, {"batch": "b"})
 
-    spent = spent_now(held, "done", {"cpu_s": 2.0, "peak_rss_mib": 9.0})
+    spent = usage_now(held, "done", {"cpu_s": 2.0, "peak_rss_mib": 9.0})
     held.release()
 
     assert [one.ending for one in spent] == ["interrupted", "done"]
-    assert spent_from_json(spent[1].to_json()) == spent[1]
-    assert Spent(5.0, 4.0, "done").wall_s == 0
+    assert usage_from_json(spent[1].to_json()) == spent[1]
+    assert AttemptUsage(5.0, 4.0, "done").wall_s == 0
 
 
 def test_a_result_tells_what_each_attempt_spent(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_result_tells_what_each_attempt_spent(tmp_path: Path) -> None:
 
     result = read_result(folder_of(batch))
     assert result is not None
-    earlier, own = map(spent_from_json, result.provenance["spent"])
+    earlier, own = map(usage_from_json, result.provenance["spent"])
     assert (earlier.ending, earlier.batch, earlier.cpu_s) == ("interrupted", "earlier", 1.5)
     assert (own.ending, own.batch) == ("done", "1")
     assert own.cpu_s == result.provenance["cpu_s"] > 0.01
@@ -128,4 +128,4 @@ def test_a_result_tells_what_each_attempt_spent(tmp_path: Path) -> None:
     ],
 )
 def test_an_attempt_without_result_and_checkpoint_is_lost(ending: str, is_lost: bool) -> None:
-    assert Spent(0.0, 1.0, ending).is_lost is is_lost
+    assert AttemptUsage(0.0, 1.0, ending).is_lost is is_lost

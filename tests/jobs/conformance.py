@@ -90,7 +90,7 @@ class SchedulerConformance:
             ("hard_exit 7", Cause.EXIT),
             ("raise", Cause.EXIT),
             ("exit 3", Cause.CONTINUE),
-            ("exit 5", Cause.HELD_BACK),
+            ("exit 5", Cause.SKIPPED),
         ],
     )
     def test_what_ended_without_a_result_has_a_cause_and_touches_no_other(
@@ -188,5 +188,5 @@ class DependencyConformance:
         states = bench.settle(handles)
 
         # a scheduler that has forgotten the job leaves the rest to the journal, which names what it waited for
-        assert {states[handle].cause for handle in handles} <= {Cause.HELD_BACK, Cause.UNKNOWN}
+        assert {states[handle].cause for handle in handles} <= {Cause.SKIPPED, Cause.UNKNOWN}
         assert not (tmp_path / "rest").exists()

@@ -37,12 +37,12 @@ class FakeCluster:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Has every command of this process find it under the name of Slurm."""
-        original = registry.choose
+        original = registry.get_scheduler
 
         def find(name: str, **options: object) -> Scheduler | FakeCluster:
             return self if name == self.name else original(name)
 
-        monkeypatch.setattr(registry, "choose", find)
+        monkeypatch.setattr(registry, "get_scheduler", find)
 
     def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
         """As `Scheduler.states`."""

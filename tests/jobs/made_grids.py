@@ -19,7 +19,7 @@ from anlp.records.options import RunOptions
 from anlp.records.results import Outcome, RunError, RunResult
 from anlp.tasks import make_spec
 from jobs.config.resources import Resources
-from jobs.runs.journal import Ending, Journal, Submission, new_tag
+from jobs.runs.journal import ExitRecord, Journal, Submission, new_tag
 from jobs.schedulers.base import Batch, Cause, Job
 
 GONE = lease.Process(
@@ -110,10 +110,10 @@ def an_error(
 
 def lose(folder: GridFolder, tag: str, index: int, cause: Cause, detail: str = "") -> None:
     """The launcher's account of an element that ended without a result."""
-    Journal(folder).ended(tag, index, Ending(cause, detail))
+    Journal(folder).ended(tag, index, ExitRecord(cause, detail))
 
 
-def start(folder: GridFolder, spec: RunSpec) -> lease.Claim:
+def start(folder: GridFolder, spec: RunSpec) -> lease.Lease:
     """The run's claim, held by this process."""
     return lease.acquire(folder.run(spec.run_id).attempts)
 

@@ -32,7 +32,7 @@ def run_quickly(batch: Path, index: int, **options: Any) -> int:
     return run.run_element(batch, index, **options)
 
 
-def _train(self: run._Run, held: lease.Claim) -> RunResult:
+def _train(self: run._Run, held: lease.Lease) -> RunResult:
     rate = float(self.spec.settings.values()["lr"])
     if _is_named("QUICK_DIE", rate):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from jobs.config.resources import Resources
 from jobs.runs.journal import Journal
-from jobs.runs.recovery import adopt, has_open
+from jobs.runs.recovery import has_unanswered, reconcile
 from jobs.runs.status import asked_runs
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Job
@@ -44,24 +44,26 @@ def folder(tmp_path: object) -> GridFolder:
 def test_jobs_that_were_taken_without_a_word_are_adopted(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "choose", lambda _: Cluster(Job("7", 0, 3)))
-    assert has_open(Journal(folder))
+    monkeypatch.setattr(registry, "get_scheduler", lambda _: Cluster(Job("7", 0, 3)))
+    assert has_unanswered(Journal(folder))
 
-    adopt(Journal(folder))
+    reconcile(Journal(folder))
 
     found = submission(folder, TAG)
     assert (found.jobs, found.is_answered) == ([Job("7", 0, 3)], True)
     assert len(asked_runs(folder, Journal(folder).submissions())) == 3  # the other two are new
-    assert not has_open(Journal(folder))
+    assert not has_unanswered(Journal(folder))
 
 
 def test_what_was_journaled_before_the_answer_was_lost_is_not_adopted_twice(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Journal(folder).accepted(TAG, Job("7", 0, 3))
-    monkeypatch.setattr(registry, "choose", lambda _: Cluster(Job("7", 0, 3), Job("8", 3, 2)))
+    monkeypatch.setattr(
+        registry, "get_scheduler", lambda _: Cluster(Job("7", 0, 3), Job("8", 3, 2))
+    )
 
-    adopt(Journal(folder))
+    reconcile(Journal(folder))
 
     assert submission(folder, TAG).jobs == [Job("7", 0, 3), Job("8", 3, 2)]
 
@@ -69,10 +71,10 @@ def test_what_was_journaled_before_the_answer_was_lost_is_not_adopted_twice(
 def test_while_the_scheduler_is_down_nothing_is_decided(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "choose", lambda _: Cluster(is_down=True))
+    monkeypatch.setattr(registry, "get_scheduler", lambda _: Cluster(is_down=True))
 
     with pytest.raises(SchedulerError, match="no answer"):
-        adopt(Journal(folder))
+        reconcile(Journal(folder))
 
-    assert has_open(Journal(folder))
+    assert has_unanswered(Journal(folder))
     assert len(asked_runs(folder, Journal(folder).submissions())) == 5

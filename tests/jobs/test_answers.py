@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.runs.polling_cache import Answer, Answers, read_answers, write_answers
+from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
-QUEUED = Answer(JobState(Phase.QUEUED), 100.0)
-LOST = Answer(JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB", "n3"), 100.5)
+QUEUED = CachedState(JobState(Phase.QUEUED), 100.0)
+LOST = CachedState(JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB", "n3"), 100.5)
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "answers.json"
 
 
-def array(indices: range, answer: Answer = QUEUED) -> dict[JobHandle, Answer]:
+def array(indices: range, answer: CachedState = QUEUED) -> dict[JobHandle, CachedState]:
     return {JobHandle("slurm", "4711", index): answer for index in indices}
 
 
@@ -30,22 +30,22 @@ def test_what_is_written_is_read_back(path: Path) -> None:
         **array(range(5, 6), LOST),
         JobHandle("pbs", "1[].srv", 0): LOST,
     }
-    answers = Answers(jobs, {"slurm": ("no accounts now",)})
+    answers = JobStateCache(jobs, {"slurm": ("no accounts now",)})
 
-    write_answers(path, answers)
+    write_cache(path, answers)
 
-    assert read_answers(path) == answers
+    assert read_cache(path) == answers
 
 
 def test_ten_thousand_queued_elements_are_a_few_bytes(path: Path) -> None:
-    write_answers(path, Answers(array(range(10_000))))
+    write_cache(path, JobStateCache(array(range(10_000))))
 
     assert path.stat().st_size < 200
-    assert len(read_answers(path).jobs) == 10_000
+    assert len(read_cache(path).jobs) == 10_000
 
 
 def test_the_file_is_for_its_owner_alone_and_leaves_no_draft(path: Path) -> None:
-    write_answers(path, Answers(array(range(3))))
+    write_cache(path, JobStateCache(array(range(3))))
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == ["answers.json"]
@@ -66,17 +66,17 @@ def test_the_file_is_for_its_owner_alone_and_leaves_no_draft(path: Path) -> None
 def test_a_damaged_file_is_one_that_is_not_there(path: Path, text: str) -> None:
     path.write_text(text)
 
-    assert read_answers(path) == Answers()
+    assert read_cache(path) == JobStateCache()
 
 
 def test_where_nothing_can_be_written_nothing_is(tmp_path: Path) -> None:
-    write_answers(tmp_path / "gone" / "answers.json", Answers(array(range(3))))
+    write_cache(tmp_path / "gone" / "answers.json", JobStateCache(array(range(3))))
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_form_is_one_entry_for_what_was_said_alike(path: Path) -> None:
-    write_answers(path, Answers({**array(range(4)), **array(range(2, 3), LOST)}))
+    write_cache(path, JobStateCache({**array(range(4)), **array(range(2, 3), LOST)}))
 
     assert json.loads(path.read_text())["jobs"] == [
         ["slurm", "4711", [[0, 1], [3, 3]], 100.0, "queued", None, "", ""],

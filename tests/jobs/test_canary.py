@@ -11,16 +11,16 @@ from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
-from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, nobody
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, report_to_none
 from jobs.submission.launch import submit_specs
 
 DENSE = [a_spec(0, model="dense", lr=lr) for lr in (0.1, 0.2, 0.3)]
 CNN = [a_spec(0, model="cnn", lr=lr) for lr in (0.4, 0.5)]
 SPECS = [*DENSE, *CNN]
-CANARY = Target(quiet=True, canary=True)
+CANARY = SubmitOptions(quiet=True, canary=True)
 
 
 class Cluster:
@@ -35,7 +35,7 @@ class Cluster:
         self.answers: dict[JobHandle, JobState] = {}
 
     def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
     ) -> list[JobHandle]:
         del resources
         self.batches.append(batch)
@@ -68,7 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GridFolder:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    monkeypatch.setattr(registry, "choose", lambda *_, **__: made)
+    monkeypatch.setattr(registry, "get_scheduler", lambda *_, **__: made)
     return made
 
 
@@ -177,7 +177,7 @@ def test_runs_that_were_held_back_are_interrupted_and_taken_by_the_next_submit(
         JobHandle("slurm", "101", 0): JobState(Phase.ENDED, Cause.EXIT, "exit code 70"),
         **{
             JobHandle("slurm", "200", index): JobState(
-                Phase.ENDED, Cause.HELD_BACK, "its canary did not pass"
+                Phase.ENDED, Cause.SKIPPED, "its canary did not pass"
             )
             for index in range(3)
         },
@@ -194,7 +194,7 @@ def test_runs_that_were_held_back_are_interrupted_and_taken_by_the_next_submit(
     endings = [line["cause"] for line in journal_lines(folder) if line["event"] == "ended"]
     assert sorted(endings) == [
         "EXIT",
-        *["HELD_BACK"] * 3,
+        *["SKIPPED"] * 3,
     ]  # on record before anything is submitted again
     # dense has passed; of the cnn runs there is one to be had, and it is the canary now
     assert [rates_of(folder, number) for number in (3, 4)] == [[0.5], [0.2, 0.3]]

@@ -21,7 +21,7 @@ from anlp.records.results import RunState
 from jobs import cancel
 from jobs.runs import journal
 from jobs.runs.journal import Journal
-from jobs.runs.polling import Inquiry
+from jobs.runs.polling import JobPoller
 from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
 
@@ -134,7 +134,7 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
 
-    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs], Inquiry(folder))
+    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs], JobPoller(folder))
 
     assert [status.run_id for status in stopped] == [specs[1].run_id]
     assert cancelled(folder, tag) == {1}

@@ -16,9 +16,9 @@ from anlp.records.options import ContainerOptions, RunOptions
 from anlp.tasks import make_spec
 from jobs.config.resources import Resources
 from jobs.runs.journal import Journal
-from jobs.runs.options import Target, last_target
+from jobs.runs.options import SubmitOptions, last_options
 from jobs.schedulers.base import Batch
-from jobs.submission.arguments import add_target_arguments, override
+from jobs.submission.arguments import add_submit_arguments, override
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def chosen(grid: str | None, *words: str) -> str | None:
     """Name of the image, with what goes over it."""
     parser = argparse.ArgumentParser()
-    add_target_arguments(parser)
-    image = override(Target(container=grid), parser.parse_args(words)).image
+    add_submit_arguments(parser)
+    image = override(SubmitOptions(container=grid), parser.parse_args(words)).image
     return None if image is None else image.path.name + (" live" if image.is_live else "")
 
 
@@ -61,10 +61,10 @@ def test_the_command_line_goes_before_the_grid_and_the_grid_before_the_profile(
 
 def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
     parser = argparse.ArgumentParser()
-    add_target_arguments(parser)
+    add_submit_arguments(parser)
 
     image = override(
-        Target(container="grid.sif"), parser.parse_args(["--profile", "./site.yaml"])
+        SubmitOptions(container="grid.sif"), parser.parse_args(["--profile", "./site.yaml"])
     ).image
 
     assert image is not None
@@ -96,7 +96,7 @@ def test_a_retry_takes_the_image_of_the_last_submission(images: Path, mode: str)
     folder = GridFolder(images / "study")
     submit(folder, RunOptions(container=replace(image, mode="live") if mode == "live" else image))
 
-    target = last_target(folder)
+    target = last_options(folder)
 
     assert (target.container, target.is_live) == (str(images / "grid.sif"), mode == "live")
 
@@ -105,7 +105,7 @@ def test_a_retry_of_bare_runs_is_bare_whatever_the_profile_names(tmp_path: Path)
     folder = GridFolder(tmp_path / "study")
     submit(folder, RunOptions())
 
-    assert last_target(folder).container == ""
+    assert last_options(folder).container == ""
 
 
 def submit(folder: GridFolder, options: RunOptions) -> None:

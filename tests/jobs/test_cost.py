@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from made_grids import a_spec, lose, start, submission, submit, write_result
 
-from anlp.records.accounting import Spent
+from anlp.records.accounting import AttemptUsage
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import Outcome, RunResult, RunState
 from jobs.config.resources import Resources
@@ -34,11 +34,11 @@ def a_run(run_id: str, resources: Resources = ONE_GPU, **provenance: Any) -> Run
 
 def ended(
     hours: float, ending: str = "done", *, since: float = 1000.0, cpu_s: float | None = None
-) -> Spent:
-    return Spent(since, since + hours * HOUR, ending, "a", cpu_s)
+) -> AttemptUsage:
+    return AttemptUsage(since, since + hours * HOUR, ending, "a", cpu_s)
 
 
-def total(attempts: Mapping[str, list[Spent]], share: Share, **provenance: Any) -> cost.Cost:
+def total(attempts: Mapping[str, list[AttemptUsage]], share: Share, **provenance: Any) -> cost.Cost:
     runs = [a_run(run_id, **provenance) for run_id in attempts]
     return add_up(runs, attempts, {"a": share})
 
@@ -99,8 +99,8 @@ def test_a_retried_run_counts_with_what_each_submission_asked_for(folder: GridFo
     first = submit(folder, [spec], slurm_job="1", resources=Resources(cpus=1))
     second = submit(folder, [spec], slurm_job="2", resources=Resources(cpus=4))
     spent = [
-        Spent(100, 100 + HOUR, "killed", first).to_json(),
-        Spent(9000, 9000 + HOUR, "done", second).to_json(),
+        AttemptUsage(100, 100 + HOUR, "killed", first).to_json(),
+        AttemptUsage(9000, 9000 + HOUR, "done", second).to_json(),
     ]
     write_result(folder, spec, second, Outcome.OK, provenance={"batch": second, "spent": spent})
 

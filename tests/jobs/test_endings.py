@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 from made_grids import GONE, a_spec, finish, journal_lines, lose, submit
 
-from anlp.records.crash import Loss, record_loss
+from anlp.records.crash import CrashRecord, record_crash
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
 from jobs.runs.attempts import (
-    find_due,
+    find_auto_retries,
     is_infrastructure,
     past_endings,
-    read_trials,
+    read_attempts,
     record_endings,
 )
-from jobs.runs.journal import Ending, Journal
+from jobs.runs.journal import ExitRecord, Journal
 from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
@@ -39,26 +39,26 @@ def states(folder: GridFolder, *by_index: JobState) -> dict[str, RunStatus]:
 
 
 def due(folder: GridFolder, retries: int, *by_index: JobState) -> set[int]:
-    found = find_due(Journal(folder), states(folder, *by_index), retries)
+    found = find_auto_retries(Journal(folder), states(folder, *by_index), retries)
     return {number for number, spec in enumerate(SPECS) if spec.run_id in found}
 
 
 @pytest.mark.parametrize(
     ("ending", "expected"),
     [
-        (Ending(Cause.NODE), True),
-        (Ending(Cause.NOT_STARTED), True),
-        (Ending(Cause.LAUNCHER), True),
-        (Ending(Cause.UNKNOWN), True),
-        (Ending(Cause.SIGNAL, "signal 9 (SIGKILL: nobody of us sent it)"), True),
-        (Ending(Cause.SIGNAL, "signal 11 (SIGSEGV)"), False),
-        (Ending(Cause.OUT_OF_MEMORY), False),
-        (Ending(Cause.TIMEOUT), False),
-        (Ending(Cause.EXIT, "exit code 70"), False),
-        (Ending(Cause.CANCELLED), False),
+        (ExitRecord(Cause.NODE), True),
+        (ExitRecord(Cause.NOT_STARTED), True),
+        (ExitRecord(Cause.LAUNCHER), True),
+        (ExitRecord(Cause.UNKNOWN), True),
+        (ExitRecord(Cause.SIGNAL, "signal 9 (SIGKILL: nobody of us sent it)"), True),
+        (ExitRecord(Cause.SIGNAL, "signal 11 (SIGSEGV)"), False),
+        (ExitRecord(Cause.OUT_OF_MEMORY), False),
+        (ExitRecord(Cause.TIMEOUT), False),
+        (ExitRecord(Cause.EXIT, "exit code 70"), False),
+        (ExitRecord(Cause.CANCELLED), False),
     ],
 )
-def test_machines_are_to_blame_for_some_endings(ending: Ending, expected: bool) -> None:
+def test_machines_are_to_blame_for_some_endings(ending: ExitRecord, expected: bool) -> None:
     assert is_infrastructure(ending) is expected
 
 
@@ -95,8 +95,8 @@ def test_of_runs_that_shared_a_job_the_one_at_work_tells_what_ended_it(folder: G
     assert [line["cause"] for line in journal_lines(folder) if line["event"] == "ended"] == ["NODE"]
     assert [status.cause for status in states(folder).values()] == [
         Cause.NODE,
-        Cause.HELD_BACK,
-        Cause.HELD_BACK,
+        Cause.SKIPPED,
+        Cause.SKIPPED,
     ]
 
 
@@ -105,7 +105,7 @@ def test_the_trials_of_a_run_are_all_its_submissions_in_order(folder: GridFolder
     lose(folder, first, 1, Cause.OUT_OF_MEMORY)
     submit(folder, SPECS[1:], slurm_job="18", resources=Resources(mem_mib=1500))
 
-    trials = read_trials(folder, Journal(folder).submissions())[SPECS[1].run_id]
+    trials = read_attempts(folder, Journal(folder).submissions())[SPECS[1].run_id]
 
     assert [(trial.handle.native_id, trial.asked.mem_mib) for trial in trials] == [
         ("17", 1000),
@@ -119,7 +119,7 @@ def test_an_ending_counts_once_whether_it_is_on_record_or_not(folder: GridFolder
     counts = []
     for _ in range(2):
         history = states(folder, NODE)
-        trials = read_trials(folder, Journal(folder).submissions())
+        trials = read_attempts(folder, Journal(folder).submissions())
         counts.append(len(past_endings(history[SPECS[0].run_id], trials[SPECS[0].run_id])))
         record_endings(Journal(folder), history.values())
 
@@ -144,10 +144,12 @@ def test_a_run_that_died_beside_others_counts_with_its_own_end(folder: GridFolde
     run = folder.run(SPECS[0].run_id)
     for number in range(2):
         tag = submit(folder, SPECS[:2], slurm_job=f"{number}", per_element=2, at_once=2)
-        record_loss(run, None, Loss(Cause.SIGNAL.value, "signal 9 (SIGKILL)"), job="17", batch=tag)
+        record_crash(
+            run, None, CrashRecord(Cause.SIGNAL.value, "signal 9 (SIGKILL)"), job="17", batch=tag
+        )
         lose(folder, tag, 0, Cause.TIMEOUT)  # of the job, with the other run in it
 
-    trials = read_trials(folder, Journal(folder).submissions())[SPECS[0].run_id]
+    trials = read_attempts(folder, Journal(folder).submissions())[SPECS[0].run_id]
     status = states(folder)[SPECS[0].run_id]
 
     assert [ending.cause for ending in past_endings(status, trials)] == [Cause.SIGNAL, Cause.SIGNAL]

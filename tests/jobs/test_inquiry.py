@@ -9,7 +9,7 @@ from made_grids import a_spec, submission, submit
 from anlp.core.errors import SchedulerError
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.runs.polling import Account, Inquiry
+from jobs.runs.polling import JobPoller, SchedulerReport
 from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
@@ -28,8 +28,8 @@ def cluster() -> FakeCluster:
 
 def ask(
     folder: GridFolder, cluster: FakeCluster, *, fresh: bool = False, tolerant: bool = True
-) -> Inquiry:
-    return Inquiry(folder, fresh=fresh, tolerant=tolerant, ask=cluster, now=cluster.clock)
+) -> JobPoller:
+    return JobPoller(folder, fresh=fresh, tolerant=tolerant, ask=cluster, now=cluster.clock)
 
 
 def test_an_answer_serves_every_command_for_forty_seconds(
@@ -116,7 +116,7 @@ def test_what_is_finished_leaves_the_file(folder: GridFolder, cluster: FakeClust
 def test_a_command_that_writes_nothing_keeps_no_answers(
     folder: GridFolder, cluster: FakeCluster
 ) -> None:
-    Inquiry(folder, remember=False, ask=cluster, now=cluster.clock).states(JOBS)
+    JobPoller(folder, remember=False, ask=cluster, now=cluster.clock).states(JOBS)
 
     assert list(folder.path.iterdir()) == []
 
@@ -156,7 +156,9 @@ def test_while_it_is_down_its_last_answer_stands_with_its_age(
     inquiry = ask(folder, cluster)
 
     assert inquiry.states(JOBS) == dict.fromkeys(JOBS, JobState(Phase.RUNNING))
-    assert inquiry.accounts == (Account("slurm", 1_000_000.0, DOWN.removeprefix("slurm: ")),)
+    assert inquiry.accounts == (
+        SchedulerReport("slurm", 1_000_000.0, DOWN.removeprefix("slurm: ")),
+    )
     assert inquiry.accounts[0].render(cluster.now) == [
         "slurm does not answer; this is what the folders and its answer of 3 min 5 s ago say "
         "(squeue: Unable to contact slurm controller (connect failure))"
@@ -226,6 +228,10 @@ def test_who_only_looks_is_served_where_there_is_no_scheduler_at_all(
 
 
 def test_an_answer_of_another_command_is_told_with_its_age() -> None:
-    assert Account("slurm", 100.0).render(125.4) == ["slurm was asked 25 s ago (--fresh asks now)"]
-    assert Account("slurm", 100.0).render(100.9) == []
-    assert Account("pbs", 100.0, notes=("history is off",)).render(100.0) == ["pbs: history is off"]
+    assert SchedulerReport("slurm", 100.0).render(125.4) == [
+        "slurm was asked 25 s ago (--fresh asks now)"
+    ]
+    assert SchedulerReport("slurm", 100.0).render(100.9) == []
+    assert SchedulerReport("pbs", 100.0, notes=("history is off",)).render(100.0) == [
+        "pbs: history is off"
+    ]

@@ -12,7 +12,7 @@ from made_grids import a_spec, hold_lock_elsewhere, journal_lines, submission, s
 from anlp.core import lease
 from anlp.records.folders import GridFolder
 from jobs.config.resources import Resources
-from jobs.runs.journal import Ending, Journal
+from jobs.runs.journal import ExitRecord, Journal
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
 
@@ -83,13 +83,13 @@ def test_refusals_and_endings_are_kept_with_their_submission(folder: GridFolder)
     journal = Journal(folder)
 
     journal.refused(first, "queue is full")
-    journal.ended(second, 0, Ending(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB"))
+    journal.ended(second, 0, ExitRecord(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB"))
 
     assert submission(folder, first).refused == "queue is full"
     assert submission(folder, first).endings == {}
     assert submission(folder, second).refused is None
     assert submission(folder, second).endings == {
-        0: Ending(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB")
+        0: ExitRecord(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB")
     }
 
 
@@ -131,7 +131,7 @@ def test_the_line_after_a_torn_one_starts_afresh(folder: GridFolder) -> None:
 
 
 def test_lines_about_an_unknown_submission_are_left_aside(folder: GridFolder) -> None:
-    Journal(folder).ended("nobody", 0, Ending(Cause.SIGNAL))
+    Journal(folder).ended("nobody", 0, ExitRecord(Cause.SIGNAL))
 
     assert Journal(folder).submissions() == {}
 

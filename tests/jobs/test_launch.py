@@ -20,19 +20,19 @@ from anlp.records.results import RunState
 from jobs import status
 from jobs.config.resources import Resources
 from jobs.runs import recovery
-from jobs.runs.journal import Ending, Journal
-from jobs.runs.options import Target, last_target
+from jobs.runs.journal import ExitRecord, Journal
+from jobs.runs.options import SubmitOptions, last_options
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, Summary, Tick
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.submission.arguments import add_target_arguments, override
-from jobs.submission.foreground import Endings, count_states, ending_of
+from jobs.submission.arguments import add_submit_arguments, override
+from jobs.submission.foreground import ExitRecorder, count_states, ending_of
 from jobs.submission.launch import submit_specs
 
 SPECS = [a_spec(0, lr=lr) for lr in (0.1, 0.2, 0.3)]
-QUIET = Target(quiet=True)
+QUIET = SubmitOptions(quiet=True)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_batches_are_numbered_past_whatever_lies_beside_them(folder: GridFolder)
 
 def options_of(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_target_arguments(parser)
+    add_submit_arguments(parser)
     return parser.parse_args(words)
 
 
@@ -180,7 +180,8 @@ def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
     ]
 
     asked = override(
-        Target(resources=Resources(extra=("--mail-type=END",))), options_of(*words.split(), *more)
+        SubmitOptions(resources=Resources(extra=("--mail-type=END",))),
+        options_of(*words.split(), *more),
     )
 
     assert asked.resources == Resources(
@@ -202,7 +203,7 @@ def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
 def test_the_command_line_overrides_what_the_file_says() -> None:
     words = "--on local --slots 3 --time 2h --mem 8G --gpus 1 --device cpu --wandb offline -q"
     words += " --canary --retries 2 --stop-after 0"
-    given = Target(resources=Resources(cpus=4), options=RunOptions(stop_after=10))
+    given = SubmitOptions(resources=Resources(cpus=4), options=RunOptions(stop_after=10))
 
     target = override(given, options_of(*words.split()))
 
@@ -218,15 +219,15 @@ def test_the_command_line_overrides_what_the_file_says() -> None:
 )
 def test_a_wrong_amount_names_its_option(words: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        override(Target(), options_of(*words.split()))
+        override(SubmitOptions(), options_of(*words.split()))
 
 
 def test_the_last_target_is_that_of_the_last_submission(folder: GridFolder) -> None:
     with pytest.raises(UserError, match="study: nothing was submitted yet"):
-        last_target(folder)
+        last_options(folder)
     made_submit(folder, SPECS, purpose="confirm")
 
-    assert last_target(folder).options.purpose == "confirm"
+    assert last_options(folder).options.purpose == "confirm"
 
 
 # --- following
@@ -238,7 +239,9 @@ def ended(index: int, code: int | None, cause: Cause | None = None) -> ElementEn
 
 def test_endings_are_written_together_at_the_next_tick(folder: GridFolder) -> None:
     tag = made_submit(folder, SPECS)
-    endings = Endings(Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS)
+    endings = ExitRecorder(
+        Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS
+    )
 
     for index in range(3):
         endings.on_event(ended(index, None, Cause.SIGNAL))
@@ -254,7 +257,9 @@ def test_endings_are_written_together_at_the_next_tick(folder: GridFolder) -> No
 
 def test_a_lock_that_is_held_delays_no_event_and_loses_no_ending(folder: GridFolder) -> None:
     tag = made_submit(folder, SPECS)
-    endings = Endings(Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS)
+    endings = ExitRecorder(
+        Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS
+    )
     holder = hold_lock_elsewhere(folder)
 
     began = time.monotonic()
@@ -273,7 +278,9 @@ def test_endings_that_cannot_be_written_are_said(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tag = made_submit(folder, SPECS)
-    endings = Endings(Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS)
+    endings = ExitRecorder(
+        Journal(folder), Batch(tag, "study", folder.batches / "1.jsonl", 3), SPECS
+    )
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -289,22 +296,26 @@ def test_endings_that_cannot_be_written_are_said(
 @pytest.mark.parametrize(
     ("code", "cause", "expected"),
     [
-        (None, Cause.SIGNAL, Ending(Cause.SIGNAL, "detail")),
+        (None, Cause.SIGNAL, ExitRecord(Cause.SIGNAL, "detail")),
         (
             1,
             None,
-            Ending(Cause.EXIT, "exit code 1 without a result: could it not write to its folder?"),
+            ExitRecord(
+                Cause.EXIT, "exit code 1 without a result: could it not write to its folder?"
+            ),
         ),
         (
             0,
             None,
-            Ending(Cause.EXIT, "exit code 0 without a result: could it not write to its folder?"),
+            ExitRecord(
+                Cause.EXIT, "exit code 0 without a result: could it not write to its folder?"
+            ),
         ),
         (4, None, None),  # another process is at it
     ],
 )
 def test_an_ending_is_recorded_where_there_is_no_result(
-    folder: GridFolder, code: int | None, cause: Cause | None, expected: Ending | None
+    folder: GridFolder, code: int | None, cause: Cause | None, expected: ExitRecord | None
 ) -> None:
     assert ending_of(ended(0, code, cause), folder.run("x")) == expected
 
@@ -321,7 +332,7 @@ def test_the_summary_counts_what_became_of_each_run(folder: GridFolder) -> None:
 
 def test_ten_thousand_endings_take_one_writing(folder: GridFolder) -> None:
     specs = [SPECS[0]] * 10_000
-    endings = Endings(
+    endings = ExitRecorder(
         Journal(folder), Batch("tag", "study", folder.batches / "1.jsonl", len(specs)), specs
     )
 
@@ -340,7 +351,7 @@ def test_orphans_that_stay_are_taken_for_running(folder: GridFolder) -> None:
     made_submit(folder, SPECS[:1], launcher=GONE)
     said: list[str] = []
     with start(folder, SPECS[0]):
-        states = recovery.settled_states(folder, say=said.append, patience_s=0.3)
+        states = recovery.wait_for_orphans(folder, say=said.append, patience_s=0.3)
 
     assert said == ["waiting for 1 runs of a submit that was killed: they save their checkpoints"]
     assert states[SPECS[0].run_id].state is RunState.RUNNING
@@ -350,7 +361,7 @@ def test_runs_of_a_living_submit_are_no_orphans(folder: GridFolder) -> None:
     made_submit(folder, SPECS[:1])
     said: list[str] = []
     with start(folder, SPECS[0]):
-        recovery.settled_states(folder, say=said.append)
+        recovery.wait_for_orphans(folder, say=said.append)
 
     assert said == []
 
@@ -366,8 +377,8 @@ def test_ended_runs_of_a_submit_that_is_gone_are_no_orphans(folder: GridFolder) 
 # --- retries, and too many failures in a row
 
 
-def with_options(**options: Any) -> Target:
-    return Target(quiet=True, options=RunOptions(**options))
+def with_options(**options: Any) -> SubmitOptions:
+    return SubmitOptions(quiet=True, options=RunOptions(**options))
 
 
 def attempts_of(folder: GridFolder) -> list[int]:
@@ -441,7 +452,7 @@ def test_after_too_many_alike_failures_the_rest_does_not_begin(
         RunState.FAILED,
         RunState.INTERRUPTED,
     ]
-    assert states[SPECS[2].run_id].cause is Cause.HELD_BACK
+    assert states[SPECS[2].run_id].cause is Cause.SKIPPED
     assert not folder.run(SPECS[2].run_id).path.exists()
     assert (
         "held back: 2 runs in a row failed with ValueError: as it was told"

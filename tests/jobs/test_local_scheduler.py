@@ -264,7 +264,7 @@ def test_what_waits_behind_an_element_that_was_held_back_is_not_even_started(
     summary, recorder = follow(tmp_path, *["exit 5"] * 60)
 
     held_back = JobState(
-        Phase.ENDED, Cause.HELD_BACK, "too many runs before it failed in the same way"
+        Phase.ENDED, Cause.SKIPPED, "too many runs before it failed in the same way"
     )
     assert {ended.state for ended in summary.ended.values()} == {held_back}
     assert set(summary.ended) == set(range(60))

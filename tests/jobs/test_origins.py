@@ -9,7 +9,7 @@ from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.records.folders import GridFolder
 from anlp.tasks import make_spec
-from jobs.submission.variants import with_origins
+from jobs.submission.variants import resolve_init_from
 
 
 def emotion(init_from: str) -> RunSpec:
@@ -29,13 +29,13 @@ def genres(tmp_path: Path) -> list[RunSpec]:
 
 
 def test_a_grid_stands_for_its_best_run(tmp_path: Path, genres: list[RunSpec]) -> None:
-    (found,) = with_origins([emotion("genres")], tmp_path)
+    (found,) = resolve_init_from([emotion("genres")], tmp_path)
 
     assert found.settings.values()["init_from"] == genres[1].run_id
 
 
 def test_a_filter_narrows_the_grid(tmp_path: Path, genres: list[RunSpec]) -> None:
-    (found,) = with_origins([emotion("genres: lr=0.1")], tmp_path)
+    (found,) = resolve_init_from([emotion("genres: lr=0.1")], tmp_path)
 
     assert found == emotion(genres[0].run_id)
 
@@ -43,7 +43,7 @@ def test_a_filter_narrows_the_grid(tmp_path: Path, genres: list[RunSpec]) -> Non
 def test_runs_without_an_origin_stay_as_they_are(tmp_path: Path) -> None:
     specs = [emotion(""), make_spec("mnist", {}, 0)]
 
-    assert with_origins(specs, tmp_path) == specs
+    assert resolve_init_from(specs, tmp_path) == specs
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_an_origin_that_is_not_there_is_a_sentence(
 ) -> None:
     assert genres
     with pytest.raises(UserError, match=sentence):
-        with_origins([emotion(origin)], tmp_path)
+        resolve_init_from([emotion(origin)], tmp_path)
 
 
 def test_a_plan_may_name_what_is_not_trained_yet(tmp_path: Path) -> None:
     specs = [emotion("later")]
 
-    assert with_origins(specs, tmp_path, is_dry=True) == specs
+    assert resolve_init_from(specs, tmp_path, is_dry=True) == specs

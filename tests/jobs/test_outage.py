@@ -17,7 +17,7 @@ from quick_runner import call_submit
 from anlp.core.errors import SchedulerError
 from anlp.records.folders import GridFolder
 from jobs import cancel, explain, logs, retry, status
-from jobs.runs.polling_cache import Answer, Answers, read_answers, write_answers
+from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.schedulers.base import Cause, JobState, Phase
 
 SPECS = [a_spec(lr=lr) for lr in (0.1, 0.2, 0.3)]
@@ -52,9 +52,11 @@ def show(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 def age_answers(folder: GridFolder, seconds: float) -> None:
     """Makes what is remembered older."""
-    known = read_answers(folder.answers)
-    jobs = {job: Answer(answer.state, answer.time - seconds) for job, answer in known.jobs.items()}
-    write_answers(folder.answers, Answers(jobs, known.notes))
+    known = read_cache(folder.answers)
+    jobs = {
+        job: CachedState(answer.state, answer.time - seconds) for job, answer in known.jobs.items()
+    }
+    write_cache(folder.answers, JobStateCache(jobs, known.notes))
 
 
 def test_status_says_that_the_scheduler_is_down_and_loses_nothing(

@@ -6,7 +6,7 @@ import pytest
 
 from anlp.records.folders import RunFolder
 from anlp.records.results import RunState
-from jobs.runs.polling import Pace, is_shared
+from jobs.runs.polling import PollInterval, is_shared
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import JobHandle
 
@@ -16,7 +16,7 @@ def a_run(scheduler: str, state: RunState = RunState.QUEUED) -> RunStatus:
 
 
 def test_a_shared_scheduler_is_asked_ever_more_seldom_while_nothing_changes() -> None:
-    pace = Pace()
+    pace = PollInterval()
 
     waits = [pace.wait_s("same", [a_run("slurm")]) for _ in range(7)]
 
@@ -24,7 +24,7 @@ def test_a_shared_scheduler_is_asked_ever_more_seldom_while_nothing_changes() ->
 
 
 def test_a_change_brings_the_pace_back() -> None:
-    pace = Pace()
+    pace = PollInterval()
     for _ in range(5):
         pace.wait_s("same", [a_run("pbs")])
 
@@ -32,7 +32,7 @@ def test_a_change_brings_the_pace_back() -> None:
 
 
 def test_this_machine_is_looked_at_every_two_seconds() -> None:
-    pace = Pace()
+    pace = PollInterval()
 
     assert [pace.wait_s("same", [a_run("local")]) for _ in range(3)] == [2, 2, 2]
 

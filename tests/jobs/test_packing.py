@@ -13,7 +13,7 @@ from quick_runner import use_quick_runner
 
 from anlp.core.errors import UserError
 from anlp.core.pool_messages import Stop
-from anlp.records.crash import Loss, record_loss
+from anlp.records.crash import CrashRecord, record_crash
 from anlp.records.elements import Element
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
@@ -24,14 +24,14 @@ from jobs import cancel, explain
 from jobs.config.packing import Packing
 from jobs.config.resources import Resources
 from jobs.gridfile import load_grid
-from jobs.runs.attempts import find_due, record_endings
+from jobs.runs.attempts import find_auto_retries, record_endings
 from jobs.runs.journal import Journal
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase
 from jobs.schedulers.local.slots import Machine, plan_slots
-from jobs.submission.arguments import add_target_arguments, override
+from jobs.submission.arguments import add_submit_arguments, override
 from jobs.submission.batching import make_elements
 from jobs.submission.launch import submit_specs
 from jobs.views import plan as plan_view
@@ -71,12 +71,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GridFolder:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster = Cluster()
-    monkeypatch.setattr(registry, "choose", lambda *_, **__: cluster)
+    monkeypatch.setattr(registry, "get_scheduler", lambda *_, **__: cluster)
     return cluster
 
 
-def on_cluster(pack: int = 1, chain: int = 1, **resources: Any) -> Target:
-    return Target(on="slurm", packing=Packing(pack, chain), resources=Resources(**resources))
+def on_cluster(pack: int = 1, chain: int = 1, **resources: Any) -> SubmitOptions:
+    return SubmitOptions(on="slurm", packing=Packing(pack, chain), resources=Resources(**resources))
 
 
 def test_a_job_asks_for_what_its_runs_need_together() -> None:
@@ -163,8 +163,8 @@ def test_the_grid_says_how_many_and_the_command_line_overrides_it(tmp_path: Path
     path.write_text("task: mnist\ngrid: {lr: [0.1, 0.2]}\npack: 4\nchain: 10\n")
     grid = load_grid(path)
     parser = argparse.ArgumentParser()
-    add_target_arguments(parser)
-    given = Target(packing=Packing(grid.pack, grid.chain))
+    add_submit_arguments(parser)
+    given = SubmitOptions(packing=Packing(grid.pack, grid.chain))
 
     assert override(given, parser.parse_args([])).packing == Packing(4, 10)
     assert override(given, parser.parse_args(["--pack", "2"])).packing == Packing(2, 10)
@@ -212,10 +212,10 @@ def with_loss(folder: GridFolder) -> GridFolder:
     """Three runs in one job, the first done, the second dead."""
     tag = submit(folder, SPECS[:3], per_element=3, at_once=3, slurm_job="17")
     finish(folder, SPECS[0], tag)
-    record_loss(
+    record_crash(
         folder.run(SPECS[1].run_id),
         None,
-        Loss("killed by a signal", "signal 11"),
+        CrashRecord("killed by a signal", "signal 11"),
         job="17_0",
         batch=tag,
     )
@@ -259,10 +259,12 @@ def test_deaths_among_others_count_against_the_repeats_of_a_run(with_loss: GridF
     run = with_loss.run(SPECS[1].run_id)
     for job in ("18", "19"):
         tag = submit(with_loss, SPECS[1:3], per_element=2, slurm_job=job)
-        record_loss(run, None, Loss("killed by a signal", "signal 9"), job=f"{job}_0", batch=tag)
+        record_crash(
+            run, None, CrashRecord("killed by a signal", "signal 9"), job=f"{job}_0", batch=tag
+        )
 
     due = [
-        find_due(Journal(with_loss), read_states(with_loss, running), retries)
+        find_auto_retries(Journal(with_loss), read_states(with_loss, running), retries)
         for retries in (1, 2, 3)
     ]
 
@@ -294,7 +296,7 @@ def test_chains_have_nothing_to_save_on_this_machine_and_it_says_so(
     use_quick_runner(monkeypatch, folder.path.parent)
 
     code = submit_specs(
-        folder, SPECS[:2], Target(on="local", quiet=True, packing=Packing(1, 5)), redo="none"
+        folder, SPECS[:2], SubmitOptions(on="local", quiet=True, packing=Packing(1, 5)), redo="none"
     )
 
     assert (code, len(list(read_jsonl(folder.batches / "1.jsonl")))) == (0, 2)

@@ -255,14 +255,14 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
             5,
             93,
             f"{RUN} and failed",
-            Cause.HELD_BACK,
+            Cause.SKIPPED,
             "too many runs before it failed in the same way",
         ),
         (
             6,
             93,
             f"{RUN} and failed",
-            Cause.NO_ROOM,
+            Cause.DISK_FULL,
             "make room, or mend who may write it; then submit again",
         ),
         (
@@ -360,7 +360,7 @@ def test_what_waited_for_a_canary_that_failed_is_held_back_unless_somebody_delet
     depend = f"beforeok:9.{HOST}@{HOST},afterok:761.{HOST}@{HOST}"
 
     assert state(substate=92, depend=depend) == JobState(
-        Phase.ENDED, Cause.HELD_BACK, "its canary did not pass"
+        Phase.ENDED, Cause.SKIPPED, "its canary did not pass"
     )
     assert state(substate=91, depend=depend).cause is Cause.CANCELLED
 
@@ -374,7 +374,7 @@ def test_recorded_dependents_are_judged() -> None:
                 found[parsed.id.split(".")[0]] = judged.cause
 
     held_back = {"32", "35", "42", "48", "49"}
-    assert {number for number, cause in found.items() if cause is Cause.HELD_BACK} == held_back
+    assert {number for number, cause in found.items() if cause is Cause.SKIPPED} == held_back
     assert {found[number] for number in found.keys() - held_back - {"30"}} == {None}
     assert found["30"] is Cause.EXIT
 

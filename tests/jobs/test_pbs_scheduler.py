@@ -170,7 +170,7 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
     for name in registry.INSIDE_A_JOB:
         monkeypatch.delenv(name, raising=False)
 
-    assert registry.resolve("auto", None) == found
+    assert registry.resolve_name("auto", None) == found
 
 
 def test_no_pbs_here_is_said_in_one_sentence(

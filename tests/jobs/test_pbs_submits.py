@@ -400,7 +400,7 @@ def test_what_waited_for_a_canary_that_did_not_pass_was_held_back(
     states = list(read_states(place.folder, registry.states).values())
 
     assert [(found.state, found.cause) for found in states[1:]] == [
-        (RunState.INTERRUPTED, Cause.HELD_BACK)
+        (RunState.INTERRUPTED, Cause.SKIPPED)
     ] * 4
     assert {found.detail for found in states[1:]} == {"its canary did not pass"}
 
@@ -427,7 +427,7 @@ def test_a_run_that_had_begun_is_not_called_held_back(tmp_path: Path) -> None:
         folder, lambda jobs: {job: JobState(Phase.ENDED, Cause.UNKNOWN) for job in jobs}
     )
 
-    assert [found.cause for found in states.values()] == [Cause.UNKNOWN, Cause.HELD_BACK]
+    assert [found.cause for found in states.values()] == [Cause.UNKNOWN, Cause.SKIPPED]
 
 
 # ---- how often the server is asked

@@ -8,10 +8,10 @@ from made_grids import a_spec
 from anlp.core.spec import RunSpec
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import count_strangers, make_plan, redo_of
 from jobs.runs.status import Redo, RunStatus
-from jobs.views.plan import plan_form, print_runs
+from jobs.views.plan import plan_json, print_runs
 
 FOLDER = GridFolder(Path("runs/study"))
 SPECS = {state: a_spec(seed) for seed, state in enumerate(RunState)}
@@ -108,7 +108,9 @@ def test_the_list_of_runs_shows_what_varies_and_nothing_else(
 
 
 def test_the_form_for_machines_names_each_run_once() -> None:
-    form = plan_form(FOLDER, make_plan(list(SPECS.values()), HISTORY, "none"), HISTORY, Target())
+    form = plan_json(
+        FOLDER, make_plan(list(SPECS.values()), HISTORY, "none"), HISTORY, SubmitOptions()
+    )
 
     assert form["submit"] == 2
     assert {run["run_id"]: run["submit"] for run in form["runs"]} == {

@@ -6,7 +6,7 @@ import pytest
 from made_grids import a_spec, submit
 
 from anlp.records.folders import GridFolder
-from jobs.runs.logs import last_printed, printed_of
+from jobs.runs.logs import job_output_path, last_job_output
 from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.pbs.script import find_output
@@ -31,8 +31,8 @@ def test_what_a_job_printed_is_found_by_its_id_and_place(folder: GridFolder) -> 
 
     first, second = statuses(folder)
 
-    assert printed_of(first) is None
-    assert last_printed(second, 2) == [f"(its job printed, in {path})", "two", "three"]
+    assert job_output_path(first) is None
+    assert last_job_output(second, 2) == [f"(its job printed, in {path})", "two", "three"]
 
 
 def test_runs_on_this_machine_have_logs_alone(folder: GridFolder) -> None:
@@ -40,7 +40,7 @@ def test_runs_on_this_machine_have_logs_alone(folder: GridFolder) -> None:
 
     (status,) = statuses(folder)
 
-    assert last_printed(status, 5) == []
+    assert last_job_output(status, 5) == []
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def test_when_slurm_warns_and_how_often_a_run_is_continued_is_up_to_the_site(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(tmp_path), prepend=":")
-        registry.choose("slurm", profile=str(tmp_path / "site.yaml")).submit(batch, Resources())
+        registry.get_scheduler("slurm", profile=str(tmp_path / "site.yaml")).submit(
+            batch, Resources()
+        )
 
     script = (tmp_path / "batches" / "1.slurm" / "job.sh").read_text()
     assert f"#SBATCH --signal={signal}\n" in script

@@ -15,7 +15,7 @@ from anlp.records.results import Outcome, RunError, RunResult, RunState
 from anlp.tasks import make_spec
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, ElementStarted, Notice, Tick
-from jobs.views.progress import MOST_LINES, Screen, judge, last_line
+from jobs.views.progress import MOST_LINES, ProgressScreen, last_line, outcome_of
 from jobs.views.progress_model import ProgressState, render_metric, varying_settings
 
 
@@ -69,7 +69,7 @@ class Stage:
         console = Console(
             file=self.out, force_terminal=terminal, width=100, height=20, legacy_windows=False
         )
-        self.screen = Screen(folder, specs, console=console, quiet=quiet, clock=self.clock)
+        self.screen = ProgressScreen(folder, specs, console=console, quiet=quiet, clock=self.clock)
 
     def text(self) -> str:
         return self.out.getvalue()
@@ -188,13 +188,13 @@ def test_a_file_that_is_not_there_has_no_last_line(tmp_path: Path) -> None:
 def test_a_run_without_a_result_is_judged_by_how_it_ended(
     event: ElementEnded, state: RunState, why: str
 ) -> None:
-    assert judge(event, None) == (state, why)
+    assert outcome_of(event, None) == (state, why)
 
 
 def test_a_failed_run_is_told_by_the_last_line_of_its_traceback() -> None:
     error = RunError("RuntimeError", "CUDA out of memory\nmore", "Traceback ...")
 
-    assert judge(ended(0, exit_code=1), RunResult("x", Outcome.FAILED, error=error)) == (
+    assert outcome_of(ended(0, exit_code=1), RunResult("x", Outcome.FAILED, error=error)) == (
         RunState.FAILED,
         "RuntimeError: CUDA out of memory",
     )

@@ -21,7 +21,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs import retry
 from jobs.config.resources import Resources
-from jobs.runs.journal import Ending, Journal
+from jobs.runs.journal import ExitRecord, Journal
 from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
 
@@ -213,9 +213,9 @@ def test_a_node_that_ended_two_jobs_is_left_out_on_slurm_only(folder: GridFolder
     specs = [a_spec(seed=seed) for seed in range(3)]
     tag = submit(folder, specs, slurm_job="17")
     ended = {
-        0: Ending(Cause.NODE, node="n7"),
-        1: Ending(Cause.NODE, node="n7"),
-        2: Ending(Cause.NODE, node="n8"),
+        0: ExitRecord(Cause.NODE, node="n7"),
+        1: ExitRecord(Cause.NODE, node="n7"),
+        2: ExitRecord(Cause.NODE, node="n8"),
     }
     Journal(folder).all_ended(tag, ended)
 

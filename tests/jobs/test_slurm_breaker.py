@@ -17,7 +17,7 @@ from anlp.records.results import RunState
 from anlp.tasks import make_spec
 from jobs import retry
 from jobs.config.resources import Resources
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Cause
@@ -50,7 +50,9 @@ def test_what_waits_behind_too_many_alike_failures_never_begins(
     specs = [a_run(seed, "mnist") for seed in range(6)]  # there is no such data in this place
     options = RunOptions(data_dir=str(tmp_path / "nowhere"), stop_after=2, wandb=OFF)
 
-    submit_specs(folder, specs, Target(on="slurm", options=options, max_parallel=1), redo="none")
+    submit_specs(
+        folder, specs, SubmitOptions(on="slurm", options=options, max_parallel=1), redo="none"
+    )
     found = settled(folder)
 
     assert Counter(status.state for status in found) == {
@@ -59,7 +61,7 @@ def test_what_waits_behind_too_many_alike_failures_never_begins(
     }
     causes = {status.cause for status in found if status.state is RunState.INTERRUPTED}
     assert (
-        Cause.CANCELLED in causes <= {Cause.CANCELLED, Cause.HELD_BACK}
+        Cause.CANCELLED in causes <= {Cause.CANCELLED, Cause.SKIPPED}
     )  # off the queue, or as soon as it began
     assert len(list(folder.path.glob("*/attempts"))) == 2
 
@@ -69,7 +71,7 @@ def test_the_rest_begins_behind_canaries_that_passed_and_not_behind_one_that_fai
 ) -> None:
     folder = GridFolder(tmp_path / "runs" / "study")
     options = RunOptions(data_dir=str(tmp_path / "nowhere"), wandb=OFF)
-    target = Target(on="slurm", options=options, canary=True)
+    target = SubmitOptions(on="slurm", options=options, canary=True)
 
     submit_specs(folder, [a_run(0, "mnist"), a_run(1), a_run(2)], target, redo="none")
     first = settled(folder)
@@ -81,7 +83,7 @@ def test_the_rest_begins_behind_canaries_that_passed_and_not_behind_one_that_fai
         RunState.INTERRUPTED,
         RunState.INTERRUPTED,
     ]
-    assert {status.cause for status in first[1:]} == {Cause.HELD_BACK}
+    assert {status.cause for status in first[1:]} == {Cause.SKIPPED}
     assert [status.state for status in second] == [RunState.FAILED, RunState.DONE, RunState.DONE]
 
 
@@ -93,7 +95,9 @@ def test_a_run_that_slurm_killed_for_its_memory_is_to_get_half_as_much_again(
 ) -> None:
     monkeypatch.setenv("ANLP_RUNS", str(tmp_path / "runs"))
     folder = GridFolder(tmp_path / "runs" / "study")
-    target = Target(on="slurm", options=RunOptions(wandb=OFF), resources=Resources(mem_mib=100))
+    target = SubmitOptions(
+        on="slurm", options=RunOptions(wandb=OFF), resources=Resources(mem_mib=100)
+    )
     submit_specs(folder, [a_run(0)], target, redo="none")
     [status] = settled(folder)
     capsys.readouterr()

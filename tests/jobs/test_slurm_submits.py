@@ -311,7 +311,7 @@ def test_what_follows_a_canary_is_released_or_held_back_by_slurm_itself(
     wait_for(place, RunState.DONE, RunState.FAILED, RunState.INTERRUPTED)
 
     assert submitted.code == 0, submitted.err
-    held = [status for status in place.states().values() if status.cause is Cause.HELD_BACK]
+    held = [status for status in place.states().values() if status.cause is Cause.SKIPPED]
     expected: tuple[dict[RunState, int], list[str]] = (
         ({RunState.DONE: 3}, [])
         if passes

@@ -23,7 +23,7 @@ from jobs.schedulers.slurm.script import (
     render_script,
     variables_over,
 )
-from jobs.schedulers.slurm.states import Accounts, Answers, judge
+from jobs.schedulers.slurm.states import Accounts, QueueSnapshot, task_state
 
 SLURM = Path(__file__).parent.parent / "slurm"
 BATCH = Batch("0123456789ab", "mnist", Path("/home/user/runs/mnist/batches/3.jsonl"), 20, 4)
@@ -191,7 +191,7 @@ STATES = {
         "n1",
     ),
     ("95", 3): (Cause.CANCELLED, "cancelled by user 0 before it started", ""),
-    ("96", 2): (Cause.HELD_BACK, "its canary did not pass", ""),
+    ("96", 2): (Cause.SKIPPED, "its canary did not pass", ""),
     ("97", 0): (Cause.NOT_STARTED, "its program was not found on n1 (exit code 127)", "n1"),
 }
 
@@ -211,11 +211,11 @@ def test_recorded_answers_of_squeue_are_understood() -> None:
     )
     assert (rows["92", 4].state, rows["92", 9].state) == ("COMPLETING", "RUNNING")
     assert parse.state_from_row(rows["92", 9]) == JobState(Phase.RUNNING, node="n1")
-    assert parse.state_from_row(rows["96", 4]).cause is Cause.HELD_BACK
+    assert parse.state_from_row(rows["96", 4]).cause is Cause.SKIPPED
 
 
 Rows = dict[parse.Element, parse.Row]
-CANARY = JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
+CANARY = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 
 
 def row(state: str, index: int = 0, nodes: str = "n1", reason: str = "") -> Rows:
@@ -279,7 +279,7 @@ def waiting(reason: str = "Resources") -> Rows:
 def test_a_task_is_judged_by_the_queue_first_and_then_by_the_accounts(
     queued: Rows, recorded: Rows, state: JobState
 ) -> None:
-    assert judge(("5", 0), Answers(queued, recorded)) == state
+    assert task_state(("5", 0), QueueSnapshot(queued, recorded)) == state
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_task_is_judged_by_the_queue_first_and_then_by_the_accounts(
 def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(
     queued: Rows, state: JobState
 ) -> None:
-    assert judge(("5", 0), Answers(queued, accounts=Accounts.NONE)) == state
+    assert task_state(("5", 0), QueueSnapshot(queued, accounts=Accounts.NONE)) == state
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(
 def test_while_the_accounts_are_away_what_only_they_would_know_counts_as_alive(
     queued: Rows, state: JobState
 ) -> None:
-    assert judge(("5", 0), Answers(queued, accounts=Accounts.AWAY)) == state
+    assert task_state(("5", 0), QueueSnapshot(queued, accounts=Accounts.AWAY)) == state
 
 
 # the last four are of scripts that we do not write

@@ -10,7 +10,7 @@ from anlp.records.options import RunOptions, WandbOptions
 from anlp.records.results import Outcome, RunResult, read_result
 from anlp.tasks import TASKS, make_spec
 from jobs.gridfile import load_grid
-from jobs.runs.options import Target
+from jobs.runs.options import SubmitOptions
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
 from jobs.submission.variants import make_small
@@ -63,7 +63,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | N
             spec for grid in grids if grid.task == task for spec in make_small(list(grid.runs()))
         ]
         submit_specs(
-            folder, small, Target(on="local", options=options_in(root), quiet=True), redo="none"
+            folder,
+            small,
+            SubmitOptions(on="local", options=options_in(root), quiet=True),
+            redo="none",
         )
         found |= {spec.run_id: read_result(folder.run(spec.run_id)) for spec in small}
     return found

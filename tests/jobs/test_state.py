@@ -306,8 +306,7 @@ def test_a_remembered_failure_keeps_where_it_arose(folder: GridFolder) -> None:
     assert status.result is not None
     assert status.result.error is not None
     assert (
-        status.result.error.traceback
-        == 'File "/home/ann/anlp/training/loop.py", line 88, in step'
+        status.result.error.traceback == 'File "/home/ann/anlp/training/loop.py", line 88, in step'
     )
 
 
@@ -420,7 +419,7 @@ def test_what_ended_a_job_before_a_runs_turn_is_not_held_against_it(folder: Grid
         RunState.INTERRUPTED,
     ]
     assert (found[1].cause, found[1].detail) == (
-        Cause.HELD_BACK,
+        Cause.SKIPPED,
         "its job ended before its turn: time limit",
     )
 

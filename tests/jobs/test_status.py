@@ -31,7 +31,7 @@ from anlp.records.results import Outcome
 from jobs import status
 from jobs.common import terminal, units
 from jobs.runs import polling
-from jobs.runs.polling import Account
+from jobs.runs.polling import SchedulerReport
 from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
 from jobs.views import status as status_view
@@ -283,7 +283,7 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
     outage = "there is no squeue here: run this on a login node of the cluster"
     look = status_view.Overview(
-        folder, runs, runs, None, time.time(), accounts=(Account("slurm", None, outage),)
+        folder, runs, runs, None, time.time(), accounts=(SchedulerReport("slurm", None, outage),)
     )
 
     lines = status_view.render_overview(look, terminal.Canvas(width=60)).splitlines()

@@ -9,7 +9,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
 from jobs.runs.status import RunStatus
-from jobs.submission.batching import choose_canaries, make_waves, passed_models
+from jobs.submission.batching import choose_canaries, make_stages, passed_models
 
 DENSE = [a_spec(seed, model="dense") for seed in range(3)]
 CNN = [a_spec(seed, model="cnn") for seed in range(2)]
@@ -22,7 +22,7 @@ def status_of(index: int, state: RunState, folder: GridFolder) -> RunStatus:
 
 
 def test_the_first_run_of_each_model_goes_first() -> None:
-    first, rest = make_waves([*DENSE, *CNN], PLAIN, {}, canary=True)
+    first, rest = make_stages([*DENSE, *CNN], PLAIN, {}, canary=True)
 
     assert (first.specs, first.is_canary) == ((DENSE[0], CNN[0]), True)
     assert (rest.specs, rest.is_canary) == ((*DENSE[1:], CNN[1]), False)
@@ -31,12 +31,12 @@ def test_the_first_run_of_each_model_goes_first() -> None:
 def test_a_model_that_has_passed_needs_no_canary() -> None:
     assert choose_canaries([*DENSE, *CNN], {"dense"}) == {CNN[0].run_id}
     assert [
-        wave.is_canary for wave in make_waves(DENSE, PLAIN, {}, canary=True, passed={"dense"})
+        wave.is_canary for wave in make_stages(DENSE, PLAIN, {}, canary=True, passed={"dense"})
     ] == [False]
 
 
 def test_where_only_canaries_would_be_left_all_go_at_once() -> None:
-    assert [wave.is_canary for wave in make_waves([DENSE[0], CNN[0]], PLAIN, {}, canary=True)] == [
+    assert [wave.is_canary for wave in make_stages([DENSE[0], CNN[0]], PLAIN, {}, canary=True)] == [
         False
     ]
 
@@ -44,7 +44,7 @@ def test_where_only_canaries_would_be_left_all_go_at_once() -> None:
 def test_runs_that_ask_for_unlike_resources_go_apart_canaries_first() -> None:
     asks = {DENSE[1].run_id: LARGE, CNN[0].run_id: LARGE}
 
-    waves = make_waves([*DENSE, *CNN], PLAIN, asks, canary=True)
+    waves = make_stages([*DENSE, *CNN], PLAIN, asks, canary=True)
 
     assert [(wave.specs, wave.resources, wave.is_canary) for wave in waves] == [
         ((DENSE[0],), PLAIN, True),

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from anlp.core import pool_messages
 from anlp.core.errors import (
     EXIT_CONTINUE,
-    EXIT_HELD_BACK,
-    EXIT_NO_ROOM,
+    EXIT_DISK_FULL,
     EXIT_OK,
     EXIT_RUNS_FAILED,
+    EXIT_SKIPPED,
     SchedulerError,
 )
 from anlp.core.lease import Process
 from anlp.core.pool_messages import Stop, describe_signal
 from jobs.config.resources import Resources
-from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, nobody
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, report_to_none
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -65,13 +65,13 @@ def state_of(ended: pool_messages.EndedReply) -> JobState:
         return JobState(Phase.ENDED)
     if ended.exit == EXIT_HELD_ELSEWHERE:
         return JobState(Phase.ENDED, None, "another process is training it")
-    if ended.exit == EXIT_HELD_BACK:
+    if ended.exit == EXIT_SKIPPED:
         return JobState(
-            Phase.ENDED, Cause.HELD_BACK, "too many runs before it failed in the same way"
+            Phase.ENDED, Cause.SKIPPED, "too many runs before it failed in the same way"
         )
-    if ended.exit == EXIT_NO_ROOM:
+    if ended.exit == EXIT_DISK_FULL:
         return JobState(
-            Phase.ENDED, Cause.NO_ROOM, "make room, or mend who may write it; then submit again"
+            Phase.ENDED, Cause.DISK_FULL, "make room, or mend who may write it; then submit again"
         )
     if ended.stop is not None:
         return JobState(Phase.ENDED, CAUSE_OF_STOP[ended.stop], ended.detail or ended.stop.value)
@@ -134,7 +134,7 @@ class LocalScheduler:
         return self._work.plan.slots if self._work else 0
 
     def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
     ) -> list[JobHandle]:
         """Accepts `batch` and starts to load what its elements need; they run once `follow` is called.
 
@@ -289,7 +289,7 @@ class LocalScheduler:
                         reply.key, state_of(reply), reply.exit, reply.seconds, reply.peak_rss_mib
                     ),
                 )
-                if reply.exit == EXIT_HELD_BACK:
+                if reply.exit == EXIT_SKIPPED:
                     self._hold_back(state_of(reply))
             case pool_messages.NoticeReply(text):
                 self._tell(Notice(text))

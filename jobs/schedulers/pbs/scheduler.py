@@ -24,8 +24,8 @@ from jobs.schedulers.base import (
     JobHandle,
     JobState,
     Phase,
-    nobody,
     parse_job_name,
+    report_to_none,
 )
 from jobs.schedulers.pbs import parse as answers
 from jobs.schedulers.pbs.parse import JobId, Record, parse_id, parse_records
@@ -79,7 +79,7 @@ class PbsScheduler:
         return tuple(self._notes)
 
     def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
     ) -> list[JobHandle]:
         """Writes a script for each array beside the batch file and hands it to qsub.
 

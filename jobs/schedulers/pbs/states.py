@@ -32,15 +32,15 @@ PHASES: Mapping[str, Phase] = {
 # Comment of a sub-job that the server has nothing about but that it is over: all else in its record is its array's,
 # the exit status of whichever sub-job ended last included. Current servers know the first, older ones all three.
 NO_RECORD = re.compile(r"Subjob (finished|failed|terminated)")
-HELD_BACK = JobState(Phase.ENDED, Cause.HELD_BACK, "its canary did not pass")
+HELD_BACK = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 FULL = 0.95  # of its memory, from which on a kill is taken for the kernel's
 
 # Codes of our script and of what it starts, apart from those that `anlp.run` gives its runs.
 _EXITS: Mapping[int, tuple[Cause, str]] = {
     2: (Cause.EXIT, "exit code 2: it could not use its batch file; the job's output says why"),
     3: (Cause.CONTINUE, "it saved a checkpoint and left"),
-    5: (Cause.HELD_BACK, "too many runs before it failed in the same way"),
-    6: (Cause.NO_ROOM, "make room, or mend who may write it; then submit again"),
+    5: (Cause.SKIPPED, "too many runs before it failed in the same way"),
+    6: (Cause.DISK_FULL, "make room, or mend who may write it; then submit again"),
     70: (Cause.EXIT, "exit code 70: an exception escaped; the job's output has its traceback"),
     72: (Cause.NOT_STARTED, "exit code 72: its script could not begin; the job's output says why"),
     126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),

@@ -17,8 +17,8 @@ SQUEUE_FORMAT = "%F|%K|%T|%N|%r"
 NAMES_FORMAT = "%F|%K|%j"
 
 EXIT_CONTINUE = 3
-EXIT_HELD_BACK = 5
-EXIT_NO_ROOM = 6
+EXIT_SKIPPED = 5
+EXIT_DISK_FULL = 6
 EXIT_SETUP = 72  # of a script whose container did not start
 EXITS_OF_SHELL = {
     EXIT_SETUP: "its container did not start",
@@ -44,7 +44,7 @@ CAUSE_OF_STATE: Mapping[str, tuple[Cause, str]] = {
     "RECONFIG_FAIL": (Cause.NODE, "its node could not be set up"),
 }
 NEVER = "DependencyNeverSatisfied"  # the queue's reason of a job that waits in vain, or was ended for it
-HELD_BACK = (Cause.HELD_BACK, "its canary did not pass")
+HELD_BACK = (Cause.SKIPPED, "its canary did not pass")
 NOWHERE = ("", "None assigned", "(null)")  # in the place of nodes, of a job that never had one
 
 # What slurmstepd writes into a job's output, for sites without accounting.
@@ -216,10 +216,10 @@ def _why_failed(row: Row) -> tuple[Cause | None, str]:
         return None, EXITS_WITHOUT_BLAME[code]
     if code == EXIT_CONTINUE:
         return Cause.CONTINUE, "it saved a checkpoint and left"
-    if code == EXIT_NO_ROOM:
-        return Cause.NO_ROOM, "make room, or mend who may write it; then submit again"
-    if code == EXIT_HELD_BACK:
-        return Cause.HELD_BACK, "too many runs before it failed in the same way"
+    if code == EXIT_DISK_FULL:
+        return Cause.DISK_FULL, "make room, or mend who may write it; then submit again"
+    if code == EXIT_SKIPPED:
+        return Cause.SKIPPED, "too many runs before it failed in the same way"
     return Cause.EXIT, f"exit code {code}"
 
 

@@ -16,7 +16,7 @@ from anlp.core.errors import SchedulerError
 from jobs.common import external
 from jobs.config.resources import Resources
 from jobs.schedulers import profiles
-from jobs.schedulers.base import Batch, Job, JobHandle, JobState, Phase, nobody
+from jobs.schedulers.base import Batch, Job, JobHandle, JobState, Phase, report_to_none
 from jobs.schedulers.profiles import Profile
 from jobs.schedulers.slurm import client, parse
 from jobs.schedulers.slurm import errors as refusals
@@ -29,7 +29,7 @@ from jobs.schedulers.slurm.script import (
     render_script,
     variables_over,
 )
-from jobs.schedulers.slurm.states import Accounts, Answers, judge
+from jobs.schedulers.slurm.states import Accounts, QueueSnapshot, task_state
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 SUBMIT_TIMEOUT_S = 90.0  # sbatch waits by itself while the controller is too busy to accept
@@ -77,7 +77,7 @@ class SlurmScheduler:
         return tuple(self._notes)
 
     def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
     ) -> list[JobHandle]:
         """Submits `batch` as job arrays, each as large as the site allows; see `Scheduler.submit`.
 
@@ -129,12 +129,14 @@ class SlurmScheduler:
         if not elements:
             return {job: JobState(Phase.QUEUED) for job in jobs}
         ids = ",".join(sorted({array for array, _ in elements.values()}, key=int))
-        answers = Answers(
+        answers = QueueSnapshot(
             parse.parse_squeue(client.ask_squeue("-t", "all", "-j", ids, "-o", parse.SQUEUE_FORMAT))
         )
         if not all(answers.is_settled(element) for element in elements.values()):
-            answers = Answers(answers.queued, *self._ask_accounts(ids))
-        return {job: judge(elements.get(job, (job.native_id, job.index)), answers) for job in jobs}
+            answers = QueueSnapshot(answers.queued, *self._ask_accounts(ids))
+        return {
+            job: task_state(elements.get(job, (job.native_id, job.index)), answers) for job in jobs
+        }
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
         """One scancel for all of `jobs`; what has ended already is no error."""

@@ -20,7 +20,7 @@ class Accounts(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class QueueSnapshot:
     """What was answered about some arrays."""
 
     queued: Mapping[Element, Row]  # by squeue, with the tasks that ended some minutes ago
@@ -45,7 +45,7 @@ class Answers:
         )
 
 
-def judge(element: Element, answers: Answers) -> JobState:
+def task_state(element: Element, answers: QueueSnapshot) -> JobState:
     """The state of one task.
 
     The queue knows first of a requeue, the accounts of the cause of an end. A task that was cancelled while it waited

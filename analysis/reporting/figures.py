@@ -8,7 +8,7 @@ from io import BytesIO
 from matplotlib.axes import Axes
 
 from analysis.plots.chart import Chart
-from analysis.plots.style import paper, write
+from analysis.plots.style import new_figure, write
 from analysis.reporting.blocks import Figure
 from anlp.core.errors import UserError
 
@@ -40,7 +40,7 @@ def draw(
     form = "svg" if points <= HEAVY else "png"
     metadata: Mapping[str, str | None] = {"Date": None} if form == "svg" else {"Software": ""}
     content = BytesIO()
-    with paper(*size) as figure:
+    with new_figure(*size) as figure:
         draw_on(figure.add_subplot())
         write(figure, content, form, metadata)
     return Figure(name, form, content.getvalue(), alt, caption, data)

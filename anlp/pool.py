@@ -1,0 +1,11 @@
+"""Deprecated entry point: `python -m anlp.pool` is `python -m anlp.runtime.pool`; kept for one release."""
+
+from __future__ import annotations
+
+import sys
+
+from anlp.core.errors import run_command
+from anlp.runtime.pool import main
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
