@@ -7,10 +7,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from anlp.core.command import make_parser
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.common.arguments import make_parser
 from jobs.common.terminal import ask_yes_no
 from jobs.runs.attempts import record_endings
 from jobs.runs.journal import lock_grid

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.lease import Process
-from jobs.common.arguments import add_fresh, make_parser, whole_number
+from jobs.common.arguments import add_fresh
 from jobs.common.terminal import STYLE_OF_STATE, Canvas, align, canvas_of
 from jobs.common.units import render_age, render_pairs
 from jobs.runs.advice import Advice

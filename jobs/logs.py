@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anlp.core import lease
+from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.records.folders import GridFolder, RunFolder
-from jobs.common.arguments import add_fresh, make_parser, whole_number
+from jobs.common.arguments import add_fresh
 from jobs.runs.failures import describe, group_failures
 from jobs.runs.locate import grids, open_grid, runs_root
 from jobs.runs.logs import last_job_output, last_words, tail

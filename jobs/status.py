@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 
+from anlp.core.command import make_parser
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.records.folders import GridFolder
-from jobs.common.arguments import add_fresh, make_parser
+from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of
 from jobs.runs.locate import open_grid
 from jobs.runs.polling import JobPoller, PollInterval

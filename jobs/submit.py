@@ -11,6 +11,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
+from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, SpecError, UserError, run_command
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
@@ -18,7 +19,6 @@ from anlp.records.files import write_whole
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
-from jobs.common.arguments import make_parser, whole_number
 from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no as ask
 from jobs.common.units import count

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_command
 from anlp.core.progress import Progress
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.wandb_offline import PATTERN, is_live, pending_copies
-from jobs.common.arguments import make_parser, whole_number
 from jobs.common.external import Answer, run
 from jobs.runs.locate import open_grid
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from anlp.core.command import whole_number
 from anlp.core.errors import UserError
-from jobs.common.arguments import whole_number
 from jobs.common.units import parse_memory, parse_walltime
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
