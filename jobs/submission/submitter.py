@@ -181,7 +181,8 @@ def writing_to(folder: GridFolder) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or str(error)
         raise UserError(
-            f"{folder.path}: cannot be written ({why}); make room, or set ANLP_RUNS to another folder"
+            f"{folder.path}: cannot be written ({why}); free space there, or set ANLP_RUNS to "
+            "another folder"
         ) from error
 
 
