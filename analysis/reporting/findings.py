@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.data.cost import Share, parse_provenance, read_shares
 from analysis.data.frames import metric_columns, varying_settings
 from analysis.data.load import Runs
-from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
 from analysis.results.configurations import Configuration, configurations
@@ -20,6 +20,7 @@ from analysis.results.table import Plan, Table, build_table
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError, known_name
+from anlp.core.metrics import USUAL_METRICS
 
 TOP = 12  # configurations in the table of the best
 MANY = 3_000  # configurations beyond which no forests are grown for comparison

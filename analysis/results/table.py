@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.data.frames import BASELINE, metric_columns, setting_columns, varying_settings
-from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.results.configurations import (
     Configuration,
     Run,
@@ -24,7 +24,7 @@ from analysis.stats.intervals import Method
 from analysis.stats.selection_bias import optimism_of_best, pooled_sd, shared_luck
 from analysis.text.levels import level_key
 from anlp.core.errors import UserError, known_name
-from anlp.core.metrics import higher_is_better
+from anlp.core.metrics import USUAL_METRICS, higher_is_better
 
 BASELINES: Mapping[
     str, tuple[str, str]

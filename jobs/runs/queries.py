@@ -9,7 +9,7 @@ from typing import Any
 
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
-from anlp.core.metrics import higher_is_better
+from anlp.core.metrics import default_metric, higher_is_better
 from anlp.records.folders import GridFolder
 from anlp.tasks import TASKS
 from jobs.runs.journal import Journal
@@ -38,12 +38,14 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
 
 
 def selection_metric(done: Sequence[RunStatus]) -> str | None:
-    """The validation metric that finished runs are compared by: the one they were told to monitor."""
-    metrics = [set(status.result.metrics) for status in done if status.result]
-    shared = set.intersection(*metrics) if metrics else set()
-    monitored = {str(status.values.get("monitor")) for status in done} & shared
-    candidates = sorted(monitored) or sorted(name for name in shared if name.startswith("val/"))
-    return candidates[0] if candidates else None
+    """The metric that ranks finished runs; None where none has a finite one."""
+    measured = set()
+    for status in done:
+        if status.result is not None:
+            measured |= {
+                name for name, value in status.result.metrics.items() if math.isfinite(value)
+            }
+    return default_metric(measured, {str(status.values.get("monitor")) for status in done})
 
 
 def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:

@@ -18,6 +18,7 @@ from anlp.core import debug_log
 from anlp.core.command import called_as
 from anlp.core.errors import run_command
 from anlp.core.verbs import Verb, list_package, verbs_of
+from jobs.common import external
 
 VERBS = verbs_of()
 OF_A_GRID = [verb for verb in VERBS if verb.name not in ("claims", "plot", "logs", "explain")]
@@ -268,3 +269,19 @@ def test_the_debug_log_hides_secrets(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "sent *** with api_key=*** and 'password': ***" in said
+
+
+def test_every_external_command_is_logged_with_its_time_and_answer(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    external.run(["echo", "quiet"])
+    assert capsys.readouterr().err == ""
+    debug_log.start()
+
+    external.run(["sh", "-c", "echo 4711; echo held >&2; exit 3"])
+    external.run(["no-such-program"])
+
+    said = capsys.readouterr().err
+    assert "sh -c 'echo 4711; echo held >&2; exit 3': exit code 3 after 0." in said
+    assert "\n  out: 4711\n  err: held\n" in said
+    assert "no-such-program: exit code 127 after 0." in said

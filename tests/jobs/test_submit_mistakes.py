@@ -20,9 +20,9 @@ from anlp.datasets import catalogue
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs import submit
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
+from jobs.submission import stages
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(submit, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
+    monkeypatch.setattr(stages, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
     Path("none.yaml").write_text("task: mnist\nfixed: {data: digits}\ngrid: {lr: []}\n")
     Path("empty.yaml").touch()
     axes = "grid: {lr: {logspace: [0.001, 0.1, 101]}, dropout: {linspace: [0, 0.5, 100]}}\n"
