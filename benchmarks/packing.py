@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if shutil.which("sbatch") is None or "SLURM_CONF" not in os.environ:
         raise UserError(
-            "no Slurm at hand: tests/slurm/cluster.sh up, then SLURM_CONF=/tmp/anlp-slurm/slurm.conf"
+            "no Slurm at hand: tests/support/schedulers/slurm/cluster.sh up, then SLURM_CONF=/tmp/anlp-slurm/slurm.conf"
         )
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as scratch:

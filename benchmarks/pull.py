@@ -22,7 +22,7 @@ from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.spec import RunSpec
 from anlp.records.results import Outcome, RunResult
 from benchmarks.made import specs, trained_grid
-from benchmarks.measure import ROOT, Cost, describe_machine, run, spread
+from benchmarks.measure import Cost, describe_machine, run, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,8 +113,7 @@ def compare_folders(root: Path, count: int, epochs: int, rounds: int) -> None:
 
 def compare_wandb(count: int, epochs: int) -> None:
     """Prints the figures for a wandb project, served by the stub of the tests."""
-    sys.path.append(str(ROOT / "tests"))
-    from wandb_stub import KEY, Stub
+    from tests.support.wandb_server import KEY, Stub
 
     stub = Stub(latency_s=LATENCY_S)
     try:
