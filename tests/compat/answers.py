@@ -18,7 +18,9 @@ COMMANDS = Path(__file__).with_name("commands.txt")
 
 def read_commands(package: str) -> list[tuple[str, list[str]]]:
     """The name of the answer and the words of each command of a package."""
-    lines = [line for line in COMMANDS.read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line for line in COMMANDS.read_text().splitlines() if line and not line.startswith("#")
+    ]
     named = [line.split("\t") for line in lines]
     return [(name, words.split()) for name, words in named if words.startswith(f"{package}.")]
 
@@ -31,7 +33,9 @@ def answer(name: str, words: list[str], runs: Path, out: Path) -> int:
     printed = io.StringIO()
     code: object = 0
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a command that another one imports is run once more
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # a command that another one imports is run once more
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         except SystemExit as ending:

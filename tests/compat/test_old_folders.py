@@ -23,9 +23,24 @@ GRIDS = ("digits", "points", "stopped", "broken", "packs")
 OLD_HOST, OLD_RUNS = "node1", "/home/ann/runs"
 
 # Meant for people: these may be said in other words, but not left out.
-WORDS = {"advice", "caption", "command", "detail", "evidence", "message", "notes", "outage", "title", "waits", "why"}
+WORDS = {
+    "advice",
+    "caption",
+    "command",
+    "detail",
+    "evidence",
+    "message",
+    "notes",
+    "outage",
+    "title",
+    "waits",
+    "why",
+}
 WORDS |= {"best_at_edge", "folder", "time"}  # sentences; where and when the test runs
-CAUSES_IN_WORDS = ("retry-stopped.json", "retry-broken.json")  # their `cause` is the title of a group of failures
+CAUSES_IN_WORDS = (
+    "retry-stopped.json",
+    "retry-broken.json",
+)  # their `cause` is the title of a group of failures
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 SILENT = '#!/bin/sh\necho "error: Unable to contact slurm controller" >&2\nexit 1\n'
 MEASURED = {"seconds"}  # how long an epoch took
@@ -51,7 +66,9 @@ class OldRuns:
             for path in self.folder.glob(pattern):
                 path.write_text(path.read_text().replace(OLD_HOST, socket.gethostname()))
         for path in self.folder.glob("*/*/attempts/*"):
-            last_heartbeat = int(json.loads(path.read_text())["since"]) + 3  # as in record.sh: git keeps no times
+            last_heartbeat = (
+                int(json.loads(path.read_text())["since"]) + 3
+            )  # as in record.sh: git keeps no times
             os.utime(path, (last_heartbeat, last_heartbeat))
         self.programs.mkdir()
         for name in PROGRAMS:
@@ -68,7 +85,12 @@ class OldRuns:
     def call(self, *argv: str, **environment: str) -> str:
         """What a program printed; fails where its exit code is not 0."""
         done = subprocess.run(
-            argv, cwd=REPOSITORY, env=self.environment | environment, capture_output=True, text=True, timeout=300
+            argv,
+            cwd=REPOSITORY,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -79,7 +101,10 @@ class OldRuns:
 
     def states(self, grid: str) -> dict[str, str]:
         """The state of each run of a grid, by id."""
-        return {run["id"]: run["state"] for run in json.loads(self.python("jobs.status", grid, "--json"))["runs"]}
+        return {
+            run["id"]: run["state"]
+            for run in json.loads(self.python("jobs.status", grid, "--json"))["runs"]
+        }
 
 
 @pytest.fixture
@@ -100,7 +125,10 @@ def test_commands_answer_as_before(old: OldRuns, tmp_path: Path, package: str) -
 
 @pytest.mark.slow
 def test_stopped_runs_continue_to_the_numbers_of_before(old: OldRuns) -> None:
-    begun = {path.parent.name: path.read_text().splitlines() for path in old.folder.glob("stopped/*/metrics.jsonl")}
+    begun = {
+        path.parent.name: path.read_text().splitlines()
+        for path in old.folder.glob("stopped/*/metrics.jsonl")
+    }
     local = ("--on", "local", "--device", "cpu", "--slots", "1", "-q", "-y")
     old.python("jobs.submit", str(old.folder / "stopped" / "grid.yaml"), *local)
     old.python("jobs.retry", "stopped", *local)
@@ -181,7 +209,9 @@ def _rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def _unlike_rows(where: str, old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _unlike_rows(
+    where: str, old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]
+) -> Iterator[str]:
     if len(old) != len(new):
         yield f"{where}: {len(old)} rows became {len(new)}"
     for number, (one, other) in enumerate(zip(old, new, strict=False), start=2):
@@ -190,7 +220,9 @@ def _unlike_rows(where: str, old: Sequence[Mapping[str, str]], new: Sequence[Map
                 yield f"{where}:{number}: {column}: {one[column]} became {other.get(column)}"
 
 
-def _unlike(where: str, old: Any, new: Any, skipped: set[str] = WORDS, rel: float = LAST_DIGITS) -> Iterator[str]:
+def _unlike(
+    where: str, old: Any, new: Any, skipped: set[str] = WORDS, rel: float = LAST_DIGITS
+) -> Iterator[str]:
     """The places where `new` is not `old`, which may lack names that `new` has."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in old:
