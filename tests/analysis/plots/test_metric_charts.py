@@ -199,7 +199,7 @@ def test_a_configuration_that_always_diverged_knows_nothing(grid: Grid) -> None:
     info = evp_info(grid.frame(), "val/acc")
 
     assert info.groups[0].y[0] == pytest.approx((90 + 11.35) / 2)
-    assert info.notes == ("1 configuration diverged with every seed, taken as knowing nothing",)
+    assert info.notes == ("1 configuration diverged with every seed, taken as chance level",)
 
 
 def test_luck_is_that_of_the_tied_ones(grid: Grid) -> None:
