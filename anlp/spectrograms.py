@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.core.files import write_whole
 from anlp.core.progress import Progress
 from anlp.records.files import read_json, write_json
 
@@ -83,12 +85,11 @@ def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[An
 
 def _compute(source: Path, target: Path, beat: bool) -> str:
     """What went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         frames = spectrogram_of(source, beat=beat)
-        with draft.open("wb") as file:
-            np.save(file, frames, allow_pickle=False)
-        draft.replace(target)
+        buffer = io.BytesIO()
+        np.save(buffer, frames, allow_pickle=False)
+        write_whole(target, buffer.getvalue(), sync=False)
         for left in target.parent.glob(f".{target.name}.*.tmp"):
             left.unlink(missing_ok=True)
     except ValueError as error:

@@ -15,12 +15,8 @@ EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_HELD = 4  # in-job: a living process elsewhere is at it
 EXIT_SKIPPED = 5  # in-job: not begun, since too many runs before it failed in the same way
-EXIT_DISK_FULL = (
-    6  # in-job: the run's folder cannot be written (a full disk, a quota), so it has no result
-)
-EXIT_REQUEUE = (
-    85  # in-job, to the script of a job in an image: it has saved and counted, requeue it
-)
+EXIT_DISK_FULL = 6  # in-job: the run's folder cannot be written, so there is no result
+EXIT_REQUEUE = 85  # in-job, in an image: a checkpoint is saved, the job's script requeues
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
 
@@ -90,7 +86,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         print(
-            f"{error.filename or 'output'}: {error.strerror}; make room, or mend who may read it",
+            f"{error.filename or 'output'}: {error.strerror}; free space, or fix the permissions",
             file=sys.stderr,
         )
         return EXIT_USAGE

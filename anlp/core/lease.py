@@ -13,11 +13,12 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from anlp.core.files import create_whole, write_whole
 
 LEASE_S = 120.0
 BEATS_PER_LEASE = 4
@@ -126,7 +127,7 @@ class Lease:
         self._stop.set()
         self.record |= {"ended": time.time(), **ending}
         try:
-            _replace(self.path, self.record)
+            write_whole(self.path, _encode(self.record), sync=False)
         except OSError:
             with contextlib.suppress(
                 OSError
@@ -169,7 +170,7 @@ def acquire(
             **(info or {}),
         }
         path = folder / f"{number:06d}.json"
-        if not _create(path, record):
+        if not create_whole(path, _encode(record)):
             continue  # somebody was faster: judge the new holder
         if latest(folder) != path:  # our number had been used and swept up before
             path.unlink(missing_ok=True)
@@ -252,7 +253,7 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
     holder = process_from_json(record)
     if holder.pid != pid or not holder.is_here() or holder.is_alive():
         return False
-    _replace(path, {"ended": time.time(), **record, **ending})
+    write_whole(path, _encode({"ended": time.time(), **record, **ending}), sync=False)
     return True
 
 
@@ -306,23 +307,5 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _create(path: Path, record: Mapping[str, Any]) -> bool:
-    """Creates the file with its whole content, or returns False because it exists."""
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_text(json.dumps(record))
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink(missing_ok=True)
-    return True
-
-
-def _replace(path: Path, record: Mapping[str, Any]) -> None:
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_text(json.dumps(record))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _encode(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record).encode()

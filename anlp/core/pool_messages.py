@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -160,21 +159,6 @@ def _parse(line: bytes, kinds: Mapping[str, type[Message]]) -> Message:
 def _with_stop(content: Mapping[str, Any]) -> dict[str, Any]:
     stop = content.get("stop")
     return {**content, "stop": Stop(stop)} if stop is not None else dict(content)
-
-
-def describe_signal(number: int) -> str:
-    """`signal 11 (SIGSEGV: a crash in native code)`."""
-    hints = {
-        signal.SIGKILL: "nobody of us sent it: the kernel kills so when memory runs out",
-        signal.SIGSEGV: "a crash in native code",
-        signal.SIGBUS: "a crash in native code, or a full /dev/shm",
-        signal.SIGABRT: "native code gave up",
-    }
-    known = number in signal.valid_signals()
-    name = signal.Signals(number).name if known and number < signal.SIGRTMIN else ""
-    hint = next((hint for key, hint in hints.items() if key == number), "")
-    words = ": ".join(word for word in (name, hint) if word)
-    return f"signal {number} ({words})" if words else f"signal {number}"
 
 
 class LineBuffer:

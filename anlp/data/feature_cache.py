@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anlp.core.files import write_whole
 from anlp.core.spec import Scalar, canonical_json
-from anlp.records.files import write_whole
 
 VERSION = 3
 Arrays = Mapping[str, npt.NDArray[np.generic]]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from anlp.core.files import write_whole
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -68,20 +68,6 @@ def write_json(path: Path, form: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
     """Like `write_json`, one object per line."""
     write_whole(path, b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes `content` by rename, synced to disk before the name appears."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def without_nan(value: Any) -> Any:

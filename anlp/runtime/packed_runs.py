@@ -22,14 +22,15 @@ from anlp.core.errors import (
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
 )
-from anlp.core.pool_messages import Stop, describe_signal
+from anlp.core.pool_messages import Stop
+from anlp.core.signals import describe_signal, signal_pipe
 from anlp.core.stop_flag import ASKS_TO_STOP, StopFlag
 from anlp.records.crash import CrashRecord, read_crash, record_crash
 from anlp.records.elements import Element
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.runtime.cgroups import count_memory_kills
 from anlp.runtime.fork import Runner
-from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots, wakeups
+from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
 EXITS_OF_RUNS = frozenset(
@@ -129,7 +130,7 @@ class _Session:
     def work(self, members: Sequence[int]) -> Mapping[int, int]:
         """The exit codes of those that were begun."""
         flag = self._pack.flag
-        with wakeups({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
+        with signal_pipe({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
             selector.register(woken, selectors.EVENT_READ)
             children = self._make_children(
                 min(self._pack.element.at_once, len(members)), woken.descriptors

@@ -24,9 +24,10 @@ from typing import Any
 
 from anlp.core import pool_messages
 from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.signals import signal_pipe
 from anlp.runtime.cgroups import thread_count
 from anlp.runtime.fork import POOL_SIGNALS, Runner, libc
-from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots, wakeups
+from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots
 
 GRACE_S = 20.0
 
@@ -59,7 +60,7 @@ class Pool:
         """Returns when it was stopped, or its requests ended, and no child is left."""
         with (
             self._cleanup,
-            wakeups(POOL_SIGNALS) as woken,
+            signal_pipe(POOL_SIGNALS) as woken,
             selectors.PollSelector() as selector,
         ):  # epoll has no files
             self._children = ChildSupervisor(

@@ -26,6 +26,7 @@ from submitit.core.utils import DelayedSubmission, JobPaths, UncompletedJobError
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError, run_command
+from anlp.core.signals import signal_pipe
 from anlp.records.files import write_json
 from anlp.runtime.container import exit_process
 
@@ -98,9 +99,11 @@ def execute(
     delayed = Continuation(element)
     delayed.set_timeout(limit_min, _left(paths.submitted_pickle, continuations))
     handler = SignalHandler(environment, paths, delayed)  # counts the time from here
-    with arrived_signals() as arrived, own_warning(limit_min):
+    # a run's stop flag takes the handlers over and says only that it was set: the pipe has the numbers
+    with signal_pipe() as arrived, own_warning(limit_min):
         code = int(delayed.result())
-        warned = WARNING in arrived() and signal.SIGTERM not in arrived()
+        signals = arrived.take()
+    warned = WARNING in signals and signal.SIGTERM not in signals
     if code == EXIT_CONTINUE and warned:
         _requeue(handler)
     return code
@@ -121,30 +124,6 @@ def _requeue(handler: Any) -> None:
         print(f"{error} The next submit continues it.", file=sys.stderr)
     except CANNOT_REQUEUE as error:
         print(f"could not requeue ({error}); the next submit continues it", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def arrived_signals() -> Iterator[Callable[[], frozenset[int]]]:
-    """Tells which signals have arrived, whoever handles them meanwhile.
-
-    A run's stop flag takes the handlers over and says only that it was set; Python writes the number of every signal
-    to this pipe before it calls a handler.
-    """
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    seen: set[int] = set()
-
-    def read() -> frozenset[int]:
-        with contextlib.suppress(BlockingIOError):
-            seen.update(os.read(reader, 4096))
-        return frozenset(seen)
-
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield read
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
 
 
 @contextlib.contextmanager

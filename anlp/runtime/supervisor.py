@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,42 +224,3 @@ def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any,
     gc.collect()
     gc.freeze()  # a child's collector then leaves these objects, and the pages they share with us, alone
     return found, notice
-
-
-class SignalWakeups:
-    """A descriptor that becomes readable with the number of each signal that this process handles."""
-
-    def __init__(self, reader: int, writer: int, outer: int) -> None:
-        self.descriptors = (reader, writer)
-        self._reader = reader
-        self._outer = outer
-
-    def fileno(self) -> int:
-        """For a selector."""
-        return self._reader
-
-    def take(self) -> list[int]:
-        """The signals since the last call; whoever had asked to be woken before is told of them, too."""
-        with contextlib.suppress(BlockingIOError):
-            numbers = os.read(self._reader, 1 << 12)
-            if self._outer >= 0:
-                os.write(self._outer, numbers)
-            return list(numbers)
-        return []
-
-
-@contextlib.contextmanager
-def wakeups(numbers: Iterable[int]) -> Iterator[SignalWakeups]:
-    """Wake-ups at all signals that have a handler, and at `numbers`, which get one that does nothing."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    woken = SignalWakeups(reader, writer, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
-    try:
-        yield woken
-    finally:
-        signal.set_wakeup_fd(woken._outer)
-        woken.take()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 
 VERSION = 1
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 from anlp.training.workload import Workload
 
 NOTED = 64  # of each kind
