@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import socket
@@ -61,7 +62,7 @@ def run_element(
     index: int,
     *,
     job: str,
-    sources: DatasetCache | None = None,
+    datasets: DatasetCache | None = None,
     member: int | None = None,
 ) -> int:
     """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.runtime.packed_runs`).
@@ -73,7 +74,7 @@ def run_element(
         batch: `runs/<grid>/batches/<n>.jsonl`.
         index: from 0.
         job: the scheduler's name for what is executing this.
-        sources: data sets that are loaded already.
+        datasets: data sets that are loaded already.
         member: which of the element's runs alone, from 0; None: all of them.
 
     Returns:
@@ -88,7 +89,7 @@ def run_element(
         grid = GridFolder(batch.resolve().parent.parent)
         most = min(element.at_once, len(element.specs))
         runs = [
-            _Run(spec, element.options, grid.run(spec.run_id), batch, job, most, sources, flag)
+            _Run(spec, element.options, grid.run(spec.run_id), batch, job, most, datasets, flag)
             for spec in element.specs
         ]
         alone = 0 if len(runs) == 1 else member
@@ -116,7 +117,7 @@ class _Run:
     batch: Path
     job: str
     at_once: int  # how many runs share its job, and the GPU, at the same time
-    sources: DatasetCache | None
+    datasets: DatasetCache | None
     flag: StopFlag
     meter: Meter = field(default_factory=Meter)
 
@@ -187,27 +188,27 @@ class _Run:
         return result.outcome
 
     def _train(self, held: lease.Lease) -> RunResult:
-        from anlp.data import DatasetCache  # torch is imported only where something is trained
-        from anlp.training.attempt import Attempt
+        # torch is imported only here: `--help`, a finished run and a run that is held back need none of it
+        from anlp.builders import build_workload
+        from anlp.data import DatasetCache
+        from anlp.training.attempt import Attempt, AttemptHooks
 
         is_in_image = bool(container.image_of(os.environ))
         if is_in_image:
             container.preload_libraries()
-        attempt = Attempt(
-            self.spec,
-            self.options,
-            self.folder,
-            self.sources
-            or DatasetCache(Path(self.options.data_dir), self.folder.path.parent.parent),
+        datasets = self.datasets
+        if datasets is None:
+            datasets = DatasetCache(Path(self.options.data_dir), self.folder.path.parent.parent)
+        hooks = AttemptHooks(
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
-            is_ours=held.is_current,
+            holds_lease=held.is_current,
             saves_first=is_in_image,
         )
-        result = attempt.run()
-        return replace(
-            result, provenance={**self._provenance(held, result.outcome), **result.provenance}
-        )
+        build = functools.partial(build_workload, self.spec, datasets)
+        result = Attempt(self.spec, self.options, self.folder, build, hooks).run()
+        provenance = {**self._provenance(held, result.outcome), **result.provenance}
+        return replace(result, provenance=provenance)
 
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":

@@ -19,10 +19,10 @@ MAP_MARGIN = 0.05  # of the data's width around it
 
 
 def build(
-    settings: PointsSettings, seed: int, sources: DatasetCache, device: torch.device
+    settings: PointsSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
     """Model, data and objective of one run, on `device`."""
-    data = sources.get(settings.data_key())
+    data = datasets.get(settings.data_key())
     torch.manual_seed(seeding.key(seed, "init"))
     train, val, test = make_splits(data, settings, seed, device)
     model = Mlp(

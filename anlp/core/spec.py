@@ -55,7 +55,7 @@ class TaskSettings(BaseModel):
     loaders: ClassVar[
         Mapping[str, str]
     ] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
-    loads: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
+    loader_args: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
     checks: ClassVar[
         Mapping[str, str]
     ] = {}  # as `loaders`: light, called in the same way before anything is queued
@@ -93,7 +93,7 @@ class TaskSettings(BaseModel):
         if loader is None:
             return None
         return DataKey(
-            loader, name, tuple((option, self.__dict__[option]) for option in self.loads)
+            loader, name, tuple((option, self.__dict__[option]) for option in self.loader_args)
         )
 
     def check_key(self) -> DataKey | None:

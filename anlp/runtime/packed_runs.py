@@ -59,7 +59,7 @@ class PackedRuns:
     index: int
     element: Element
     job: str
-    runner: Runner  # carries out one run: (batch, index, *, job, sources, member) -> exit code
+    runner: Runner  # carries out one run: (batch, index, *, job, datasets, member) -> exit code
     standing: Sequence[
         Callable[[], int | None]
     ]  # of each run: its exit code where it has its result, else None
@@ -80,12 +80,12 @@ class PackedRuns:
         if missing and not self.flag.is_set():
             os.environ.update(pool_messages.FORKING)
             with ExitStack() as cleanup:
-                sources, notice = load_shared(
+                datasets, notice = load_shared(
                     prepare or prepare_element(self.index), self.batch, cleanup
                 )
                 if notice:
                     _say(notice)
-                codes |= _Session(self, sources).work(missing)
+                codes |= _Session(self, datasets).work(missing)
         return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
 
     def folder(self, member: int) -> RunFolder:
@@ -120,9 +120,9 @@ class PackedRuns:
 class _Session:
     """One stretch of work on a pack, from the first fork to the end of the last child."""
 
-    def __init__(self, pack: PackedRuns, sources: Any) -> None:
+    def __init__(self, pack: PackedRuns, datasets: Any) -> None:
         self._pack = pack
-        self._sources = {str(pack.batch): sources}
+        self._datasets = {str(pack.batch): datasets}
         self._codes: dict[int, int] = {}
         self._pids: dict[int, int] = {}
         self._memory_kills = count_memory_kills()
@@ -151,7 +151,7 @@ class _Session:
             make_slots(count, visible_gpus(os.environ)),
             self._pack.runner,
             self._take,
-            sources=self._sources,
+            datasets=self._datasets,
             private=private,
             held_back=ASKS_TO_STOP,
             grace_s=GRACE_S,

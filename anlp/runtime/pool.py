@@ -51,7 +51,7 @@ class Pool:
         self._requests = requests
         self._replies = replies
         self._grace_s = grace_s
-        self._sources: dict[str, Any] = {}  # by batch file
+        self._datasets: dict[str, Any] = {}  # by batch file
         self._lines = pool_messages.LineBuffer()
         self._is_stopping = False
         self._cleanup = ExitStack()
@@ -67,7 +67,7 @@ class Pool:
                 self._slots,
                 self._runner,
                 self._reply,
-                sources=self._sources,
+                datasets=self._datasets,
                 private=(self._requests, self._replies, *woken.descriptors),
                 grace_s=self._grace_s,
             )
@@ -111,13 +111,13 @@ class Pool:
                 self._load(batch)
 
     def _load(self, batch: str) -> None:
-        if self._prepare is None or batch in self._sources:
+        if self._prepare is None or batch in self._datasets:
             return
         found, notice = load_shared(self._prepare, Path(batch), self._cleanup)
         if notice:
             self._reply(pool_messages.NoticeReply(notice))
         else:
-            self._sources[batch] = found
+            self._datasets[batch] = found
 
     def _stop_all(self, *, now: bool) -> None:
         self._is_stopping = True

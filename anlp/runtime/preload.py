@@ -17,7 +17,7 @@ from anlp.data.dataset_cache import DatasetCache
 from anlp.records.files import read_jsonl
 from anlp.tasks import TASKS, element_from_json
 from anlp.tracking.wandb_service import preload, start_shared_service
-from anlp.training.optimizers import make_optimizer
+from anlp.training.optimizers import OPTIMIZERS, Make, OptimizerOptions
 
 LAZY_MODULES = (
     "anlp.training.attempt",
@@ -32,15 +32,15 @@ def warm_up() -> None:
         importlib.import_module(module)
     for task in TASKS.values():
         importlib.import_module(task.builder.partition(":")[0])
-    for name in ("sgd", "adam", "adamw", "rmsprop"):
-        _step_once(name)
+    for make in OPTIMIZERS.values():
+        _step_once(make)
 
 
-def _step_once(name: str) -> None:
-    """Whatever torch loads with the first step of an optimizer is loaded then."""
+def _step_once(make: Make) -> None:
+    """Load what torch loads with the first step of an optimizer."""
     weight = nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
-    make_optimizer(name, [weight], lr=1.0).step()
+    make([weight], OptimizerOptions(lr=1.0)).step()
 
 
 def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> DatasetCache:
@@ -52,15 +52,15 @@ def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> Dat
     """
     warm_up()
     forms = list(islice(read_jsonl(batch), index, None if index is None else index + 1))
-    sources = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
-    sources.preload_elements(map(element_from_json, forms))
+    datasets = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
+    datasets.preload_elements(map(element_from_json, forms))
     if _mirrors(forms) and "WANDB_SERVICE" not in os.environ:
         preload()
         importlib.import_module("anlp.tracking.wandb")
         service = start_shared_service()
         cleanup.callback(service.stop)
         os.environ.update(service.environment)
-    return sources
+    return datasets
 
 
 def _mirrors(forms: Iterable[Mapping[str, Any]]) -> bool:

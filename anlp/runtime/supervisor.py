@@ -65,7 +65,7 @@ class ChildSupervisor:
         slots: where they run.
         runner: what each of them runs.
         tell: is called with a `StartedReply` and an `EndedReply` for every request.
-        sources: what was loaded for a batch file, by its name in the requests.
+        datasets: what was loaded for a batch file, by its name in the requests.
         private: descriptors that no child inherits.
         held_back: signals that wait until a child's runner lets them through.
         grace_s: from SIGTERM to SIGKILL.
@@ -77,7 +77,7 @@ class ChildSupervisor:
         runner: Runner,
         tell: Callable[[pool_messages.StartedReply | pool_messages.EndedReply], None],
         *,
-        sources: Mapping[str, Any],
+        datasets: Mapping[str, Any],
         private: Iterable[int],
         held_back: Collection[signal.Signals] = (),
         grace_s: float,
@@ -85,7 +85,7 @@ class ChildSupervisor:
         self._free = deque(slots)
         self._runner = runner
         self._tell = tell
-        self._sources = sources
+        self._datasets = datasets
         self._private = tuple(private)
         self._held_back = held_back
         self._grace_s = grace_s
@@ -173,9 +173,14 @@ class ChildSupervisor:
     def _start_waiting(self) -> None:
         while self._waiting and self._free:
             request, slot = self._waiting.popleft(), self._free.popleft()
-            sources = self._sources.get(request.batch)
+            datasets = self._datasets.get(request.batch)
             mine = ForkContext(
-                self._runner, sources, os.getpid(), self._private, slot.environment, self._held_back
+                self._runner,
+                datasets,
+                os.getpid(),
+                self._private,
+                slot.environment,
+                self._held_back,
             )
             try:
                 pid = fork(request, mine)

@@ -51,7 +51,7 @@ class Cifar10Settings(TrainingSettings):
         "made": "anlp.data.images:make_images",
         "": "anlp.data.images:load_image_folder",
     }
-    loads: ClassVar[tuple[str, ...]] = ("image_size",)
+    loader_args: ClassVar[tuple[str, ...]] = ("image_size",)
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
         "dense_layers": ActiveWhen("model", DENSE),

@@ -58,7 +58,7 @@ class ImagesTransferSettings(TrainingSettings):
         "made": "anlp.data.images:make_images",
         "": "anlp.data.images:load_image_folder",
     }
-    loads: ClassVar[tuple[str, ...]] = ("image_size",)
+    loader_args: ClassVar[tuple[str, ...]] = ("image_size",)
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
         **{name: ActiveWhen("method", BY_GRADIENT) for name in OF_TRAINING},

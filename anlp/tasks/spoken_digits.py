@@ -64,7 +64,7 @@ class SpokenDigitsSettings(TrainingSettings):
         "": "anlp.data.wav_digits:load_wav_digits",
     }
     checks: ClassVar[Mapping[str, str]] = {"": "anlp.datasets.recordings:check_recordings"}
-    loads: ClassVar[tuple[str, ...]] = (
+    loader_args: ClassVar[tuple[str, ...]] = (
         "features",
         "coefficients",
         "bands",

@@ -32,36 +32,36 @@ STEPS = 255
 
 @torch.inference_mode()
 def write_predictions(
-    path: Path, problem: Workload, precision: torch.dtype = torch.float32
+    path: Path, workload: Workload, precision: torch.dtype = torch.float32
 ) -> None:
     """Writes what the model says about the test set, by rename."""
-    problem.model.eval()
-    outputs = _outputs(problem, precision)
-    rows = problem.test.rows
-    targets = [target.index_select(0, rows).cpu() for target in problem.test.samples.targets]
+    workload.model.eval()
+    outputs = _outputs(workload, precision)
+    rows = workload.test.rows
+    targets = [target.index_select(0, rows).cpu() for target in workload.test.samples.targets]
     arrays: dict[str, Tensor] = {"outputs": outputs}
     arrays |= (
         {"targets": targets[0]}
         if len(targets) == 1
         else {f"target_{k}": t for k, t in enumerate(targets)}
     )
-    inputs = problem.test.samples.inputs[0]
-    pictures = inputs if problem.pictures is None else problem.pictures
+    inputs = workload.test.samples.inputs[0]
+    pictures = inputs if workload.pictures is None else workload.pictures
     if pictures.dim() == 4 and len(targets) == 1:  # images, in classes
         noted = note_samples(outputs, targets[0])
         places = rows[noted.to(rows.device)].to(pictures.device)
         arrays |= {"noted": noted, "noted_inputs": _small(pictures.index_select(0, places).cpu())}
     if inputs.dim() == 3:
-        arrays |= _pieces(problem, targets[0])
-    if problem.probe is not None:
+        arrays |= _pieces(workload, targets[0])
+    if workload.probe is not None:
         arrays["points"] = inputs.index_select(0, rows).cpu()
         arrays |= {
-            "probe": problem.probe[0].cpu(),
-            "probe_outputs": problem.model(*problem.probe).float().cpu(),
+            "probe": workload.probe[0].cpu(),
+            "probe_outputs": workload.model(*workload.probe).float().cpu(),
         }
     buffer = io.BytesIO()
     contents: dict[str, Any] = {
-        "names": np.array(problem.names),
+        "names": np.array(workload.names),
         **{name: t.numpy() for name, t in arrays.items()},
     }
     np.savez_compressed(buffer, **contents)
@@ -102,7 +102,7 @@ def _turns(classes: Tensor) -> Tensor:
     return before
 
 
-def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
+def _pieces(workload: Workload, target: Tensor) -> dict[str, Tensor]:
     """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
@@ -112,8 +112,8 @@ def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
         kinds: Tensor = torch.unique(target)
         chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in kinds])[:PIECES]
     frames, lengths = (
-        part.index_select(0, problem.test.rows[chosen]).cpu()
-        for part in problem.test.samples.inputs
+        part.index_select(0, workload.test.rows[chosen]).cpu()
+        for part in workload.test.samples.inputs
     )
     frames = frames[:, : int(lengths.max())].float()
     inside = torch.arange(frames.shape[1]) < lengths[:, None]
@@ -129,10 +129,10 @@ def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _outputs(problem: Workload, precision: torch.dtype) -> Tensor:
-    device = problem.test.rows.device
+def _outputs(workload: Workload, precision: torch.dtype) -> Tensor:
+    device = workload.test.rows.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         pieces = [
-            problem.model(*batch.inputs).float().cpu() for batch in problem.batches(problem.test)
+            workload.model(*batch.inputs).float().cpu() for batch in workload.batches(workload.test)
         ]
     return torch.cat(pieces)

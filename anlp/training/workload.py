@@ -13,19 +13,19 @@ from anlp.data.samples import Origin, Samples
 from anlp.training.objectives import Objective
 
 
-def describe_data(problem: Workload) -> dict[str, Any]:
+def describe_data(workload: Workload) -> dict[str, Any]:
     """Names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
 
     Where labels were merged or dropped, `origins` says what became of each.
     """
-    target = problem.train.samples.targets[0]
-    if not problem.names or target.dim() != 1 or target.is_floating_point():
+    target = workload.train.samples.targets[0]
+    if not workload.names or target.dim() != 1 or target.is_floating_point():
         return {}
-    splits = {"train": problem.train, "val": problem.val, "test": problem.test}
-    counts = {name: _counts(split, len(problem.names)) for name, split in splits.items()}
-    found: dict[str, Any] = {"names": list(problem.names), "counts": counts}
-    if problem.origins:
-        found["origins"] = [asdict(origin) for origin in problem.origins]
+    splits = {"train": workload.train, "val": workload.val, "test": workload.test}
+    counts = {name: _counts(split, len(workload.names)) for name, split in splits.items()}
+    found: dict[str, Any] = {"names": list(workload.names), "counts": counts}
+    if workload.origins:
+        found["origins"] = [asdict(origin) for origin in workload.origins]
     return {"data": found}
 
 

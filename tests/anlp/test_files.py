@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from anlp.core import files
 from anlp.core.files import create_whole, write_whole
 
 
@@ -45,7 +44,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(
     def refuse(descriptor: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, b"new")
 
