@@ -52,17 +52,14 @@ class TaskSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {}
-    loaders: ClassVar[
-        Mapping[str, str]
-    ] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
-    loader_args: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
-    checks: ClassVar[
-        Mapping[str, str]
-    ] = {}  # as `loaders`: light, called in the same way before anything is queued
-    smoke: ClassVar[
-        Mapping[str, Scalar]
-    ] = {}  # settings with which a run takes seconds and needs no files
-    neutral: ClassVar[Mapping[str, Scalar]] = {}
+    # "module:function" by value of `data`; the key "" is for any other value, the name of a file or folder
+    loaders: ClassVar[Mapping[str, str]] = {}
+    loader_args: ClassVar[tuple[str, ...]] = ()  # settings that the loader takes
+    # like `loaders`, but light: called with the same arguments on the login node before anything is queued
+    checks: ClassVar[Mapping[str, str]] = {}
+    smoke: ClassVar[Mapping[str, Scalar]] = {}  # settings for a run of seconds that needs no files
+    needs: ClassVar[tuple[str, ...]] = ()  # packages beyond torch that some runs import
+    neutral: ClassVar[Mapping[str, Scalar]] = {}  # filled from the `DefaultForHash` marks
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

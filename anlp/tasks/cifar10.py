@@ -46,6 +46,7 @@ class Cifar10Settings(TrainingSettings):
         "hidden": 16,
         "pretrained": False,
     }
+    needs: ClassVar[tuple[str, ...]] = ("torchvision",)
     loaders: ClassVar[Mapping[str, str]] = {
         "cifar10": "anlp.data.images:load_cifar10",
         "made": "anlp.data.images:make_images",

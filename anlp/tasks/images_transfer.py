@@ -54,6 +54,7 @@ class ImagesTransferSettings(TrainingSettings):
         "pixels": 16,
         "trees": 5,
     }
+    needs: ClassVar[tuple[str, ...]] = ("torchvision",)
     loaders: ClassVar[Mapping[str, str]] = {
         "made": "anlp.data.images:make_images",
         "": "anlp.data.images:load_image_folder",

@@ -58,6 +58,7 @@ class SpokenDigitsSettings(TrainingSettings):
         "epochs": 1,
         "hidden": 16,
     }
+    needs: ClassVar[tuple[str, ...]] = ("torchaudio",)
     loaders: ClassVar[Mapping[str, str]] = {
         GIVEN: "anlp.data.arabic_digits:load_arabic_digits",
         MADE: "anlp.data.arabic_digits:make_sequences",
