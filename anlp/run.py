@@ -122,7 +122,7 @@ class _Run:
     meter: Meter = field(default_factory=Meter)
 
     def execute(self) -> int:
-        """The exit code; takes the run's claim unless there is nothing to do."""
+        """Return the exit code; takes the run's claim unless there is nothing to do."""
         if (code := self.exit_of_earlier_result()) is not None:
             return code
         if (tripped := circuit_breaker.read(self.batch)) is not None:
@@ -218,7 +218,7 @@ class _Run:
         return (open_mirror(self.spec, self.options, self.folder),)
 
     def exit_of_earlier_result(self) -> int | None:
-        """The exit code where an earlier result stands, None where the run is to be carried out."""
+        """Return the exit code where an earlier result stands, None where the run is to be carried out."""
         result = read_result(self.folder)
         if result is None or self._is_redone(result):
             return None

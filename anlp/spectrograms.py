@@ -42,7 +42,7 @@ EXAMPLES = """examples:
 
 
 def spectrogram_of(path: Path, *, beat: bool) -> Frames:
-    """(140, T) of one file: mel energies in decibels below its loudest (0 to -80), pitch classes from 0 to 1.
+    """Return (140, T) of one file: mel energies in decibels below its loudest (0 to -80), pitch classes from 0 to 1.
 
     Raises:
         ValueError: the file cannot be read, or holds no sound.
@@ -72,7 +72,7 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
 
 
 def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The median of the frames of each beat; of all frames where there is no beat (a single word, say)."""
+    """Return the median of the frames of each beat; of all frames where there is no beat (a single word, say)."""
     import librosa
 
     _, beats = librosa.beat.beat_track(y=wave, sr=RATE, hop_length=HOP)
@@ -84,7 +84,7 @@ def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[An
 
 
 def _compute(source: Path, target: Path, beat: bool) -> str:
-    """What went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
+    """Return what went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
     try:
         frames = spectrogram_of(source, beat=beat)
         buffer = io.BytesIO()
@@ -100,7 +100,7 @@ def _compute(source: Path, target: Path, beat: bool) -> str:
 
 
 def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Sound files with the place of their spectrogram, those left out that have one which is not older.
+    """Return sound files with the place of their spectrogram, those left out that have one which is not older.
 
     Raises:
         UserError: there is no sound in the folder, or two files would become one spectrogram.

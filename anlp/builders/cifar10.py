@@ -90,7 +90,7 @@ def _make_model(
 
 
 def weights_file(name: str, datasets: DatasetCache) -> Path:
-    """The staged file with the weights of a net that was trained on ImageNet.
+    """Return the staged file with the weights of a net that was trained on ImageNet.
 
     Raises:
         UserError: it is not at hand, or not the published one; the text names the file and where to put it.

@@ -78,6 +78,6 @@ def _weights(settings: FmaEmotionSettings) -> tuple[float, ...]:
 
 
 def _baselines(data: DataSet) -> dict[str, float]:
-    """Mean absolute error on the test set of always answering the training mean."""
+    """Return mean absolute error on the test set of always answering the training mean."""
     mean = data.train.targets[0].mean(0)
     return {"mean": float((data.test.targets[0] - mean).abs().mean())}

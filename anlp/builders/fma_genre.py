@@ -45,7 +45,7 @@ def build(
 
 
 def make_backbone(settings: SpectrogramSettings, data: DataSet, dropout: float) -> nn.Module:
-    """What turns a piece into a vector."""
+    """Return what turns a piece into a vector."""
     features = data.train.inputs[0].shape[2]
     if settings.model == "cnn2d":
         return SpectrogramCnn(

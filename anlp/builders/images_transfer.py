@@ -54,7 +54,7 @@ def _prepare(
     datasets: DatasetCache,
     device: torch.device,
 ) -> tuple[DataSet, nn.Module]:
-    """What a method sees of the images, and its model."""
+    """Return what a method sees of the images, and its model."""
     if settings.method == "xgboost":
         classifier = gradient_boosting(settings.trees, settings.tree_depth, seed, device)
         return _shrunk(images, settings.pixels), Fitted(classifier, images.classes)
@@ -96,7 +96,7 @@ def _shrunk(images: DataSet, side: int) -> DataSet:
 def _featured(
     settings: ImagesTransferSettings, images: DataSet, datasets: DatasetCache, device: torch.device
 ) -> DataSet:
-    """The vectors of the frozen net, computed once for all runs that use them (on one kind of device)."""
+    """Return the vectors of the frozen net, computed once for all runs that use them (on one kind of device)."""
     source = datasets.data_dir / images.name
 
     def compute() -> dict[str, Tensor]:
@@ -128,7 +128,7 @@ def _parts(images: DataSet) -> dict[str, Samples]:
 
 
 def _with_inputs(images: DataSet, inputs: Mapping[str, Tensor]) -> DataSet:
-    """The same samples, seen in another way."""
+    """Return the same samples, seen in another way."""
     made = {name: Samples((inputs[name],), part.targets) for name, part in _parts(images).items()}
     return DataSet(images.name, made["train"], made["test"], images.names, val=made.get("val"))
 

@@ -52,7 +52,7 @@ def build(
 
 
 def map_of(data: DataSet) -> Tensor:
-    """(MAP_SIDE ** 2, 2) places in rows that cover the data, for a picture of what the model decides where."""
+    """Return (MAP_SIDE ** 2, 2) places in rows that cover the data, for a picture of what the model decides where."""
     places = data.train.inputs[0]
     low, high = places.amin(0), places.amax(0)
     margin = MAP_MARGIN * (high - low)

@@ -95,7 +95,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
 
 
 def _flushed(main: Callable[[], int]) -> int:
-    """The exit code of `main`, after all that it printed was written: at the exit of Python it would be too late."""
+    """Return the exit code of `main`, after all that it printed was written: at the exit of Python it would be too late."""
     try:
         code = main()
     except SystemExit:  # of --help
@@ -106,7 +106,7 @@ def _flushed(main: Callable[[], int]) -> int:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be, None where none is near."""
+    """Return the known name that `name` was probably meant to be, None where none is near."""
     by_spelling = {known_name.lower(): known_name for known_name in known}
     for other, ours in OTHER_NAMES.items():
         if ours in by_spelling:
@@ -116,7 +116,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What goes behind `unknown key 'optimiser'`: ` (did you mean 'optimizer'? known: lr, optimizer)`."""
+    """Return what goes behind `unknown key 'optimiser'`: ` (did you mean 'optimizer'? known: lr, optimizer)`."""
     names = sorted(known)
     near = closest(name, names)
     hint = f"did you mean {near!r}? " if near else ""
@@ -124,7 +124,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_name(name: str, known: Iterable[str], what: str) -> str:
-    """`name` itself, if it is one of `known`.
+    """Return `name` itself, if it is one of `known`.
 
     Args:
         name: as typed.

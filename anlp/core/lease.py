@@ -55,25 +55,25 @@ class Process:
 
     @classmethod
     def this(cls) -> Process:
-        """The calling process."""
+        """Return the calling process."""
         return cls.of(os.getpid())
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """The process that has this pid here and now; where there is none, one that is not alive."""
+        """Return the process that has this pid here and now; where there is none, one that is not alive."""
         return cls(socket.gethostname(), _boot_id(), pid, _start_ticks(pid) or 0)
 
     def is_here(self) -> bool:
-        """Whether it ran on this very host, so that `is_alive` can tell."""
+        """Tell whether it ran on this very host, so that `is_alive` can tell."""
         return self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
-        """Whether it still runs; meaningful only where `is_here`."""
+        """Tell whether it still runs; meaningful only where `is_here`."""
         return self.boot == _boot_id() and _start_ticks(self.pid) == self.started
 
 
 def process_from_json(form: Mapping[str, Any]) -> Process:
-    """The process recorded in a claim."""
+    """Return the process recorded in a claim."""
     return Process(str(form["host"]), str(form["boot"]), int(form["pid"]), int(form["started"]))
 
 
@@ -117,7 +117,7 @@ class Lease:
                 os.utime(self.path)
 
     def is_current(self) -> bool:
-        """False once somebody took over (this process was frozen for longer than the lease)."""
+        """Return false once somebody took over (this process was frozen for longer than the lease)."""
         return latest(self.path.parent) == self.path
 
     def release(self, **ending: Any) -> None:
@@ -144,7 +144,7 @@ class Lease:
 def acquire(
     folder: Path, info: Mapping[str, Any] | None = None, *, lease_s: float = LEASE_S
 ) -> Lease:
-    """The claim of `folder`, taken now or after its dead holder's lease on another host has run out.
+    """Return the claim of `folder`, taken now or after its dead holder's lease on another host has run out.
 
     Args:
         folder: created if missing; holds nothing but claims.
@@ -181,13 +181,13 @@ def acquire(
 
 
 def latest(folder: Path) -> Path | None:
-    """The current claim of a folder, None where nobody ever took one."""
+    """Return the current claim of a folder, None where nobody ever took one."""
     names = [name for name in _names(folder) if name.endswith(".json") and name[:-5].isdigit()]
     return folder / max(names) if names else None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record of a claim; empty when it was swept up meanwhile."""
+    """Return the record of a claim; empty when it was swept up meanwhile."""
     try:
         with path.open("rb", buffering=0) as file:
             found = json.loads(file.read())
@@ -209,18 +209,18 @@ class Holder:
         return int(self.path.stem)
 
     def is_alive(self) -> bool:
-        """A quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
+        """Return a quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
         return _is_alive(self.path, self.record, LEASE_S)
 
 
 def read_latest(folder: Path) -> Holder | None:
-    """The current claim of a folder with its record, None where nobody ever took one."""
+    """Return the current claim of a folder with its record, None where nobody ever took one."""
     path = latest(folder)
     return None if path is None else Holder(path, read(path))
 
 
 def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
-    """The same quick look at any claim."""
+    """Return the same quick look at any claim."""
     return _is_alive(path, read(path), lease_s)
 
 

@@ -130,7 +130,7 @@ REPLIES: Mapping[str, type[Reply]] = {
 
 
 def render(message: Request | Reply) -> bytes:
-    """The line that says it, line break included."""
+    """Return the line that says it, line break included."""
     names = {kind: name for name, kind in (*REQUESTS.items(), *REPLIES.items())}
     return (
         json.dumps({names[type(message)]: asdict(message)}, separators=(",", ":")).encode() + b"\n"
@@ -168,6 +168,6 @@ class LineBuffer:
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterable[bytes]:
-        """The lines that `piece` completes, in order; an unfinished one is kept for the next piece."""
+        """Return the lines that `piece` completes, in order; an unfinished one is kept for the next piece."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return [line for line in lines if line.strip()]

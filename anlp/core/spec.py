@@ -79,12 +79,12 @@ class TaskSettings(BaseModel):
         return self
 
     def applies(self, name: str) -> bool:
-        """Whether the setting `name` has any effect on this run."""
+        """Tell whether the setting `name` has any effect on this run."""
         rule = self.only_for.get(name)
         return rule is None or self.__dict__[rule.setting] in rule.values
 
     def data_key(self) -> DataKey | None:
-        """The data set of this run; None for a task that has none."""
+        """Return the data set of this run; None for a task that has none."""
         name = str(self.__dict__.get("data", ""))
         loader = self.loaders.get(name) or self.loaders.get("")
         if loader is None:
@@ -94,22 +94,22 @@ class TaskSettings(BaseModel):
         )
 
     def check_key(self) -> DataKey | None:
-        """What is called on the login node to look at the data of this run; None where nothing is."""
+        """Return what is called on the login node to look at the data of this run; None where nothing is."""
         key, check = self.data_key(), self.checks.get(str(self.__dict__.get("data", "")))
         if check is None and key is not None and key.loader == self.loaders.get(""):
             check = self.checks.get("")
         return DataKey(check, key.name, key.options) if key and check else None
 
     def assets(self) -> tuple[str, ...]:
-        """What must be at hand beside the data set, by names of `anlp.datasets.catalogue`: weights that were trained before."""
+        """Return what must be at hand beside the data set, by names of `anlp.datasets.catalogue`: weights that were trained before."""
         return ()
 
     def values(self) -> dict[str, Scalar]:
-        """Every setting by name, resolved."""
+        """Return every setting by name, resolved."""
         return dict(self.__dict__)
 
     def identity(self) -> dict[str, Scalar]:
-        """The settings that make up the id: all but those at their neutral value."""
+        """Return the settings that make up the id: all but those at their neutral value."""
         found = dict(self.__dict__)
         for name, value in self.neutral.items():
             if found[name] == value:
@@ -118,7 +118,7 @@ class TaskSettings(BaseModel):
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no blanks, floats in their shortest form that reads back equal.
+    """Return one text per value: sorted keys, no blanks, floats in their shortest form that reads back equal.
 
     Raises:
         ValueError: for NaN or infinity, which have no JSON form.
@@ -149,7 +149,7 @@ class RunSpec:
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:RUN_ID_LENGTH]
 
     def to_json(self) -> dict[str, Any]:
-        """The form in batch files and `spec.json`; `anlp.tasks.spec_from_json` reads it."""
+        """Return the form in batch files and `spec.json`; `anlp.tasks.spec_from_json` reads it."""
         return {
             "run_id": self.run_id,
             "task": self.task,

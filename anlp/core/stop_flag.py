@@ -26,7 +26,7 @@ class StopFlag:
         self.signal: int | None = None
 
     def is_set(self) -> bool:
-        """Whether a signal has arrived."""
+        """Tell whether a signal has arrived."""
         return self.signal is not None
 
     def raise_if_set(self) -> None:

@@ -35,7 +35,7 @@ MADE_OF_CLASS = 10
 def load_arabic_digits(
     data_dir: Path, name: str = "spoken-arabic-digit", *, split: str = "random", **_: object
 ) -> DataSet:
-    """The data set from files that were staged beforehand; 20 classes, digit and gender.
+    """Return the data set from files that were staged beforehand; 20 classes, digit and gender.
 
     Args:
         data_dir: the data folder.
@@ -58,12 +58,12 @@ def load_arabic_digits(
 
 
 def speakers_of(train: Samples) -> Tensor:
-    """(N,) number of each utterance's speaker among those of the same gender; the same over all digits."""
+    """Return (N,) number of each utterance's speaker among those of the same gender; the same over all digits."""
     return torch.arange(len(train)) % BLOCKS_OF_CLASS[TRAIN_FILE] // BLOCKS_OF_SPEAKER
 
 
 def make_sequences(data_dir: Path, name: str = "made", **_: object) -> DataSet:
-    """Generated sequences of the same form, for tests and smoke runs: each class has a tone of its own."""
+    """Return generated sequences of the same form, for tests and smoke runs: each class has a tone of its own."""
     del data_dir
     draw = torch.Generator().manual_seed(0)
     train, test = (_made(MADE_OF_CLASS * len(NAMES), draw) for _ in range(2))
@@ -72,7 +72,7 @@ def make_sequences(data_dir: Path, name: str = "made", **_: object) -> DataSet:
 
 
 def read_blocks(path: Path, blocks_of_class: int) -> Samples:
-    """The utterances of one file.
+    """Return the utterances of one file.
 
     Raises:
         UserError: another number of blocks or of values, or something that is no finite number; names the file.
@@ -93,7 +93,7 @@ def read_blocks(path: Path, blocks_of_class: int) -> Samples:
 
 
 def parse_blocks(text: str) -> list[Tensor]:
-    """The blocks of lines that blank lines separate, each (frames, 13).
+    """Return the blocks of lines that blank lines separate, each (frames, 13).
 
     Raises:
         ValueError: a line has not 13 finite numbers; the text names it.

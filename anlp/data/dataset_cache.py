@@ -27,7 +27,7 @@ class DatasetCache:
         self._loaded: dict[DataKey, DataSet] = {}
 
     def get(self, key: DataKey | None) -> DataSet:
-        """The data set of a run (`TaskSettings.data_key`).
+        """Return the data set of a run (`TaskSettings.data_key`).
 
         Raises:
             UserError: its files are missing or damaged; the sentence says which were expected where.
@@ -41,7 +41,7 @@ class DatasetCache:
         return self._loaded[key]
 
     def weights_of(self, run_id: str) -> Path:
-        """The kept weights of an earlier run, of whichever grid.
+        """Return the kept weights of an earlier run, of whichever grid.
 
         Raises:
             UserError: there are none.

@@ -25,7 +25,7 @@ def cached(
     compute: Callable[[], Arrays],
     spare: Path | None = None,
 ) -> Arrays:
-    """What `compute` returns, from `.features` beside `source` where it was computed before.
+    """Return what `compute` returns, from `.features` beside `source` where it was computed before.
 
     Args:
         source: a file or folder; what was computed before it changed is not used (name, size and time of
@@ -53,7 +53,7 @@ def cached(
 
 
 def _state_of(source: Path) -> dict[str, Scalar]:
-    """A folder's own time says nothing about what is two levels down, and the latest time nothing about older files."""
+    """Return a folder's own time says nothing about what is two levels down, and the latest time nothing about older files."""
     entries = [source, *sorted(source.rglob("*") if source.is_dir() else ())]
     state = hashlib.sha256()
     for entry in entries:

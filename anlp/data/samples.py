@@ -23,14 +23,14 @@ class Samples:
         return len(self.targets[0])
 
     def gather(self, index: Tensor) -> Samples:
-        """The rows `index`, in its order, as a copy."""
+        """Return the rows `index`, in its order, as a copy."""
         return Samples(
             tuple(tensor.index_select(0, index) for tensor in self.inputs),
             tuple(tensor.index_select(0, index) for tensor in self.targets),
         )
 
     def to(self, device: torch.device) -> Samples:
-        """The same samples on `device`; nothing is copied if they are there."""
+        """Return the same samples on `device`; nothing is copied if they are there."""
         return Samples(
             tuple(tensor.to(device) for tensor in self.inputs),
             tuple(tensor.to(device) for tensor in self.targets),

@@ -93,17 +93,17 @@ CATALOGUE: Mapping[str, DataFiles] = {
 
 
 def needs_files(name: str) -> bool:
-    """Whether the data set has files at all; embedded ones have none."""
+    """Tell whether the data set has files at all; embedded ones have none."""
     return name not in CATALOGUE or bool(CATALOGUE[name].digests)
 
 
 def is_published(name: str) -> bool:
-    """Whether `stage` knows where to download it; a folder of the user's own it does not."""
+    """Tell whether `stage` knows where to download it; a folder of the user's own it does not."""
     return name in CATALOGUE and bool(CATALOGUE[name].urls)
 
 
 def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
-    """The data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
+    """Return the data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
 
     A name that is not in the catalogue is a file or folder of the user's own in the data folder; its key is "".
     """
@@ -139,7 +139,7 @@ def stage(name: str, data_dir: Path) -> None:
 
 
 def where_to_put(name: str, data_dir: Path) -> str:
-    """The sentence for somebody whose data set is not there."""
+    """Return the sentence for somebody whose data set is not there."""
     if name not in CATALOGUE:
         return (
             f"data {name}: neither a known data set ({', '.join(sorted(CATALOGUE))}) nor a file or folder "
@@ -154,7 +154,7 @@ def where_to_put(name: str, data_dir: Path) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name stays within the data folder."""
+    """Tell whether a name stays within the data folder."""
     return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 

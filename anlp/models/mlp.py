@@ -55,7 +55,7 @@ class Mlp(nn.Module):
         return logits
 
     def layers(self) -> dict[str, nn.Module]:
-        """The linear layers by number, the read-out last, for gradient norms."""
+        """Return the linear layers by number, the read-out last, for gradient norms."""
         linear = [next(iter(block.children())) for block in self.hidden]
         return {f"{number:03d}": layer for number, layer in enumerate([*linear, self.head])}
 

@@ -11,7 +11,7 @@ from anlp.core.files import write_whole
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a torn last line is dropped, a missing file has none."""
+    """Return the lines of a `metrics.jsonl`; a torn last line is dropped, a missing file has none."""
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n")] if b"\n" in content else b""
@@ -52,7 +52,7 @@ def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None where there is none."""
+    """Return the object in a JSON file, None where there is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """JSON has no NaN: null stands for it."""
+    """Return JSON has no NaN: null stands for it."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     if isinstance(value, Mapping):

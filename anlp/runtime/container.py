@@ -19,7 +19,7 @@ VARIABLES = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")  # set inside, to t
 
 
 def image_of(environment: Mapping[str, str]) -> str:
-    """The image that this process runs in; empty where it runs on the machine itself."""
+    """Return the image that this process runs in; empty where it runs on the machine itself."""
     return next((environment[name] for name in VARIABLES if environment.get(name)), "")
 
 
@@ -48,7 +48,7 @@ def exit_process(code: int, environment: Mapping[str, str]) -> NoReturn:
 def provenance(
     submitted: ContainerOptions | None, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """The entry `container` where there is one: what submit knew of the image, and which code is really executed.
+    """Return the entry `container` where there is one: what submit knew of the image, and which code is really executed.
 
     Args:
         submitted: of the run's options.

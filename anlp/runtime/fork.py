@@ -42,7 +42,7 @@ class ForkContext:
 
 
 def fork(request: RunRequest, inheritance: ForkContext) -> int:
-    """The pid of a new child that runs the element; the child itself never returns.
+    """Return the pid of a new child that runs the element; the child itself never returns.
 
     Signals are held back around the fork: one that arrived in the child before it cut itself loose would be
     written to the parent's wake-up descriptor and taken for one sent to the parent.
@@ -100,7 +100,7 @@ def die_with(parent: int) -> None:
 
 @functools.cache
 def libc() -> ctypes.CDLL:
-    """The C library; a pool loads it before its first fork."""
+    """Return the C library; a pool loads it before its first fork."""
     return ctypes.CDLL(None)
 
 

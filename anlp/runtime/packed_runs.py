@@ -89,17 +89,17 @@ class PackedRuns:
         return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
 
     def folder(self, member: int) -> RunFolder:
-        """The folder of a run."""
+        """Return the folder of a run."""
         return GridFolder(self.batch.resolve().parent.parent).run(self.element.specs[member].run_id)
 
     def name(self, member: int) -> str:
-        """How a run is called in what the job prints."""
+        """Return how a run is called in what the job prints."""
         return (
             f"run {self.element.specs[member].run_id} ({member + 1} of {len(self.element.specs)})"
         )
 
     def request(self, member: int) -> pool_messages.RunRequest:
-        """What its child is told."""
+        """Return what its child is told."""
         limit = self.element.mem_limit_mib
         return pool_messages.RunRequest(
             member, str(self.batch), self.index, self.job, None, limit, member
@@ -128,7 +128,7 @@ class _Session:
         self._memory_kills = count_memory_kills()
 
     def work(self, members: Sequence[int]) -> Mapping[int, int]:
-        """The exit codes of those that were begun."""
+        """Return the exit codes of those that were begun."""
         flag = self._pack.flag
         with signal_pipe({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
             selector.register(woken, selectors.EVENT_READ)
@@ -215,7 +215,7 @@ def _say(text: str) -> None:
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """What each child sees of the GPUs that its job was given; nothing to say where that is one, or is not told."""
+    """Return what each child sees of the GPUs that its job was given; nothing to say where that is one, or is not told."""
     names = [
         name.strip()
         for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")

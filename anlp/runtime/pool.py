@@ -169,7 +169,7 @@ def _resolve(text: str) -> Any:
 
 
 def _take_over_stdio() -> tuple[int, int]:
-    """Descriptors of requests and replies; stdin is closed and stdout is stderr from here on, for libraries' prints."""
+    """Return descriptors of requests and replies; stdin is closed and stdout is stderr from here on, for libraries' prints."""
     requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

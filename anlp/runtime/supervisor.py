@@ -32,7 +32,7 @@ class Slot:
 
 
 def make_slots(count: int, devices: Sequence[str]) -> list[Slot]:
-    """Slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
+    """Return slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
     return [
         Slot(number, {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})
         for number in range(count)
@@ -108,7 +108,7 @@ class ChildSupervisor:
         self._start_waiting()
 
     def next_deadline(self) -> float | None:
-        """Seconds until `tend` has something to do that no signal announces; None: never."""
+        """Return seconds until `tend` has something to do that no signal announces; None: never."""
         now = time.monotonic()
         deadlines = [child.deadline for child in self._children.values()]
         if any(child.request.mem_limit_mib for child in self._children.values()):
@@ -220,7 +220,7 @@ def _kill(child: Child) -> None:
 
 
 def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any, str]:
-    """What the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
+    """Return what the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
     found, notice = None, ""
     try:
         found = prepare(batch, cleanup)

@@ -68,7 +68,7 @@ class Cifar10Settings(TrainingSettings):
     }
 
     def assets(self) -> tuple[str, ...]:
-        """The weights to begin with."""
+        """Return the weights to begin with."""
         return (self.model,) if self.pretrained else ()
 
     @model_validator(mode="after")

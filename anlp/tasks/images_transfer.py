@@ -72,7 +72,7 @@ class ImagesTransferSettings(TrainingSettings):
     }
 
     def assets(self) -> tuple[str, ...]:
-        """The weights to begin with."""
+        """Return the weights to begin with."""
         return (
             (self.backbone,)
             if self.method in ON_FEATURES | {"finetune"} and self.weights == "imagenet"

@@ -56,7 +56,7 @@ _Items = queue.SimpleQueue["_Row | _End"]
 def open_mirror(
     spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget_s: float = BUDGET_S
 ) -> WandbMirror:
-    """A tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
+    """Return a tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
 
     A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good from that file.
 
@@ -164,7 +164,7 @@ class _Worker:
             self._copy(mode)
 
     def _reachable(self, mode: _AnyMode) -> _AnyMode:
-        """Offline instead of online where trying could only cost time."""
+        """Return offline instead of online where trying could only cost time."""
         if mode != "online":
             return mode
         site = find_site()
@@ -232,7 +232,7 @@ class _Worker:
 
 
 def _mode(options: WandbOptions) -> _AnyMode:
-    """What `auto` means here: WANDB_MODE if somebody set it, else online where there is a key."""
+    """Return what `auto` means here: WANDB_MODE if somebody set it, else online where there is a key."""
     if options.mode != "auto":
         return options.mode
     for wish in _MODES:
@@ -242,7 +242,7 @@ def _mode(options: WandbOptions) -> _AnyMode:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what wandb says; it names hosts and statuses, never a key."""
+    """Return the first line of what wandb says; it names hosts and statuses, never a key."""
     if isinstance(error, MirrorError):
         return str(error)
     text = str(error).strip().partition("\n")[0].rstrip(".")

@@ -79,7 +79,7 @@ class Service:
 
 
 def start_shared_service() -> Service:
-    """The service for the children of this process; they join it with `os.environ.update(service.environment)`.
+    """Return the service for the children of this process; they join it with `os.environ.update(service.environment)`.
 
     Never raises: where it cannot be started, one line on stderr says why and every run starts a service of its own.
     """

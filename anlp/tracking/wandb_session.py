@@ -115,7 +115,7 @@ class Session:
             raise MirrorError(f"{self.path} is not complete (disk full?)")
 
     def _is_whole(self) -> bool:
-        """Whether the last thing written is on disk: wandb says nothing of a full disk, and is done a little early."""
+        """Tell whether the last thing written is on disk: wandb says nothing of a full disk, and is done a little early."""
         deadline = time.monotonic() + WRITTEN_S
         while True:
             if any(b"outcome" in file.read_bytes() for file in self.path.glob("*.wandb")):
@@ -133,7 +133,7 @@ class Session:
 
 
 def readable_name(spec: RunSpec) -> str:
-    """What tells the run from its neighbours: the settings that are not at their default, and the seed."""
+    """Return what tells the run from its neighbours: the settings that are not at their default, and the seed."""
     defaults = {name: field.default for name, field in type(spec.settings).model_fields.items()}
     chosen = [
         f"{name}={value}"
@@ -144,7 +144,7 @@ def readable_name(spec: RunSpec) -> str:
 
 
 def config_of(spec: RunSpec) -> dict[str, Any]:
-    """Every resolved setting, and what else one filters by."""
+    """Return every resolved setting, and what else one filters by."""
     return {
         **spec.settings.values(),
         "task": spec.task,
@@ -154,7 +154,7 @@ def config_of(spec: RunSpec) -> dict[str, Any]:
 
 
 def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
-    """Those of the settings that this version of wandb has; `x_` names are private to it and come and go."""
+    """Return those of the settings that this version of wandb has; `x_` names are private to it and come and go."""
     wanted = {
         "silent": True,
         "console": "off",
@@ -184,7 +184,7 @@ def _do_not_stop() -> None:
 
 
 def find_site() -> Site:
-    """The server that wandb would use here, and the key for it if there is one."""
+    """Return the server that wandb would use here, and the key for it if there is one."""
     return wandb_server.find_site(os.environ.get("WANDB_BASE_URL") or _default_url())
 
 

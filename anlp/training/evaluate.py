@@ -13,7 +13,7 @@ from anlp.training.workload import Split, Workload
 def evaluate(
     workload: Workload, split: Split, prefix: str, precision: torch.dtype = torch.float32
 ) -> dict[str, float]:
-    """Means over `split` in evaluation mode, named `prefix/loss` and so on, and the workload's summary of all of it."""
+    """Return means over `split` in evaluation mode, named `prefix/loss` and so on, and the workload's summary of all of it."""
     device = split.rows.device
     workload.model.eval()
     meters = MetricAccumulator(workload.objective.names, device)

@@ -69,7 +69,7 @@ def write_predictions(
 
 
 def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int = SHOWN) -> Tensor:
-    """Positions of the most confident mistakes, of the least confident hits, and of plain hits that these are not.
+    """Return positions of the most confident mistakes, of the least confident hits, and of plain hits that these are not.
 
     Args:
         outputs: (N, C) logits.
@@ -88,7 +88,7 @@ def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int
 
 
 def _small(pictures: Tensor) -> Tensor:
-    """At most `SIDE` pixels wide and high: for the eye."""
+    """Return at most `SIDE` pixels wide and high: for the eye."""
     sides = [min(side, SIDE) for side in pictures.shape[2:]]
     if list(pictures.shape[2:]) == sides or not len(pictures):
         return pictures
@@ -96,14 +96,14 @@ def _small(pictures: Tensor) -> Tensor:
 
 
 def _turns(classes: Tensor) -> Tensor:
-    """(N,) how many of the same class come before each."""
+    """Return (N,) how many of the same class come before each."""
     same = functional.one_hot(classes, int(classes.max()) + 1 if len(classes) else 1)
     before: Tensor = (same.cumsum(0) - same).gather(1, classes[:, None]).squeeze(1)
     return before
 
 
 def _pieces(workload: Workload, target: Tensor) -> dict[str, Tensor]:
-    """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
+    """Return some sequences to look at, in bytes: for the eye 256 steps are enough."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
         ends = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])]

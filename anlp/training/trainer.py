@@ -138,7 +138,7 @@ class Trainer:
             self._record(self._epoch_metrics(), on_epoch)
 
     def state(self) -> dict[str, Any]:
-        """All that `load` needs, tensors and plain values."""
+        """Return all that `load` needs, tensors and plain values."""
         return {
             "model": self.workload.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -245,13 +245,13 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=self.config.precision)
 
     def _clip_or_measure(self) -> Tensor:
-        """The gradient's norm, before clipping where there is any."""
+        """Return the gradient's norm, before clipping where there is any."""
         if self.config.clip_norm:
             return nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def _order(self, epoch: int) -> Tensor:
-        """Rows of the training samples in the order of `epoch` (completed epochs before it)."""
+        """Return rows of the training samples in the order of `epoch` (completed epochs before it)."""
         train = self.workload.train
         if not self.config.reshuffles:
             return train.rows
@@ -263,7 +263,7 @@ class Trainer:
         return train.take(torch.randperm(len(train), generator=generator)).rows
 
     def _untrained_metrics(self) -> Metrics:
-        """Epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""
+        """Return epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""
         started = time.perf_counter()
         train = self.workload.train
         part = Split(train.samples, train.rows[:UNTRAINED_SAMPLES])
@@ -325,5 +325,5 @@ class Trainer:
 
 
 def _norm_of(layer: nn.Module) -> Tensor:
-    """Of the gradients of a layer's parameters."""
+    """Return of the gradients of a layer's parameters."""
     return nn.utils.get_total_norm([p.grad for p in layer.parameters() if p.grad is not None])

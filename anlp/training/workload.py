@@ -14,7 +14,7 @@ from anlp.training.objectives import Objective
 
 
 def describe_data(workload: Workload) -> dict[str, Any]:
-    """Names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
+    """Return names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
 
     Where labels were merged or dropped, `origins` says what became of each.
     """
@@ -48,14 +48,14 @@ class Split:
 
     @classmethod
     def whole(cls, samples: Samples) -> Split:
-        """All rows in their order."""
+        """Return all rows in their order."""
         return cls(samples, torch.arange(len(samples), device=samples.targets[0].device))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Tensor) -> Split:
-        """The rows of this split at the positions `rows`."""
+        """Return the rows of this split at the positions `rows`."""
         return Split(self.samples, self.rows[rows.to(self.rows.device)])
 
     def batches(self, size: int) -> Iterator[Samples]:
@@ -113,5 +113,5 @@ class Workload:
             yield self.collate(batch) if self.collate else batch
 
     def sizes(self) -> dict[str, int]:
-        """Samples per split."""
+        """Return samples per split."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
