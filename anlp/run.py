@@ -67,8 +67,8 @@ def run_element(
 ) -> int:
     """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.runtime.packed_runs`).
 
-    SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What is said goes to each
-    run's `log.txt`.
+    SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What
+    is said goes to each run's `log.txt`.
 
     Args:
         batch: `runs/<grid>/batches/<n>.jsonl`.
@@ -78,7 +78,8 @@ def run_element(
         member: which of the element's runs alone, from 0; None: all of them.
 
     Returns:
-        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run, 5 held
+        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is
+            at a run, 5 held
         back: too many runs of the batch failed alike, 6 a run's folder could not be written.
 
     Raises:
@@ -188,7 +189,8 @@ class _Run:
         return result.outcome
 
     def _train(self, held: lease.Lease) -> RunResult:
-        # torch is imported only here: `--help`, a finished run and a run that is held back need none of it
+        # torch is imported only here: `--help`, a finished run and a run that is held back need
+        # none of it
         from anlp.builders import build_workload
         from anlp.data import DatasetCache
         from anlp.training.attempt import Attempt, AttemptHooks

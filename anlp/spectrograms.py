@@ -1,8 +1,9 @@
 """`python -m anlp.spectrograms AUDIO OUT`: music files to the `.npy` spectrograms that the music tasks read.
 
-128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame of 23 ms, or per beat with `--beat`.
-What is computed already stays, unless its sound is newer; files are computed side by side. A spectrogram appears whole,
-by rename: whatever ends the command, the next one goes on from there.
+128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame of 23 ms, or per
+beat with `--beat`. What is computed already stays, unless its sound is newer; files are computed
+side by side. A spectrogram appears whole, by rename: whatever ends the command, the next one goes
+on from there.
 """
 
 from __future__ import annotations

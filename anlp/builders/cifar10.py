@@ -93,7 +93,8 @@ def weights_file(name: str, datasets: DatasetCache) -> Path:
     """Return the staged file with the weights of a net that was trained on ImageNet.
 
     Raises:
-        UserError: it is not at hand, or not the published one; the text names the file and where to put it.
+        UserError: it is not at hand, or not the published one; the text names the file and where to
+            put it.
     """
     found = catalogue.find(name, datasets.data_dir)
     if found is None:

@@ -64,8 +64,8 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
 
     Args:
         main: the command.
-        outlives_reader: whether it does something that must not end half-way because `... | head` has seen enough;
-            one that only shows something ends quietly then.
+        outlives_reader: whether it does something that must not end half-way because `... | head`
+            has seen enough; one that only shows something ends quietly then.
     """
     stdio.open_closed()
     if outlives_reader:

@@ -92,11 +92,12 @@ class Filter:
 def parse_filter(text: str) -> Filter:
     """Return the filter written in `text`: terms apart by blanks (all must hold), alternatives by commas, blanks in quotes.
 
-    Operators: `=` and `!=` (text with its case, numbers as numbers), `<` `<=` `>` `>=` (numbers), `~` (regular
-    expression, found anywhere in the value). `id=` takes the beginning of an id.
+    Operators: `=` and `!=` (text with its case, numbers as numbers), `<` `<=` `>` `>=` (numbers),
+    `~` (regular expression, found anywhere in the value). `id=` takes the beginning of an id.
 
     Raises:
-        SpecError: the text is no filter, a bound is no number, or a regular expression is wrong; all faults of it.
+        SpecError: the text is no filter, a bound is no number, or a regular expression is wrong;
+            all faults of it.
     """
     terms: list[Term] = []
     faults: list[str] = []

@@ -1,8 +1,9 @@
 """Numbered claims in a folder: at most one living holder at a time, also on shared file systems without trusted locks.
 
-A claim is a file `000001.json`, created whole by `link`; the highest number is the current one. Taking over from a dead
-holder means creating the next number, which only one contender can do. A holder on this host is judged by its process;
-a holder on another host by its heartbeat (the file's modification time), watched for a lease without comparing clocks.
+A claim is a file `000001.json`, created whole by `link`; the highest number is the current one.
+Taking over from a dead holder means creating the next number, which only one contender can do. A
+holder on this host is judged by its process; a holder on another host by its heartbeat (the file's
+modification time), watched for a lease without comparing clocks.
 """
 
 from __future__ import annotations
@@ -244,7 +245,8 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
         ending: kept in the claim's record, as by `Lease.release`.
 
     Returns:
-        False, and nothing was changed, where the current claim is another's or its holder had said how it ended.
+        False, and nothing was changed, where the current claim is another's or its holder had said
+            how it ended.
     """
     path = latest(folder)
     record = read(path) if path else {}
@@ -260,8 +262,9 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
 def sweep(folder: Path, keep_s: float = KEEP_S) -> None:
     """Removes old claims (for folders whose history nobody wants); call it while holding the current one.
 
-    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of them and creates a
-    number that was swept meanwhile must find a higher number that was there all the time it looked.
+    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of
+    them and creates a number that was swept meanwhile must find a higher number that was there all
+    the time it looked.
     """
     current = latest(folder)
     with contextlib.suppress(OSError):

@@ -13,7 +13,8 @@ def higher_is_better(metric: str) -> bool:
     """Return losses and errors are better when lower, every other metric when higher.
 
     Args:
-        metric: `val/mae`; what stands before the last slash says where it was measured, not what it is.
+        metric: `val/mae`; what stands before the last slash says where it was measured, not what it
+            is.
     """
     return not words_of(metric) & LOWER_IS_BETTER
 

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 Message = TypeVar("Message")
 
-# The environment of a process that forks runs, to be set before torch or numpy is loaded: one thread, since others do
-# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that does not start it).
+# The environment of a process that forks runs, to be set before torch or numpy is loaded: one
+# thread, since others do
+# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that
+# does not start it).
 FORKING: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -92,8 +94,8 @@ class StartedReply:
 class EndedReply:
     """A child ended (or never started: no exit, no signal).
 
-    `stop` is given only where the pool ended it; `peak_rss_mib` is the kernel's figure, pages shared with the pool
-    included.
+    `stop` is given only where the pool ended it; `peak_rss_mib` is the kernel's figure, pages
+    shared with the pool included.
     """
 
     key: int

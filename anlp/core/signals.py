@@ -76,11 +76,12 @@ class SignalPipe:
 def signal_pipe(handle: Iterable[int] = ()) -> Iterator[SignalPipe]:
     """Collect the signals that arrive while the context lasts.
 
-    The pipe reports every signal that has a Python handler, even one that code inside the context installs. Only the
-    main thread can listen; in any other thread the pipe stays silent.
+    The pipe reports every signal that has a Python handler, even one that code inside the context
+    installs. Only the main thread can listen; in any other thread the pipe stays silent.
 
     Args:
-        handle: signals that get a handler that does nothing; their earlier handlers are put back at the end.
+        handle: signals that get a handler that does nothing; their earlier handlers are put back at
+            the end.
     """
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     can_listen = threading.current_thread() is threading.main_thread()

@@ -45,17 +45,19 @@ class DataKey:
 class TaskSettings(BaseModel):
     """Base of every task's settings: flat, frozen, strict about unknown names; values are scalars.
 
-    Settings that do not apply (`only_for`) are put back to their default, so that `dense` runs that differ only in
-    the number of convolution filters are one run.
+    Settings that do not apply (`only_for`) are put back to their default, so that `dense` runs that
+    differ only in the number of convolution filters are one run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {}
-    # "module:function" by value of `data`; the key "" is for any other value, the name of a file or folder
+    # "module:function" by value of `data`; the key "" is for any other value, the name of a file or
+    # folder
     loaders: ClassVar[Mapping[str, str]] = {}
     loader_args: ClassVar[tuple[str, ...]] = ()  # settings that the loader takes
-    # like `loaders`, but light: called with the same arguments on the login node before anything is queued
+    # like `loaders`, but light: called with the same arguments on the login node before anything is
+    # queued
     checks: ClassVar[Mapping[str, str]] = {}
     smoke: ClassVar[Mapping[str, Scalar]] = {}  # settings for a run of seconds that needs no files
     needs: ClassVar[tuple[str, ...]] = ()  # packages beyond torch that some runs import
@@ -74,7 +76,8 @@ class TaskSettings(BaseModel):
     def _reset_what_does_not_apply(self) -> Self:
         for name, rule in self.only_for.items():
             if self.__dict__[rule.setting] not in rule.values:
-                # a frozen model refuses setattr; inside its own validator the new object is still ours to finish
+                # a frozen model refuses setattr; inside its own validator the new object is still
+                # ours to finish
                 self.__dict__[name] = type(self).model_fields[name].default
         return self
 

@@ -14,7 +14,8 @@ from anlp.core.errors import UserError
 
 PROBE_S = 3.0
 
-# wandb.ai moved house with wandb 0.31: a key that netrc holds under either name is good for the public server
+# wandb.ai moved house with wandb 0.31: a key that netrc holds under either name is good for the
+# public server
 _PUBLIC_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
 

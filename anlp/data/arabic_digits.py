@@ -1,10 +1,11 @@
 """UCI Spoken Arabic Digit: 8,800 utterances of ten digits by 88 speakers, 13 MFCC a frame, as padded sequences.
 
-A file holds one block of lines per utterance. Blocks carry no labels: the data set's documentation orders them by
-digit, male speakers before female within each, as many blocks of each (330 to train, 110 to test), ten blocks of one
-speaker after the other. That this is so was checked: trained under these labels a recurrent net reaches 97.8 % on the
-test speakers, whom it has never heard; and within runs of ten blocks the mean of the features varies 0.18 times as much
-as within all of a class (0.51 to 0.58 where the runs of ten begin 3 or 5 blocks later).
+A file holds one block of lines per utterance. Blocks carry no labels: the data set's documentation
+orders them by digit, male speakers before female within each, as many blocks of each (330 to train,
+110 to test), ten blocks of one speaker after the other. That this is so was checked: trained under
+these labels a recurrent net reaches 97.8 % on the test speakers, whom it has never heard; and
+within runs of ten blocks the mean of the features varies 0.18 times as much as within all of a
+class (0.51 to 0.58 where the runs of ten begin 3 or 5 blocks later).
 Source: Hammami & Bedda, UCI Machine Learning Repository, data set 195.
 """
 
@@ -40,8 +41,8 @@ def load_arabic_digits(
     Args:
         data_dir: the data folder.
         name: of the data set.
-        split: "speaker": the utterances of a man and a woman are one group, so that strangers select, as strangers are
-            tested; "random": who selects may be heard in training.
+        split: "speaker": the utterances of a man and a woman are one group, so that strangers
+            select, as strangers are tested; "random": who selects may be heard in training.
 
     Raises:
         UserError: a file is missing, or not what it should be.
@@ -75,7 +76,8 @@ def read_blocks(path: Path, blocks_of_class: int) -> Samples:
     """Return the utterances of one file.
 
     Raises:
-        UserError: another number of blocks or of values, or something that is no finite number; names the file.
+        UserError: another number of blocks or of values, or something that is no finite number;
+            names the file.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

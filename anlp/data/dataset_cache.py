@@ -18,7 +18,8 @@ class DatasetCache:
 
     Args:
         data_dir: the data folder.
-        runs: the folder of all grids, for what a run takes from an earlier one; None: there is none.
+        runs: the folder of all grids, for what a run takes from an earlier one; None: there is
+            none.
     """
 
     def __init__(self, data_dir: Path, runs: Path | None = None) -> None:
@@ -30,7 +31,8 @@ class DatasetCache:
         """Return the data set of a run (`TaskSettings.data_key`).
 
         Raises:
-            UserError: its files are missing or damaged; the sentence says which were expected where.
+            UserError: its files are missing or damaged; the sentence says which were expected
+                where.
         """
         if key is None:
             raise UserError(

@@ -28,11 +28,12 @@ def cached(
     """Return what `compute` returns, from `.features` beside `source` where it was computed before.
 
     Args:
-        source: a file or folder; what was computed before it changed is not used (name, size and time of
-            modification of everything in it).
+        source: a file or folder; what was computed before it changed is not used (name, size and
+            time of modification of everything in it).
         options: of the computation.
         compute: called where nothing is kept, and where no place can be written every time.
-        spare: a folder whose `.features` are used where the data folder cannot be written; None: there is none.
+        spare: a folder whose `.features` are used where the data folder cannot be written; None:
+            there is none.
     """
     key = canonical_json(
         {"version": VERSION, "source": source.name, **_state_of(source), **options}

@@ -78,13 +78,13 @@ def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIF
 def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
     """Return images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/` (every fifth is tested).
 
-    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz` may hold the same.
-    Images are turned as their camera says, laid on white where they are transparent, cut to their central square and
-    resized, once. What begins with a dot is no image.
+    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz`
+    may hold the same. Images are turned as their camera says, laid on white where they are
+    transparent, cut to their central square and resized, once. What begins with a dot is no image.
 
     Raises:
-        UserError: no such folder, no images, fewer than two classes, a class without images in one part, images beside
-            the parts, or one that cannot be read; names it.
+        UserError: no such folder, no images, fewer than two classes, a class without images in one
+            part, images beside the parts, or one that cannot be read; names it.
     """
     found = catalogue.find(name, data_dir)
     if found is None:

@@ -29,7 +29,8 @@ def pad(sequences: Sequence[Tensor], targets: tuple[Tensor, ...]) -> Samples:
 def feature_moments(samples: Samples) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (F,) of each feature over all frames of padded sequences, without the padding.
 
-    A feature that never changes has 1 as deviation: what is tested may change, and would be out of all proportion.
+    A feature that never changes has 1 as deviation: what is tested may change, and would be out of
+    all proportion.
     """
     frames, lengths = samples.inputs
     valid = torch.arange(frames.shape[1]) < lengths[:, None]  # (N, T)

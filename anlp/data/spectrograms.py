@@ -1,8 +1,8 @@
 """Music as sequences of spectrum frames, from `.npy` files in the course lab's layout.
 
-A file is (140, T): 128 mel bands above 12 pitch classes, one column per frame or per beat; it may be packed with gzip.
-`train_labels.txt` and `test_labels.txt` have a header line and then `ID<tab>GENRE`, or for emotions
-`ID,VALENCE,ENERGY,DANCEABILITY`, in the order of the header.
+A file is (140, T): 128 mel bands above 12 pitch classes, one column per frame or per beat; it may
+be packed with gzip. `train_labels.txt` and `test_labels.txt` have a header line and then
+`ID<tab>GENRE`, or for emotions `ID,VALENCE,ENERGY,DANCEABILITY`, in the order of the header.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ def read_labels(path: Path, columns: int) -> list[Labelled]:
     """Return the lines behind the header, each with a piece and so many labels; a line that is there twice counts once.
 
     Raises:
-        UserError: the file cannot be read, has no header or nothing behind it, a line has another number of columns, or
-            a piece has two different labels.
+        UserError: the file cannot be read, has no header or nothing behind it, a line has another
+            number of columns, or a piece has two different labels.
     """
     lines = _lines(path)
     found: dict[str, Labelled] = {}

@@ -39,12 +39,13 @@ def load_wav_digits(
         features: mfcc or mel.
         coefficients: mfcc: per frame.
         bands: mel bands per frame.
-        split: "speaker": one speaker is tested and the one before by name selects (before the first: the last);
-            "random": every fifth recording of each digit and speaker is tested.
+        split: "speaker": one speaker is tested and the one before by name selects (before the
+            first: the last); "random": every fifth recording of each digit and speaker is tested.
         test_speaker: of a split by speakers; "": the last by name.
 
     Raises:
-        UserError: no such folder, no recordings in it, one that is not readable, or too few speakers to split by.
+        UserError: no such folder, no recordings in it, one that is not readable, or too few
+            speakers to split by.
     """
     found = catalogue.find(name, data_dir)
     if found is None:

@@ -46,7 +46,8 @@ def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
     """Recordings with their file, or its content where it is in an archive; the first place that has any counts.
 
     Raises:
-        UserError: no folder, no recordings in it, a file whose name says nothing, or an archive that is not readable.
+        UserError: no folder, no recordings in it, a file whose name says nothing, or an archive
+            that is not readable.
     """
     if not folder.is_dir():
         raise UserError(

@@ -53,7 +53,8 @@ class BatchNorm(nn.BatchNorm1d):
 class Dropout(nn.Module):
     """`nn.Dropout` with the CPU's masks drawn 16 bits per unit from 64-bit words, several times faster.
 
-    Source: 400 us per 64 x 512 mask with `nn.Dropout` on one core, more than a tenth of a training step.
+    Source: 400 us per 64 x 512 mask with `nn.Dropout` on one core, more than a tenth of a training
+    step.
     """
 
     def __init__(self, rate: float) -> None:

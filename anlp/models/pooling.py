@@ -25,8 +25,8 @@ def pool(frames: Tensor, lengths: Tensor, how: str) -> Tensor:
 def parts(frames: Tensor, lengths: Tensor, count: int) -> Tensor:
     """Return (B, count, F): the means of `count` even parts of each sequence's own frames of padded (B, T, F).
 
-    Parts begin and end as those of `torch.nn.AdaptiveAvgPool1d` on the sequence alone; they overlap where the frames
-    cannot be divided evenly.
+    Parts begin and end as those of `torch.nn.AdaptiveAvgPool1d` on the sequence alone; they overlap
+    where the frames cannot be divided evenly.
     """
     at = torch.arange(frames.shape[1], device=frames.device)
     number = torch.arange(count, device=frames.device)

@@ -1,8 +1,9 @@
 """The circuit-breaker of a batch: what ends is noted, and after too many alike failures nothing more is begun.
 
-Two files beside the batch file and no process that waits: each run that ends appends a line to `3.ended`; whoever finds
-the same failure `stop_after` times there, and nothing that ended well since, creates `3.tripped`; whoever begins looks
-for that. A line that was torn or lost counts for nothing.
+Two files beside the batch file and no process that waits: each run that ends appends a line to
+`3.ended`; whoever finds the same failure `stop_after` times there, and nothing that ended well
+since, creates `3.tripped`; whoever begins looks for that. A line that was torn or lost counts for
+nothing.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none.
 
     Raises:
-        OSError: the file is there and cannot be read; what it says is not known, which is not nothing.
+        OSError: the file is there and cannot be read; what it says is not known, which is not
+            nothing.
     """
     return (form for _, form in read_numbered_jsonl(path))
 

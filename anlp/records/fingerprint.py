@@ -13,7 +13,8 @@ _FRAME = re.compile(
 )
 _FOREIGN = ("/site-packages/", "/dist-packages/", "/lib/python", "<frozen ")
 
-# What differs between two failures of one cause; the order matters: a path may hold digits, a quotation anything.
+# What differs between two failures of one cause; the order matters: a path may hold digits, a
+# quotation anything.
 _SPECIFICS = (
     (re.compile(r"'[^']*'|\"[^\"]*\""), "'…'"),
     (re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s:,;)\]]+"), "PATH"),

@@ -37,9 +37,11 @@ class RunState(str, Enum):
     RUNNING = "running"
     DONE = "done"
     DIVERGED = "diverged"
-    INTERRUPTED = "interrupted"  # stopped from outside (Ctrl-C, cancel, its launcher died): any submit continues it
+    # stopped from outside (Ctrl-C, cancel, its launcher died): any submit continues it
+    INTERRUPTED = "interrupted"
     FAILED = "failed"  # it raised: repeated by retry only
-    LOST = "lost"  # its job ended without a result (killed, out of memory, time limit): repeated by retry only
+    # its job ended without a result (killed, out of memory, time limit): repeated by retry only
+    LOST = "lost"
 
     @property
     def is_final(self) -> bool:

@@ -14,8 +14,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 def memory_over_limit(pid: int, limit_mib: int) -> float | None:
     """Return MiB of its own memory that process `pid` holds, if that is more than the limit; None if not, or if it is gone.
 
-    Memory still shared copy-on-write with the parent (data sets, torch) is not the child's own. The anonymous resident
-    set bounds it from above at a hundredth of the cost, so the exact figure is asked for only beyond that bound.
+    Memory still shared copy-on-write with the parent (data sets, torch) is not the child's own. The
+    anonymous resident set bounds it from above at a hundredth of the cost, so the exact figure is
+    asked for only beyond that bound.
     """
     bound = parse_kib(_read(pid, "status"), "RssAnon")
     if bound is None or bound / KIB_PER_MIB <= limit_mib:

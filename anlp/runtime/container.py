@@ -26,8 +26,9 @@ def image_of(environment: Mapping[str, str]) -> str:
 def preload_libraries(maps: Path = Path("/proc/self/maps")) -> None:
     """Reads the smaller libraries of this process, so that it can still use them when nobody mounts the image any more.
 
-    A signal to the whole job ends the process that does; whatever code is touched for the first time after that is a
-    bus error. Of the large libraries only parts are used, and the first checkpoint has used those.
+    A signal to the whole job ends the process that does; whatever code is touched for the first
+    time after that is a bus error. Of the large libraries only parts are used, and the first
+    checkpoint has used those.
     """
     lines = (line.split(maxsplit=5) for line in maps.read_text().splitlines())
     for path in {Path(words[5]) for words in lines if len(words) == 6 and words[5].startswith("/")}:

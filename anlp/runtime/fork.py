@@ -44,8 +44,8 @@ class ForkContext:
 def fork(request: RunRequest, inheritance: ForkContext) -> int:
     """Return the pid of a new child that runs the element; the child itself never returns.
 
-    Signals are held back around the fork: one that arrived in the child before it cut itself loose would be
-    written to the parent's wake-up descriptor and taken for one sent to the parent.
+    Signals are held back around the fork: one that arrived in the child before it cut itself loose
+    would be written to the parent's wake-up descriptor and taken for one sent to the parent.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
     try:

@@ -68,8 +68,9 @@ class PackedRuns:
     def run(self, prepare: Prepare | None = None) -> list[int]:
         """Carries out what is missing; the exit code of each run, in order.
 
-        A run that dies leaves the others alone and is not begun again by the same submission: it would die again.
-        Once the flag is set, all that run are asked to leave, once, and no other begins.
+        A run that dies leaves the others alone and is not begun again by the same submission: it
+        would die again. Once the flag is set, all that run are asked to leave, once, and no other
+        begins.
         """
         codes = {
             member: code

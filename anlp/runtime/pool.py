@@ -1,8 +1,9 @@
 """`python -m anlp.runtime.pool`: many elements on one machine, each in a child forked from a process that has torch loaded.
 
-Requests come on stdin, replies go to stdout (`anlp.core.pool_messages`). The pool ends when it is told to, or when its stdin
-closes because whoever started it died; in both cases its children are asked to checkpoint first. It never initialises
-CUDA and has no threads, because neither survives a fork.
+Requests come on stdin, replies go to stdout (`anlp.core.pool_messages`). The pool ends when it is
+told to, or when its stdin closes because whoever started it died; in both cases its children are
+asked to checkpoint first. It never initialises CUDA and has no threads, because neither survives a
+fork.
 """
 
 from __future__ import annotations

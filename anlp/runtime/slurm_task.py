@@ -1,7 +1,7 @@
 """`python -m anlp.runtime.slurm_task`: one task of a Slurm array, requeued after a warning of its time limit.
 
-SIGUSR2 makes the run save a checkpoint and leave with exit code 3; the task is then requeued under its own id by
-submitit's contract, without its pickle per element.
+SIGUSR2 makes the run save a checkpoint and leave with exit code 3; the task is then requeued under
+its own id by submitit's contract, without its pickle per element.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def execute(run: Callable[[], int], slurm: TaskRequeue, limit_min: int) -> int:
     Returns:
         The element's exit code: 3 where it was stopped and the next submit continues it.
     """
-    # a run's stop flag takes the handlers over and says only that it was set: the pipe has the numbers
+    # a run's stop flag takes the handlers over and says only that it was set: the pipe has the
+    # numbers
     with signal_pipe() as arrived, own_warning(limit_min):
         code = slurm.run(run)
         signals = arrived.take()
@@ -51,7 +52,8 @@ def own_warning(limit_min: int) -> Iterator[None]:
     """Send this process the warning when its time is nearly over, as Slurm should have done before.
 
     Args:
-        limit_min: the time limit of the job, which began just now; 0: not known, so that there is no warning.
+        limit_min: the time limit of the job, which began just now; 0: not known, so that there is
+            no warning.
     """
     before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), WARNING))
     if limit_min:
@@ -65,7 +67,8 @@ def own_warning(limit_min: int) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the element that the task's index names; exit codes as of `anlp.run`, 70 where an exception escaped."""
-    # blocked until a run listens (its stop flag unblocks it): while torch loads it must be neither lost nor deadly
+    # blocked until a run listens (its stop flag unblocks it): while torch loads it must be neither
+    # lost nor deadly
     signal.pthread_sigmask(signal.SIG_BLOCK, {WARNING})
     given = _parser().parse_args(argv)
     slurm = TaskRequeue(

@@ -1,8 +1,8 @@
 """submitit's checkpoint contract for one task of a Slurm array: count the time limits, say why, requeue.
 
-The only module that knows submitit. Two things that submitit keeps to itself are used here, in its versions 1.5:
-`DelayedSubmission._timeout_countdown` (the count) and `JobEnvironment._requeue` (which an image has to replace);
-`setup.cfg` holds submitit below version 2 for their sake.
+The only module that knows submitit. Two things that submitit keeps to itself are used here, in its
+versions 1.5: `DelayedSubmission._timeout_countdown` (the count) and `JobEnvironment._requeue`
+(which an image has to replace); `setup.cfg` holds submitit below version 2 for their sake.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ CANNOT_REQUEUE = (FileNotFoundError, PermissionError, subprocess.SubprocessError
 class TaskRequeue:
     """Runs a task and requeues it under its own id.
 
-    The one file that this leaves behind has the count of time limits that a requeued task may still reach.
+    The one file that this leaves behind has the count of time limits that a requeued task may still
+    reach.
 
     Args:
         folder: where that file is kept.
         continuations: how often the task may be requeued after reaching its time limit.
-        limit_min: the time limit; 0: not known, so that every warning counts as that of the time limit.
-        in_image: whether this process runs in an image, where there is no scontrol: the job's script requeues.
+        limit_min: the time limit; 0: not known, so that every warning counts as that of the time
+            limit.
+        in_image: whether this process runs in an image, where there is no scontrol: the job's
+            script requeues.
     """
 
     def __init__(

@@ -227,5 +227,6 @@ def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any,
     except Exception as error:  # each run meets the same fault and reports it in its own result
         notice = f"could not load what the runs share ({type(error).__name__}: {error})"
     gc.collect()
-    gc.freeze()  # a child's collector then leaves these objects, and the pages they share with us, alone
+    # a child's collector then leaves these objects, and the pages they share with us, alone
+    gc.freeze()
     return found, notice

@@ -46,14 +46,15 @@ TASKS = TaskRegistry(
 def register_task(name: str, settings_class: type[TaskSettings], builder: str) -> None:
     """Add a task, for this process.
 
-    Runs are carried out by other processes: a package whose task they are to find names the module that calls this
-    function in an entry point of the group `anlp.tasks`, see `docs/new-task.md`.
+    Runs are carried out by other processes: a package whose task they are to find names the module
+    that calls this function in an entry point of the group `anlp.tasks`, see `docs/new-task.md`.
 
     Args:
         name: as in `task:` of a grid file.
-        settings_class: what a grid may set; its module is imported on the login node and must not need torch.
-        builder: `module:function`, imported on the compute node only and called with the settings, the seed, the
-            `DatasetCache` and the device; it returns a `Workload`.
+        settings_class: what a grid may set; its module is imported on the login node and must not
+            need torch.
+        builder: `module:function`, imported on the compute node only and called with the settings,
+            the seed, the `DatasetCache` and the device; it returns a `Workload`.
 
     Raises:
         UserError: the name is taken, or `builder` is not of that form.
@@ -66,7 +67,8 @@ def make_spec(task: str, values: Mapping[str, Any], seed: int) -> RunSpec:
 
     Raises:
         KeyError: no such task.
-        pydantic.ValidationError: a value is of the wrong type or out of range, or a name is unknown.
+        pydantic.ValidationError: a value is of the wrong type or out of range, or a name is
+            unknown.
     """
     return RunSpec(task, TASKS[task].settings.model_validate(values), seed)
 

@@ -70,7 +70,8 @@ class FmaEmotionSettings(SpectrogramSettings):
     valence_weight: NonNegative = 1.0  # all: of each error in the sum
     energy_weight: NonNegative = 1.0
     danceability_weight: NonNegative = 1.0
-    init_from: str = ""  # id of an earlier run whose backbone is taken over; or `GRID` or `GRID: FILTER`, its best run
+    # id of an earlier run whose backbone is taken over; or `GRID` or `GRID: FILTER`, its best run
+    init_from: str = ""
     freeze: bool = False  # only the new read-out is trained
     monitor: Literal["val/loss", "val/mae", "val/spearman"] = "val/spearman"
 

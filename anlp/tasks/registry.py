@@ -1,8 +1,8 @@
 """The tasks by name: those of this package in a table, others by `register_task` and entry points.
 
-Another package brings a task with an entry point of the group `anlp.tasks`, named like the task, whose value is a light
-module (no torch) that calls `anlp.register_task`. Entry points are read where a name is not in the table, and where
-all tasks are listed.
+Another package brings a task with an entry point of the group `anlp.tasks`, named like the task,
+whose value is a light module (no torch) that calls `anlp.register_task`. Entry points are read
+where a name is not in the table, and where all tasks are listed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class TaskRegistry(Mapping[str, Task]):
     """Tasks by name; a task of this package is imported when it is asked for.
 
     Args:
-        built_in: by name, the `module:class` of the settings and the `module:function` of the builder.
+        built_in: by name, the `module:class` of the settings and the `module:function` of the
+            builder.
     """
 
     def __init__(self, built_in: Mapping[str, tuple[str, str]]) -> None:

@@ -20,8 +20,9 @@ OF_AUDIO = frozenset({"mfcc", "mel"})
 class SpokenDigitsSettings(TrainingSettings):
     """Recurrent nets, with attention or without, and a baseline that pools.
 
-    `data`: `spoken-arabic-digit` (13 MFCC a frame, 20 classes: digit and gender), or a folder of wav files in the data
-    folder, named `DIGIT_SPEAKER_INDEX.wav` (10 classes), whose features are computed.
+    `data`: `spoken-arabic-digit` (13 MFCC a frame, 20 classes: digit and gender), or a folder of
+    wav files in the data folder, named `DIGIT_SPEAKER_INDEX.wav` (10 classes), whose features are
+    computed.
     """
 
     data: str = GIVEN

@@ -31,7 +31,8 @@ __all__ = ["BUDGET_S", "WandbMirror", "open_mirror", "preload", "start_shared_se
 BUDGET_S = 15.0
 SAFE_S = 2 * FLUSH_S
 
-# A service keeps the id of a run whose process was killed for as long as it lives; a fresh one knows nothing of it.
+# A service keeps the id of a run whose process was killed for as long as it lives; a fresh one
+# knows nothing of it.
 _IN_USE = "is in use"
 
 _AnyMode = Literal["online", "offline", "disabled"]
@@ -58,7 +59,8 @@ def open_mirror(
 ) -> WandbMirror:
     """Return a tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
 
-    A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good from that file.
+    A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good
+    from that file.
 
     Args:
         spec: its settings, seed, task and config id become the config, its run id the wandb id.

@@ -26,7 +26,8 @@ TRANSMIT_S = 2.0  # what it can cost the server, until the run is continued
 WRITTEN_S = 1.0
 NAME_LENGTH = 100
 
-# Diverged is a result (see `anlp.records.results.Outcome`). An interrupted run is marked as preempted before it exits.
+# Diverged is a result (see `anlp.records.results.Outcome`). An interrupted run is marked as
+# preempted before it exits.
 EXIT_CODES: Mapping[str, int] = {"ok": 0, "diverged": 0, "failed": 1, "interrupted": 143}
 
 
@@ -46,7 +47,8 @@ class Session:
     """A copy of the run in wandb, complete up to the last row logged.
 
     Args:
-        mode: online adds to what the server has of this run, offline starts a new folder from nothing.
+        mode: online adds to what the server has of this run, offline starts a new folder from
+            nothing.
         finish_s: how long `finish` may wait for the server.
     """
 

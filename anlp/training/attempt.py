@@ -43,12 +43,14 @@ class AttemptHooks:
     """How an attempt is tied to the process that carries it out.
 
     Args:
-        open_mirrors: opens the trackers beside `metrics.jsonl`, once that file says where the run stands.
+        open_mirrors: opens the trackers beside `metrics.jsonl`, once that file says where the run
+            stands.
         should_stop: asked before each step.
-        holds_lease: asked before each file is written: whether this process still holds the run's lease.
-        saves_first: whether a checkpoint is written before the first step. In an image that is more than safety: a
-            signal to the whole job also ends the process that mounts the image, and code that was not read by then
-            cannot be read any more.
+        holds_lease: asked before each file is written: whether this process still holds the run's
+            lease.
+        saves_first: whether a checkpoint is written before the first step. In an image that is more
+            than safety: a signal to the whole job also ends the process that mounts the image, and
+            code that was not read by then cannot be read any more.
     """
 
     open_mirrors: Callable[[], Sequence[Tracker]] = tuple

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from anlp.data.samples import Samples
 
-BATCHES_PER_BUCKET = 32  # within so many random batches samples are sorted: batches stay varied, and little is padded
+# within so many random batches samples are sorted: batches stay varied, and little is padded
+BATCHES_PER_BUCKET = 32
 
 
 def like_lengths_together(lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:

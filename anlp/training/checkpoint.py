@@ -1,6 +1,7 @@
 """The files that tensors of a run are kept in: `checkpoint.pt` to continue from, `weights.pt` to use later.
 
-Each has a version of its own: a new form of checkpoints leaves the weights of finished runs readable.
+Each has a version of its own: a new form of checkpoints leaves the weights of finished runs
+readable.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 A new one is a function and an entry of `OPTIMIZERS`, and its name in `TrainingSettings.optimizer`.
 
-Source: one core, 670,000 parameters, us per step for loop / foreach / fused: sgd 96 / 99 / 101, with momentum
-237 / 234 / 132, adam 1669 / 1175 / 349, adamw 1389 / 1223 / 348, rmsprop 989 / 984 / none.
+Source: one core, 670,000 parameters, us per step for loop / foreach / fused: sgd 96 / 99 / 101,
+with momentum 237 / 234 / 132, adam 1669 / 1175 / 349, adamw 1389 / 1223 / 348, rmsprop 989 / 984 /
+none.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ OPTIMIZERS: Mapping[str, Make] = {
 def _eager(kind: type[Optimizer]) -> Callable[..., Optimizer]:
     """Return `kind` without the wrappers that keep torch's compiler away.
 
-    Each wrapper imports the compiler, 3 s, and nothing here is compiled. Where a version of torch has no such wrappers
-    there is nothing to unwrap.
+    Each wrapper imports the compiler, 3 s, and nothing here is compiled. Where a version of torch
+    has no such wrappers there is nothing to unwrap.
     """
     names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}

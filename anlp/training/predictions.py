@@ -1,12 +1,13 @@
 """`predictions.npz`: what a trained model says about each test sample, for confusion matrices and galleries.
 
-Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities), `targets` (N,) or one
-`target_K` (N,) for each of several, `names` (C,); for images `noted` (M,) positions of samples that are worth a look
-(the most confident mistakes, the least confident hits, and the most confident hits of each class) and `noted_inputs`
-(M, ...), large ones made smaller; for sequences `pieces` (P,) positions of one sample of each class (or of the
-lowest, the middle and the highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high`
-(F,) of each feature, and `piece_lengths` (P,), how much of each is no padding; for a plane that was probed `probe`
-(P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
+Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities),
+`targets` (N,) or one `target_K` (N,) for each of several, `names` (C,); for images `noted` (M,)
+positions of samples that are worth a look (the most confident mistakes, the least confident hits,
+and the most confident hits of each class) and `noted_inputs` (M, ...), large ones made smaller; for
+sequences `pieces` (P,) positions of one sample of each class (or of the lowest, the middle and the
+highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high` (F,) of
+each feature, and `piece_lengths` (P,), how much of each is no padding; for a plane that was probed
+`probe` (P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int
         outputs: (N, C) logits.
         targets: (N,) classes.
         most: of the first two kinds, each.
-        shown: of the third: the most confident hit of each class, then the second of each, and so on.
+        shown: of the third: the most confident hit of each class, then the second of each, and so
+            on.
     """
     confidence, answers = outputs.softmax(1).max(1)
     wrong = answers != targets

@@ -20,7 +20,8 @@ class Schedule:
         lr: the peak.
         steps: of the whole training.
         steps_per_epoch: at least 1.
-        warmup_steps: linear rise to the peak; the first step already moves. For onecycle: its rising part.
+        warmup_steps: linear rise to the peak; the first step already moves. For onecycle: its
+            rising part.
         decay_every: step: epochs between two decays.
         decay_patience: plateau: epochs without improvement before a decay.
         decay_factor: step, plateau.

@@ -78,7 +78,8 @@ def split_training_set(
         seed: of the run; decides which samples are taken and which are held out.
         val_fraction: share held out, in (0, 1); at least one sample is, and one is not.
         samples: take only this many of the training set, both parts together; 0: all.
-        overfit_samples: train on the first this many of the training part and select on the same ones; 0: off.
+        overfit_samples: train on the first this many of the training part and select on the same
+            ones; 0: off.
 
     Raises:
         ValueError: fewer than two samples.

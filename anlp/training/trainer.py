@@ -23,7 +23,8 @@ from anlp.training.schedules import Schedule
 from anlp.training.workload import Split, Workload
 
 CHECK_EVERY = 50  # steps between two looks for NaN: looking waits for the device
-NORMS_PER_EPOCH = 16  # gradient norms that make up `grad_norm`, evenly spread; all of them where gradients are clipped
+# gradient norms that make up `grad_norm`, evenly spread; all of them where gradients are clipped
+NORMS_PER_EPOCH = 16
 UNTRAINED_SAMPLES = 2000  # of the training set, measured before the first update
 
 Metrics = dict[str, float]
@@ -121,7 +122,8 @@ class Trainer:
         """Trains to the end from wherever `load` has put it.
 
         Args:
-            on_epoch: gets the metrics of an epoch as soon as they are known, epoch 0 before the first update.
+            on_epoch: gets the metrics of an epoch as soon as they are known, epoch 0 before the
+                first update.
             after_epoch: called when an epoch is complete and another will follow.
             should_stop: asked before each step.
 

@@ -73,15 +73,18 @@ class Workload:
         objective: what is minimised and measured.
         names: of the classes, or of the targets where they are quantities.
         augment: changes a training batch on the device, drawing from torch's default generators.
-        collate: changes every batch, of training or not: cuts off the padding that no sequence of it needs.
-        lengths: (rows of the training samples,) on the CPU; batches are drawn from samples of like length.
-        summary: measures of a whole split that are no means over samples (macro F1), from the model's output for all of
-            it and the targets.
+        collate: changes every batch, of training or not: cuts off the padding that no sequence of
+            it needs.
+        lengths: (rows of the training samples,) on the CPU; batches are drawn from samples of like
+            length.
+        summary: measures of a whole split that are no means over samples (macro F1), from the
+            model's output for all of it and the targets.
         fit: trains a model that has no gradients, in one go; the run then has one epoch.
         layers: modules whose gradient norms are recorded, by name.
-        pictures: (rows of the test samples, channels, height, width) what people see of them, where the model is given
-            something else.
-        probe: inputs without targets for which outputs are kept with the predictions (a map of the plane).
+        pictures: (rows of the test samples, channels, height, width) what people see of them, where
+            the model is given something else.
+        probe: inputs without targets for which outputs are kept with the predictions (a map of the
+            plane).
         is_stochastic: whether a training step draws random numbers (dropout, augmentation).
         eval_batch: samples per batch where nothing is learned.
         baselines: test metric of predictors that learn nothing, by name.
