@@ -13,9 +13,9 @@ from pathlib import Path
 
 from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, SpecError, UserError, run_command
+from anlp.core.files import write_whole
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
-from anlp.records.files import write_whole
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState

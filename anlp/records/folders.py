@@ -100,5 +100,5 @@ class GridFolder:
         return self.path / "answers.json"
 
     def run(self, run_id: str) -> RunFolder:
-        """The folder of one run, whether it exists or not."""
+        """Return the folder of one run, whether it exists or not."""
         return RunFolder(self.path / run_id)
