@@ -15,13 +15,13 @@ from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, SpecError, UserError, run_command
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
+from anlp.core.units import count
 from anlp.records.files import write_whole
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
 from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no as ask
-from jobs.common.units import count
 from jobs.config.packing import Packing
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.runs.attempts import find_auto_retries

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core import lease
+from anlp.core.units import count
 from anlp.records.files import read_jsonl
 from anlp.records.fingerprint import render_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import WandbOptions, options_from_json
 from anlp.records.results import RunState, read_result
-from jobs.common.units import count
 from jobs.runs.advice import Advice, advise
 from jobs.runs.journal import Journal
 from jobs.runs.logs import last_job_output, last_words

@@ -10,7 +10,7 @@ from typing import Any
 
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
-from jobs.common.units import render_pairs
+from jobs.common.text import render_pairs
 from jobs.runs.queries import own_settings, varying
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anlp.core.errors import SchedulerError
+from anlp.core.units import render_duration
 from anlp.records.folders import GridFolder
-from jobs.common.units import render_age
 from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
@@ -35,7 +35,7 @@ class SchedulerReport:
     def render(self, now: float) -> list[str]:
         """Lines for a screen; none where the answer is fresh and complete."""
         notes = [f"{self.scheduler}: {note}" for note in self.notes]
-        age = "" if self.asked is None else render_age(now - self.asked)
+        age = "" if self.asked is None else render_duration(now - self.asked)
         if self.outage:
             source = f"the folders and its answer of {age} ago say" if age else "the folders say"
             return [

@@ -12,10 +12,10 @@ from itertools import chain
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
 from anlp.core.lease import HeldError
 from anlp.core.spec import RunSpec
+from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import STATE_OF_OUTCOME, RunState, read_result
-from jobs.common.units import count
 from jobs.config.packing import ALONE
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal

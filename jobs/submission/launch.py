@@ -8,8 +8,8 @@ from pathlib import Path
 
 from anlp.core.errors import EXIT_OK
 from anlp.core.spec import RunSpec
+from anlp.core.units import count
 from anlp.records.folders import GridFolder
-from jobs.common.units import count
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.containers.image import prepare_image

@@ -8,9 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 from anlp.core.spec import RunSpec
+from anlp.core.units import (
+    count,
+    render_duration,
+    render_hours,
+    render_memory_option,
+    render_time_option,
+)
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.common.units import count, render_duration, render_hours, render_size, render_time
 from jobs.config.resources import Resources
 from jobs.gridfile import GridSpec
 from jobs.runs.estimates import Price, compare, estimate_seconds, price, propose
@@ -98,10 +104,12 @@ def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resour
     """What earlier runs needed, and where what is asked for differs much; a line for each model that has any."""
     lines = []
     for proposal in propose(plan.chosen, history.values()):
-        memory = "" if proposal.mem_mib is None else f" --mem {render_size(proposal.mem_mib)}"
+        memory = (
+            "" if proposal.mem_mib is None else f" --mem {render_memory_option(proposal.mem_mib)}"
+        )
         notes = "".join(f"; {note}" for note in compare(proposal, asked))
         runs = count(proposal.runs, "earlier run")
-        asks = f"--time {render_time(proposal.walltime_min)}{memory}"
+        asks = f"--time {render_time_option(proposal.walltime_min)}{memory}"
         lines.append(f"{proposal.model}: {asks} would do ({runs}){notes}")
     return lines
 

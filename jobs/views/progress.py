@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from anlp.core.spec import RunSpec
+from anlp.core.units import render_duration
 from anlp.records.folders import GridFolder
 from anlp.records.results import STATE_OF_OUTCOME, RunResult, RunState, read_result
-from jobs.common.units import render_age
 from jobs.runs.status import HARMLESS
 from jobs.schedulers.local.events import (
     ElementEnded,
@@ -172,7 +172,7 @@ def draw(view: View, name: str, *, rows: int) -> Group:
         table.add_column(no_wrap=True, justify="right")
     for row in view.active[: max(1, rows)]:
         epoch = f"epoch {row.epoch}" if row.epoch else "starting"
-        cells = (row.label, epoch, row.metric, render_age(row.seconds))
+        cells = (row.label, epoch, row.metric, render_duration(row.seconds))
         table.add_row(Text(f"  {row.run_id}", style="cyan"), *map(Text, cells))
     hidden = len(view.active) - max(1, rows)
     return Group(head, table, Text(f"  and {hidden} more")) if hidden > 0 else Group(head, table)

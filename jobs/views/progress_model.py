@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.spec import RunSpec
+from anlp.core.units import render_duration
 from anlp.records.results import RunState
-from jobs.common.units import render_age, render_pairs
+from jobs.common.text import render_pairs
 
 SHOWN_METRICS = (
     "val/acc",
@@ -69,9 +70,9 @@ class View:
         left = (
             ""
             if self.left_s is None or self.ended == self.total
-            else f", about {render_age(self.left_s)} left"
+            else f", about {render_duration(self.left_s)} left"
         )
-        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_age(self.elapsed_s)}{left}"
+        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_duration(self.elapsed_s)}{left}"
 
 
 class ProgressState:
