@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from anlp.core.align import align
 from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.lease import Process
 from anlp.core.units import render_duration
 from jobs.common.arguments import add_fresh
-from jobs.common.terminal import STYLE_OF_STATE, Canvas, align, canvas_of
+from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
 from jobs.common.text import render_pairs
 from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain

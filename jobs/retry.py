@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from anlp.core.align import align
 from anlp.core.command import make_parser
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.units import count, parse_memory, parse_walltime
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from anlp.tasks import spec_from_json
-from jobs.common.terminal import Canvas, align, ask_yes_no, canvas_of
+from jobs.common.terminal import Canvas, ask_yes_no, canvas_of
 from jobs.config.resources import Resources
 from jobs.runs.attempts import (
     SubmittedAttempt,

@@ -14,6 +14,7 @@ from analysis.data.source import UNSETTLED, Reading
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.records.files import read_json, read_metrics
+from anlp.records.fingerprint import first_line
 from anlp.records.folders import RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import RunRecord, RunResult, read_result
@@ -78,7 +79,9 @@ class FolderSource:
             TypeError,
             ValueError,
         ) as error:  # pydantic's ValidationError is a ValueError
-            return _skipped(folder, f"spec.json is not of a run known here ({first_line(error)})")
+            return _skipped(
+                folder, f"spec.json is not of a run known here ({describe_error(error)})"
+            )
         if run_id != folder.run_id:
             return _skipped(folder, f"a copy of run {run_id}")
         result = read_result(folder)
@@ -192,10 +195,10 @@ def whole_seed(seed: Any) -> int:
     return int(seed)
 
 
-def first_line(error: Exception) -> str:
-    """For a sentence about an exception; the first of the faults of a setting."""
+def describe_error(error: Exception) -> str:
+    """Say in one line what an exception says; of several faults of settings, the first."""
     if isinstance(error, ValidationError):
         fault = error.errors()[0]
         return f"{'.'.join(map(str, fault['loc'])) or error.title}: {fault['msg']}, got {fault['input']!r}"
     text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-    return text.splitlines()[0]
+    return first_line(text)

@@ -17,7 +17,7 @@ from jobs.runs.advice import Advice, advise
 from jobs.runs.journal import Journal
 from jobs.runs.logs import last_job_output, last_words
 from jobs.runs.polling import SchedulerReport
-from jobs.runs.queries import own_settings, varying
+from jobs.runs.queries import own_settings, varying_settings
 from jobs.runs.status import RunStatus, asked_runs, read_progress
 
 
@@ -60,7 +60,7 @@ def explain(
     accounts: tuple[SchedulerReport, ...],
 ) -> Explanation:
     """Reads what the grid's folder and the run's own files say about one run."""
-    names = varying(statuses)
+    names = varying_settings(statuses)
     constant = [name for name in status.values if name not in names]
     result = read_result(status.folder)  # its own file has the whole traceback
     progress = read_progress(status)

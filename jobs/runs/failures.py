@@ -11,7 +11,7 @@ from typing import Any
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
 from jobs.common.text import render_pairs
-from jobs.runs.queries import own_settings, varying
+from jobs.runs.queries import own_settings, varying_settings
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
 
@@ -82,7 +82,7 @@ def group_failures(
     for status in every if chosen is None else chosen:
         if status.state in FAILURES:
             groups[fingerprint(status)].append(status)
-    names = varying(every) if names is None else names
+    names = varying_settings(every) if names is None else names
     sound = [status for status in every if status.state not in FAILURES]
     found = []
     for runs in groups.values():

@@ -10,6 +10,7 @@ from typing import Any
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import higher_is_better
+from anlp.core.spec import varying
 from anlp.records.folders import GridFolder
 from anlp.tasks import TASKS
 from jobs.runs.journal import Journal
@@ -55,13 +56,9 @@ def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunSt
     return sorted(finite, key=lambda pair: pair[0], reverse=higher_is_better(metric))
 
 
-def varying(statuses: Iterable[RunStatus]) -> list[str]:
+def varying_settings(statuses: Iterable[RunStatus]) -> list[str]:
     """Names of the settings (seed last) in which the runs differ, in the order of the task."""
-    seen: dict[str, set[Any]] = {}
-    for status in statuses:
-        for name, value in status.values.items():
-            seen.setdefault(name, set()).add(value)
-    return [name for name, values in seen.items() if len(values) > 1]
+    return varying(status.values for status in statuses)
 
 
 def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from anlp.core.align import align
 from anlp.core.units import count, render_duration, render_hours, render_memory
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.common.terminal import STYLE_OF_STATE, Canvas, align
+from jobs.common.terminal import STYLE_OF_STATE, Canvas
 from jobs.common.text import render_pairs
 from jobs.runs import cost
 from jobs.runs.cost import Cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
-from jobs.runs.queries import best_runs, own_settings, selection_metric, varying
+from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
 from jobs.runs.status import Progress, RunStatus, read_progress
 from jobs.schedulers.base import Cause
 
@@ -80,7 +81,7 @@ class Overview:
     @cached_property
     def names(self) -> list[str]:
         """The settings that tell the runs of the grid apart."""
-        return varying(self.every)
+        return varying_settings(self.every)
 
     @cached_property
     def failures(self) -> list[FailureGroup]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from anlp.core.spec import RunSpec
+from anlp.core.spec import RunSpec, varying
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunError, RunResult, RunState
@@ -16,7 +16,7 @@ from anlp.tasks import make_spec
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, ElementStarted, Notice, Tick
 from jobs.views.progress import MOST_LINES, ProgressScreen, last_line, outcome_of
-from jobs.views.progress_model import ProgressState, render_metric, varying_settings
+from jobs.views.progress_model import ProgressState, render_metric
 
 
 def make_specs(n: int = 4, epochs: int = 10) -> list[RunSpec]:
@@ -121,7 +121,7 @@ def test_only_settings_that_vary_and_apply_are_named() -> None:
     ]
     seeds = [make_spec("mnist", {}, seed) for seed in range(2)]
 
-    assert varying_settings(specs) == ["model", "filters"]
+    assert varying(spec.values for spec in specs) == ["model", "filters"]
     assert ProgressState(specs, 0.0).label(0) == "model=dense"
     assert ProgressState(specs, 0.0).label(1) == "model=cnn filters=8"
     assert ProgressState(seeds, 0.0).label(1) == "seed=1"
