@@ -13,12 +13,13 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.common.terminal import ask_yes_no
 from jobs.runs.attempts import record_endings
+from jobs.runs.batches import Asked, asked_runs
 from jobs.runs.journal import lock_grid
 from jobs.runs.locate import open_grid
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.recovery import reconcile
-from jobs.runs.status import Asked, RunStatus, asked_runs, read_states
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers import registry
 
 EXAMPLES = """\

@@ -25,6 +25,7 @@ from jobs.common.terminal import ask_yes_no as ask
 from jobs.config.packing import Packing
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.runs.attempts import find_auto_retries
+from jobs.runs.batches import Redo
 from jobs.runs.journal import Journal
 from jobs.runs.locate import data_dir, runs_root
 from jobs.runs.options import SubmitOptions
@@ -32,7 +33,7 @@ from jobs.runs.plan import Plan, count_strangers, make_plan
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import selection_metric
 from jobs.runs.recovery import wait_for_orphans
-from jobs.runs.status import Redo, RunStatus, read_states
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import load_profile
 from jobs.submission import variants

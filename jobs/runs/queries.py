@@ -13,10 +13,11 @@ from anlp.core.metrics import higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder
 from anlp.tasks import TASKS
+from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
 from jobs.runs.locate import grids, open_grid, runs_root
 from jobs.runs.polling import JobPoller
-from jobs.runs.status import Query, RunStatus, asked_runs, read_states
+from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 
 

@@ -13,8 +13,9 @@ from anlp.records.folders import GridFolder
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.containers.image import prepare_image
+from jobs.runs.batches import Redo
 from jobs.runs.options import SubmitOptions
-from jobs.runs.status import Query, Redo
+from jobs.runs.status import Query
 from jobs.schedulers import registry
 from jobs.schedulers.base import Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler

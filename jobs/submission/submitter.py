@@ -16,11 +16,12 @@ from jobs.config.packing import ALONE, Packing
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.runs.attempts import find_auto_retries, record_endings
+from jobs.runs.batches import Redo
 from jobs.runs.journal import Journal, new_tag
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, make_plan
 from jobs.runs.recovery import reconcile
-from jobs.runs.status import Query, Redo, RunStatus, read_states
+from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers.base import Batch, Job, Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.batching import SubmissionStage, make_elements, make_stages, passed_models

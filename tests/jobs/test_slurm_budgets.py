@@ -19,8 +19,8 @@ from slurm_cluster import TESTS, Cluster, why_not
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunResult
+from jobs.runs.batches import Asked, asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.status import Asked, asked_runs
 
 pytestmark = pytest.mark.slow
 RUNS = 10_000
