@@ -100,7 +100,7 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
 
 
 def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
-    inquiry = JobPoller(folder, fresh=fresh)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     groups = group_failures(read_grid(folder, inquiry.states))
     _say_accounts(inquiry)
     if not groups:
@@ -150,7 +150,7 @@ def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
     pace, due = PollInterval(), float("-inf")
     while True:
         if not _is_alive(status.folder) and time.monotonic() >= due:
-            status = read_states(folder, JobPoller(folder).states)[status.run_id]
+            status = read_states(folder, JobPoller.for_viewing(folder).states)[status.run_id]
             due = time.monotonic() + pace.wait_s(status.state, [status])
         yield status
         if not status.state.is_active:

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
     folder = open_grid(args.grid)
-    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    inquiry = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
     every = read_grid(folder, inquiry.states)
     statuses = narrow(every, args.only)
     target = override(last_options(folder), args)

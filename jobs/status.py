@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _look(folder: GridFolder, only: str | None, *, fresh: bool) -> Overview:
-    inquiry = JobPoller(folder, fresh=fresh)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return Overview(
         folder, tuple(every), tuple(narrow(every, only)), only, time.time(), inquiry.accounts

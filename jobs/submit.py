@@ -26,7 +26,7 @@ from jobs.config.packing import Packing
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.runs.attempts import find_auto_retries
 from jobs.runs.batches import Redo
-from jobs.runs.journal import Journal
+from jobs.runs.journal import Journal, writing_to
 from jobs.runs.locate import data_dir, runs_root
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
@@ -41,7 +41,6 @@ from jobs.submission.arguments import add_submit_arguments, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
-from jobs.submission.submitter import writing_to
 from jobs.submission.variants import resolve_init_from
 from jobs.views.plan import (
     fields_of,
@@ -130,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = GridFolder(
         runs_root() / ((args.name or grid.name) + (variants.SUFFIX if args.smoke else ""))
     )
-    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    inquiry = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
     history = _history(folder, args, inquiry)
     expansion = grid.expand()
     listed = _all_of(expansion, grid)

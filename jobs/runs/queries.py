@@ -131,7 +131,7 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
         UserError: there is no such run, or several grids have one.
     """
     folder = open_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
-    inquiry = JobPoller(folder, fresh=fresh)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return FoundRun(
         folder, every, match_run({status.run_id: status for status in every}, names[-1]), inquiry

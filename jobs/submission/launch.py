@@ -14,6 +14,7 @@ from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.containers.image import prepare_image
 from jobs.runs.batches import Redo
+from jobs.runs.journal import writing_to
 from jobs.runs.options import SubmitOptions
 from jobs.runs.status import Query
 from jobs.schedulers import registry
@@ -22,7 +23,7 @@ from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.schedulers.profiles import fill_limits, load_profile
 from jobs.submission.batching import SubmissionStage
 from jobs.submission.foreground import ForegroundRun
-from jobs.submission.submitter import SubmittedBatch, Submitter, writing_to
+from jobs.submission.submitter import SubmittedBatch, Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
 
 NO_ASKS: Mapping[str, Resources] = {}

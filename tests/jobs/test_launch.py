@@ -107,7 +107,7 @@ def test_a_grid_that_another_command_keeps_is_a_sentence(
     monkeypatch.setattr(Journal, "locked", lambda self, patience_s=0.0: original(self, 0.0))
 
     with pytest.raises(
-        UserError, match=r"study: another command is submitting this grid \(held by process \d+ on"
+        UserError, match=r"study: another command is at work on this grid \(held by process \d+ on"
     ):
         submit_specs(folder, SPECS, QUIET, redo="none")
 
