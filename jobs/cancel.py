@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from anlp.core.command import make_parser
 from anlp.core.errors import EXIT_OK, run_command
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from jobs.common.terminal import ask_yes_no
 from jobs.runs.attempts import record_endings
 from jobs.runs.batches import Asked, asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.locate import open_grid
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.recovery import reconcile
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: something that the person at the keyboard can put right.
     """
     args = make_arguments().parse_args(argv)
-    folder = open_grid(args.grid)
+    folder = find_grid(args.grid)
     inquiry = JobPoller.for_changing(folder)
     runs = read_grid(folder, inquiry.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]

@@ -17,7 +17,7 @@ from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
 from anlp.records.files import write_whole
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, data_dir, runs_root
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
 from jobs.common.git import code_commit
@@ -27,7 +27,6 @@ from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_gri
 from jobs.runs.attempts import find_auto_retries
 from jobs.runs.batches import Redo
 from jobs.runs.journal import Journal, writing_to
-from jobs.runs.locate import data_dir, runs_root
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
 from jobs.runs.polling import JobPoller

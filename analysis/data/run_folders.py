@@ -119,32 +119,6 @@ def make_record(
     )
 
 
-def find_grid(text: str, here: Path, environ: Mapping[str, str]) -> Path:
-    """The folder of the grid that a person named: a name, a folder, or the grid's YAML file.
-
-    Raises:
-        UserError: there is none; the message lists the grids there are.
-    """
-    named = Path(text)
-    name = named.stem if named.suffix in (".yaml", ".yml") else text.rstrip("/")
-    roots = runs_roots(here, environ)
-    for folder in (*(root / name for root in roots), here / name):
-        if folder.is_dir():
-            return folder.resolve()
-    grids = sorted({entry for root in roots for entry in _list_folders(root)})
-    there = f"grids there: {', '.join(grids)}" if grids else "nothing has been submitted there yet"
-    looked_in = " and ".join(str(root) for root in roots)
-    raise UserError(
-        f"no runs of a grid {name!r} in {looked_in} ({there}); submit it first: python -m jobs.submit GRID"
-    )
-
-
-def runs_roots(here: Path, environ: Mapping[str, str]) -> list[Path]:
-    """The folders that hold a folder per grid, the one to be preferred first."""
-    roots = [Path(environ["ANLP_RUNS"])] if environ.get("ANLP_RUNS") else []
-    return [*roots, here / "runs"]
-
-
 def _list_folders(root: Path) -> dict[str, int]:
     """The time in ns of every folder in `root` that is not hidden and could be a run, by name."""
     try:

@@ -11,11 +11,10 @@ from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import higher_is_better
 from anlp.core.spec import varying
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
 from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.locate import grids, open_grid, runs_root
 from jobs.runs.polling import JobPoller
 from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
@@ -130,7 +129,7 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
     Raises:
         UserError: there is no such run, or several grids have one.
     """
-    folder = open_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
+    folder = find_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
     inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return FoundRun(
@@ -140,7 +139,7 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
 
 def _grid_of(prefix: str, command: str) -> GridFolder:
     """The one grid that has a run whose id begins with `prefix`."""
-    holders = [folder for folder in grids() if _has_run(folder, prefix)]
+    holders = [folder for folder in list_grids() if _has_run(folder, prefix)]
     if len(holders) == 1:
         return holders[0]
     if holders:
