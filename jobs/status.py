@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from anlp.core.command import make_parser
 from anlp.core.errors import EXIT_OK, run_command
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of
-from jobs.runs.locate import open_grid
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
 from jobs.views.json_output import overview_json
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.json and args.watch:
         parser.error("--json and --watch exclude each other")
-    folder = open_grid(args.grid)
+    folder = find_grid(args.grid)
     if args.watch:
         return _watch(folder, args.only, every_run=args.all, fresh=args.fresh)
     overview = _look(folder, args.only, fresh=args.fresh)
@@ -74,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _look(folder: GridFolder, only: str | None, *, fresh: bool) -> Overview:
-    inquiry = JobPoller(folder, fresh=fresh)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return Overview(
         folder, tuple(every), tuple(narrow(every, only)), only, time.time(), inquiry.accounts

@@ -16,23 +16,23 @@ from anlp.core.errors import EXIT_OK, SpecError, UserError, run_command
 from anlp.core.files import write_whole
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
-from anlp.records.folders import GridFolder
+from anlp.core.units import count
+from anlp.records.folders import GridFolder, data_dir, runs_root
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
 from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no as ask
-from jobs.common.units import count
 from jobs.config.packing import Packing
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
 from jobs.runs.attempts import find_auto_retries
-from jobs.runs.journal import Journal
-from jobs.runs.locate import data_dir, runs_root
+from jobs.runs.batches import Redo
+from jobs.runs.journal import Journal, writing_to
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import selection_metric
 from jobs.runs.recovery import wait_for_orphans
-from jobs.runs.status import Redo, RunStatus, read_states
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import load_profile
 from jobs.submission import variants
@@ -40,7 +40,6 @@ from jobs.submission.arguments import add_submit_arguments, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
-from jobs.submission.submitter import writing_to
 from jobs.submission.variants import resolve_init_from
 from jobs.views.plan import (
     fields_of,
@@ -129,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = GridFolder(
         runs_root() / ((args.name or grid.name) + (variants.SUFFIX if args.smoke else ""))
     )
-    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    inquiry = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
     history = _history(folder, args, inquiry)
     expansion = grid.expand()
     listed = _all_of(expansion, grid)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from anlp.core.command import whole_number
 from anlp.core.errors import UserError
-from jobs.common.units import parse_memory, parse_walltime
+from anlp.core.units import parse_memory, parse_walltime
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
 from jobs.containers.image import ImageChoice, choose_image

@@ -244,7 +244,7 @@ def test_another_metric_is_reported_on_request(study: Grid) -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["nothing"], "nothing: no such grid in"),
         (
             ["study", "--select", "val/ac"],
             "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?",
