@@ -22,7 +22,7 @@ from analysis.plots.parallel import importance_order, parallel_chart
 from analysis.web.page import render_page
 from analysis.web.selection import PageInfo, page_info
 from anlp.core.errors import UserError, known_name, run_command
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 
 PAGES = (".html", ".htm")
 EXAMPLES = """\

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from anlp import __version__
-from anlp.core.command import EPILOG, called_as
+from anlp.core.command import EPILOG, called_as, version_line
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.verbs import STAGES, call_verb, changes_something, find_verb, verbs_of
 
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(overview())
         return EXIT_OK
     if first == "--version":
-        print(f"anlp {__version__}")
+        print(version_line())
         return EXIT_OK
     if first == COMPLETION or first.startswith(f"{COMPLETION}="):
         print(completion_script(*_shell(arguments)))

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from anlp.core.command import add_filter, add_grid, add_yes, make_parser
 from anlp.core.errors import EXIT_OK, run_command
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from jobs.common.terminal import ask_yes_no
 from jobs.runs.attempts import record_endings
-from jobs.runs.journal import lock_grid
-from jobs.runs.locate import open_grid
+from jobs.runs.batches import Asked, asked_runs
+from jobs.runs.journal import Journal
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.recovery import reconcile
-from jobs.runs.status import Asked, RunStatus, asked_runs, read_states
+from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers import registry
 
 EXAMPLES = """\
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: something that the user can fix.
     """
     args = make_arguments().parse_args(argv)
-    folder = open_grid(args.grid)
-    inquiry = JobPoller(folder, fresh=True, tolerant=False)
+    folder = find_grid(args.grid)
+    inquiry = JobPoller.for_changing(folder)
     runs = read_grid(folder, inquiry.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]
     if not active:
@@ -81,7 +81,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) 
         The active runs that this stops: those that were named and have not ended meanwhile, and
         those that share a job with one of them.
     """
-    with lock_grid(folder) as journal:
+    with Journal(folder).held() as journal:
         reconcile(journal)
         asked = asked_runs(folder, journal.submissions())
         states = read_states(folder, inquiry.states)

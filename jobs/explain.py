@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from anlp.core.align import align
 from anlp.core.command import add_json, make_parser, whole_number
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.lease import Process
+from anlp.core.units import render_duration
 from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
-from jobs.common.terminal import STYLE_OF_STATE, Canvas, align, canvas_of
-from jobs.common.units import render_age, render_pairs
+from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
+from jobs.common.text import render_pairs
 from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain
 from jobs.runs.failures import describe
@@ -130,7 +132,7 @@ def _reason(found: Explanation) -> str:
 
 def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
     status, mirror = found.status, found.wandb
-    submitted = f"{render_age(now - status.since)} ago" if status.since else "never"
+    submitted = f"{render_duration(now - status.since)} ago" if status.since else "never"
     handle = f" to {render_handle(status.handle)}" if status.handle else ""
     shared = f", a job of {status.in_job} runs" if status.in_job > 1 else ""
     project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
@@ -169,7 +171,7 @@ def render_handle(handle: JobHandle) -> str:
 def _attempt_row(attempt: Attempt, now: float) -> tuple[str, ...]:
     began = datetime.fromtimestamp(attempt.since).strftime("%Y-%m-%d %H:%M:%S")
     end = attempt.ended or (now if attempt.ending == "running" else None)
-    took = render_age(end - attempt.since) if end else ""
+    took = render_duration(end - attempt.since) if end else ""
     return (
         str(attempt.number),
         began,

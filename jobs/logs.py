@@ -11,10 +11,9 @@ from pathlib import Path
 from anlp.core import lease
 from anlp.core.command import make_parser, whole_number
 from anlp.core.errors import EXIT_OK, UserError, run_command
-from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.folders import GridFolder, RunFolder, find_grid, list_grids, runs_root
 from jobs.common.arguments import add_fresh
 from jobs.runs.failures import describe, group_failures
-from jobs.runs.locate import grids, open_grid, runs_root
 from jobs.runs.logs import last_job_output, last_words, tail
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import locate_run, read_grid
@@ -90,8 +89,8 @@ def _say_accounts(inquiry: JobPoller) -> None:
 def _only_grid(names: Sequence[str]) -> GridFolder:
     """The grid that was named; without a name the only one there is."""
     if names:
-        return open_grid(names[0])
-    known = grids()
+        return find_grid(names[0])
+    known = list_grids()
     if len(known) == 1:
         return known[0]
     names = ", ".join(folder.name for folder in known)
@@ -100,7 +99,7 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
 
 
 def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
-    inquiry = JobPoller(folder, fresh=fresh)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     groups = group_failures(read_grid(folder, inquiry.states))
     _say_accounts(inquiry)
     if not groups:
@@ -151,7 +150,7 @@ def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
     pace, due = PollInterval(), float("-inf")
     while True:
         if not _is_alive(status.folder) and time.monotonic() >= due:
-            status = read_states(folder, JobPoller(folder).states)[status.run_id]
+            status = read_states(folder, JobPoller.for_viewing(folder).states)[status.run_id]
             due = time.monotonic() + pace.wait_s(status.state, [status])
         yield status
         if not status.state.is_active:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from anlp.core.align import align
 from anlp.core.command import (
     add_dry_run,
     add_filter,
@@ -19,11 +20,11 @@ from anlp.core.command import (
     make_parser,
 )
 from anlp.core.errors import EXIT_OK, UserError, run_command
-from anlp.records.folders import GridFolder
+from anlp.core.units import count, parse_memory, parse_walltime
+from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from anlp.tasks import spec_from_json
-from jobs.common.terminal import Canvas, align, ask_yes_no, canvas_of
-from jobs.common.units import count, parse_memory, parse_walltime
+from jobs.common.terminal import Canvas, ask_yes_no, canvas_of
 from jobs.config.resources import Resources
 from jobs.runs.attempts import (
     SubmittedAttempt,
@@ -34,7 +35,6 @@ from jobs.runs.attempts import (
 )
 from jobs.runs.failures import FAILURES, group_failures
 from jobs.runs.journal import Journal
-from jobs.runs.locate import open_grid
 from jobs.runs.options import last_options
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
@@ -96,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_arguments().parse_args(argv)
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
-    folder = open_grid(args.grid)
-    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    folder = find_grid(args.grid)
+    inquiry = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
     every = read_grid(folder, inquiry.states)
     statuses = narrow(every, args.only)
     given = read_overrides(args)

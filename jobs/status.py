@@ -12,12 +12,11 @@ from dataclasses import replace
 from anlp.core.command import add_filter, add_grid, add_json, make_parser
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.records import circuit_breaker
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of
 from jobs.runs import cost
-from jobs.runs.locate import open_grid
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
 from jobs.runs.status import read_progress
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.json and args.watch:
         parser.error("--json and --watch exclude each other")
-    folder = open_grid(args.grid)
+    folder = find_grid(args.grid)
     if args.watch:
         return _watch(folder, args)
     overview = _look(folder, args.only, fresh=args.fresh)
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _look(folder: GridFolder, only: str, *, fresh: bool) -> Overview:
     """The states of the runs, without what else the screen shows of them."""
-    poller = JobPoller(folder, fresh=fresh)
+    poller = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, poller.states)
     chosen = narrow(every, only)
     return Overview(folder, tuple(every), tuple(chosen), only, time.time(), poller.accounts)

@@ -16,8 +16,8 @@ from anlp.core.command import (
     whole_number,
 )
 from anlp.core.errors import EXIT_OK, UserError, run_command
+from jobs.runs.batches import Redo
 from jobs.runs.polling import JobPoller
-from jobs.runs.status import Redo
 from jobs.submission.arguments import add_submit_arguments, read_overrides
 from jobs.submission.request import (
     Confirmation,
@@ -101,8 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     request = read_request(make_arguments().parse_args(argv))
     expanded = expand(request)
-    poller = JobPoller(expanded.folder, fresh=True, tolerant=False, remember=not request.dry_run)
-    chosen = choose(request, expanded, read_history(request, expanded.folder, poller.states))
+    folder = expanded.folder
+    poller = JobPoller.for_dry_run(folder) if request.dry_run else JobPoller.for_changing(folder)
+    chosen = choose(request, expanded, read_history(request, folder, poller.states))
     placed = place(request, expanded, chosen)
     show(request, placed)
     if request.dry_run or not placed.plan.chosen:

@@ -18,10 +18,9 @@ from typing import Any
 from anlp.core.command import add_dry_run, add_grid, add_json, make_parser, whole_number
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_command
 from anlp.core.progress import Progress
-from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.folders import GridFolder, RunFolder, find_grid
 from anlp.records.wandb_offline import PATTERN, is_live, pending_copies
 from jobs.common.external import Answer, run
-from jobs.runs.locate import open_grid
 
 EXAMPLES = """\
   python -m jobs.sync mnist            what the server does not have yet
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: there is no such grid, no key, or no server answers.
     """
     options = make_arguments().parse_args(argv)
-    folder = open_grid(options.grid)
+    folder = find_grid(options.grid)
     waiting = offline_runs(folder)
     live = [found for found in waiting if is_live(found)]
     todo = [found for found in waiting if found not in live]

@@ -16,9 +16,9 @@ from analysis.results.caption import render_caption
 from analysis.results.cells import make_sheet, raw_cells
 from analysis.results.rows import Row
 from analysis.results.table import Table
-from analysis.text.align import align
 from analysis.text.escape import escape_latex, escape_markdown
 from analysis.text.sheet import Sheet
+from anlp.core.align import align
 
 WIDTH = 100  # characters of a line of text that eyes follow
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.text.align import align
 from analysis.text.escape import escape_latex, escape_markdown
 from analysis.text.levels import NOTHING
+from anlp.core.align import align
 
 TEXT_SUFFIXES = {"text": "txt", "md": "md", "csv": "csv", "latex": "tex"}
 DECIMALS = 4

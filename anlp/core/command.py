@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anlp import __version__
 from anlp.core import debug_log
 from anlp.core.errors import UserError
 
@@ -55,6 +55,12 @@ class CommandParser(argparse.ArgumentParser):
         return parsed
 
 
+def version_line() -> str:
+    """`anlp 0.1.0`."""
+    package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
+    return f"anlp {package.__version__}"
+
+
 @contextmanager
 def called_as(name: str) -> Iterator[None]:
     """Within, parsers call themselves `name`, such as `anlp status`, in their help and faults."""
@@ -76,7 +82,7 @@ def make_parser(module: str, summary: str, examples: str) -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"anlp {__version__}")
+    parser.add_argument("--version", action="version", version=version_line())
     parser.add_argument(
         "-v",
         "--verbose",

@@ -10,12 +10,13 @@ from typing import Any
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import default_metric, higher_is_better
-from anlp.records.folders import GridFolder
+from anlp.core.spec import varying
+from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
+from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.locate import grids, open_grid, runs_root
 from jobs.runs.polling import JobPoller
-from jobs.runs.status import Query, RunStatus, asked_runs, read_states
+from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 
 
@@ -57,13 +58,9 @@ def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunSt
     return sorted(finite, key=lambda pair: pair[0], reverse=higher_is_better(metric))
 
 
-def varying(statuses: Iterable[RunStatus]) -> list[str]:
+def varying_settings(statuses: Iterable[RunStatus]) -> list[str]:
     """Names of the settings (seed last) in which the runs differ, in the order of the task."""
-    seen: dict[str, set[Any]] = {}
-    for status in statuses:
-        for name, value in status.values.items():
-            seen.setdefault(name, set()).add(value)
-    return [name for name, values in seen.items() if len(values) > 1]
+    return varying(status.values for status in statuses)
 
 
 def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
@@ -134,8 +131,8 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
     Raises:
         UserError: there is no such run, or several grids have one.
     """
-    folder = open_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
-    inquiry = JobPoller(folder, fresh=fresh)
+    folder = find_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return FoundRun(
         folder, every, match_run({status.run_id: status for status in every}, names[-1]), inquiry
@@ -144,7 +141,7 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
 
 def _grid_of(prefix: str, command: str) -> GridFolder:
     """The one grid that has a run whose id begins with `prefix`."""
-    holders = [folder for folder in grids() if _has_run(folder, prefix)]
+    holders = [folder for folder in list_grids() if _has_run(folder, prefix)]
     if len(holders) == 1:
         return holders[0]
     if holders:

@@ -8,12 +8,12 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from anlp.core.errors import EXIT_OK, UserError
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid
+from jobs.runs.batches import Redo, asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.locate import open_grid
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import narrow, read_grid
-from jobs.runs.status import Redo, RunStatus, asked_runs
+from jobs.runs.status import RunStatus
 from jobs.submission.arguments import Overrides
 from jobs.submission.request import SubmitRequest, find_grid_file
 from jobs.submission.stages import choose, expand, place, read_history, submit
@@ -86,7 +86,7 @@ def submit_grid(  # noqa: PLR0913 - a public call with names for what the comman
     )
     expanded = expand(request)
     folder = expanded.folder
-    poller = JobPoller(folder, fresh=True, tolerant=False, remember=not dry_run)
+    poller = JobPoller.for_dry_run(folder) if dry_run else JobPoller.for_changing(folder)
     chosen = choose(request, expanded, read_history(request, folder, poller.states))
     placed = place(request, expanded, chosen)
     planned = tuple(spec.run_id for spec in placed.plan.chosen)
@@ -110,8 +110,8 @@ def grid_status(grid: str | PathLike[str], *, only: str = "") -> list[RunStatus]
         SpecError: the filter is malformed, or names something that no run has.
         UserError: there is no such grid, or nothing was submitted to it.
     """
-    folder = open_grid(fspath(grid))
-    return narrow(read_grid(folder, JobPoller(folder).states), only)
+    folder = find_grid(fspath(grid))
+    return narrow(read_grid(folder, JobPoller.for_viewing(folder).states), only)
 
 
 def _submissions(folder: GridFolder) -> Mapping[str, str]:

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from anlp.core.command import whole_number
 from anlp.core.errors import UserError
+from anlp.core.units import parse_memory, parse_walltime
 from anlp.records.options import RunOptions
-from jobs.common.units import parse_memory, parse_walltime
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
 from jobs.config.resources import Resources

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
 from anlp.core.lease import HeldError
 from anlp.core.spec import RunSpec
+from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
-from anlp.records.results import STATE_OF_OUTCOME, RunState, read_result
-from jobs.common.units import count
+from anlp.records.results import RunState
 from jobs.config.packing import ALONE
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
-from jobs.runs.status import HARMLESS, read_states
+from jobs.runs.status import read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause
 from jobs.schedulers.local.events import ElementEnded, Event, Summary, Tick
@@ -27,7 +27,7 @@ from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.batching import SubmissionStage
 from jobs.submission.submitter import SubmittedBatch, Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
-from jobs.views.progress import ProgressScreen
+from jobs.views.progress import ProgressScreen, standing_of
 
 CHAIN_SAVES_NOTHING = (
     "chain: changes nothing on this machine, where all runs share one start anyway"
@@ -180,7 +180,7 @@ def follow(
         SchedulerError: runs cannot be started on this machine.
     """
     endings = ExitRecorder(journal, batch, specs)
-    with ProgressScreen(journal.folder, specs, quiet=quiet) as screen:
+    with ProgressScreen(journal.folder, specs, batch.tag, quiet=quiet) as screen:
 
         def on_event(event: Event) -> None:
             endings.on_event(event)
@@ -190,16 +190,16 @@ def follow(
             summary = scheduler.follow(on_event, cancelled=lambda: journal.cancelled(batch.tag))
         finally:
             endings.write_rest()
-    counts = count_states(journal.folder, specs, summary)
+    counts = count_states(journal.folder, specs, summary, batch.tag)
     _print_summary(journal.folder, counts, stopped=summary.stopped_by is not None)
     if tripped := circuit_breaker.read(batch.path):
-        print(f"  held back: {tripped}; fix that, and any submit of this grid takes the rest")
+        print(f"  held back: {tripped}; once that is fixed, any submit of this grid takes the rest")
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
     if no_room := sum(ended.state.cause is Cause.DISK_FULL for ended in summary.ended.values()):
         print(
-            f"  {count(no_room, 'run')} could not write to a folder: free space, then any submit "
-            "of this grid continues"
+            f"  {count(no_room, 'run')} could not write to a folder: free space or fix the "
+            "permissions, then any submit of this grid goes on"
         )
     if counts[RunState.FAILED] or counts[RunState.LOST] or no_room:
         return EXIT_RUNS_FAILED
@@ -221,7 +221,8 @@ class ExitRecorder:
     def on_event(self, event: Event) -> None:
         """Remembers an element that ended; writes what is remembered when there is time."""
         if isinstance(event, ElementEnded):
-            ending = ending_of(event, self._journal.folder.run(self._specs[event.index].run_id))
+            run_id = self._specs[event.index].run_id
+            ending = ending_of(event, self._journal.folder.run(run_id), self._batch.tag)
             if ending is not None:
                 self._waiting[event.index] = ending
         elif isinstance(event, Tick):
@@ -245,36 +246,22 @@ class ExitRecorder:
                 self._waiting = {}
 
 
-def ending_of(ended: ElementEnded, folder: RunFolder) -> ExitRecord | None:
+def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | None:
     """How an element ended without a result; None where there is one, or another process is at it."""
-    if ended.state.cause is not None:
-        return ExitRecord(ended.state.cause, ended.state.detail)
-    if ended.exit_code in (EXIT_OK, EXIT_RUNS_FAILED) and read_result(folder) is None:
-        detail = f"exit code {ended.exit_code} without a result: could it not write to its folder?"
-        return ExitRecord(Cause.EXIT, detail)
-    return None
+    standing, _ = standing_of(ended, folder, tag)
+    if standing.cause is None:
+        return None
+    return ExitRecord(standing.cause, standing.detail)
 
 
 def count_states(
-    folder: GridFolder, specs: Sequence[RunSpec], summary: Summary
+    folder: GridFolder, specs: Sequence[RunSpec], summary: Summary, tag: str
 ) -> Counter[RunState]:
     """How many runs of a submission that came to its end are in each state."""
     return Counter(
-        _state(folder.run(spec.run_id), summary.ended.get(index))
+        standing_of(summary.ended.get(index), folder.run(spec.run_id), tag)[0].state
         for index, spec in enumerate(specs)
     )
-
-
-def _state(folder: RunFolder, ended: ElementEnded | None) -> RunState:
-    if ended is None:
-        return RunState.INTERRUPTED
-    ending = ending_of(ended, folder)
-    if ending is not None:
-        return RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
-    result = read_result(folder)
-    return (
-        RunState.RUNNING if result is None else STATE_OF_OUTCOME[result.outcome]
-    )  # another process is at it
 
 
 def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bool) -> None:

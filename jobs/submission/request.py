@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anlp.core.errors import UserError
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, find_grid, runs_root
 from jobs.gridfile import GRID_NAME, is_grid_name
-from jobs.runs.locate import open_grid, runs_root
-from jobs.runs.status import Redo
+from jobs.runs.batches import Redo
 from jobs.submission.arguments import Overrides
 from jobs.submission.variants import SUFFIX
 
@@ -112,13 +111,13 @@ def find_grid_file(text: str) -> tuple[Path, str]:
     path = Path(text)
     if path.suffix in YAML_SUFFIXES or (path.exists() and not path.is_dir()):
         return path, ""
-    if not path.is_dir() and is_grid_name(text):
+    if is_grid_name(text):
         for suffix in YAML_SUFFIXES:
             named = GRID_FILES / (text + suffix)
             if named.is_file():
                 return named, ""
     try:
-        folder = open_grid(text)
+        folder = find_grid(text)
     except UserError:
         raise UserError(
             f"{text}: no such grid file, and no grid of this name in {GRID_FILES}/ or {runs_root()}"

@@ -9,20 +9,19 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from anlp.core.errors import EXIT_OK, SpecError
+from anlp.core.files import write_whole
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
-from anlp.records.files import write_whole
-from anlp.records.folders import GridFolder
+from anlp.core.units import count
+from anlp.records.folders import GridFolder, data_dir, runs_root
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
 from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no
-from jobs.common.units import count
 from jobs.config.packing import Packing
 from jobs.gridfile import GridSpec, load_grid
 from jobs.runs.attempts import find_auto_retries
-from jobs.runs.journal import Journal
-from jobs.runs.locate import data_dir, runs_root
+from jobs.runs.journal import Journal, writing_to
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
 from jobs.runs.queries import selection_metric
@@ -36,7 +35,6 @@ from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
 from jobs.submission.request import Confirmation, SubmitRequest
-from jobs.submission.submitter import writing_to
 from jobs.views.plan import (
     fields_of,
     plan_json,

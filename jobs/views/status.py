@@ -7,21 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from anlp.core.align import align
+from anlp.core.units import count, render_duration, render_hours, render_memory
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.common.terminal import STYLE_OF_STATE, Canvas, align
-from jobs.common.units import (
-    count,
-    render_age,
-    render_duration,
-    render_gib,
-    render_hours,
-    render_pairs,
-)
+from jobs.common.terminal import STYLE_OF_STATE, Canvas
+from jobs.common.text import render_pairs
 from jobs.runs.cost import Cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
-from jobs.runs.queries import best_runs, own_settings, selection_metric, varying
+from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
 from jobs.runs.status import Progress, RunStatus
 
 ROWS = 10  # of a section; --all shows everything
@@ -60,7 +55,7 @@ class Overview:
     @cached_property
     def names(self) -> list[str]:
         """The settings that tell the runs of the grid apart."""
-        return varying(self.every)
+        return varying_settings(self.every)
 
     @cached_property
     def failures(self) -> list[FailureGroup]:
@@ -95,7 +90,7 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
     n, total = len(overview.chosen), len(overview.every)
     runs = f"{n} of {count(total, 'run')} ({overview.only})" if overview.only else count(n, "run")
     last = max((status.since or 0.0 for status in overview.every), default=0.0)
-    ago = render_age(overview.now - last)
+    ago = render_duration(overview.now - last)
     line = f"{overview.folder.name}: {runs}, submitted {ago} ago, in {overview.folder.path}"
     counts = overview.counts()
     width = len(str(total))
@@ -162,7 +157,7 @@ def _progress_cells(progress: Progress | None) -> tuple[str, str]:
 
 def _elapsed(status: RunStatus, now: float) -> str:
     since = status.attempt.record.get("since") if status.attempt else None
-    return render_age(now - since) if since else ""
+    return render_duration(now - since) if since else ""
 
 
 def _failures(overview: Overview, canvas: Canvas) -> str:
@@ -223,7 +218,7 @@ def render_cost(cost: Cost) -> list[tuple[str, str]]:
     if cost.peak_mib is not None:
         rows.append(("memory", _memory(cost.peak_mib, cost.asked_mib)))
     if cost.gpu_peak_mib is not None:
-        rows.append(("GPU memory", f"{render_gib(cost.gpu_peak_mib)} at most"))
+        rows.append(("GPU memory", f"{render_memory(cost.gpu_peak_mib)} at most"))
     if cost.wait_median_s is not None and cost.wait_p95_s is not None:
         median, most = render_duration(cost.wait_median_s), render_duration(cost.wait_p95_s)
         rows.append(("queue", f"half of the runs began within {median}, 95 % within {most}"))
@@ -240,10 +235,10 @@ def _hours(gpu: float, cpu: float) -> str:
 
 
 def _memory(peak_mib: float, asked_mib: float | None) -> str:
-    peak = render_gib(peak_mib)
+    peak = render_memory(peak_mib)
     if asked_mib is None:
         return f"{peak} at most"
-    return f"{peak} of {render_gib(asked_mib)} asked for, at most"
+    return f"{peak} of {render_memory(asked_mib)} asked for, at most"
 
 
 def _every_run(overview: Overview, canvas: Canvas) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from run_folders import Grid
 
 from analysis import report
 from analysis.data.cost import add_up
@@ -33,6 +32,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from anlp.tasks import make_spec
 from jobs.gridfile import load_grid
+from tests.support.run_folders import Grid
 
 SECTIONS = (
     *("question", "effort", "results", "discussion", "parallel", "settings"),
@@ -244,7 +244,7 @@ def test_another_metric_is_reported_on_request(study: Grid) -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["nothing"], "nothing: no such grid in"),
         (
             ["study", "--select", "val/ac"],
             "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?",

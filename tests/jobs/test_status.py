@@ -11,7 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import (
+
+from anlp.core import lease
+from anlp.core.errors import UserError
+from anlp.core.units import render_duration
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome
+from jobs import status
+from jobs.common import terminal
+from jobs.common.text import render_value
+from jobs.runs import polling
+from jobs.runs.polling import SchedulerReport
+from jobs.runs.status import read_states
+from jobs.schedulers.base import Cause
+from jobs.views import status as status_view
+from tests.support.grids import (
     GONE,
     a_spec,
     an_error,
@@ -23,18 +37,6 @@ from made_grids import (
     submit,
     write_result,
 )
-
-from anlp.core import lease
-from anlp.core.errors import UserError
-from anlp.records.folders import GridFolder
-from anlp.records.results import Outcome
-from jobs import status
-from jobs.common import terminal, units
-from jobs.runs import polling
-from jobs.runs.polling import SchedulerReport
-from jobs.runs.status import read_states
-from jobs.schedulers.base import Cause
-from jobs.views import status as status_view
 
 
 @pytest.fixture
@@ -304,8 +306,8 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
         (-3, "0 s"),
     ],
 )
-def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert units.render_age(seconds) == text
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert render_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -313,7 +315,7 @@ def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
     [(1e-5, "1e-05"), (0.1, "0.1"), (0.123456789, "0.123456789"), (3, "3"), (True, "true")],
 )
 def test_a_value_is_shown_so_that_a_filter_finds_it(value: Any, text: str) -> None:
-    assert units.render_value(value) == text
+    assert render_value(value) == text
 
 
 def test_the_command_starts_light_and_ends_with_code_2_on_mistakes(folder: GridFolder) -> None:

@@ -6,12 +6,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, submit
 
 from anlp.core.errors import UserError
 from anlp.core.verbs import verbs_of
 from anlp.records.folders import GridFolder
 from jobs import __main__ as jobs_main
+from tests.support.grids import a_spec, submit
 
 VERBS = verbs_of("jobs")
 
