@@ -1,4 +1,4 @@
-"""`python -m analysis` lists the commands; `python -m analysis VERB …` is `python -m analysis.VERB …`."""
+"""`python -m analysis` lists the commands; with a VERB it is `python -m analysis.VERB`."""
 
 from __future__ import annotations
 

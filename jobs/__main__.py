@@ -1,4 +1,4 @@
-"""`python -m jobs` lists the commands; `python -m jobs VERB …` is `python -m jobs.VERB …`."""
+"""`python -m jobs` lists the commands; with a VERB it is `python -m jobs.VERB`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m jobs.explain RUN`: shows one run: settings, place, why it waits or ended, last lines."""
+"""`python -m jobs.explain RUN`: shows settings, place, reason and last lines of one run."""
 
 from __future__ import annotations
 

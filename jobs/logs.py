@@ -1,4 +1,4 @@
-"""`python -m jobs.logs RUN`: shows the log of a run, live with -f; with --failed one per failure."""
+"""`python -m jobs.logs RUN`: shows the log of a run, or one for each kind of failure."""
 
 from __future__ import annotations
 

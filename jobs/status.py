@@ -25,11 +25,11 @@ from jobs.views.json_output import overview_json
 from jobs.views.status import Overview, render_overview, shown_running
 
 EXAMPLES = """\
-  python -m jobs.status mnist                              counts, failures by cause, the best so far
-  python -m jobs.status mnist --watch                      again and again until nothing runs
-  python -m jobs.status mnist --only 'model=cnn lr<=0.01'  these runs only
+  python -m jobs.status mnist            counts, failures by cause, the best so far
+  python -m jobs.status mnist --watch    refresh until nothing runs
+  python -m jobs.status mnist --only 'model=cnn lr<=0.01'
   python -m jobs.status mnist --only state=failed,lost --all
-  python -m jobs.status mnist --fresh                      ask the scheduler, even if it was just asked
+  python -m jobs.status mnist --fresh    ask the scheduler, even if it was just asked
   python -m jobs.status mnist --json | jq .counts"""
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"

@@ -30,7 +30,7 @@ _called_as: ContextVar[str] = ContextVar("called_as", default="")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose faults are one sentence, and which starts the debug log where `-v` asks for it."""
+    """A parser whose faults are one sentence, and which starts the debug log for `-v`."""
 
     def error(self, message: str) -> NoReturn:
         """Raise the fault as one line, without the list of all options before it."""
@@ -47,7 +47,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
-        """Read the arguments; `-v` or `ANLP_DEBUG=1` start the debug log before the command's work."""
+        """Read the arguments; start the debug log for `-v` or `ANLP_DEBUG=1`."""
         parsed: argparse.Namespace = super().parse_args(args, namespace)
         debug_log.start_if_asked(os.environ)
         if parsed.verbose:

@@ -1,6 +1,6 @@
 """The debug log on stderr: each external command and request, its time and its answer.
 
-`-v` or `ANLP_DEBUG=1` turns it on. There is one handler; modules log to `logging.getLogger("anlp.…")`.
+`-v` or `ANLP_DEBUG=1` turns it on. There is one handler; modules log to loggers below `anlp`.
 """
 
 from __future__ import annotations

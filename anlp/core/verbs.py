@@ -1,4 +1,4 @@
-"""The verbs of the command line: what each does, which module carries it out, and how it is called."""
+"""The verbs of the command line: what each does, its module, and how it is called."""
 
 from __future__ import annotations
 

@@ -128,7 +128,8 @@ class _Expander:
         if not self.runs:
             line = self._grid.blocks[0].line
             raise SpecError(
-                f"{self._grid.source}:{line}: no run is left: exclude takes all {self.combinations:,} combinations"
+                f"{self._grid.source}:{line}: no run is left: "
+                f"exclude takes all {self.combinations:,} combinations"
             )
 
     def _refused(self, reason: str, refusal: _Refusal) -> str:
@@ -137,8 +138,9 @@ class _Expander:
         if refusal.count >= MAX_REFUSED:
             number = f"{refusal.count:,} combinations or more are"
         return (
-            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, the first: "
-            f"{refusal.first} (leave them out with exclude, or put the axis under when)"
+            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, "
+            f"the first: {refusal.first} "
+            "(leave them out with exclude, or put the axis under when)"
         )
 
     def notes(self) -> tuple[str, ...]:
@@ -204,7 +206,7 @@ class GridSpec:
     container: str | None = None
     fallback: str | None = None  # the data set to take where the grid's own cannot be found
     retries: int = 0  # of each run that its machine ended
-    pack: int = 1  # runs that share a GPU and a job at the same time
+    pack: int = 1  # runs that share a GPU and a job at a time
     chain: int = 1  # runs one after the other in one job
     stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
     checkpoint_every: int = 1  # epochs

@@ -1,4 +1,4 @@
-"""Reads what a grid file says beside its settings: name, resources, wandb, checkpoints, container, fallback."""
+"""Reads the keys of a grid file that are no settings, such as name, resources and wandb."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHECKPOINT_KEYS: Mapping[str, Key] = {
 
 
 def read_options(reader: GridParser, top: Table, source: Path) -> dict[str, Any]:
-    """The fields of `GridSpec` that are no settings; faults noted."""
+    """The fields of `GridSpec` that are no settings; faults are noted."""
     found: dict[str, Any] = {
         "name": _name(reader, top, source),
         "resources": Resources(**_block(reader, top, "resources", RESOURCE_KEYS)),
@@ -120,7 +120,7 @@ def _fallback(reader: GridParser, top: Table) -> str | None:
 
 
 def _container(reader: GridParser, tree: Tree) -> str | None:
-    """The path of an image; empty for false, which means none even where the site's profile names one."""
+    """The path of an image; empty for false: none, even where the site's profile names one."""
     if isinstance(tree, Leaf) and (tree.value is None or tree.value is False):
         return None if tree.value is None else ""
     if isinstance(tree, Leaf) and isinstance(tree.value, str) and tree.value.strip():

@@ -1,4 +1,4 @@
-"""Shared steps of reading a grid file's tree: every one notes a fault and goes on, so that all faults are found."""
+"""Steps of reading a grid file's tree: each notes its fault and continues."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from jobs.gridfile.settings import Setting, Vocabulary, seed_setting
 _SECRET = re.compile(r"api_?key|passw(or)?d|secret|^(\w+_)?token$", re.IGNORECASE)
 _LARGEST = 1e150  # products and quotients of two such numbers are still numbers
 
-Claims = dict[str, tuple[int, str]]
+GivenAt = dict[str, tuple[int, str]]  # the line and path where a setting is given
 
 
 @dataclass(frozen=True, slots=True)
 class GridParser:
-    """What reading needs everywhere: the task's words, and where faults and notes go."""
+    """Reads parts of a grid file with a task's words, and collects faults and notes."""
 
     words: Vocabulary
     faults: Faults
     notes: list[str] = field(default_factory=list)
 
     def note(self, line: int, path: str, message: str) -> None:
-        """Remembers something that may be a mistake."""
+        """Remember something that may be a mistake."""
         self.notes.append(f"{self.faults.source}:{line}: {path}: {message}")
 
     def settings(self, table: Table, path: str) -> Iterator[tuple[Setting, int, Tree, str]]:
-        """The known settings of a table with the line of their key, their tree and their path."""
+        """Yield the known settings of a table with their line, tree and path."""
         for name, entry in table.entries.items():
             if name in self.words.settings:
                 yield self.words.settings[name], entry.line, entry.tree, join(path, name)
@@ -106,7 +106,7 @@ class GridParser:
         return Table({}, tree.line)
 
     def items(self, tree: Tree, path: str, wanted: str) -> Iterator[tuple[Tree, str]]:
-        """The items of a list with their paths; nothing after a fault."""
+        """Yield the items of a list with their paths; nothing after a fault."""
         if not isinstance(tree, Items):
             self.faults.add(tree.line, path, f"expected {wanted}, got {show(tree)}")
             return
@@ -114,13 +114,13 @@ class GridParser:
             yield item, f"{path}[{index}]"
 
     def only(self, table: Table, path: str, known: Collection[str]) -> None:
-        """Notes a fault for every key that is not `known`."""
+        """Note a fault for every key that is not `known`."""
         for name, entry in table.entries.items():
             if name not in known:
                 sentence = f"unknown key {name!r}{did_you_mean(name, known)}"
-                self.faults.add(
-                    entry.line, path, secret_sentence(name) if is_secret(name) else sentence
-                )
+                if is_secret(name):
+                    sentence = secret_sentence(name)
+                self.faults.add(entry.line, path, sentence)
 
     def seeds(self, tree: Tree, path: str) -> tuple[int, ...]:
         """A count (seeds 0, 1, …) or a list of distinct seeds; empty after a fault."""
@@ -134,12 +134,12 @@ class GridParser:
             )
         return tuple(found)
 
-    def claim(self, claims: Claims, name: str, line: int, path: str) -> bool:
-        """Whether `name` is given here for the first time; a fault names both places otherwise."""
-        if name not in claims:
-            claims[name] = (line, path)
+    def give(self, given: GivenAt, name: str, line: int, path: str) -> bool:
+        """Note that `name` is given here; False and a fault if it was given before."""
+        if name not in given:
+            given[name] = (line, path)
             return True
-        other_line, other_path = claims[name]
+        other_line, other_path = given[name]
         self.faults.add(
             line,
             path,
@@ -162,5 +162,8 @@ def is_secret(name: str) -> bool:
 
 
 def secret_sentence(name: str) -> str:
-    """What is said about a secret in a grid file; its value is never repeated."""
-    return f"{name!r} does not belong in a grid file: put the key in the environment (WANDB_API_KEY) or ~/.netrc"
+    """The fault of a secret in a grid file; it never repeats the value."""
+    return (
+        f"{name!r} does not belong in a grid file: put the key in the environment (WANDB_API_KEY) "
+        "or ~/.netrc"
+    )

@@ -1,4 +1,4 @@
-"""One value of one setting: typed as the task wants it, or a sentence saying what was expected and what was given."""
+"""The settings of a task as a grid file gives them: each value typed, or refused in a sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one setting accepts. `choices` are the words of a `Literal`, empty for every other type."""
+    """What one setting accepts; `choices` are the words of a `Literal`, empty for other types."""
 
     name: str
     kind: type

@@ -155,18 +155,13 @@ def read_overrides(args: argparse.Namespace) -> Overrides:
     """
     if args.no_container and (args.container or args.live):
         raise UserError("--no-container: contradicts --container and --live; leave one out")
-    resources = _given(args, NAMED_RESOURCES)
-    if args.time is not None:
-        resources["walltime_min"] = parsed("--time", parse_walltime, args.time)
-    if args.mem is not None:
-        resources["mem_mib"] = parsed("--mem", parse_memory, args.mem)
     options = _given(args, ("device", "retries", "stop_after"))
     if args.predictions:
         options["predictions"] = True
     return Overrides(
         on=args.on,
         slots=args.slots,
-        resources=resources,
+        resources=_read_resources(args),
         extra=tuple(args.extra or ()),
         profile=args.profile,
         max_parallel=args.max_parallel,
@@ -179,6 +174,16 @@ def read_overrides(args: argparse.Namespace) -> Overrides:
         live=args.live,
         quiet=args.quiet,
     )
+
+
+def _read_resources(args: argparse.Namespace) -> dict[str, Any]:
+    """The given fields of `Resources`, but for `extra`, which is added to the grid's own."""
+    found = _given(args, NAMED_RESOURCES)
+    if args.time is not None:
+        found["walltime_min"] = parsed("--time", parse_walltime, args.time)
+    if args.mem is not None:
+        found["mem_mib"] = parsed("--mem", parse_memory, args.mem)
+    return found
 
 
 def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

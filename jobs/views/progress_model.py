@@ -1,4 +1,4 @@
-"""How far a submission has come, as data: fed with what happens, asked for a view at any time; draws nothing."""
+"""The progress of a submission as data: it takes events and gives a view at any time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from anlp.core.units import render_duration
 from anlp.records.results import RunState
 from jobs.common.text import render_pairs
 
-SHOWN_METRICS = (
-    "val/acc",
-    "val/loss",
-)  # the first that a run has; else its first of the validation set
+# The first of these that a run has is shown; else its first of the validation set.
+SHOWN_METRICS = ("val/acc", "val/loss")
 SHORT_ID = 8
 WORDS: Mapping[RunState, str] = {  # RUNNING: ended here, because another process is at it
     RunState.DONE: "done",
@@ -49,7 +47,7 @@ class ActiveRow:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that a screen shows at one moment."""
+    """What a screen shows at one moment."""
 
     total: int
     ended: int
@@ -66,13 +64,12 @@ class View:
             for state, word in WORDS.items()
             if self.counts.get(state)
         ]
-        parts += [f"{len(self.active)} running"] if self.active else []
-        left = (
-            ""
-            if self.left_s is None or self.ended == self.total
-            else f", about {render_duration(self.left_s)} left"
-        )
-        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_duration(self.elapsed_s)}{left}"
+        if self.active:
+            parts.append(f"{len(self.active)} running")
+        time = render_duration(self.elapsed_s)
+        if self.left_s is not None and self.ended < self.total:
+            time += f", about {render_duration(self.left_s)} left"
+        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {time}"
 
 
 class ProgressState:
@@ -80,7 +77,7 @@ class ProgressState:
 
     Args:
         specs: in the order of the submission.
-        now: seconds on any clock that only goes forward; all later times are on the same.
+        now: seconds on a clock that only goes forward, the one of all later times.
     """
 
     def __init__(self, specs: Sequence[RunSpec], now: float) -> None:
@@ -149,7 +146,7 @@ class ProgressState:
 
 
 def render_metric(metrics: Mapping[str, Any]) -> str:
-    """`val/acc 0.9306`, always as wide, or what else there is of the validation set; empty where there is nothing."""
+    """`val/acc 0.9306` with four decimals, else the first of the validation set; empty without."""
     known = [
         name for name in (*SHOWN_METRICS, *metrics) if name in metrics and name.startswith("val/")
     ]

@@ -59,7 +59,7 @@ class Overview:
 
     @cached_property
     def failures(self) -> list[FailureGroup]:
-        """The chosen failed and lost runs by fingerprint, with what sets them apart from all runs."""
+        """The chosen failed and lost runs by fingerprint, with what sets them apart."""
         return group_failures(self.every, self.chosen, self.names)
 
     def counts(self) -> dict[RunState, int]:

@@ -83,9 +83,7 @@ def test_a_missing_grid_is_one_sentence(verb: Verb, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("verb", **NAMES)
 def test_an_unknown_option_is_one_sentence(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [
-        word for action in arguments_of(verb)._get_positional_actions() for word in _any(action)
-    ]
+    words = _positional_words(arguments_of(verb))
 
     assert call(verb, *words, "--frobnicate") == 2
 
@@ -96,9 +94,16 @@ def test_an_unknown_option_is_one_sentence(verb: Verb, capsys: pytest.CaptureFix
     assert said.err.count("\n") == 1
 
 
-def _any(action: argparse.Action) -> list[str]:
-    """A word that a positional argument takes."""
-    return [str(next(iter(action.choices)))] if action.choices else ["nothing"]
+def _positional_words(parser: argparse.ArgumentParser) -> list[str]:
+    """A word for each positional argument."""
+    words: list[str] = []
+    for action in parser._get_positional_actions():
+        if isinstance(action.choices, dict):  # parsers of kinds, as `plot` has them
+            kind, of_kind = next(iter(action.choices.items()))
+            words += [kind, *_positional_words(of_kind)]
+        else:
+            words.append("nothing")
+    return words
 
 
 @pytest.mark.parametrize("verb", **NAMES)
