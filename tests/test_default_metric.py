@@ -8,10 +8,13 @@ import pytest
 
 import analysis
 from analysis.data.metric_choice import usual_metric
+from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import Outcome
 from jobs.runs.queries import selection_metric
 from jobs.runs.status import read_states
-from tests.support.grids import a_spec, finish, submit
+from tests.support.grids import a_spec, submit, write_result
 
 
 @pytest.mark.parametrize(
@@ -34,7 +37,8 @@ def test_jobs_and_analysis_choose_the_metric_alike(
     specs = [a_spec(lr=0.1 * (1 + n), monitor=name) for n, name in enumerate(monitored)]
     tag = submit(folder, specs)
     for spec in specs:
-        finish(folder, spec, tag, **dict.fromkeys(metrics, 0.5))
+        made = write_result(folder, spec, tag, Outcome.OK, metrics=dict.fromkeys(metrics, 0.5))
+        write_json(made.spec, {"spec": spec.to_json(), "options": RunOptions().to_json()})
 
     statuses = list(read_states(folder, lambda _: {}).values())
 
