@@ -94,13 +94,13 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     return statuses
 
 
-def narrow(statuses: Sequence[RunStatus], only: str | None) -> list[RunStatus]:
-    """The runs that the filter `only` matches; all of them without one.
+def narrow(statuses: Sequence[RunStatus], only: str) -> list[RunStatus]:
+    """The runs that the filter `only` matches; all of them where it is empty.
 
     Raises:
         SpecError: the text is no filter, or it asks for a name that no run has.
     """
-    if only is None:
+    if not only:
         return list(statuses)
     wanted = parse_filter(only)
     fields = [status.fields() for status in statuses]

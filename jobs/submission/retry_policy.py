@@ -72,9 +72,7 @@ def _of_error(case: FailedRun, policy: Policy) -> RetryDecision:
     if is_out_of_memory(error):
         return _more_memory(case, policy)
     if is_configuration_error(error):
-        why = (
-            "a fault of its configuration, which stays; mend the grid, or the code and then --force"
-        )
+        why = "its configuration is at fault; fix the grid, or fix the code and then --force"
         return RetryDecision(LEFT, why, None)
     return RetryDecision(AGAIN, "an exception that may pass", case.last)
 

@@ -273,7 +273,7 @@ def test_colour_is_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatc
 def test_a_narrow_terminal_gets_clipped_lines(folder: GridFolder) -> None:
     a_mixed_grid(folder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
-    look = status_view.Overview(folder, runs, runs, None, time.time())
+    look = status_view.Overview(folder, runs, runs, "", time.time())
 
     text = status_view.render_overview(look, terminal.Canvas(width=60), every_run=True)
 
@@ -285,7 +285,7 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
     outage = "there is no squeue here: run this on a login node of the cluster"
     look = status_view.Overview(
-        folder, runs, runs, None, time.time(), accounts=(SchedulerReport("slurm", None, outage),)
+        folder, runs, runs, "", time.time(), accounts=(SchedulerReport("slurm", None, outage),)
     )
 
     lines = status_view.render_overview(look, terminal.Canvas(width=60)).splitlines()

@@ -24,7 +24,12 @@ from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, Summary, Tick
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.submission.arguments import add_submit_arguments, override
+from jobs.submission.arguments import (
+    Overrides,
+    add_submit_arguments,
+    override,
+    read_overrides,
+)
 from jobs.submission.foreground import ExitRecorder, count_states, ending_of
 from jobs.submission.launch import submit_specs
 from tests.support.grids import (
@@ -170,10 +175,10 @@ def test_batches_are_numbered_past_whatever_lies_beside_them(folder: GridFolder)
 # --- where and how
 
 
-def options_of(*words: str) -> argparse.Namespace:
+def options_of(*words: str) -> Overrides:
     parser = argparse.ArgumentParser()
     add_submit_arguments(parser)
-    return parser.parse_args(words)
+    return read_overrides(parser.parse_args(words))
 
 
 def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
