@@ -18,7 +18,8 @@ from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
 from analysis.plots.style import new_figure, save
 from analysis.results.render import RENDERERS
-from analysis.results.table import Plan, build_table
+from analysis.results.plan import Plan
+from analysis.results.table import build_table
 from anlp.core.errors import UserError, run_command
 from anlp.records.results import Outcome
 

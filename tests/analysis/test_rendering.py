@@ -23,7 +23,8 @@ from analysis.results.render import (
     render_text,
 )
 from analysis.results.rows import Row
-from analysis.results.table import Plan, Table
+from analysis.results.plan import Plan
+from analysis.results.table import Table
 from analysis.results.ties import Ties
 from analysis.stats.intervals import mean_interval
 from analysis.text.escape import escape_markdown

@@ -25,7 +25,8 @@ from analysis.reporting.render import render_html, render_markdown
 from analysis.reporting.verdicts import fates_section
 from analysis.results.caption import render_caption
 from analysis.results.cells import make_sheet
-from analysis.results.table import Plan, build_table
+from analysis.results.plan import Plan
+from analysis.results.table import build_table
 from anlp.core.errors import UserError
 from anlp.records.elements import Element
 from anlp.records.files import write_json, write_jsonl
