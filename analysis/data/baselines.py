@@ -54,10 +54,10 @@ def run_chance_level(run: Mapping[Any, Any], metric: str) -> float | None:
     if "r2" in words_of(metric) or is_correlation(metric):
         return 0.0
     if metric.endswith("/acc"):
-        known = [run.get(name) for name in (RANDOM, MAJORITY)]
+        known: list[Any] = [run.get(RANDOM), run.get(MAJORITY)]
         return max((float(value) for value in known if not is_missing(value)), default=None)
     if metric.endswith("/loss"):
-        random = run.get(RANDOM)
+        random: Any = run.get(RANDOM)
         if not is_missing(random) and 0 < random < 1:
             return -math.log(random)
     return None

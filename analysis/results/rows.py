@@ -146,7 +146,7 @@ def chance_of(run: Run, metric: str) -> Chance | None:
     if not metric.endswith("/acc"):
         return None
     level = run_chance_level(run, metric)
-    samples = run.get(f"{SIZE}{metric.partition('/')[0]}")
+    samples: Any = run.get(f"{SIZE}{metric.partition('/')[0]}")
     if level is None or is_missing(samples):
         return None
     return Chance(level, int(samples), math.nan)
@@ -189,6 +189,8 @@ def _updates(runs: Sequence[Run]) -> int | None:
     None for methods that are not trained in batches.
     """
     counts = []
+    samples: Any
+    batch_size: Any
     for run in runs:
         samples, batch_size = run.get(f"{SIZE}train"), run.get("batch_size")
         if not is_missing(samples) and not is_missing(batch_size):

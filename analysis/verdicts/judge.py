@@ -140,7 +140,7 @@ class _Chances:
             UserError: it is unknown.
         """
         run = self._runs[run_id]
-        samples = self._samples or run.get(f"{SIZE}{self._split}")
+        samples: Any = self._samples or run.get(f"{SIZE}{self._split}")
         level = run_chance_level(run, self._metric)
         if self._level is not None and self._kind == "share":
             level = self._level

@@ -7,9 +7,9 @@ import pytest
 from run_folders import Grid
 
 from analysis.results.caption import render_caption
+from analysis.results.plan import Plan
 from analysis.results.render import render_csv, render_json, render_latex, render_text
 from analysis.results.rows import Row
-from analysis.results.plan import Plan
 from analysis.results.table import Table, build_table
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
