@@ -1,4 +1,4 @@
-"""What a report is made of, before any format: all texts are plain, whoever renders them escapes them."""
+"""Blocks of a report, before any format: texts are plain, and the renderer escapes them."""
 
 from __future__ import annotations
 
@@ -125,5 +125,5 @@ def figures(document: Document) -> list[Figure]:
 
 
 def command(module: str, *words: str) -> Code:
-    """A command to paste into a shell, whatever the names in it."""
+    """Return a command to paste into a shell; names in it are quoted."""
     return Code(shlex.join(["python", "-m", module, *words]), "sh")

@@ -29,7 +29,7 @@ MAX_CURVES = 2_000  # more would be one blot, and take minutes
 
 
 def parallel_section(findings: Findings) -> Section:
-    """All runs, and those better than knowing nothing on the same axes."""
+    """Return all runs, and those better than chance on axes of equal scale."""
     metric, runs = findings.select, findings.runs
     if metric not in runs:
         return _parallel(Notice("No run has finished with a metric yet: there is nothing to draw."))
@@ -75,12 +75,16 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
     )
     thinned = f" Every {step}th run is drawn: {len(chosen):,} of {len(runs):,}." if step > 1 else ""
     ends = pd.Series([curve[-1, 1] for group in info.groups for curve in group.curves], dtype=float)
-    told = f"They end between {ends.min():.4g} and {ends.max():.4g}, half of them above {ends.median():.4g}."
+    told = (
+        f"They end between {ends.min():.4g} and {ends.max():.4g}, "
+        f"half of them above {ends.median():.4g}."
+    )
     return draw(
         name,
         CURVES,
         lambda ax: draw_curves(info, ax),
-        alt=f"Learning curves of {what}: {info.y_label} by epoch, coloured by {by or 'nothing'}. {told}",
+        alt=f"Learning curves of {what}: {info.y_label} by epoch, "
+        f"coloured by {by or 'nothing'}. {told}",
         caption=f"{findings.select} by epoch, {what}.{thinned} {told}",
         points=len(lines),
         data=_csv(lines[["run_id", "epoch", findings.select]]),
@@ -115,7 +119,7 @@ def _play(
         grid=findings.address,
         order=order,
     )
-    return Component(render_component(info, "play"), "The same as pictures", pictures)
+    return Component(render_component(info, "play"), "As pictures", pictures)
 
 
 def _draw_parallel(name: str, info: ParallelInfo, runs: pd.DataFrame | None, metric: str) -> Figure:
@@ -126,7 +130,8 @@ def _draw_parallel(name: str, info: ParallelInfo, runs: pd.DataFrame | None, met
         size_inches(info),
         lambda ax: draw_parallel(info, ax),
         alt=f"Parallel coordinates, {info.title}: one line per run over {axes}; {info.subtitle}.",
-        caption=f"{info.title}. {info.subtitle[:1].upper()}{info.subtitle[1:]}; the best is drawn last.",
+        caption=f"{info.title}. {info.subtitle[:1].upper()}{info.subtitle[1:]}; "
+        "the best is drawn last.",
         points=info.lines.size * 3,
         data=b"" if runs is None else _csv(runs[list(dict.fromkeys(columns))]),
     )

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing from anywhere, and as Markdown with its figures in files beside it."""
+"""Render a report as one self-contained HTML page, and as Markdown with figures beside it."""
 
 from __future__ import annotations
 
@@ -40,16 +40,19 @@ def render_html(document: Document) -> str:
         f'<li><a href="#{s.anchor}">{html.escape(s.title)}</a></li>' for s in document.sections
     )
     head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts, styles)}">\n<title>{title}</title>\n'
-        + "\n".join(f"<style>{style}</style>" for style in styles)
+        '<meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        f'content="{_policy(scripts, styles)}">\n'
+        f"<title>{title}</title>\n" + "\n".join(f"<style>{style}</style>" for style in styles)
     )
     lead = f'<header><h1>{title}</h1><p class="lead">{html.escape(document.lead)}</p></header>'
     nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>'
     body = "\n".join(map(_html_section, document.sections))
     end = "\n".join(f"<script>{script}</script>" for script in scripts)
     return (
-        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{lead}\n{nav}\n<main>\n{body}\n</main>\n'
+        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
+        f"<body>{lead}\n{nav}\n<main>\n{body}\n</main>\n"
         f"{end}</body></html>\n"
     )
 
@@ -113,9 +116,11 @@ def _html_figure(block: Figure) -> str:
     link = ""
     if block.data and len(block.data) <= MAX_DATA:
         name = html.escape(f"{block.name}.csv")
-        link = f' <a download="{name}" href="data:text/csv;base64,{_base64(block.data)}">The numbers (CSV)</a>'
+        address = f"data:text/csv;base64,{_base64(block.data)}"
+        link = f' <a download="{name}" href="{address}">The numbers (CSV)</a>'
+    source = f"data:{MEDIA[block.form]};base64,{_base64(block.content)}"
     return (
-        f'<figure><img alt="{html.escape(block.alt)}" src="data:{MEDIA[block.form]};base64,{_base64(block.content)}">'
+        f'<figure><img alt="{html.escape(block.alt)}" src="{source}">'
         f"<figcaption>{html.escape(block.caption)}{link}</figcaption></figure>"
     )
 
@@ -126,7 +131,8 @@ def _html_folded(block: Folded) -> str:
 
 
 def _html_component(block: Component) -> str:
-    return f'<div class="component">{block.html}</div>\n{_html_folded(Folded(block.summary, block.instead))}'
+    instead = _html_folded(Folded(block.summary, block.instead))
+    return f'<div class="component">{block.html}</div>\n{instead}'
 
 
 def _base64(content: bytes) -> str:

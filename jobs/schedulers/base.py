@@ -102,7 +102,7 @@ def report_to_none(_: Job) -> None:
 
 
 class Scheduler(Protocol):
-    """What a backend does; one conformance suite (`tests/jobs/conformance.py`) holds for all of them."""
+    """What a backend does; one conformance suite (`tests/support/schedulers/conformance.py`) holds for all of them."""
 
     name: str
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from run_folders import Grid
 
 from analysis import report
 from analysis.data.cost import add_up
@@ -36,6 +35,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from anlp.tasks import make_spec
 from jobs.gridfile import load_grid
+from tests.support.run_folders import Grid
 
 SECTIONS = (
     *("question", "effort", "results", "discussion", "parallel", "settings"),

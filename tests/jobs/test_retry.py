@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, journal_lines, lose, submit
-from quick_runner import use_quick_runner
 
 from anlp.core import lease
 from anlp.core.errors import UserError
@@ -24,6 +22,8 @@ from jobs.config.resources import Resources
 from jobs.runs.journal import ExitRecord, Journal
 from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
+from tests.support.grids import GONE, a_spec, an_error, fail, finish, journal_lines, lose, submit
+from tests.support.quick_runner import use_quick_runner
 
 
 @pytest.fixture

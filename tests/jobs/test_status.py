@@ -11,18 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import (
-    GONE,
-    a_spec,
-    an_error,
-    fail,
-    finish,
-    log_epochs,
-    lose,
-    start,
-    submit,
-    write_result,
-)
 
 from anlp.core import lease
 from anlp.core.errors import UserError
@@ -35,6 +23,18 @@ from jobs.runs.polling import SchedulerReport
 from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
 from jobs.views import status as status_view
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    an_error,
+    fail,
+    finish,
+    log_epochs,
+    lose,
+    start,
+    submit,
+    write_result,
+)
 
 
 @pytest.fixture

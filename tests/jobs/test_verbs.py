@@ -6,11 +6,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, submit
 
 from anlp.core.errors import UserError
 from anlp.records.folders import GridFolder
 from jobs import __main__ as jobs_main
+from tests.support.grids import a_spec, submit
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
