@@ -105,7 +105,7 @@ class TaskSettings(BaseModel):
         return DataKey(check, key.name, key.options) if key and check else None
 
     def assets(self) -> tuple[str, ...]:
-        """Return what must be at hand beside the data set, by names of `anlp.datasets.catalogue`: weights that were trained before."""
+        """Return the files needed beside the data set (pretrained weights), by catalogue name."""
         return ()
 
     def values(self) -> dict[str, Scalar]:

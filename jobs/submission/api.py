@@ -38,7 +38,7 @@ class Submission:
     exit_code: int = EXIT_OK
 
 
-def submit_grid(  # noqa: PLR0913 - a public call with names for what the command line offers
+def submit_grid(
     grid: str | PathLike[str],
     *,
     only: str = "",

@@ -197,7 +197,7 @@ def follow(
     counts = count_states(journal.folder, specs, summary, batch.tag)
     _print_summary(journal.folder, counts, stopped=summary.stopped_by is not None)
     if tripped := circuit_breaker.read(batch.path):
-        print(f"  held back: {tripped}; once that is fixed, any submit of this grid takes the rest")
+        print(f"  held back: {tripped}; fix that, and any submit of this grid takes the rest")
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
     if no_room := sum(ended.state.cause is Cause.DISK_FULL for ended in summary.ended.values()):

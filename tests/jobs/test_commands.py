@@ -23,7 +23,7 @@ from jobs.common import external
 VERBS = verbs_of()
 OF_A_GRID = [verb for verb in VERBS if verb.name not in ("claims", "plot", "logs", "explain")]
 SHARED = ("--version", "--verbose")
-NAMES = {"argvalues": VERBS, "ids": lambda verb: verb.name}
+each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 
 
 def call(verb: Verb, *words: str) -> int:
@@ -51,7 +51,7 @@ def log() -> Iterator[logging.Logger]:
     logger.propagate = True
 
 
-@pytest.mark.parametrize("verb", **NAMES)
+@each_verb
 def test_every_help_has_examples_under_the_name_that_was_called(
     verb: Verb, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +81,7 @@ def test_a_missing_grid_is_one_sentence(verb: Verb, capsys: pytest.CaptureFixtur
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", **NAMES)
+@each_verb
 def test_an_unknown_option_is_one_sentence(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
     words = _positional_words(arguments_of(verb))
 
@@ -106,7 +106,7 @@ def _positional_words(parser: argparse.ArgumentParser) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("verb", **NAMES)
+@each_verb
 def test_every_command_says_its_version(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         import_module(verb.module).main(["--version"])
@@ -115,7 +115,7 @@ def test_every_command_says_its_version(verb: Verb, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == f"anlp {anlp.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", **NAMES)
+@each_verb
 def test_options_have_one_spelling(verb: Verb) -> None:
     options = options_of(verb)
 
@@ -129,7 +129,7 @@ def test_options_have_one_spelling(verb: Verb) -> None:
         assert options["--yes"] is options["-y"]
 
 
-@pytest.mark.parametrize("verb", **NAMES)
+@each_verb
 def test_every_module_has_the_entry_points(verb: Verb) -> None:
     module = import_module(verb.module)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, an_error, submit, write_result
 
 from anlp.core.pool_messages import EndedReply, Stop
 from anlp.records.folders import GridFolder
@@ -18,6 +17,7 @@ from jobs.schedulers.local.events import ElementEnded, Summary
 from jobs.schedulers.local.scheduler import state_of
 from jobs.submission.foreground import count_states, ending_of
 from jobs.views.progress import standing_of
+from tests.support.grids import a_spec, an_error, submit, write_result
 
 SPEC = a_spec()
 
