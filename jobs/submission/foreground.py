@@ -15,7 +15,6 @@ from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
-from jobs.config.packing import ALONE
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
@@ -123,7 +122,7 @@ class ForegroundRun:
                 return None
             launcher = make_launcher()
             chosen = replace(stage, specs=plan.chosen)
-            submitted = self.submitter.submit_stage(launcher, chosen, history, ALONE)
+            submitted = self.submitter.submit_stage(launcher, chosen, history)
         say_taken_meanwhile(len(stage.specs) - len(plan.chosen))
         return self._follow(launcher, submitted)
 
@@ -135,9 +134,7 @@ class ForegroundRun:
             if not due:
                 return None
             launcher = make_launcher()
-            submitted = self.submitter.submit_stage(
-                launcher, replace(stage, specs=due), history, ALONE
-            )
+            submitted = self.submitter.submit_stage(launcher, replace(stage, specs=due), history)
         what = "1 run is" if len(due) == 1 else f"{len(due)} runs are"
         why = (
             "their machine ended them, not they themselves "

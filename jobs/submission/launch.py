@@ -88,9 +88,7 @@ def _submit_to_cluster(submitter: Submitter, specs: Sequence[RunSpec], scheduler
         taken = 0
         for stage in submitter.stages(plan.chosen, history):
             after = () if stage.is_canary else canaries
-            submitted = submitter.submit_stage(
-                scheduler, stage, history, submitter.target.packing, after
-            )
+            submitted = submitter.submit_stage(scheduler, stage, history, after)
             _say_submitted(submitter.folder, scheduler, submitted, stage)
             taken += len(stage.specs)
             if submitted.accepted < submitted.batch.size:

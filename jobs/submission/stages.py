@@ -149,8 +149,8 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
         UserError: there is no such scheduler, profile or image.
     """
     folder, history = expanded.folder, chosen.history
-    purpose_options = _grid_options(expanded.grid, is_confirming=request.confirm is not None)
-    target = override(purpose_options, request.overrides)
+    options = _grid_options(expanded.grid, is_confirming=request.confirm is not None)
+    target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
     if plan.chosen and not request.as_json:

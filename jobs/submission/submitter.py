@@ -100,7 +100,6 @@ class Submitter:
         scheduler: Scheduler,
         stage: SubmissionStage,
         history: Mapping[str, RunStatus],
-        packing: Packing,
         after: tuple[str, ...] = (),
     ) -> SubmittedBatch:
         """Write the batch of a stage and submit it; call it while the grid is held.
@@ -108,7 +107,7 @@ class Submitter:
         Raises:
             SchedulerError: the scheduler did not take it.
         """
-        packing = ALONE if stage.is_canary else packing.fit(len(stage.specs))
+        packing = self._packing(scheduler, stage)
         options = replace(self.target.options, batch=new_tag())
         elements = make_elements(
             stage.specs, history, options, self.redo, packing, stage.resources.mem_mib
@@ -126,6 +125,12 @@ class Submitter:
         )
         jobs = _submit(scheduler, self.journal, batch, job)
         return SubmittedBatch(batch, specs, tuple(jobs))
+
+    def _packing(self, scheduler: Scheduler, stage: SubmissionStage) -> Packing:
+        """How many runs share a job; on this machine the scheduler packs runs by itself."""
+        if stage.is_canary or isinstance(scheduler, LocalScheduler):
+            return ALONE
+        return self.target.packing.fit(len(stage.specs))
 
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
