@@ -122,17 +122,17 @@ def find_grid_file(text: str) -> tuple[Path, str]:
         raise UserError(
             f"{text}: no such grid file, and no grid of this name in {GRID_FILES}/ or {runs_root()}"
         ) from None
-    return _kept_file(folder), folder.name
+    return _kept_file(text, folder), folder.name
 
 
-def _kept_file(folder: GridFolder) -> Path:
-    """The copy of its file that the folder of a submitted grid holds."""
+def _kept_file(text: str, folder: GridFolder) -> Path:
+    """The copy of its file that the folder of a submitted grid holds; `text` is what was typed."""
     if folder.name.endswith(SUFFIX):
-        raise UserError(f"{folder.name}: a smoke test; name the grid's own file, with --smoke")
+        raise UserError(f"{text}: a smoke test; name the grid's own file, with --smoke")
     files = sorted(folder.path.glob("grid*.yaml"))
     if len(files) == 1:
         return files[0]
     if not files:
-        raise UserError(f"{folder.path}: holds no grid file; name the file itself")
+        raise UserError(f"{text}: expected a grid file, got a directory that holds none")
     names = ", ".join(file.name for file in files)
     raise UserError(f"{folder.path}: holds several grid files ({names}); name one of them")
