@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main)
 
 

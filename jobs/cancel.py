@@ -30,7 +30,7 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of cancel."""
+    """Return the command line of cancel."""
     parser = make_parser(
         "jobs.cancel",
         "Stops queued and running runs. They keep their checkpoints: any submit continues them.",
@@ -112,7 +112,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) 
 
 
 def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunStatus]:
-    """Active runs that share a job with those that are named, and are not among them."""
+    """Return the active runs that share a job with the named ones."""
     ids = {status.run_id for status in named}
     shared = {status.handle for status in named if status.in_job > 1}
     found = []
@@ -135,7 +135,7 @@ def _by_tag(elements: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:
 
 
 def _tally(statuses: Sequence[RunStatus]) -> str:
-    """`3 queued and 2 running runs`."""
+    """Render a number of runs: `3 queued and 2 running runs`."""
     parts = []
     for state in (RunState.QUEUED, RunState.RUNNING):
         number = sum(status.state is state for status in statuses)
@@ -157,7 +157,7 @@ def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=True)
 
 

@@ -56,7 +56,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def version_line() -> str:
-    """`anlp 0.1.0`."""
+    """Return `anlp 0.1.0`."""
     package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
     return f"anlp {package.__version__}"
 
@@ -72,7 +72,7 @@ def called_as(name: str) -> Iterator[None]:
 
 
 def make_parser(module: str, summary: str, examples: str) -> CommandParser:
-    """A parser with the options of every command, whose --help ends with examples to copy."""
+    """Return a parser with the options of every command and examples in its --help."""
     name = _called_as.get() or f"python -m {module}"
     examples = examples.replace(f"python -m {module}", name)
     parser = CommandParser(
@@ -93,7 +93,7 @@ def make_parser(module: str, summary: str, examples: str) -> CommandParser:
 
 
 def whole_number(least: int, most: int = 1_000_000) -> Callable[[str], int]:
-    """A function that reads an argument which is a whole number within bounds."""
+    """Return a function that reads an argument which is a whole number within bounds."""
 
     def parse(text: str) -> int:
         is_number = text.isdecimal() and len(text) <= len(str(most))

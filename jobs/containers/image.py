@@ -44,14 +44,14 @@ class ImageFacts:
     is_live: bool
 
     def for_options(self) -> ContainerOptions:
-        """What a run's options record of the image."""
+        """Return what a run's options record of the image."""
         commit = self.labels.get("anlp.commit", UNKNOWN)
         mode: Literal["baked", "live"] = "live" if self.is_live else "baked"
         return ContainerOptions(str(self.path), self.program, self.sha256, commit, mode)
 
 
 def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = ()) -> ImageChoice:
-    """The choice of an image by its path, relative to where the command is typed.
+    """Return the choice of an image by its path, relative to where the command is typed.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -74,7 +74,7 @@ def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = (
 
 
 def inspect_image(choice: ImageChoice, memory: Path | None = None) -> ImageFacts:
-    """What the image says of itself; its checksum (about a second per GB) is computed once.
+    """Return what the image says of itself; its checksum (about a second per GB) is computed once.
 
     Args:
         choice: the image.
@@ -95,7 +95,7 @@ def inspect_image(choice: ImageChoice, memory: Path | None = None) -> ImageFacts
 def make_container(
     choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: Path, has_gpus: bool
 ) -> Container:
-    """The image with the folders that runs need bound into it, and nothing missing.
+    """Return the image with the folders that runs need bound into it, and nothing missing.
 
     Args:
         choice: the image.
@@ -168,7 +168,7 @@ def warnings(
 
 
 def find_program() -> tuple[str, str]:
-    """`apptainer`, or `singularity` where that is missing, and its version.
+    """Return `apptainer`, or `singularity` where that is missing, and its version.
 
     Raises:
         UserError: neither is here, or it is too old.
@@ -223,7 +223,7 @@ def _site_binds(choice: ImageChoice) -> tuple[Bind, ...]:
 
 
 def _short(commit: str) -> str:
-    """Twelve digits of a commit, with the mark of a changed tree."""
+    """Return twelve digits of a commit, with the mark of a changed tree."""
     name, plus, changed = commit.partition("+")
     return name[:12] + plus + changed
 
@@ -250,7 +250,7 @@ class ImageUse:
 def prepare_image(
     choice: ImageChoice, use: ImageUse, say: Callable[[str], None]
 ) -> tuple[Container, ImageFacts]:
-    """The container of a submission, after all checks that are possible here.
+    """Return the container of a submission, after all checks that are possible here.
 
     Args:
         choice: the image.

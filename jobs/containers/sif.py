@@ -38,7 +38,7 @@ def require_whole(image: Path) -> None:
 
 
 def read_digest(image: Path, memory: Path | None) -> str:
-    """The image's sha256, from `memory` where the file has not changed since.
+    """Return the image's sha256, from `memory` where the file has not changed since.
 
     Args:
         image: the file.
@@ -70,7 +70,7 @@ def read_digest(image: Path, memory: Path | None) -> str:
 
 
 def _look(image: Path) -> list[int]:
-    """Values that change whenever the content may have changed."""
+    """Return values that change whenever the content may have changed."""
     found = image.stat()
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 

@@ -28,7 +28,7 @@ class Axis:
     line: int
 
     def values_of(self, name: str) -> tuple[Scalar, ...]:
-        """The distinct values of one of its settings, in order."""
+        """Return the distinct values of one of its settings, in order."""
         column = self.names.index(name)
         return tuple(dict.fromkeys(point[column] for point in self.points))
 
@@ -45,7 +45,7 @@ class Match:
         return frozenset(self.wanted)
 
     def matches(self, values: Mapping[str, Scalar]) -> bool:
-        """Whether `values` (all settings) fit."""
+        """Return whether `values` (all settings) fit."""
         return all(values.get(name) in wanted for name, wanted in self.wanted.items())
 
 
@@ -122,7 +122,7 @@ class Block:
         return (_size(self.axes) * conditional + len(self.includes)) * len(self.seeds)
 
     def named(self) -> tuple[str, ...]:
-        """Every setting it gives a value, in file order."""
+        """Return every setting it gives a value, in file order."""
         names = [*self.fixed, *_names(self.axes)]
         for when in self.whens:
             names += [*when.fixed, *_names(when.axes)]
@@ -131,7 +131,7 @@ class Block:
         return tuple(dict.fromkeys(names))
 
     def values_of(self, name: str, defaults: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
-        """The values that `name` may take, in order; its default only where nothing sets it."""
+        """Return the values that `name` may take, in order; its default only if nothing sets it."""
         whens = [when for when in self.whens if _when_values(when, name)]
         found = self._plain_values(name)
         if not found and name in defaults and self._may_miss(whens, defaults):
@@ -141,7 +141,7 @@ class Block:
         return tuple(dict.fromkeys([*found, *conditional, *extra]))
 
     def _plain_values(self, name: str) -> list[Scalar]:
-        """Values of an axis or of `fixed`."""
+        """Return values of an axis or of `fixed`."""
         on_axes = [
             value for axis in self.axes if name in axis.names for value in axis.values_of(name)
         ]
@@ -150,7 +150,7 @@ class Block:
         return on_axes
 
     def _may_miss(self, whens: list[When], defaults: Mapping[str, Scalar]) -> bool:
-        """Whether some combination fits none of `whens`, were their settings to vary freely."""
+        """Return whether some combination of free settings fits none of `whens`."""
         asked = sorted({name for when in whens for name in when.condition.names})
         columns = [self._asked_values(name, whens, defaults) for name in asked]
         points = (dict(zip(asked, point, strict=True)) for point in itertools.product(*columns))
@@ -159,7 +159,7 @@ class Block:
     def _asked_values(
         self, name: str, whens: list[When], defaults: Mapping[str, Scalar]
     ) -> list[Scalar]:
-        """The values of `name` that some condition wants, and one for all the others."""
+        """Return the values of `name` that some condition wants, and one for all the others."""
         values = self._plain_values(name)
         if not values and name in defaults:
             values = [defaults[name]]
@@ -172,7 +172,7 @@ class Block:
 
 
 def product_over(base: Mapping[str, Scalar], axes: tuple[Axis, ...]) -> Iterator[Values]:
-    """`base` with every combination of the axes' points over it, the last axis fastest."""
+    """Yield `base` with every combination of the axes' points over it, the last axis fastest."""
     for chosen in itertools.product(*(axis.points for axis in axes)):
         values = dict(base)
         for axis, point in zip(axes, chosen, strict=True):

@@ -27,7 +27,7 @@ _TOP_KEYS = (*BLOCK_KEYS, "union", *OPTION_KEYS)
 def load_grid(
     path: Path, *, overrides: Sequence[str] = (), seeds: str | None = None, data: str | None = None
 ) -> GridSpec:
-    """The grid in a file.
+    """Return the grid in a file.
 
     Args:
         path: a YAML file; see docs/grid-file.md.
@@ -62,7 +62,7 @@ def load_grid(
 
 
 def _vocabulary(top: Table, faults: Faults) -> Vocabulary:
-    """The words of the file's task; those of the first task if it names no existing one."""
+    """Return the words of the file's task; those of the first task if it names no existing one."""
     named = [(top.entries["task"].tree, "task")] if "task" in top.entries else []
     union = top.entries["union"].tree if "union" in top.entries else None
     for index, block in enumerate(union.items if isinstance(union, Items) else ()):
@@ -109,7 +109,7 @@ def _overridden(
 
 
 def _tried(grid: GridSpec) -> GridSpec:
-    """The grid with the notes that its combinations give, where these are not too many.
+    """Return the grid with the notes that its combinations give, where these are not too many.
 
     Raises:
         SpecError: the task's settings refuse some of them.

@@ -29,7 +29,7 @@ class Override:
 def read_overrides(
     texts: Sequence[str], words: Vocabulary, faults: Faults, option: str = "--set"
 ) -> list[Override]:
-    """The overrides of the command line.
+    """Return the overrides of the command line.
 
     Faults are noted as `--set lr=fast: expected a number > 0, got 'fast'`.
     """
@@ -49,7 +49,7 @@ def read_overrides(
 
 
 def _without_place(fault: str) -> str:
-    """A fault without the `:line: path:` of a file."""
+    """Return a fault without the `:line: path:` of a file."""
     return re.sub(r"^:0: (?:\.: |\.\S*: )?", "", fault)
 
 
@@ -80,7 +80,7 @@ def _list(text: str) -> Items:
 
 
 def read_seeds(text: str, words: Vocabulary, faults: Faults) -> tuple[int, ...]:
-    """The seeds of `--seeds 5` (a count) or `--seeds 1,2,3` (a list; `7,` is the one seed 7)."""
+    """Return the seeds of `--seeds 5` (a count) or `--seeds 1,2,3` (`7,` is the seed 7)."""
     own = Faults("")
     listed = _list(text.rstrip().removesuffix(","))
     tree = listed if "," in text else listed.items[0]
@@ -91,7 +91,7 @@ def read_seeds(text: str, words: Vocabulary, faults: Faults) -> tuple[int, ...]:
 
 
 def override_block(block: Block, override: Override, faults: Faults) -> Block:
-    """`block` with the override where the setting is given; else for the whole block."""
+    """Return `block` with the override where the setting is given, else for the whole block."""
     conditional = any(override.name in _named(when) for when in block.whens)
     everywhere = not conditional or _stands_outside_when(block, override.name)
     includes = _override_includes(block, override, everywhere)
@@ -139,7 +139,7 @@ def _axis_of(override: Override) -> Axis:
 
 
 def _without(axis: Axis, name: str) -> list[Axis]:
-    """A random axis without one of its settings; nothing if that was all."""
+    """Return a random axis without one of its settings; nothing if that was all."""
     keep = [index for index, other in enumerate(axis.names) if other != name]
     if not keep:
         return []
@@ -164,7 +164,7 @@ def _zipped(axis: Axis, override: Override, faults: Faults) -> Axis:
 def _override_includes(
     block: Block, override: Override, everywhere: bool
 ) -> tuple[Mapping[str, Scalar], ...]:
-    """The extra points, overridden where the override is for the block or the point names it."""
+    """Return the extra points, overridden with the block or where they name the setting."""
     found: list[Mapping[str, Scalar]] = []
     for point in block.includes:
         if everywhere or override.name in point:

@@ -27,7 +27,7 @@ _SAMPLING = ("samples", "sampling_seed")
 
 
 def read_axes(reader: GridParser, table: Table, path: str, given: GivenAt) -> tuple[Axis, ...]:
-    """The axes of the sections of `table`, in file order; `given` gains their settings."""
+    """Return the axes of the sections of `table`, in file order; `given` gains their settings."""
     found: list[Axis] = []
     for name, entry in table.entries.items():
         if name == "grid":
@@ -54,7 +54,7 @@ def _grid(reader: GridParser, tree: Tree, path: str, given: GivenAt) -> Iterator
 
 
 def axis_values(reader: GridParser, setting: Setting, tree: Tree, path: str) -> list[Scalar]:
-    """The values of an axis: a scalar, a list, or one of `ROWS`; empty after a fault."""
+    """Return the values of an axis: a scalar, a list, or one of `ROWS`; empty after a fault."""
     if not isinstance(tree, Table):
         return reader.values(setting, tree, path)
     rule = _rule(reader, tree, path, ROWS)
@@ -64,7 +64,7 @@ def axis_values(reader: GridParser, setting: Setting, tree: Tree, path: str) -> 
 def row_axis(
     reader: GridParser, setting: Setting, rule: str, arguments: Tree, path: str
 ) -> list[Scalar]:
-    """The values of a row such as `logspace`, typed; empty after a fault."""
+    """Return the values of a row such as `logspace`, typed; empty after a fault."""
     row = _arguments(reader, rule, arguments, f"{path}.{rule}")
     if row is None:
         return []
@@ -72,7 +72,7 @@ def row_axis(
 
 
 def _rule(reader: GridParser, table: Table, path: str, names: Collection[str]) -> str | None:
-    """The one key of a table that says how its values are computed."""
+    """Return the one key of a table that says how its values are computed."""
     if len(table.entries) == 1 and (name := next(iter(table.entries))) in names:
         return name
     got = next((name for name in table.entries if name not in names), None)
@@ -99,7 +99,7 @@ def _arguments(reader: GridParser, rule: str, tree: Tree, path: str) -> list[Num
 def _computed(
     reader: GridParser, setting: Setting, numbers: Sequence[Number], rule: str, line: int, path: str
 ) -> list[Scalar]:
-    """Typed values of computed numbers; the first that does not fit is the fault of all."""
+    """Return typed values of computed numbers; the first that does not fit is the fault of all."""
     try:
         return [setting.check(Leaf(number, repr(number), line)) for number in numbers]
     except ValueError as fault:

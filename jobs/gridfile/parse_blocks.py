@@ -30,7 +30,7 @@ class _Inherited:
 
 
 def read_blocks(reader: GridParser, top: Table) -> tuple[Block, ...]:
-    """The blocks of a file, faults noted; with faults they are not to be used."""
+    """Return the blocks of a file, faults noted; with faults they are not to be used."""
     if "union" not in top.entries:
         return (_block(reader, top, "", _Inherited({}, (), _DEFAULT_SEEDS)),)
     for name in _NOT_BESIDE_UNION:
@@ -85,7 +85,7 @@ def _fixed(reader: GridParser, table: Table, path: str, given: GivenAt) -> dict[
 
 
 def _point(reader: GridParser, table: Table, path: str, given: GivenAt) -> dict[str, Scalar]:
-    """One value for each setting of a table."""
+    """Return one value for each setting of a table."""
     found: dict[str, Scalar] = {}
     for setting, line, tree, where in reader.settings(table, path):
         value = reader.value(setting, tree, where)

@@ -42,7 +42,7 @@ class GridParser:
                 self.faults.add(entry.line, path, self.words.unknown(name))
 
     def value(self, setting: Setting, tree: Tree, path: str) -> Scalar | None:
-        """One typed value, None after a fault."""
+        """Return one typed value, None after a fault."""
         try:
             return setting.check(tree)
         except ValueError as fault:
@@ -50,7 +50,7 @@ class GridParser:
             return None
 
     def values(self, setting: Setting, tree: Tree, path: str) -> list[Scalar]:
-        """One value or a list of them; empty after a fault."""
+        """Return one value or a list of them; empty after a fault."""
         if not isinstance(tree, Items):
             single = self.value(setting, tree, path)
             return [] if single is None else [single]
@@ -69,7 +69,7 @@ class GridParser:
     def numbers(
         self, tree: Tree, path: str, counts: Collection[int], wanted: str
     ) -> list[Number] | None:
-        """A list of finite numbers of one of the lengths `counts`, None after a fault."""
+        """Return a list of finite numbers of one of the lengths `counts`, None after a fault."""
         items = tree.items if isinstance(tree, Items) else ()
         found = [leaf.value for leaf in items if isinstance(leaf, Leaf) and is_number(leaf)]
         if len(found) == len(items) and len(found) in counts:
@@ -84,7 +84,7 @@ class GridParser:
         return None
 
     def whole(self, tree: Tree, path: str, least: int, most: int | None = None) -> int | None:
-        """A whole number within bounds, None after a fault."""
+        """Return a whole number within bounds, None after a fault."""
         value = tree.value if isinstance(tree, Leaf) else None
         if (
             isinstance(value, int)
@@ -99,7 +99,7 @@ class GridParser:
         return None
 
     def table(self, tree: Tree, path: str, wanted: str = "a mapping of settings") -> Table:
-        """The table, or an empty one after a fault."""
+        """Return the table, or an empty one after a fault."""
         if isinstance(tree, Table):
             return tree
         self.faults.add(tree.line, path, f"expected {wanted}, got {show(tree)}")
@@ -123,7 +123,7 @@ class GridParser:
                 self.faults.add(entry.line, path, sentence)
 
     def seeds(self, tree: Tree, path: str) -> tuple[int, ...]:
-        """A count (seeds 0, 1, …) or a list of distinct seeds; empty after a fault."""
+        """Return a count (seeds 0, 1, …) or a list of distinct seeds; empty after a fault."""
         if not isinstance(tree, Items):
             return tuple(range(self.whole(tree, path, 1, MAX_VALUES) or 0))
         found = [int(seed) for seed in self.values(seed_setting(), tree, path)]
@@ -149,7 +149,7 @@ class GridParser:
 
 
 def is_number(tree: Tree) -> bool:
-    """Whether a tree is a number that can be computed with."""
+    """Return whether a tree is a number that can be computed with."""
     value = tree.value if isinstance(tree, Leaf) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -157,12 +157,12 @@ def is_number(tree: Tree) -> bool:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a key looks like the name of a secret."""
+    """Return whether a key looks like the name of a secret."""
     return _SECRET.search(name) is not None
 
 
 def secret_sentence(name: str) -> str:
-    """The fault of a secret in a grid file; it never repeats the value."""
+    """Return the fault of a secret in a grid file; it never repeats the value."""
     return (
         f"{name!r} does not belong in a grid file: put the key in the environment (WANDB_API_KEY) "
         "or ~/.netrc"

@@ -85,7 +85,7 @@ CHOICE = "choice"  # the one way to draw that takes values instead of bounds
 
 
 def row_values(rule: str, row: Sequence[Number]) -> list[Number]:
-    """The values of `logspace`, `linspace` or `range`; the arguments have no `Rule.fault`.
+    """Return the values of `logspace`, `linspace` or `range`; the arguments have no `Rule.fault`.
 
     `logspace` and `linspace` hold both ends, `range` leaves stop out. Values have 12 significant
     digits; a range of whole numbers stays whole.
@@ -108,25 +108,25 @@ def row_values(rule: str, row: Sequence[Number]) -> list[Number]:
 
 
 def rounded(value: Number) -> Number:
-    """A computed number without its last, accidental digits; whole numbers stay as they are."""
+    """Return a computed number without its last, accidental digits; whole numbers stay."""
     return value if isinstance(value, int) else float(f"{value:.{DIGITS}g}")
 
 
 def _range_count(row: Sequence[Number]) -> float:
-    """How many values a range has; 1e-9 allows for (1 - 0) / 0.1 not being exactly 10."""
+    """Return how many values a range has; 1e-9 allows for (1 - 0) / 0.1 not being exactly 10."""
     step = row[2] if len(row) == 3 else 1
     return math.ceil((row[1] - row[0]) / step - 1e-9)
 
 
 def stream(sampling_seed: int, name: str) -> random.Random:
-    """The generator of one axis: adding or removing another axis changes none of its draws."""
+    """Return the generator of one axis, whose draws do not depend on other axes."""
     return random.Random(f"{sampling_seed}/{name}")
 
 
 def draw_numbers(
     rule: str, bounds: Sequence[Number], count: int, rng: random.Random, whole: bool
 ) -> list[Number]:
-    """`count` draws of `uniform`, `loguniform` or `int` (both ends included).
+    """Return draws of `uniform`, `loguniform` or `int` (both ends included).
 
     Args:
         rule: one of `DRAWS`.
@@ -150,5 +150,5 @@ def draw_numbers(
 
 
 def draw_choices(values: Sequence[Scalar], count: int, rng: random.Random) -> list[Scalar]:
-    """`count` draws among `values`, all equally likely."""
+    """Return `count` draws among `values`, all equally likely."""
     return [values[int(rng.random() * len(values))] for _ in range(count)]

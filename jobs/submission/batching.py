@@ -25,7 +25,7 @@ def make_elements(
     packing: Packing = ALONE,
     mem_limit_mib: int | None = None,
 ) -> list[Element]:
-    """The elements of a batch, in the order of `specs`; only runs with equal options share one.
+    """Return the elements of a batch, in the order of `specs`; runs with equal options share one.
 
     The purpose of a run (search or confirmation) stays that of its first submission.
 
@@ -69,7 +69,7 @@ def make_stages(
     canary: bool = False,
     passed: Collection[object] = (),
 ) -> list[SubmissionStage]:
-    """The stages of a submission, in order.
+    """Return the stages of a submission, in order.
 
     Args:
         specs: the runs.
@@ -94,7 +94,7 @@ def make_stages(
 
 
 def choose_canaries(specs: Sequence[RunSpec], passed: Collection[object] = ()) -> set[str]:
-    """Ids of the first run of each model that has not passed."""
+    """Return ids of the first run of each model that has not passed."""
     first: dict[object, str] = {}
     for spec in specs:
         first.setdefault(spec.settings.values().get("model"), spec.run_id)
@@ -102,5 +102,5 @@ def choose_canaries(specs: Sequence[RunSpec], passed: Collection[object] = ()) -
 
 
 def passed_models(history: Iterable[RunStatus]) -> set[object]:
-    """Models with a run that has its result: they need no canary."""
+    """Return models with a run that has its result: they need no canary."""
     return {status.values.get("model") for status in history if status.state in ENDED_WELL}

@@ -20,7 +20,7 @@ def with_data(
     say: Callable[[str], None],
     is_wanted: Callable[[RunSpec], bool] = lambda _: True,
 ) -> list[RunSpec]:
-    """The runs with their data found or downloaded, or replaced by the grid's fallback.
+    """Return the runs with their data found or downloaded, or replaced by the grid's fallback.
 
     Args:
         specs: runs; those whose settings have no `data` need none.
@@ -72,7 +72,7 @@ def _look_at(keys: Iterable[DataKey | None], where: Path) -> None:
 
 
 def _data_of(spec: RunSpec) -> str:
-    """Its data set; empty where the task computes it, without published files."""
+    """Return its data set; empty where the task computes it, without published files."""
     name = str(spec.settings.values().get("data", ""))
     return "" if name in spec.settings.loaders and name not in catalogue.CATALOGUE else name
 
@@ -80,7 +80,7 @@ def _data_of(spec: RunSpec) -> str:
 def _is_there(
     name: str, where: Path, *, download: bool, fallback: str | None, say: Callable[[str], None]
 ) -> bool:
-    """Whether a data set is available; False only where there is a fallback.
+    """Return whether a data set is available; False only where there is a fallback.
 
     Raises:
         UserError: it is missing, cannot be downloaded, and the grid names no fallback.

@@ -71,7 +71,7 @@ class ForegroundRun:
         return ended or EXIT_OK
 
     def _launchers_after(self, first: LocalScheduler) -> LauncherFactory:
-        """A factory that gives `first`, then a new launcher each time."""
+        """Return a factory that gives `first`, then a new launcher each time."""
         unused = [first]
 
         def make_launcher() -> LocalScheduler:
@@ -249,7 +249,7 @@ class ExitRecorder:
 
 
 def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | None:
-    """How an element ended without a result; None with one, or where another process is at it."""
+    """Return how an element ended without a result; None with one, or if it runs elsewhere."""
     standing, _ = standing_of(ended, folder, tag)
     if standing.cause is None:
         return None
@@ -259,7 +259,7 @@ def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | 
 def count_states(
     folder: GridFolder, specs: Sequence[RunSpec], summary: Summary, tag: str
 ) -> Counter[RunState]:
-    """How many runs of a submission that came to its end are in each state."""
+    """Return how many runs of a submission that came to its end are in each state."""
     return Counter(
         standing_of(summary.ended.get(index), folder.run(spec.run_id), tag)[0].state
         for index, spec in enumerate(specs)

@@ -108,7 +108,7 @@ def _in_image(
     *,
     leaves_machine: bool,
 ) -> tuple[SubmitOptions, Container | None]:
-    """The target with the facts that runs record of their image, and the container to start."""
+    """Return the target with the facts about the image, and the container to start."""
     if target.image is None:
         return replace(target, options=replace(target.options, container=None)), None
     with writing_to(folder):

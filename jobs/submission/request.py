@@ -62,7 +62,7 @@ class SubmitRequest:
     as_json: bool = False
 
     def folder(self, grid_name: str) -> GridFolder:
-        """The folder of the grid of this name."""
+        """Return the folder of the grid of this name."""
         name = self.name or grid_name
         if self.smoke:
             name += SUFFIX
@@ -70,7 +70,7 @@ class SubmitRequest:
 
 
 def check_grid_name(name: str | None) -> str:
-    """The name given by `--name`, empty where there is none.
+    """Return the name given by `--name`, empty where there is none.
 
     Raises:
         UserError: a grid cannot have this name.
@@ -83,7 +83,7 @@ def check_grid_name(name: str | None) -> str:
 
 
 def parse_seed_count(text: str | None) -> int:
-    """The number of fresh seeds that `--seeds` asks for.
+    """Return the number of fresh seeds that `--seeds` asks for.
 
     Raises:
         UserError: it is no positive number.
@@ -99,7 +99,7 @@ def parse_seed_count(text: str | None) -> int:
 
 
 def find_grid_file(text: str) -> tuple[Path, str]:
-    """The grid file that is meant, and its grid's name where the file does not say.
+    """Return the grid file that is meant, and its grid's name where the file does not say.
 
     Args:
         text: a file; the name of a file in `grids/`, without its suffix; or a submitted grid by
@@ -126,7 +126,7 @@ def find_grid_file(text: str) -> tuple[Path, str]:
 
 
 def _kept_file(text: str, folder: GridFolder) -> Path:
-    """The copy of its file that the folder of a submitted grid holds; `text` is what was typed."""
+    """Return the copy of the grid file in a submitted grid's folder; `text` is what was typed."""
     if folder.name.endswith(SUFFIX):
         raise UserError(f"{text}: a smoke test; name the grid's own file, with --smoke")
     files = sorted(folder.path.glob("grid*.yaml"))

@@ -54,7 +54,7 @@ class RetryDecision:
 
 
 def decide(case: FailedRun, policy: Policy) -> RetryDecision:
-    """What is done about one run; `--force` repeats even what would be left."""
+    """Return what is done about one run; `--force` repeats even what would be left."""
     remedy = (
         _of_error(case, policy) if case.status.state is RunState.FAILED else _of_cause(case, policy)
     )
@@ -166,7 +166,7 @@ BY_CAUSE: Mapping[Cause, Callable[[FailedRun, Policy], RetryDecision]] = {
 
 
 def _apart_from(ask: Resources, policy: Policy) -> Resources:
-    """`ask` without the nodes that keep failing, where the scheduler can exclude nodes."""
+    """Exclude the nodes that keep failing, where the scheduler can."""
     known = ask.exclude or ""
     fresh = [node for node in sorted(policy.bad_nodes) if node not in known]
     return (

@@ -76,7 +76,7 @@ class Submitter:
             yield
 
     def plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
-        """The plan for these runs, and their states; call it while the grid is held.
+        """Return the plan for these runs, and their states; call it while the grid is held.
 
         It records how earlier jobs ended, since schedulers forget that.
         """
@@ -89,7 +89,7 @@ class Submitter:
     def stages(
         self, specs: Sequence[RunSpec], history: Mapping[str, RunStatus]
     ) -> list[SubmissionStage]:
-        """The stages of these runs, in order; models whose canary has passed before need none."""
+        """Return the stages of these runs, in order; models with a passed canary need none."""
         passed = passed_models(history.values())
         return make_stages(
             specs, self.target.resources, self.asks, canary=self.target.canary, passed=passed
@@ -127,7 +127,7 @@ class Submitter:
         return SubmittedBatch(batch, specs, tuple(jobs))
 
     def _packing(self, scheduler: Scheduler, stage: SubmissionStage) -> Packing:
-        """How many runs share a job; on this machine the scheduler packs runs by itself."""
+        """Return how many runs share a job; on this machine the scheduler packs runs by itself."""
         if stage.is_canary or isinstance(scheduler, LocalScheduler):
             return ALONE
         return self.target.packing.fit(len(stage.specs))

@@ -37,7 +37,7 @@ class Candidate:
 def best_configurations(
     history: Iterable[RunStatus], metric: str, top: int, per: str | None
 ) -> list[Candidate]:
-    """The `top` configurations by mean `metric` over search seeds, for each value of `per`.
+    """Return the `top` configurations by mean `metric` over search seeds, for each value of `per`.
 
     Raises:
         SpecError: `per` or `metric` is unknown to the finished runs, or none has finished.
@@ -64,20 +64,20 @@ def best_configurations(
 def runs_of_configurations(
     history: Iterable[RunStatus], specs: Iterable[RunSpec]
 ) -> list[RunStatus]:
-    """The runs of the configurations of `specs`, with any seed: a search may have used more."""
+    """Return the runs of the configurations of `specs`, with any seed."""
     named = {spec.config_id for spec in specs}
     return [status for status in history if spec_from_json(status.form).config_id in named]
 
 
 def search_seeds(history: Iterable[RunStatus]) -> set[int]:
-    """Seeds that the search has used."""
+    """Return seeds that the search has used."""
     return {status.values["seed"] for status in history if status.purpose == "search"}
 
 
 def fresh_runs(
     candidates: Sequence[Candidate], seeds: int, used: Container[int] = ()
 ) -> list[RunSpec]:
-    """Each candidate with `seeds` seeds that no search used; equal calls give equal runs."""
+    """Return each candidate with `seeds` seeds that no search used; equal calls give equal runs."""
     numbers = list(islice((seed for seed in count(FIRST_FRESH_SEED) if seed not in used), seeds))
     return [
         RunSpec(candidate.task, candidate.settings, seed)
@@ -119,7 +119,7 @@ SETTING = "init_from"
 def resolve_init_from(
     specs: Sequence[RunSpec], root: Path, *, is_dry: bool = False
 ) -> list[RunSpec]:
-    """The runs with the ids of what they start from, so that a run always has the same start.
+    """Return the runs with the ids of what they start from: a repeated run has an equal start.
 
     Args:
         specs: runs; those without an origin stay as they are.
@@ -147,7 +147,7 @@ def resolve_init_from(
 
 
 def _find(origin: str, root: Path) -> str:
-    """The id of the run that is meant: given, or the best of `GRID` or of `GRID: FILTER`."""
+    """Return the id of the run that is meant: given, or the best of `GRID` or of `GRID: FILTER`."""
     run_id = (
         origin if re.fullmatch(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}", origin) else _best(origin, root)
     )
@@ -189,7 +189,7 @@ SUFFIX = "-smoke"
 
 
 def make_small(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """The first run of each model, two runs at least, with the task's small settings."""
+    """Return the first run of each model, two runs at least, with the task's small settings."""
     chosen: dict[object, RunSpec] = {}
     for spec in specs:
         chosen.setdefault(_kind(spec), spec)
@@ -208,7 +208,7 @@ def _kind(spec: RunSpec) -> tuple[object, ...]:
 
 
 def _small(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
-    """The runs with small settings, by id: those that become equal are one."""
+    """Return the runs with small settings, by id: those that become equal are one."""
     made = [
         make_spec(spec.task, {**spec.settings.values(), **spec.settings.smoke}, spec.seed)
         for spec in specs

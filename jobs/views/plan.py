@@ -53,12 +53,12 @@ def say_taken_meanwhile(runs: int) -> None:
 
 
 def fields_of(spec: RunSpec) -> dict[str, Any]:
-    """What a filter can name before a run was submitted: settings, seed and id."""
+    """Return what a filter can name before a run was submitted: settings, seed and id."""
     return {**spec.values, "id": spec.run_id}
 
 
 def render_axes(grid: GridSpec) -> str:
-    """`2 model x 5 lr`: what varies in the grid."""
+    """Render what varies in the grid: `2 model x 5 lr`."""
     return " x ".join(
         f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1
     )
@@ -103,7 +103,7 @@ def _render_price(cost: Price | None) -> str:
 
 
 def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resources) -> list[str]:
-    """What earlier runs needed, and where much else is asked for; a line per model with history."""
+    """Return a line per model: what earlier runs needed, and where much else is asked for."""
     lines = []
     for proposal in propose(plan.chosen, history.values()):
         memory = (
@@ -135,7 +135,7 @@ def print_runs(plan: Plan) -> None:
 def plan_json(
     folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions
 ) -> dict[str, Any]:
-    """The value that `--json` prints.
+    """Return the value that `--json` prints.
 
     It has `grid`, `counts` by state, `submit` (how many) and `runs` with spec, state and `submit`;
     from history `price` (`gpu_hours`, `cpu_hours`; else null) and `proposals` (`model`, `data`,
@@ -163,7 +163,7 @@ def plan_json(
 
 
 def describe(target: SubmitOptions, packing: Packing) -> tuple[int | None, str]:
-    """How many runs go at a time (None: as many as the cluster lets), and where, in words.
+    """Return how many runs go at a time (None: as many as the cluster lets), and where, in words.
 
     Args:
         target: where and how.

@@ -149,7 +149,7 @@ class ProgressScreen:
 def standing_of(
     event: ElementEnded | None, folder: RunFolder, tag: str
 ) -> tuple[Standing, RunResult | None]:
-    """The standing of a run after its element ended, and the result that counts.
+    """Return the standing of a run after its element ended, and the result that counts.
 
     Args:
         event: the end; None for an element that was stopped before it started.
@@ -165,14 +165,14 @@ def standing_of(
 
 
 def why_of(standing: Standing, result: RunResult | None) -> str:
-    """Why a run has no result of use, in one line; where another process is at it, that."""
+    """Return why a run has no result of use, in one line; where another process is at it, that."""
     if result is not None and result.error is not None:
         return first_line(f"{result.error.type}: {result.error.message}")
     return standing.why or standing.detail
 
 
 def draw(view: View, name: str, *, rows: int) -> Group:
-    """The live display: the bar, and a line for each of the first `rows` runs under way."""
+    """Return the live display: the bar, and a line for each of the first `rows` runs under way."""
     head = Table.grid(padding=(0, 1))
     head.add_row(
         Text(name, style="bold"),
@@ -193,7 +193,7 @@ def draw(view: View, name: str, *, rows: int) -> Group:
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a file of JSON lines, read from its end; None while there is none."""
+    """Return the last whole line of a file of JSON lines; None while there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
@@ -205,5 +205,5 @@ def last_line(path: Path) -> dict[str, Any] | None:
 
 
 def _printable(text: str) -> str:
-    """Without control characters: a message of an exception must not steer the terminal."""
+    """Replace control characters: the message of an exception must not steer the terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

@@ -58,7 +58,7 @@ class View:
     left_s: float | None  # None: too early to say
 
     def summary(self) -> str:
-        """`37/80  36 done, 1 failed, 2 running  65 s, about 45 s left`."""
+        """Render the view in a line: `37/80  36 done, 1 failed  65 s, about 45 s left`."""
         parts = [
             f"{self.counts[state]} {word}"
             for state, word in WORDS.items()
@@ -94,34 +94,34 @@ class ProgressState:
         return tuple(self._active)
 
     def start(self, index: int, now: float) -> None:
-        """A process has begun with the run."""
+        """Return a process has begun with the run."""
         self._first_start = now if self._first_start is None else self._first_start
         self._active[index] = Active(now)
 
     def measure(self, index: int, metrics: Mapping[str, Any] | None) -> None:
-        """The last line of its metrics, None while there is none."""
+        """Return the last line of its metrics, None while there is none."""
         if index in self._active and metrics is not None:
             self._active[index].epoch = int(metrics["epoch"])
             self._active[index].metrics = metrics
 
     def requeue(self, index: int) -> None:
-        """The run will be started again."""
+        """Return the run will be started again."""
         self._active.pop(index, None)
 
     def end(self, index: int, state: RunState) -> None:
-        """The run ended, for this submission."""
+        """Return the run ended, for this submission."""
         self._active.pop(index, None)
         self._counts[state] += 1
 
     def label(self, index: int) -> str:
-        """The settings that tell the run from the others of its submission."""
+        """Return the settings that tell the run from the others of its submission."""
         spec = self._specs[index]
         values = spec.values
         names = [name for name in self._varying if name == "seed" or spec.settings.applies(name)]
         return render_pairs({name: values[name] for name in names})
 
     def view(self, now: float) -> View:
-        """What there is to show."""
+        """Return what there is to show."""
         ended, total = sum(self._counts.values()), len(self._specs)
         progress = ended + sum(self._fraction(index) for index in self._active)
         working_s = 0.0 if self._first_start is None else now - self._first_start
@@ -146,7 +146,7 @@ class ProgressState:
 
 
 def render_metric(metrics: Mapping[str, Any]) -> str:
-    """`val/acc 0.9306` with four decimals, else the first of the validation set; empty without."""
+    """Render a metric of the validation set, `val/acc 0.9306`; empty where there is none."""
     known = [
         name for name in (*SHOWN_METRICS, *metrics) if name in metrics and name.startswith("val/")
     ]
