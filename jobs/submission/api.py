@@ -51,7 +51,8 @@ def submit_grid(  # noqa: PLR0913 - a public call with names for what the comman
 ) -> Submission:
     """Submit the missing runs of a grid; on this machine, return when they have ended.
 
-    It asks no question: calling it with `redo="all"` agrees to the loss of finished results.
+    It prints what the command prints, and asks no question: calling it with `redo="all"` agrees to
+    the loss of finished results.
 
     Args:
         grid: a YAML file, or a grid by its name or folder.
