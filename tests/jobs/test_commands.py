@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +23,7 @@ from jobs.common import external
 VERBS = verbs_of()
 OF_A_GRID = [verb for verb in VERBS if verb.name not in ("claims", "plot", "logs", "explain")]
 SHARED = ("--version", "--verbose")
+COMPLETE = 'COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _shtab_anlp; echo "${{COMPREPLY[@]}}"'
 each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 
 
@@ -201,21 +202,30 @@ def test_a_completion_script_knows_verbs_and_options(shell: str) -> None:
     assert "dry-run" in script
 
 
-def test_bash_reads_the_completion_script_and_completes_a_grid(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("anlp stat", "status"),
+        ("anlp status mn", "mnist-wide"),
+        ("anlp tables mn", "mnist-wide"),
+        ("anlp submit --dry", "--dry-run"),
+    ],
+)
+def test_bash_completes_verbs_grids_and_options(tmp_path: Path, words: str, found: str) -> None:
     pytest.importorskip("shtab", reason="pip install 'anlp[completion]'")
     (tmp_path / "runs" / "mnist-wide").mkdir(parents=True)
     script = tmp_path / "anlp.bash"
     script.write_text(anlp_main.completion_script("bash"))
 
     done = subprocess.run(
-        ["bash", "-c", f"source {script} && _anlp_grids mnist"],
+        ["bash", "-c", f"source {script}; {COMPLETE.format(words)}"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
     )
 
-    assert (done.stdout, done.stderr) == ("mnist-wide\n", "")
+    assert (done.stdout, done.stderr) == (f"{found}\n", "")
 
 
 @pytest.mark.parametrize("words", [[], ["fish"]])
