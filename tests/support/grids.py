@@ -152,7 +152,7 @@ def hold_lock_elsewhere(folder: GridFolder) -> subprocess.Popen[str]:
     return holder
 
 
-def wait_until(path: Path, text: str, timeout_s: float = 10.0) -> str:
+def wait_until(path: Path, text: str, timeout_s: float = 120.0) -> str:
     """The content of a file once `text` is in it."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -111,7 +111,7 @@ def test_ctrl_c_saves_and_the_next_submit_ends_with_the_numbers_of_an_undisturbe
         lambda: "it does not train",
     )
     submit.send_signal(signal.SIGINT)
-    submit.communicate(timeout=60)
+    submit.communicate(timeout=120)
     disturbed.wait_until_alone()
 
     assert submit.returncode == EXIT_INTERRUPTED

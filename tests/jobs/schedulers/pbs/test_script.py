@@ -28,6 +28,7 @@ from jobs.schedulers.pbs.validate import Dialect
 from jobs.schedulers.profiles import Profile, apply, load_profile, profile_names
 from tests.support import scripted_elements
 from tests.support.schedulers.pbs.sites import RUNNER, TAG
+from tests.support.submits import wait_until
 
 GOLDEN = Path(__file__).with_name("golden")
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
@@ -319,7 +320,7 @@ def write_env_file(folder: Path, text: str) -> Profile:
 def test_the_scripts_code_is_the_programs(tmp_path: Path, behaviour: str, code: int) -> None:
     script = start_by_hand(tmp_path, behaviour, PBS_ARRAY_INDEX="1")
 
-    script.communicate(timeout=20)
+    script.communicate(timeout=120)
 
     assert script.returncode == code
 
@@ -327,7 +328,7 @@ def test_the_scripts_code_is_the_programs(tmp_path: Path, behaviour: str, code: 
 def test_outside_an_array_the_script_says_what_is_missing(tmp_path: Path) -> None:
     script = start_by_hand(tmp_path, "ok")
 
-    _, said = script.communicate(timeout=20)
+    _, said = script.communicate(timeout=120)
 
     assert script.returncode == 72
     assert said.endswith(": not a sub-job of an array: PBS_ARRAY_INDEX is not set\n")
@@ -371,15 +372,15 @@ def test_a_run_sees_the_gpus_that_its_job_was_given(
 def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(
     tmp_path: Path, times: int
 ) -> None:
-    script = start_by_hand(tmp_path, "sleep 20", PBS_ARRAY_INDEX="1")
-    while not scripted_elements.log_of(tmp_path / "batch.jsonl", 1).exists():
-        time.sleep(0.02)
-    time.sleep(0.3)
+    script = start_by_hand(tmp_path, "sleep 200", PBS_ARRAY_INDEX="1")
+    wait_until(
+        scripted_elements.ready_of(tmp_path / "batch.jsonl", 1).exists, lambda: "it does not start"
+    )
 
     for _ in range(times):
         script.send_signal(signal.SIGTERM)
         time.sleep(0.005)
-    script.communicate(timeout=10)
+    script.communicate(timeout=120)
 
     assert script.returncode == 3
 
@@ -390,9 +391,9 @@ def test_a_signal_before_the_program_began_ends_the_script_without_a_trace(tmp_p
     profile = write_env_file(tmp_path, "kill -s TERM $$\n")
 
     script = start_by_hand(
-        tmp_path, "sleep 20", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch)
+        tmp_path, "sleep 200", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch)
     )
-    script.communicate(timeout=20)
+    script.communicate(timeout=120)
 
     assert script.returncode == 3
     assert list(scratch.iterdir()) == []
@@ -403,13 +404,13 @@ def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(
     tmp_path: Path, number: int
 ) -> None:
     """What bash runs in the background ignores SIGINT, and a timer that is left would signal whoever has that pid."""
-    script = start_by_hand(tmp_path, "sleep 20", GENERIC, PBS_ARRAY_INDEX="1")
-    while not scripted_elements.log_of(tmp_path / "batch.jsonl", 1).exists():
-        time.sleep(0.02)
-    time.sleep(0.3)
+    script = start_by_hand(tmp_path, "sleep 200", GENERIC, PBS_ARRAY_INDEX="1")
+    wait_until(
+        scripted_elements.ready_of(tmp_path / "batch.jsonl", 1).exists, lambda: "it does not start"
+    )
 
     script.send_signal(number)
-    script.communicate(timeout=10)
+    script.communicate(timeout=120)
 
     assert script.returncode == 3
     assert session_of(script.pid) == []
@@ -419,8 +420,8 @@ def test_a_warning_whose_time_has_passed_comes_at_once(tmp_path: Path) -> None:
     """Modules, or a slow file system, took longer than there is until the warning."""
     profile = replace(write_env_file(tmp_path, "SECONDS=99999\n"), warn_s=120.0)
 
-    script = start_by_hand(tmp_path, "warned 20", profile, PBS_ARRAY_INDEX="1")
-    script.communicate(timeout=10)
+    script = start_by_hand(tmp_path, "warned 200", profile, PBS_ARRAY_INDEX="1")
+    script.communicate(timeout=120)
 
     assert script.returncode in (3, 140)  # the program may not have got as far as to listen
 
@@ -453,7 +454,7 @@ def test_the_sites_clean_up_is_called_in_batch_jobs_with_scratch_alone(
 
     path = {"PATH": f"{command.parent}:/usr/bin:/bin"}
     script = start_by_hand(tmp_path, "ok", profile, PBS_ARRAY_INDEX="1", **{**path, **places})
-    script.communicate(timeout=20)
+    script.communicate(timeout=120)
 
     assert script.returncode == 0
     assert (tmp_path / "cleaned").exists() is is_cleaned
@@ -467,7 +468,7 @@ def test_a_file_of_secrets_that_the_node_does_not_see_is_missed_aloud(tmp_path: 
 
     assert (
         f"env_file {tmp_path}/gone: cannot be read on this node\n"
-        in script.communicate(timeout=20)[1]
+        in script.communicate(timeout=120)[1]
     )
 
 
@@ -496,9 +497,8 @@ def test_nothing_is_left_of_the_timer_when_the_program_ends(tmp_path: Path) -> N
         ["/bin/bash", str(script)], env={"PATH": "/usr/bin:/bin"}, start_new_session=True
     )
 
-    assert done.wait(timeout=20) == 0
-    time.sleep(0.2)
-    assert session_of(done.pid) == []
+    assert done.wait(timeout=120) == 0
+    wait_until(lambda: session_of(done.pid) == [], lambda: f"left: {session_of(done.pid)}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def warned(seconds: str) -> int:
     """Leaves with 3 at SIGUSR2, as runs do."""
     stop = threading.Event()
     signal.signal(signal.SIGUSR2, lambda *_: stop.set())
+    scripted_elements.say_ready()
     return 3 if stop.wait(float(seconds)) else 0
 
 

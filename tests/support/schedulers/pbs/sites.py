@@ -16,7 +16,7 @@ from jobs.schedulers.profiles import load_profile
 from tests.support import scripted_elements
 from tests.support.schedulers.pbs import fake_pbs
 
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 TAG = "3f2a9c0d1e4b"
 RUNNER = (sys.executable, str(Path(__file__).with_name("run_element.py")))
 
