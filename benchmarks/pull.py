@@ -1,8 +1,9 @@
-"""`python -m benchmarks.pull`: how long it takes until thousands of runs are in a DataFrame, here and as people do it.
+"""`python -m benchmarks.pull`: time until thousands of runs are in a DataFrame.
 
-From folders: a loop over the JSON files, against `analysis.load`. From wandb: the loop of its documentation over runs,
-their config, summary and rows, against `analysis.load`, both on a stub of the server that takes 50 ms per request. Each
-side is a process of its own, in turns. The files of both sides are in the memory of the operating system.
+From folders: a loop over the JSON files, against `analysis.load`. From wandb: the loop of its
+documentation over runs, their config, summary and rows, against `analysis.load`, both on a stub of
+the server that takes 50 ms per request. Each side is a process of its own, in turns. The files of
+both sides are in the memory of the operating system.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def naive_folders(place: str) -> Frames:
 
 
 def naive_wandb(place: str) -> Frames:
-    """As wandb's documentation exports a project, with the complete rows instead of a sample of 500."""
+    """Export a project as wandb's documentation does, with all rows instead of a sample of 500."""
     import pandas as pd
     import wandb
 
@@ -231,7 +232,8 @@ def _print(
     requests: Mapping[str, int] | None = None,
 ) -> None:
     print(
-        f"{title}\n  {'':22} {'wall s':24} {'ratio':20} {'CPU s':24} {'peak MiB':10} {'requests' if requests else ''}"
+        f"{title}\n  {'':22} {'wall s':24} {'ratio':20} {'CPU s':24} {'peak MiB':10} "
+        f"{'requests' if requests else ''}"
     )
     for name, costs in found.items():
         wall, cpu = spread([cost.wall_s for cost in costs]), spread([cost.cpu_s for cost in costs])

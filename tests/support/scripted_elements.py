@@ -16,11 +16,11 @@ from typing import Any
 _ready: list[Path] = []  # the file that says that the element of this process hears signals
 
 
-def run(batch: Path, index: int, *, job: str = "", sources: Any = None) -> int:
+def run(batch: Path, index: int, *, job: str = "", datasets: Any = None) -> int:
     _ready[:] = [ready_of(batch, index)]
     behaviour, *words = json.loads(batch.read_text().splitlines()[index])["do"].split()
     log_of(batch, index).write_text(
-        f"element {index} as {job} pid {os.getpid()} sources {sources}\n"
+        f"element {index} as {job} pid {os.getpid()} datasets {datasets}\n"
     )
     return int(BEHAVIOURS[behaviour](*words))
 
