@@ -19,13 +19,8 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunResult
 from jobs.runs.batches import Asked, asked_runs
 from jobs.runs.journal import Journal
-<<<<<<< HEAD
-from jobs.runs.status import Asked, asked_runs
 from tests.support.schedulers.slurm import fake_slurm
 from tests.support.schedulers.slurm.cluster import Cluster, why_not
-=======
-from tests.support.schedulers.slurm.cluster import SCRIPT, Cluster, why_not
->>>>>>> main
 from tests.support.schedulers.slurm.command_log import Calls, note_calls
 
 pytestmark = pytest.mark.slow
