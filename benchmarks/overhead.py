@@ -122,13 +122,8 @@ def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
 
 
 def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
-<<<<<<< HEAD
-    """The client's part of a submit to Slurm and of a look at it: the pretended one answers at once, for every task."""
-    path = f"{fake_slurm.install(root / 'slurm')}:{os.environ['PATH']}"
-=======
     """Measure the client's part of a submit to Slurm and of a status, with an instant Slurm."""
-    path = f"{slurm_stub.install(root / 'slurm')}:{os.environ['PATH']}"
->>>>>>> main
+    path = f"{fake_slurm.install(root / 'slurm')}:{os.environ['PATH']}"
     grid, found, costs = _write_many(root), {}, []
     for number in range(repeats):
         words = ["jobs.submit", str(grid), "--on", "slurm", "--name", f"cluster{number}"]
