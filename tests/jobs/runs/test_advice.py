@@ -19,8 +19,17 @@ RETRY = "python -m jobs.retry demo --only id=3fa9c1d2e4f5"
 def test_there_is_advice_for_every_cause(cause: Cause) -> None:
     advice = advise(RunStatus(RUN.run_id, {}, RunState.LOST, RUN, cause=cause), "demo")
 
-    assert advice.text
+    assert advice.text[:1].isupper()
+    assert len(advice.text.split()) > 3
     assert advice.command == RETRY
+
+
+def test_different_causes_have_different_advice() -> None:
+    lost = [RunStatus(RUN.run_id, {}, RunState.LOST, RUN, cause=cause) for cause in Cause]
+
+    texts = {advise(status, "demo").text for status in lost}
+
+    assert len(texts) > len(Cause) // 2
 
 
 @pytest.mark.parametrize(
