@@ -1,5 +1,5 @@
 # make demo   set up, train a real grid on this machine, show its table and charts
-# make test   set up, run every test
+# make test   set up, run every test (as root on Debian it installs the programs that tests need)
 # make image  build containers/anlp.sif (IMAGE='--cpu --from debootstrap': see containers/build.sh --help)
 # make check  format, lint, types, import contracts, fast tests (before each commit)
 
@@ -7,8 +7,9 @@ PYTHON ?=
 IMAGE ?=
 BIN := .venv/bin
 DEMO := grids/demo.yaml
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal -q
 
-.PHONY: demo test check lint setup bench image clean
+.PHONY: demo test check fast lint setup bench image clean
 
 demo: setup
 	$(BIN)/python -m jobs.submit $(DEMO)
@@ -18,10 +19,15 @@ demo: setup
 	$(BIN)/python -m analysis.curves demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist worksteal -q
+	@.ci/programs
+	$(PYTEST)
 
-check: lint
-	$(BIN)/python -m pytest -n auto --dist worksteal -q -m "not slow"
+# the linters beside the tests: most tests wait for processes that they start
+check: setup
+	@$(MAKE) --no-print-directory -j2 -Otarget lint fast
+
+fast: setup
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(BIN)/ruff format --check .
