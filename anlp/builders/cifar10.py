@@ -1,4 +1,4 @@
-"""Task `cifar10`: what a small colour image shows."""
+"""Task `cifar10`: the class of a small colour image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CROP_PART = 8  # images move by up to a side / 8
 def build(
     settings: Cifar10Settings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     is_debugging = settings.overfit_batches > 0
     augments = settings.augment == "crop_flip" and not is_debugging
@@ -90,11 +90,10 @@ def _make_model(
 
 
 def weights_file(name: str, datasets: DatasetCache) -> Path:
-    """Return the staged file with the weights of a net that was trained on ImageNet.
+    """Return the downloaded file with the weights of a net that was trained on ImageNet.
 
     Raises:
-        UserError: it is not at hand, or not the published one; the text names the file and where to
-            put it.
+        UserError: the file is missing, or not the published one.
     """
     found = catalogue.find(name, datasets.data_dir)
     if found is None:

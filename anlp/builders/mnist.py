@@ -23,7 +23,7 @@ SHIFT_PART = 8  # images move by up to a width / 8
 def build(
     settings: MnistSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     is_debugging = (
         settings.overfit_batches > 0

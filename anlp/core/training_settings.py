@@ -13,15 +13,13 @@ from anlp.core.spec import ActiveWhen, DefaultForHash, TaskSettings
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-OfClasses = Literal[
-    "val/loss", "val/acc"
-]  # what tells which epoch is best, where classes are told apart
+OfClasses = Literal["val/loss", "val/acc"]  # `monitor` of a classification
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int, Field(ge=0)]
 
 
 class TrainingSettings(TaskSettings):
-    """How a model is trained, whatever it is. 0 switches a feature off where the name allows it."""
+    """How a model is trained; 0 switches a feature off where the setting's bounds allow it."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)] = 10
     batch_size: Count = 64
@@ -44,7 +42,7 @@ class TrainingSettings(TaskSettings):
     patience: CountOrOff = (
         0  # early stopping after this many epochs without a better `monitor`; 0: never
     )
-    monitor: str = "val/acc"  # every task says which measures it has
+    monitor: str = "val/acc"  # every task narrows it to the metrics that it has
     test_at: Literal["best", "last"] = "best"  # which epoch's weights are measured on the test set
     test_each_epoch: bool = False
     layer_norms: Annotated[bool, DefaultForHash(False)] = (

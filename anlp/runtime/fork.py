@@ -1,4 +1,4 @@
-"""What happens in a forked child: it cuts itself loose, runs one element and leaves by its exit code."""
+"""Forked children: each detaches from its parent, runs one element and exits with its code."""
 
 from __future__ import annotations
 
@@ -21,17 +21,14 @@ from anlp.tasks import read_element
 
 PR_SET_PDEATHSIG = 1
 POOL_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-PARENTS_SIGNALS = POOL_SIGNALS | {
-    signal.SIGUSR2,
-    signal.SIGURG,
-}  # whatever a parent of runs may listen to
+PARENTS_SIGNALS = POOL_SIGNALS | {signal.SIGUSR2, signal.SIGURG}  # that a parent may listen to
 
 Runner = Callable[..., int]
 
 
 @dataclass(frozen=True, slots=True)
 class ForkContext:
-    """What a child needs to know of its pool."""
+    """What a child gets from its parent."""
 
     runner: Runner  # (batch: Path, index: int, *, job: str, datasets[, member: int]) -> exit code
     datasets: Any  # what was loaded once for all elements of the batch
@@ -42,10 +39,10 @@ class ForkContext:
 
 
 def fork(request: RunRequest, inheritance: ForkContext) -> int:
-    """Return the pid of a new child that runs the element; the child itself never returns.
+    """Fork a child that runs the element, and return its pid; the child itself never returns.
 
-    Signals are held back around the fork: one that arrived in the child before it cut itself loose
-    would be written to the parent's wake-up descriptor and taken for one sent to the parent.
+    Signals are blocked around the fork: one that arrived in the child before it detached would be
+    written to the parent's wake-up descriptor and taken for one sent to the parent.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
     try:
@@ -55,7 +52,7 @@ def fork(request: RunRequest, inheritance: ForkContext) -> int:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with contextlib.suppress(OSError):
-        os.setpgid(pid, pid)  # both sides do it: whoever is first, it holds from here on
+        os.setpgid(pid, pid)  # both processes do it: it holds from here on
     return pid
 
 
@@ -68,9 +65,7 @@ def _be_child(request: RunRequest, inheritance: ForkContext, mask: Iterable[int]
         code = int(
             runner(batch, request.index, job=request.job, datasets=inheritance.datasets, **which)
         )
-    except (
-        BaseException
-    ):  # SystemExit and KeyboardInterrupt too: nothing may climb into the pool's loop
+    except BaseException:  # SystemExit, too: nothing may rise into the loop of the parent
         _report(request, traceback.format_exc())
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -92,9 +87,9 @@ def _detach_from_parent(inheritance: ForkContext, mask: Iterable[int]) -> None:
 
 
 def die_with(parent: int) -> None:
-    """Has the kernel send SIGTERM to this process when `parent` dies, so that it checkpoints and leaves."""
+    """Let the kernel send SIGTERM to this process when `parent` dies, so that it checkpoints."""
     libc().prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel knew of our wish
+    if os.getppid() != parent:  # it died before the call
         os._exit(EXIT_CONTINUE)
 
 
@@ -105,7 +100,7 @@ def libc() -> ctypes.CDLL:
 
 
 def _report(request: RunRequest, text: str) -> None:
-    """Appends a traceback to the log of the run, and to stderr where that is another file."""
+    """Append a traceback to the log of the run, and to stderr where that is another file."""
     sys.stderr.write(text)
     sys.stderr.flush()
     with contextlib.suppress(Exception):  # an unreadable batch file is what the traceback is about

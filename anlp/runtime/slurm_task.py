@@ -1,4 +1,4 @@
-"""`python -m anlp.runtime.slurm_task`: one task of a Slurm array, requeued after a warning of its time limit.
+"""`python -m anlp.runtime.slurm_task`: one task of a Slurm array, requeued when time is up.
 
 SIGUSR2 makes the run save a checkpoint and leave with exit code 3; the task is then requeued under
 its own id by submitit's contract, without its pickle per element.
@@ -66,7 +66,7 @@ def own_warning(limit_min: int) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the element that the task's index names; exit codes as of `anlp.run`, 70 where an exception escaped."""
+    """Run the element of the task's index; exit codes as of `anlp.run`, 70 for an exception."""
     # blocked until a run listens (its stop flag unblocks it): while torch loads it must be neither
     # lost nor deadly
     signal.pthread_sigmask(signal.SIG_BLOCK, {WARNING})
@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m anlp.runtime.slurm_task",
-        description="Carries out one element of a batch file as a task of a Slurm array; job.sh calls it.",
+        description="Carries out one element of a batch file as a task of a Slurm array. "
+        "job.sh calls it.",
     )
     parser.add_argument(
         "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"

@@ -1,4 +1,4 @@
-"""Forked runs of one process: who has a slot, who waits for one, who must leave, and what wakes their parent."""
+"""Forked runs of one process: their slots, their limits, their ends."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ Prepare = Callable[[Path, ExitStack], Any]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place where one child at a time runs."""
+    """A place where one child at a time runs."""
 
     number: int
     environment: Mapping[str, str]
 
 
 def make_slots(count: int, devices: Sequence[str]) -> list[Slot]:
-    """Return slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
+    """Return slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn.
+
+    Without devices, children see what their parent sees.
+    """
     return [
         Slot(number, {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})
         for number in range(count)
@@ -53,7 +56,7 @@ class Child:
 
     @property
     def deadline(self) -> float:
-        """When something must happen to it: the end of its grace, or else of its time."""
+        """When the child is to be asked to leave, or killed."""
         limit = self.request.time_limit_s
         return self.kill_at if self.stop or limit is None else self.began + limit
 
@@ -98,11 +101,11 @@ class ChildSupervisor:
         return bool(self._children or self._waiting)
 
     def add(self, request: pool_messages.RunRequest) -> None:
-        """Queues it; `tend` forks it once a slot is free."""
+        """Queue a request; `tend` forks it once a slot is free."""
         self._waiting.append(request)
 
     def tend(self) -> None:
-        """Reaps who has ended, ends who is over a limit, fills free slots."""
+        """Reap children that ended, end those over a limit, fill free slots."""
         self._reap()
         self._enforce(time.monotonic())
         self._start_waiting()
@@ -117,7 +120,7 @@ class ChildSupervisor:
         return None if first == math.inf else max(0.0, first - now)
 
     def cancel(self, keys: Collection[int]) -> None:
-        """Lets these leave; those that wait never start."""
+        """Ask these children to leave; those that wait never start."""
         for request in [request for request in self._waiting if request.key in keys]:
             self._waiting.remove(request)
             self._tell(
@@ -130,7 +133,10 @@ class ChildSupervisor:
                 self._ask_to_leave(child, Stop.CANCELLED)
 
     def stop(self, *, now: bool = False) -> None:
-        """Forgets those that wait, and lets the others leave (`now`: kills them); asking again asks nobody twice."""
+        """Forget requests that wait, and ask the children to leave (`now`: kill them).
+
+        A child is asked only once.
+        """
         self._waiting.clear()
         for child in self._children.values():
             self._ask_to_leave(child, Stop.SHUTDOWN)
@@ -212,21 +218,23 @@ def _ended(child: Child, status: int, peak_rss_mib: float) -> pool_messages.Ende
 def _kill(child: Child) -> None:
     child.kill_at = math.inf
     try:
-        os.killpg(child.pid, signal.SIGKILL)  # with whatever it started itself
+        os.killpg(child.pid, signal.SIGKILL)  # with the processes that it started
     except ProcessLookupError:
-        os.kill(
-            child.pid, signal.SIGKILL
-        )  # not yet a group of its own; a child we have not reaped still has its pid
+        # not yet a group of its own; a child that was not reaped still has its pid
+        os.kill(child.pid, signal.SIGKILL)
 
 
 def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any, str]:
-    """Return what the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
+    """Load what the runs share, before they are forked.
+
+    Returns also a notice where it could not be loaded.
+    """
     found, notice = None, ""
     try:
         found = prepare(batch, cleanup)
     except Exception as error:  # each run meets the same fault and reports it in its own result
         notice = f"could not load what the runs share ({type(error).__name__}: {error})"
     gc.collect()
-    # a child's collector then leaves these objects, and the pages they share with us, alone
+    # the children's collectors then leave these objects and their shared pages alone
     gc.freeze()
     return found, notice

@@ -97,7 +97,8 @@ def read_element(batch: Path, index: int) -> Element:
             form = json.loads(next(islice(lines, index, None)))
     except (OSError, ValueError, StopIteration):
         raise SpecError(
-            f"{batch}: no element {index} in this batch file; submit the grid again to write a new one"
+            f"{batch}: no element {index} in this batch file; "
+            "submit the grid again to write a new one"
         ) from None
     for spec in form["specs"]:
         if spec["task"] not in TASKS:

@@ -22,7 +22,7 @@ from anlp.records.folders import RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import read_result
 from anlp.records.wandb_offline import (
-    CLAIMS,
+    LEASES,
     done_copies,
     is_live,
     mark_uploaded,
@@ -95,7 +95,7 @@ def _try(folder: RunFolder, url: str) -> tuple[State, str]:
     if is_live(folder):
         return "left out", "it is still running"
     try:
-        with lease.acquire(folder.wandb / CLAIMS):
+        with lease.acquire(folder.wandb / LEASES):
             upload(folder, url)
     except lease.HeldError as error:
         return "left out", f"it is being uploaded, {error}"

@@ -15,7 +15,7 @@ from torch import nn
 
 from anlp.core.metrics import higher_is_better
 from anlp.core.spec import RunSpec
-from anlp.core.stop_flag import ClaimLostError, Interrupted
+from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.core.training_settings import TrainingSettings
 from anlp.records.files import read_metrics
 from anlp.records.folders import RunFolder
@@ -99,11 +99,11 @@ class Attempt:
 
         Raises:
             Interrupted: the run was asked to stop and has saved its checkpoint.
-            ClaimLostError: another process has taken over the run.
+            LeaseLostError: another process has taken over the run.
         """
         try:
             result = self._train_and_test()
-        except (Interrupted, ClaimLostError):
+        except (Interrupted, LeaseLostError):
             self._finish_trackers("interrupted", {})
             raise
         except DivergedError:
@@ -226,7 +226,7 @@ class Attempt:
 
     def _check_lease(self) -> None:
         if not self.hooks.holds_lease():
-            raise ClaimLostError
+            raise LeaseLostError
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.started
