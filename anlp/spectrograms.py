@@ -176,8 +176,8 @@ def _faults(work: Sequence[tuple[Path, Path]], beat: bool, workers: int) -> Iter
                     yield fault
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker process was killed, most likely for lack of memory; finished files are kept: "
-                f"repeat the command with fewer than --workers {workers}"
+                "a worker process was killed, most likely for lack of memory; finished files are "
+                f"kept: repeat the command with fewer than --workers {workers}"
             ) from error
 
 

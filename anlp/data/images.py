@@ -82,10 +82,6 @@ def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
     as their camera recorded, laid on white where they are transparent, cut to their central square
     and resized, once. Files and folders whose names begin with a dot are ignored.
 
-    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz`
-    may hold the same. Images are turned as their camera says, laid on white where they are
-    transparent, cut to their central square and resized, once. What begins with a dot is no image.
-
     Raises:
         UserError: no such folder, no images, fewer than two classes, a class without images in one
             part, images beside the parts, or one that cannot be read; names it.

@@ -30,9 +30,6 @@ def feature_moments(samples: Samples) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (F,) of each feature, without the padding.
 
     A constant feature has 1 as deviation: it may vary in the test set, where it would become huge.
-
-    A feature that never changes has 1 as deviation: what is tested may change, and would be out of
-    all proportion.
     """
     frames, lengths = samples.inputs
     valid = torch.arange(frames.shape[1]) < lengths[:, None]  # (N, T)

@@ -17,9 +17,6 @@ class Recurrent(nn.Module):
     A padded batch gives what each sequence alone would: states behind the end of a sequence are
     neither computed nor attended to.
 
-    A padded batch gives what each sequence alone would: states behind the end are neither computed
-    nor attended to.
-
     Args:
         inputs: features per frame.
         cell: "gru" or "lstm".

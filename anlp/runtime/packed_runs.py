@@ -29,7 +29,7 @@ from anlp.records.crash import CrashRecord, read_crash, record_crash
 from anlp.records.elements import Element
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.runtime.cgroups import count_memory_kills
-from anlp.runtime.fork import Runner
+from anlp.runtime.fork import ForkContext, Runner
 from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
@@ -149,11 +149,9 @@ class _Session:
     def _make_children(self, count: int, private: Sequence[int]) -> ChildSupervisor:
         return ChildSupervisor(
             make_slots(count, visible_gpus(os.environ)),
-            self._pack.runner,
+            ForkContext(self._pack.runner, private=private, blocked=ASKS_TO_STOP),
             self._take,
             datasets=self._datasets,
-            private=private,
-            held_back=ASKS_TO_STOP,
             grace_s=GRACE_S,
         )
 

@@ -27,14 +27,14 @@ from anlp.core import pool_messages
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.signals import signal_pipe
 from anlp.runtime.cgroups import thread_count
-from anlp.runtime.fork import POOL_SIGNALS, Runner, libc
+from anlp.runtime.fork import POOL_SIGNALS, ForkContext, Runner, libc
 from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots
 
 GRACE_S = 20.0
 
 
 class Pool:
-    """The loop that serves requests: one thread, woken by its stdin, by signals and by deadlines."""
+    """The loop that serves requests: one thread, woken by stdin, by signals and by deadlines."""
 
     def __init__(
         self,
@@ -66,10 +66,11 @@ class Pool:
         ):  # epoll has no files
             self._children = ChildSupervisor(
                 self._slots,
-                self._runner,
+                ForkContext(
+                    self._runner, private=(self._requests, self._replies, *woken.descriptors)
+                ),
                 self._reply,
                 datasets=self._datasets,
-                private=(self._requests, self._replies, *woken.descriptors),
                 grace_s=self._grace_s,
             )
             selector.register(

@@ -27,7 +27,7 @@ LAZY_MODULES = (
 
 
 def warm_up() -> None:
-    """Load what training needs, without computing a gradient: autograd's threads survive no fork."""
+    """Load what training needs; no gradient is computed, as autograd's threads survive no fork."""
     torch.set_num_threads(1)
     for module in LAZY_MODULES:
         importlib.import_module(module)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Append stdout and stderr to `path` while the context lasts, tracebacks of crashes included."""
+    """Append stdout and stderr to `path` while the context lasts, with tracebacks of crashes."""
     sys.stdout.flush()
     sys.stderr.flush()
     with path.open("a", encoding="utf-8", buffering=1) as file, _descriptors_to(file.fileno()):

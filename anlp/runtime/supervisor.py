@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from anlp.core import pool_messages
 from anlp.core.pool_messages import Stop
 from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit, render_usage
-from anlp.runtime.fork import ForkContext, Runner, fork
+from anlp.runtime.fork import ForkContext, fork
 
 MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared
 Prepare = Callable[[Path, ExitStack], Any]
@@ -62,35 +62,31 @@ class Child:
 
 
 class ChildSupervisor:
-    """The children of this process; `tend` is to be called whenever one may have ended or a deadline has passed.
+    """The children of this process.
+
+    Call `tend` whenever a child may have ended or a deadline has passed.
 
     Args:
         slots: where they run.
-        runner: what each of them runs.
+        context: what each of them gets.
         tell: is called with a `StartedReply` and an `EndedReply` for every request.
         datasets: what was loaded for a batch file, by its name in the requests.
-        private: descriptors that no child inherits.
-        held_back: signals that wait until a child's runner lets them through.
         grace_s: from SIGTERM to SIGKILL.
     """
 
     def __init__(
         self,
         slots: Sequence[Slot],
-        runner: Runner,
+        context: ForkContext,
         tell: Callable[[pool_messages.StartedReply | pool_messages.EndedReply], None],
         *,
         datasets: Mapping[str, Any],
-        private: Iterable[int],
-        held_back: Collection[signal.Signals] = (),
         grace_s: float,
     ) -> None:
         self._free = deque(slots)
-        self._runner = runner
+        self._context = context
         self._tell = tell
         self._datasets = datasets
-        self._private = tuple(private)
-        self._held_back = held_back
         self._grace_s = grace_s
         self._waiting: deque[pool_messages.RunRequest] = deque()
         self._children: dict[int, Child] = {}  # by pid
@@ -180,16 +176,8 @@ class ChildSupervisor:
         while self._waiting and self._free:
             request, slot = self._waiting.popleft(), self._free.popleft()
             datasets = self._datasets.get(request.batch)
-            mine = ForkContext(
-                self._runner,
-                datasets,
-                os.getpid(),
-                self._private,
-                slot.environment,
-                self._held_back,
-            )
             try:
-                pid = fork(request, mine)
+                pid = fork(request, self._context, datasets, slot.environment)
             except OSError as error:
                 self._free.append(slot)
                 self._tell(

@@ -103,6 +103,7 @@ def read_element(batch: Path, index: int) -> Element:
     for spec in form["specs"]:
         if spec["task"] not in TASKS:
             raise SpecError(
-                f"{batch}: task {spec['task']!r} is unknown on this machine; install its package here"
+                f"{batch}: task {spec['task']!r} is unknown on this machine; "
+                "install its package here"
             )
     return element_from_json(form)

@@ -113,7 +113,7 @@ class TaskRegistry(Mapping[str, Task]):
             )
 
     def _is_registered_by(self, entry: EntryPoint) -> bool:
-        """Tell whether the task is the entry point's own, registered when its module was imported."""
+        """Tell whether the task is the entry point's own, registered by an earlier import."""
         task = self._tasks.get(entry.name)
         if task is None:
             return False

@@ -141,7 +141,7 @@ class Attempt:
         return self._test(trainer, settings)
 
     def _test(self, trainer: Trainer, settings: TrainingSettings) -> RunResult:
-        """Measure the test set once, with the weights that `test_at` names, and keep the weights asked for."""
+        """Measure the test set with the weights of `test_at`, and keep the weights asked for."""
         best = trainer.best_epoch if trainer.epoch else 0
         epoch = best if settings.test_at == "best" else trainer.epoch
         self._keep_weights(trainer)
@@ -165,7 +165,7 @@ class Attempt:
         checkpoint.save_weights(self.folder.weights, weights, epoch)
 
     def _continue(self, trainer: Trainer) -> list[dict[str, Any]]:
-        """Put the trainer where the last checkpoint was taken; return the lines of `metrics.jsonl` up to there."""
+        """Load the last checkpoint; return the lines of `metrics.jsonl` up to there."""
         saved = self._load_checkpoint(trainer.device)
         if saved is None:
             return []
@@ -220,7 +220,7 @@ class Attempt:
         }
         checkpoint.save_checkpoint(self.folder.checkpoint, content)
         if self.found is not None and self.found[0] == (self.trainer.epoch, self.trainer.step):
-            # the file's time says when the run got so far: it has not got any further
+            # the file's time is when the run got so far, and it has got no further
             os.utime(self.folder.checkpoint, ns=(self.found[1], self.found[1]))
         self.saved_at = time.perf_counter()
 
@@ -279,7 +279,7 @@ class Attempt:
 def make_trainer(
     settings: TrainingSettings, workload: Workload, seed: int, *, keeps_best: bool
 ) -> Trainer:
-    """Make the trainer that the settings describe; nothing below this function knows the settings."""
+    """Make the trainer of some settings; code below this function does not know them."""
     trained = [parameter for parameter in workload.model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(
         settings.optimizer,
@@ -308,7 +308,7 @@ def make_trainer(
 
 
 def _make_placeholder() -> nn.Parameter:
-    """Make a parameter for the optimizer of a model without gradients, which must have at least one."""
+    """Make the parameter that an optimizer needs, for a model without gradients."""
     return nn.Parameter(torch.zeros(()))
 
 

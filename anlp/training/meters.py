@@ -1,4 +1,4 @@
-"""Means over the samples of an epoch, summed on the device without waiting for it."""
+"""Means over the samples of an epoch; the sums stay on the device, without synchronisation."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class MetricAccumulator:
         self.layers: dict[str, Tensor] = {}
 
     def add(self, measures: Sequence[Tensor], samples: int) -> None:
-        """Counts a batch: its mean loss and the sums of the other measures."""
+        """Count a batch: its mean loss and the sums of the other measures."""
         self.sums[0].add_(measures[0].detach(), alpha=samples)
         for total, value in zip(self.sums[1:], measures[1:], strict=True):
             total.add_(value)
         self.samples += samples
 
     def add_norm(self, norm: Tensor) -> None:
-        """Counts the gradient norm of one step."""
+        """Count the gradient norm of one step."""
         self.norm.add_(norm)
         self.norms += 1
 
     def add_layers(self, norms: Mapping[str, Tensor]) -> None:
-        """Counts the gradient norm of each layer in the step that `add_norm` counts next."""
+        """Count the gradient norm of each layer in the step that `add_norm` counts next."""
         for name, norm in norms.items():
             self.layers[name] = self.layers.get(name, 0.0) + norm.detach().double()
 
