@@ -304,7 +304,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = run_element(given.batch, given.index, job=given.job)
     except UserError:
         raise
-    except Exception:  # not 1, which says that a run has a result with its failure
+    except Exception:  # not 1, which stands for a failed run with a result
         traceback.print_exc()
         return EXIT_ESCAPED
     _report(given.batch, given.index)

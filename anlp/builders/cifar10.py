@@ -36,6 +36,7 @@ def build(
     torch.manual_seed(seeding.key(seed, "init"))
     model = _make_model(settings, data, dropout, datasets).to(device)
     train, val, test = make_splits(data, settings, seed, device)
+    shift = RandomShift(settings.image_size // CROP_PART)
     return Workload(
         model=model,
         train=train,
@@ -43,9 +44,7 @@ def build(
         test=test,
         names=data.names,
         objective=Classification(),
-        augment=in_turn(RandomShift(settings.image_size // CROP_PART), RandomFlip())
-        if augments
-        else None,
+        augment=in_turn(shift, RandomFlip()) if augments else None,
         is_stochastic=dropout > 0 or augments,
         baselines=classification_baselines(data),
     )

@@ -104,7 +104,7 @@ def _featured(
 
     def compute() -> dict[str, Tensor]:
         with torch.random.fork_rng():
-            torch.manual_seed(UNTRAINED_SEED)  # an untrained net is the same for every run
+            torch.manual_seed(UNTRAINED_SEED)  # every run gets one untrained net
             net = _make_backbone(settings, images, datasets, with_weights=True).to(device).eval()
         return {name: _features(net, part, device) for name, part in _parts(images).items()}
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-READABLE = 0o666  # by all whom the process' umask leaves in
+READABLE = 0o666  # by everyone, less what the umask takes away
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = READABLE, sync: bool = True) -> None:

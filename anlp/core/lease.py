@@ -126,7 +126,10 @@ class Lease:
                 os.utime(self.path)
 
     def is_current(self) -> bool:
-        """Tell whether the lease is still held.
+        """Tell whether the lease is still held by this process.
+
+        It is not once another process took over, because this one was frozen for longer than the
+        lease.
 
         It is not once another process took over, because this one was frozen for longer than the
         lease.

@@ -74,12 +74,12 @@ class TaskSettings(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        cls.neutral = {
-            name: mark.value
-            for name, field in cls.model_fields.items()
-            for mark in field.metadata
-            if isinstance(mark, DefaultForHash)
-        }
+        neutral: dict[str, Scalar] = {}
+        for name, field in cls.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, DefaultForHash):
+                    neutral[name] = mark.value
+        cls.neutral = neutral
 
     @model_validator(mode="after")
     def _reset_what_does_not_apply(self) -> Self:

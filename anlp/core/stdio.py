@@ -22,7 +22,7 @@ def open_closed() -> None:
 
 
 def outlive_reader() -> None:
-    """From now on drop output that has lost its reader, instead of failing."""
+    """Drop output that has lost its reader from now on, instead of failing."""
     stream = sys.__stdout__
     if stream is not None and sys.stdout is stream and not stream.isatty():
         stream.flush()

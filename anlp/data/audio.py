@@ -107,5 +107,5 @@ def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn
 
 class _Log(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Return the logarithm of energies, in the shape of `x`."""
         return (x + FLOOR).log()

@@ -182,12 +182,12 @@ def _read_folder(folder: Path, side: int) -> Arrays:
         "names": np.array(names)
     }
     for part, classes in parts.items():
-        arrays[f"{part}_images"] = torch.stack(
-            [image for name in names for image in classes[name]]
-        ).numpy()
-        arrays[f"{part}_classes"] = np.repeat(
-            np.arange(len(names)), [len(classes[name]) for name in names]
-        )
+        images: list[Tensor] = []
+        for name in names:
+            images += classes[name]
+        counts = [len(classes[name]) for name in names]
+        arrays[f"{part}_images"] = torch.stack(images).numpy()
+        arrays[f"{part}_classes"] = np.repeat(np.arange(len(names)), counts)
     return arrays
 
 

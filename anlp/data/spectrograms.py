@@ -81,14 +81,12 @@ def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> Da
             f"look at mapping: {mapping}"
         )
     number = {genre: k for k, genre in enumerate(names)}
-    train, test = (
-        pad(
-            [_read_piece(folder, part, line, features) for line, _ in labelled],
-            (torch.tensor([number[genre] for _, genre in labelled]),),
-        )
-        for part, labelled in parts.items()
-    )
-    return _data_set(name, train, test, names, _origins(folder, table))
+    samples: dict[str, Samples] = {}
+    for part, labelled in parts.items():
+        pieces = [_read_piece(folder, part, line, features) for line, _ in labelled]
+        classes = torch.tensor([number[genre] for _, genre in labelled])
+        samples[part] = pad(pieces, (classes,))
+    return _data_set(name, samples["train"], samples["test"], names, _origins(folder, table))
 
 
 def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> DataSet:
@@ -104,15 +102,15 @@ def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> D
         raise UserError(f"{path}: {len(lines)} pieces, expected at least {TEST_EVERY}")
     wanted = EMOTIONS if target == "all" else (target,)
     columns = _columns(path)
-    values = torch.tensor(
-        [_values(path, line, {name: columns[name] for name in wanted}) for line in lines]
-    )
+    chosen = {name: columns[name] for name in wanted}
+    values = torch.tensor([_values(path, line, chosen) for line in lines])
     pieces = [_read_piece(folder, "train", line, features) for line in lines]
     tested = torch.arange(len(lines)) % TEST_EVERY == TEST_EVERY - 1
-    train, test = (
-        pad([pieces[k] for k in torch.nonzero(rows).flatten().tolist()], (values[rows],))
-        for rows in (~tested, tested)
-    )
+    parts: list[Samples] = []
+    for rows in (~tested, tested):
+        positions = torch.nonzero(rows).flatten().tolist()
+        parts.append(pad([pieces[position] for position in positions], (values[rows],)))
+    train, test = parts
     return _data_set(name, train, test, wanted)
 
 
@@ -156,9 +154,9 @@ def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
     try:
         table = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: not a readable table of genres ({said}); use mapping: lab or none"
+            f"{path}: not a readable table of genres ({reason}); use mapping: lab or none"
         ) from error
     if not isinstance(table, dict) or not all(
         value is None or isinstance(value, str) for value in table.values()

@@ -71,7 +71,7 @@ def load_wav_digits(
 def _parts(
     folder: Path, recordings: list[Recording], split: str, test_speaker: str
 ) -> tuple[set[int], set[int]]:
-    """Return which recordings are tested, and which are for validation, if the split says."""
+    """Return which recordings are tested, and which are for validation where the split has any."""
     if split == "random":
         tested = _every_fifth(recordings)
         if not tested:
@@ -80,11 +80,11 @@ def _parts(
                 "speaker, and none has so many; add recordings, or use split: speaker"
             )
         return tested, set()
-    speakers = tested_and_selecting(folder, recordings, test_speaker)
-    first, second = (
-        {k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers
-    )
-    return first, second
+    test_name, val_name = tested_and_selecting(folder, recordings, test_speaker)
+    speakers = [recording.speaker for recording in recordings]
+    tested = {row for row, speaker in enumerate(speakers) if speaker == test_name}
+    selecting = {row for row, speaker in enumerate(speakers) if speaker == val_name}
+    return tested, selecting
 
 
 def _digits(folder: Path, recordings: list[Recording], trained: list[int]) -> tuple[str, ...]:

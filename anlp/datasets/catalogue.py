@@ -160,10 +160,12 @@ def is_plain(name: str) -> bool:
 
 
 def _find_file(file: str, folders: tuple[str, ...], data_dir: Path) -> Path | None:
-    candidates = (
-        data_dir / folder / (file + ending) for folder in folders for ending in ("", ".gz")
-    )
-    return next((path for path in candidates if path.is_file()), None)
+    for folder in folders:
+        for ending in ("", ".gz"):
+            path = data_dir / folder / (file + ending)
+            if path.is_file():
+                return path
+    return None
 
 
 def _download(file: str, entry: DataFiles, folder: Path) -> None:

@@ -116,7 +116,7 @@ def _is_sound(name: str) -> bool:
 
 
 def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Read an archive to its end: only the checksum there tells of damage in the middle."""
+    """Read an archive to its end: only the checksum there shows damage in the middle."""
     try:
         with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:

@@ -69,7 +69,9 @@ def innermost_frame(traceback: str) -> str:
     """
     frames = list(_FRAME.finditer(traceback))
     own = [frame for frame in frames if not any(part in frame["path"] for part in _FOREIGN)]
-    return (own or frames)[-1][0].strip() if frames else ""
+    if not frames:
+        return ""
+    return (own or frames)[-1][0].strip()
 
 
 def render_frame(traceback: str) -> str:

@@ -18,10 +18,8 @@ LEASES = "uploads"  # one process at a time sends a run
 
 def runs_with_copies(path: Path) -> list[RunFolder]:
     """Return the runs in or below a folder that have an offline copy, ordered by path."""
-    return [
-        RunFolder(found)
-        for found in sorted({copy.parent.parent for copy in path.glob(f"**/wandb/{PATTERN}")})
-    ]
+    runs = {copy.parent.parent for copy in path.glob(f"**/wandb/{PATTERN}")}
+    return [RunFolder(run) for run in sorted(runs)]
 
 
 def pending_copies(folder: RunFolder) -> list[Path]:

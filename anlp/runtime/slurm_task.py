@@ -37,8 +37,7 @@ def execute(run: Callable[[], int], slurm: TaskRequeue, limit_min: int) -> int:
     Returns:
         The element's exit code: 3 where it was stopped and the next submit continues it.
     """
-    # a run's stop flag takes the handlers over and says only that it was set: the pipe has the
-    # numbers
+    # a run's stop flag takes the handlers over and keeps no number: the pipe has them
     with signal_pipe() as arrived, own_warning(limit_min):
         code = slurm.run(run)
         signals = arrived.take()
@@ -89,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return execute(lambda: run_element(given.batch, index, job=job), slurm, given.limit_min)
     except UserError:
         raise
-    except Exception:  # the run left no result: not 1, which says that there is one
+    except Exception:  # the run left no result, which exit code 1 would claim
         traceback.print_exc()
         return EXIT_ESCAPED
 

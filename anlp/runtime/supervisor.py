@@ -150,8 +150,8 @@ class ChildSupervisor:
             if child.deadline <= now:
                 self._end_of_time(child)
             limit = child.request.mem_limit_mib
-            used = limit and memory_over_limit(child.pid, limit)
-            if limit and used:
+            used = None if limit is None else memory_over_limit(child.pid, limit)
+            if limit is not None and used is not None:
                 child.stop, child.detail = Stop.OUT_OF_MEMORY, render_usage(used, limit)
                 _kill(child)
 
@@ -220,7 +220,7 @@ def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any,
     found, notice = None, ""
     try:
         found = prepare(batch, cleanup)
-    except Exception as error:  # each run meets the same fault and reports it in its own result
+    except Exception as error:  # each run meets the fault and reports it in its own result
         notice = f"could not load what the runs share ({type(error).__name__}: {error})"
     gc.collect()
     # the children's collectors then leave these objects and their shared pages alone

@@ -101,7 +101,7 @@ class FmaEmotionSettings(SpectrogramSettings):
     @model_validator(mode="after")
     def _what_is_frozen_was_trained(self) -> Self:
         if self.freeze and not self.init_from:
-            raise ValueError("freeze: true needs init_from: an untrained backbone is of no use")
+            raise ValueError("freeze: true needs init_from: an untrained backbone learns nothing")
         if (
             self.target == "all"
             and self.valence_weight + self.energy_weight + self.danceability_weight == 0

@@ -46,7 +46,7 @@ class TaskRegistry(Mapping[str, Task]):
         self.built_in = built_in
         self._tasks: dict[str, Task] = {}
         self._owners: dict[str, str] = {}  # package of each task that is not in the table
-        self._faults: dict[str, str] = {}  # sentence of each entry point that is of no use
+        self._faults: dict[str, str] = {}  # sentence of each entry point that cannot be used
         self._has_read = False
         self._package = ""  # whose entry point is being loaded
 

@@ -91,7 +91,7 @@ class WandbMirror:
             _say(f"{error}; every row is in {self._folder.metrics}")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Hand one row over; takes microseconds whatever wandb does."""
+        """Hand one row over, in microseconds."""
         self._items.put(_Row(dict(metrics), step))
 
     def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
@@ -140,7 +140,7 @@ class _Worker:
             self._leave_own_service()
 
     def abandon(self) -> None:
-        """Stop talking, and kill the worker's own service: the run waits no longer."""
+        """Print nothing more, and kill the worker's own service: the run waits no longer."""
         self._is_abandoned = True
         if self._service is not None:
             self._service.kill()

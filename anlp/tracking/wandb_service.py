@@ -73,7 +73,7 @@ class Service:
             self.kill()
 
     def kill(self) -> None:
-        """End the service at once, whatever is unfinished."""
+        """End the service at once, with anything unfinished lost."""
         if self._process is not None and os.getpid() == self._owner:
             self._process.kill()
             self._process.wait()

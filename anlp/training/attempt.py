@@ -43,7 +43,7 @@ class AttemptHooks:
     """How an attempt is tied to the process that carries it out.
 
     Args:
-        open_mirrors: opens the trackers beside `metrics.jsonl`, once that file says where the run
+        open_mirrors: opens the trackers beside `metrics.jsonl`, once that file shows where the run
             stands.
         should_stop: asked before each step.
         holds_lease: asked before each file is written: whether this process still holds the run's
@@ -173,9 +173,9 @@ class Attempt:
         if [line.get("epoch") for line in lines] != list(range(saved["epoch"] + 1)):
             print(f"{self.folder.metrics}: epochs are missing; starting from scratch")
             return []
-        history = [
-            {name: value for name, value in line.items() if name != "epoch"} for line in lines
-        ]
+        history = [{**line} for line in lines]
+        for metrics in history:
+            del metrics["epoch"]
         trainer.load(saved["trainer"], history)
         self.found = (trainer.epoch, trainer.step), self.folder.checkpoint.stat().st_mtime_ns
         self.seconds_before = saved["seconds"]

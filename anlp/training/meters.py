@@ -48,25 +48,25 @@ class MetricAccumulator:
         return math.isfinite(self.sums[0].item())
 
     def means(self, prefix: str) -> dict[str, float]:
-        """Return mean of each measure per sample, named `prefix/name`."""
+        """Return the mean of each measure per sample, named `prefix/name`."""
         return {
             f"{prefix}/{name}": total.item() / self.samples
             for name, total in zip(self.names, self.sums, strict=True)
         }
 
     def mean_norm(self) -> float:
-        """Return mean of the counted gradient norms."""
+        """Return the mean of the counted gradient norms."""
         return self.norm.item() / max(1, self.norms)
 
     def layer_norms(self) -> dict[str, float]:
-        """Return mean gradient norm of each layer, named `grad_norm/name`."""
+        """Return the mean gradient norm of each layer, named `grad_norm/name`."""
         return {
             f"grad_norm/{name}": total.item() / max(1, self.norms)
             for name, total in self.layers.items()
         }
 
     def state(self) -> dict[str, Any]:
-        """Return for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "sums": self.sums,
             "samples": self.samples,

@@ -14,7 +14,7 @@ class Objective(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the measures: "loss" first."""
+        """Names of the measures, "loss" first."""
 
     def __call__(
         self, output: Any, targets: tuple[Tensor, ...], *, training: bool

@@ -98,7 +98,7 @@ class Trainer:
 
     @property
     def updates(self) -> int:
-        """Optimizer updates so far."""
+        """Number of optimizer updates so far."""
         return self.epoch * self.steps_per_epoch + self.step
 
     @property

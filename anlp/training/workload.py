@@ -116,5 +116,5 @@ class Workload:
             yield self.collate(batch) if self.collate else batch
 
     def sizes(self) -> dict[str, int]:
-        """Return samples per split."""
+        """Return the number of samples per split."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
