@@ -25,9 +25,8 @@ def build(
 ) -> Workload:
     """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
-    is_debugging = (
-        settings.overfit_batches > 0
-    )  # nothing may stand between the model and a loss of 0
+    # nothing may stand between the model and a loss of 0
+    is_debugging = settings.overfit_batches > 0
     dropout = 0.0 if is_debugging else settings.dropout
     shifts = settings.augment == "shift" and not is_debugging
     torch.manual_seed(seeding.key(seed, "init"))

@@ -25,9 +25,8 @@ def load_digits(data_dir: Path | None = None, name: str = "digits") -> DataSet:
         UserError: scikit-learn is not installed.
     """
     table = _read_table(_packaged_file())
-    images = torch.from_numpy(
-        table[:, :-1].reshape(-1, 1, SIDE, SIDE).astype(np.uint8)
-    )  # (N, 1, 8, 8)
+    # (N, 1, 8, 8)
+    images = torch.from_numpy(table[:, :-1].reshape(-1, 1, SIDE, SIDE).astype(np.uint8))
     labels = torch.from_numpy(table[:, -1].astype(np.int64))
     tested = torch.from_numpy(test_rows(table[:, -1]))
     del data_dir  # nothing is read from there

@@ -264,9 +264,8 @@ def check(path: Path, digest: str) -> None:
 
 def _check(path: Path, digest: str, *, packed: bool) -> None:
     kind, _, wanted = digest.rpartition(":")
-    found = (
-        hashlib.sha256() if kind == "sha256" else hashlib.md5(usedforsecurity=False)
-    )  # what is published
+    # what is published
+    found = hashlib.sha256() if kind == "sha256" else hashlib.md5(usedforsecurity=False)
     with gzip.open(path) if packed else path.open("rb") as content:
         for piece in _pieces(content):
             found.update(piece)

@@ -11,9 +11,8 @@ from typing import Any, Literal
 class WandbOptions:
     """How runs mirror themselves to wandb; the key is never among them."""
 
-    mode: Literal["auto", "online", "offline", "disabled"] = (
-        "auto"  # auto: online with a key, offline without
-    )
+    # auto: online with a key, offline without
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     project: str = "anlp"
     entity: str | None = None
     group: str = ""
@@ -28,9 +27,8 @@ class ContainerOptions:
     program: str = ""  # that inspected it: "apptainer 1.4.5"
     sha256: str = ""  # empty for an unpacked image, which has none
     image_commit: str = ""  # git commit of the code in it
-    mode: Literal["baked", "live"] = (
-        "baked"  # live: the working tree of the submission goes over that code
-    )
+    # live: the working tree of the submission goes over that code
+    mode: Literal["baked", "live"] = "baked"
 
     def to_json(self) -> dict[str, str]:
         """Return the form in a run's options and in its provenance."""
@@ -51,12 +49,10 @@ class RunOptions:
     predictions: bool = False  # whether `predictions.npz` is written when the run is done
     purpose: Literal["search", "confirm"] = "search"
     batch: str = ""  # tag of the submission, which the result carries
-    redo: Literal["none", "failed", "all"] = (
-        "none"  # which results of earlier submissions are set aside and repeated
-    )
-    stop_after: int = (
-        0  # so many runs of the submission that fail alike hold back the rest of it; 0: none do
-    )
+    # which results of earlier submissions are set aside and repeated
+    redo: Literal["none", "failed", "all"] = "none"
+    # so many runs of the submission that fail alike hold back the rest of it; 0: none do
+    stop_after: int = 0
     retries: int = 0  # how often a run that its machine ended is submitted again automatically
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     container: ContainerOptions | None = None  # the image it was submitted with

@@ -75,18 +75,15 @@ class RunResult:
 
     run_id: str
     outcome: Outcome
-    metrics: Mapping[str, float] = field(
-        default_factory=dict
-    )  # at the epoch that was tested, "test/acc" and so on
+    # at the epoch that was tested, "test/acc" and so on
+    metrics: Mapping[str, float] = field(default_factory=dict)
     epoch: int | None = None  # the tested epoch
     epochs: int = 0  # epochs trained
     steps: int = 0  # optimizer updates
-    baselines: Mapping[str, float] = field(
-        default_factory=dict
-    )  # {"random": 0.1, "majority": 0.1135} in test/acc
-    sizes: Mapping[str, int] = field(
-        default_factory=dict
-    )  # samples: {"train": 54000, "val": 6000, "test": 10000}
+    # {"random": 0.1, "majority": 0.1135} in test/acc
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    # samples: {"train": 54000, "val": 6000, "test": 10000}
+    sizes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0  # of all attempts together
     error: RunError | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -21,9 +21,8 @@ from anlp.runtime.container import exit_process
 from anlp.runtime.submitit_requeue import TaskRequeue
 
 WARNING = signal.SIGUSR2
-OWN_WARNING_S = (
-    45.0  # before the time limit, where Slurm's warning, which comes earlier, did not arrive
-)
+# before the time limit, where Slurm's warning, which comes earlier, did not arrive
+OWN_WARNING_S = 45.0
 
 
 def execute(run: Callable[[], int], slurm: TaskRequeue, limit_min: int) -> int:

@@ -59,9 +59,8 @@ class TaskRequeue:
         """Run the task and return its exit code; the job's time is counted from here."""
         paths = _Paths(self._folder, self.job_id)
         count = paths.submitted_pickle
-        count.with_suffix(".json.save_tmp").unlink(
-            missing_ok=True
-        )  # of an attempt killed while it wrote
+        # of an attempt killed while it wrote
+        count.with_suffix(".json.save_tmp").unlink(missing_ok=True)
         self._task = _Task(task)
         self._task.set_timeout(self._limit_min, _read_left(count, self._continuations))
         self._handler = SignalHandler(self._environment, paths, self._task)

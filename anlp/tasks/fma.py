@@ -22,9 +22,8 @@ class SpectrogramSettings(TrainingSettings):
     hidden: Count = 128  # lstm
     layers: Annotated[int, Field(ge=1, le=20)] = 1  # lstm
     bidirectional: bool = False  # lstm
-    filters: Count = (
-        32  # cnn2d: of the first block; each of the three that follow has twice as many
-    )
+    # cnn2d: of the first block; each of the three that follow has twice as many
+    filters: Count = 32
     feature_size: Count = 1000  # cnn2d: length of the vector
     dropout: Fraction = 0.1
 
@@ -53,9 +52,8 @@ class FmaGenreSettings(SpectrogramSettings):
     """
 
     data: str = "fma_genre_spectrograms_beat"
-    mapping: str = (
-        "lab"  # table that merges and drops genres: `lab`, `none`, or a YAML file in the folder
-    )
+    # table that merges and drops genres: `lab`, `none`, or a YAML file in the folder
+    mapping: str = "lab"
     monitor: Literal["val/loss", "val/acc", "val/f1"] = "val/f1"
 
     loaders: ClassVar[Mapping[str, str]] = {

@@ -32,9 +32,8 @@ from anlp.training.schedules import Schedule
 from anlp.training.trainer import DivergedError, Metrics, Trainer, TrainerConfig
 from anlp.training.workload import Workload, describe_data
 
-SAVE_INTERVAL_S = (
-    1.0  # a checkpoint due sooner is skipped: repeating a second is cheaper than writing
-)
+# a checkpoint due sooner is skipped: repeating a second is cheaper than writing
+SAVE_INTERVAL_S = 1.0
 PRECISIONS: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -84,9 +83,8 @@ class Attempt:
         self.build = build
         self.hooks = hooks
 
-        self.found: tuple[tuple[int, int], int] | None = (
-            None  # (epoch, step) of a checkpoint, its time
-        )
+        # (epoch, step) of a checkpoint, its time
+        self.found: tuple[tuple[int, int], int] | None = None
         self.trackers: list[Tracker] = []
         self.trainer: Trainer | None = None
         self.device_name = ""

@@ -229,9 +229,10 @@ class Trainer:
             parameter.grad = None  # what `zero_grad` does, without its 40 us of profiling hooks
         torch.autograd.backward(measures[0])
         if self.step % self.norm_every == 0:
+            # before clipping
             self.meters.add_layers(
                 {name: _norm_of(layer) for name, layer in workload.layers.items()}
-            )  # before clipping
+            )
             self.meters.add_norm(self._clip_or_measure())
         for group in self.optimizer.param_groups:
             group["lr"] = lr
