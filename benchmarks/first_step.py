@@ -1,4 +1,4 @@
-"""Runs elements as the pool does and notes when each has made its first update; `overhead` puts it into a pool."""
+"""Run elements as the pool does and record when each has made its first update."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.made import note_path
 
 
 def run_element(batch: Path, index: int, *, job: str, datasets: Any) -> int:
-    """As `anlp.run.run_element`; called in a child of its own, so that nothing needs to be put back."""
+    """Stand in for `anlp.run.run_element`, in a child process whose patches end with it."""
     step, note = Trainer._train_step, note_path(batch, index)
 
     def noting_step(trainer: Trainer, rows: Tensor, lr: float) -> None:

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.overhead`: what the suite itself costs: time to the first step, planning, memory.
+"""`python -m benchmarks.overhead`: cost of the suite: time to the first step, planning, memory.
 
-The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a few ms of it.
+The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a
+few ms of it.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def follow(
 def measure_start(
     root: Path, mode: Literal["offline", "disabled"], count: int
 ) -> dict[str, Spread]:
-    """Milliseconds from the end of a run to the first step of the next in its slot, and from end to end."""
+    """Return the ms from the end of a run to the next first step in its slot, and end to end."""
     watch, batch = follow(root, count, mode, **SHORT)
     first = [float(note_path(batch, index).read_text()) for index in range(count)]
     starts = [1000 * (step - before) for step, before in zip(first[1:], watch.ended, strict=False)]
@@ -121,7 +122,7 @@ def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
 
 
 def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
-    """The client's part of a submit to Slurm and of a look at it: the pretended one answers at once, for every task."""
+    """Measure the client's part of a submit to Slurm and of a status, with an instant Slurm."""
     path = f"{slurm_stub.install(root / 'slurm')}:{os.environ['PATH']}"
     grid, found, costs = _write_many(root), {}, []
     for number in range(repeats):

@@ -1,4 +1,4 @@
-"""A chart that is not drawn yet: what draws it, the table behind it and what it says to those who cannot see it."""
+"""A chart before it is drawn: the function that draws it, the table behind it, its alt text."""
 
 from __future__ import annotations
 

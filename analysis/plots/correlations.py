@@ -1,4 +1,4 @@
-"""Rank correlations of predicted quantities with their intervals: configurations side by side, each quantity apart."""
+"""Rank correlations of predicted quantities with their intervals, one panel per quantity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.data.frames import varying_settings
 from analysis.data.load import Runs
 from analysis.data.predictions import Predictions, has_predictions, load_predictions
 from analysis.plots.chart import WIDTH, Chart
-from analysis.plots.groups import count, head, level_name
+from analysis.plots.groups import head, level_name
 from analysis.plots.scale import is_missing
 from analysis.plots.style import OKABE_ITO, set_head, shortened
 from analysis.stats.correlation import (
@@ -24,6 +24,7 @@ from analysis.stats.correlation import (
     spearman_interval,
 )
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 MEAN = "mean"  # over quantities, in Fisher's z space
 TARGET, TOGETHER = (
@@ -51,7 +52,7 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationsInfo:
-    """What is drawn: quantities in the order of the runs, the configurations of each by their correlation."""
+    """Data of the chart: quantities in run order, configurations by their correlation."""
 
     rows: tuple[Correlation, ...]
     title: str
@@ -205,7 +206,7 @@ def _r(one: Predictions, column: int) -> float:
 
 
 def _means(rows: Sequence[Correlation]) -> list[Correlation]:
-    """Of each configuration over its quantities: one net for all, or a net for each with the same other settings."""
+    """Mean over the quantities of each configuration: one net for all, or one net each."""
     every = {row.quantity for row in rows}
     found = []
     for name, learned in dict.fromkeys((row.name, row.learned) for row in rows):

@@ -1,4 +1,4 @@
-"""Two settings against each other: a value and a verdict in each cell, and where training stops to be stable."""
+"""Two settings against each other: a value and a verdict per cell, and the edge of stability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
-    count,
     draw_legend,
     head,
     level_name,
@@ -34,6 +33,7 @@ from analysis.verdicts.breakdown import STABLE_SHARE, stability_edges
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 Value = Literal["best", "median"]
 GLYPHS = {
@@ -234,7 +234,8 @@ def _levels(runs: pd.DataFrame, name: str, option: str) -> list[Any]:
     found = sorted(set(_keys(runs, name)), key=level_key)
     if len(found) > MAX_LEVELS:
         raise UserError(
-            f"{option} {name}: {len(found)} values make no readable map (at most {MAX_LEVELS}); use --only"
+            f"{option} {name}: {len(found)} values make no readable map "
+            f"(at most {MAX_LEVELS}); use --only"
         )
     return found
 
@@ -294,7 +295,7 @@ def _edges(
 
 
 def _shade(info: HeatmapInfo) -> Array:
-    """0 to 1, 1 the best; whatever is worse than knowing nothing is as bad as that, where something is better."""
+    """Return 0 to 1, 1 for the best; below chance counts as chance where some are better."""
     sign = 1.0 if higher_is_better(info.metric) else -1.0
     values = sign * info.values
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))

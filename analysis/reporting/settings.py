@@ -45,7 +45,7 @@ def settings_section(findings: Findings) -> Section:
 
 
 def _charts(findings: Findings) -> list[Block]:
-    """A metric against the first number, and over two settings; none where nothing of the kind varies."""
+    """Return a metric against the first number, and over two settings; empty if none varies."""
     metric = findings.select if findings.select in findings.runs else ""
     loaded, known = findings.loaded, findings.breakdown
     judged = None if isinstance(known, Missing) else known.judged.runs
@@ -67,7 +67,8 @@ def _method(found: Importance) -> str:
         found.decomposition is not None
         and found.decomposition.seed_variance == found.decomposition.seed_variance
     ):
-        sentence += f" Seeds make {100 * found.decomposition.seed_share:.1f} % of all variance; the shares are of the rest."
+        seeds = 100 * found.decomposition.seed_share
+        sentence += f" Seeds make {seeds:.1f} % of all variance; the shares are of the rest."
     return sentence
 
 

@@ -71,7 +71,7 @@ def factorial_anova(scores: Array) -> Decomposition:
     Args:
         scores: (levels of axis 0, levels of axis 1, ..., n_seeds) finite.
 
-    Source: Sobol 1993, Hutter et al. 2014; the parts add up to the total (tests/analysis/test_anova.py).
+    Source: Sobol 1993, Hutter et al. 2014; the parts add up to the total (tests/analysis/stats/test_anova.py).
     """
     return anova_of_cells(
         scores.mean(axis=-1), scores.var(axis=-1), np.full(scores.shape[:-1], scores.shape[-1])

@@ -37,7 +37,7 @@ def rank_correlation(x: Scores, y: Scores, level: float = 0.95) -> RankCorrelati
     Raises:
         TooFewSeedsError: fewer than four pairs.
 
-    Source: covers 95.7 and 95.6 % at n = 30 and 200 for rho = 0.6 (tests/analysis/test_correlation.py).
+    Source: covers 95.7 and 95.6 % at n = 30 and 200 for rho = 0.6 (tests/analysis/stats/test_correlation.py).
     """
     from scipy.stats import kendalltau  # a second to import
 

@@ -33,7 +33,7 @@ def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
         TooFewSeedsError: there are no values.
         NotFiniteError: a value is NaN or infinite.
 
-    Source: U of Tang et al. 2020 (arXiv 2004.13705), equal to enumeration (tests/analysis/test_evp.py).
+    Source: U of Tang et al. 2020 (arXiv 2004.13705), equal to enumeration (tests/analysis/stats/test_expected_performance.py).
     """
     ordered = np.sort(np.asarray(values, dtype=float))
     if not ordered.size:

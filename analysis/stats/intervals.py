@@ -67,7 +67,7 @@ def mean_interval(scores: Scores, level: float = 0.95, method: Method = "t") -> 
         TooFewSeedsError: fewer than two values, or than 20 for `bootstrap-t`.
         NotFiniteError: a value is NaN or infinite.
 
-    Source: t covers 94-96 % at n = 5..10 where z covers 88-92 % (tests/analysis/test_coverage.py).
+    Source: t covers 94-96 % at n = 5..10 where z covers 88-92 % (tests/analysis/stats/test_coverage.py).
     """
     values = _finite(scores)
     if values.size < 2:

@@ -102,7 +102,8 @@ def tied_set(
         in_prior: for `moderated`: configurations whose variance takes part in the prior; leave out those of which
             seeds have failed.
 
-    Source: with 80 tied configurations of 5 to 10 seeds, 0.5 to 1.1 % are excluded (tests/analysis/test_compare.py).
+    Source: with 80 tied configurations of 5 to 10 seeds, 0.5 to 1.1 % are excluded
+    (tests/analysis/stats/test_multiple_comparisons.py).
     """
     found = moments(groups)
     best = int(np.argmax(found.mean)) if reference is None else reference

@@ -130,9 +130,6 @@ class Lease:
 
         It is not once another process took over, because this one was frozen for longer than the
         lease.
-
-        It is not once another process took over, because this one was frozen for longer than the
-        lease.
         """
         return latest(self.path.parent) == self.path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ Scalar = bool | int | float | str
 Settings = Mapping[str, Scalar]
 
 RUN_ID_LENGTH = 12
+SEED = "seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class TaskSettings(BaseModel):
         return DataKey(check, key.name, key.options) if key and check else None
 
     def assets(self) -> tuple[str, ...]:
-        """Return what a run needs beside its data set, by names of `anlp.datasets.catalogue`."""
+        """Return the files needed beside the data set (pretrained weights), by catalogue name."""
         return ()
 
     def values(self) -> dict[str, Scalar]:
@@ -156,6 +157,11 @@ class RunSpec:
         identity = {"task": self.task, "settings": self.settings.identity(), "seed": self.seed}
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:RUN_ID_LENGTH]
 
+    @property
+    def values(self) -> dict[str, Scalar]:
+        """Settings and seed by name."""
+        return {**self.settings.values(), SEED: self.seed}
+
     @cached_property
     def config_id(self) -> str:
         """Like `run_id`, without the seed: runs that share it are replicates of a configuration."""
@@ -170,3 +176,26 @@ class RunSpec:
             "settings": self.settings.values(),
             "seed": self.seed,
         }
+
+
+def varying(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names that have several values among these runs, in the order of the task, the seed last.
+
+    >>> varying([{"lr": 0.1, "seed": 0, "model": "cnn"}, {"lr": 0.2, "seed": 1, "model": "cnn"}])
+    ['lr', 'seed']
+    """
+    levels: dict[str, set[Any]] = {}
+    for values in runs:
+        for name, value in values.items():
+            levels.setdefault(name, set()).add(value)
+    return varying_names(levels)
+
+
+def varying_names(levels: Mapping[str, Collection[Any]]) -> list[str]:
+    """Names with several levels, in the order given, the seed last.
+
+    >>> varying_names({"seed": {0, 1}, "lr": {0.1, 0.2}, "model": {"cnn"}})
+    ['lr', 'seed']
+    """
+    names = [name for name, values in levels.items() if len(values) > 1]
+    return sorted(names, key=lambda name: name == SEED)

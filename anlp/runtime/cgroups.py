@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 KIB_PER_MIB = 1024.0
-MIB_PER_GIB = 1024.0
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -31,17 +30,6 @@ def parse_kib(text: str, name: str) -> float | None:
     """Parse a `Name:   123 kB` line of /proc/PID/status or smaps_rollup, None without one."""
     match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return float(match[1]) if match else None
-
-
-def render_usage(used_mib: float, limit_mib: float) -> str:
-    """Render memory against its limit.
-
-    >>> render_usage(2150, 2048)
-    'used 2.1 of 2.0 GiB'
-    """
-    if limit_mib < MIB_PER_GIB:
-        return f"used {used_mib:.0f} of {limit_mib:.0f} MiB"
-    return f"used {used_mib / MIB_PER_GIB:.1f} of {limit_mib / MIB_PER_GIB:.1f} GiB"
 
 
 def thread_count() -> int:

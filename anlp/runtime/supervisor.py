@@ -16,7 +16,8 @@ from typing import Any
 
 from anlp.core import pool_messages
 from anlp.core.pool_messages import Stop
-from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit, render_usage
+from anlp.core.units import render_usage
+from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit
 from anlp.runtime.fork import ForkContext, fork
 
 MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared

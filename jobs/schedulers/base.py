@@ -86,6 +86,11 @@ class Cause(str, Enum):
     DISK_FULL = "its folder could not be written"  # a full disk, a quota: where the run would have said how it ended
     UNKNOWN = "unknown"
 
+    @classmethod
+    def parse(cls, text: str) -> Cause | None:
+        """Return the cause whose value is `text`, None where there is none."""
+        return next((cause for cause in cls if cause.value == text), None)
+
 
 @dataclass(frozen=True, slots=True)
 class JobState:
@@ -102,7 +107,7 @@ def report_to_none(_: Job) -> None:
 
 
 class Scheduler(Protocol):
-    """What a backend does; one conformance suite (`tests/jobs/conformance.py`) holds for all of them."""
+    """What a backend does; one conformance suite (`tests/support/schedulers/conformance.py`) holds for all of them."""
 
     name: str
 

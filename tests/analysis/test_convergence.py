@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from curve_zoo import learned
-from run_folders import Grid
 
 from analysis import convergence
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
+from tests.support.curves import learned
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_only_takes_verdicts_too(mixed: Path, capsys: pytest.CaptureFixture[str]
     [
         (["study"], "no runs to judge: nothing of this grid has started yet"),
         (["study", "--metric", "val/f1"], "no runs to judge"),
-        (["nothing"], "no runs of a grid 'nothing'"),
+        (["nothing"], "nothing: no such grid"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(

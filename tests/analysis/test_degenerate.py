@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_folders import Grid
 
 from analysis import convergence, curves, importance, parallel, plot, report, tables
 from analysis.data.load import Runs
@@ -17,10 +16,12 @@ from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
 from analysis.plots.style import new_figure, save
+from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS
-from analysis.results.table import Plan, build_table
+from analysis.results.table import build_table
 from anlp.core.errors import UserError, run_command
 from anlp.records.results import Outcome
+from tests.support.run_folders import Grid
 
 HISTORY = [{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.9}]
 ODD_NAMES = ["数据集", "x" * 300, "$a_1$ % & # \\ {", r"$\frac{$", "a\nb", "", "🙂", "<script>"]

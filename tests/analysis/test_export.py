@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-from run_folders import Grid
 
 import analysis
 from analysis import curves, export, parallel, tables
 from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)

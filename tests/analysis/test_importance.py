@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import importance
 from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_only_leaves_the_runs_that_match(study: Path, capsys: pytest.CaptureFixt
             ["study", "--only", "lr=0.1 optimizer=sgd"],
             "no setting varies over the 2 runs with val/acc",
         ),
-        (["nothing"], "no runs of a grid 'nothing'"),
+        (["nothing"], "nothing: no such grid"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import tables
 from anlp.records.files import write_json
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult
 from anlp.tasks import make_spec
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_the_suffix_of_the_file_decides_its_format(
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["nothing"], "nothing: no such grid in"),
         (["study"], "no run has finished yet, so there is nothing to tabulate (1 failed)"),
         (["study", "--only", "lr>5"], "--only 'lr>5' leaves none of 1 runs"),
         (["study", "--only", "lrr>5"], "unknown name 'lrr' (did you mean 'lr'?"),

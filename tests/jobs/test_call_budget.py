@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fake_pbs
 import pytest
-from quick_runner import call_submit
 
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunResult
 from benchmarks import slurm_stub
 from jobs import cancel, explain, logs, retry, status
+from tests.support.quick_runner import call_submit
+from tests.support.schedulers.pbs import fake_pbs
 
 GRID = "task: mnist\nfixed: {{data: digits, epochs: 10}}\ngrid: {{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
 

@@ -3,17 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_grids import (
-    GONE,
-    a_spec,
-    finish,
-    hold_lock_elsewhere,
-    journal_lines,
-    log_epochs,
-    lose,
-    start,
-    submit,
-)
 
 from anlp.core.errors import UserError
 from anlp.records.folders import GridFolder
@@ -24,6 +13,17 @@ from jobs.runs.journal import Journal
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    finish,
+    hold_lock_elsewhere,
+    journal_lines,
+    log_epochs,
+    lose,
+    start,
+    submit,
+)
 
 
 @pytest.fixture
@@ -134,7 +134,9 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
 
-    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs], JobPoller(folder))
+    stopped = cancel.cancel_runs(
+        folder, [spec.run_id for spec in specs], JobPoller.for_viewing(folder)
+    )
 
     assert [status.run_id for status in stopped] == [specs[1].run_id]
     assert cancelled(folder, tag) == {1}

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, an_error, fail, finish, log_epochs, lose, start, submit
 
 from anlp.core import lease
 from anlp.core.errors import UserError
@@ -13,6 +12,7 @@ from anlp.records.folders import GridFolder
 from jobs import cancel, explain
 from jobs.runs.attempts import signal_name, signal_number
 from jobs.schedulers.base import Cause, JobHandle
+from tests.support.grids import a_spec, an_error, fail, finish, log_epochs, lose, start, submit
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, lose, start, submit, wait_until
 
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
@@ -15,6 +14,17 @@ from jobs import logs
 from jobs.runs import logs as run_logs
 from jobs.runs.logs import tail
 from jobs.schedulers.base import Cause
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    an_error,
+    fail,
+    finish,
+    lose,
+    start,
+    submit,
+    wait_until,
+)
 
 
 @pytest.fixture

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, finish
-from made_grids import submit as made_submit
-from quick_runner import call_submit
-from small_study import (
+
+from anlp.records.folders import GridFolder
+from anlp.tasks import spec_from_json
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
+from tests.support.grids import GONE, a_spec, finish
+from tests.support.grids import submit as made_submit
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import (
     GRID,
     attempts,
     counts,
     make_folder,  # noqa: F401 - a fixture
     runs_by_lr,
 )
-from submits import Place, make_place, tree_of
-
-from anlp.records.folders import GridFolder
-from anlp.tasks import spec_from_json
-from jobs.runs.status import read_states
-from jobs.schedulers import registry
+from tests.support.submits import Place, make_place, tree_of
 
 
 def test_a_grid_is_trained_once_and_then_there_is_nothing_to_do(

@@ -11,9 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from quick_runner import call_submit
-from small_study import GRID, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
-from submits import Place, make_place
 
 from anlp.core.errors import UserError
 from anlp.datasets import catalogue
@@ -23,6 +20,9 @@ from anlp.records.results import RunState
 from jobs import submit
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import GRID, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
+from tests.support.submits import Place, make_place
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,8 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
-            r"[0-9]+ runs? could not write to a folder: make room, then any submit", said
+            r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, then any submit",
+            said,
         ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         monkeypatch.setenv("ANLP_RUNS", str(root))

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec
-from made_grids import submit as made_submit
-from quick_runner import call_submit
-from small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
-from submits import Place, make_place, numbers_of, wait_until
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
+from tests.support.grids import GONE, a_spec
+from tests.support.grids import submit as made_submit
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
+from tests.support.submits import Place, make_place, numbers_of, wait_until
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(
