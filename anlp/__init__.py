@@ -27,7 +27,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'anlp' has no attribute {name!r}")
-    from importlib import import_module
+    from importlib import import_module  # not needed by most who import anlp
 
     return getattr(import_module(_MODULES[name]), name)
 

@@ -50,6 +50,7 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
     Raises:
         ValueError: the file cannot be read, or holds no sound.
     """
+    # imported by the workers only: the command itself starts at once
     import librosa
     import torch
     from torchaudio import transforms
@@ -76,7 +77,7 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
 
 def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the median of the frames of each beat; of all frames where there is no beat."""
-    import librosa
+    import librosa  # loaded by now
 
     _, beats = librosa.beat.beat_track(y=wave, sr=RATE, hop_length=HOP)
     if not len(beats):

@@ -90,9 +90,8 @@ class TaskRegistry(Mapping[str, Task]):
         if self._has_read:
             return
         self._has_read = True
-        from importlib.metadata import (
-            entry_points,  # not on the way to a run of a task of the table
-        )
+        # imported here: a run of a task of the table reads no entry points
+        from importlib.metadata import entry_points
 
         for entry in entry_points(group=GROUP):
             self._package = entry.dist.name if entry.dist else "an unknown package"

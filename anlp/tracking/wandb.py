@@ -212,7 +212,7 @@ class _Worker:
 
     def _leave_service(self) -> None:
         """Forget the connection to a service, and end the worker's own service."""
-        import wandb
+        import wandb  # loaded by now
 
         os.environ.pop("WANDB_SERVICE", None)
         service, self._service = self._service, None

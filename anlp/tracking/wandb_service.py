@@ -1,4 +1,7 @@
-"""One wandb service process for all runs of a machine, joined through the environment."""
+"""One wandb service process for all runs of a machine, joined through the environment.
+
+wandb is imported inside functions only: it takes a second, and runs without it need not load it.
+"""
 
 from __future__ import annotations
 

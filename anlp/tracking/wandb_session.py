@@ -1,4 +1,7 @@
-"""One wandb run, opened, fed and closed, with settings that make it quick and quiet."""
+"""One wandb run, opened, fed and closed, with settings that make it quick and quiet.
+
+wandb is imported inside functions only: it takes a second, and runs without it need not load it.
+"""
 
 from __future__ import annotations
 

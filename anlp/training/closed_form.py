@@ -49,6 +49,7 @@ class Fitted(nn.Module):
 
 def logistic_regression(penalty: float, seed: int) -> Any:
     """Make scikit-learn's, on standardised values; `penalty` is the L2 strength, 1 / C."""
+    # imported here: it takes seconds, and only this method needs it
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
