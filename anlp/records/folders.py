@@ -57,12 +57,12 @@ class RunFolder:
 
     @property
     def attempts(self) -> Path:
-        """One claim (see `anlp.core.lease`) per attempt: who ran it, where, and how the attempt ended."""
+        """One lease (see `anlp.core.lease`) per attempt: its process and how the attempt ended."""
         return self.path / "attempts"
 
     @property
     def predictions(self) -> Path:
-        """What the model said about each test sample, where the grid asks for it (`RunOptions.predictions`)."""
+        """The model's outputs for each test sample, where the grid asks for it."""
         return self.path / "predictions.npz"
 
     @property
@@ -94,17 +94,17 @@ class GridFolder:
 
     @property
     def lock(self) -> Path:
-        """Claims of whoever plans and submits."""
+        """Leases of commands that plan and submit."""
         return self.path / "lock"
 
     @property
     def finished(self) -> Path:
-        """Cache of the results that are final, so that nobody reads 10,000 folders twice."""
+        """Cache of the results that are final, instead of reading 10,000 folders again."""
         return self.path / "finished.jsonl"
 
     @property
     def answers(self) -> Path:
-        """Cache of what schedulers said last, so that commands in a row ask once."""
+        """Cache of the schedulers' last answers, so that commands in a row ask once."""
         return self.path / "answers.json"
 
     def run(self, run_id: str) -> RunFolder:
