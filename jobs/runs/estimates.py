@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.spec import RunSpec
-from anlp.core.units import render_memory_option, render_time_option
+from anlp.core.units import SECONDS_PER_HOUR, render_memory_option, render_time_option
+from anlp.records.cost import number_in, percentile
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
-from jobs.runs.cost import HOUR_S, figure, percentile
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
 
@@ -135,7 +135,7 @@ def needs_of(history: Iterable[RunStatus]) -> dict[Kind, list[Need]]:
 def _need(status: RunStatus) -> Need | None:
     result = status.result
     if status.state is RunState.DONE and result is not None and result.epochs:
-        return Need(result.seconds / result.epochs, figure(result, "peak_rss_mib"))
+        return Need(result.seconds / result.epochs, number_in(result.provenance, "peak_rss_mib"))
     asked = status.resources
     if (
         status.state is not RunState.LOST or status.in_job > 1
@@ -186,7 +186,7 @@ def price(
     seconds = estimate_seconds(specs, history, 1)
     if seconds is None:
         return None
-    hours = seconds * resources.nodes / HOUR_S
+    hours = seconds * resources.nodes / SECONDS_PER_HOUR
     return Price(hours * resources.gpus / at_once, hours * resources.cpus)
 
 

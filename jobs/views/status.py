@@ -10,12 +10,12 @@ from functools import cached_property
 from anlp.core.align import align
 from anlp.core.units import count, render_duration, render_hours, render_memory
 from anlp.records import circuit_breaker
+from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.common.terminal import STYLE_OF_STATE, Canvas
 from jobs.common.text import render_pairs
 from jobs.runs import cost
-from jobs.runs.cost import Cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
@@ -25,7 +25,7 @@ from jobs.schedulers.base import Cause
 
 def render_cost(cost: Cost) -> list[tuple[str, str]]:
     """Rows of a name and a sentence; what nobody wrote down is left out."""
-    rows = [("time", _hours(cost.gpu_hours, cost.cpu_hours))]
+    rows = [("time", _hours(cost.gpu_hours or 0.0, cost.cpu_hours or 0.0))]
     if cost.cpu_efficiency is not None:
         rows.append(("CPU", f"{cost.cpu_efficiency:.0%} of what was asked for was used"))
     if cost.peak_mib is not None:
