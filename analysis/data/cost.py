@@ -42,7 +42,8 @@ def read_usages(
         origins: the provenance of each, as `parse_provenance` gives it.
         folder: of the grid; where the runs come from wandb, it has none of them.
     """
-    return list(_usages(runs, origins, folder))
+    known = origins or [{}] * len(runs)  # frames that did not come from `load` have none
+    return list(_usages(runs, known, folder))
 
 
 def _usages(
