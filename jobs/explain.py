@@ -19,9 +19,8 @@ from anlp.core.units import render_duration
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
 from jobs.common.text import render_pairs
-from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain
-from jobs.runs.failures import describe
+from jobs.runs.failures import Advice, describe
 from jobs.runs.queries import locate_run
 from jobs.schedulers.base import JobHandle
 from jobs.views.json_output import report_json, run_json

@@ -12,8 +12,8 @@ from anlp.records.fingerprint import render_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import WandbOptions, options_from_json
 from anlp.records.results import RunState, read_result
-from jobs.runs.advice import Advice, advise
 from jobs.runs.batches import asked_runs
+from jobs.runs.failures import Advice, advise
 from jobs.runs.journal import Journal
 from jobs.runs.logs import last_job_output, last_words
 from jobs.runs.polling import SchedulerReport

@@ -7,7 +7,7 @@ from made_grids import an_error
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunError, RunResult, RunState
-from jobs.runs.advice import advise
+from jobs.runs.failures import advise
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
 
@@ -33,7 +33,7 @@ def test_there_is_advice_for_every_cause(cause: Cause) -> None:
             f"{RETRY} --force",
         ),
         (an_error("MemoryError", ""), "asks for half as much again", RETRY),
-        (an_error("RuntimeError", "odd"), "Mend the cause, then retry", RETRY),
+        (an_error("RuntimeError", "odd"), "Fix the cause, then retry", RETRY),
     ],
 )
 def test_the_command_is_the_one_that_repeats_the_run(
