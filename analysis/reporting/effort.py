@@ -11,8 +11,8 @@ from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain
 from analysis.reporting.findings import Findings
 from analysis.text.levels import level_key, render_level
 from anlp.core.units import SECONDS_PER_HOUR, render_duration, render_hours, render_memory
+from anlp.records.batches import read_batch
 from anlp.records.cost import Cost, add_up
-from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 
 STATES: Mapping[str, str] = {
@@ -43,13 +43,8 @@ def planned_ids(folder: Path) -> set[str]:
     """The runs that batch files speak of; none where there are no such files."""
     found: set[str] = set()
     for batch in sorted(GridFolder(folder).batches.glob("*.jsonl")):
-        for line in read_jsonl(batch):
-            specs = line.get("specs")
-            found |= {
-                str(spec["run_id"])
-                for spec in specs or ()
-                if isinstance(spec, dict) and "run_id" in spec
-            }
+        for line in read_batch(batch):
+            found.update(line.run_ids)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Read batch files: what each submission of a grid handed over, one line for each element of its jobs."""
+"""Read batch files: what a submission hands over, one line for each element of its jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def read_batch(path: Path, tag: str | None = None) -> tuple[BatchLine, ...]:
 
     Args:
         path: the file.
-        tag: of a submission: the lines of another one, which took over the name of a deleted file, are left out.
+        tag: of a submission; lines of another one, which reused the name of a deleted file, are
+            left out.
 
     Raises:
         OSError: the file is there and cannot be read.

@@ -37,7 +37,7 @@ JSON_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one run of a submission had of its job: runs that go at the same time share what the job asked for."""
+    """What one run of a submission had of its job, whose runs at the same time share it."""
 
     gpus: float
     cpus: float
@@ -57,7 +57,7 @@ class RunUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The cost of runs. GPU and CPU hours are those that jobs asked for, whether they were used or not."""
+    """The cost of runs. GPU and CPU hours are those that jobs asked for, used or not."""
 
     runs: int
     run_hours: float  # from the first to the last sign of life of each attempt
@@ -115,7 +115,7 @@ def _attempts_in(forms: Any) -> list[AttemptUsage]:
 def number_in(provenance: Mapping[str, Any], name: str) -> float | None:
     """Return a number that a run wrote about itself, None where it did not.
 
-    >>> number_in({"cpu_s": 18}, "cpu_s"), number_in({"cpu_s": True}, "cpu_s"), number_in({}, "cpu_s")
+    >>> number_in({"cpu_s": 18}, "cpu_s"), number_in({"cpu_s": True}, "cpu_s"), number_in({}, "s")
     (18.0, None, None)
     """
     value = provenance.get(name)
@@ -125,7 +125,7 @@ def number_in(provenance: Mapping[str, Any], name: str) -> float | None:
 
 
 def read_shares(folder: GridFolder) -> dict[str, Share]:
-    """Return what one run of each submission had of its job, by tag; none where there is no journal."""
+    """Return what one run of each submission had of its job, by tag; without a journal, none."""
     found = {}
     for line in read_jsonl(folder.journal):
         asked = line.get("resources") or line.get("each")
@@ -159,7 +159,7 @@ def share_of(asked: Mapping[str, Any], at_once: int = 1, submitted: float | None
 
 
 def _concurrency(folder: GridFolder, batch: str, tag: str) -> int:
-    """Runs that went at the same time, by the first element: all are packed alike, the last perhaps with fewer."""
+    """Runs at the same time, by the first element: the last one may have fewer."""
     lines = read_batch(folder.path / batch, tag)
     return max(1, min(lines[0].at_once, len(lines[0].specs))) if lines else 1
 
@@ -203,8 +203,8 @@ def add_up(runs: Sequence[RunUsage], shares: Mapping[str, Share]) -> Cost:
 
     Args:
         runs: what each used; a run that never began has no attempt and is to be left out.
-        shares: by tag of the submission. For a tag that is missing (a damaged journal, a result of an early version)
-            that of the grid's last submission is taken.
+        shares: by tag of the submission. For a tag that is missing (a damaged journal, a result of
+            an early version) that of the grid's last submission is taken.
     """
     last = list(shares.values())[-1] if shares else None
     total = _Sum()
@@ -239,7 +239,7 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 
 def _waits(attempts: Sequence[AttemptUsage], shares: Mapping[str, Share]) -> list[float]:
-    """Seconds from each submission of a run to its first attempt for it; a requeue is no submission."""
+    """Seconds from each submission of a run to its first attempt; requeues are not counted."""
     begins: dict[str, list[float]] = defaultdict(list)
     for spent in attempts:
         if spent.since:
@@ -255,7 +255,7 @@ def _waits(attempts: Sequence[AttemptUsage], shares: Mapping[str, Share]) -> lis
 def _nearest_to_limit(
     runs: Iterable[RunUsage], shares: Mapping[str, Share], last: Share | None
 ) -> tuple[float | None, float | None]:
-    """Peak and asked memory of the run that came nearest to its limit; where nothing was asked for, the largest."""
+    """Peak and asked memory of the run nearest to its limit; without limits, the largest peak."""
     found: list[tuple[float, float, float | None]] = []
     for run in runs:
         if run.peak_mib is not None:
@@ -270,7 +270,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of the values that `share` (0 to 1) of them do not exceed; at least one value.
+    """Return the smallest value that `share` (0 to 1) of the values do not exceed.
 
     >>> percentile([3, 1, 2, 4], 0.5), percentile([3, 1, 2, 4], 0.95)
     (2, 4)

@@ -1,4 +1,4 @@
-"""The cost of a grid's runs, from what they wrote themselves and from the journal; asks no scheduler."""
+"""The cost of a grid's runs, from their own files and the journal; asks no scheduler."""
 
 from __future__ import annotations
 

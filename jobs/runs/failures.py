@@ -60,7 +60,9 @@ OF_CAUSE: Mapping[Cause, str] = {
         "It reached its memory limit. A retry gives it half as much again (or as much as --mem "
         "says); or lower batch_size (that is a new configuration: submit it)."
     ),
-    Cause.NODE: "Its node failed, not the run. A retry excludes a node that failed twice, on Slurm.",
+    Cause.NODE: (
+        "Its node failed, not the run. A retry excludes a node that failed twice, on Slurm."
+    ),
     Cause.NOT_STARTED: (
         "Its job began, but not its program: a missing folder, image or module; the job's output "
         "has the reason."
@@ -233,7 +235,8 @@ def is_device_out_of_memory(error: RunError) -> bool:
 def is_configuration_error(error: RunError) -> bool:
     """Whether a repetition must fail again, because of the settings alone.
 
-    An exception before the training began (no epoch, not even 0) comes from settings, data and model.
+    An exception before the training began (no epoch, not even 0) comes from settings, data and
+    model.
     """
     return error.type in CONFIGURATION_ALWAYS or (
         error.epoch is None and error.type in CONFIGURATION
