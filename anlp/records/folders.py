@@ -1,4 +1,4 @@
-"""Paths of a grid's folder and of a run's folder, and how a grid is found by its name, file or folder."""
+"""Paths of a grid's folder and of a run's folder; a grid found by its name, file or folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        """Written once, by rename, last: its presence means that the run ended."""
+        """Written once, last, by rename: its presence means that the run ended."""
         return self.path / "result.json"
 
     @property
@@ -131,8 +131,9 @@ def list_grids() -> list[GridFolder]:
 def find_grid(text: str) -> GridFolder:
     """Return the folder of the grid that a person named: by its name, its YAML file or its folder.
 
-    A name is looked for in `runs_root` first and in the working directory next. A text with a slash is a folder and
-    nothing else; a YAML file stands for the grid whose name it gives, or else for the one called as the file is.
+    A name is looked for in `runs_root` first and in the working directory next. A text with a slash
+    is a folder and nothing else. A YAML file stands for the grid whose name it gives, or else for
+    the one with the name of the file.
 
     Raises:
         UserError: there is no such grid; the text names the nearest ones.

@@ -1,4 +1,4 @@
-"""The end of a run's log, read without reading the rest of it."""
+"""Read the end of a run's log, and of what its job printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK = 1 << 16
 
 
 def last_words(status: RunStatus, lines: int) -> list[str]:
-    """The last lines of a run's log; of a failed run without a log, those of its traceback."""
+    """Return the last lines of a run's log, or of its traceback where there is no log."""
     found = tail(status.folder.log, lines)
     if found:
         return found
@@ -27,7 +27,10 @@ def last_words(status: RunStatus, lines: int) -> list[str]:
 
 
 def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
-    """The last lines before byte `end` of a text file, reading no more of it than they need; none without a file."""
+    """Return the last lines before byte `end` of a file, reading no more of it than needed.
+
+    None where there is no file.
+    """
     try:
         with path.open("rb") as file:
             position = file.seek(0, os.SEEK_END) if end is None else end
@@ -43,7 +46,7 @@ def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
     return text.split("\n")[-lines:] if text else []
 
 
-# Where each cluster puts it: batch file, job, index within the job.
+# Where each cluster writes the output of a job: from batch file, job and index within the job.
 PLACES: Mapping[str, Callable[[Path, Job, int], Path]] = {
     "pbs": lambda batch, job, index: pbs_script.find_output(batch, job.first, job.native_id, index),
     "slurm": lambda batch, job, index: slurm_script.output_of(batch, job.native_id, index),
@@ -51,7 +54,7 @@ PLACES: Mapping[str, Callable[[Path, Job, int], Path]] = {
 
 
 def job_output_path(status: RunStatus) -> Path | None:
-    """The file with what the last job of a run printed; None where there is none, as for runs on this machine."""
+    """Return the file with the output of a run's last job, None for runs on this machine."""
     handle = status.handle
     if handle is None or handle.scheduler not in PLACES:
         return None
@@ -65,6 +68,6 @@ def job_output_path(status: RunStatus) -> Path | None:
 
 
 def last_job_output(status: RunStatus, lines: int) -> list[str]:
-    """The last lines of that, below one that says where they are from; nothing where there is no such file."""
+    """Return the last lines of the job's output below its path; nothing where there is none."""
     path = job_output_path(status)
     return [f"(its job printed, in {path})", *tail(path, lines)] if path else []
