@@ -6,8 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.support.curves import learned
-from tests.support.run_folders import Grid
 
 from analysis.data.baselines import chance_level, chance_levels, fill_baselines, run_chance_level
 from analysis.data.frames import history_frame
@@ -20,6 +18,8 @@ from analysis.stats.chance import Chance
 from analysis.verdicts.judge import judge_runs
 from analysis.verdicts.rules import Label
 from anlp.records.results import Outcome
+from tests.support.curves import learned
+from tests.support.run_folders import Grid
 
 MAJORITY, RANDOM = 0.1135, 0.1  # of `run_folders`
 LEVELS: Mapping[str, float | None] = {
@@ -104,7 +104,7 @@ def test_a_diverged_seed_is_at_chance_level_in_table_and_importance(
     table = build_table(runs, Plan(select=metric, report=metric))
     design = build_design(runs, metric)
 
-    shown = [row.plain_mean for row in table.rows if not row.name]
+    shown = [row.plain_mean or 0.0 for row in table.rows if not row.name]
     assert sorted(map(float, design.means)) == pytest.approx(sorted(shown))
     assert shown[0] == pytest.approx((3 * table.rows[0].scores[0] + level) / 4)
 
