@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from analysis.effects.explain import Importance
-from analysis.text.align import align
+from anlp.core.align import align
 
 PAIRS_SHOWN = 5
 LEAST_SHARE = 0.005  # of an interaction that is worth a line
@@ -27,7 +27,10 @@ def render_text(importance: Importance, grid: str = "") -> str:
     runs, configurations = int(design.counts.sum()), len(design.means)
     head = f"{grid}: {design.metric} over {configurations:,} configurations, {runs:,} runs"
     names = ["setting", *(name for name in _columns(importance) if name not in ("setting",))]
-    rows = [names, *([_cell(name, row[name]) for name in names] for row in table(importance))]
+    rows = [
+        names,
+        *([_cell(name, row[name]) for name in names] for row in importance_rows(importance)),
+    ]
     lines = [
         head,
         METHODS[importance.method],
@@ -49,7 +52,8 @@ def render_json(importance: Importance, grid: str = "") -> str:
         "configurations": len(design.means),
         "runs": int(design.counts.sum()),
         "factors": [
-            {name: _plain(value) for name, value in row.items()} for row in table(importance)
+            {name: _plain(value) for name, value in row.items()}
+            for row in importance_rows(importance)
         ],
         "interactions": [
             {"settings": names, "share": share} for names, share in interactions(importance)
@@ -68,12 +72,12 @@ def render_csv(importance: Importance) -> str:
     writer = csv.DictWriter(text, _columns(importance), lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {name: _plain(value) for name, value in row.items()} for row in table(importance)
+        {name: _plain(value) for name, value in row.items()} for row in importance_rows(importance)
     )
     return text.getvalue()
 
 
-def table(importance: Importance) -> list[dict[str, Any]]:
+def importance_rows(importance: Importance) -> list[dict[str, Any]]:
     """One row per factor, most important first; what was refused is not among the columns."""
     found, forest, design = importance.decomposition, importance.forest, importance.design
     rows = []
@@ -108,7 +112,7 @@ def interactions(importance: Importance) -> list[tuple[list[str], float]]:
 
 
 def _columns(importance: Importance) -> list[str]:
-    return list(table(importance)[0])
+    return list(importance_rows(importance)[0])
 
 
 def _cell(name: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anlp.core.errors import UserError
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.text.align import align
 from analysis.text.levels import render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.judge import APART, COLUMNS, CONVERGENT, DIVERGENT, Judged
 from analysis.verdicts.rules import Label
+from anlp.core.align import align
 
 ROWS_SHOWN = 15
 GROUPS: Mapping[str, frozenset[Label]] = {
@@ -58,7 +58,7 @@ def render_json(breakdown: Breakdown) -> str:
         ],
         "runs": [
             {**_plain(row), "numbers": _plain(judged.verdicts[str(row["run_id"])].numbers)}
-            for row in _table(judged, breakdown.settings).to_dict("records")
+            for row in verdict_frame(breakdown).to_dict("records")
         ],
     }
     return json.dumps(form, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -66,7 +66,7 @@ def render_json(breakdown: Breakdown) -> str:
 
 def render_csv(breakdown: Breakdown) -> str:
     """A row per run: its settings that vary, its verdict and the evidence."""
-    table = _table(breakdown.judged, breakdown.settings)
+    table = verdict_frame(breakdown)
     table["onset"] = table["onset"].astype("Int64")
     return table.to_csv(index=False, lineterminator="\n")
 
@@ -166,9 +166,10 @@ def _run_cells(row: Mapping[Any, Any], settings: Sequence[str]) -> list[str]:
     ]
 
 
-def _table(judged: Judged, settings: Sequence[str]) -> pd.DataFrame:
-    names = ["run_id", "config_id", "purpose", "seed", "outcome", *settings, *COLUMNS]
-    return judged.runs[list(dict.fromkeys(names))].copy()
+def verdict_frame(breakdown: Breakdown) -> pd.DataFrame:
+    """Return a row per run: its settings that vary, its verdict and the evidence."""
+    names = ["run_id", "config_id", "purpose", "seed", "outcome", *breakdown.settings, *COLUMNS]
+    return breakdown.judged.runs[list(dict.fromkeys(names))].copy()
 
 
 def _explanation_form(found: Explanation) -> dict[str, Any]:
