@@ -15,7 +15,10 @@ Subset = tuple[int, ...]  # axes of the design, ascending
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """The variance of a design in its parts; in an exact one `parts` and `noise` add up to `total`."""
+    """The variance of a design in its parts.
+
+    In an exact one `parts` and `noise` add up to `total`.
+    """
 
     levels: tuple[int, ...]  # per axis
     parts: Mapping[Subset, float]  # V_S of every subset of axes, as it is

@@ -130,7 +130,7 @@ def two_part(scores: Scores, has_trained: Sequence[bool], level: float = 0.95) -
     """Return the share of seeds that trained, and the mean over those that did.
 
     Args:
-        scores: (n_seeds,) of all seeds, finite; a failed one has its last score, chance for instance.
+        scores: (n_seeds,) of all seeds, finite; a failed one has its last score.
         has_trained: (n_seeds,) parallel to `scores`.
         level: nominal coverage of both intervals.
 

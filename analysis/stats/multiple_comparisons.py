@@ -115,7 +115,8 @@ def tied_set(
     notes: list[str] = []
     if method == "pooled" and not _has_one_variance(groups):
         notes.append(
-            "variances differ (Brown-Forsythe, p < 0.05): Welch tests instead of one pooled variance"
+            "variances differ (Brown-Forsythe, p < 0.05): Welch tests instead of one pooled "
+            "variance"
         )
         method = "welch"
     p = _p_paired(groups, best) if method == "paired" else _p_values(found, best, method, in_prior)
@@ -239,7 +240,10 @@ def _p_paired(groups: Groups, best: int) -> Array:
 
 
 def _welch(a: Moments, b: Moments) -> tuple[Array, Array]:
-    """Return the standard error of the difference and Satterthwaite's degrees of freedom; NaN for one seed."""
+    """Return the standard error of the difference and Satterthwaite's degrees of freedom.
+
+    NaN for one seed.
+    """
     left, right = a.variance / a.n, b.variance / b.n
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = (left + right) ** 2 / (left**2 / (a.n - 1) + right**2 / (b.n - 1))
