@@ -18,7 +18,7 @@ MIN_EPOCHS = 8  # fewer say too little, see the recalls in docs/verdicts.md
 TREND_ALPHA = 0.01
 EXPLODED = 3.0  # times the loss at chance level
 MOVED = 0.05  # of the initial loss: less has not moved
-# of the learned range; both also have to exceed what a validation set of this size alone would show:
+# of the learned range; both also have to exceed what a validation set of this size would show:
 ROUGH, DRAWDOWN = 0.05, 0.25
 # standard errors; the largest drop among 33 equal scores exceeds 5 in 2 %
 ROUGH_ERRORS, DROP_ERRORS = 2.0, 5.0
@@ -80,7 +80,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The label, why, and the numbers behind it, which `analysis.verdicts.evidence` puts in words."""
+    """The label, why, and the numbers that `analysis.verdicts.evidence` puts in words."""
 
     label: Label
     cause: str
