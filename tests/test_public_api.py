@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python-api.md"
 PUBLIC = {
     "jobs": ["Overrides", "RunStatus", "Submission", "grid_status", "submit_grid"],
+    "analysis": [
+        *("Plan", "Runs", "Table", "importance_table", "load"),
+        *("render_table", "results_table", "verdict_table"),
+    ],
 }
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from analysis import report
 from analysis.data.load import Runs, load
-from analysis.effects.render import table as importance_table
+from analysis.effects.render import importance_rows
 from analysis.reporting.blocks import Cells
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
@@ -158,7 +158,7 @@ def test_tables_are_those_of_the_commands(folder: Path, findings: Findings) -> N
         assert cell in text
     assert html.escape(render_caption(table)) in page
     assert not isinstance(findings.importance, Missing)
-    for row in importance_table(findings.importance):
+    for row in importance_rows(findings.importance):
         assert f"{100 * row['total']:.1f} %" in page
 
 
