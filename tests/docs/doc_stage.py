@@ -101,6 +101,7 @@ def run_command(text: str, folder: Path, *, on_terminal: bool = False) -> tuple[
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
+        "REPO": str(ROOT),
         "LC_ALL": "C.UTF-8",
         "COLUMNS": "120",
         "NO_COLOR": "1",
