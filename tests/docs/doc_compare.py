@@ -75,11 +75,24 @@ def _are_close(left: float, right: float) -> bool:
 
 
 def shorten_as(shown: str, actual: str) -> str:
-    """The actual output, shortened where the shown one has a line `...`: the same number of lines around it."""
-    before, found, after = shown.partition(f"{ELLIPSIS}\n")
-    if not found:
+    """The actual output, shortened at the lines `...` as the shown one is.
+
+    The part before the first `...` and the part after the last keep their number of lines at the beginning and the
+    end. A part between two of them begins where its first word occurs.
+    """
+    parts = [part.splitlines() for part in f"\n{shown}".split(f"\n{ELLIPSIS}\n")]
+    if len(parts) == 1:
         return actual
     lines = actual.splitlines()
-    tail = len(after.splitlines())
-    kept = [*lines[: len(before.splitlines())], ELLIPSIS, *(lines[-tail:] if tail else [])]
+    kept = lines[: len(parts[0]) - 1]  # the first part begins with an empty line
+    for part in parts[1:-1]:
+        first = _find(lines, part[0])
+        kept += [ELLIPSIS, *lines[first : first + len(part)]]
+    tail = len(parts[-1])
+    kept += [ELLIPSIS, *(lines[-tail:] if tail else [])]
     return "\n".join(kept)
+
+
+def _find(lines: list[str], like: str) -> int:
+    word = like.split()[0]
+    return next((i for i, line in enumerate(lines) if line.startswith(word)), len(lines))

@@ -83,6 +83,8 @@ def _run_commands(block: Block, folder: Path) -> list[Outcome]:
     outcomes = []
     on_terminal = "on a terminal" in block.markers
     for command in read_commands(block):
+        if not _is_installed(command.text):
+            continue
         code, text = run_command(command.text, folder, on_terminal=on_terminal)
         text = text.replace(str(folder), HOME)
         fault = ""
@@ -92,6 +94,11 @@ def _run_commands(block: Block, folder: Path) -> list[Outcome]:
             fault = f"exit code {code}: {text}"
         outcomes.append(Outcome(block, command.text, command.output, text, fault))
     return outcomes
+
+
+def _is_installed(command: str) -> bool:
+    """Whether the environment has the console script `anlp`, where the command is one of its verbs."""
+    return command.split()[0] != "anlp" or (Path(sys.executable).parent / "anlp").exists()
 
 
 def run_command(text: str, folder: Path, *, on_terminal: bool = False) -> tuple[int, str]:

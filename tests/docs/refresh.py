@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from doc_blocks import PAGES, ROOT, read_blocks, read_commands
+from doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
 from doc_compare import shorten_as
 from doc_stage import Outcome, build_stage, copy_stage, run_page
 
@@ -35,21 +35,28 @@ def main(names: list[str]) -> int:
             for one in wrong:
                 print(f"{one.block.where}: {one.command}: {one.fault}")
             failed += sum(not one.shown for one in wrong)
-            _rewrite(page, [one for one in wrong if one.shown])
+            for block in reversed(blocks):
+                of_block = [one for one in outcomes if one.block is block and one.shown]
+                if any(one.fault for one in of_block):
+                    _rewrite(page, block, of_block)
     return 1 if failed else 0
 
 
-def _rewrite(page: Path, outcomes: list[Outcome]) -> None:
-    lines = page.read_text().splitlines(keepends=True)
+def _rewrite(page: Path, block: Block, outcomes: list[Outcome]) -> None:
+    """Replaces the outputs of one block; blocks below it must have been rewritten before."""
+    body = block.text
+    end = len(body)
     for one in reversed(outcomes):
-        first = one.block.line - 1
-        size = len(one.block.text.splitlines())
-        indent = one.block.indent
-        body = "".join(line.removeprefix(indent) for line in lines[first : first + size])
-        actual = shorten_as(f"{one.shown}\n", one.actual.strip("\n")).rstrip()
-        renewed = body.replace(f"{one.shown}\n", f"{actual}\n", 1)
-        renewed_lines = [f"{indent}{line}".rstrip() + "\n" for line in renewed.splitlines()]
-        lines[first : first + size] = renewed_lines
+        shown = f"{one.shown}\n"
+        start = body.rindex(shown, 0, end)
+        if one.fault:
+            actual = shorten_as(shown, one.actual.strip("\n")).rstrip()
+            body = f"{body[:start]}{actual}\n{body[start + len(shown) :]}"
+        end = start
+    lines = page.read_text().splitlines(keepends=True)
+    first = block.line - 1
+    size = len(block.text.splitlines())
+    lines[first : first + size] = [f"{block.indent}{line}".rstrip() + "\n" for line in body.splitlines()]
     page.write_text("".join(lines))
 
 

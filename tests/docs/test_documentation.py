@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
-from doc_compare import render_difference
+from doc_compare import render_difference, shorten_as
 from doc_parsers import options_of, parser_of, render_fault, split_line
 from doc_stage import build_stage, copy_stage, run_page
 
@@ -154,3 +154,11 @@ def test_an_option_that_does_not_exist_is_noticed() -> None:
     assert "nope" in render_fault(["anlp", "nope"])
     assert render_fault(["anlp", "submit", "grids/demo.yaml", "-n"]) == ""
     assert render_fault(["squeue", "--nope"]) == ""
+
+
+def test_a_refreshed_output_is_shortened_where_the_old_one_was() -> None:
+    actual = "head 2\na\nb\nmid 3\nc\nlast 4"
+
+    assert shorten_as("head 1\n...\nmid 1\n...\nlast 1\n", actual) == "head 2\n...\nmid 3\n...\nlast 4"
+    assert shorten_as("head 1\na\n...\n", actual) == "head 2\na\n..."
+    assert shorten_as("head 1\n", actual) == actual
