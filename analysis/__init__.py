@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.pull import Runs as Runs
-    from analysis.pull import load as load
+    from analysis.data.load import Runs, load
 
 __all__ = ["Runs", "load"]
 
@@ -18,6 +17,6 @@ def __getattr__(name: str) -> Any:
     """Loads what a notebook asks for, so that `import analysis` itself costs nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
-    from analysis import pull
+    from analysis.data import load
 
-    return getattr(pull, name)
+    return getattr(load, name)

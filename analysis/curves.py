@@ -13,14 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from analysis.output import add_output, write_chart
+from analysis.cli.arguments import add_grid, say_notes, select_runs
+from analysis.cli.charts import add_output, write_chart
+from analysis.data.load import load
 from analysis.plots.curves import curves_chart
-from analysis.pull import load
-from analysis.screen import add_grid, say_notes, select_runs
-from anlp.errors import run_command
+from anlp.core.errors import run_command
 
 CURVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "metric": {"default": "", "metavar": "METRIC", "help": "what was logged each epoch; default val/acc"},
+    "metric": {
+        "default": "",
+        "metavar": "METRIC",
+        "help": "what was logged each epoch; default val/acc",
+    },
     "by": {
         "default": "",
         "metavar": "SETTING",
@@ -30,7 +34,12 @@ CURVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "choices": ("lines", "medians", "bands", "both"),
         "help": "runs, medians with bands, or both; default by their number",
     },
-    "smooth": {"type": int, "default": 0, "metavar": "N", "help": "a running mean over N epochs, said in the title"},
+    "smooth": {
+        "type": int,
+        "default": 0,
+        "metavar": "N",
+        "help": "a running mean over N epochs, said in the title",
+    },
     "scale": {"choices": ("linear", "log"), "default": "linear", "help": "of the y axis"},
 }
 
@@ -58,7 +67,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.curves", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m analysis.curves",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_grid(parser)
     for name in ("metric", "by", "style", "smooth", "scale"):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.pull import load
-from analysis.screen import add_grid, say_notes, select_runs
-from anlp.errors import UserError, run_command
-from anlp.record import write_whole
+from analysis.cli.arguments import add_grid, say_notes, select_runs
+from analysis.data.load import load
+from anlp.core.errors import UserError, run_command
+from anlp.records.files import write_whole
 
 EXAMPLES = """\
 examples:
@@ -41,7 +41,10 @@ def main(argv: Sequence[str]) -> int:
     loaded = load(options.grid, history="history" in files)
     say_notes(loaded.notes)
     runs = select_runs(loaded.runs, options.only)
-    tables = {"runs": runs, "history": loaded.history[loaded.history["run_id"].isin(runs["run_id"])]}
+    tables = {
+        "runs": runs,
+        "history": loaded.history[loaded.history["run_id"].isin(runs["run_id"])],
+    }
     for name, path in files.items():
         _write(path, RENDERERS[form](tables[name]))
         print(path)
@@ -59,9 +62,15 @@ def _files(target: Path, form: str, table: str) -> dict[str, Path]:
 
 
 def _render_parquet(table: pd.DataFrame) -> bytes:
-    mixed = [name for name in table.columns if pd.api.types.infer_dtype(table[name], skipna=True).startswith("mixed")]
+    mixed = [
+        name
+        for name in table.columns
+        if pd.api.types.infer_dtype(table[name], skipna=True).startswith("mixed")
+    ]
     sink = BytesIO()
-    table.astype(dict.fromkeys(mixed, str)).to_parquet(sink, index=False)  # a column of Parquet has one type
+    table.astype(dict.fromkeys(mixed, str)).to_parquet(
+        sink, index=False
+    )  # a column of Parquet has one type
     return sink.getvalue()
 
 
@@ -70,7 +79,10 @@ def _render_csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
-RENDERERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {"parquet": _render_parquet, "csv": _render_csv}
+RENDERERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
+    "parquet": _render_parquet,
+    "csv": _render_csv,
+}
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -90,9 +102,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_grid(parser)
     form = parser.add_mutually_exclusive_group(required=True)
-    form.add_argument("--parquet", type=Path, metavar="PATH", help="a folder for both tables, or FILE.parquet for one")
-    form.add_argument("--csv", type=Path, metavar="PATH", help="a folder for both tables, or FILE.csv for one")
-    parser.add_argument("--table", choices=("runs", "history"), default="", help="which one (a file: runs)")
+    form.add_argument(
+        "--parquet",
+        type=Path,
+        metavar="PATH",
+        help="a folder for both tables, or FILE.parquet for one",
+    )
+    form.add_argument(
+        "--csv", type=Path, metavar="PATH", help="a folder for both tables, or FILE.csv for one"
+    )
+    parser.add_argument(
+        "--table", choices=("runs", "history"), default="", help="which one (a file: runs)"
+    )
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     return parser
 

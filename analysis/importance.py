@@ -11,15 +11,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from analysis.choice import usual_metric
-from analysis.design import build_design
-from analysis.explaining import explain
-from analysis.frame import metric_columns
-from analysis.importance_screen import render_csv, render_json, render_text
-from analysis.names import known_name
-from analysis.pull import load
-from analysis.screen import add_grid, say_notes, select_runs
-from anlp.errors import UserError, run_command
+from analysis.cli.arguments import add_grid, say_notes, select_runs
+from analysis.data.frames import metric_columns
+from analysis.data.load import load
+from analysis.data.metric_choice import usual_metric
+from analysis.effects.design import build_design
+from analysis.effects.explain import explain
+from analysis.effects.render import render_csv, render_json, render_text
+from anlp.core.errors import UserError, known_name, run_command
 
 MANY = 1000  # configurations, of which forests take some seconds
 
@@ -41,7 +40,11 @@ def main(argv: Sequence[str]) -> int:
     if loaded.runs.empty:
         raise UserError("no runs to explain: nothing of this grid has started yet")
     runs = select_runs(loaded.runs, options.only)
-    metric = known_name(options.metric, metric_columns(runs), "--metric") if options.metric else usual_metric(runs)
+    metric = (
+        known_name(options.metric, metric_columns(runs), "--metric")
+        if options.metric
+        else usual_metric(runs)
+    )
     design = build_design(runs, metric, clip=options.clip, ranks=options.ranks)
     if options.forest and len(design.means) > MANY:
         print(f"growing forests over {len(design.means):,} configurations …", file=sys.stderr)
@@ -55,16 +58,25 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.importance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m analysis.importance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_grid(parser)
-    parser.add_argument("--metric", default="", help="what is explained (val/acc; else what runs monitor)")
+    parser.add_argument(
+        "--metric", default="", help="what is explained (val/acc; else what runs monitor)"
+    )
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     parser.add_argument(
-        "--no-clip", dest="clip", action="store_false", help="runs worse than the baseline keep their score"
+        "--no-clip",
+        dest="clip",
+        action="store_false",
+        help="runs worse than the baseline keep their score",
     )
     parser.add_argument("--ranks", action="store_true", help="of ranks instead of scores")
-    parser.add_argument("--no-forest", dest="forest", action="store_false", help="no random forests for comparison")
+    parser.add_argument(
+        "--no-forest", dest="forest", action="store_false", help="no random forests for comparison"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything, for machines")
     form.add_argument("--csv", action="store_true", help="a row per setting")

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.choice import usual_metric
-from analysis.frame import metric_columns
-from analysis.names import known_name
-from analysis.output import add_output, write_chart
+from analysis.cli.arguments import add_grid, picture_path, say_notes, select_runs
+from analysis.cli.charts import add_output, write_chart
+from analysis.data.baselines import best_baseline
+from analysis.data.frames import metric_columns
+from analysis.data.load import Runs, load
+from analysis.data.metric_choice import usual_metric
 from analysis.plots.chart import Chart
 from analysis.plots.parallel import importance_order, parallel_chart
-from analysis.pull import Runs, load
-from analysis.screen import add_grid, best_baseline, picture_path, say_notes, select_runs
 from analysis.web.page import render_page
 from analysis.web.selection import PageInfo, page_info
-from anlp.errors import UserError, run_command
-from anlp.record import write_whole
+from anlp.core.errors import UserError, known_name, run_command
+from anlp.records.files import write_whole
 
 PAGES = (".html", ".htm")
 EXAMPLES = """\
@@ -47,7 +47,11 @@ def main(argv: Sequence[str]) -> int:
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
     runs = select_runs(loaded.runs, options.only)
-    metric = known_name(options.metric, metric_columns(runs), "--metric") if options.metric else usual_metric(runs)
+    metric = (
+        known_name(options.metric, metric_columns(runs), "--metric")
+        if options.metric
+        else usual_metric(runs)
+    )
     bound = _bound(runs, options.above, metric)
     if options.html:
         path = options.out or picture_path(loaded, f"{loaded.grid}-parallel.html")
@@ -56,7 +60,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
     chosen = replace(loaded, runs=runs)
     write_chart(
-        parallel_chart(chosen, metric=metric, above=None if options.both else bound), options, loaded, "parallel"
+        parallel_chart(chosen, metric=metric, above=None if options.both else bound),
+        options,
+        loaded,
+        "parallel",
     )
     if options.both:
         limit = best_baseline(runs, metric) if bound is None else bound
@@ -69,23 +76,35 @@ def main(argv: Sequence[str]) -> int:
 def _write_better(chart: Chart, options: argparse.Namespace, loaded: Runs) -> None:
     """Beside the chart of all runs."""
     out: Path | None = options.out
-    beside = argparse.Namespace(**{**vars(options), "out": out and out.with_stem(f"{out.stem}-better")})
+    beside = argparse.Namespace(
+        **{**vars(options), "out": out and out.with_stem(f"{out.stem}-better")}
+    )
     write_chart(chart, beside, loaded, "parallel-better")
 
 
-def _page(runs: pd.DataFrame, metric: str, above: str | None, bound: float | None, grid: str) -> PageInfo:
+def _page(
+    runs: pd.DataFrame, metric: str, above: str | None, bound: float | None, grid: str
+) -> PageInfo:
     """The page begins with all runs, or with those that `--above` asks for; the others are a button away."""
     name = "baseline" if above in (None, "baseline") else ""
     known = best_baseline(runs, metric) if bound is None else bound
     order = importance_order(runs, metric)
     return page_info(
-        runs, metric, bound=known, bound_name=name, starts_better=bound is not None, grid=grid, order=order
+        runs,
+        metric,
+        bound=known,
+        bound_name=name,
+        starts_better=bound is not None,
+        grid=grid,
+        order=order,
     )
 
 
 def _write_page(path: Path, info: PageInfo) -> None:
     if path.suffix.lower() not in PAGES:
-        raise UserError(f"{path}: --html writes a page, expected a file that ends in {' or '.join(PAGES)}")
+        raise UserError(
+            f"{path}: --html writes a page, expected a file that ends in {' or '.join(PAGES)}"
+        )
     if not info.run_ids:
         raise UserError("nothing to show: there are no runs")
     try:
@@ -103,11 +122,23 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_grid(parser)
-    parser.add_argument("--metric", default="", help="the last axis and the colour (val/acc; else what runs monitor)")
-    parser.add_argument("--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`")
+    parser.add_argument(
+        "--metric",
+        default="",
+        help="the last axis and the colour (val/acc; else what runs monitor)",
+    )
+    parser.add_argument(
+        "--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`"
+    )
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
-    parser.add_argument("--html", action="store_true", help="one self-contained interactive page instead")
-    parser.add_argument("--both", action="store_true", help="all runs, and those better than --above or the baseline")
+    parser.add_argument(
+        "--html", action="store_true", help="one self-contained interactive page instead"
+    )
+    parser.add_argument(
+        "--both",
+        action="store_true",
+        help="all runs, and those better than --above or the baseline",
+    )
     add_output(parser)
     return parser
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.charts import KINDS, Kind
-from analysis.frame_text import TEXT_SUFFIXES, render_frame
+from analysis.cli.arguments import add_grid, picture_path, say_notes, select_runs
+from analysis.data.load import Runs, load
+from analysis.plots.catalogue import KINDS, Kind
 from analysis.plots.chart import save_chart
-from analysis.plots.paper import FORMATS
-from analysis.pull import Runs, load
-from analysis.screen import add_grid, picture_path, say_notes, select_runs
-from anlp.errors import UserError, run_command
+from analysis.plots.style import FORMATS
+from analysis.text.frames import TEXT_SUFFIXES, render_frame
+from anlp.core.errors import UserError, run_command
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "metric": {"metavar": "METRIC", "default": "", "help": "what is drawn, e.g. test/acc"},
@@ -23,10 +23,24 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "y": {"metavar": "SETTING", "default": "", "help": "the setting upwards"},
     "by": {"metavar": "SETTING", "default": "", "help": "makes a group of each of its values"},
     "top": {"metavar": "N", "type": int, "default": 0, "help": "so many, the best first"},
-    "value": {"choices": ("best", "median"), "help": "of the runs behind one point: the best configuration, or all"},
-    "against": {"choices": ("configurations", "runs", "hours"), "default": "configurations", "help": "the budget"},
-    "style": {"choices": ("box", "violin", "points"), "help": "how it is drawn; default by the number of runs"},
-    "show": {"choices": ("wrong", "right", "hard", "disagree"), "default": "wrong", "help": "which samples"},
+    "value": {
+        "choices": ("best", "median"),
+        "help": "of the runs behind one point: the best configuration, or all",
+    },
+    "against": {
+        "choices": ("configurations", "runs", "hours"),
+        "default": "configurations",
+        "help": "the budget",
+    },
+    "style": {
+        "choices": ("box", "violin", "points"),
+        "help": "how it is drawn; default by the number of runs",
+    },
+    "show": {
+        "choices": ("wrong", "right", "hard", "disagree"),
+        "default": "wrong",
+        "help": "which samples",
+    },
 }
 
 
@@ -65,7 +79,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    examples = "\n".join(f"  python -m analysis.plot {name} {kind.example}" for name, kind in KINDS.items())
+    examples = "\n".join(
+        f"  python -m analysis.plot {name} {kind.example}" for name, kind in KINDS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m analysis.plot",
         description=__doc__,
@@ -93,8 +109,16 @@ def _add_options(parser: argparse.ArgumentParser, kind: Kind) -> None:
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
     known = ", ".join((*FORMATS, *TEXT_SUFFIXES))
     usual = "text" if kind.is_text else "png"
-    parser.add_argument("--format", default="", metavar="F[,F]", help=f"of {known}; default {usual}")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="default: in the grid's folder; tables: screen")
+    parser.add_argument(
+        "--format", default="", metavar="F[,F]", help=f"of {known}; default {usual}"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: in the grid's folder; tables: screen",
+    )
 
 
 def _formats(options: argparse.Namespace, kind: Kind) -> list[str]:

@@ -7,25 +7,25 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.page import FIGURES, render_html, render_markdown
-from analysis.pull import load
-from analysis.reporting.advice import Advice, advise, next_file, next_section, render_grid
+from analysis.cli.arguments import add_grid, picture_path
+from analysis.data.load import load
 from analysis.reporting.blocks import Document, Section, figures
 from analysis.reporting.discussion import best_lines, discussion_section
 from analysis.reporting.effort import effort_section
-from analysis.reporting.fates import fates_section
 from analysis.reporting.findings import Findings, find_out
 from analysis.reporting.mistakes import mistakes_section
+from analysis.reporting.next_runs import Advice, advise, next_file, next_section, render_grid
 from analysis.reporting.overview import curves_section, parallel_section
 from analysis.reporting.provenance import provenance_section
 from analysis.reporting.question import question_section
+from analysis.reporting.render import FIGURES, render_html, render_markdown
 from analysis.reporting.results import results_section
 from analysis.reporting.settings import settings_section
-from analysis.screen import add_grid, picture_path
+from analysis.reporting.verdicts import fates_section
 from analysis.web.page import component_script, component_style
-from anlp.errors import UserError, run_command
-from anlp.progress import Progress
-from anlp.record import write_whole
+from anlp.core.errors import UserError, run_command
+from anlp.core.progress import Progress
+from anlp.records.files import write_whole
 
 EXAMPLES = """\
 examples:
@@ -84,12 +84,21 @@ def build_document(findings: Findings, advice: Advice, grid: str) -> Document:
     )
     with Progress("writing sections", len(makers)) as progress:
         sections = tuple(progress.over(make() for make in makers))
-    return Document(f"Report on {findings.name}", _lead(findings), sections, component_style(), component_script())
+    return Document(
+        f"Report on {findings.name}",
+        _lead(findings),
+        sections,
+        component_style(),
+        component_script(),
+    )
 
 
 def report_files(document: Document, grid: str, name: str) -> dict[str, bytes]:
     """Every file of the report by its name in the report's folder."""
-    files = {"report.html": render_html(document).encode(), "report.md": render_markdown(document).encode()}
+    files = {
+        "report.html": render_html(document).encode(),
+        "report.md": render_markdown(document).encode(),
+    }
     files |= {next_file(name): grid.encode()} if grid else {}
     for figure in figures(document):
         files[f"{FIGURES}/{figure.name}.{figure.form}"] = figure.content
@@ -99,7 +108,9 @@ def report_files(document: Document, grid: str, name: str) -> dict[str, bytes]:
 
 def _lead(findings: Findings) -> str:
     """The one thing that a reader in a hurry takes away."""
-    count = f"{len(findings.runs):,} runs of {findings.runs['config_id'].nunique():,} configurations."
+    count = (
+        f"{len(findings.runs):,} runs of {findings.runs['config_id'].nunique():,} configurations."
+    )
     return " ".join([count, *best_lines(findings)[:1]])
 
 
@@ -112,12 +123,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_grid(parser)
     parser.add_argument(
-        "--select", default="", metavar="METRIC", help="ranks configurations; default val/acc where there is one"
+        "--select",
+        default="",
+        metavar="METRIC",
+        help="ranks configurations; default val/acc where there is one",
     )
     parser.add_argument(
-        "--report", default="", metavar="METRIC", help="what is reported; default the same on the test set"
+        "--report",
+        default="",
+        metavar="METRIC",
+        help="what is reported; default the same on the test set",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: report/ in the grid's folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: report/ in the grid's folder"
+    )
     return parser
 
 

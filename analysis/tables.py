@@ -8,14 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.pull import load
-from analysis.rendering import RENDERERS, WIDTH, render_text
-from analysis.screen import add_grid, say_notes, select_runs
-from analysis.tabulate import Plan, Table, build_table, chosen_metrics
-from anlp.errors import UserError, run_command
-from anlp.record import write_whole
+from analysis.cli.arguments import add_grid, say_notes, select_runs
+from analysis.data.load import load
+from analysis.results.render import RENDERERS, WIDTH, render_text
+from analysis.results.table import Plan, Table, build_table, chosen_metrics
+from anlp.core.errors import UserError, run_command
+from anlp.records.files import write_whole
 
-FORMAT_OF_SUFFIX = {".txt": "text", ".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html", ".json": "json"}
+FORMAT_OF_SUFFIX = {
+    ".txt": "text",
+    ".md": "md",
+    ".csv": "csv",
+    ".tex": "latex",
+    ".html": "html",
+    ".json": "json",
+}
 
 
 def cli() -> int:
@@ -33,7 +40,9 @@ def main(argv: Sequence[str]) -> int:
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
     runs = select_runs(loaded.runs, options.only)
-    table = build_table(runs, _plan(options, *chosen_metrics(runs, options.select, options.report)), loaded.grid)
+    table = build_table(
+        runs, _plan(options, *chosen_metrics(runs, options.select, options.report)), loaded.grid
+    )
     text = _render(table, _format(options))
     if options.output is None:
         sys.stdout.write(text)
@@ -46,20 +55,39 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
     add_grid(parser)
     parser.add_argument(
-        "--select", default="", metavar="METRIC", help="ranks configurations (val/acc; else what runs monitor)"
+        "--select",
+        default="",
+        metavar="METRIC",
+        help="ranks configurations (val/acc; else what runs monitor)",
     )
     parser.add_argument(
-        "--report", default="", metavar="METRIC", help="what the table shows (test/acc; else --select on the test set)"
+        "--report",
+        default="",
+        metavar="METRIC",
+        help="what the table shows (test/acc; else --select on the test set)",
     )
-    parser.add_argument("--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)")
-    parser.add_argument("--per", "--best-per", metavar="SETTING", help="the best of each level of a setting")
-    parser.add_argument("--worst", action="store_true", help="with --top or --per: the worst of all, too")
-    parser.add_argument("--by", metavar="SETTING", help="groups of rows, each with its own best and tied ones")
     parser.add_argument(
-        "--pivot", nargs=2, metavar=("DOWN", "ACROSS"), help="two settings, e.g. lr optimizer; a cell shows its best"
+        "--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)"
+    )
+    parser.add_argument(
+        "--per", "--best-per", metavar="SETTING", help="the best of each level of a setting"
+    )
+    parser.add_argument(
+        "--worst", action="store_true", help="with --top or --per: the worst of all, too"
+    )
+    parser.add_argument(
+        "--by", metavar="SETTING", help="groups of rows, each with its own best and tied ones"
+    )
+    parser.add_argument(
+        "--pivot",
+        nargs=2,
+        metavar=("DOWN", "ACROSS"),
+        help="two settings, e.g. lr optimizer; a cell shows its best",
     )
     parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
-    parser.add_argument("--sort", default="", metavar="NAMES", help="settings or metrics, apart by commas")
+    parser.add_argument(
+        "--sort", default="", metavar="NAMES", help="settings or metrics, apart by commas"
+    )
     parser.add_argument(
         "--ci",
         "--interval",
@@ -75,9 +103,19 @@ def _parser() -> argparse.ArgumentParser:
         help="tests of the daggers: which rows cannot be told from the best (%(default)s)",
     )
     parser.add_argument("--level", type=_level, default=0.95, help="nominal coverage (%(default)s)")
-    parser.add_argument("--format", choices=tuple(RENDERERS), help="default: text on a terminal, md otherwise")
-    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the suffix decides the format")
+    parser.add_argument(
+        "--format", choices=tuple(RENDERERS), help="default: text on a terminal, md otherwise"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        dest="format",
+        help="the same as --format json",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the suffix decides the format"
+    )
     return parser
 
 
@@ -133,7 +171,9 @@ def _positive(text: str) -> int:
 def _level(text: str) -> float:
     level = float(text)
     if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(f"expected a level between 0 and 1 such as 0.95, got {text}")
+        raise argparse.ArgumentTypeError(
+            f"expected a level between 0 and 1 such as 0.95, got {text}"
+        )
     return level
 
 

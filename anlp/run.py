@@ -15,37 +15,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anlp
-from anlp import breaker, claim, image
-from anlp.errors import (
+from anlp.core import lease
+from anlp.core.errors import (
     EXIT_CONTINUE,
+    EXIT_DISK_FULL,
     EXIT_ESCAPED,
     EXIT_HELD,
-    EXIT_HELD_BACK,
-    EXIT_NO_ROOM,
     EXIT_OK,
     EXIT_RUNS_FAILED,
+    EXIT_SKIPPED,
     UserError,
     run_command,
 )
-from anlp.output import output_to
-from anlp.pack import Pack
-from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, read_result, write_json
-from anlp.settings import read_element
-from anlp.spec import RunSpec
-from anlp.training.interrupt import ClaimLostError, Interrupted, StopFlag, stop_flag
-from anlp.usage import Meter, spent_now
+from anlp.core.spec import RunSpec
+from anlp.core.stop_flag import ClaimLostError, Interrupted, StopFlag, stop_flag
+from anlp.records import circuit_breaker
+from anlp.records.accounting import Meter, usage_now
+from anlp.records.files import write_json
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import Outcome, RunResult, read_result
+from anlp.runtime import container
+from anlp.runtime.packed_runs import PackedRuns
+from anlp.runtime.redirect import output_to
+from anlp.tasks import read_element
 
 if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none of it
-    from anlp.data import Sources
+    from anlp.data import DatasetCache
     from anlp.tracking import Tracker
 
 # runs without a result first: of the others nobody asks the exit code
-EXITS_BY_WEIGHT = (EXIT_NO_ROOM, EXIT_CONTINUE, EXIT_HELD_BACK, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_OK)
+EXITS_BY_WEIGHT = (
+    EXIT_DISK_FULL,
+    EXIT_CONTINUE,
+    EXIT_SKIPPED,
+    EXIT_RUNS_FAILED,
+    EXIT_HELD,
+    EXIT_OK,
+)
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 
 
-def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = None, member: int | None = None) -> int:
-    """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.pack`).
+def run_element(
+    batch: Path,
+    index: int,
+    *,
+    job: str,
+    sources: DatasetCache | None = None,
+    member: int | None = None,
+) -> int:
+    """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.runtime.packed_runs`).
 
     SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What is said goes to each
     run's `log.txt`.
@@ -75,7 +94,15 @@ def run_element(batch: Path, index: int, *, job: str, sources: Sources | None = 
         alone = 0 if len(runs) == 1 else member
         if alone is not None:
             return runs[alone].execute()
-        codes = Pack(batch, index, element, job, run_element, [run.exit_of_earlier_result for run in runs], flag).run()
+        codes = PackedRuns(
+            batch,
+            index,
+            element,
+            job,
+            run_element,
+            [run.exit_of_earlier_result for run in runs],
+            flag,
+        ).run()
     return min(codes, key=EXITS_BY_WEIGHT.index, default=EXIT_OK)
 
 
@@ -89,7 +116,7 @@ class _Run:
     batch: Path
     job: str
     at_once: int  # how many runs share its job, and the GPU, at the same time
-    sources: Sources | None
+    sources: DatasetCache | None
     flag: StopFlag
     meter: Meter = field(default_factory=Meter)
 
@@ -97,12 +124,14 @@ class _Run:
         """The exit code; takes the run's claim unless there is nothing to do."""
         if (code := self.exit_of_earlier_result()) is not None:
             return code
-        if (tripped := breaker.read(self.batch)) is not None:
+        if (tripped := circuit_breaker.read(self.batch)) is not None:
             print(f"run {self.spec.run_id}: held back: {tripped}", file=sys.stderr)
-            return EXIT_HELD_BACK
+            return EXIT_SKIPPED
         try:
-            held = claim.acquire(self.folder.attempts, {"job": self.job, "batch": self.options.batch})
-        except claim.HeldError as error:
+            held = lease.acquire(
+                self.folder.attempts, {"job": self.job, "batch": self.options.batch}
+            )
+        except lease.HeldError as error:
             print(f"run {self.spec.run_id}: {error}", file=sys.stderr)
             return EXIT_HELD
         except OSError as error:
@@ -110,8 +139,10 @@ class _Run:
         with held:
             return self._execute_held(held)
 
-    def _execute_held(self, held: claim.Claim) -> int:
-        if (code := self.exit_of_earlier_result()) is not None:  # finished while we were waiting for the claim
+    def _execute_held(self, held: lease.Lease) -> int:
+        if (
+            code := self.exit_of_earlier_result()
+        ) is not None:  # finished while we were waiting for the claim
             return code
         try:
             with output_to(self.folder.log):
@@ -127,45 +158,56 @@ class _Run:
         held.release(ending=ENDINGS[outcome], **self.meter.read())
         return EXIT_OK if outcome.is_result else EXIT_RUNS_FAILED
 
-    def _attempt(self, held: claim.Claim) -> Outcome:
+    def _attempt(self, held: lease.Lease) -> Outcome:
         """Trains, and returns after `result.json` is on disk."""
         print(self._header(held), flush=True)
-        for draft in self.folder.path.glob(".*.tmp"):  # of attempts that were killed while they wrote
+        for draft in self.folder.path.glob(
+            ".*.tmp"
+        ):  # of attempts that were killed while they wrote
             draft.unlink(missing_ok=True)
         self._set_earlier_result_aside()
-        write_json(self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()})
+        write_json(
+            self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()}
+        )
         self.flag.raise_if_set()
         result = self._train(held)
         if not held.is_current():
             raise ClaimLostError
         write_json(self.folder.result, result.to_json())
         print(f"ended: {result.outcome.value}", flush=True)
-        breaker.stop_if_tripped(
-            self.batch, self.spec.run_id, result.error, stop_after=self.options.stop_after, job=self.job
+        circuit_breaker.stop_if_tripped(
+            self.batch,
+            self.spec.run_id,
+            result.error,
+            stop_after=self.options.stop_after,
+            job=self.job,
         )
         if result.outcome.is_result:
             self.folder.checkpoint.unlink(missing_ok=True)
         return result.outcome
 
-    def _train(self, held: claim.Claim) -> RunResult:
-        from anlp.data import Sources  # torch is imported only where something is trained
+    def _train(self, held: lease.Lease) -> RunResult:
+        from anlp.data import DatasetCache  # torch is imported only where something is trained
         from anlp.training.attempt import Attempt
 
-        is_in_image = bool(image.image_of(os.environ))
+        is_in_image = bool(container.image_of(os.environ))
         if is_in_image:
-            image.keep_at_hand()
+            container.preload_libraries()
         attempt = Attempt(
             self.spec,
             self.options,
             self.folder,
-            self.sources or Sources(Path(self.options.data_dir), self.folder.path.parent.parent),
+            self.sources
+            or DatasetCache(Path(self.options.data_dir), self.folder.path.parent.parent),
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
             is_ours=held.is_current,
             saves_first=is_in_image,
         )
         result = attempt.run()
-        return replace(result, provenance={**self._provenance(held, result.outcome), **result.provenance})
+        return replace(
+            result, provenance={**self._provenance(held, result.outcome), **result.provenance}
+        )
 
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":
@@ -184,7 +226,9 @@ class _Run:
     def _is_redone(self, result: RunResult) -> bool:
         if result.provenance.get("batch") == self.options.batch:
             return False
-        return self.options.redo == "all" or (self.options.redo == "failed" and not result.outcome.is_result)
+        return self.options.redo == "all" or (
+            self.options.redo == "failed" and not result.outcome.is_result
+        )
 
     def _set_earlier_result_aside(self) -> None:
         """The result goes last: whoever is killed in between finds it and begins again."""
@@ -193,19 +237,20 @@ class _Run:
                 path.unlink(missing_ok=True)
         self.folder.result.unlink(missing_ok=True)
 
-    def _header(self, held: claim.Claim) -> str:
+    def _header(self, held: lease.Lease) -> str:
         now = time.strftime("%Y-%m-%d %H:%M:%S %z")
         process = f"process {held.record['pid']} on {held.record['host']}"
         return f"=== run {self.spec.run_id}, attempt {int(held.path.stem)}: {now}, {process}, job {self.job} ==="
 
     def _give_up(self, error: OSError) -> int:
         print(
-            f"run {self.spec.run_id}: stopped without a result, its folder cannot be written: {error}", file=sys.stderr
+            f"run {self.spec.run_id}: stopped without a result, its folder cannot be written: {error}",
+            file=sys.stderr,
         )
-        return EXIT_NO_ROOM
+        return EXIT_DISK_FULL
 
-    def _provenance(self, held: claim.Claim, outcome: Outcome) -> dict[str, Any]:
-        first = claim.read(self.folder.attempts / f"{1:06d}.json")
+    def _provenance(self, held: lease.Lease, outcome: Outcome) -> dict[str, Any]:
+        first = lease.read(self.folder.attempts / f"{1:06d}.json")
         used = self.meter.read()
         return {
             "batch": self.options.batch,
@@ -219,9 +264,9 @@ class _Run:
             "attempts": int(held.path.stem),
             "started": first.get("since", held.record["since"]),
             "ended": time.time(),
-            **image.provenance(self.options.container, os.environ),
+            **container.provenance(self.options.container, os.environ),
             **used,
-            "spent": [spent.to_json() for spent in spent_now(held, ENDINGS[outcome], used)],
+            "spent": [spent.to_json() for spent in usage_now(held, ENDINGS[outcome], used)],
         }
 
 
@@ -234,9 +279,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it, "
         "5 held back, 6 its folder cannot be written, 70 a fault of ours)",
     )
-    parser.add_argument("--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl")
-    parser.add_argument("--index", type=int, required=True, metavar="K", help="which line of it, from 0")
-    parser.add_argument("--job", default="", help="the scheduler's name for this job, for the record")
+    parser.add_argument(
+        "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"
+    )
+    parser.add_argument(
+        "--index", type=int, required=True, metavar="K", help="which line of it, from 0"
+    )
+    parser.add_argument(
+        "--job", default="", help="the scheduler's name for this job, for the record"
+    )
     given = parser.parse_args(argv)
     try:
         code = run_element(given.batch, given.index, job=given.job)
@@ -259,4 +310,4 @@ def _report(batch: Path, index: int) -> None:
 
 
 if __name__ == "__main__":
-    image.leave(run_command(main), os.environ)
+    container.exit_process(run_command(main), os.environ)

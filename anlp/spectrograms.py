@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
-from anlp.progress import Progress
-from anlp.record import read_json, write_json
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.core.progress import Progress
+from anlp.records.files import read_json, write_json
 
 RATE = 22_050  # Hz
 HOP = 512  # samples: 1,293 frames for a clip of 30 s
@@ -54,7 +54,9 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
         wave, _ = librosa.load(path, sr=RATE, mono=True)
         if len(wave) < WINDOW or not np.any(wave):
             raise ValueError("it holds no sound, or less than a tenth of a second")
-        mel = transforms.MelSpectrogram(RATE, n_fft=WINDOW, hop_length=HOP, n_mels=BANDS)(torch.from_numpy(wave))
+        mel = transforms.MelSpectrogram(RATE, n_fft=WINDOW, hop_length=HOP, n_mels=BANDS)(
+            torch.from_numpy(wave)
+        )
         decibels = librosa.power_to_db(mel.numpy(), ref=np.max, top_db=-FLOOR_DB)
         chroma = librosa.feature.chroma_stft(y=wave, sr=RATE, n_fft=WINDOW, hop_length=HOP)
         frames = np.concatenate([decibels, chroma[:, : decibels.shape[1]]])
@@ -104,12 +106,16 @@ def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
     """
     sources = sorted(path for path in audio.rglob("*") if _is_sound(path.relative_to(audio)))
     if not sources:
-        raise UserError(f"{audio}: no sound files; expected {', '.join(sorted(ENDINGS))} under train/ and test/")
+        raise UserError(
+            f"{audio}: no sound files; expected {', '.join(sorted(ENDINGS))} under train/ and test/"
+        )
     targets: dict[Path, Path] = {}
     for path in sources:
         target = out / path.relative_to(audio).parent / f"{path.stem.split('.')[0]}.fused.full.npy"
         if target in targets:
-            raise UserError(f"{path} and {targets[target]} would both become {target}; remove or rename one")
+            raise UserError(
+                f"{path} and {targets[target]} would both become {target}; remove or rename one"
+            )
         targets[target] = path
     return [(source, target) for target, source in targets.items() if not _is_done(source, target)]
 
@@ -133,13 +139,23 @@ def _claim_folder(out: Path, beat: bool) -> None:
     Raises:
         UserError: they are something else already.
     """
-    how = {"columns": "beats" if beat else "frames", "rate": RATE, "hop": HOP, "window": WINDOW, "bands": BANDS}
+    how = {
+        "columns": "beats" if beat else "frames",
+        "rate": RATE,
+        "hop": HOP,
+        "window": WINDOW,
+        "bands": BANDS,
+    }
     noted = read_json(out / MADE_HOW)
     if noted is not None and noted != how:
         was = noted.get("columns", "something else")
-        raise UserError(f"{out}: its files have {was} as columns, not {how['columns']}; write to another folder")
+        raise UserError(
+            f"{out}: its files have {was} as columns, not {how['columns']}; write to another folder"
+        )
     if noted is None and any(out.rglob("*.fused.full.npy")):
-        raise UserError(f"{out}: it holds spectrograms that this command did not make; write to another folder")
+        raise UserError(
+            f"{out}: it holds spectrograms that this command did not make; write to another folder"
+        )
     write_json(out / MADE_HOW, how)
 
 
@@ -170,11 +186,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("audio", type=Path, help="folder with train/ and test/ and, beside them, *_labels.txt")
+    parser.add_argument(
+        "audio", type=Path, help="folder with train/ and test/ and, beside them, *_labels.txt"
+    )
     parser.add_argument("out", type=Path, help="folder to write to, in the data folder")
-    parser.add_argument("--beat", action="store_true", help="one column per beat instead of per frame")
+    parser.add_argument(
+        "--beat", action="store_true", help="one column per beat instead of per frame"
+    )
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--workers", type=_positive, default=cores, metavar="N", help="files at a time (%(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=cores,
+        metavar="N",
+        help="files at a time (%(default)s)",
+    )
     given = parser.parse_args(argv)
     if importlib.util.find_spec("librosa") is None:
         raise UserError("anlp.spectrograms: librosa is not installed; pip install '.[music]'")
@@ -186,7 +212,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder.mkdir(parents=True, exist_ok=True)
         _copy_labels(given.audio, given.out)
     except OSError as error:
-        raise UserError(f"{error.filename or given.out}: cannot be written ({error.strerror})") from error
+        raise UserError(
+            f"{error.filename or given.out}: cannot be written ({error.strerror})"
+        ) from error
     faults = 0
     for fault in _faults(work, given.beat, given.workers):
         faults += 1

@@ -1,4 +1,4 @@
-"""What an image adds to a run: its start, what importing torch from it costs, and a whole run both ways."""
+"""Cost of an image: its start, importing torch from it, and a whole run with and without it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anlp.record import GridFolder, RunOptions, WandbOptions
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions, WandbOptions
 from benchmarks.made import specs, write_batch
 from benchmarks.measure import Spread, run, spread
-from jobs.container import Container, binds_of
+from jobs.containers.apptainer import Container, binds_of
 
 IMPORT = ("python", "-c", "import torch")
 
@@ -34,7 +35,9 @@ def measure_image(root: Path, image: Path, repeats: int, **settings: object) -> 
     for number in range(repeats + 1):
         batch = write_batch(GridFolder(root / str(number)), specs(2, **settings), options).path
         words = [("-m", "anlp.run", "--batch", str(batch), "--index", index) for index in "01"]
-        a_run = {"a run of 2 steps (anlp.run)": (("python", *words[0]), (sys.executable, *words[1]))}
+        a_run = {
+            "a run of 2 steps (anlp.run)": (("python", *words[0]), (sys.executable, *words[1]))
+        }
         for name, (inside, outside) in {**pairs, **a_run}.items():
             costs = _seconds(container, inside), run(outside).wall_s
             if number:

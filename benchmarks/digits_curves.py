@@ -1,7 +1,8 @@
-"""`python -m benchmarks.digits_curves`: learning curves of a real model on real data, for the test of the verdicts.
+"""`python -m benchmarks.digits_curves`: learning curves of a real model, to test verdicts on.
 
-scikit-learn's MLP on its digits (64 hidden units, 1,200 samples to train, 597 to validate), 40 epochs, 3 seeds, at
-learning rates from far too small to far too large. Writes JSON lines; takes about 80 s.
+scikit-learn's MLP on its digits (64 hidden units, 1,200 samples to train, 597 to validate), 40
+epochs, 3 seeds, at learning rates from far too small to far too large. Writes JSON lines; takes
+about 80 s.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def _train(solver: str, rate: float, seed: int) -> dict[str, list[float | None]]
     images, classes = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(classes))
     train, held_out = order[:TRAINING], order[TRAINING:]
-    model = MLPClassifier((64,), solver=solver, learning_rate_init=rate, random_state=seed, batch_size=64)
+    model = MLPClassifier(
+        (64,), solver=solver, learning_rate_init=rate, random_state=seed, batch_size=64
+    )
     found: dict[str, list[float | None]] = {"val/acc": [], "train/loss": [], "val/loss": []}
     for _ in range(EPOCHS):
         model.partial_fit(images[train] / 16, classes[train], classes=np.arange(10))

@@ -1,9 +1,10 @@
-"""`python -m benchmarks.grid_wall`: a grid by this suite against the same runs by the loop that people write today.
+"""`python -m benchmarks.grid_wall`: a grid by this suite against a loop over separate processes.
 
-Both sides are whole commands, imports and all, in turns: in each round the loop trains one dense and one convolutional
-configuration, a fresh process each, and the suite trains the whole grid. Half of the grid is dense, half convolutional.
-`one core`: both sides on one core with one thread. `machine`: both sides as they come, the loop with torch's default
-threads, the suite with its default slots.
+Both sides are whole commands, imports and all, in turns: in each round the loop trains one dense
+and one convolutional configuration, a fresh process each, and the suite trains the whole grid. Half
+of the grid is dense, half convolutional. `one core`: both sides on one core with one thread.
+`machine`: both sides as they come, the loop with torch's default threads, the suite with its
+default slots.
 """
 
 from __future__ import annotations
@@ -21,13 +22,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anlp import staging
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import GridFolder, RunFolder, read_json
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.datasets import catalogue
+from anlp.records.files import read_json
+from anlp.records.folders import GridFolder, RunFolder
 from benchmarks.measure import Cost, describe_machine, load, run, spread
 
 # optimizer and learning rate of each pair of configurations
-PAIRS = (("adam", 0.001), ("sgd", 0.1), ("adam", 0.0003), ("sgd", 0.03), ("adam", 0.003), ("sgd", 0.01))
+PAIRS = (
+    ("adam", 0.001),
+    ("sgd", 0.1),
+    ("adam", 0.0003),
+    ("sgd", 0.03),
+    ("adam", 0.003),
+    ("sgd", 0.01),
+)
 MODELS = ("dense", "cnn")
 PARTS = ("one core", "machine")
 
@@ -84,7 +93,10 @@ def measure(bench: Bench, parts: Sequence[str]) -> dict[str, Found]:
         for part in parts:
             _measure_round(bench, part, number, found[part])
             wall, cpu = found[part].ratios[-1], found[part].cpu_ratios[-1]
-            _say(f"round {number + 1} of {bench.rounds}, {part}: {wall:.2f} (CPU {cpu:.2f}), load {load()}")
+            _say(
+                f"round {number + 1} of {bench.rounds}, {part}: "
+                f"{wall:.2f} (CPU {cpu:.2f}), load {load()}"
+            )
     return found
 
 
@@ -99,8 +111,12 @@ def _measure_round(bench: Bench, part: str, number: int, found: Found) -> None:
         found.naive_acc.setdefault(configuration, []).append(accuracy)
     suite = _run_suite(bench, part, number, found)
     found.suite.append(suite)
-    found.ratios.append(statistics.mean(cost.wall_s for cost in costs) / (suite.wall_s / bench.runs))
-    found.cpu_ratios.append(statistics.mean(cost.cpu_s for cost in costs) / (suite.cpu_s / bench.runs))
+    found.ratios.append(
+        statistics.mean(cost.wall_s for cost in costs) / (suite.wall_s / bench.runs)
+    )
+    found.cpu_ratios.append(
+        statistics.mean(cost.cpu_s for cost in costs) / (suite.cpu_s / bench.runs)
+    )
 
 
 def _run_naive(bench: Bench, part: str, configuration: Configuration, *, seed: int) -> Cost:
@@ -108,7 +124,14 @@ def _run_naive(bench: Bench, part: str, configuration: Configuration, *, seed: i
     argv = [
         *(sys.executable, "-m", "benchmarks.naive_loop"),
         *("--model", model, "--optimizer", optimizer, "--lr", str(lr)),
-        *("--epochs", str(bench.epochs), "--seed", str(seed), "--workers", str(bench.naive.workers)),
+        *(
+            "--epochs",
+            str(bench.epochs),
+            "--seed",
+            str(seed),
+            "--workers",
+            str(bench.naive.workers),
+        ),
         *("--data", str(bench.mnist), "--wandb-dir", str(bench.scratch)),
         *(["--textbook"] if bench.naive.textbook else []),
     ]
@@ -163,9 +186,9 @@ def prepare_mnist(data_dir: Path, root: Path) -> None:
     Raises:
         UserError: the files are not in `data_dir`.
     """
-    files = staging.find("mnist", data_dir)
+    files = catalogue.find("mnist", data_dir)
     if files is None:
-        raise UserError(staging.where_to_put("mnist", data_dir))
+        raise UserError(catalogue.where_to_put("mnist", data_dir))
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name, path in files.items():
@@ -177,7 +200,8 @@ def render(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str])
     """The figures for people."""
     lines = [
         ", ".join(f"{name} {value}" for name, value in machine.items()),
-        f"{bench.runs} runs of {bench.epochs} epochs, half dense, half cnn, batch 64, {bench.rounds} rounds",
+        f"{bench.runs} runs of {bench.epochs} epochs, half dense, half cnn, batch 64, "
+        f"{bench.rounds} rounds",
         f"naive loop: {bench.naive.describe()}",
     ]
     for part, figures in found.items():
@@ -188,9 +212,11 @@ def render(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str])
             f"  wall time, naive / suite   {spread(figures.ratios).render()}",
             f"  CPU time, naive / suite    {spread(figures.cpu_ratios).render()}",
             f"  naive, wall s per run      {_render_seconds([cost.wall_s for cost in naive], 1)}",
-            f"  suite, wall s per run      {_render_seconds([cost.wall_s for cost in figures.suite], bench.runs)}",
+            "  suite, wall s per run      "
+            f"{_render_seconds([cost.wall_s for cost in figures.suite], bench.runs)}",
             f"  naive, CPU s per run       {_render_seconds([cost.cpu_s for cost in naive], 1)}",
-            f"  suite, CPU s per run       {_render_seconds([cost.cpu_s for cost in figures.suite], bench.runs)}",
+            "  suite, CPU s per run       "
+            f"{_render_seconds([cost.cpu_s for cost in figures.suite], bench.runs)}",
         ]
     return "\n".join([*lines, "", *_render_accuracies(list(found.values()))])
 
@@ -204,12 +230,19 @@ def _render_accuracies(found: Sequence[Found]) -> list[str]:
     lines = [f"{'test accuracy, %':24}{'naive':>8}{'suite':>8}{'difference':>12}"]
     for configuration in found[0].suite_acc:
         naive, suite = (
-            [100 * value for figures in found for value in getattr(figures, side).get(configuration, [])]
+            [
+                100 * value
+                for figures in found
+                for value in getattr(figures, side).get(configuration, [])
+            ]
             for side in ("naive_acc", "suite_acc")
         )
         if naive:
             ours, theirs = statistics.mean(suite), statistics.mean(naive)
-            lines.append(f"{' '.join(map(str, configuration)):24}{theirs:8.2f}{ours:8.2f}{ours - theirs:+12.2f}")
+            lines.append(
+                f"{' '.join(map(str, configuration)):24}"
+                f"{theirs:8.2f}{ours:8.2f}{ours - theirs:+12.2f}"
+            )
     return lines
 
 
@@ -225,26 +258,47 @@ def form(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str]) -
                 for configuration, costs in figures.naive.items()
                 for cost in costs
             ],
-            "naive_acc": {" ".join(map(str, key)): values for key, values in figures.naive_acc.items()},
-            "suite_acc": {" ".join(map(str, key)): values for key, values in figures.suite_acc.items()},
+            "naive_acc": {
+                " ".join(map(str, key)): values for key, values in figures.naive_acc.items()
+            },
+            "suite_acc": {
+                " ".join(map(str, key)): values for key, values in figures.suite_acc.items()
+            },
         }
         for part, figures in found.items()
     }
-    size = {"runs": bench.runs, "epochs": bench.epochs, "rounds": bench.rounds, "naive": asdict(bench.naive)}
+    size = {
+        "runs": bench.runs,
+        "epochs": bench.epochs,
+        "rounds": bench.rounds,
+        "naive": asdict(bench.naive),
+    }
     return {"machine": dict(machine), **size, "parts": parts}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.grid_wall", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=int, default=12, help=f"size of the grid, even, 2 to {2 * len(PAIRS)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.grid_wall", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument(
+        "--runs", type=int, default=12, help=f"size of the grid, even, 2 to {2 * len(PAIRS)}"
+    )
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ANLP_DATA") or "data"))
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part")
-    parser.add_argument("--textbook", action="store_true", help="the naive loop takes models as tutorials write them")
-    parser.add_argument("--workers", type=int, default=0, help="the naive loop's DataLoader workers")
-    parser.add_argument("--quick", action="store_true", help="one round on one core, 4 runs: about 90 s")
+    parser.add_argument(
+        "--textbook",
+        action="store_true",
+        help="the naive loop takes models as tutorials write them",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="the naive loop's DataLoader workers"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one round on one core, 4 runs: about 90 s"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     if args.runs % 2 or not 2 <= args.runs <= 2 * len(PAIRS):
@@ -261,7 +315,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick:
         parts, runs, rounds = ["one core"], 4, 1
     if "one core" in parts and shutil.which("taskset") is None:
-        raise UserError("taskset is not installed, so nothing can be kept to one core; add --part machine")
+        raise UserError(
+            "taskset is not installed, so nothing can be kept to one core; add --part machine"
+        )
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as scratch:
         mnist = Path(scratch) / "torchvision"
@@ -269,7 +325,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         naive = Naive(args.textbook, args.workers)
         bench = Bench(runs, args.epochs, rounds, naive, mnist, args.data.absolute(), Path(scratch))
         found = measure(bench, parts)
-    print(json.dumps(form(bench, found, machine), indent=1) if args.json else render(bench, found, machine))
+    print(
+        json.dumps(form(bench, found, machine), indent=1)
+        if args.json
+        else render(bench, found, machine)
+    )
     return EXIT_OK
 
 

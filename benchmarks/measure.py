@@ -1,4 +1,4 @@
-"""What a command costs, what it ran on, and how figures are told: median and range, with the load beside them."""
+"""Measure a command and the machine; report medians and ranges with the load beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "wandb", "numpy")
@@ -26,7 +26,9 @@ class Cost:
 
     wall_s: float
     cpu_s: float
-    peak_mib: float  # of the largest process among it, those descendants, and us when it was started
+    peak_mib: (
+        float  # of the largest process among it, those descendants, and us when it was started
+    )
     output: str  # its stdout
 
 
@@ -57,7 +59,12 @@ def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Co
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
         child = subprocess.Popen(
-            argv, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=output, stderr=errors, text=True
+            argv,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdout=output,
+            stderr=errors,
+            text=True,
         )
         try:
             _, status, usage = os.wait4(child.pid, 0)
@@ -72,7 +79,9 @@ def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Co
         if child.returncode:
             words = (output.read() + errors.read()).strip()[-2000:]
             raise UserError(f"{' '.join(argv)}: exit code {child.returncode}: {words}")
-        return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / KIB_PER_MIB, output.read())
+        return Cost(
+            wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / KIB_PER_MIB, output.read()
+        )
 
 
 def describe_machine() -> dict[str, str]:

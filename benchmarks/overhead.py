@@ -1,6 +1,7 @@
-"""`python -m benchmarks.overhead`: what the suite itself costs: time to the first step, planning, memory.
+"""`python -m benchmarks.overhead`: cost of the suite: time to the first step, planning, memory.
 
-The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a few ms of it.
+The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a
+few ms of it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import GridFolder, RunOptions, WandbOptions
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions, WandbOptions
 from benchmarks import slurm_stub
 from benchmarks.container_start import measure_image
 from benchmarks.made import RUNNER, finished_grid, note_path, specs, write_batch
 from benchmarks.measure import KIB_PER_MIB, Spread, describe_machine, load, run, spread
-from jobs.resources import Resources
-from jobs.schedulers.events import ElementEnded, ElementStarted, Event
-from jobs.schedulers.local import LocalScheduler
-from jobs.schedulers.pool_process import PoolOptions
+from jobs.config.resources import Resources
+from jobs.schedulers.local.events import ElementEnded, ElementStarted, Event
+from jobs.schedulers.local.scheduler import LocalScheduler
+from jobs.schedulers.local.worker_pool import PoolOptions
 
 MANY = 10_000
 SOME = 400
@@ -54,10 +56,14 @@ class Watch:
             self.pool_pid = self.pool_pid or _parent_of(event.pid)
         else:
             self.pool_mib = max(self.pool_mib, _memory_mib(self.pool_pid, "Rss"))
-            self.child_mib = max([self.child_mib, *(_memory_mib(pid, r"Private_\w+") for pid in self.running)])
+            self.child_mib = max(
+                [self.child_mib, *(_memory_mib(pid, r"Private_\w+") for pid in self.running)]
+            )
 
 
-def follow(root: Path, count: int, mode: Literal["offline", "disabled"], **settings: object) -> tuple[Watch, Path]:
+def follow(
+    root: Path, count: int, mode: Literal["offline", "disabled"], **settings: object
+) -> tuple[Watch, Path]:
     """Runs `count` runs in one slot of a local pool; what was seen, and their batch file.
 
     Raises:
@@ -77,12 +83,16 @@ def follow(root: Path, count: int, mode: Literal["offline", "disabled"], **setti
     return watch, batch.path
 
 
-def measure_start(root: Path, mode: Literal["offline", "disabled"], count: int) -> dict[str, Spread]:
-    """Milliseconds from the end of a run to the first step of the next in its slot, and from end to end."""
+def measure_start(
+    root: Path, mode: Literal["offline", "disabled"], count: int
+) -> dict[str, Spread]:
+    """Return the ms from the end of a run to the next first step in its slot, and end to end."""
     watch, batch = follow(root, count, mode, **SHORT)
     first = [float(note_path(batch, index).read_text()) for index in range(count)]
     starts = [1000 * (step - before) for step, before in zip(first[1:], watch.ended, strict=False)]
-    wholes = [1000 * (after - before) for before, after in zip(watch.ended, watch.ended[1:], strict=False)]
+    wholes = [
+        1000 * (after - before) for before, after in zip(watch.ended, watch.ended[1:], strict=False)
+    ]
     return {
         f"start to first step, wandb {mode}, ms": spread(starts),
         f"a whole run of 2 steps, wandb {mode}, ms": spread(wholes),
@@ -112,7 +122,7 @@ def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
 
 
 def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
-    """The client's part of a submit to Slurm and of a look at it: the pretended one answers at once, for every task."""
+    """Measure the client's part of a submit to Slurm and of a status, with an instant Slurm."""
     path = f"{slurm_stub.install(root / 'slurm')}:{os.environ['PATH']}"
     grid, found, costs = _write_many(root), {}, []
     for number in range(repeats):
@@ -135,8 +145,13 @@ def _write_many(root: Path) -> Path:
     return path
 
 
-def _repeat(name: str, command: Sequence[str], root: Path, repeats: int, **environment: str) -> dict[str, Spread]:
-    costs = [run([sys.executable, "-m", *command], {"ANLP_RUNS": str(root), **environment}) for _ in range(repeats)]
+def _repeat(
+    name: str, command: Sequence[str], root: Path, repeats: int, **environment: str
+) -> dict[str, Spread]:
+    costs = [
+        run([sys.executable, "-m", *command], {"ANLP_RUNS": str(root), **environment})
+        for _ in range(repeats)
+    ]
     return {
         f"{name}, s": spread([cost.wall_s for cost in costs]),
         f"{name}, MiB": spread([cost.peak_mib for cost in costs]),
@@ -161,16 +176,23 @@ def render(found: Mapping[str, Spread], machine: Mapping[str, str]) -> str:
     """The figures for people: median (range)."""
     lines = [", ".join(f"{name} {value}" for name, value in machine.items()), ""]
     width = max(map(len, found))
-    lines += [f"{name:{width}}  {figures.render(2 if name.endswith(' s') else 0)}" for name, figures in found.items()]
+    lines += [
+        f"{name:{width}}  {figures.render(2 if name.endswith(' s') else 0)}"
+        for name, figures in found.items()
+    ]
     return "\n".join([*lines, "", f"load at the end {load()}"])
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.overhead", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--runs", type=int, default=30, help="short runs per mode of wandb")
     parser.add_argument("--repeats", type=int, default=3, help="of each command")
-    parser.add_argument("--image", type=Path, help="an Apptainer image: only what starting runs in it costs")
+    parser.add_argument(
+        "--image", type=Path, help="an Apptainer image: only what starting runs in it costs"
+    )
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(argv)
 
@@ -193,7 +215,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts = [lambda: measure_image(root, args.image.resolve(), args.repeats, **SHORT)]
         for part in parts:
             found |= part()
-    form: dict[str, Any] = {"machine": machine, **{name: asdict(figures) for name, figures in found.items()}}
+    form: dict[str, Any] = {
+        "machine": machine,
+        **{name: asdict(figures) for name, figures in found.items()},
+    }
     print(json.dumps(form, indent=1) if args.json else render(found, machine))
     return EXIT_OK
 

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.packing`: short runs on the Slurm at hand, one to a job against several (`--pack`, `--chain`).
+"""`python -m benchmarks.packing`: short runs on Slurm, one per job against several (`--pack`).
 
-One GPU is pretended: a side has one job at a time (`--max-parallel 1`). Each side submits the same grid anew, in turns;
-its time is from the submit command to the last result, with all that a job costs: scheduling, Python, torch, the data.
+One GPU is pretended: a side has one job at a time (`--max-parallel 1`). Each side submits the same
+grid anew, in turns; its time is from the submit command to the last result, with all that a job
+costs: scheduling, Python, torch, the data.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import Outcome, RunFolder, read_result
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, read_result
 from benchmarks.measure import Spread, describe_machine, load, run, spread
 
 ALONE = "one run per job"
 PATIENCE_S = 900.0
 POLL_S = 0.2
 S_PER_HOUR = 3600.0
-GRID = {"task": "mnist", "fixed": {"data": "digits", "hidden": 64, "epochs": 3}, "wandb": {"mode": "disabled"}}
+GRID = {
+    "task": "mnist",
+    "fixed": {"data": "digits", "hidden": 64, "epochs": 3},
+    "wandb": {"mode": "disabled"},
+}
 
 
 def make_sides(runs: int, pack: int) -> dict[str, list[str]]:
@@ -47,7 +53,18 @@ def measure(root: Path, name: str, runs: int, words: Sequence[str]) -> float:
     """
     grid = root / f"{name}.yaml"
     grid.write_text(json.dumps({**GRID, "seeds": runs}))  # JSON is YAML
-    argv = [sys.executable, "-m", "jobs.submit", str(grid), "--on", "slurm", "--max-parallel", "1", "--time", "30m"]
+    argv = [
+        sys.executable,
+        "-m",
+        "jobs.submit",
+        str(grid),
+        "--on",
+        "slurm",
+        "--max-parallel",
+        "1",
+        "--time",
+        "30m",
+    ]
     began = time.monotonic()
     run([*argv, *words], {"ANLP_RUNS": str(root / "runs")})
     while (done := _count_results(root / "runs" / name)) < runs:
@@ -88,24 +105,36 @@ def summarise(seconds: Mapping[str, Sequence[float]], runs: int) -> dict[str, di
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.packing", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.packing", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--runs", type=int, default=16, help="of each side")
-    parser.add_argument("--pack", type=int, default=2, help="at the same time, on the side that packs")
+    parser.add_argument(
+        "--pack", type=int, default=2, help="at the same time, on the side that packs"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     if shutil.which("sbatch") is None or "SLURM_CONF" not in os.environ:
-        raise UserError("no Slurm at hand: tests/slurm/cluster.sh up, then SLURM_CONF=/tmp/anlp-slurm/slurm.conf")
+        raise UserError(
+            "no Slurm here: tests/support/schedulers/slurm/cluster.sh up, "
+            "then set SLURM_CONF to the slurm.conf it names"
+        )
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as scratch:
         found = summarise(compare(Path(scratch), args.runs, args.pack, args.rounds), args.runs)
     if args.json:
-        forms = {name: {key: asdict(value) for key, value in side.items()} for name, side in found.items()}
+        forms = {
+            name: {key: asdict(value) for key, value in side.items()}
+            for name, side in found.items()
+        }
         print(json.dumps({"machine": machine, **forms}, indent=1))
         return EXIT_OK
     print(", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
     for name, side in found.items():
-        print(f"{name:24}{side['runs per hour'].render(0):>20} runs/h{side['times'].render(1):>18} x")
+        print(
+            f"{name:24}{side['runs per hour'].render(0):>20} runs/h{side['times'].render(1):>18} x"
+        )
     print(f"\nload at the end {load()}")
     return EXIT_OK
 

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.pull`: how long it takes until thousands of runs are in a DataFrame, here and as people do it.
+"""`python -m benchmarks.pull`: time until thousands of runs are in a DataFrame.
 
-From folders: a loop over the JSON files, against `analysis.load`. From wandb: the loop of its documentation over runs,
-their config, summary and rows, against `analysis.load`, both on a stub of the server that takes 50 ms per request. Each
-side is a process of its own, in turns. The files of both sides are in the memory of the operating system.
+From folders: a loop over the JSON files, against `analysis.load`. From wandb: the loop of its
+documentation over runs, their config, summary and rows, against `analysis.load`, both on a stub of
+the server that takes 50 ms per request. Each side is a process of its own, in turns. The files of
+both sides are in the memory of the operating system.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import Outcome, RunResult
-from anlp.spec import RunSpec
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.spec import RunSpec
+from anlp.records.results import Outcome, RunResult
 from benchmarks.made import specs, trained_grid
-from benchmarks.measure import ROOT, Cost, describe_machine, run, spread
+from benchmarks.measure import Cost, describe_machine, run, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +49,16 @@ def naive_folders(place: str) -> Frames:
 
 
 def naive_wandb(place: str) -> Frames:
-    """As wandb's documentation exports a project, with the complete rows instead of a sample of 500."""
+    """Export a project as wandb's documentation does, with all rows instead of a sample of 500."""
     import pandas as pd
     import wandb
 
     runs, epochs = [], []
     for found in wandb.Api().runs(place.removeprefix("wandb://").rpartition("/")[0]):
         runs.append({"run_id": found.id, **found.config, **dict(found.summary)})
-        epochs += [{"run_id": found.id, "epoch": row["_step"], **row} for row in found.scan_history()]
+        epochs += [
+            {"run_id": found.id, "epoch": row["_step"], **row} for row in found.scan_history()
+        ]
     return pd.DataFrame(runs), pd.DataFrame(epochs)
 
 
@@ -67,10 +70,16 @@ def ours(place: str) -> Frames:
     return loaded.runs, loaded.history
 
 
-SIDES: Mapping[str, Callable[[str], Frames]] = {"folders": naive_folders, "wandb": naive_wandb, "ours": ours}
+SIDES: Mapping[str, Callable[[str], Frames]] = {
+    "folders": naive_folders,
+    "wandb": naive_wandb,
+    "ours": ours,
+}
 
 
-def measure(side: str, place: str, environment: Mapping[str, str] | None = None) -> tuple[Cost, dict[str, float]]:
+def measure(
+    side: str, place: str, environment: Mapping[str, str] | None = None
+) -> tuple[Cost, dict[str, float]]:
     """One side in a process of its own: what it cost from start to end, and what it found."""
     cost = run([sys.executable, "-m", "benchmarks.pull", "--side", side, place], environment)
     return cost, json.loads(cost.output)
@@ -80,14 +89,21 @@ def compare_folders(root: Path, count: int, epochs: int, rounds: int) -> None:
     """Prints the figures for a grid's folders."""
     folder = trained_grid(root, count, epochs).path
     time.sleep(3)  # what changed within the last two seconds would be read again
-    found: dict[str, list[Cost]] = {"JSON loop": [], "first look": [], "again": [], "again, one run is new": []}
+    found: dict[str, list[Cost]] = {
+        "JSON loop": [],
+        "first look": [],
+        "again": [],
+        "again, one run is new": [],
+    }
     sums = []
     for number in range(rounds):
         shutil.rmtree(folder / ".pulled", ignore_errors=True)
         for name, side in zip(found, ("folders", "ours", "ours", "ours"), strict=True):
             if name.endswith("new"):
                 shutil.copytree(
-                    trained_grid(root / f"more{number}", 1, epochs + 1 + number).path, folder, dirs_exist_ok=True
+                    trained_grid(root / f"more{number}", 1, epochs + 1 + number).path,
+                    folder,
+                    dirs_exist_ok=True,
                 )
             cost, checks = measure(side, str(folder))
             found[name].append(cost)
@@ -98,18 +114,29 @@ def compare_folders(root: Path, count: int, epochs: int, rounds: int) -> None:
 
 def compare_wandb(count: int, epochs: int) -> None:
     """Prints the figures for a wandb project, served by the stub of the tests."""
-    sys.path.append(str(ROOT / "tests"))
-    from wandb_stub import KEY, Stub
+    from tests.support.wandb_server import KEY, Stub
 
     stub = Stub(latency_s=LATENCY_S)
     try:
         made = specs(count, epochs=epochs)
         stub.put({f"me/anlp/{spec.run_id}": _stored(spec, epochs) for spec in made})
         with tempfile.TemporaryDirectory() as home:
-            known = {"BASE_URL": stub.url, "API_KEY": KEY, "SILENT": "true", "ERROR_REPORTING": "false"}
-            environment = {f"WANDB_{name}": value for name, value in known.items()} | {"HOME": home, "ANLP_RUNS": home}
+            known = {
+                "BASE_URL": stub.url,
+                "API_KEY": KEY,
+                "SILENT": "true",
+                "ERROR_REPORTING": "false",
+            }
+            environment = {f"WANDB_{name}": value for name, value in known.items()} | {
+                "HOME": home,
+                "ANLP_RUNS": home,
+            }
             found, asked, sums = {}, {}, []
-            for name, side in (("wandb.Api loop", "wandb"), ("first look", "ours"), ("again", "ours")):
+            for name, side in (
+                ("wandb.Api loop", "wandb"),
+                ("first look", "ours"),
+                ("again", "ours"),
+            ):
                 before = sum(stub.counts().values())
                 cost, checks = measure(side, ADDRESS, environment)
                 found[name], asked[name] = [cost], sum(stub.counts().values()) - before
@@ -123,9 +150,13 @@ def compare_wandb(count: int, epochs: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the figures that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pull", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10_000, help="in the grid's folders (%(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=10_000, help="in the grid's folders (%(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=100, help="of each run (%(default)s)")
-    parser.add_argument("--wandb-runs", type=int, default=100, help="in the wandb project (%(default)s)")
+    parser.add_argument(
+        "--wandb-runs", type=int, default=100, help="in the wandb project (%(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of the folders (%(default)s)")
     parser.add_argument("--side", nargs=2, metavar=("NAME", "PLACE"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -142,10 +173,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stored(spec: RunSpec, epochs: int) -> dict[str, Any]:
     """A run as the stub keeps it."""
     rows = [
-        {"_step": epoch, "val/acc": 1 - 1 / (2 + epoch), "val/loss": 1 / (1 + epoch)} for epoch in range(epochs + 1)
+        {"_step": epoch, "val/acc": 1 - 1 / (2 + epoch), "val/loss": 1 / (1 + epoch)}
+        for epoch in range(epochs + 1)
     ]
-    result = RunResult(spec.run_id, Outcome.OK, {"test/acc": 0.98}, epoch=epochs, epochs=epochs, seconds=10.0)
-    config = {**spec.settings.values(), "task": spec.task, "seed": spec.seed, "config_id": spec.config_id}
+    result = RunResult(
+        spec.run_id, Outcome.OK, {"test/acc": 0.98}, epoch=epochs, epochs=epochs, seconds=10.0
+    )
+    config = {
+        **spec.settings.values(),
+        "task": spec.task,
+        "seed": spec.seed,
+        "config_id": spec.config_id,
+    }
     return {
         "entity": "me",
         "project": "anlp",
@@ -181,18 +220,26 @@ def _require_equal(found: Sequence[Mapping[str, float]]) -> None:
     for other in others:
         if any(not math.isclose(first[name], other[name], rel_tol=CLOSE) for name in first):
             raise UserError(f"the sides do not agree: {first} and {other}")
-    print(f"  all sides agree: {first['runs']:,} runs, {first['epochs']:,} epochs, sums to {CLOSE:g}")
+    print(
+        f"  all sides agree: {first['runs']:,} runs, {first['epochs']:,} epochs, sums to {CLOSE:g}"
+    )
 
 
 def _print(
-    title: str, found: Mapping[str, Sequence[Cost]], base: str, requests: Mapping[str, int] | None = None
+    title: str,
+    found: Mapping[str, Sequence[Cost]],
+    base: str,
+    requests: Mapping[str, int] | None = None,
 ) -> None:
     print(
-        f"{title}\n  {'':22} {'wall s':24} {'ratio':20} {'CPU s':24} {'peak MiB':10} {'requests' if requests else ''}"
+        f"{title}\n  {'':22} {'wall s':24} {'ratio':20} {'CPU s':24} {'peak MiB':10} "
+        f"{'requests' if requests else ''}"
     )
     for name, costs in found.items():
         wall, cpu = spread([cost.wall_s for cost in costs]), spread([cost.cpu_s for cost in costs])
-        ratio = spread([before.wall_s / after.wall_s for before, after in zip(found[base], costs, strict=True)])
+        ratio = spread(
+            [before.wall_s / after.wall_s for before, after in zip(found[base], costs, strict=True)]
+        )
         peak = max(cost.peak_mib for cost in costs)
         words = f"{name:22} {wall.render():24} {ratio.render(1):20} {cpu.render():24} {peak:<10.0f}"
         print(f"  {words} {requests[name] if requests else ''}".rstrip())

@@ -1,9 +1,10 @@
-"""`python -m benchmarks.report`: what a report of 10,000 runs costs, part by part, and what others take for its parts.
+"""`python -m benchmarks.report`: cost of a report of 10,000 runs, part by part, beside others.
 
-Two grids of 10,000 runs of 100 epochs: a factorial of five settings with five seeds each, and 10,000 configurations
-that differ in one number. Each side is a process of its own. The others: `pandas.plotting.parallel_coordinates` and
-optuna's parallel coordinates for ours, optuna's importance for the exact one; the latter also on a surface whose
-shares are known. Wants `pip install -e '.[bench]'`.
+Two grids of 10,000 runs of 100 epochs: a factorial of five settings with five seeds each, and
+10,000 configurations that differ in one number. Each side is a process of its own. The others:
+`pandas.plotting.parallel_coordinates` and optuna's parallel coordinates for ours, optuna's
+importance for the exact one; the latter also on a surface whose shares are known. Wants `pip
+install -e '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from anlp.errors import EXIT_OK, run_command
+from anlp.core.errors import EXIT_OK, run_command
 from benchmarks.made import factorial_grid, trained_grid
 from benchmarks.measure import Cost, describe_machine, run
 
@@ -47,15 +48,15 @@ def whole_report(place: str) -> dict[str, float]:
 
 def our_parallel(place: str, form: str = "png") -> dict[str, float]:
     """The static chart from the frame; libraries are imported before, here and for the others."""
-    from analysis.plots.paper import paper, save
     from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
+    from analysis.plots.style import new_figure, save
 
     runs = _frame(place)
     with tempfile.TemporaryDirectory() as out:
         path = Path(out) / f"parallel.{form}"
         with _clock() as taken:
             info = parallel_info(runs, METRIC)
-            with paper(*size_inches(info)) as figure:
+            with new_figure(*size_inches(info)) as figure:
                 draw_parallel(info, figure.add_subplot())
                 save(figure, path)
         return {**taken, "MB": path.stat().st_size / 1e6}
@@ -105,7 +106,10 @@ def compare_report(place: Path) -> None:
     for look in ("first look", "again"):
         cost, parts = measure("report", place)
         inside = "  ".join(f"{name} {value:.1f}" for name, value in parts.items())
-        print(f"{place.name}, {look}: {cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, {cost.peak_mib:.0f} MiB ({inside})")
+        print(
+            f"{place.name}, {look}: {cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, "
+            f"{cost.peak_mib:.0f} MiB ({inside})"
+        )
 
 
 def compare_parallel(place: Path) -> None:
@@ -123,19 +127,26 @@ def compare_parallel(place: Path) -> None:
 def compare_importance() -> None:
     """Prints importance on a surface in which lr and optimizer interact, ours beside others'."""
     scores = interaction_surface(np.random.default_rng(0))
-    from analysis.anova import factorial_anova
+    from analysis.stats.anova import factorial_anova
 
     with _clock() as taken:
         exact = factorial_anova(scores)
     own = taken["cpu_s"]
     print(f"importance over {scores.size:,} runs, lr and optimizer interact: {', '.join(NAMES)}")
-    for name, shares in (("first", exact.first), ("total", exact.joint), ("Shapley", exact.shapley)):
+    for name, shares in (
+        ("first", exact.first),
+        ("total", exact.joint),
+        ("Shapley", exact.shapley),
+    ):
         print(f"  exact, {name}: {_row(shares)}   {1000 * own:.2f} CPU ms")
     study = _study(_runs_of(scores), NAMES)
     for name in ("Fanova", "PedAnova", "MeanDecreaseImpurity"):
         found = _optuna_importance(study, f"{name}ImportanceEvaluator")
         ratio = found["cpu_s"] / own
-        print(f"  optuna {name}: {_row(found[factor] for factor in NAMES)}   {ratio:,.0f} times as much")
+        print(
+            f"  optuna {name}: {_row(found[factor] for factor in NAMES)}   "
+            f"{ratio:,.0f} times as much"
+        )
 
 
 def _row(shares: Iterable[float]) -> str:
@@ -143,7 +154,7 @@ def _row(shares: Iterable[float]) -> str:
 
 
 def interaction_surface(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(5 models, 6 rates, 4 optimizers, 4 dropouts, 5 seeds): the best rate depends on the optimizer."""
+    """Return 5 models, 6 rates, 4 optimizers, 4 dropouts, 5 seeds; rate and optimizer interact."""
     model, lr, optimizer, dropout, _ = np.indices((*LEVELS, 5)).astype(float)
     best = np.array([4.0, 2.0, 2.0, 1.0])[optimizer.astype(int)]
     surface = 0.9 - 0.04 * (lr - best) ** 2 + 0.002 * model - 0.001 * dropout
@@ -190,8 +201,10 @@ def _runs_of(scores: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
     return pd.DataFrame({**dict(zip(NAMES, names, strict=True)), METRIC: scores.ravel()})
 
 
-def _study(runs: Any, names: Sequence[str] = ("model", "lr", "optimizer", "dropout", "batch_size")) -> Any:
-    """The runs as optuna knows them: categories as such, numbers in their range, rates logarithmic."""
+def _study(
+    runs: Any, names: Sequence[str] = ("model", "lr", "optimizer", "dropout", "batch_size")
+) -> Any:
+    """Return the runs as optuna's trials: categories, numbers in their range, rates logarithmic."""
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -207,7 +220,9 @@ def _study(runs: Any, names: Sequence[str] = ("model", "lr", "optimizer", "dropo
         )
     study = optuna.create_study(direction="maximize")
     rows = runs[[*names, METRIC]].to_dict("records")
-    params = [{n: row[n] if isinstance(row[n], str) else float(row[n]) for n in names} for row in rows]
+    params = [
+        {n: row[n] if isinstance(row[n], str) else float(row[n]) for n in names} for row in rows
+    ]
     study.add_trials(
         optuna.trial.create_trial(params=found, distributions=space, value=float(row[METRIC]))
         for found, row in zip(params, rows, strict=True)
@@ -237,12 +252,19 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--side", choices=tuple(SIDES), help=argparse.SUPPRESS)
-    parser.add_argument("place", nargs="?", type=Path, help="where the made grids are, or are to be; kept")
+    parser.add_argument(
+        "place", nargs="?", type=Path, help="where the made grids are, or are to be; kept"
+    )
     options = parser.parse_args(argv)
     if options.side:
         print(json.dumps(SIDES[options.side](str(options.place))))
         return EXIT_OK
-    print({**describe_machine(), **{name: version(name) for name in ("pandas", "matplotlib", "optuna")}})
+    print(
+        {
+            **describe_machine(),
+            **{name: version(name) for name in ("pandas", "matplotlib", "optuna")},
+        }
+    )
     with tempfile.TemporaryDirectory() as temporary:
         root = options.place or Path(temporary)
         for name, make in _grids(options.epochs).items():

@@ -15,11 +15,17 @@ import wandb
 import xgboost
 from PIL import Image
 
-from anlp.record import Element, GridFolder, RunOptions, WandbOptions, read_result, write_jsonl
+from anlp.records.elements import Element
+from anlp.records.files import write_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import read_result
 from anlp.run import run_element
-from anlp.settings import make_spec
+from anlp.tasks import make_spec
 
-WITHOUT = Path(__file__).with_name("without")  # what of torch's own family the builder could not have
+WITHOUT = Path(__file__).with_name(
+    "without"
+)  # what of torch's own family the builder could not have
 FAMILY = ("torchvision", "torchaudio")
 
 

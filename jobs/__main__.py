@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from anlp.errors import EXIT_OK, UserError, did_you_mean, run_command
+from anlp.core.errors import EXIT_OK, UserError, did_you_mean, run_command
 
 COMMANDS: Mapping[str, str] = {
     "submit": "expand a grid file and submit what is missing of it",
@@ -17,7 +17,9 @@ COMMANDS: Mapping[str, str] = {
     "retry": "submit failed and lost runs again",
     "sync": "send runs that were mirrored offline to the wandb server",
 }
-CHANGING = frozenset({"submit", "cancel", "retry", "sync"})  # do not end half-way because nobody reads on
+CHANGING = frozenset(
+    {"submit", "cancel", "retry", "sync"}
+)  # do not end half-way because nobody reads on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _listing() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  python -m jobs.{verb:<{width}}  {summary}" for verb, summary in COMMANDS.items()]
-    return "\n".join([*lines, "", "Each explains itself with --help. The results: python -m analysis.tables GRID"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Each explains itself with --help. The results: python -m analysis.tables GRID",
+        ]
+    )
 
 
 def cli() -> None:

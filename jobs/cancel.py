@@ -7,15 +7,19 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from anlp.errors import EXIT_OK, run_command
-from anlp.record import GridFolder, RunState
-from jobs.adoption import adopt
-from jobs.cli import confirm, make_parser, open_grid
-from jobs.endings import record_endings
-from jobs.inquiry import Inquiry
-from jobs.schedulers import choose
-from jobs.selection import MANY_RUNS, held, narrow, read_grid
-from jobs.state import Asked, RunStatus, asked_runs, read_states
+from anlp.core.command import make_parser
+from anlp.core.errors import EXIT_OK, run_command
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.common.terminal import ask_yes_no
+from jobs.runs.attempts import record_endings
+from jobs.runs.journal import lock_grid
+from jobs.runs.locate import open_grid
+from jobs.runs.polling import JobPoller
+from jobs.runs.queries import MANY_RUNS, narrow, read_grid
+from jobs.runs.recovery import reconcile
+from jobs.runs.status import Asked, RunStatus, asked_runs, read_states
+from jobs.schedulers import registry
 
 EXAMPLES = """\
   python -m jobs.cancel mnist                      everything that is queued or running
@@ -32,7 +36,9 @@ def make_arguments() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
-    parser.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'")
+    parser.add_argument(
+        "--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
     return parser
 
@@ -45,34 +51,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = make_arguments().parse_args(argv)
     folder = open_grid(args.grid)
-    inquiry = Inquiry(folder, fresh=True, tolerant=False)
+    inquiry = JobPoller(folder, fresh=True, tolerant=False)
     runs = read_grid(folder, inquiry.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]
     if not active:
-        print(f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running")
+        print(
+            f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running"
+        )
         return EXIT_OK
     mates = _mates(active, runs)
-    if mates and not confirm(f"Stop {_tally(mates)} as well, in the same jobs?", yes=args.yes):
+    if mates and not ask_yes_no(f"Stop {_tally(mates)} as well, in the same jobs?", yes=args.yes):
         print("nothing was cancelled")
         return EXIT_OK
-    if len(active) > MANY_RUNS and not confirm(f"Stop {_tally(active)} of {folder.name}?", yes=args.yes):
+    if len(active) > MANY_RUNS and not ask_yes_no(
+        f"Stop {_tally(active)} of {folder.name}?", yes=args.yes
+    ):
         print("nothing was cancelled")
         return EXIT_OK
     stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
     print(f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}")
-    print(f"  submit the grid again to continue them; where they stand: python -m jobs.status {folder.name}")
+    print(
+        f"  submit the grid again to continue them; where they stand: python -m jobs.status {folder.name}"
+    )
     return EXIT_OK
 
 
-def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: Inquiry) -> list[RunStatus]:
+def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) -> list[RunStatus]:
     """Asks for the jobs of `run_ids` to be stopped, after writing so to the journal; the next command asks about them.
 
     Returns:
         The active runs that this stops: those that were named and have not ended meanwhile, and those that share a
         job with one of them.
     """
-    with held(folder) as journal:
-        adopt(journal)
+    with lock_grid(folder) as journal:
+        reconcile(journal)
         asked = asked_runs(folder, journal.submissions())
         states = read_states(folder, inquiry.states)
         record_endings(journal, states.values())
@@ -83,17 +95,23 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: Inquiry) ->
         journal.cancel(_by_tag(elements))
         handles = list(dict.fromkeys(status.handle for status in stopped if status.handle))
         inquiry.forget(handles)
-        choose.cancel(handles)
+        registry.cancel(handles)
     return stopped
 
 
 def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunStatus]:
     """Active runs that share a job with those that are named, and are not among them."""
-    ids, jobs = {status.run_id for status in named}, {status.handle for status in named if status.in_job > 1}
+    ids, jobs = (
+        {status.run_id for status in named},
+        {status.handle for status in named if status.in_job > 1},
+    )
     return [
         status
         for status in runs
-        if status.state.is_active and status.in_job > 1 and status.handle in jobs and status.run_id not in ids
+        if status.state.is_active
+        and status.in_job > 1
+        and status.handle in jobs
+        and status.run_id not in ids
     ]
 
 
@@ -110,7 +128,10 @@ def _by_tag(elements: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:
 
 def _tally(statuses: Sequence[RunStatus]) -> str:
     """`3 queued and 2 running runs`."""
-    counts = {state: sum(status.state is state for status in statuses) for state in (RunState.QUEUED, RunState.RUNNING)}
+    counts = {
+        state: sum(status.state is state for status in statuses)
+        for state in (RunState.QUEUED, RunState.RUNNING)
+    }
     parts = [f"{number} {state.value}" for state, number in counts.items() if number]
     return f"{' and '.join(parts) or 'no'} run{'s' * (len(statuses) != 1)}"
 
@@ -119,7 +140,9 @@ def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -
     named = {status.run_id for status in asked}
     ended = len(named - {status.run_id for status in stopped})
     along = len([status for status in stopped if status.run_id not in named])
-    notes = [f"{ended} ended meanwhile"] * bool(ended) + [f"{along} share a job with them"] * bool(along)
+    notes = [f"{ended} ended meanwhile"] * bool(ended) + [f"{along} share a job with them"] * bool(
+        along
+    )
     return f" ({'; '.join(notes)})" if notes else ""
 
 

@@ -11,23 +11,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from anlp.errors import EXIT_OK, run_command
-from jobs.advice import Advice
-from jobs.cli import make_parser, whole_number
-from jobs.explanation import Attempt, Explanation, explain
-from jobs.failures import describe
-from jobs.forms import account_form, run_form
-from jobs.journal import parse_process
+from anlp.core.command import make_parser, whole_number
+from anlp.core.errors import EXIT_OK, run_command
+from anlp.core.lease import Process
+from jobs.common.arguments import add_fresh
+from jobs.common.terminal import STYLE_OF_STATE, Canvas, align, canvas_of
+from jobs.common.units import render_age, render_pairs
+from jobs.runs.advice import Advice
+from jobs.runs.detail import Attempt, Explanation, explain
+from jobs.runs.failures import describe
+from jobs.runs.queries import locate_run
 from jobs.schedulers.base import JobHandle
-from jobs.screen import (
-    STYLE_OF_STATE,
-    Canvas,
-    align,
-    canvas_of,
-    render_age,
-    render_pairs,
-)
-from jobs.selection import add_fresh, find_target
+from jobs.views.json_output import report_json, run_json
 
 COMMAND = "python -m jobs.explain"
 LINES = 10
@@ -42,14 +37,27 @@ EXAMPLES = """\
 
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of explain."""
-    parser = make_parser("jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES)
+    parser = make_parser(
+        "jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES
+    )
     parser.usage = "%(prog)s [-h] [-n N] [--fresh] [--json] [GRID] RUN"
-    parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
     parser.add_argument(
-        "-n", "--lines", type=whole_number(1), default=LINES, metavar="N", help=f"lines of its log ({LINES})"
+        "names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id"
+    )
+    parser.add_argument(
+        "-n",
+        "--lines",
+        type=whole_number(1),
+        default=LINES,
+        metavar="N",
+        help=f"lines of its log ({LINES})",
     )
     add_fresh(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON value (docs/looking-after-runs.md says its form)")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON value (docs/looking-after-runs.md says its form)",
+    )
     return parser
 
 
@@ -63,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if len(args.names) not in (1, 2):
         parser.error("expected GRID RUN or RUN")
-    target = find_target(args.names, COMMAND, fresh=args.fresh)
+    target = locate_run(args.names, COMMAND, fresh=args.fresh)
     found = explain(target.folder, target.every, target.status, args.lines, target.inquiry.accounts)
     if args.json:
         print(json.dumps(explanation_form(found), allow_nan=False))
@@ -78,14 +86,22 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
     state = canvas.paint(status.state.value, STYLE_OF_STATE.get(status.state, "bold"))
     head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
     sections = [
-        "\n".join([head, *_advice_lines(found.advice, canvas), *_account_lines(found, canvas, now)]),
-        _section(canvas, "settings that vary in the grid", _wrap(render_pairs(found.varying), canvas)),
+        "\n".join(
+            [head, *_advice_lines(found.advice, canvas), *_account_lines(found, canvas, now)]
+        ),
+        _section(
+            canvas, "settings that vary in the grid", _wrap(render_pairs(found.varying), canvas)
+        ),
         _section(canvas, "the same in every run", _wrap(render_pairs(found.others), canvas)),
         _section(canvas, "where", align(_places(found, now))),
-        _section(canvas, "attempts", align([_attempt_row(attempt, now) for attempt in found.attempts])),
+        _section(
+            canvas, "attempts", align([_attempt_row(attempt, now) for attempt in found.attempts])
+        ),
         _section(canvas, "metrics", _wrap(render_pairs(_shown_metrics(found.metrics)), canvas)),
         _section(canvas, "last lines of its log", [canvas.clip(line) for line in found.log]),
-        _section(canvas, "last lines of its job's output", [canvas.clip(line) for line in found.printed]),
+        _section(
+            canvas, "last lines of its job's output", [canvas.clip(line) for line in found.printed]
+        ),
     ]
     return "\n\n".join(section for section in sections if section)
 
@@ -108,7 +124,9 @@ def _wrap(text: str, canvas: Canvas) -> list[str]:
 def _reason(found: Explanation) -> str:
     status = found.status
     arose = f" in {found.arose.replace(' in ', ', ')}" if found.arose else ""
-    reason = found.waits or describe(status) or (status.cause.value if status.cause else status.detail)
+    reason = (
+        found.waits or describe(status) or (status.cause.value if status.cause else status.detail)
+    )
     return f", {reason}{arose}" if reason else ""
 
 
@@ -118,20 +136,33 @@ def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
     handle = f" to {render_handle(status.handle)}" if status.handle else ""
     shared = f", a job of {status.in_job} runs" if status.in_job > 1 else ""
     project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
-    files = f", files in {status.folder.wandb.name}/ of its folder" if status.folder.wandb.is_dir() else ""
-    saved = "saved: the next attempt continues from it" if status.folder.checkpoint.exists() else "none"
+    files = (
+        f", files in {status.folder.wandb.name}/ of its folder"
+        if status.folder.wandb.is_dir()
+        else ""
+    )
+    saved = (
+        "saved: the next attempt continues from it" if status.folder.checkpoint.exists() else "none"
+    )
     return [
         ("submitted", submitted + handle + shared),
-        ("folder", str(status.folder.path) + ("" if status.folder.path.is_dir() else " (not there yet)")),
+        (
+            "folder",
+            str(status.folder.path) + ("" if status.folder.path.is_dir() else " (not there yet)"),
+        ),
         ("checkpoint", saved),
-        ("wandb", MODES.get(mirror.mode, mirror.mode) + ("" if mirror.mode == "disabled" else project + files)),
+        (
+            "wandb",
+            MODES.get(mirror.mode, mirror.mode)
+            + ("" if mirror.mode == "disabled" else project + files),
+        ),
     ]
 
 
 def render_handle(handle: JobHandle) -> str:
     """`local, process 123 on node7` or `slurm, job 4711, element 3`."""
     try:
-        launcher = parse_process(handle.native_id)
+        launcher = Process.from_id(handle.native_id)
     except ValueError:
         return f"{handle.scheduler}, job {handle.native_id}, element {handle.index}"
     return f"{handle.scheduler}, process {launcher.pid} on {launcher.host}, element {handle.index}"
@@ -141,33 +172,51 @@ def _attempt_row(attempt: Attempt, now: float) -> tuple[str, ...]:
     began = datetime.fromtimestamp(attempt.since).strftime("%Y-%m-%d %H:%M:%S")
     end = attempt.ended or (now if attempt.ending == "running" else None)
     took = render_age(end - attempt.since) if end else ""
-    return str(attempt.number), began, f"process {attempt.pid} on {attempt.host}", attempt.ending, took
+    return (
+        str(attempt.number),
+        began,
+        f"process {attempt.pid} on {attempt.host}",
+        attempt.ending,
+        took,
+    )
 
 
 def _shown_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in metrics.items()}
+    return {
+        name: float(f"{value:.5g}") if isinstance(value, float) else value
+        for name, value in metrics.items()
+    }
 
 
 def _section(canvas: Canvas, title: str, lines: Sequence[str]) -> str:
     shown = [line for line in lines if line]
-    return "\n".join([canvas.paint(title, "bold"), *(f"  {line}" for line in lines)]) if shown else ""
+    return (
+        "\n".join([canvas.paint(title, "bold"), *(f"  {line}" for line in lines)]) if shown else ""
+    )
 
 
 def explanation_form(found: Explanation) -> dict[str, Any]:
     """The value that `--json` prints: the form of a run in `jobs.status --json`, and more."""
     return {
-        **run_form(found.status),
+        **run_json(found.status),
         "grid": found.grid,
         "varying": dict(found.varying),
         "waits": found.waits,
         "advice": found.advice.text,
         "command": found.advice.command,
         "arose": found.arose,
-        "attempts": [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in found.attempts],
-        "wandb": {"mode": found.wandb.mode, "project": found.wandb.project, "group": found.wandb.group},
+        "attempts": [
+            {name: getattr(attempt, name) for name in attempt.__slots__}
+            for attempt in found.attempts
+        ],
+        "wandb": {
+            "mode": found.wandb.mode,
+            "project": found.wandb.project,
+            "group": found.wandb.group,
+        },
         "log": list(found.log),
         "printed": list(found.printed),
-        "schedulers": [account_form(account) for account in found.accounts],
+        "schedulers": [report_json(account) for account in found.accounts],
     }
 
 

@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anlp import claim
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import GridFolder, RunFolder
-from jobs.cli import make_parser, open_grid, runs_root, whole_number
-from jobs.failures import describe, group_failures
-from jobs.inquiry import Inquiry
-from jobs.logfile import last_words, tail
-from jobs.pace import Pace
-from jobs.printed import last_printed
-from jobs.selection import add_fresh, find_target, grids, read_grid
-from jobs.state import RunStatus, read_states
+from anlp.core import lease
+from anlp.core.command import make_parser, whole_number
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.records.folders import GridFolder, RunFolder
+from jobs.common.arguments import add_fresh
+from jobs.runs.failures import describe, group_failures
+from jobs.runs.locate import grids, open_grid, runs_root
+from jobs.runs.logs import last_job_output, last_words, tail
+from jobs.runs.polling import JobPoller, PollInterval
+from jobs.runs.queries import locate_run, read_grid
+from jobs.runs.status import RunStatus, read_states
 
 COMMAND = "python -m jobs.logs"
 LINES = 50
@@ -33,13 +33,23 @@ EXAMPLES = """\
 
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of logs."""
-    parser = make_parser("jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES)
+    parser = make_parser(
+        "jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
+    )
     parser.usage = "%(prog)s [-h] [-f] [-n N] [--fresh] [GRID] RUN\n       %(prog)s [-n N] [--fresh] [GRID] --failed"
-    parser.add_argument("names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id")
-    parser.add_argument("--failed", action="store_true", help="failed and lost runs of the grid, one of each kind")
+    parser.add_argument(
+        "names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id"
+    )
+    parser.add_argument(
+        "--failed", action="store_true", help="failed and lost runs of the grid, one of each kind"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     parser.add_argument(
-        "-n", "--lines", type=whole_number(1), metavar="N", help=f"last N lines ({LINES}; --failed: {LINES_FAILED})"
+        "-n",
+        "--lines",
+        type=whole_number(1),
+        metavar="N",
+        help=f"last N lines ({LINES}; --failed: {LINES_FAILED})",
     )
     add_fresh(parser)
     return parser
@@ -59,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _show_failed(_only_grid(args.names), args.lines or LINES_FAILED, fresh=args.fresh)
     if args.failed or len(args.names) not in (1, 2):
         parser.error("expected GRID RUN, RUN, or GRID --failed")
-    target = find_target(args.names, COMMAND, fresh=args.fresh)
+    target = locate_run(args.names, COMMAND, fresh=args.fresh)
     _say_accounts(target.inquiry)
     if args.follow:
         return _follow(target.folder, target.status, args.lines or LINES)
@@ -67,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _say_accounts(inquiry: Inquiry) -> None:
+def _say_accounts(inquiry: JobPoller) -> None:
     """On stderr, apart from the log: a scheduler is down, or was asked a while ago."""
     for account in inquiry.accounts:
         for line in account.render(time.time()):
@@ -81,12 +91,16 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
     known = grids()
     if len(known) == 1:
         return known[0]
-    listed = f"grids: {', '.join(folder.name for folder in known)}" if known else f"none in {runs_root()}"
+    listed = (
+        f"grids: {', '.join(folder.name for folder in known)}"
+        if known
+        else f"none in {runs_root()}"
+    )
     raise UserError(f"--failed: say of which grid: {COMMAND} GRID --failed ({listed})")
 
 
 def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
-    inquiry = Inquiry(folder, fresh=fresh)
+    inquiry = JobPoller(folder, fresh=fresh)
     groups = group_failures(read_grid(folder, inquiry.states))
     _say_accounts(inquiry)
     if not groups:
@@ -104,7 +118,7 @@ def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
 
 def _last_words(status: RunStatus, lines: int) -> list[str]:
     """The end of a run's log; of a run that has none why, and the end of what its job printed."""
-    return last_words(status, lines) or [_why_empty(status), *last_printed(status, lines)]
+    return last_words(status, lines) or [_why_empty(status), *last_job_output(status, lines)]
 
 
 def _why_empty(status: RunStatus) -> str:
@@ -117,21 +131,26 @@ def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
     path = status.folder.log
     position = path.stat().st_size if path.exists() else 0
     print(
-        "\n".join(tail(path, lines)) or f"{status.run_id} is {status.state.value}; its log is empty so far", flush=True
+        "\n".join(tail(path, lines))
+        or f"{status.run_id} is {status.state.value}; its log is empty so far",
+        flush=True,
     )
     for latest in _while_active(folder, status):
         status, position = latest, _print_added(path, position)
     _print_added(path, position)  # what came between the last look and the end
-    print(f"-- {status.run_id} is {status.state.value}" + (f": {describe(status)}" if describe(status) else ""))
+    print(
+        f"-- {status.run_id} is {status.state.value}"
+        + (f": {describe(status)}" if describe(status) else "")
+    )
     return EXIT_OK
 
 
 def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
     """Comes back often while the run's process lives; a scheduler is asked as seldom as its pace says."""
-    pace, due = Pace(), float("-inf")
+    pace, due = PollInterval(), float("-inf")
     while True:
         if not _is_alive(status.folder) and time.monotonic() >= due:
-            status = read_states(folder, Inquiry(folder).states)[status.run_id]
+            status = read_states(folder, JobPoller(folder).states)[status.run_id]
             due = time.monotonic() + pace.wait_s(status.state, [status])
         yield status
         if not status.state.is_active:
@@ -140,8 +159,8 @@ def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
 
 
 def _is_alive(folder: RunFolder) -> bool:
-    current = claim.latest(folder.attempts)
-    return current is not None and claim.is_alive(current)
+    current = lease.latest(folder.attempts)
+    return current is not None and lease.is_alive(current)
 
 
 def _print_added(path: Path, position: int) -> int:

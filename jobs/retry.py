@@ -6,26 +6,35 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from anlp import claim
-from anlp.errors import EXIT_OK, UserError, run_command
-from anlp.record import GridFolder, RunFolder, RunState
-from anlp.settings import spec_from_json
-from jobs.cli import confirm, make_parser, open_grid
-from jobs.endings import Trial, Trials, find_bad_nodes, read_trials
-from jobs.failures import FAILURES, group_failures
-from jobs.inquiry import Inquiry
-from jobs.journal import Journal
-from jobs.launch import submit_specs
-from jobs.remedies import Case, Policy, Remedy, find_remedy
-from jobs.resources import Resources, parse_memory, parse_walltime
-from jobs.screen import Canvas, align, canvas_of, count
-from jobs.selection import MANY_RUNS, narrow, read_grid
-from jobs.state import RunStatus
-from jobs.target import Target, add_target_arguments, last_target, override, parsed
+from anlp.core.command import make_parser
+from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from anlp.tasks import spec_from_json
+from jobs.common.terminal import Canvas, align, ask_yes_no, canvas_of
+from jobs.common.units import count, parse_memory, parse_walltime
+from jobs.config.resources import Resources
+from jobs.runs.attempts import (
+    SubmittedAttempt,
+    SubmittedAttempts,
+    find_bad_nodes,
+    has_progressed,
+    read_attempts,
+)
+from jobs.runs.failures import FAILURES, group_failures
+from jobs.runs.journal import Journal
+from jobs.runs.locate import open_grid
+from jobs.runs.options import SubmitOptions, last_options
+from jobs.runs.polling import JobPoller
+from jobs.runs.queries import MANY_RUNS, narrow, read_grid
+from jobs.runs.status import RunStatus
+from jobs.submission.arguments import add_submit_arguments, override, parsed
+from jobs.submission.launch import submit_specs
+from jobs.submission.retry_policy import FailedRun, Policy, RetryDecision, decide
 
 EXAMPLES = """\
   python -m jobs.retry mnist -n                      what would be done about each failed or lost run, and why
@@ -44,14 +53,26 @@ def make_arguments() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
-    parser.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'state=lost model=cnn'")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="show what would be done, submit nothing")
+    parser.add_argument(
+        "--only", metavar="FILTER", help="only runs that match, such as 'state=lost model=cnn'"
+    )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="show what would be done, submit nothing"
+    )
     parser.add_argument("--json", action="store_true", help="with --dry-run: the same as JSON")
     parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
     parser.add_argument("--force", action="store_true", help="repeat what would fail again, too")
-    parser.add_argument("--most-mem", metavar="M", help="memory that no run gets more of (default: 4 times the grid's)")
-    parser.add_argument("--most-time", metavar="T", help="time that no run gets more of (default: 4 times the grid's)")
-    add_target_arguments(parser)
+    parser.add_argument(
+        "--most-mem",
+        metavar="M",
+        help="memory that no run gets more of (default: 4 times the grid's)",
+    )
+    parser.add_argument(
+        "--most-time",
+        metavar="T",
+        help="time that no run gets more of (default: 4 times the grid's)",
+    )
+    add_submit_arguments(parser)
     return parser
 
 
@@ -65,10 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
     folder = open_grid(args.grid)
-    inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
     every = read_grid(folder, inquiry.states)
     statuses = narrow(every, args.only)
-    target = override(last_target(folder), args)
+    target = override(last_options(folder), args)
     rows = _decide(folder, every, [status for status in statuses if status.state in FAILURES], args)
     if args.json:
         print(json.dumps(_form(folder, rows), indent=1))
@@ -77,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asks = {run_id: ask for row in rows for run_id, ask in row.asks.items() if ask is not None}
     if not asks or args.dry_run:
         return EXIT_OK
-    if len(asks) > MANY_RUNS and not confirm(f"Submit these {len(asks)} runs again?", yes=args.yes):
+    if len(asks) > MANY_RUNS and not ask_yes_no(
+        f"Submit these {len(asks)} runs again?", yes=args.yes
+    ):
         print("nothing was submitted")
         return EXIT_OK
     specs = [spec_from_json(status.form) for status in statuses if status.run_id in asks]
@@ -100,10 +123,13 @@ class Row:
 
 
 def _decide(
-    folder: GridFolder, every: Sequence[RunStatus], broken: Sequence[RunStatus], args: argparse.Namespace
+    folder: GridFolder,
+    every: Sequence[RunStatus],
+    broken: Sequence[RunStatus],
+    args: argparse.Namespace,
 ) -> list[Row]:
     """What is done about the failed and lost runs, the largest group of failures first."""
-    trials = read_trials(folder, Journal(folder).submissions()) if broken else {}
+    trials = read_attempts(folder, Journal(folder).submissions()) if broken else {}
     policy = _policy(args, find_bad_nodes(every, trials))
     rows: dict[tuple[str, str, str], dict[str, Resources | None]] = defaultdict(dict)
     for group in group_failures(every, broken):
@@ -114,54 +140,51 @@ def _decide(
 
 
 def _policy(args: argparse.Namespace, bad_nodes: frozenset[str]) -> Policy:
-    given = override(Target(), args).resources
+    given = override(SubmitOptions(), args).resources
     return Policy(
         force=args.force,
         mem_mib=given.mem_mib,
         walltime_min=given.walltime_min,
         most_mem_mib=parsed("--most-mem", parse_memory, args.most_mem) if args.most_mem else None,
-        most_walltime_min=parsed("--most-time", parse_walltime, args.most_time) if args.most_time else None,
+        most_walltime_min=parsed("--most-time", parse_walltime, args.most_time)
+        if args.most_time
+        else None,
         bad_nodes=bad_nodes,
     )
 
 
-def _remedy(status: RunStatus, trials: Trials, policy: Policy, args: argparse.Namespace) -> Remedy:
+def _remedy(
+    status: RunStatus, trials: SubmittedAttempts, policy: Policy, args: argparse.Namespace
+) -> RetryDecision:
     """With what the command line says about every run, whatever its remedy."""
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
     where = before if args.on == "auto" else args.on
-    remedy = find_remedy(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    remedy = decide(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
     if remedy.ask is None:
         return remedy
-    return replace(remedy, ask=override(Target(resources=remedy.ask), args).resources)
+    return replace(remedy, ask=override(SubmitOptions(resources=remedy.ask), args).resources)
 
 
-def _case(status: RunStatus, trials: Sequence[Trial]) -> Case:
+def _case(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> FailedRun:
     last = trials[-1]
     progressed = has_progressed(status.folder, last.tag)
-    return Case(status, trials[0].asked, last.asked, progressed, shared_device=last.at_once > 1)
+    return FailedRun(
+        status, trials[0].asked, last.asked, progressed, shared_device=last.at_once > 1
+    )
 
 
-def has_progressed(folder: RunFolder, tag: str) -> bool:
-    """Whether the last attempt of a submission saved a checkpoint; it does so only where it got further."""
-    begun = [record["since"] for record in _attempts(folder) if record.get("batch") == tag]
-    try:
-        return bool(begun) and folder.checkpoint.stat().st_mtime > max(begun)
-    except OSError:
-        return False
-
-
-def _attempts(folder: RunFolder) -> Iterator[Mapping[str, Any]]:
-    return (claim.read(path) for path in folder.attempts.glob("*.json"))
-
-
-def _print_rows(folder: GridFolder, rows: Sequence[Row], statuses: Sequence[RunStatus], canvas: Canvas) -> None:
+def _print_rows(
+    folder: GridFolder, rows: Sequence[Row], statuses: Sequence[RunStatus], canvas: Canvas
+) -> None:
     print(f"{folder.name}: {_summary(rows, statuses)}")
     if rows:
         cells = [(row.cause, f"{len(row.asks)}", row.action, row.why) for row in rows]
         heading, *lines = align([("cause", "runs", "what is done", "why"), *cells])
         print(canvas.paint(f"  {heading}", "bold"))
-        for row, line in zip(rows, lines, strict=True):  # whole, on narrow terminals, too: it ends with what to do
+        for row, line in zip(
+            rows, lines, strict=True
+        ):  # whole, on narrow terminals, too: it ends with what to do
             print(canvas.paint(f"  {line}", "yellow" if row.is_left else "cyan"))
 
 
@@ -186,7 +209,10 @@ def _form(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
                 "cause": row.cause,
                 "action": row.action,
                 "why": row.why,
-                "runs": [{"id": run_id, "resources": ask and asdict(ask)} for run_id, ask in row.asks.items()],
+                "runs": [
+                    {"id": run_id, "resources": ask and asdict(ask)}
+                    for run_id, ask in row.asks.items()
+                ],
             }
             for row in rows
         ],

@@ -11,34 +11,45 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from anlp.errors import EXIT_OK, SpecError, UserError, run_command
-from anlp.record import GridFolder, RunOptions, RunState, write_whole
-from anlp.select import parse_filter
-from anlp.spec import RunSpec
-from jobs import confirm, smoke
-from jobs.cli import confirm as ask
-from jobs.cli import data_dir, make_parser, runs_root, whole_number
-from jobs.datasets import with_data
-from jobs.endings import find_due
+from anlp.core.command import make_parser, whole_number
+from anlp.core.errors import EXIT_OK, SpecError, UserError, run_command
+from anlp.core.filters import parse_filter
+from anlp.core.spec import RunSpec
+from anlp.records.files import write_whole
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import RunState
+from jobs.common.git import code_commit
+from jobs.common.terminal import ask_yes_no as ask
+from jobs.common.units import count
+from jobs.config.packing import Packing
 from jobs.gridfile import GRID_NAME, Expansion, GridSpec, is_grid_name, load_grid
-from jobs.handover import writing_to
-from jobs.inquiry import Inquiry
-from jobs.journal import Journal
-from jobs.launch import submit_specs
-from jobs.origins import with_origins
-from jobs.orphans import settled_states
-from jobs.packing import Packing
-from jobs.plan import Plan, count_strangers, make_plan
-from jobs.planned import say_nothing_to_do
-from jobs.planscreen import fields_of, plan_form, print_plan, print_runs, render_axes
-from jobs.profiles import load_profile
-from jobs.provenance import code_commit
-from jobs.ranking import selection_metric
-from jobs.schedulers import choose
-from jobs.screen import count
-from jobs.state import Redo, RunStatus, read_states
-from jobs.target import Target, add_target_arguments, override
-from jobs.waves import choose_canaries, passed_models
+from jobs.runs.attempts import find_auto_retries
+from jobs.runs.journal import Journal
+from jobs.runs.locate import data_dir, runs_root
+from jobs.runs.options import SubmitOptions
+from jobs.runs.plan import Plan, count_strangers, make_plan
+from jobs.runs.polling import JobPoller
+from jobs.runs.queries import selection_metric
+from jobs.runs.recovery import wait_for_orphans
+from jobs.runs.status import Redo, RunStatus, read_states
+from jobs.schedulers import registry
+from jobs.schedulers.profiles import load_profile
+from jobs.submission import variants
+from jobs.submission.arguments import add_submit_arguments, override
+from jobs.submission.batching import choose_canaries, passed_models
+from jobs.submission.datasets import with_data
+from jobs.submission.launch import submit_specs
+from jobs.submission.submitter import writing_to
+from jobs.submission.variants import resolve_init_from
+from jobs.views.plan import (
+    fields_of,
+    plan_json,
+    print_plan,
+    print_runs,
+    render_axes,
+    say_nothing_to_do,
+)
 
 MANY_RUNS = 10_000  # more are submitted only after asking
 MOST_RUNS = 200_000  # more cannot be meant, and would fill the memory
@@ -56,28 +67,53 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of submit."""
     parser = make_parser(
-        "jobs.submit", "Expands a grid file into runs and submits those that are missing; safe to repeat.", EXAMPLES
+        "jobs.submit",
+        "Expands a grid file into runs and submits those that are missing; safe to repeat.",
+        EXAMPLES,
     )
     parser.add_argument("grid", type=Path, help="the grid file (YAML)")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="show the plan and the runs, write nothing")
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="show the plan and the runs, write nothing"
+    )
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
     parser.add_argument("--name", help="name of the grid's folder (default: name of the file)")
     what = parser.add_argument_group("which runs")
-    what.add_argument("--set", action="append", default=[], metavar="S=V[,V]", help="replaces a setting of the file")
+    what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="S=V[,V]",
+        help="replaces a setting of the file",
+    )
     what.add_argument("--seeds", metavar="N", help="number of seeds, or a list: 5 or 0,1,7")
-    what.add_argument("--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'")
-    what.add_argument("--smoke", action="store_true", help="instead: one small run of each model, in a grid NAME-smoke")
+    what.add_argument(
+        "--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'"
+    )
+    what.add_argument(
+        "--smoke",
+        action="store_true",
+        help="instead: one small run of each model, in a grid NAME-smoke",
+    )
     what.add_argument("--retry", action="store_true", help="failed and lost runs, too")
-    what.add_argument("--replace", action="store_true", help="finished runs, too: their results are thrown away")
     what.add_argument(
-        "--confirm", type=whole_number(1), metavar="K", help="instead: the K best configurations with fresh seeds"
+        "--replace", action="store_true", help="finished runs, too: their results are thrown away"
     )
-    what.add_argument("--per", metavar="SETTING", help="with --confirm: the K best for each value of this setting")
     what.add_argument(
-        "--select", metavar="METRIC", help="with --confirm: best by this metric (default: what the runs monitor)"
+        "--confirm",
+        type=whole_number(1),
+        metavar="K",
+        help="instead: the K best configurations with fresh seeds",
     )
-    add_target_arguments(parser)
+    what.add_argument(
+        "--per", metavar="SETTING", help="with --confirm: the K best for each value of this setting"
+    )
+    what.add_argument(
+        "--select",
+        metavar="METRIC",
+        help="with --confirm: best by this metric (default: what the runs monitor)",
+    )
+    add_submit_arguments(parser)
     return parser
 
 
@@ -90,24 +126,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_arguments().parse_args(argv)
     _check(args)
     grid = load_grid(args.grid, overrides=args.set, seeds=None if args.confirm else args.seeds)
-    folder = GridFolder(runs_root() / ((args.name or grid.name) + (smoke.SUFFIX if args.smoke else "")))
-    inquiry = Inquiry(folder, fresh=True, tolerant=False, remember=not args.dry_run)
+    folder = GridFolder(
+        runs_root() / ((args.name or grid.name) + (variants.SUFFIX if args.smoke else ""))
+    )
+    inquiry = JobPoller(folder, fresh=True, tolerant=False, remember=not args.dry_run)
     history = _history(folder, args, inquiry)
     expansion = grid.expand()
     listed = _all_of(expansion, grid)
-    asked = smoke.make_small(listed) if args.smoke else with_origins(listed, runs_root(), is_dry=args.dry_run)
+    asked = (
+        variants.make_small(listed)
+        if args.smoke
+        else resolve_init_from(listed, runs_root(), is_dry=args.dry_run)
+    )
     args.select = args.select or _monitored(history)
     is_wanted = _wanted(args, asked)
-    needed = is_wanted if args.confirm is None else _any  # fresh seeds are of configurations, not of these runs
-    named = with_data(asked, grid.fallback, data_dir(), download=not args.dry_run, say=_say, is_wanted=needed)
+    needed = (
+        is_wanted if args.confirm is None else _any
+    )  # fresh seeds are of configurations, not of these runs
+    named = with_data(
+        asked, grid.fallback, data_dir(), download=not args.dry_run, say=_say, is_wanted=needed
+    )
     specs = _narrow(grid, named, args, history, is_wanted)
     redo: Redo = "all" if args.replace else "failed" if args.retry else "none"
     target = override(_target(grid, confirming=args.confirm is not None), args)
-    plan = make_plan(specs, history, redo, find_due(Journal(folder), history, target.options.retries))
+    plan = make_plan(
+        specs, history, redo, find_auto_retries(Journal(folder), history, target.options.retries)
+    )
     if args.json:
-        print(json.dumps(plan_form(folder, plan, history, target), indent=1))
+        print(json.dumps(plan_json(folder, plan, history, target), indent=1))
         return EXIT_OK
-    notes = [*expansion.notes(), *_strangers(named, history), *_repeats(plan), *_canaries(plan, history, target)]
+    notes = [
+        *expansion.notes(),
+        *_strangers(named, history),
+        *_repeats(plan),
+        *_canaries(plan, history, target),
+    ]
     notes += _image(target)
     if plan.chosen:
         target = _placed(target)
@@ -135,16 +188,18 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--name: expected {GRID_NAME}, got {args.name!r}")
 
 
-def _placed(target: Target) -> Target:
+def _placed(target: SubmitOptions) -> SubmitOptions:
     """`target` with the scheduler that `auto` stands for, so that it is looked for once."""
     site = None if target.profile is None else load_profile(target.profile)
-    return replace(target, on=choose.resolve(target.on, site))
+    return replace(target, on=registry.resolve_name(target.on, site))
 
 
-def _history(folder: GridFolder, args: argparse.Namespace, inquiry: Inquiry) -> Mapping[str, RunStatus]:
+def _history(
+    folder: GridFolder, args: argparse.Namespace, inquiry: JobPoller
+) -> Mapping[str, RunStatus]:
     if args.dry_run:
         return read_states(folder, inquiry.states, remember=False)
-    return settled_states(folder, say=_say, query=inquiry.states)
+    return wait_for_orphans(folder, say=_say, query=inquiry.states)
 
 
 def _all_of(expansion: Expansion, grid: GridSpec) -> list[RunSpec]:
@@ -173,16 +228,22 @@ def _repeats(plan: Plan) -> Iterator[str]:
         yield f"{count(len(plan.due), 'lost run')} among them: their machines ended them (retries)"
 
 
-def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: Target) -> Iterator[str]:
+def _canaries(plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions) -> Iterator[str]:
     if target.canary:
         first = choose_canaries(plan.chosen, passed_models(history.values()))
         several = 0 < len(first) < len(plan.chosen)
-        yield f"{count(len(first), 'canary run')} first, the rest if they pass" if several else "no canary is needed"
+        yield (
+            f"{count(len(first), 'canary run')} first, the rest if they pass"
+            if several
+            else "no canary is needed"
+        )
 
 
-def _image(target: Target) -> Iterator[str]:
+def _image(target: SubmitOptions) -> Iterator[str]:
     if target.image is not None:
-        yield f"in the image {target.image.path}" + (" with this checkout's code" if target.image.is_live else "")
+        yield f"in the image {target.image.path}" + (
+            " with this checkout's code" if target.image.is_live else ""
+        )
 
 
 def _say(text: str) -> None:
@@ -215,10 +276,10 @@ def _narrow(
 ) -> list[RunSpec]:
     """Those of the grid's runs that the command line asks for, or fresh seeds of the best of them."""
     if args.confirm is not None:
-        runs = confirm.runs_of_configurations(history.values(), specs)
-        candidates = confirm.best_configurations(runs, args.select, args.confirm, args.per)
-        used = {spec.seed for spec in specs} | confirm.search_seeds(history.values())
-        specs = confirm.fresh_runs(candidates, _seed_count(args.seeds), used)
+        runs = variants.runs_of_configurations(history.values(), specs)
+        candidates = variants.best_configurations(runs, args.select, args.confirm, args.per)
+        used = {spec.seed for spec in specs} | variants.search_seeds(history.values())
+        specs = variants.fresh_runs(candidates, _seed_count(args.seeds), used)
     specs = [spec for spec in specs if is_wanted(spec)]
     if not specs:
         raise SpecError(f"{grid.source}: no runs are left: look at exclude, when and --only")
@@ -227,7 +288,10 @@ def _narrow(
 
 def _monitored(history: Mapping[str, RunStatus]) -> str:
     """What finished runs were told to select by; accuracy where there are none, or where they do not agree."""
-    return selection_metric([status for status in history.values() if status.state is RunState.DONE]) or "val/acc"
+    return (
+        selection_metric([status for status in history.values() if status.state is RunState.DONE])
+        or "val/acc"
+    )
 
 
 def _seed_count(text: str | None) -> int:
@@ -235,11 +299,13 @@ def _seed_count(text: str | None) -> int:
         return 5
     number = int(text) if text.isdecimal() and len(text) < 6 else 0
     if number < 1:
-        raise UserError(f"--seeds: with --confirm expected a number of fresh seeds, got {text!r:.60}")
+        raise UserError(
+            f"--seeds: with --confirm expected a number of fresh seeds, got {text!r:.60}"
+        )
     return number
 
 
-def _target(grid: GridSpec, *, confirming: bool) -> Target:
+def _target(grid: GridSpec, *, confirming: bool) -> SubmitOptions:
     options = RunOptions(
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
@@ -252,15 +318,21 @@ def _target(grid: GridSpec, *, confirming: bool) -> Target:
         wandb=replace(grid.wandb, group=grid.wandb.group or grid.name),
     )
     packing = Packing(grid.pack, grid.chain)
-    return Target(resources=grid.resources, options=options, packing=packing, container=grid.container)
+    return SubmitOptions(
+        resources=grid.resources, options=options, packing=packing, container=grid.container
+    )
 
 
 def _agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:
     replaced = plan.replaced
-    if plan.redo == "all":  # results that no journal or batch file speaks of any more are results, too
+    if (
+        plan.redo == "all"
+    ):  # results that no journal or batch file speaks of any more are results, too
         unknown = [spec for spec in plan.chosen if plan.states[spec.run_id] is RunState.NEW]
         replaced += sum(folder.run(spec.run_id).result.exists() for spec in unknown)
-    if replaced and not ask(f"Throw away the results of {replaced} finished runs and redo them?", yes=yes):
+    if replaced and not ask(
+        f"Throw away the results of {replaced} finished runs and redo them?", yes=yes
+    ):
         return False
     return len(plan.chosen) <= MANY_RUNS or ask(f"Submit {len(plan.chosen):,} runs?", yes=yes)
 

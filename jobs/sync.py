@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_command
-from anlp.offline import PATTERN, is_live, pending_copies
-from anlp.progress import Progress
-from anlp.record import GridFolder, RunFolder
-from jobs.cli import make_parser, open_grid, whole_number
-from jobs.shell import Answer, run
+from anlp.core.command import make_parser, whole_number
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_command
+from anlp.core.progress import Progress
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.wandb_offline import PATTERN, is_live, pending_copies
+from jobs.common.external import Answer, run
+from jobs.runs.locate import open_grid
 
 EXAMPLES = """\
   python -m jobs.sync mnist            what the server does not have yet
@@ -92,7 +93,13 @@ def upload_share(folders: Sequence[RunFolder]) -> list[Sent]:
     Raises:
         UserError: no key, or nobody answers.
     """
-    argv = [sys.executable, "-m", "anlp.tracking.upload", "--json", *(str(folder.path) for folder in folders)]
+    argv = [
+        sys.executable,
+        "-m",
+        "anlp.tracking.upload",
+        "--json",
+        *(str(folder.path) for folder in folders),
+    ]
     answer = run(argv, timeout_s=SHARE_TIMEOUT_S)
     if answer.code == EXIT_USAGE:
         raise UserError(answer.err.strip())
@@ -121,7 +128,11 @@ def _untold(folder: RunFolder, answer: Answer) -> Sent:
 def _form(folder: GridFolder, todo: Sequence[RunFolder], sent: Sequence[Sent]) -> dict[str, Any]:
     runs = [{"run": one.run_id, "state": one.state, "reason": one.reason} for one in sent]
     told = {one.run_id for one in sent}
-    waiting = [{"run": one.run_id, "state": "waiting", "reason": ""} for one in todo if one.run_id not in told]
+    waiting = [
+        {"run": one.run_id, "state": "waiting", "reason": ""}
+        for one in todo
+        if one.run_id not in told
+    ]
     return {"grid": folder.name, "runs": runs + waiting}
 
 
@@ -137,11 +148,22 @@ def _print_screen(folder: GridFolder, waiting: Sequence[RunFolder], sent: Sequen
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES)
+    parser = make_parser(
+        "jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES
+    )
     parser.add_argument("grid", help="name, YAML file or folder of a grid")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be uploaded, and upload nothing")
     parser.add_argument(
-        "--jobs", type=whole_number(1, 100), default=WORKERS, metavar="N", help="uploads at a time (%(default)s)"
+        "-n",
+        "--dry-run",
+        action="store_true",
+        help="say what would be uploaded, and upload nothing",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, 100),
+        default=WORKERS,
+        metavar="N",
+        help="uploads at a time (%(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="what became of each run, for machines")
     return parser

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from apptainer_image import apptainer, as_this_user, image  # noqa: F401 - fixtures for every test
-from run_folders import Grid
-from slurm_cluster import cluster, cluster_alone, running_cluster  # noqa: F401 - fixtures for every test
-from web_browser import browser, open_page  # noqa: F401 - fixtures for every test
+
+from tests.support.apptainer.image import apptainer, as_this_user, image  # noqa: F401 - fixtures for every test
+from tests.support.browser import browser, open_page  # noqa: F401 - fixtures for every test
+from tests.support.run_folders import Grid
+from tests.support.schedulers.slurm.cluster import cluster, cluster_alone, running_cluster  # noqa: F401 - fixtures for every test
 
 
 @pytest.fixture(autouse=True)

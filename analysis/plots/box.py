@@ -1,4 +1,4 @@
-"""How a metric is spread at each value of a setting: points, boxes or violins, the failed runs counted beside them."""
+"""Spread of a metric at each value of a setting: points, boxes or violins, failed runs counted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.design import knowing_nothing
-from analysis.metrics import is_share, label, render_value
+from analysis.data.baselines import chance_level
+from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import (
     CONFIGURATION,
@@ -26,9 +26,9 @@ from analysis.plots.groups import (
     scored,
     split_by,
 )
-from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array
-from analysis.pull import Runs
+from analysis.plots.style import set_head, shortened
+from analysis.text.metrics import is_share, label, render_value
 
 Style = Literal["box", "violin", "points"]
 FEW = 8  # values of one level: fewer are drawn as points, a box would pretend to know quartiles
@@ -47,7 +47,7 @@ class Level:
     name: str
     colour: Any
     values: Array  # (n_finished,) in the units of the chart
-    offsets: Array  # (n_finished,) in [-1, 1], the same for a run every time
+    offsets: Array  # (n_finished,) in [-1, 1], fixed for a run
     lost: int  # runs without a value
 
 
@@ -69,11 +69,13 @@ class BoxInfo:
         return len(self.levels) > LONG
 
 
-def box_info(runs: pd.DataFrame, metric: str, by: str, *, style: Style | None = None, grid: str = "") -> BoxInfo:
+def box_info(
+    runs: pd.DataFrame, metric: str, by: str, *, style: Style | None = None, grid: str = ""
+) -> BoxInfo:
     """The spread of `metric` at each level of `by`.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         metric: a column of it.
         by: a setting, `seed`, or `configuration`.
         style: points where a level has few runs, else boxes, unless given.
@@ -86,18 +88,21 @@ def box_info(runs: pd.DataFrame, metric: str, by: str, *, style: Style | None = 
     groups = [(name, level, group) for name, level, group in split_by(runs, by)][:MAX_LEVELS]
     colours = level_colours([level for _, level, _ in groups])
     levels = tuple(
-        _level(name, colour, group, metric) for (name, _, group), colour in zip(groups, colours, strict=True)
+        _level(name, colour, group, metric)
+        for (name, _, group), colour in zip(groups, colours, strict=True)
     )
     least = min((level.values.size for level in levels if level.values.size), default=0)
     chosen: Style = style or ("points" if least < FEW else "box")
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     return BoxInfo(
         levels,
         chosen,
         by,
         label(metric),
         None if bound is None or not is_share(metric) else 100 * bound,
-        head(grid, f"{metric} by {shortened(by, 40)}, {count(len(finished), 'run')} of {len(runs):,}"),
+        head(
+            grid, f"{metric} by {shortened(by, 40)}, {count(len(finished), 'run')} of {len(runs):,}"
+        ),
         _subtitle(chosen),
     )
 
@@ -113,17 +118,35 @@ def draw_box(info: BoxInfo, ax: Axes) -> Axes:
             _draw_box(ax, place, level)
         y = place + SPREAD * level.offsets
         ax.scatter(
-            level.values, y, s=LARGE if info.style == "points" else SMALL, color=level.colour, alpha=0.5, linewidths=0,
+            level.values,
+            y,
+            s=LARGE if info.style == "points" else SMALL,
+            color=level.colour,
+            alpha=0.5,
+            linewidths=0,
             zorder=3, rasterized=level.values.size > RASTER_ABOVE,
         )  # fmt: skip
-        ax.plot([np.median(level.values)] * 2, [place - 0.28, place + 0.28], color="black", linewidth=1.6, zorder=4)
+        ax.plot(
+            [np.median(level.values)] * 2,
+            [place - 0.28, place + 0.28],
+            color="black",
+            linewidth=1.6,
+            zorder=4,
+        )
     has_line = has_room(info.chance, np.concatenate([level.values for level in info.levels]))
     if info.chance is not None and has_line:
         ax.axvline(info.chance, color="0.4", linewidth=0.9, linestyle=":")
-        ax.text(info.chance, -0.92, " knowing nothing", color="0.3", fontsize=7.5, ha="left", va="top")
-    ax.set_yticks(range(len(info.levels)), [_row_name(level, " · " if info.is_long else "\n") for level in info.levels])
+        ax.text(
+            info.chance, -0.92, " knowing nothing", color="0.3", fontsize=7.5, ha="left", va="top"
+        )
+    ax.set_yticks(
+        range(len(info.levels)),
+        [_row_name(level, " · " if info.is_long else "\n") for level in info.levels],
+    )
     ax.set(
-        ylim=(len(info.levels) - 0.4, -0.95 if has_line else -0.65), xlabel=info.x_label, ylabel=shortened(info.by, 40)
+        ylim=(len(info.levels) - 0.4, -0.95 if has_line else -0.65),
+        xlabel=info.x_label,
+        ylabel=shortened(info.by, 40),
     )
     set_head(ax, info.title, info.subtitle if has_line else beyond(info.subtitle, info.chance))
     return ax
@@ -131,7 +154,14 @@ def draw_box(info: BoxInfo, ax: Axes) -> Axes:
 
 def box_table(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
     """A row per run: the level, the value, and how it ended."""
-    columns = ["run_id", *([] if by == CONFIGURATION else [by]), "config_id", "seed", "outcome", metric]
+    columns = [
+        "run_id",
+        *([] if by == CONFIGURATION else [by]),
+        "config_id",
+        "seed",
+        "outcome",
+        metric,
+    ]
     return runs[list(dict.fromkeys(columns))]
 
 
@@ -162,7 +192,10 @@ def box_chart(loaded: Runs, *, metric: str = "", by: str = "", style: Style | No
 def _level(name: str, colour: Any, group: pd.DataFrame, metric: str) -> Level:
     finished = group[(group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))]
     factor = 100.0 if is_share(metric) else 1.0
-    offsets = [hashlib.blake2b(str(run).encode(), digest_size=1).digest()[0] / 127.5 - 1 for run in finished["run_id"]]
+    offsets = [
+        hashlib.blake2b(str(run).encode(), digest_size=1).digest()[0] / 127.5 - 1
+        for run in finished["run_id"]
+    ]
     values = factor * finished[metric].to_numpy(np.float64)
     return Level(name, colour, values, np.array(offsets), len(group) - len(finished))
 
@@ -190,14 +223,21 @@ def _said(level: Level, metric: str) -> str:
 
 def _draw_box(ax: Axes, place: int, level: Level) -> None:
     ax.boxplot(
-        level.values, positions=[place], orientation="horizontal", widths=0.5, showfliers=False, manage_ticks=False,
+        level.values,
+        positions=[place],
+        orientation="horizontal",
+        widths=0.5,
+        showfliers=False,
+        manage_ticks=False,
         medianprops={"linewidth": 0}, boxprops={"color": "0.35"}, whiskerprops={"color": "0.35"},
         capprops={"color": "0.35"},
     )  # fmt: skip
 
 
 def _draw_violin(ax: Axes, place: int, level: Level) -> None:
-    shape = ax.violinplot(level.values, [place], orientation="horizontal", widths=0.75, showextrema=False)
+    shape = ax.violinplot(
+        level.values, [place], orientation="horizontal", widths=0.75, showextrema=False
+    )
     for body in shape["bodies"]:  # type: ignore[attr-defined]  # a dictionary of collections and lists of them
         body.set_facecolor(level.colour)
         body.set_alpha(0.25)

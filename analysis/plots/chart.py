@@ -1,4 +1,4 @@
-"""A chart that is not drawn yet: what draws it, the table behind it and what it says to those who cannot see it."""
+"""A chart before it is drawn: the function that draws it, the table behind it, its alt text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.paper import paper, save
-from anlp.errors import UserError
+from analysis.plots.style import new_figure, save
+from anlp.core.errors import UserError
 
 WIDTH, HEIGHT = 6.8, 4.2  # inches
 
@@ -33,7 +33,7 @@ def save_chart(chart: Chart, picture: Path) -> Path:
     Raises:
         UserError: the format is unknown or a file cannot be written.
     """
-    with paper(*chart.size) as figure:
+    with new_figure(*chart.size) as figure:
         chart.draw(figure.add_subplot())
         save(figure, picture, alt=chart.alt)
     table = picture.with_suffix(".csv")

@@ -1,4 +1,4 @@
-"""How many samples of each class the parts of a data set have, beside what the simplest predictors reach on them."""
+"""Samples of each class in the parts of a data set, and what the simplest predictors reach."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.datasets import ClassCounts, class_counts
+from analysis.data.labels import ClassCounts, class_counts
+from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import draw_legend, head
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
 from analysis.plots.scale import Array
-from analysis.pull import Runs
+from analysis.plots.style import OKABE_ITO, set_head, shortened
 
 HATCHES = {"train": "", "val": "///", "test": "..."}
-COLOURS = dict(zip(("train", "val", "test"), (OKABE_ITO[0], OKABE_ITO[4], OKABE_ITO[2]), strict=True))
+COLOURS = dict(
+    zip(("train", "val", "test"), (OKABE_ITO[0], OKABE_ITO[4], OKABE_ITO[2]), strict=True)
+)
 ROW = 0.3  # inches
 MAX_HEIGHT = 14.0
 MAX_NAMES = 60  # classes that are named, each
@@ -45,14 +47,16 @@ def classes_info(found: ClassCounts, grid: str = "") -> ClassesInfo:
     """The histogram of one data set.
 
     Args:
-        found: see `analysis.datasets`.
+        found: see `analysis.data.labels`.
         grid: for the title.
     """
     counts = {split: np.array(numbers, dtype=float) for split, numbers in found.counts.items()}
     sizes = ", ".join(f"{split} {int(numbers.sum()):,}" for split, numbers in counts.items())
     majority = int(counts["train"].argmax()) if "train" in counts else 0
     data = f" of {shortened(found.data, 30)}" if found.data else ""
-    return ClassesInfo(found.names, counts, found.baselines, majority, head(grid, f"classes{data}: {sizes}"))
+    return ClassesInfo(
+        found.names, counts, found.baselines, majority, head(grid, f"classes{data}: {sizes}")
+    )
 
 
 def draw_classes(info: ClassesInfo, ax: Axes) -> Axes:
@@ -62,7 +66,15 @@ def draw_classes(info: ClassesInfo, ax: Axes) -> Axes:
     for index, split in enumerate(info.counts):
         at = places + (index - (len(info.counts) - 1) / 2) * height
         colour, hatch = COLOURS.get(split, "0.5"), HATCHES.get(split, "xx")
-        ax.barh(at, info.shares(split), height, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+        ax.barh(
+            at,
+            info.shares(split),
+            height,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+        )
     if "random" in info.baselines:
         ax.axvline(100 * info.baselines["random"], color="black", linewidth=1, linestyle=":")
     step = -(-len(info.names) // MAX_NAMES)
@@ -70,7 +82,12 @@ def draw_classes(info: ClassesInfo, ax: Axes) -> Axes:
     ax.set(ylim=(len(info.names) - 0.4, -0.6), xlabel="share of the split [%]")
     set_head(ax, info.title, _baselines(info))
     handles: list[Artist] = [
-        Patch(facecolor=COLOURS.get(split, "0.5"), hatch=HATCHES.get(split, "xx"), edgecolor="white", label=split)
+        Patch(
+            facecolor=COLOURS.get(split, "0.5"),
+            hatch=HATCHES.get(split, "xx"),
+            edgecolor="white",
+            label=split,
+        )
         for split in info.counts
     ]
     if "random" in info.baselines:
@@ -106,7 +123,11 @@ def _baselines(info: ClassesInfo) -> str:
     """What each baseline reaches, in words."""
     said = {
         "random": "guessing",
-        "majority": f"always {shortened(info.names[info.majority])!r}, the most frequent of the training set,",
+        "majority": f"always {shortened(info.names[info.majority])!r}, "
+        "the most frequent of the training set,",
     }
-    parts = [f"{said.get(name, shortened(name))} reaches {100 * value:.3g} %" for name, value in info.baselines.items()]
+    parts = [
+        f"{said.get(name, shortened(name))} reaches {100 * value:.3g} %"
+        for name, value in info.baselines.items()
+    ]
     return f"on the test set {'; '.join(parts)}" if parts else ""

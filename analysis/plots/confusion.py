@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 
-from analysis.classification import confusion, row_shares
+from analysis.data.load import Runs
+from analysis.data.predictions import want_classes
 from analysis.plots.chart import Chart
 from analysis.plots.groups import head
-from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
-from analysis.predictions import want_classes
-from analysis.pull import Runs
+from analysis.plots.style import set_head, shortened
+from analysis.stats.classification import confusion, row_shares
 
 WRITTEN = 14  # classes: more leave no room for numbers
 NAMED = 40
@@ -49,7 +49,9 @@ def confusion_info(seeds: Seeds) -> ConfusionInfo:
         seeds: with classes.
     """
     classes = seeds.found[0].outputs.shape[1]
-    matrices = np.stack([confusion(one.classes, one.outputs.argmax(axis=1), classes) for one in seeds.found])
+    matrices = np.stack(
+        [confusion(one.classes, one.outputs.argmax(axis=1), classes) for one in seeds.found]
+    )
     shares = 100 * row_shares(matrices)
     several = len(matrices) > 1
     names = seeds.found[0].names
@@ -133,7 +135,16 @@ def _write(ax: Axes, info: ConfusionInfo, row: int, column: int) -> None:
     ax.text(column, row + 0.02, text, ha="center", va="center", color=colour, fontsize=8)
     samples = f"{info.counts[row, column]:.1f}".removesuffix(".0")
     small = f"{spread}\n({samples})".strip()
-    ax.text(column, row + 0.2, small, ha="center", va="center", color=colour, fontsize=5.5, linespacing=0.95)
+    ax.text(
+        column,
+        row + 0.2,
+        small,
+        ha="center",
+        va="center",
+        color=colour,
+        fontsize=5.5,
+        linespacing=0.95,
+    )
 
 
 def _worst(info: ConfusionInfo) -> str:
@@ -142,4 +153,7 @@ def _worst(info: ConfusionInfo) -> str:
     i, j = np.unravel_index(int(off.argmax()), off.shape)
     if off[i, j] <= 0:
         return "No mistakes."
-    return f"Most frequent mistake: {info.names[i]} taken for {info.names[j]}, {off[i, j]:.1f} % of its samples."
+    return (
+        f"Most frequent mistake: {info.names[i]} taken for {info.names[j]}, "
+        f"{off[i, j]:.1f} % of its samples."
+    )

@@ -1,4 +1,4 @@
-"""The best against the worst configuration, sample by sample: what only one of them gets right, what neither does."""
+"""The best configuration against the worst, sample by sample: which of them is right."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis.data.load import Runs
+from analysis.data.predictions import want_classes
 from analysis.plots.chart import Chart
 from analysis.plots.gallery import pictures_of
 from analysis.plots.groups import count, head
-from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_ends
-from analysis.predictions import want_classes
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import set_head, shortened
+from anlp.core.errors import UserError
 
 Side = Literal["worst", "best", "both"]
 SIDES: dict[Side, str] = {
@@ -69,7 +69,10 @@ def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInf
     """
     truth = best.found[0].classes
     if len(truth) != len(worst.found[0].classes) or (truth != worst.found[0].classes).any():
-        raise UserError("the best and the worst run were tested on different samples: choose one data set with --only")
+        raise UserError(
+            "the best and the worst run were tested on different samples: "
+            "choose one data set with --only"
+        )
     pictures = {**pictures_of(worst), **pictures_of(best)}
     chances = [np.mean([one.probabilities for one in side.found], axis=0) for side in (best, worst)]
     answers = [chance.argmax(axis=1) for chance in chances]
@@ -83,10 +86,18 @@ def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInf
     rows: dict[Side, tuple[Difference, ...]] = {}
     for side, mask in masks.items():
         sure = chances[0 if side == "best" else 1].max(axis=1)
-        order = sorted((at for at in np.flatnonzero(mask).tolist() if at in pictures), key=lambda at: (-sure[at], at))
+        order = sorted(
+            (at for at in np.flatnonzero(mask).tolist() if at in pictures),
+            key=lambda at: (-sure[at], at),
+        )
         rows[side] = tuple(
             Difference(
-                at, pictures[at], names[truth[at]], names[answers[0][at]], names[answers[1][at]], float(sure[at])
+                at,
+                pictures[at],
+                names[truth[at]],
+                names[answers[0][at]],
+                names[answers[1][at]],
+                float(sure[at]),
             )
             for at in order[:most]
         )
@@ -99,7 +110,8 @@ def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInf
         shares,
         len(truth),
         head(best.grid, "the best and the worst configuration on the same samples"),
-        f"best: {best.said}, {100 * shares[0]:.4g} % right; worst: {worst.said}, {100 * shares[1]:.4g} %",
+        f"best: {best.said}, {100 * shares[0]:.4g} % right; "
+        f"worst: {worst.said}, {100 * shares[1]:.4g} %",
     )
 
 
@@ -109,7 +121,12 @@ def draw_contrast(info: ContrastInfo, ax: Axes) -> Axes:
     for row, (side, said) in enumerate(SIDES.items()):
         top = row * (step + heading)
         ax.text(
-            0.05, top + 0.05, f"{said}: {count(info.counts[side], 'sample')}", va="top", fontsize=8.5, weight="bold"
+            0.05,
+            top + 0.05,
+            f"{said}: {count(info.counts[side], 'sample')}",
+            va="top",
+            fontsize=8.5,
+            weight="bold",
         )
         for column, one in enumerate(info.rows[side]):
             _draw(ax, one, column, top + heading)
@@ -130,7 +147,9 @@ def contrast_table(info: ContrastInfo) -> pd.DataFrame:
         for side, found in info.rows.items()
         for one in found
     ]
-    return pd.DataFrame(rows, columns=["kind", "test_sample", "true", "best_says", "worst_says", "confidence"])
+    return pd.DataFrame(
+        rows, columns=["kind", "test_sample", "true", "best_says", "worst_says", "confidence"]
+    )
 
 
 def contrast_chart(loaded: Runs, *, metric: str = "", top: int = COLUMNS) -> Chart:

@@ -1,4 +1,4 @@
-"""Rank correlations of predicted quantities with their intervals: configurations side by side, each quantity apart."""
+"""Rank correlations of predicted quantities with their intervals, one panel per quantity."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.correlation import MIN_PAIRS, average_correlation, rank_correlation, spearman_interval
-from analysis.frame import varying_settings
+from analysis.data.frames import varying_settings
+from analysis.data.load import Runs
+from analysis.data.predictions import Predictions, has_predictions, load_predictions
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import count, head, level_name
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
 from analysis.plots.scale import is_missing
-from analysis.predictions import Predictions, has_predictions, load_predictions
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import OKABE_ITO, set_head, shortened
+from analysis.stats.correlation import (
+    MIN_PAIRS,
+    average_correlation,
+    rank_correlation,
+    spearman_interval,
+)
+from anlp.core.errors import UserError
 
 MEAN = "mean"  # over quantities, in Fisher's z space
-TARGET, TOGETHER = "target", "all"  # the setting that says whether a net learns one quantity or all of them
+TARGET, TOGETHER = (
+    "target",
+    "all",
+)  # the setting that says whether a net learns one quantity or all of them
 ROW = 0.24  # inches
 MAX_HEIGHT = 14.0
 
@@ -43,14 +51,16 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationsInfo:
-    """What is drawn: quantities in the order of the runs, the configurations of each by their correlation."""
+    """Data of the chart: quantities in run order, configurations by their correlation."""
 
     rows: tuple[Correlation, ...]
     title: str
     subtitle: str
 
 
-def correlations_info(found: Sequence[tuple[str, Sequence[Predictions]]], grid: str = "") -> CorrelationsInfo:
+def correlations_info(
+    found: Sequence[tuple[str, Sequence[Predictions]]], grid: str = ""
+) -> CorrelationsInfo:
     """The correlations of every configuration and quantity, with a mean where one has several.
 
     Args:
@@ -62,9 +72,19 @@ def correlations_info(found: Sequence[tuple[str, Sequence[Predictions]]], grid: 
     """
     rows = [row for name, seeds in found for row in _of_configuration(name, seeds)]
     rows += _means(rows)
-    together = [row.quantity for row in rows if row.learned == "together"]  # in the order of the task
-    order = list(dict.fromkeys([*together, *(row.quantity for row in rows if row.quantity != MEAN), MEAN]))
-    rows.sort(key=lambda row: (order.index(row.quantity), -row.r if row.r == row.r else math.inf, row.name))
+    together = [
+        row.quantity for row in rows if row.learned == "together"
+    ]  # in the order of the task
+    order = list(
+        dict.fromkeys([*together, *(row.quantity for row in rows if row.quantity != MEAN), MEAN])
+    )
+    rows.sort(
+        key=lambda row: (
+            order.index(row.quantity),
+            -row.r if row.r == row.r else math.inf,
+            row.name,
+        )
+    )
     samples = max((row.n_samples for row in rows), default=0)
     return CorrelationsInfo(
         tuple(rows),
@@ -75,7 +95,9 @@ def correlations_info(found: Sequence[tuple[str, Sequence[Predictions]]], grid: 
 
 def draw_correlations(info: CorrelationsInfo, ax: Axes) -> Axes:
     """The rows on `ax`, those of one quantity together."""
-    colours = {name: OKABE_ITO[index % len(OKABE_ITO)] for index, name in enumerate(_quantities(info))}
+    colours = {
+        name: OKABE_ITO[index % len(OKABE_ITO)] for index, name in enumerate(_quantities(info))
+    }
     labels = []
     for place, row in enumerate(info.rows):
         colour = colours[row.quantity]
@@ -98,10 +120,30 @@ def draw_correlations(info: CorrelationsInfo, ax: Axes) -> Axes:
 def correlations_table(info: CorrelationsInfo) -> pd.DataFrame:
     """A row per quantity and configuration."""
     rows = [
-        (row.quantity, row.name, row.learned, row.r, row.low, row.high, row.sd, row.n_seeds, row.n_samples)
+        (
+            row.quantity,
+            row.name,
+            row.learned,
+            row.r,
+            row.low,
+            row.high,
+            row.sd,
+            row.n_seeds,
+            row.n_samples,
+        )
         for row in info.rows
     ]
-    names = ["quantity", "configuration", "learned", "spearman", "low", "high", "sd over seeds", "seeds", "samples"]
+    names = [
+        "quantity",
+        "configuration",
+        "learned",
+        "spearman",
+        "low",
+        "high",
+        "sd over seeds",
+        "seeds",
+        "samples",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -120,35 +162,50 @@ def correlations_chart(loaded: Runs) -> Chart:
         for key, group in candidates.groupby("config_id", sort=False)
     ]
     info = correlations_info(found, loaded.grid)
-    best = [max((row for row in info.rows if row.quantity == name), key=_by_r) for name in _quantities(info)]
+    best = [
+        max((row for row in info.rows if row.quantity == name), key=_by_r)
+        for name in _quantities(info)
+    ]
     said = "; ".join(f"{row.quantity} {row.r:.3f} by {row.name}{_how(row)}" for row in best)
     size = (WIDTH + 1, min(1.8 + ROW * len(info.rows), MAX_HEIGHT))
     table = correlations_table(info)
-    return Chart(info.title, lambda ax: draw_correlations(info, ax), table, f"{info.title}. Best: {said}.", size)
+    return Chart(
+        info.title,
+        lambda ax: draw_correlations(info, ax),
+        table,
+        f"{info.title}. Best: {said}.",
+        size,
+    )
 
 
 def _of_configuration(name: str, seeds: Sequence[Predictions]) -> list[Correlation]:
     first = seeds[0]
     if first.is_classes:
-        raise UserError("correlations are of quantities, and these runs predict classes: see the kind report")
+        raise UserError(
+            "correlations are of quantities, and these runs predict classes: see the kind report"
+        )
     learned = "together" if first.targets.shape[1] > 1 else "alone"
     rows = []
     for column, quantity in enumerate(first.names):
         each = [_r(one, column) for one in seeds]
         r, samples = average_correlation(each), len(first.targets)
         low, high = (math.nan, math.nan) if math.isnan(r) else spearman_interval(r, samples)
-        rows.append(Correlation(quantity, name, learned, r, low, high, _sd(each), len(seeds), samples))
+        rows.append(
+            Correlation(quantity, name, learned, r, low, high, _sd(each), len(seeds), samples)
+        )
     return rows
 
 
 def _r(one: Predictions, column: int) -> float:
     true, predicted = one.targets[:, column], one.outputs[:, column]
     known = np.isfinite(true) & np.isfinite(predicted)
-    return rank_correlation(true[known], predicted[known]).r if known.sum() >= MIN_PAIRS else math.nan
+    return (
+        rank_correlation(true[known], predicted[known]).r if known.sum() >= MIN_PAIRS else math.nan
+    )
 
 
 def _means(rows: Sequence[Correlation]) -> list[Correlation]:
-    """Of each configuration over its quantities: one net for all, or a net for each with the same other settings."""
+    """Mean over the quantities of each configuration: one net for all, or one net each."""
     every = {row.quantity for row in rows}
     found = []
     for name, learned in dict.fromkeys((row.name, row.learned) for row in rows):
@@ -156,7 +213,9 @@ def _means(rows: Sequence[Correlation]) -> list[Correlation]:
         if len(every) > 1 and {row.quantity for row in own} == every:
             r = average_correlation([row.r for row in own])
             seeds, samples = min(row.n_seeds for row in own), min(row.n_samples for row in own)
-            found.append(Correlation(MEAN, name, learned, r, math.nan, math.nan, math.nan, seeds, samples))
+            found.append(
+                Correlation(MEAN, name, learned, r, math.nan, math.nan, math.nan, seeds, samples)
+            )
     return found
 
 
@@ -165,7 +224,9 @@ def _names(runs: pd.DataFrame) -> dict[str, str]:
     settings = [name for name in varying_settings(runs) if name != TARGET]
     first = runs.drop_duplicates("config_id").set_index("config_id")
     return {
-        str(key): " ".join(f"{name}={_level(row[name])}" for name in settings if not is_missing(row[name]))
+        str(key): " ".join(
+            f"{name}={_level(row[name])}" for name in settings if not is_missing(row[name])
+        )
         or "the configuration"
         for key, row in first.iterrows()
     }

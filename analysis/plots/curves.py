@@ -12,10 +12,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.design import knowing_nothing
-from analysis.frame import varying_settings
-from analysis.metrics import is_share, label
-from analysis.names import known_name
+from analysis.data.baselines import chance_level
+from analysis.data.frames import varying_settings
+from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import (
     CONFIGURATION,
@@ -29,11 +28,11 @@ from analysis.plots.groups import (
     level_name,
     pick_setting,
 )
-from analysis.plots.paper import set_head, set_log, shortened
 from analysis.plots.scale import Array
-from analysis.pull import Runs
-from analysis.tabulate import level_key
-from anlp.errors import UserError
+from analysis.plots.style import set_head, set_log, shortened
+from analysis.text.levels import level_key
+from analysis.text.metrics import is_share, label
+from anlp.core.errors import UserError, known_name
 
 Style = Literal["lines", "medians", "bands", "both"]
 RASTER_ABOVE = 2_000
@@ -69,7 +68,7 @@ class CurvesInfo:
     subtitle: str = ""
 
 
-def curves_info(
+def curves_info(  # noqa: PLR0913 - a keyword per option of the command
     runs: pd.DataFrame,
     history: pd.DataFrame,
     metric: str,
@@ -84,21 +83,26 @@ def curves_info(
     """The curves of all runs that logged `metric`, finished or not.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         history: likewise; its column `metric` is on the y axis.
         metric: as in `history`.
         by: the setting that colours, or `configuration`; empty for none.
         chance: value of the baseline, in the unit of `history`.
         grid: for the title.
-        style: lines of runs, bands of groups, both, or lines with medians; by the number of groups unless given.
+        style: lines of runs, bands of groups, both, or lines with medians; default: by the number
+            of groups.
         smooth: width in epochs of a running mean over each curve; below 2: none.
         is_log: whether the y axis is logarithmic; values that are not positive are left out then.
     """
     factor = 100.0 if is_share(metric) else 1.0
     curves = _curves(history, metric, factor, smooth, is_log)
     values = configuration_names(runs) if by == CONFIGURATION else runs[by or "run_id"].tolist()
-    found = {str(run): (level if by else None) for run, level in zip(runs["run_id"], values, strict=True)}
-    levels = sorted({level_name(found[run]): found[run] for run in curves if run in found}.items(), key=_order)
+    found = {
+        str(run): (level if by else None) for run, level in zip(runs["run_id"], values, strict=True)
+    }
+    levels = sorted(
+        {level_name(found[run]): found[run] for run in curves if run in found}.items(), key=_order
+    )
     colours = level_colours([level for _, level in levels])
     members: dict[str, list[str]] = {name: [] for name, _ in levels}
     for run in curves:
@@ -114,7 +118,11 @@ def curves_info(
         groups,
         by,
         label(metric),
-        head(grid, f"{metric} of {shown:,} of {len(runs):,} runs{'' if chosen == 'bands' else ', a line each'}"),
+        head(
+            grid,
+            f"{metric} of {shown:,} of {len(runs):,} runs"
+            f"{'' if chosen == 'bands' else ', a line each'}",
+        ),
         None if chance is None else factor * chance,
         chosen,
         is_log,
@@ -125,7 +133,14 @@ def curves_info(
 def curves_table(info: CurvesInfo) -> pd.DataFrame:
     """A row per run and epoch, in the units of the chart."""
     parts = [
-        pd.DataFrame({info.by or "group": group.name, "run_id": run, "epoch": curve[:, 0], info.y_label: curve[:, 1]})
+        pd.DataFrame(
+            {
+                info.by or "group": group.name,
+                "run_id": run,
+                "epoch": curve[:, 0],
+                info.y_label: curve[:, 1],
+            }
+        )
         for group in info.groups
         for run, curve in zip(group.run_ids, group.curves, strict=True)
     ]
@@ -134,7 +149,13 @@ def curves_table(info: CurvesInfo) -> pd.DataFrame:
 
 
 def curves_chart(
-    loaded: Runs, *, metric: str = "", by: str = "", style: Style | None = None, smooth: int = 0, scale: str = "linear"
+    loaded: Runs,
+    *,
+    metric: str = "",
+    by: str = "",
+    style: Style | None = None,
+    smooth: int = 0,
+    scale: str = "linear",
 ) -> Chart:
     """Learning curves of all runs in groups.
 
@@ -147,9 +168,17 @@ def curves_chart(
     metric = known_name(metric or _usual_metric(history), curve_metrics(history), "--metric")
     if by != CONFIGURATION:
         by = pick_setting(runs, by, "--by") if by else usual_setting(runs)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     info = curves_info(
-        runs, history, metric, by, chance=bound, grid=loaded.grid, style=style, smooth=smooth, is_log=scale == "log"
+        runs,
+        history,
+        metric,
+        by,
+        chance=bound,
+        grid=loaded.grid,
+        style=style,
+        smooth=smooth,
+        is_log=scale == "log",
     )
     ends = [
         f"{group.name or 'all'} {np.median([curve[-1, 1] for curve in group.curves]):.4g}"
@@ -157,16 +186,22 @@ def curves_chart(
         if group.curves
     ]
     alt = f"{info.title}. Median of the last values: {', '.join(ends) or 'none'}."
-    return Chart(info.title, lambda ax: draw_curves(info, ax), curves_table(info), alt, (WIDTH + 0.2, 4.2))
+    return Chart(
+        info.title, lambda ax: draw_curves(info, ax), curves_table(info), alt, (WIDTH + 0.2, 4.2)
+    )
 
 
 def curve_metrics(history: pd.DataFrame) -> list[str]:
     """What was logged by epoch."""
-    return [str(name) for name in history.columns if name != "epoch" and pd.api.types.is_numeric_dtype(history[name])]
+    return [
+        str(name)
+        for name in history.columns
+        if name != "epoch" and pd.api.types.is_numeric_dtype(history[name])
+    ]
 
 
 def usual_setting(runs: pd.DataFrame) -> str:
-    """The setting that colours where nobody says: lr if it varies, else the first that does."""
+    """Return the setting that colours by default: lr if it varies, else the first that does."""
     varying = varying_settings(runs)
     return "lr" if "lr" in varying else next(iter(varying), "")
 
@@ -174,7 +209,9 @@ def usual_setting(runs: pd.DataFrame) -> str:
 def draw_curves(info: CurvesInfo, ax: Axes) -> Axes:
     """The chart on `ax`, its legend beside it."""
     number = sum(len(group.curves) for group in info.groups)
-    opacity = min(1.0, 1.5 / max(number, 1) ** 0.3) * (0.5 if info.style in ("both", "medians") else 1.0)
+    opacity = min(1.0, 1.5 / max(number, 1) ** 0.3) * (
+        0.5 if info.style in ("both", "medians") else 1.0
+    )
     for group in info.groups:
         if info.style != "bands" or group.band is None:
             _draw_lines(ax, group, opacity, rasterized=number > RASTER_ABOVE)
@@ -189,7 +226,10 @@ def draw_curves(info: CurvesInfo, ax: Axes) -> Axes:
     if info.is_log:
         set_log(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch (0: before the first update)", ylabel=f"{info.y_label}{' (log)' if info.is_log else ''}")
+    ax.set(
+        xlabel="epoch (0: before the first update)",
+        ylabel=f"{info.y_label}{' (log)' if info.is_log else ''}",
+    )
     set_head(ax, info.title, info.subtitle)
     draw_legend(ax, _handles(info), info.by)
     return ax
@@ -200,10 +240,14 @@ def _draw_lines(ax: Axes, group: Group, opacity: float, *, rasterized: bool) -> 
     lines.set_rasterized(rasterized)
     ax.add_collection(lines)
     points = np.array([curve[0] for curve in group.curves if len(curve) == 1]).reshape(-1, 2)
-    ax.plot(points[:, 0], points[:, 1], "o", color=group.colour, markersize=3)  # a single epoch makes no line
+    ax.plot(
+        points[:, 0], points[:, 1], "o", color=group.colour, markersize=3
+    )  # a single epoch makes no line
 
 
-def _group(name: str, colour: Any, dash: Any, members: list[str], curves: dict[str, Array]) -> Group:
+def _group(
+    name: str, colour: Any, dash: Any, members: list[str], curves: dict[str, Array]
+) -> Group:
     own = tuple(curves[run] for run in members)
     return Group(name, colour, own, _band(own), dash, tuple(members))
 
@@ -224,17 +268,26 @@ def _band(curves: tuple[Array, ...]) -> Array | None:
     return np.array(rows) if len(rows) > 1 else None
 
 
-def _curves(history: pd.DataFrame, metric: str, factor: float, smooth: int, is_log: bool) -> dict[str, Array]:
+def _curves(
+    history: pd.DataFrame, metric: str, factor: float, smooth: int, is_log: bool
+) -> dict[str, Array]:
     values = history[metric].astype(float)
-    usable = np.isfinite(values) & history["epoch"].notna() & ((values > NOTHING_BELOW) | (not is_log))
+    usable = (
+        np.isfinite(values) & history["epoch"].notna() & ((values > NOTHING_BELOW) | (not is_log))
+    )
     finite = history[usable]
     names = finite["run_id"].astype(str).to_numpy()
     order = np.argsort(names, kind="stable")
-    points = np.column_stack([finite["epoch"].to_numpy(float), factor * finite[metric].to_numpy(float)])[order]
+    points = np.column_stack(
+        [finite["epoch"].to_numpy(float), factor * finite[metric].to_numpy(float)]
+    )[order]
     found, starts = np.unique(names[order], return_index=True)
     if not len(found):  # numpy splits nothing into one part
         return {}
-    return {str(run): _smoothed(curve, smooth) for run, curve in zip(found, np.split(points, starts[1:]), strict=True)}
+    return {
+        str(run): _smoothed(curve, smooth)
+        for run, curve in zip(found, np.split(points, starts[1:]), strict=True)
+    }
 
 
 def _smoothed(curve: Array, width: int) -> Array:
@@ -242,7 +295,10 @@ def _smoothed(curve: Array, width: int) -> Array:
     if width < 2 or len(curve) < 2:
         return curve
     ones = np.ones(min(width, len(curve)))
-    sums, counts = np.convolve(curve[:, 1], ones, "same"), np.convolve(np.ones(len(curve)), ones, "same")
+    sums, counts = (
+        np.convolve(curve[:, 1], ones, "same"),
+        np.convolve(np.ones(len(curve)), ones, "same"),
+    )
     return np.column_stack([curve[:, 0], sums / counts])
 
 
@@ -261,7 +317,9 @@ def _subtitle(style: Style, smooth: int) -> str:
 
 def _usual_metric(history: pd.DataFrame) -> str:
     known = curve_metrics(history)
-    return next((name for name in ("val/acc", "val/loss") if name in known), next(iter(known), "val/acc"))
+    return next(
+        (name for name in ("val/acc", "val/loss") if name in known), next(iter(known), "val/acc")
+    )
 
 
 def _order(item: tuple[str, Any]) -> tuple[int, float, str]:
@@ -269,14 +327,23 @@ def _order(item: tuple[str, Any]) -> tuple[int, float, str]:
 
 
 def _handles(info: CurvesInfo) -> list[Line2D]:
-    """Every level, or evenly chosen ones where they are many; highest first, as the curves of an axis are read."""
+    """Return every level, or evenly chosen ones where there are many; highest first."""
     step = -(-len(info.groups) // MAX_LEGEND) or 1
     chosen = list(info.groups)[::-1][::step] if info.by else []
     has_bands = info.style != "lines"
     handles = [
-        Line2D([], [], color=g.colour, linestyle=g.dash if has_bands else "-", linewidth=2, label=shortened(g.name))
+        Line2D(
+            [],
+            [],
+            color=g.colour,
+            linestyle=g.dash if has_bands else "-",
+            linewidth=2,
+            label=shortened(g.name),
+        )
         for g in chosen
     ]
     if info.chance is not None:
-        handles.append(Line2D([], [], color="0.4", linewidth=0.8, linestyle=":", label="knowing nothing"))
+        handles.append(
+            Line2D([], [], color="0.4", linewidth=0.8, linestyle=":", label="knowing nothing")
+        )
     return handles

@@ -11,16 +11,27 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.design import HUGE, knowing_nothing
-from analysis.evp import EvpCurve, evp_curve
-from analysis.metrics import higher_is_better, is_share, label, render_value
+from analysis.data.baselines import chance_level
+from analysis.data.load import Runs
+from analysis.effects.design import HUGE
 from analysis.plots.chart import Chart
-from analysis.plots.groups import Look, count, draw_legend, head, looks, pick_metric, pick_setting, split_by
-from analysis.plots.paper import keep_shares, set_head, set_log, shortened
+from analysis.plots.groups import (
+    Look,
+    count,
+    draw_legend,
+    head,
+    looks,
+    pick_metric,
+    pick_setting,
+    split_by,
+)
 from analysis.plots.scale import Array
+from analysis.plots.style import keep_shares, set_head, set_log, shortened
 from analysis.plots.sweep import usual_group
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.stats.expected_performance import EvpCurve, evp_curve
+from analysis.text.metrics import is_share, label, render_value
+from anlp.core.errors import UserError
+from anlp.core.metrics import higher_is_better
 
 Against = Literal["configurations", "runs", "hours"]
 X_LABELS = {
@@ -67,12 +78,17 @@ class EvpInfo:
 
 
 def evp_info(
-    runs: pd.DataFrame, metric: str, by: str = "", *, against: Against = "configurations", grid: str = ""
+    runs: pd.DataFrame,
+    metric: str,
+    by: str = "",
+    *,
+    against: Against = "configurations",
+    grid: str = "",
 ) -> EvpInfo:
     """The curve of each group, from the means of its configurations over their search runs.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         metric: a column of it, of the validation set.
         by: a setting that makes groups; empty for none.
         against: what a budget is counted in; configurations cost what they do on average.
@@ -85,7 +101,9 @@ def evp_info(
     search = search if len(search) else runs
     values, notes = _configuration_values(search, metric)
     if against == "hours" and not ("seconds" in search and search["seconds"].notna().any()):
-        raise UserError("--against hours: no run has recorded how long it took; take configurations or runs")
+        raise UserError(
+            "--against hours: no run has recorded how long it took; take configurations or runs"
+        )
     found = split_by(search, by)
     styles = looks([level for _, level, _ in found])
     groups = []
@@ -96,12 +114,24 @@ def evp_info(
             continue
         sign = 1.0 if higher_is_better(metric) else -1.0
         factor = 100.0 if is_share(metric) else 1.0
-        groups.append(Group(name, look, evp_curve((sign * some).tolist()), _cost(group, against), sign, factor))
+        groups.append(
+            Group(
+                name, look, evp_curve((sign * some).tolist()), _cost(group, against), sign, factor
+            )
+        )
     if not groups:
-        raise UserError(f"none of {count(len(runs), 'run')} has finished with a finite {metric}: nothing to draw")
+        raise UserError(
+            f"none of {count(len(runs), 'run')} has finished with a finite {metric}: "
+            "nothing to draw"
+        )
     number = sum(int(group.curve.budgets[-1]) for group in groups)
-    title = head(grid, f"expected best {metric} of a random search, from {count(number, 'configuration')}")
-    subtitle = "band: ± 1 standard error; dashed: beyond half of the configurations, where it says too little"
+    title = head(
+        grid, f"expected best {metric} of a random search, from {count(number, 'configuration')}"
+    )
+    subtitle = (
+        "band: ± 1 standard error; dashed: beyond half of the configurations, "
+        "where it says too little"
+    )
     return EvpInfo(tuple(groups), by, against, label(metric), title, subtitle, tuple(notes))
 
 
@@ -111,9 +141,17 @@ def draw_evp(info: EvpInfo, ax: Axes) -> Axes:
         x, y, sd = group.x, group.y, np.nan_to_num(group.factor * group.curve.sd)
         solid = group.curve.reliable_to
         limit = 100.0 if group.factor != 1 else np.inf
-        ax.fill_between(x, y - sd, np.minimum(y + sd, limit), color=group.look.colour, alpha=0.15, linewidth=0)
+        ax.fill_between(
+            x, y - sd, np.minimum(y + sd, limit), color=group.look.colour, alpha=0.15, linewidth=0
+        )
         ax.plot(x[:solid], y[:solid], color=group.look.colour, linewidth=1.8)
-        ax.plot(x[solid - 1 :], y[solid - 1 :], color=group.look.colour, linewidth=1.2, linestyle=(0, (3, 2)))
+        ax.plot(
+            x[solid - 1 :],
+            y[solid - 1 :],
+            color=group.look.colour,
+            linewidth=1.2,
+            linestyle=(0, (3, 2)),
+        )
         ax.plot(x[-1], y[-1], color=group.look.colour, marker=group.look.marker)
         ax.plot(x[0], y[0], color=group.look.colour, marker=group.look.marker, markersize=4)
     if max(len(group.x) for group in info.groups) > LOG_X:
@@ -125,7 +163,9 @@ def draw_evp(info: EvpInfo, ax: Axes) -> Axes:
     ax.set(xlabel=X_LABELS[info.against], ylabel=f"expected best {info.y_label}")
     set_head(ax, info.title, info.subtitle)
     handles = [
-        Line2D([], [], color=group.look.colour, marker=group.look.marker, label=shortened(group.name))
+        Line2D(
+            [], [], color=group.look.colour, marker=group.look.marker, label=shortened(group.name)
+        )
         for group in info.groups
     ]
     draw_legend(ax, handles if info.by else [], info.by)
@@ -151,7 +191,9 @@ def evp_table(info: EvpInfo) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def evp_chart(loaded: Runs, *, metric: str = "", by: str = "", against: Against = "configurations") -> Chart:
+def evp_chart(
+    loaded: Runs, *, metric: str = "", by: str = "", against: Against = "configurations"
+) -> Chart:
     """What to expect of searching so many configurations, runs or hours, a line per group.
 
     Raises:
@@ -162,7 +204,13 @@ def evp_chart(loaded: Runs, *, metric: str = "", by: str = "", against: Against 
     by = pick_setting(runs, by, "--by") if by else usual_group(runs, "", ("model", "optimizer"))
     info = evp_info(runs, metric, by, against=against, grid=loaded.grid)
     said = "; ".join(f"{group.name or 'all'}: {_said(group, metric)}" for group in info.groups)
-    return Chart(info.title, lambda ax: draw_evp(info, ax), evp_table(info), f"{info.title}. {said}.", notes=info.notes)
+    return Chart(
+        info.title,
+        lambda ax: draw_evp(info, ax),
+        evp_table(info),
+        f"{info.title}. {said}.",
+        notes=info.notes,
+    )
 
 
 def _configuration_values(runs: pd.DataFrame, metric: str) -> tuple[pd.Series[float], list[str]]:
@@ -170,11 +218,14 @@ def _configuration_values(runs: pd.DataFrame, metric: str) -> tuple[pd.Series[fl
     finite = (runs["outcome"] == "ok") & (runs[metric].astype(float).abs() < HUGE)
     values = runs[finite].groupby("config_id")[metric].mean().astype(float)
     diverged = set(runs.loc[runs["outcome"] == "diverged", "config_id"]) - set(values.index)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     notes = []
     if diverged and bound is not None:
         values = pd.concat([values, pd.Series(bound, index=sorted(diverged))])
-        notes.append(f"{count(len(diverged), 'configuration')} diverged with every seed, taken as knowing nothing")
+        notes.append(
+            f"{count(len(diverged), 'configuration')} diverged with every seed, "
+            "taken as chance level"
+        )
     if left := runs["config_id"].nunique() - len(values):
         notes.append(f"{count(left, 'configuration')} without {metric}, left out")
     return values, notes
@@ -184,12 +235,16 @@ def _cost(runs: pd.DataFrame, against: Against) -> float:
     configurations = max(runs["config_id"].nunique(), 1)
     if against == "configurations":
         return 1.0
-    return len(runs) / configurations if against == "runs" else float(runs["seconds"].sum()) / 3600 / configurations
+    return (
+        len(runs) / configurations
+        if against == "runs"
+        else float(runs["seconds"].sum()) / 3600 / configurations
+    )
 
 
 def _said(group: Group, metric: str) -> str:
     y = group.sign * group.curve.expected
     last = int(group.curve.budgets[-1])
-    return (
-        f"{render_value(metric, float(y[0]))} with one configuration, {render_value(metric, float(y[-1]))} with {last}"
-    )
+    first = render_value(metric, float(y[0]))
+    final = render_value(metric, float(y[-1]))
+    return f"{first} with one configuration, {final} with {last}"

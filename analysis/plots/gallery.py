@@ -1,4 +1,4 @@
-"""Pictures of samples that are worth a look: confident mistakes, hard hits, those that seeds disagree about."""
+"""Gallery of test samples: confident mistakes, hard hits, and those on which seeds disagree."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis.data.load import Runs
+from analysis.data.predictions import want_classes
 from analysis.plots.chart import Chart
 from analysis.plots.groups import count, head
-from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
-from analysis.predictions import want_classes
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import set_head, shortened
+from anlp.core.errors import UserError
 
 Show = Literal["wrong", "right", "hard", "disagree"]
 MOST = 24
@@ -87,10 +87,29 @@ def draw_gallery(info: GalleryInfo, ax: Axes) -> Axes:
         top = row * TILE_HEIGHT / TILE_WIDTH
         height, width = tile.picture.shape[:2]
         half_w, half_h = 0.45 * min(1.0, width / height), 0.45 * min(1.0, height / width)
-        box = (column + 0.5 - half_w, column + 0.5 + half_w, top + 0.45 + half_h, top + 0.45 - half_h)
+        box = (
+            column + 0.5 - half_w,
+            column + 0.5 + half_w,
+            top + 0.45 + half_h,
+            top + 0.45 - half_h,
+        )
         ax.imshow(tile.picture, extent=box, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        ax.text(column + 0.5, top + 0.94, _caption(tile), ha="center", va="top", fontsize=6.2, linespacing=1.15)
-    ax.set(xlim=(0, COLUMNS), ylim=(max(rows, 1) * TILE_HEIGHT / TILE_WIDTH, 0), xticks=[], yticks=[], aspect="equal")
+        ax.text(
+            column + 0.5,
+            top + 0.94,
+            _caption(tile),
+            ha="center",
+            va="top",
+            fontsize=6.2,
+            linespacing=1.15,
+        )
+    ax.set(
+        xlim=(0, COLUMNS),
+        ylim=(max(rows, 1) * TILE_HEIGHT / TILE_WIDTH, 0),
+        xticks=[],
+        yticks=[],
+        aspect="equal",
+    )
     ax.spines[:].set_visible(False)
     if not info.tiles:
         ax.text(COLUMNS / 2, 0.7, "no such sample", ha="center", va="center", color="0.4")
@@ -100,11 +119,16 @@ def draw_gallery(info: GalleryInfo, ax: Axes) -> Axes:
 
 def gallery_table(info: GalleryInfo) -> pd.DataFrame:
     """A row per picture."""
-    rows = [(tile.position, tile.target, tile.answer, tile.confidence, tile.votes) for tile in info.tiles]
+    rows = [
+        (tile.position, tile.target, tile.answer, tile.confidence, tile.votes)
+        for tile in info.tiles
+    ]
     return pd.DataFrame(rows, columns=["test_sample", "true", "answer", "confidence", "votes"])
 
 
-def gallery_chart(loaded: Runs, *, metric: str = "", show: Show = "wrong", top: int = MOST) -> Chart:
+def gallery_chart(
+    loaded: Runs, *, metric: str = "", show: Show = "wrong", top: int = MOST
+) -> Chart:
     """Pictures of the best configuration's mistakes (`--only` chooses another).
 
     Raises:
@@ -114,7 +138,9 @@ def gallery_chart(loaded: Runs, *, metric: str = "", show: Show = "wrong", top: 
     want_classes(seeds.found, "a gallery")
     info = gallery_info(seeds, show, max(top, 1))
     rows = max(-(-len(info.tiles) // COLUMNS), 1)
-    said = [f"{tile.target} taken for {tile.answer} ({tile.confidence:.0%})" for tile in info.tiles[:3]]
+    said = [
+        f"{tile.target} taken for {tile.answer} ({tile.confidence:.0%})" for tile in info.tiles[:3]
+    ]
     alt = f"{info.title}: {'; '.join(said) or 'none'}."
     return Chart(
         info.title,
@@ -134,9 +160,13 @@ def pictures_of(seeds: Seeds) -> dict[int, Array]:
     found: dict[int, Array] = {}
     for one in seeds.found:
         if one.noted is not None and one.noted_inputs is not None:
-            found |= {int(at): picture for at, picture in zip(one.noted, one.noted_inputs, strict=True)}
+            found |= {
+                int(at): picture for at, picture in zip(one.noted, one.noted_inputs, strict=True)
+            }
     if not found:
-        raise UserError("these runs kept no pictures: a gallery is of images in classes, and this task has none")
+        raise UserError(
+            "these runs kept no pictures: a gallery is of images in classes, and this task has none"
+        )
     whole = np.stack(list(found.values())).astype(np.float64)
     low, high = float(whole.min()), float(whole.max())
     scale = high - low or 1.0
@@ -159,7 +189,10 @@ def _order(
     confidence, said = mean.max(axis=1), mean.argmax(axis=1)
     if show == "disagree":
         votes = np.array([max(Counter(answers[:, at].tolist()).values()) for at in positions])
-        chosen = [(number, float(confidence[at]), int(at)) for number, at in zip(votes, positions, strict=True)]
+        chosen = [
+            (number, float(confidence[at]), int(at))
+            for number, at in zip(votes, positions, strict=True)
+        ]
         return [at for number, _, at in sorted(chosen) if number < len(answers)]
     if show == "right":
         hits = [at for at in positions.tolist() if said[at] == targets[at]]
@@ -167,21 +200,35 @@ def _order(
         return sorted(hits, key=lambda at: (ranks[at], int(targets[at]), at))
     is_wanted = (said != targets) if show == "wrong" else (said == targets)
     sign = -1.0 if show == "wrong" else 1.0
-    return sorted((int(at) for at in positions if is_wanted[at]), key=lambda at: (sign * float(confidence[at]), at))
+    return sorted(
+        (int(at) for at in positions if is_wanted[at]),
+        key=lambda at: (sign * float(confidence[at]), at),
+    )
 
 
 def _rank(at: int, hits: list[int], confidence: Array, targets: npt.NDArray[np.int64]) -> int:
     """How many hits of the same class are more confident."""
     own = float(confidence[at])
-    return sum(targets[one] == targets[at] and (float(confidence[one]), -one) > (own, -at) for one in hits)
+    return sum(
+        targets[one] == targets[at] and (float(confidence[one]), -one) > (own, -at) for one in hits
+    )
 
 
-def _tile(at: int, picture: Array, seeds: Seeds, mean: Array, answers: npt.NDArray[np.int64]) -> Tile:
+def _tile(
+    at: int, picture: Array, seeds: Seeds, mean: Array, answers: npt.NDArray[np.int64]
+) -> Tile:
     names = seeds.found[0].names or tuple(map(str, range(mean.shape[1])))
     answer = int(mean[at].argmax())
     votes = Counter(names[int(one)] for one in answers[:, at])
     said = ", ".join(f"{number}× {shortened(name, NAME)}" for name, number in votes.most_common())
-    return Tile(at, picture, names[int(seeds.found[0].classes[at])], names[answer], float(mean[at, answer]), said)
+    return Tile(
+        at,
+        picture,
+        names[int(seeds.found[0].classes[at])],
+        names[answer],
+        float(mean[at, answer]),
+        said,
+    )
 
 
 def _caption(tile: Tile) -> str:
@@ -189,4 +236,8 @@ def _caption(tile: Tile) -> str:
     sure = f"{math.floor(1000 * tile.confidence) / 10:.1f} %"
     if tile.target == tile.answer and len(tile.votes) < 2 * NAME and "," not in tile.votes:
         return f"{target}\n{sure}"
-    return f"{target} → {answer}\n{sure}" if "," not in tile.votes else f"{target} → {answer}\n{sure}\n{tile.votes}"
+    return (
+        f"{target} → {answer}\n{sure}"
+        if "," not in tile.votes
+        else f"{target} → {answer}\n{sure}\n{tile.votes}"
+    )

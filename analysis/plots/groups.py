@@ -1,4 +1,4 @@
-"""Runs in groups by the levels of a setting, and what tells the groups apart on paper: colour, dash and marker."""
+"""Runs grouped by the levels of a setting, and the colour, dash and marker of each group."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from analysis.choice import measured_metrics, tested_metric, usual_metric
-from analysis.frame import metric_columns, setting_columns, varying_settings
-from analysis.names import known_name
-from analysis.plots.paper import OKABE_ITO, shortened
+from analysis.data.frames import metric_columns, setting_columns, varying_settings
+from analysis.data.metric_choice import measured_metrics, tested_metric, usual_metric
 from analysis.plots.scale import Array, is_missing
-from analysis.sheet import render_level
-from analysis.tabulate import level_key
-from anlp.errors import UserError
+from analysis.plots.style import OKABE_ITO, shortened
+from analysis.text.levels import level_key, render_level
+from anlp.core.errors import UserError, known_name
 
 MAX_LEGEND = 12
 GREY = "0.6"
 FAINTEST = 0.3  # of the scale of lightness: what is lighter can hardly be seen as a line
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.5, 1.5)), (0, (9, 2)), (0, (3, 3)), "-")
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1.2)),
+    (0, (5, 1.5, 1.5, 1.5)),
+    (0, (9, 2)),
+    (0, (3, 3)),
+    "-",
+)
 MARKERS = "os^Dv<>P*X"
 CONFIGURATION = "configuration"  # groups the seeds of each configuration
 
@@ -47,17 +53,22 @@ def short_names(levels: Sequence[Any]) -> list[str]:
     """The levels for ticks: numbers with four digits, as far as these tell them apart."""
     exact = [level_name(level) for level in levels]
     pairs = zip(levels, exact, strict=True)
-    short = [f"{level:.4g}" if isinstance(level, float) and not is_missing(level) else name for level, name in pairs]
+    short = [
+        f"{level:.4g}" if isinstance(level, float) and not is_missing(level) else name
+        for level, name in pairs
+    ]
     return short if len(set(short)) == len(set(exact)) else exact
 
 
 def split_by(runs: pd.DataFrame, by: str) -> list[tuple[str, Any, pd.DataFrame]]:
-    """Name, level and runs of each level of a setting, in order; everything as one group for an empty `by`."""
+    """Return name, level and runs of each level of a setting; one group if `by` is empty."""
     if not by:
         return [("", None, runs)]
     values = configuration_names(runs) if by == CONFIGURATION else runs[by].tolist()
     names = np.array([level_name(value) for value in values], dtype=object)
-    levels = sorted(dict(zip(names, values, strict=True)).items(), key=lambda item: level_key(item[1]))
+    levels = sorted(
+        dict(zip(names, values, strict=True)).items(), key=lambda item: level_key(item[1])
+    )
     return [(name, level, runs[names == name]) for name, level in levels]
 
 
@@ -65,12 +76,15 @@ def configuration_names(runs: pd.DataFrame) -> list[str]:
     """Per run, the settings that vary: `lr=0.1 model=cnn`."""
     settings = varying_settings(runs)
     rows = zip(*(map(level_name, runs[name].tolist()) for name in settings), strict=True)
-    texts = [" ".join(f"{name}={level}" for name, level in zip(settings, row, strict=True)) for row in rows]
+    texts = [
+        " ".join(f"{name}={level}" for name, level in zip(settings, row, strict=True))
+        for row in rows
+    ]
     return texts or ["the configuration"] * len(runs)
 
 
 def looks(levels: Sequence[Any]) -> list[Look]:
-    """Numbers on a scale of lightness by their order; names in colours that all eyes tell apart, grey beyond those."""
+    """Return a colour per level: numbers by lightness, names in colours for all eyes, then grey."""
     return [
         Look(colour, DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
         for index, colour in enumerate(level_colours(levels))
@@ -80,7 +94,9 @@ def looks(levels: Sequence[Any]) -> list[Look]:
 def level_colours(levels: Sequence[Any]) -> list[Any]:
     """The colours of `looks`."""
     if any(isinstance(level, str | bool) for level in levels) or len(levels) == 1:
-        return [OKABE_ITO[index] if index < len(OKABE_ITO) else GREY for index in range(len(levels))]
+        return [
+            OKABE_ITO[index] if index < len(OKABE_ITO) else GREY for index in range(len(levels))
+        ]
     return [
         mpl.colormaps["viridis_r"](FAINTEST + (1 - FAINTEST) * index / max(len(levels) - 1, 1))
         for index in range(len(levels))
@@ -111,16 +127,24 @@ def pick_metric(runs: pd.DataFrame, wanted: str, usual: Sequence[str] = ()) -> s
         return known_name(wanted, known, "--metric")
     measured = measured_metrics(runs)
     if not measured:
-        raise UserError(f"none of {count(len(runs), 'run')} has finished with a metric: there is nothing to draw yet")
+        raise UserError(
+            f"none of {count(len(runs), 'run')} has finished with a metric: "
+            "there is nothing to draw yet"
+        )
     best = usual_metric(runs)
     fallback = tested_metric(runs, best) if usual[:1] and usual[0].startswith("test/") else best
     return next((name for name in usual if name in measured), fallback)
 
 
 def pick_setting(
-    runs: pd.DataFrame, wanted: str, option: str, usual: Sequence[str] = (), *, is_number: bool = False
+    runs: pd.DataFrame,
+    wanted: str,
+    option: str,
+    usual: Sequence[str] = (),
+    *,
+    is_number: bool = False,
 ) -> str:
-    """The setting that was asked for, else the first usual one that varies, else the first that does.
+    """Return the setting asked for, else the first usual one that varies, else any that varies.
 
     Raises:
         UserError: it is unknown or no number where one is needed, or nothing varies.
@@ -146,12 +170,15 @@ def scored(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """
     found = runs[(runs["outcome"] == "ok") & np.isfinite(runs[metric].astype(float))]
     if found.empty:
-        raise UserError(f"none of {count(len(runs), 'run')} has finished with a finite {metric}: nothing to draw")
+        raise UserError(
+            f"none of {count(len(runs), 'run')} has finished with a finite {metric}: "
+            "nothing to draw"
+        )
     return found
 
 
 def has_room(baseline: float | None, values: Array) -> bool:
-    """Whether an axis can hold the level of knowing nothing and half of it is left for the values."""
+    """Return whether an axis can show the chance level and leave half its length to values."""
     if baseline is None or not values.size:
         return False
     low, high = float(values.min()), float(values.max())
@@ -159,14 +186,22 @@ def has_room(baseline: float | None, values: Array) -> bool:
 
 
 def beyond(subtitle: str, baseline: float | None) -> str:
-    """The words under a title, with the level of knowing nothing where the axis does not hold it."""
-    return subtitle if baseline is None else f"{subtitle}; knowing nothing: {baseline:.4g}, not on the axis"
+    """Return the subtitle, with the chance level where the axis does not show it."""
+    return (
+        subtitle
+        if baseline is None
+        else f"{subtitle}; knowing nothing: {baseline:.4g}, not on the axis"
+    )
 
 
 def lost_note(total: int, kept: int, metric: str) -> str:
     """What was left out, empty where nothing was."""
     left = total - kept
-    return f"{count(left, 'run')} without {metric} (diverged, failed or unfinished) left out" if left else ""
+    return (
+        f"{count(left, 'run')} without {metric} (diverged, failed or unfinished) left out"
+        if left
+        else ""
+    )
 
 
 def count(number: int, thing: str) -> str:

@@ -1,4 +1,4 @@
-"""Two settings against each other: a value and a verdict in each cell, and where training stops to be stable."""
+"""Two settings against each other: a value and a verdict per cell, and the edge of stability."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.breakdown import STABLE_SHARE, stability_edges
-from analysis.design import knowing_nothing
-from analysis.judging import judge_runs
-from analysis.metrics import higher_is_better, is_share, label, render_value
+from analysis.data.baselines import chance_level
+from analysis.data.load import Runs
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     count,
@@ -28,11 +26,14 @@ from analysis.plots.groups import (
     scored,
     short_names,
 )
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
 from analysis.plots.scale import Array
-from analysis.pull import Runs
-from analysis.tabulate import level_key
-from anlp.errors import UserError
+from analysis.plots.style import OKABE_ITO, set_head, shortened
+from analysis.text.levels import level_key
+from analysis.text.metrics import is_share, label, render_value
+from analysis.verdicts.breakdown import STABLE_SHARE, stability_edges
+from analysis.verdicts.judge import judge_runs
+from anlp.core.errors import UserError
+from anlp.core.metrics import higher_is_better
 
 Value = Literal["best", "median"]
 GLYPHS = {
@@ -73,7 +74,13 @@ class HeatmapInfo:
 
 
 def heatmap_info(
-    loaded: Runs, x: str, y: str, metric: str, *, value: Value = "best", judged: pd.DataFrame | None = None
+    loaded: Runs,
+    x: str,
+    y: str,
+    metric: str,
+    *,
+    value: Value = "best",
+    judged: pd.DataFrame | None = None,
 ) -> HeatmapInfo:
     """The grid of two settings.
 
@@ -94,7 +101,10 @@ def heatmap_info(
     notes: list[str] = []
     if judged is None:
         judged, notes = _judged(loaded)
-    place = {"x": {level: i for i, level in enumerate(x_levels)}, "y": {level: i for i, level in enumerate(y_levels)}}
+    place = {
+        "x": {level: i for i, level in enumerate(x_levels)},
+        "y": {level: i for i, level in enumerate(y_levels)},
+    }
     values = np.full((len(y_levels), len(x_levels)), math.nan)
     counts = np.zeros(values.shape)
     factor = 100.0 if is_share(metric) else 1.0
@@ -102,7 +112,7 @@ def heatmap_info(
         row, column = place["y"][b], place["x"][a]
         values[row, column] = factor * _value(group, metric, value)
         counts[row, column] = len(group)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     notes.append(lost_note(len(runs), len(finished), metric))
     what = "mean of its best configuration" if value == "best" else "median of its runs"
     return HeatmapInfo(
@@ -116,7 +126,10 @@ def heatmap_info(
         _edges(judged, x, y, x_levels, y_levels),
         metric,
         None if bound is None else factor * bound,
-        head(loaded.grid, f"{label(metric)} by {shortened(y)} and {shortened(x)}, {count(len(finished), 'run')}"),
+        head(
+            loaded.grid,
+            f"{label(metric)} by {shortened(y)} and {shortened(x)}, {count(len(finished), 'run')}",
+        ),
         f"cell: {what}, and the most frequent verdict of its runs",
         tuple(filter(None, notes)),
     )
@@ -131,9 +144,19 @@ def draw_heatmap(info: HeatmapInfo, ax: Axes) -> Axes:
     for row, column in np.ndindex(info.values.shape):
         _draw_cell(ax, info, row, column, is_dark=bool(shade[row, column] > 0.5))
     for row, column in info.edges:
-        ax.plot([column + 0.5] * 2, [row - 0.5, row + 0.5], color=EDGE, linewidth=3.5, solid_capstyle="butt")
-    ax.set_xticks(range(len(info.x_levels)), [shortened(name, 12) for name in short_names(info.x_levels)])
-    ax.set_yticks(range(len(info.y_levels)), [shortened(name) for name in short_names(info.y_levels)])
+        ax.plot(
+            [column + 0.5] * 2,
+            [row - 0.5, row + 0.5],
+            color=EDGE,
+            linewidth=3.5,
+            solid_capstyle="butt",
+        )
+    ax.set_xticks(
+        range(len(info.x_levels)), [shortened(name, 12) for name in short_names(info.x_levels)]
+    )
+    ax.set_yticks(
+        range(len(info.y_levels)), [shortened(name) for name in short_names(info.y_levels)]
+    )
     for place in range(1, len(info.x_levels)):
         ax.axvline(place - 0.5, color="white", linewidth=1.5)
     for place in range(1, len(info.y_levels)):
@@ -160,7 +183,9 @@ def heatmap_table(info: HeatmapInfo) -> pd.DataFrame:
         )
         for row, column in np.ndindex(info.values.shape)
     ]
-    return pd.DataFrame(rows, columns=[info.y, info.x, label(info.metric), "n", "verdict", "is_stable"])
+    return pd.DataFrame(
+        rows, columns=[info.y, info.x, label(info.metric), "n", "verdict", "is_stable"]
+    )
 
 
 def heatmap_chart(
@@ -180,12 +205,18 @@ def heatmap_chart(
     runs = loaded.runs
     metric = pick_metric(runs, metric)
     x = pick_setting(runs if x else runs.drop(columns=[y], errors="ignore"), x, "--x", ("lr",))
-    y = pick_setting(runs if y else runs.drop(columns=[x], errors="ignore"), y, "--y", ("optimizer", "model"))
+    y = pick_setting(
+        runs if y else runs.drop(columns=[x], errors="ignore"), y, "--y", ("optimizer", "model")
+    )
     if x == y:
         raise UserError(f"--x and --y are both {x}: name two settings")
     info = heatmap_info(loaded, x, y, metric, value=value, judged=judged)
-    known = np.where(np.isnan(info.values), -np.inf if higher_is_better(metric) else np.inf, info.values)
-    row, column = np.unravel_index(int(known.argmax() if higher_is_better(metric) else known.argmin()), known.shape)
+    known = np.where(
+        np.isnan(info.values), -np.inf if higher_is_better(metric) else np.inf, info.values
+    )
+    row, column = np.unravel_index(
+        int(known.argmax() if higher_is_better(metric) else known.argmin()), known.shape
+    )
     best = f"{y}={level_name(info.y_levels[row])}, {x}={level_name(info.x_levels[column])}"
     alt = f"{info.title}. Best: {known[row, column]:.4g} at {best}. {_edges_said(info)}"
     size = (3.0 + CELL_WIDTH * len(info.x_levels), 1.9 + CELL_HEIGHT * len(info.y_levels))
@@ -202,13 +233,19 @@ def heatmap_chart(
 def _levels(runs: pd.DataFrame, name: str, option: str) -> list[Any]:
     found = sorted(set(_keys(runs, name)), key=level_key)
     if len(found) > MAX_LEVELS:
-        raise UserError(f"{option} {name}: {len(found)} values make no readable map (at most {MAX_LEVELS}); use --only")
+        raise UserError(
+            f"{option} {name}: {len(found)} values make no readable map "
+            f"(at most {MAX_LEVELS}); use --only"
+        )
     return found
 
 
 def _keys(runs: pd.DataFrame, name: str) -> list[Any]:
     """The values of a setting, no two missing ones different."""
-    return [level_name(value) if value is None or value != value else value for value in runs[name].tolist()]
+    return [
+        level_name(value) if value is None or value != value else value
+        for value in runs[name].tolist()
+    ]
 
 
 def _judged(loaded: Runs) -> tuple[pd.DataFrame | None, list[str]]:
@@ -226,7 +263,11 @@ def _value(runs: pd.DataFrame, metric: str, value: Value) -> float:
 
 
 def _verdicts(
-    judged: pd.DataFrame | None, x: str, y: str, place: dict[str, dict[Any, int]], shape: tuple[int, ...]
+    judged: pd.DataFrame | None,
+    x: str,
+    y: str,
+    place: dict[str, dict[Any, int]],
+    shape: tuple[int, ...],
 ) -> tuple[tuple[str, ...], ...]:
     found = [[""] * shape[1] for _ in range(shape[0])]
     if judged is not None:
@@ -254,7 +295,7 @@ def _edges(
 
 
 def _shade(info: HeatmapInfo) -> Array:
-    """0 to 1, 1 the best; whatever is worse than knowing nothing is as bad as that, where something is better."""
+    """Return 0 to 1, 1 for the best; below chance counts as chance where some are better."""
     sign = 1.0 if higher_is_better(info.metric) else -1.0
     values = sign * info.values
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))
@@ -270,9 +311,19 @@ def _draw_cell(ax: Axes, info: HeatmapInfo, row: int, column: int, *, is_dark: b
     text = "" if math.isnan(value) else _written(info.metric, value)
     colour = "white" if is_dark else "black"
     if text:
-        ax.text(column, row - (0.16 if verdict else 0), text, ha="center", va="center", color=colour, fontsize=8)
+        ax.text(
+            column,
+            row - (0.16 if verdict else 0),
+            text,
+            ha="center",
+            va="center",
+            color=colour,
+            fontsize=8,
+        )
     if verdict:
-        ax.text(column, row + 0.22, GLYPHS[verdict], ha="center", va="center", color=colour, fontsize=9)
+        ax.text(
+            column, row + 0.22, GLYPHS[verdict], ha="center", va="center", color=colour, fontsize=9
+        )
     elif not text:
         ax.text(column, row, "–", ha="center", va="center", color="0.4")
 
@@ -294,6 +345,7 @@ def _edges_said(info: HeatmapInfo) -> str:
     if not info.edges:
         return f"No {info.x} is known at which {STABLE_SHARE:.0%} of the runs learned."
     parts = [
-        f"{level_name(info.y_levels[row])} up to {level_name(info.x_levels[column])}" for row, column in info.edges
+        f"{level_name(info.y_levels[row])} up to {level_name(info.x_levels[column])}"
+        for row, column in info.edges
     ]
     return f"{STABLE_SHARE:.0%} of the runs learned: {', '.join(parts)}."

@@ -1,4 +1,4 @@
-"""What became of each label when labels were merged and dropped: how many samples before, how many after."""
+"""Merged and dropped labels: how many samples each class had before and has after."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from analysis.datasets import LabelOrigin, label_origins
+from analysis.data.labels import LabelOrigin, label_origins
+from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import count, draw_legend, head
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
-from analysis.pull import Runs
+from analysis.plots.style import OKABE_ITO, set_head, shortened
 
 ROW = 0.23  # inches
 MAX_HEIGHT = 14.0
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class MappingInfo:
-    """What is drawn: each class with the labels that it is made of below it, what was dropped last."""
+    """Data of the chart: each class above the labels it is made of, dropped labels last."""
 
     bars: tuple[Bar, ...]
     title: str
@@ -41,23 +41,29 @@ def mapping_info(origins: tuple[LabelOrigin, ...], grid: str = "") -> MappingInf
     """The bars of one data set.
 
     Args:
-        origins: see `analysis.datasets`.
+        origins: see `analysis.data.labels`.
         grid: for the title.
     """
     totals = _totals(origins)
     bars: list[Bar] = []
     for name in sorted(totals, key=lambda name: (-totals[name], name)):
-        members = sorted((one for one in origins if one.becomes == name), key=lambda one: (-one.samples, one.label))
+        members = sorted(
+            (one for one in origins if one.becomes == name),
+            key=lambda one: (-one.samples, one.label),
+        )
         bars.append(Bar(name, totals[name], "after"))
         if [one.label for one in members] != [name]:
             bars += [Bar(one.label, one.samples, "before") for one in members]
-    dropped = sorted((one for one in origins if not one.becomes), key=lambda one: (-one.samples, one.label))
+    dropped = sorted(
+        (one for one in origins if not one.becomes), key=lambda one: (-one.samples, one.label)
+    )
     bars += [Bar(one.label, one.samples, "dropped") for one in dropped]
     every, kept = sum(one.samples for one in origins), sum(totals.values())
     return MappingInfo(
         tuple(bars),
         head(grid, f"{len(origins)} labels before, {len(totals)} classes after the mapping"),
-        f"{every:,} samples before, {kept:,} after; {every - kept:,} of {count(len(dropped), 'label')} dropped",
+        f"{every:,} samples before, {kept:,} after; "
+        f"{every - kept:,} of {count(len(dropped), 'label')} dropped",
     )
 
 
@@ -67,9 +73,19 @@ def draw_mapping(info: MappingInfo, ax: Axes) -> Axes:
     hatches = {"after": "", "before": "", "dropped": "///"}
     for place, bar in enumerate(info.bars):
         height = 0.8 if bar.kind == "after" else 0.5
-        drawn = ax.barh(place, bar.samples, height, color=colours[bar.kind], hatch=hatches[bar.kind], edgecolor="white")
+        drawn = ax.barh(
+            place,
+            bar.samples,
+            height,
+            color=colours[bar.kind],
+            hatch=hatches[bar.kind],
+            edgecolor="white",
+        )
         ax.bar_label(drawn, labels=[f"{bar.samples:,}"], padding=3, fontsize=7.5)
-    labels = [shortened(bar.name, 24) if bar.kind == "after" else f"{shortened(bar.name, 24)} ·" for bar in info.bars]
+    labels = [
+        shortened(bar.name, 24) if bar.kind == "after" else f"{shortened(bar.name, 24)} ·"
+        for bar in info.bars
+    ]
     ax.set_yticks(range(len(info.bars)), labels)
     for text, bar in zip(ax.get_yticklabels(), info.bars, strict=True):
         text.set_fontsize(9 if bar.kind == "after" else 7.5)
@@ -103,7 +119,11 @@ def mapping_chart(loaded: Runs) -> Chart:
     info = mapping_info(origins, loaded.grid)
     size = (WIDTH, min(1.8 + ROW * len(info.bars), MAX_HEIGHT))
     return Chart(
-        info.title, lambda ax: draw_mapping(info, ax), mapping_table(origins), f"{info.title}. {info.subtitle}.", size
+        info.title,
+        lambda ax: draw_mapping(info, ax),
+        mapping_table(origins),
+        f"{info.title}. {info.subtitle}.",
+        size,
     )
 
 

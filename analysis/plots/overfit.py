@@ -1,4 +1,4 @@
-"""Training and validation curves in one chart: where they part, a model learns its training set by heart."""
+"""Training and validation curves in one chart: where they part, a model overfits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.metrics import higher_is_better, is_share, label
-from analysis.names import known_name
+from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.curves import curve_metrics, usual_setting
-from analysis.plots.groups import count, draw_legend, head, level_colours, level_name, pick_setting, split_by
-from analysis.plots.paper import set_head, shortened
+from analysis.plots.groups import (
+    count,
+    draw_legend,
+    head,
+    level_colours,
+    level_name,
+    pick_setting,
+    split_by,
+)
 from analysis.plots.scale import Array
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import set_head, shortened
+from analysis.text.metrics import is_share, label
+from anlp.core.errors import UserError, known_name
+from anlp.core.metrics import higher_is_better
 
 TRAIN, VAL = "train/", "val/"
 MOST = 7  # groups: more lines of two kinds cannot be followed
@@ -55,11 +63,13 @@ class OverfitInfo:
     subtitle: str
 
 
-def overfit_info(runs: pd.DataFrame, history: pd.DataFrame, measure: str, by: str = "", grid: str = "") -> OverfitInfo:
+def overfit_info(
+    runs: pd.DataFrame, history: pd.DataFrame, measure: str, by: str = "", grid: str = ""
+) -> OverfitInfo:
     """The pairs of curves of each level of a setting.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         history: likewise, with `train/MEASURE` and `val/MEASURE`.
         measure: what both parts have: loss, acc.
         by: the setting; empty: all runs are one group.
@@ -70,7 +80,10 @@ def overfit_info(runs: pd.DataFrame, history: pd.DataFrame, measure: str, by: st
     """
     groups = split_by(runs, by)
     if len(groups) > MOST:
-        raise UserError(f"--by {by}: {len(groups)} values make no readable chart (at most {MOST}); choose with --only")
+        raise UserError(
+            f"--by {by}: {len(groups)} values make no readable chart (at most {MOST}); "
+            "choose with --only"
+        )
     colours = level_colours([level for _, level, _ in groups])
     pairs = [
         _pair(name, colour, history[history["run_id"].isin(members["run_id"])], measure)
@@ -83,7 +96,8 @@ def overfit_info(runs: pd.DataFrame, history: pd.DataFrame, measure: str, by: st
         by,
         measure,
         head(grid, f"{measure} in training and validation, {count(shown, 'run')}"),
-        "solid: validation, its best epoch marked; dashed: training; medians of the runs at each epoch",
+        "solid: validation, its best epoch marked; dashed: training; "
+        "medians of the runs at each epoch",
     )
 
 
@@ -97,7 +111,13 @@ def draw_overfit(info: OverfitInfo, ax: Axes) -> Axes:
     ax.set(xlabel="epoch (0: before the first update)", ylabel=label(info.measure))
     set_head(ax, info.title, info.subtitle)
     handles = [
-        Line2D([], [], color=pair.colour, linewidth=1.8, label=f"{shortened(pair.name) or 'all'} ({pair.n_runs})")
+        Line2D(
+            [],
+            [],
+            color=pair.colour,
+            linewidth=1.8,
+            label=f"{shortened(pair.name) or 'all'} ({pair.n_runs})",
+        )
         for pair in info.pairs
     ]
     handles.append(Line2D([], [], color="0.4", linestyle=(0, (4, 1.5)), label="training"))
@@ -131,19 +151,31 @@ def overfit_chart(loaded: Runs, *, metric: str = "", by: str = "") -> Chart:
     history = loaded.history
     known = [] if history.empty else _measures(history)
     if not known:
-        raise UserError(f"no run of {loaded.grid} has logged a measure of training and validation by epoch")
+        raise UserError(
+            f"no run of {loaded.grid} has logged a measure of training and validation by epoch"
+        )
     usual = next((name for name in USUAL if name in known), known[0])
     measure = known_name(metric.rpartition("/")[2], known, "--metric") if metric else usual
     by = pick_setting(loaded.runs, by, "--by") if by else usual_setting(loaded.runs)
     info = overfit_info(loaded.runs, history, measure, by, loaded.grid)
     if not info.pairs:
         raise UserError(f"no run has logged a finite {measure} of training and validation")
-    return Chart(info.title, lambda ax: draw_overfit(info, ax), overfit_table(info), _said(info), (WIDTH + 0.2, 4.2))
+    return Chart(
+        info.title,
+        lambda ax: draw_overfit(info, ax),
+        overfit_table(info),
+        _said(info),
+        (WIDTH + 0.2, 4.2),
+    )
 
 
 def _measures(history: pd.DataFrame) -> list[str]:
     names = curve_metrics(history)
-    return [name.removeprefix(TRAIN) for name in names if name.startswith(TRAIN) and VAL + name[len(TRAIN) :] in names]
+    return [
+        name.removeprefix(TRAIN)
+        for name in names
+        if name.startswith(TRAIN) and VAL + name[len(TRAIN) :] in names
+    ]
 
 
 def _pair(name: str, colour: Any, history: pd.DataFrame, measure: str) -> Pair | None:
@@ -155,15 +187,26 @@ def _pair(name: str, colour: Any, history: pd.DataFrame, measure: str) -> Pair |
     if usable.empty:
         return None
     runs = usable.groupby("epoch")[columns]
-    medians = factor * runs.median()[runs.size() * 2 >= usable["run_id"].nunique()]  # where half of the runs still are
+    medians = (
+        factor * runs.median()[runs.size() * 2 >= usable["run_id"].nunique()]
+    )  # where half of the runs still are
     train, val = (medians[column].to_numpy(float) for column in columns)
     best = int(val.argmax() if higher_is_better(measure) else val.argmin())
-    return Pair(name, colour, medians.index.to_numpy(float), train, val, int(usable["run_id"].nunique()), best)
+    return Pair(
+        name,
+        colour,
+        medians.index.to_numpy(float),
+        train,
+        val,
+        int(usable["run_id"].nunique()),
+        best,
+    )
 
 
 def _said(info: OverfitInfo) -> str:
     ends = [
-        f"{level_name(pair.name) if pair.name else 'all'} {pair.train[-1]:.4g} and {pair.val[-1]:.4g} "
+        f"{level_name(pair.name) if pair.name else 'all'} "
+        f"{pair.train[-1]:.4g} and {pair.val[-1]:.4g} "
         f"(best validation {pair.val[pair.best]:.4g} at epoch {pair.epochs[pair.best]:g})"
         for pair in info.pairs
     ]

@@ -12,25 +12,35 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from analysis.design import build_design
-from analysis.explaining import Importance, explain
-from analysis.frame import varying_settings
-from analysis.metrics import higher_is_better, is_share, label
+from analysis.data.frames import varying_settings
+from analysis.data.load import Runs
+from analysis.effects.design import build_design
+from analysis.effects.explain import Importance, explain
 from analysis.plots.chart import Chart
 from analysis.plots.groups import count, pick_metric
-from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array, Scale, make_scale
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import set_head, shortened
+from analysis.text.metrics import is_share, label
+from anlp.core.errors import UserError
+from anlp.core.metrics import higher_is_better
 
-COLOURS = mpl.colormaps["viridis_r"]  # the best darkest: the other end of viridis cannot be seen on white
+COLOURS = mpl.colormaps[
+    "viridis_r"
+]  # the best darkest: the other end of viridis cannot be seen on white
 FAINTEST = 0.12  # of the colours: the last yellow is hard to see on white
 JITTER = 0.025  # of the axis, so that lines through one level can be told apart
 RASTER_ABOVE = 2_000  # lines; as vectors they would make an SVG of many MB
-RASTER_DPI = 100  # then: so many lines leave no detail to see, and what they cost goes by their pixels
+RASTER_DPI = (
+    100  # then: so many lines leave no detail to see, and what they cost goes by their pixels
+)
 LABEL_LENGTH = 14
 MAX_AXES = 10  # settings; more cannot be read
-HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}  # readable over lines
+HALO = {
+    "boxstyle": "square,pad=0.1",
+    "facecolor": "white",
+    "edgecolor": "none",
+    "alpha": 0.75,
+}  # readable over lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +56,34 @@ class ParallelInfo:
 
 
 def parallel_info(
-    runs: pd.DataFrame, metric: str, *, above: float | None = None, grid: str = "", order: Sequence[str] = ()
+    runs: pd.DataFrame,
+    metric: str,
+    *,
+    above: float | None = None,
+    grid: str = "",
+    order: Sequence[str] = (),
 ) -> ParallelInfo:
     """The lines of the runs that finished with a finite `metric`.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         metric: its column, the last axis.
         above: show only runs better than this, on the same axes.
         grid: for the title.
-        order: settings in the order of the axes; those that vary and are not among them come before.
+        order: settings in the order of the axes; varying settings that it leaves out come first.
     """
     scored = runs[(runs["outcome"] == "ok") & np.isfinite(runs[metric].astype(float))]
     better = scored[metric].to_numpy(dtype=float) * (1 if higher_is_better(metric) else -1)
     ascending = np.argsort(better, kind="stable")
-    shown = ascending if above is None else ascending[_is_better(scored[metric], above, metric)[ascending]]
+    shown = (
+        ascending
+        if above is None
+        else ascending[_is_better(scored[metric], above, metric)[ascending]]
+    )
     scales, hidden = _scales(scored, metric, order)
-    jitter = np.array([_jitter(str(run_id), len(scales)) for run_id in scored["run_id"]]).reshape(-1, len(scales))
+    jitter = np.array([_jitter(str(run_id), len(scales)) for run_id in scored["run_id"]]).reshape(
+        -1, len(scales)
+    )
     jitter *= [scale.has_levels for scale in scales]
     jitter[:, -1] = 0  # the metric is exact
     lines = np.stack([scale.positions for scale in scales], axis=1) + jitter
@@ -77,7 +98,7 @@ def parallel_info(
 
 
 def importance_order(runs: pd.DataFrame, metric: str) -> list[str]:
-    """The settings with the most important last, beside the metric; empty where the design does not tell."""
+    """Return the settings by importance, the most important last; empty if it is unknown."""
     try:
         return order_by(explain(build_design(runs, metric), with_forest=False))
     except UserError:  # nothing varies, or nothing has finished: there is no order
@@ -107,13 +128,19 @@ def parallel_chart(loaded: Runs, *, metric: str = "", above: float | None = None
     """
     runs = loaded.runs
     metric = pick_metric(runs, metric)
-    info = parallel_info(runs, metric, above=above, grid=loaded.grid, order=importance_order(runs, metric))
+    info = parallel_info(
+        runs, metric, above=above, grid=loaded.grid, order=importance_order(runs, metric)
+    )
     if not len(info.lines):
         raise UserError(f"nothing to draw: {info.title} ({info.subtitle})")
     axes = ", ".join(scale.name for scale in info.scales)
     alt = f"Parallel coordinates, {info.title}: a line per run over {axes}; {info.subtitle}."
     return Chart(
-        info.title, lambda ax: draw_parallel(info, ax), parallel_table(info, runs, metric), alt, size_inches(info)
+        info.title,
+        lambda ax: draw_parallel(info, ax),
+        parallel_table(info, runs, metric),
+        alt,
+        size_inches(info),
     )
 
 
@@ -123,7 +150,11 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
     points = np.stack([np.broadcast_to(columns, info.lines.shape), info.lines], axis=2)
     opacity = min(1.0, 2 / max(len(info.lines), 1) ** 0.3)
     lines = LineCollection(
-        list(points), colors=COLOURS(FAINTEST + (1 - FAINTEST) * info.ranks), alpha=opacity, linewidths=0.9, zorder=2
+        list(points),
+        colors=COLOURS(FAINTEST + (1 - FAINTEST) * info.ranks),
+        alpha=opacity,
+        linewidths=0.9,
+        zorder=2,
     )
     if len(info.lines) > RASTER_ABOVE:
         lines.set_rasterized(True)
@@ -149,11 +180,16 @@ def size_inches(info: ParallelInfo) -> tuple[float, float]:
     return max(5.0, 1.35 * len(info.scales) + 0.6), 4.4
 
 
-def _scales(scored: pd.DataFrame, metric: str, order: Sequence[str]) -> tuple[tuple[Scale, ...], int]:
+def _scales(
+    scored: pd.DataFrame, metric: str, order: Sequence[str]
+) -> tuple[tuple[Scale, ...], int]:
     """The settings that vary (the seed where none does), the metric last; how many had no room."""
     varying = [name for name in varying_settings(scored) if name != metric] or ["seed"]
     settings = sorted(varying, key=lambda name: order.index(name) if name in order else -1)
-    hidden, settings = len(settings) - MAX_AXES if order else 0, settings[-MAX_AXES:] if order else settings
+    hidden, settings = (
+        len(settings) - MAX_AXES if order else 0,
+        settings[-MAX_AXES:] if order else settings,
+    )
     factor = 100.0 if is_share(metric) else 1.0
     scales = (
         *(make_scale(name, scored[name].tolist()) for name in settings),
@@ -168,7 +204,9 @@ def _ranks(better: Array) -> Array:
     return place / max(len(levels) - 1, 1) if len(levels) > 1 else np.ones(len(better))
 
 
-def _is_better(values: pd.Series[float], bound: float, metric: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _is_better(
+    values: pd.Series[float], bound: float, metric: str
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     numbers = values.to_numpy(dtype=float)
     return numbers > bound if higher_is_better(metric) else numbers < bound
 
@@ -201,5 +239,19 @@ def _head(scale: Scale) -> str:
 def _draw_scale(ax: Axes, column: float, scale: Scale) -> None:
     ax.plot([column, column], [0, 1], color="0.25", linewidth=0.8, zorder=3)
     for position, text in scale.ticks:
-        ax.plot([column - 0.02, column + 0.02], [position, position], color="0.25", linewidth=0.8, zorder=3)
-        ax.text(column + 0.04, position, shortened(text, LABEL_LENGTH), fontsize=8, va="center", zorder=4, bbox=HALO)
+        ax.plot(
+            [column - 0.02, column + 0.02],
+            [position, position],
+            color="0.25",
+            linewidth=0.8,
+            zorder=3,
+        )
+        ax.text(
+            column + 0.04,
+            position,
+            shortened(text, LABEL_LENGTH),
+            fontsize=8,
+            va="center",
+            zorder=4,
+            bbox=HALO,
+        )

@@ -1,4 +1,4 @@
-"""The classification report: precision, recall and F1 of every class, macro, weighted and micro, over seeds."""
+"""Classification report over seeds: precision, recall and F1 per class; macro, weighted, micro."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.classification import Scores, confusion, scores
+from analysis.data.load import Runs
+from analysis.data.predictions import want_classes
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import MARKERS, draw_legend, head
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
-from analysis.predictions import want_classes
-from analysis.pull import Runs
+from analysis.plots.style import OKABE_ITO, set_head, shortened
+from analysis.stats.classification import Scores, confusion, scores
 
 MEASURES = ("precision", "recall", "f1")
 SUMMARIES = ("macro mean", "weighted mean", "micro mean (accuracy)")
@@ -43,7 +43,9 @@ def report_info(seeds: Seeds) -> ReportInfo:
         seeds: with classes.
     """
     classes = seeds.found[0].outputs.shape[1]
-    found = [scores(confusion(one.classes, one.outputs.argmax(axis=1), classes)) for one in seeds.found]
+    found = [
+        scores(confusion(one.classes, one.outputs.argmax(axis=1), classes)) for one in seeds.found
+    ]
     values = 100 * np.stack([_values(one) for one in found])  # (seeds, rows, measures)
     names = seeds.found[0].names
     names = names if len(names) == classes else tuple(map(str, range(classes)))
@@ -65,10 +67,15 @@ def draw_report(info: ReportInfo, ax: Axes) -> Axes:
     for index, measure in enumerate(MEASURES):
         places = np.arange(len(info.rows)) + (index - 1) * 0.22
         mean, sd = info.means[:, index], np.nan_to_num(info.sds[:, index])
-        ax.hlines(places, mean - sd, np.minimum(mean + sd, 100), color=OKABE_ITO[index], linewidth=1.2)
+        ax.hlines(
+            places, mean - sd, np.minimum(mean + sd, 100), color=OKABE_ITO[index], linewidth=1.2
+        )
         ax.plot(mean, places, MARKERS[index], color=OKABE_ITO[index], markersize=4, label=measure)
     ax.axhline(info.n_classes - 0.5, color="0.6", linewidth=0.8)
-    labels = [f"{shortened(name, 24)} ({n:,.0f})" for name, n in zip(info.rows, info.support.tolist(), strict=True)]
+    labels = [
+        f"{shortened(name, 24)} ({n:,.0f})"
+        for name, n in zip(info.rows, info.support.tolist(), strict=True)
+    ]
     ax.set_yticks(range(len(info.rows)), labels)
     ax.grid(axis="x", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
@@ -93,7 +100,7 @@ def report_table(info: ReportInfo) -> pd.DataFrame:
 
 
 def report_chart(loaded: Runs, *, metric: str = "") -> Chart:
-    """The classification report of the best configuration (`--only` chooses another), over its seeds.
+    """Return the classification report of the best configuration over its seeds.
 
     Raises:
         UserError: no run wrote predictions, or they are of quantities.
@@ -103,7 +110,10 @@ def report_chart(loaded: Runs, *, metric: str = "") -> Chart:
     info = report_info(seeds)
     worst = int(np.nanargmin(info.means[: info.n_classes, 2]))
     macro = info.means[info.n_classes, 2]
-    alt = f"{info.title}. Macro F1 {macro:.2f} %; lowest F1: {info.rows[worst]}, {info.means[worst, 2]:.2f} %."
+    alt = (
+        f"{info.title}. Macro F1 {macro:.2f} %; "
+        f"lowest F1: {info.rows[worst]}, {info.means[worst, 2]:.2f} %."
+    )
     size = (WIDTH, min(1.8 + ROW * len(info.rows), MAX_HEIGHT))
     return Chart(info.title, lambda ax: draw_report(info, ax), report_table(info), alt, size)
 

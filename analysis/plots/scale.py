@@ -1,4 +1,4 @@
-"""Where the values of a setting or metric lie on an axis from 0 to 1, and which ticks the axis has."""
+"""Scale of an axis: where values lie between 0 and 1, and which ticks the axis has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.ticker import MaxNLocator
 
-from analysis.sheet import NOTHING, render_level
+from analysis.text.levels import NOTHING, render_level
 
 Array = npt.NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class Scale:
 
 
 def make_scale(name: str, values: Sequence[Any], *, factor: float = 1.0) -> Scale:
-    """The scale that suits `values`: categories for text, logarithmic for rates, linear for other numbers.
+    """Return the scale that suits `values`: categories for text, logarithmic for rates, or linear.
 
     Args:
         name: of the axis.
@@ -58,9 +58,13 @@ def is_missing(value: Any) -> bool:
 def _category_scale(name: str, values: Sequence[Any]) -> Scale:
     texts = [NOTHING if is_missing(value) else render_level(value) for value in values]
     levels = sorted(set(texts) - {NOTHING})
-    place = {level: _even(index, len(levels)) for index, level in enumerate(levels)} | {NOTHING: BELOW}
+    place = {level: _even(index, len(levels)) for index, level in enumerate(levels)} | {
+        NOTHING: BELOW
+    }
     ticks = [(place[level], level) for level in (*levels, *({NOTHING} & set(texts)))]
-    return Scale(name, "category", np.array([place[text] for text in texts], dtype=float), tuple(ticks))
+    return Scale(
+        name, "category", np.array([place[text] for text in texts], dtype=float), tuple(ticks)
+    )
 
 
 def _number_scale(name: str, numbers: Array, factor: float) -> Scale:
@@ -73,9 +77,14 @@ def _number_scale(name: str, numbers: Array, factor: float) -> Scale:
     forward = np.log10 if is_log else np.asarray
     place = np.full(numbers.shape, BELOW)
     if on_axis.any():
-        low, high = (float(forward(bound)) for bound in (numbers[on_axis].min(), numbers[on_axis].max()))
+        low, high = (
+            float(forward(bound)) for bound in (numbers[on_axis].min(), numbers[on_axis].max())
+        )
         place[on_axis] = _between(forward(numbers[on_axis]), low, high)
-        ticks = [(float(_between(forward(at), low, high)), _label(at, factor)) for at in _ticks(levels, is_log)]
+        ticks = [
+            (float(_between(forward(at), low, high)), _label(at, factor))
+            for at in _ticks(levels, is_log)
+        ]
     else:
         ticks = []
     below = [_label(0.0, factor)] if (finite & ~on_axis).any() else []
@@ -93,7 +102,9 @@ def _ticks(levels: Array, is_log: bool) -> Array:
     if not is_log:
         ticks = np.asarray(MaxNLocator(6).tick_values(low, high), dtype=float)
         ends = np.array([low, high])  # said exactly: people look for the best value
-        ticks = np.concatenate([ends, ticks[np.abs(ticks[:, None] - ends).min(axis=1) > (high - low) * CLEAR]])
+        ticks = np.concatenate(
+            [ends, ticks[np.abs(ticks[:, None] - ends).min(axis=1) > (high - low) * CLEAR]]
+        )
     else:
         decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
         ticks = 10.0 ** decades[:: max(1, len(decades) // MAX_LEVELS)]

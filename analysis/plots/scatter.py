@@ -10,14 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.correlation import MIN_PAIRS, average_correlation, rank_correlation, spearman_interval
+from analysis.data.load import Runs
 from analysis.plots.chart import Chart
 from analysis.plots.groups import MARKERS, draw_legend, head
-from analysis.plots.paper import OKABE_ITO, set_head, shortened
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import OKABE_ITO, set_head, shortened
+from analysis.stats.correlation import (
+    MIN_PAIRS,
+    average_correlation,
+    rank_correlation,
+    spearman_interval,
+)
+from anlp.core.errors import UserError
 
 RASTER_ABOVE = 2_000
 MOST = 7  # quantities on one chart: one per colour
@@ -59,10 +64,14 @@ def scatter_info(seeds: Seeds) -> ScatterInfo:
     """
     first = seeds.found[0]
     if first.is_classes:
-        raise UserError("scatter is of quantities, and these runs predict classes: see the kind confusion")
+        raise UserError(
+            "scatter is of quantities, and these runs predict classes: see the kind confusion"
+        )
     outputs = np.stack([one.outputs for one in seeds.found])  # (seeds, samples, quantities)
     width = min(outputs.shape[2], first.targets.shape[1], MOST)
-    names = first.names if len(first.names) >= width else tuple(f"quantity {k}" for k in range(width))
+    names = (
+        first.names if len(first.names) >= width else tuple(f"quantity {k}" for k in range(width))
+    )
     found = tuple(_quantity(names[k], first.targets[:, k], outputs[:, :, k]) for k in range(width))
     several = len(seeds.found) > 1
     return ScatterInfo(
@@ -76,16 +85,36 @@ def scatter_info(seeds: Seeds) -> ScatterInfo:
 
 def draw_scatter(info: ScatterInfo, ax: Axes) -> Axes:
     """The chart on `ax`, its legend beside it; the diagonal is a perfect answer."""
-    everything = np.concatenate([part for one in info.quantities for part in (one.true, one.low, one.high)])
-    low, high = (float(everything.min()), float(everything.max())) if everything.size else (0.0, 1.0)
+    everything = np.concatenate(
+        [part for one in info.quantities for part in (one.true, one.low, one.high)]
+    )
+    low, high = (
+        (float(everything.min()), float(everything.max())) if everything.size else (0.0, 1.0)
+    )
     ax.plot([low, high], [low, high], color="0.5", linewidth=0.8, linestyle=":")
     handles = []
     for index, one in enumerate(info.quantities):
         colour, marker = OKABE_ITO[index], MARKERS[index]
         is_many = len(one.true) > RASTER_ABOVE
         if info.n_seeds > 1:
-            ax.vlines(one.true, one.low, one.high, color=colour, linewidth=0.6, alpha=0.35, rasterized=is_many)
-        ax.scatter(one.true, one.predicted, s=12, marker=marker, color=colour, alpha=0.7, rasterized=is_many)
+            ax.vlines(
+                one.true,
+                one.low,
+                one.high,
+                color=colour,
+                linewidth=0.6,
+                alpha=0.35,
+                rasterized=is_many,
+            )
+        ax.scatter(
+            one.true,
+            one.predicted,
+            s=12,
+            marker=marker,
+            color=colour,
+            alpha=0.7,
+            rasterized=is_many,
+        )
         text = f"{shortened(one.name)}\n{_said(one)}"
         handles.append(Line2D([], [], linestyle="", marker=marker, color=colour, label=text))
     ax.set(xlabel="true", ylabel="predicted")
@@ -98,7 +127,13 @@ def scatter_table(info: ScatterInfo) -> pd.DataFrame:
     """A row per quantity and sample."""
     parts = [
         pd.DataFrame(
-            {"quantity": one.name, "true": one.true, "predicted": one.predicted, "low": one.low, "high": one.high}
+            {
+                "quantity": one.name,
+                "true": one.true,
+                "predicted": one.predicted,
+                "low": one.low,
+                "high": one.high,
+            }
         )
         for one in info.quantities
     ]
@@ -115,7 +150,11 @@ def scatter_chart(loaded: Runs, *, metric: str = "") -> Chart:
     said = "; ".join(f"{one.name}: {_said(one)}" for one in info.quantities)
     notes = tuple(f"{one.name}: {one.note}" for one in info.quantities if one.note)
     return Chart(
-        info.title, lambda ax: draw_scatter(info, ax), scatter_table(info), f"{info.title}. {said}.", notes=notes
+        info.title,
+        lambda ax: draw_scatter(info, ax),
+        scatter_table(info),
+        f"{info.title}. {said}.",
+        notes=notes,
     )
 
 
@@ -130,7 +169,12 @@ def _quantity(name: str, true: Array, outputs: Array) -> Quantity:
 
 def _correlation(true: Array, outputs: Array) -> tuple[float, float, float, str]:
     if true.size < MIN_PAIRS:
-        return math.nan, math.nan, math.nan, f"no rank correlation of {true.size} samples (at least {MIN_PAIRS})"
+        return (
+            math.nan,
+            math.nan,
+            math.nan,
+            f"no rank correlation of {true.size} samples (at least {MIN_PAIRS})",
+        )
     r = average_correlation([rank_correlation(true, one).r for one in outputs])
     if math.isnan(r):
         return r, r, r, "no rank correlation: one side is constant"

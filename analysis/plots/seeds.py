@@ -7,13 +7,13 @@ from math import isnan
 
 import pandas as pd
 
-from analysis.choice import configurations
+from analysis.data.load import Runs
+from analysis.data.predictions import HOW, Predictions, has_predictions, load_predictions
+from analysis.plots.gradient_norms import best_runs
 from analysis.plots.groups import configuration_names, count, pick_metric
-from analysis.plots.norms import best_runs
-from analysis.plots.paper import shortened
-from analysis.predictions import HOW, Predictions, has_predictions, load_predictions
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import shortened
+from analysis.results.configurations import configurations
+from anlp.core.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,22 @@ def load_ends(loaded: Runs, metric: str = "") -> tuple[Seeds, Seeds]:
         UserError: fewer than two configurations did.
     """
     candidates = _candidates(loaded)
-    ranked = [one for one in configurations(candidates, pick_metric(candidates, metric)) if not isnan(one.selected_by)]
+    ranked = [
+        one
+        for one in configurations(candidates, pick_metric(candidates, metric))
+        if not isnan(one.selected_by)
+    ]
     if len(ranked) < 2:
-        raise UserError("a best and a worst configuration needs two that wrote predictions; there is one")
+        raise UserError(
+            "a best and a worst configuration needs two that wrote predictions; there is one"
+        )
     names = dict(zip(candidates["config_id"], configuration_names(candidates), strict=True))
     best, worst = (
-        _load(loaded, candidates[candidates["config_id"] == one.config_id], shortened(names[one.config_id], 60))
+        _load(
+            loaded,
+            candidates[candidates["config_id"] == one.config_id],
+            shortened(names[one.config_id], 60),
+        )
         for one in (ranked[0], ranked[-1])
     )
     return best, worst
@@ -66,10 +76,14 @@ def _candidates(loaded: Runs) -> pd.DataFrame:
     """The runs that wrote predictions."""
     candidates = has_predictions(loaded.folder, loaded.runs)
     if candidates.empty:
-        raise UserError(f"no predictions.npz in the folders of {count(len(loaded.runs), 'run')}: {HOW}")
+        raise UserError(
+            f"no predictions.npz in the folders of {count(len(loaded.runs), 'run')}: {HOW}"
+        )
     return candidates
 
 
 def _load(loaded: Runs, runs: pd.DataFrame, name: str) -> Seeds:
     confirm = runs[runs["purpose"] == "confirm"]
-    return Seeds(tuple(load_predictions(loaded.folder, confirm if len(confirm) else runs)), name, loaded.grid)
+    return Seeds(
+        tuple(load_predictions(loaded.folder, confirm if len(confirm) else runs)), name, loaded.grid
+    )

@@ -1,4 +1,4 @@
-"""Spectrograms of test pieces: time across, frequency upwards, mel bands apart from pitch classes."""
+"""Spectrograms of test pieces: time across, frequency upwards, mel bands beside pitch classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from analysis.data.load import Runs
+from analysis.data.predictions import Piece
 from analysis.plots.chart import Chart
 from analysis.plots.groups import count, head
-from analysis.plots.paper import set_head, shortened
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
-from analysis.predictions import Piece
-from analysis.pull import Runs
-from anlp.errors import UserError
+from analysis.plots.style import set_head, shortened
+from anlp.core.errors import UserError
 
 MEL, PITCHES = 128, 12  # rows of the files that the music tasks read
 PITCH_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -58,18 +58,27 @@ def spectrograms_info(seeds: Seeds, most: int = MOST) -> SpectrogramsInfo:
     first = next((one for one in seeds.found if one.pieces), None)
     if first is None:
         raise UserError(
-            "these runs kept no pieces: spectrograms are of sequences, and this task has none or ran before pieces "
+            "these runs kept no pieces: spectrograms are of sequences, "
+            "and this task has none or ran before pieces "
             "were kept; repeat a run with --predictions"
         )
     pieces = first.pieces[:most]
-    names = [_name(first.targets[piece.position], first.names, is_class=first.is_classes) for piece in pieces]
-    panels = [panel for piece, name in zip(pieces, names, strict=True) for panel in _panels(piece, name)]
+    names = [
+        _name(first.targets[piece.position], first.names, is_class=first.is_classes)
+        for piece in pieces
+    ]
+    panels = [
+        panel for piece, name in zip(pieces, names, strict=True) for panel in _panels(piece, name)
+    ]
     longest = max(panel.values.shape[1] for panel in panels)
-    chosen = "the first of each class" if first.is_classes else "the lowest, the middle and the highest"
+    chosen = (
+        "the first of each class" if first.is_classes else "the lowest, the middle and the highest"
+    )
     return SpectrogramsInfo(
         tuple(panels),
         head(seeds.grid, f"spectrograms of {count(len(pieces), 'test piece')}, {chosen}"),
-        f"time across (at most {longest:,} frames or beats), each kind of feature shaded over its own range",
+        f"time across (at most {longest:,} frames or beats), "
+        "each kind of feature shaded over its own range",
     )
 
 
@@ -84,10 +93,29 @@ def draw_spectrograms(info: SpectrogramsInfo, ax: Axes) -> Axes:
         shades = Normalize(*bounds[panel.kind])
         box = (left, right, top + height, top)
         ax.imshow(
-            panel.values, extent=box, origin="lower", aspect="auto", cmap=SHADES, norm=shades, interpolation="none"
+            panel.values,
+            extent=box,
+            origin="lower",
+            aspect="auto",
+            cmap=SHADES,
+            norm=shades,
+            interpolation="none",
         )
-        ax.text(left, top - 0.05, f"{shortened(panel.name, 30)}: {panel.kind}", va="bottom", fontsize=7.5)
-        ax.text(right, top + height + 0.04, f"{panel.values.shape[1]:,}", va="top", ha="right", fontsize=6)
+        ax.text(
+            left,
+            top - 0.05,
+            f"{shortened(panel.name, 30)}: {panel.kind}",
+            va="bottom",
+            fontsize=7.5,
+        )
+        ax.text(
+            right,
+            top + height + 0.04,
+            f"{panel.values.shape[1]:,}",
+            va="top",
+            ha="right",
+            fontsize=6,
+        )
         for place, text in _marks(panel):
             at = top + height * (1 - (place + 0.5) / len(panel.values))
             ax.text(left - 0.05, at, text, va="center", ha="right", fontsize=5.5)
@@ -101,11 +129,19 @@ def draw_spectrograms(info: SpectrogramsInfo, ax: Axes) -> Axes:
 def spectrograms_table(info: SpectrogramsInfo) -> pd.DataFrame:
     """A row per panel: its size and what its values are like."""
     rows = [
-        (panel.position, panel.name, panel.kind, *panel.values.shape, panel.values.min(), panel.values.mean(),
+        (
+            panel.position,
+            panel.name,
+            panel.kind,
+            *panel.values.shape,
+            panel.values.min(),
+            panel.values.mean(),
          panel.values.max())
         for panel in info.panels
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["test_sample", "name", "kind", "bands", "frames", "min", "mean", "max"])
+    return pd.DataFrame(
+        rows, columns=["test_sample", "name", "kind", "bands", "frames", "min", "mean", "max"]
+    )
 
 
 def spectrograms_chart(loaded: Runs, *, metric: str = "", top: int = MOST) -> Chart:
@@ -116,12 +152,15 @@ def spectrograms_chart(loaded: Runs, *, metric: str = "", top: int = MOST) -> Ch
     """
     info = spectrograms_info(load_seeds(loaded, metric), max(top, 1))
     sizes = "; ".join(
-        f"{panel.name} {panel.kind} {panel.values.shape[0]} x {panel.values.shape[1]}" for panel in info.panels[:4]
+        f"{panel.name} {panel.kind} {panel.values.shape[0]} x {panel.values.shape[1]}"
+        for panel in info.panels[:4]
     )
     ends = (top + _height(panel) for panel, (_, top) in zip(info.panels, _tops(info), strict=True))
     size = (COLUMNS * (WIDTH + GAP), max(ends) + 1.0)
     table = spectrograms_table(info)
-    return Chart(info.title, lambda ax: draw_spectrograms(info, ax), table, f"{info.title}. {sizes}.", size)
+    return Chart(
+        info.title, lambda ax: draw_spectrograms(info, ax), table, f"{info.title}. {sizes}.", size
+    )
 
 
 def _panels(piece: Piece, name: str) -> list[Panel]:
@@ -152,7 +191,7 @@ def _range(info: SpectrogramsInfo, kind: str) -> tuple[float, float]:
 
 
 def _tops(info: SpectrogramsInfo) -> list[tuple[int, float]]:
-    """Column and upper edge of each panel: the kinds of one piece below each other, pieces side by side."""
+    """Return column and upper edge of each panel: kinds of one piece stacked, pieces in columns."""
     pieces = list(dict.fromkeys(panel.position for panel in info.panels))
     kinds = [panel for panel in info.panels if panel.position == pieces[0]]
     tall = sum(_height(panel) + GAP for panel in kinds)

@@ -1,4 +1,4 @@
-"""A metric against a setting that is a number: validation loss against learning rate, accuracy against depth."""
+"""A metric against a numeric setting: validation loss against learning rate, for example."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.design import knowing_nothing
-from analysis.frame import varying_settings
-from analysis.metrics import higher_is_better, is_share, label, render_value
+from analysis.data.baselines import chance_level
+from analysis.data.frames import varying_settings
+from analysis.data.load import Runs
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     GREY,
@@ -33,10 +33,11 @@ from analysis.plots.groups import (
     short_names,
     split_by,
 )
-from analysis.plots.paper import set_head, set_log, shortened
 from analysis.plots.scale import Array, is_missing
-from analysis.pull import Runs
-from analysis.stats import mean_interval
+from analysis.plots.style import set_head, set_log, shortened
+from analysis.stats.intervals import mean_interval
+from analysis.text.metrics import is_share, label, render_value
+from anlp.core.metrics import higher_is_better
 
 Value = Literal["best", "median"]
 LOG_X = 20  # settings over at least this range are drawn on a logarithmic axis
@@ -48,8 +49,10 @@ NEARLY = 1e-9  # of a decade
 SPREAD = 0.24  # of the distance between two levels: over so much the groups are spread
 RASTER_ABOVE = 2_000
 SUBTITLES = {
-    "best": "line: the best configuration at each {x}, its mean over seeds with the 95 % t interval; points: every run",
-    "median": "line: median of all runs at each {x}, with the middle half of them; points: every run",
+    "best": "line: the best configuration at each {x}, "
+    "its mean over seeds with the 95 % t interval; points: every run",
+    "median": "line: median of all runs at each {x}, "
+    "with the middle half of them; points: every run",
 }
 
 
@@ -67,7 +70,9 @@ class Line:
     n: tuple[int, ...]  # runs behind the centre
     configurations: tuple[str, ...]  # config_id where the centre is of one, else empty
     points: Array  # (n_runs, 2) every run
-    lost: tuple[tuple[float, float, int], ...]  # level, its position, runs there that diverged or failed
+    lost: tuple[
+        tuple[float, float, int], ...
+    ]  # level, its position, runs there that diverged or failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +97,11 @@ def sweep_info(
     """What becomes of `metric` along the setting `x`.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         x: a setting that is a number.
         metric: a column of `runs`.
         by: a setting that makes groups; empty for none.
-        value: what a line goes through: the best configuration at each level, or the median over all runs.
+        value: what a line shows: the best configuration at each level, or the median of all runs.
         grid: for the title.
 
     Raises:
@@ -112,7 +117,7 @@ def sweep_info(
         for i, (name, _, group) in enumerate(groups)
     )
     values = finished[metric].to_numpy(float)
-    bound = knowing_nothing(runs, metric)
+    bound = chance_level(runs, metric)
     factor = _factor(metric)
     return SweepInfo(
         lines=lines,
@@ -120,10 +125,15 @@ def sweep_info(
         by=by,
         x_label=f"{shortened(x, 40)}{' (log)' if axis.is_log else ''}",
         y_label=label(metric),
-        is_log_y=bool(not is_share(metric) and values.min() > 0 and values.max() / values.min() > LOG_Y),
+        is_log_y=bool(
+            not is_share(metric) and values.min() > 0 and values.max() / values.min() > LOG_Y
+        ),
         is_higher_better=higher_is_better(metric),
         chance=None if bound is None else factor * bound,
-        title=head(grid, f"{metric} against {shortened(x, 40)}, {count(len(finished), 'run')} of {len(runs):,}"),
+        title=head(
+            grid,
+            f"{metric} against {shortened(x, 40)}, {count(len(finished), 'run')} of {len(runs):,}",
+        ),
         subtitle=SUBTITLES[value].format(x=shortened(x)),
     )
 
@@ -133,8 +143,17 @@ def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
     for line in info.lines:
         colour = line.look.colour
         x, y = line.points.T
-        ax.scatter(x, y, s=8, color=colour, alpha=0.35, linewidths=0, rasterized=len(x) > RASTER_ABOVE)
-        ax.plot(line.at, line.centre, color=colour, linestyle=line.look.dash, marker=line.look.marker, markersize=5)
+        ax.scatter(
+            x, y, s=8, color=colour, alpha=0.35, linewidths=0, rasterized=len(x) > RASTER_ABOVE
+        )
+        ax.plot(
+            line.at,
+            line.centre,
+            color=colour,
+            linestyle=line.look.dash,
+            marker=line.look.marker,
+            markersize=5,
+        )
         ax.vlines(line.at, line.low, line.high, color=colour, linewidth=1.6, alpha=0.8)
         edge = 0.015 if info.is_higher_better else 0.985
         for _, at, _ in line.lost:
@@ -154,15 +173,33 @@ def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
 def sweep_table(info: SweepInfo) -> pd.DataFrame:
     """A row per point of a line, in the units of the chart."""
     rows = [
-        (line.name, level, line.centre[i], line.low[i], line.high[i], line.n[i], line.configurations[i])
+        (
+            line.name,
+            level,
+            line.centre[i],
+            line.low[i],
+            line.high[i],
+            line.n[i],
+            line.configurations[i],
+        )
         for line in info.lines
         for i, level in enumerate(line.levels)
     ]
-    names = [info.by or "group", info.x_label.removesuffix(" (log)"), info.y_label, "low", "high", "n", "config_id"]
+    names = [
+        info.by or "group",
+        info.x_label.removesuffix(" (log)"),
+        info.y_label,
+        "low",
+        "high",
+        "n",
+        "config_id",
+    ]
     return pd.DataFrame(rows, columns=_distinct(names))
 
 
-def sweep_chart(loaded: Runs, *, metric: str = "", x: str = "", by: str = "", value: Value = "best") -> Chart:
+def sweep_chart(
+    loaded: Runs, *, metric: str = "", x: str = "", by: str = "", value: Value = "best"
+) -> Chart:
     """Validation loss (or any metric) against the learning rate (or any number), a line per group.
 
     Raises:
@@ -177,13 +214,22 @@ def sweep_chart(loaded: Runs, *, metric: str = "", x: str = "", by: str = "", va
 
 def chart_of(info: SweepInfo, x: str, metric: str) -> Chart:
     """The chart of this data; its words tell the best point of each line."""
-    best = "; ".join(f"{f'{info.by}={line.name}: ' if info.by else ''}{_best(line, info, x)}" for line in info.lines)
+    best = "; ".join(
+        f"{f'{info.by}={line.name}: ' if info.by else ''}{_best(line, info, x)}"
+        for line in info.lines
+    )
     alt = f"{info.title}. Best {metric} per line: {best}."
-    return Chart(info.title, lambda ax: draw_sweep(info, ax), sweep_table(info), alt, notes=tuple(_notes(info, x)))
+    return Chart(
+        info.title,
+        lambda ax: draw_sweep(info, ax),
+        sweep_table(info),
+        alt,
+        notes=tuple(_notes(info, x)),
+    )
 
 
 def usual_group(runs: pd.DataFrame, x: str, usual: tuple[str, ...] = ("optimizer", "model")) -> str:
-    """The setting that separates the lines where nobody says: none where none of the usual ones varies."""
+    """Return the setting that separates the lines unless named; empty if no usual one varies."""
     varying = varying_settings(runs)
     return next((name for name in usual if name in varying and name != x), "")
 
@@ -194,14 +240,16 @@ class _Axis:
     def __init__(self, values: Array) -> None:
         self.levels = np.unique(values[np.isfinite(values)])
         positive = self.levels[self.levels > 0]
-        self.is_log = bool(positive.size and self.levels[0] >= 0 and positive[-1] / positive[0] >= LOG_X)
+        self.is_log = bool(
+            positive.size and self.levels[0] >= 0 and positive[-1] / positive[0] >= LOG_X
+        )
         self.floor = self.shift = 0.0
         if self.is_log:
             steps = np.diff(np.log10(positive))
             self.floor = float(np.log10(positive[0]) - ZERO_GAP * float(np.median(steps)))
 
     def beside(self, index: int, groups: int) -> _Axis:
-        """The same for one of several groups, which are set apart by a part of the smallest step."""
+        """Return the same positions for one of several groups, shifted within the smallest step."""
         places = np.array([self.at(level) for level in self.levels.tolist()])
         step = float(np.diff(places).min()) if places.size > 1 else 0.0
         other = copy(self)
@@ -214,21 +262,29 @@ class _Axis:
         return (math.log10(value) if value > 0 else self.floor) + self.shift
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Every level where they are few; else decades on a logarithmic axis, evenly chosen levels on a linear one.
+        """Return every level where there are few; else decades, or evenly chosen levels.
 
         Labels for which the axis has no room are left out.
         """
         chosen = self.levels
         if len(chosen) > MAX_TICKS:
             step = -(-len(chosen) // MAX_TICKS)
-            chosen = np.array([*chosen[chosen == 0], *_decades(chosen)]) if self.is_log else chosen[::step]
-        return _with_room(list(zip(map(self.at, chosen.tolist()), short_names(chosen.tolist()), strict=True)))
+            chosen = (
+                np.array([*chosen[chosen == 0], *_decades(chosen)])
+                if self.is_log
+                else chosen[::step]
+            )
+        return _with_room(
+            list(zip(map(self.at, chosen.tolist()), short_names(chosen.tolist()), strict=True))
+        )
 
 
 def _decades(levels: Array) -> Array:
-    """The powers of ten between the smallest positive level and the largest; there are some on such an axis."""
+    """Return the powers of ten between the smallest positive level and the largest."""
     low, high = np.log10(levels[levels > 0].min()), np.log10(levels.max())
-    return np.asarray(10.0 ** np.arange(math.ceil(low - NEARLY), math.floor(high + NEARLY) + 1), dtype=np.float64)
+    return np.asarray(
+        10.0 ** np.arange(math.ceil(low - NEARLY), math.floor(high + NEARLY) + 1), dtype=np.float64
+    )
 
 
 def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
@@ -242,13 +298,19 @@ def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
     return tuple(kept)
 
 
-def _line(name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value) -> Line:
+def _line(  # noqa: PLR0913 - what tells one line of the chart from the others
+    name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value
+) -> Line:
     finite = (group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))
     finished, lost = group[finite], group[group["outcome"].isin(["diverged", "failed"])]
     found = _points(finished, x, metric, value)
     factor = _factor(metric)
-    numbers = factor * np.array([(one.centre, one.low, one.high) for one in found], dtype=float).reshape(-1, 3)
-    points = np.column_stack([finished[x].astype(float).map(axis.at), factor * finished[metric].astype(float)])
+    numbers = factor * np.array(
+        [(one.centre, one.low, one.high) for one in found], dtype=float
+    ).reshape(-1, 3)
+    points = np.column_stack(
+        [finished[x].astype(float).map(axis.at), factor * finished[metric].astype(float)]
+    )
     missed = lost[x].astype(float).value_counts().sort_index()
     return Line(
         name=name,
@@ -261,13 +323,16 @@ def _line(name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metri
         n=tuple(one.n for one in found),
         configurations=tuple(one.config_id for one in found),
         points=points.astype(float).reshape(-1, 2),
-        lost=tuple((level, axis.at(level), int(n)) for level, n in zip(missed.index.tolist(), missed, strict=True)),
+        lost=tuple(
+            (level, axis.at(level), int(n))
+            for level, n in zip(missed.index.tolist(), missed, strict=True)
+        ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """What a line goes through at a level: centre and ends, the runs behind them, the configuration if it is one."""
+    """One point of a line: centre, ends, the runs behind it, its configuration if it is one."""
 
     level: float
     centre: float
@@ -278,7 +343,7 @@ class _Point:
 
 
 def _points(runs: pd.DataFrame, x: str, metric: str, value: Value) -> list[_Point]:
-    """The points of the finished runs of a line, one a level; groups are formed once, for thousands of levels."""
+    """Return the points of a line's finished runs, one per level; grouped once for many levels."""
     if runs.empty:
         return []
     level, score = runs[x].astype(float), runs[metric].astype(float)
@@ -286,13 +351,18 @@ def _points(runs: pd.DataFrame, x: str, metric: str, value: Value) -> list[_Poin
         parts = score.groupby(level, sort=True).quantile(np.array([0.25, 0.5, 0.75])).unstack()
         sizes = score.groupby(level, sort=True).size()
         rows = zip(parts.index, parts.to_numpy(float), sizes, strict=True)
-        return [_Point(float(at), float(mid), float(low), float(high), int(n), "") for at, (low, mid, high), n in rows]
+        return [
+            _Point(float(at), float(mid), float(low), float(high), int(n), "")
+            for at, (low, mid, high), n in rows
+        ]
     means = score.groupby([level, runs["config_id"]], sort=True).mean()
     by_level = means.groupby(level=0, sort=True)
     best = (by_level.idxmax() if higher_is_better(metric) else by_level.idxmin()).tolist()
     seeds = score.groupby([level, runs["config_id"]], sort=True).indices
     values: Array = np.asarray(score, dtype=np.float64)
-    return [_of_seeds(float(at), str(config), metric, values[seeds[at, config]]) for at, config in best]
+    return [
+        _of_seeds(float(at), str(config), metric, values[seeds[at, config]]) for at, config in best
+    ]
 
 
 def _of_seeds(level: float, config_id: str, metric: str, values: Array) -> _Point:
@@ -304,7 +374,7 @@ def _of_seeds(level: float, config_id: str, metric: str, values: Array) -> _Poin
 
 
 def _clipped(low: float, high: float, metric: str, values: Array) -> tuple[float, float]:
-    """For display: no share lies outside 0 and 1, no loss that is positive everywhere below its smallest tenth."""
+    """Clip for display: shares to 0 and 1, positive losses to a tenth of the smallest."""
     if is_share(metric):
         return max(low, 0.0), min(high, 1.0)
     return (max(low, float(values.min()) / 10), high) if values.min() > 0 else (low, high)
@@ -313,13 +383,24 @@ def _clipped(low: float, high: float, metric: str, values: Array) -> tuple[float
 def _handles(info: SweepInfo) -> list[Line2D]:
     shown = info.lines if info.by else ()
     handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=shortened(name))
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            linestyle=look.dash,
+            marker=look.marker,
+            label=shortened(name),
+        )
         for look, name in ((line.look, line.name) for line in shown)
     ]
     if any(line.lost for line in info.lines):
-        handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged or failed"))
+        handles.append(
+            Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged or failed")
+        )
     if info.chance is not None and _has_room(info):
-        handles.append(Line2D([], [], color="0.4", linewidth=0.9, linestyle=":", label="knowing nothing"))
+        handles.append(
+            Line2D([], [], color="0.4", linewidth=0.9, linestyle=":", label="knowing nothing")
+        )
     return handles
 
 
@@ -341,7 +422,8 @@ def _notes(info: SweepInfo, x: str) -> Iterator[str]:
     for line in info.lines:
         name = f" of {info.by}={shortened(line.name)}" if info.by else ""
         for level, _, number in line.lost:
-            yield f"{count(number, 'run')}{name} at {x}={level_name(level)} diverged or failed: a cross at the edge"
+            name_at = f"{name} at {x}={level_name(level)}"
+            yield f"{count(number, 'run')}{name_at} diverged or failed: a cross at the edge"
         if len(line.levels) == 1:
             yield f"{x} has a single value{name}: a point, no line"
 
@@ -351,5 +433,8 @@ def _factor(metric: str) -> float:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The group and the setting may be the same."""
-    return [name if names.index(name) == index else f"{name} ({index})" for index, name in enumerate(names)]
+    """Return names without doubles: group and setting may be one column."""
+    return [
+        name if names.index(name) == index else f"{name} ({index})"
+        for index, name in enumerate(names)
+    ]

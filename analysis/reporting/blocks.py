@@ -1,4 +1,4 @@
-"""What a report is made of, before any format: all texts are plain, whoever renders them escapes them."""
+"""Blocks of a report, before any format: texts are plain, and the renderer escapes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.sheet import Sheet
+from analysis.text.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,13 @@ class Document:
     script: str = ""  # likewise, once at the end of the page
 
 
-def plain_sheet(heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()) -> Sheet:
+def plain_sheet(
+    heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()
+) -> Sheet:
     """A table without marks; `numbers` are the columns set to the right."""
-    return Sheet(tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset())
+    return Sheet(
+        tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset()
+    )
 
 
 def figures(document: Document) -> list[Figure]:
@@ -122,5 +126,5 @@ def figures(document: Document) -> list[Figure]:
 
 
 def command(module: str, *words: str) -> Code:
-    """A command to paste into a shell, whatever the names in it."""
+    """Return a command to paste into a shell; names in it are quoted."""
     return Code(shlex.join(["python", "-m", module, *words]), "sh")

@@ -8,17 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.breakdown import Breakdown
-from analysis.explaining import Importance
-from analysis.importance_screen import interactions
-from analysis.judging import CONVERGENT, DIVERGENT
-from analysis.metrics import higher_is_better, is_share, render_value, render_values
+from analysis.effects.explain import Importance
+from analysis.effects.render import interactions
 from analysis.reporting.blocks import Notice, Points, Section
-from analysis.reporting.fates import edge_sentence, failure_sentence
 from analysis.reporting.findings import Findings, Missing
-from analysis.rows import Row
-from analysis.sheet import render_level
-from analysis.tabulate import Table, level_key
+from analysis.reporting.verdicts import edge_sentence, failure_sentence
+from analysis.results.rows import Row
+from analysis.results.table import Table
+from analysis.text.levels import level_key, render_level
+from analysis.text.metrics import is_share, render_value, render_values
+from analysis.verdicts.breakdown import Breakdown
+from analysis.verdicts.judge import CONVERGENT, DIVERGENT
+from anlp.core.metrics import higher_is_better
 
 NEGLIGIBLE = 0.01  # of the variance
 MAX_LEVELS = 8  # of a setting whose best partners are told
@@ -37,7 +38,9 @@ def discussion_section(findings: Findings) -> Section:
     lines = [line for make in makers for line in make(findings)]
     if not lines:
         return Section(
-            "discussion", "What the numbers say", (Notice("No run has finished: the numbers say nothing yet."),)
+            "discussion",
+            "What the numbers say",
+            (Notice("No run has finished: the numbers say nothing yet."),),
         )
     return Section("discussion", "What the numbers say", (Points(tuple(lines)),))
 
@@ -49,38 +52,55 @@ def best_lines(findings: Findings) -> list[str]:
     if row is None or isinstance(table, Missing) or row.mean is None:
         return []
     metric = findings.report
-    lines = [f"The best configuration is {row_name(row, table)}: {metric} {_with_interval(row, metric)}."]
+    lines = [
+        f"The best configuration is {row_name(row, table)}: {metric} {_with_interval(row, metric)}."
+    ]
     baselines = [other for other in table.rows if other.name and other.mean is not None]
     if baselines:
         sign = 1 if higher_is_better(metric) else -1
         chance = max(baselines, key=lambda other: sign * (other.mean or 0.0))
         gain = row.mean - (chance.mean or 0.0)
         way = "above" if gain >= 0 else "below"
-        lines.append(f"It is {_difference(metric, abs(gain))} {way} {chance.name} ({_value(metric, chance.mean)}).")
+        lines.append(
+            f"It is {_difference(metric, abs(gain))} {way} {chance.name} "
+            f"({_value(metric, chance.mean)})."
+        )
     if row.purpose == "confirm" and row.optimistic is not None:
         sign = 1 if higher_is_better(metric) else -1
         lost = sign * (row.optimistic - row.mean)
         way = "too good by" if lost > 0 else "not too good: fresh seeds were better by"
         lines.append(
-            f"The runs that chose it had {_value(metric, row.optimistic)}, {way} {_difference(metric, abs(lost))}."
+            f"The runs that chose it had {_value(metric, row.optimistic)}, "
+            f"{way} {_difference(metric, abs(lost))}."
         )
     elif table.optimism is not None and table.optimism.expected:
         expected = _difference(metric, table.optimism.expected)
         luck = f"the luck of the best of {table.optimism.k:,} that cannot be told apart"
-        lines.append(f"It was chosen and reported on the same runs: up to {expected} of it may be {luck}.")
+        lines.append(
+            f"It was chosen and reported on the same runs: up to {expected} of it may be {luck}."
+        )
     return lines
 
 
 def tie_lines(findings: Findings) -> list[str]:
     """How many cannot be told from the best."""
     table = findings.best
-    if isinstance(table, Missing) or table.n_configurations < 2 or not table.ties or table.ties[0].method is None:
+    if (
+        isinstance(table, Missing)
+        or table.n_configurations < 2
+        or not table.ties
+        or table.ties[0].method is None
+    ):
         return []
     count = len(table.ties[0].top) - 1
     best, tests = best_row(table), table.ties[0].n_tests
-    rest = "confirmed too" if best is not None and best.purpose == "confirm" else "with seeds enough"
+    rest = (
+        "confirmed too" if best is not None and best.purpose == "confirm" else "with seeds enough"
+    )
     tested = (
-        f"all {tests:,} others were tested" if tests == table.n_configurations - 1 else f"tested were {tests:,} {rest}"
+        f"all {tests:,} others were tested"
+        if tests == table.n_configurations - 1
+        else f"tested were {tests:,} {rest}"
     )
     if not count:
         return [f"No other configuration is statistically tied with it; {tested}."]
@@ -96,7 +116,8 @@ def setting_lines(findings: Findings) -> list[str]:
     lines = [_explains(found, index) for index in found.order]
     joint = [item for item in interactions(found) if item[1] >= NEGLIGIBLE][:1]
     lines += [
-        f"{' and '.join(names)} interact: {100 * share:.1f} % of the variance beyond what each explains alone."
+        f"{' and '.join(names)} interact: {100 * share:.1f} % of the variance "
+        "beyond what each explains alone."
         for names, share in joint
     ]
     return lines
@@ -109,12 +130,21 @@ def partner_lines(findings: Findings) -> list[str]:
     if isinstance(found, Missing) or means.empty or not found.order:
         return []
     names = [name for index in found.order for name in found.design.factors[index].name.split("+")]
-    numbers = [name for name in names if pd.api.types.is_numeric_dtype(means[name].dropna().infer_objects())]
-    categories = [name for name in names if name not in numbers and means[name].nunique() <= MAX_LEVELS]
+    numbers = [
+        name
+        for name in names
+        if pd.api.types.is_numeric_dtype(means[name].dropna().infer_objects())
+    ]
+    categories = [
+        name for name in names if name not in numbers and means[name].nunique() <= MAX_LEVELS
+    ]
     if not numbers or not categories:
         return []
     return [
-        line for category in categories for line in [_partners(means, numbers[0], category, findings.select)] if line
+        line
+        for category in categories
+        for line in [_partners(means, numbers[0], category, findings.select)]
+        if line
     ]
 
 
@@ -123,11 +153,18 @@ def verdict_lines(findings: Findings) -> list[str]:
     found = findings.breakdown
     if isinstance(found, Missing):
         return []
-    total, learned, failed = len(found.judged.runs), len(found.judged.of(CONVERGENT)), len(found.judged.of(DIVERGENT))
+    total, learned, failed = (
+        len(found.judged.runs),
+        len(found.judged.of(CONVERGENT)),
+        len(found.judged.of(DIVERGENT)),
+    )
     if not learned and not failed:
         return []
     share = f"{100 * learned / total:.0f} %"
-    lines = [f"{learned:,} of {total:,} runs ({share}) learned and kept what they learned; {failed:,} did not."]
+    lines = [
+        f"{learned:,} of {total:,} runs ({share}) learned and kept what they learned; "
+        f"{failed:,} did not."
+    ]
     lines += [failure_sentence(one) for one in found.explanations]
     lines += [edge_sentence(found.edges)] if found.edges and failed else []
     return lines + _improving(found, learned)
@@ -151,7 +188,10 @@ def time_lines(findings: Findings) -> list[str]:
     if seconds >= 0.9 * own:
         return []
     other = next(found for found in table.rows if found.config_id == cheapest)
-    return [f"{row_name(other, table)} is tied with the best and takes {seconds:.3g} s a run instead of {own:.3g} s."]
+    return [
+        f"{row_name(other, table)} is tied with the best "
+        f"and takes {seconds:.3g} s a run instead of {own:.3g} s."
+    ]
 
 
 def best_row(table: Table) -> Row | None:
@@ -163,13 +203,17 @@ def row_name(row: Row, table: Table) -> str:
     """`model=cnn lr=0.01`: the settings that vary and have an effect."""
     pairs = zip(table.settings, row.levels, strict=True)
     return (
-        " ".join(f"{name}={render_level(level)}" for name, level in pairs if level is not None and level == level)
+        " ".join(
+            f"{name}={render_level(level)}"
+            for name, level in pairs
+            if level is not None and level == level
+        )
         or row.config_id
     )
 
 
 def configuration_means(findings: Findings) -> pd.DataFrame:
-    """A row per configuration that finished: its settings, and the mean of the selecting metric in `score`."""
+    """Return a row per finished configuration: its settings, and in `score` its mean metric."""
     known = [one for one in findings.ranked if not math.isnan(one.selected_by)]
     return pd.DataFrame([{**_settings(one.runs[0]), "score": one.selected_by} for one in known])
 
@@ -188,9 +232,13 @@ def _partners(means: pd.DataFrame, number: str, category: str, metric: str) -> s
     rows = sorted(first.to_dict("records"), key=lambda row: level_key(row[category]))
     if first[number].nunique() == 1:
         names = " and ".join(f"{category}={render_level(row[category])}" for row in rows)
-        return f"{names} work best at the same {number}, {render_level(rows[0][number])}, by mean {metric}."
+        return (
+            f"{names} work best at the same {number}, {render_level(rows[0][number])}, "
+            f"by mean {metric}."
+        )
     parts = [
-        f"{category}={render_level(row[category])} at {render_level(row[number])} ({_value(metric, row['score'])})"
+        f"{category}={render_level(row[category])} at {render_level(row[number])} "
+        f"({_value(metric, row['score'])})"
         for row in rows
     ]
     return f"Best {number} for each {category}, by mean {metric}: {', '.join(parts)}."
@@ -203,7 +251,9 @@ def _explains(found: Importance, index: int) -> str:
     alone, joint = 100 * float(parts.first[index]), 100 * float(parts.joint[index])
     if joint < 100 * NEGLIGIBLE:
         return f"{name} hardly matters: {joint:.1f} % of the variance, interactions included."
-    return f"{name} explains {alone:.1f} % of the variance alone, {joint:.1f} % with its interactions."
+    return (
+        f"{name} explains {alone:.1f} % of the variance alone, {joint:.1f} % with its interactions."
+    )
 
 
 def _improving(found: Breakdown, learned: int) -> list[str]:
@@ -229,7 +279,9 @@ def _with_interval(row: Row, metric: str) -> str:
 
 
 def _value(metric: str, value: float | None) -> str:
-    return "–" if value is None else render_value(metric, value) + (" %" if is_share(metric) else "")
+    return (
+        "–" if value is None else render_value(metric, value) + (" %" if is_share(metric) else "")
+    )
 
 
 def _difference(metric: str, value: float) -> str:

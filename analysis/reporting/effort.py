@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.frame import varying_settings
-from analysis.origin import Cost, Share, add_up
+from analysis.data.cost import Cost, Share, add_up
+from analysis.data.frames import varying_settings
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain_sheet
 from analysis.reporting.findings import Findings
-from analysis.sheet import render_level
-from analysis.tabulate import level_key
-from anlp.record import GridFolder, read_jsonl
+from analysis.text.levels import level_key, render_level
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
 
 STATES: Mapping[str, str] = {
     "ok": "done",
@@ -28,7 +28,9 @@ def effort_section(findings: Findings) -> Section:
     runs = findings.runs
     configurations, confirm = runs["config_id"].nunique(), int((runs["purpose"] == "confirm").sum())
     sentence = f"{len(runs):,} runs of {configurations:,} configurations"
-    sentence += f", {confirm:,} of them to confirm the winners with fresh seeds." if confirm else "."
+    sentence += (
+        f", {confirm:,} of them to confirm the winners with fresh seeds." if confirm else "."
+    )
     blocks: list[Block] = [Text(sentence), _factors(findings), _states(findings)]
     blocks += [Notice(note) for note in findings.loaded.notes[:5]]
     cost = add_up(findings.origins, findings.shares)
@@ -42,7 +44,11 @@ def planned_ids(folder: Path) -> set[str]:
     for batch in sorted(GridFolder(folder).batches.glob("*.jsonl")):
         for line in read_jsonl(batch):
             specs = line.get("specs")
-            found |= {str(spec["run_id"]) for spec in specs or () if isinstance(spec, dict) and "run_id" in spec}
+            found |= {
+                str(spec["run_id"])
+                for spec in specs or ()
+                if isinstance(spec, dict) and "run_id" in spec
+            }
     return found
 
 
@@ -53,14 +59,16 @@ def _factors(findings: Findings) -> Block:
         levels = sorted({None if v != v else v for v in runs[name].tolist()}, key=level_key)
         shown = ", ".join(map(render_level, levels))
         if len(levels) > MAX_LEVELS:
-            shown = f"{render_level(levels[0])} to {render_level([v for v in levels if v is not None][-1])}"
+            known = [level for level in levels if level is not None]
+            shown = f"{render_level(levels[0])} to {render_level(known[-1])}"
         lines.append((name, f"{len(levels):,}", shown))
     if not lines:
         return Text("Nothing varies but the seed.")
     seeds = runs.groupby("config_id").size()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     return Cells(
-        plain_sheet(("setting", "levels", "values"), lines, frozenset({1})), f"What varies; {count} seeds each."
+        plain_sheet(("setting", "levels", "values"), lines, frozenset({1})),
+        f"What varies; {count} seeds each.",
     )
 
 
@@ -79,7 +87,11 @@ def _cost(cost: Cost) -> Block:
     if cost.cpu_hours is not None:
         lines.append(("CPU time asked for", f"{cost.cpu_hours:.3g} CPU-hours"))
     if cost.used_cpu_hours is not None:
-        share = "" if cost.efficiency is None else f" ({100 * cost.efficiency:.0f} % of the cores asked for)"
+        share = (
+            ""
+            if cost.efficiency is None
+            else f" ({100 * cost.efficiency:.0f} % of the cores asked for)"
+        )
         lines.append(("processor time used", f"{cost.used_cpu_hours:.3g} CPU-hours{share}"))
     if cost.repeated:
         lines.append(("runs of several attempts", f"{cost.repeated:,}"))
@@ -89,7 +101,9 @@ def _cost(cost: Cost) -> Block:
         lines.append(("most memory of a run", f"{cost.peak_mib:,.0f} MiB"))
     if cost.gpu_peak_mib is not None:
         lines.append(("most GPU memory of a run", f"{cost.gpu_peak_mib:,.0f} MiB"))
-    return Cells(plain_sheet(("cost", ""), lines, frozenset({1})), f"Of the {cost.runs:,} runs that ended.")
+    return Cells(
+        plain_sheet(("cost", ""), lines, frozenset({1})), f"Of the {cost.runs:,} runs that ended."
+    )
 
 
 def _per_fate(findings: Findings, shares: Mapping[str, Share]) -> list[Block]:
@@ -103,13 +117,17 @@ def _per_fate(findings: Findings, shares: Mapping[str, Share]) -> list[Block]:
     if not spent.run_hours or not total.run_hours:
         return []
     return [
-        Text(f"{100 * spent.run_hours / total.run_hours:.0f} % of the time went into runs that diverged or failed.")
+        Text(
+            f"{100 * spent.run_hours / total.run_hours:.0f} % of the time "
+            "went into runs that diverged or failed."
+        )
     ]
 
 
 def _no_cost() -> Block:
     return Notice(
-        "No result tells what it cost: the runs have not ended, or are of a version that did not write it down."
+        "No result says what it cost: the runs have not ended, "
+        "or come from a version that did not record it."
     )
 
 

@@ -1,4 +1,4 @@
-"""Everything that a report tells, found out once; what cannot be found out is there as a sentence that says why."""
+"""Findings of a report, each computed once; one that cannot be computed is a sentence with why."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from analysis.breakdown import Breakdown, build_breakdown
-from analysis.choice import USUAL_METRICS, Configuration, configurations, tested_metric, usual_metric
-from analysis.design import Design, build_design
-from analysis.explaining import Importance, explain
-from analysis.frame import metric_columns, varying_settings
-from analysis.judging import judge_runs
-from analysis.names import known_name
-from analysis.origin import Share, parse_origins, read_shares
-from analysis.pull import Runs
-from analysis.tabulate import Plan, Table, build_table
-from anlp.errors import UserError
+from analysis.data.cost import Share, parse_provenance, read_shares
+from analysis.data.frames import metric_columns, varying_settings
+from analysis.data.load import Runs
+from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.effects.design import Design, build_design
+from analysis.effects.explain import Importance, explain
+from analysis.results.configurations import Configuration, configurations
+from analysis.results.table import Plan, Table, build_table
+from analysis.verdicts.breakdown import Breakdown, build_breakdown
+from analysis.verdicts.judge import judge_runs
+from anlp.core.errors import UserError, known_name
 
 TOP = 12  # configurations in the table of the best
 MANY = 3_000  # configurations beyond which no forests are grown for comparison
@@ -82,8 +82,14 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
     runs = loaded.runs
     if runs.empty:
         raise UserError(f"no runs to report on: nothing of {loaded.grid} has started yet")
-    chooser = known_name(select, metric_columns(runs), "--select: metric") if select else _usual(runs)
-    shown = known_name(report, metric_columns(runs), "--report: metric") if report else tested_metric(runs, chooser)
+    chooser = (
+        known_name(select, metric_columns(runs), "--select: metric") if select else _usual(runs)
+    )
+    shown = (
+        known_name(report, metric_columns(runs), "--report: metric")
+        if report
+        else tested_metric(runs, chooser)
+    )
     per = _telling(runs)
     design = attempt(lambda: _design(runs, chooser))
     few = not isinstance(design, Missing) and len(design.means) <= MANY
@@ -94,10 +100,12 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
         report=shown,
         ranked=tuple(configurations(runs, chooser)) if chooser in runs else (),
         best=attempt(lambda: build_table(runs, Plan(chooser, shown, top=TOP), loaded.grid)),
-        per=attempt(lambda: build_table(runs, Plan(chooser, shown, per=per), loaded.grid)) if per else None,
+        per=attempt(lambda: build_table(runs, Plan(chooser, shown, per=per), loaded.grid))
+        if per
+        else None,
         breakdown=attempt(lambda: build_breakdown(judge_runs(runs, loaded.history), loaded.grid)),
         importance=design if isinstance(design, Missing) else _explain(design, with_forest=few),
-        origins=tuple(parse_origins(loaded.provenance)),
+        origins=tuple(parse_provenance(loaded.provenance)),
         shares=read_shares(loaded.folder),
     )
 
@@ -132,6 +140,10 @@ def _usual(runs: pd.DataFrame) -> str:
 
 
 def _telling(runs: pd.DataFrame) -> str | None:
-    """The setting whose levels each get a row: the model, else the method, else the first category that varies."""
-    varying = [name for name in varying_settings(runs) if runs[name].map(lambda level: isinstance(level, str)).any()]
+    """Return the setting that gets a row per level: model, else method, else the first category."""
+    varying = [
+        name
+        for name in varying_settings(runs)
+        if runs[name].map(lambda level: isinstance(level, str)).any()
+    ]
     return next((name for name in ("model", "method", *varying) if name in varying), None)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from analysis.data.load import Runs
 from analysis.plots.boundary import boundary_chart
 from analysis.plots.chart import Chart
 from analysis.plots.confusion import confusion_chart
@@ -15,11 +16,10 @@ from analysis.plots.gallery import gallery_chart
 from analysis.plots.report import report_chart
 from analysis.plots.scatter import scatter_chart
 from analysis.plots.seeds import load_seeds
-from analysis.pull import Runs
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command, plain_sheet
+from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import Findings, Missing, attempt
-from analysis.reporting.pictures import draw_chart
-from analysis.sheet import NOTHING, render_level
+from analysis.text.levels import NOTHING, render_level
 
 ROWS = 60  # of the classification report
 CHARTS: Mapping[str, Callable[[Runs, str], Chart]] = {
@@ -43,8 +43,15 @@ def mistakes_section(findings: Findings) -> Section:
     kinds = [figure.name for figure in figures if figure.name in ("confusion", "scatter")]
     report = attempt(lambda: report_chart(loaded, metric=metric))
     tables = [] if isinstance(report, Missing) else [_table(report)]
-    first = Text(f"On the test set, by the best configuration that kept its predictions: {seeds.said}.")
-    return _section(first, *tables, *figures, *(command("analysis.plot", kind, findings.address) for kind in kinds[:1]))
+    first = Text(
+        f"On the test set, by the best configuration that kept its predictions: {seeds.said}."
+    )
+    return _section(
+        first,
+        *tables,
+        *figures,
+        *(command("analysis.plot", kind, findings.address) for kind in kinds[:1]),
+    )
 
 
 def _table(report: Chart) -> Block:
@@ -52,10 +59,13 @@ def _table(report: Chart) -> Block:
     heads = tuple(map(str, report.table.columns))
     rows = report.table.head(ROWS).itertuples(index=False)
     lines = [tuple(_cell(value) for value in row) for row in rows]
-    numbers = frozenset(i for i, name in enumerate(heads) if pd.api.types.is_numeric_dtype(report.table[name]))
+    numbers = frozenset(
+        i for i, name in enumerate(heads) if pd.api.types.is_numeric_dtype(report.table[name])
+    )
     more = len(report.table) - len(lines)
     return Cells(
-        plain_sheet(heads, lines, numbers), f"{report.alt} {f'{more} more classes are left out.' if more else ''}"
+        plain_sheet(heads, lines, numbers),
+        f"{report.alt} {f'{more} more classes are left out.' if more else ''}",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.pull import Runs
+from analysis.data.load import Runs
 from analysis.reporting.blocks import Block, Code, Folded, Notice, Section, Text
 
 GRID_FILE = "grid.yaml"
@@ -44,15 +44,23 @@ def question_section(loaded: Runs) -> Section:
     """The section."""
     text = read_grid_file(loaded.folder)
     if text is None:
-        return _section(Notice("The runs came without a grid file, so nobody says what was asked."))
+        return _section(Notice("The runs came without a grid file, so the question is not known."))
     head = parse_head(text)
     first = (
-        Text(head.question) if head.question else Notice("The grid file has no head comment that says the question.")
+        Text(head.question)
+        if head.question
+        else Notice("The grid file has no head comment that says the question.")
     )
     more = sorted(path.name for path in loaded.folder.glob("grid-*.yaml"))
     others = [Text(f"The file was changed later; other copies: {', '.join(more)}.")] if more else []
-    cut = text if len(text) <= MAX_FILE else f"{text[:MAX_FILE]}\n# … {len(text) - MAX_FILE:,} more characters"
-    return _section(first, *others, Folded("The grid file as it was submitted", (Code(cut, "yaml"),)))
+    cut = (
+        text
+        if len(text) <= MAX_FILE
+        else f"{text[:MAX_FILE]}\n# … {len(text) - MAX_FILE:,} more characters"
+    )
+    return _section(
+        first, *others, Folded("The grid file as it was submitted", (Code(cut, "yaml"),))
+    )
 
 
 def _section(*blocks: Block) -> Section:

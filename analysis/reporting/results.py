@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from analysis.caption import render_caption
-from analysis.plots.luck import luck_chart
+from analysis.plots.seed_variance import luck_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command
+from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import TOP, Findings, Missing
-from analysis.reporting.pictures import draw_chart
-from analysis.sheet import make_sheet
-from analysis.tabulate import Table, chosen_metrics
+from analysis.results.caption import render_caption
+from analysis.results.cells import make_sheet
+from analysis.results.table import Table, chosen_metrics
 
 
 def results_section(findings: Findings) -> Section:
     """The section."""
     blocks: list[Block] = []
     if isinstance(findings.per, Table):
-        blocks += [Text(f"The best configuration of each {findings.per.plan.per}:"), _cells(findings.per)]
+        blocks += [
+            Text(f"The best configuration of each {findings.per.plan.per}:"),
+            _cells(findings.per),
+        ]
     if isinstance(findings.best, Missing):
-        return Section("results", "Results", (Notice(f"There is no table: {findings.best.reason}."),))
+        return Section(
+            "results", "Results", (Notice(f"There is no table: {findings.best.reason}."),)
+        )
     shown = sum(not row.name for row in findings.best.rows)
     if findings.best.n_configurations > 1:
-        blocks.append(Text(f"The best {shown} of {findings.best.n_configurations:,} configurations, of all:"))
+        blocks.append(
+            Text(f"The best {shown} of {findings.best.n_configurations:,} configurations, of all:")
+        )
     luck = draw_chart(
-        "luck", lambda: luck_chart(findings.loaded, metric=findings.report, select=findings.select, top=TOP)
+        "luck",
+        lambda: luck_chart(
+            findings.loaded, metric=findings.report, select=findings.select, top=TOP
+        ),
     )
     blocks += [
         _cells(findings.best),

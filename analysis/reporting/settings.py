@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from analysis.explaining import Importance
-from analysis.importance_screen import METHODS, interactions, table
+from analysis.effects.explain import Importance
+from analysis.effects.render import METHODS, interactions, table
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.sweep import sweep_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Points, Section, Text, plain_sheet
+from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import Findings, Missing
-from analysis.reporting.pictures import draw_chart
 
 INTERACTIONS = 5
 LEAST_SHARE = 0.005
@@ -23,20 +23,29 @@ def settings_section(findings: Findings) -> Section:
     heads = tuple(rows[0])
     lines = [tuple(_cell(name, row.get(name)) for name in heads) for row in rows]
     numbers = frozenset(range(1, len(heads)))
-    blocks: list[Block] = [Text(_method(found)), Cells(plain_sheet(heads, lines, numbers), _legend(heads))]
+    blocks: list[Block] = [
+        Text(_method(found)),
+        Cells(plain_sheet(heads, lines, numbers), _legend(heads)),
+    ]
     joint = [
         f"{' × '.join(names)}: {100 * share:.1f} %"
         for names, share in interactions(found)[:INTERACTIONS]
         if share >= LEAST_SHARE
     ]
-    blocks += [Text("Interactions, beyond what each setting explains alone:"), Points(tuple(joint))] if joint else []
-    notes = tuple(f"{note[:1].upper()}{note[1:]}." for note in (*found.design.best_at_edge, *found.notes))
+    blocks += (
+        [Text("Interactions, beyond what each setting explains alone:"), Points(tuple(joint))]
+        if joint
+        else []
+    )
+    notes = tuple(
+        f"{note[:1].upper()}{note[1:]}." for note in (*found.design.best_at_edge, *found.notes)
+    )
     blocks += [Points(notes)] if notes else []
     return _section(*blocks, *_charts(findings))
 
 
 def _charts(findings: Findings) -> list[Block]:
-    """A metric against the first number, and over two settings; none where nothing of the kind varies."""
+    """Return a metric against the first number, and over two settings; empty if none varies."""
     metric = findings.select if findings.select in findings.runs else ""
     loaded, known = findings.loaded, findings.breakdown
     judged = None if isinstance(known, Missing) else known.judged.runs
@@ -50,12 +59,16 @@ def _charts(findings: Findings) -> list[Block]:
 def _method(found: Importance) -> str:
     design = found.design
     method = METHODS[found.method]
-    sentence = f"Shares of the variance of {design.metric} over {len(design.means):,} configurations"
+    sentence = (
+        f"Shares of the variance of {design.metric} over {len(design.means):,} configurations"
+    )
     sentence += f" ({int(design.counts.sum()):,} runs), by {method}."
-    if found.decomposition is not None and found.decomposition.seed_variance == found.decomposition.seed_variance:
-        sentence += (
-            f" Seeds make {100 * found.decomposition.seed_share:.1f} % of all variance; the shares are of the rest."
-        )
+    if (
+        found.decomposition is not None
+        and found.decomposition.seed_variance == found.decomposition.seed_variance
+    ):
+        seeds = 100 * found.decomposition.seed_share
+        sentence += f" Seeds make {seeds:.1f} % of all variance; the shares are of the rest."
     return sentence
 
 

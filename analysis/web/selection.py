@@ -13,15 +13,16 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from analysis.frame import setting_columns, varying_settings
-from analysis.metrics import higher_is_better, is_share, label, render_value
+from analysis.data.frames import setting_columns, varying_settings
 from analysis.plots.parallel import FAINTEST
 from analysis.plots.scale import Scale, is_missing, make_scale
-from analysis.sheet import NOTHING, render_level
-from analysis.tabulate import level_key
+from analysis.text.levels import NOTHING, level_key, render_level
+from analysis.text.metrics import is_share, label, render_value
+from anlp.core.metrics import higher_is_better
 
 OK = "ok"
-FEW = 0.25  # of the runs: with at most so many distinct values, a column is a list of them and a code per run
+# A column with at most this share of distinct values is a list of them and a code per run.
+FEW = 0.25
 ID_DIGITS = 12  # of the suite's own run ids, which are sent as six bytes
 SHADES = 64
 DIGITS = 6  # of a number that is read; filters have all of them
@@ -40,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class PageInfo:
-    """What the page shows. Runs are in the order of drawing: without a score first, then the worst, the best last."""
+    """Data of the page; runs in drawing order: without a score, then the worst, the best last."""
 
     grid: str
     metric: str
@@ -52,7 +53,7 @@ class PageInfo:
     common: Mapping[str, str]  # settings that all runs share
 
 
-def page_info(
+def page_info(  # noqa: PLR0913 - a keyword per option of the page
     runs: pd.DataFrame,
     metric: str,
     *,
@@ -65,13 +66,13 @@ def page_info(
     """All runs, the failed and unfinished ones as runs without a score.
 
     Args:
-        runs: see `analysis.frame`.
+        runs: see `analysis.data.frames`.
         metric: its column, the last axis and the colour.
         bound: what the second button leaves the runs better than.
         bound_name: of that bound.
         starts_better: whether the page begins with those runs.
         grid: its name or address, for the title and the commands.
-        order: settings in the order of the axes; those that vary and are not among them come before.
+        order: settings in the order of the axes; varying settings that it leaves out come first.
     """
     score = _scores(runs, metric)
     drawing = _drawing_order(runs, score, metric)
@@ -99,7 +100,7 @@ def page_info(
 
 
 def page_form(info: PageInfo) -> dict[str, Any]:
-    """`info` as JSON; columns with few distinct values as codes, others as bytes of 64-bit floats (little-endian)."""
+    """Return `info` as JSON: columns of few values as codes, others as little-endian floats."""
     return {
         "grid": info.grid,
         "metric": info.metric,
@@ -127,7 +128,9 @@ def _scores(runs: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
     return np.where((runs["outcome"] == OK).to_numpy() & np.isfinite(values), values, np.nan)
 
 
-def _drawing_order(runs: pd.DataFrame, score: npt.NDArray[np.float64], metric: str) -> npt.NDArray[np.intp]:
+def _drawing_order(
+    runs: pd.DataFrame, score: npt.NDArray[np.float64], metric: str
+) -> npt.NDArray[np.intp]:
     better = score if higher_is_better(metric) else -score
     outcomes = runs["outcome"].astype(str).to_numpy()
     return np.lexsort((outcomes, np.where(np.isnan(better), -np.inf, better)))
@@ -138,7 +141,9 @@ def _column(name: str, values: Sequence[Any], *, is_axis: bool) -> Column:
 
 
 def _common(runs: pd.DataFrame, varying: Sequence[str]) -> dict[str, str]:
-    names = [name for name in ("task", *setting_columns(runs)) if name in runs and name not in varying]
+    names = [
+        name for name in ("task", *setting_columns(runs)) if name in runs and name not in varying
+    ]
     found = {name: runs[name].dropna().astype(object).unique() for name in names}
     return {name: render_level(levels[0]) for name, levels in found.items() if len(levels) == 1}
 
@@ -149,7 +154,9 @@ def _bound_text(info: PageInfo, bound: float) -> str:
 
 
 def _ids_form(run_ids: Sequence[str]) -> Any:
-    if all(len(run_id) == ID_DIGITS and set(run_id) <= set("0123456789abcdef") for run_id in run_ids):
+    if all(
+        len(run_id) == ID_DIGITS and set(run_id) <= set("0123456789abcdef") for run_id in run_ids
+    ):
         return _base64(bytes.fromhex("".join(run_ids)))
     return list(run_ids)
 
@@ -170,7 +177,9 @@ def _column_form(column: Column, metric: str) -> dict[str, Any]:
     }
     if scale.kind == "category" or scale.has_levels or _has_few(column.values):
         return form | _coded(column, metric)
-    values = np.array([np.nan if is_missing(value) else float(value) for value in column.values], dtype="<f8")
+    values = np.array(
+        [np.nan if is_missing(value) else float(value) for value in column.values], dtype="<f8"
+    )
     return form | {"values": _base64(values.tobytes())}
 
 
@@ -202,7 +211,10 @@ def _texts(levels: Sequence[Any], column: Column, metric: str) -> list[str]:
     if column.scale.kind == "category" or column.name == metric:
         return exact
     numbers = zip(levels, exact, strict=True)
-    short = [text if level is None else min(f"{level:.{DIGITS}g}", text, key=len) for level, text in numbers]
+    short = [
+        text if level is None else min(f"{level:.{DIGITS}g}", text, key=len)
+        for level, text in numbers
+    ]
     return short if len(set(short)) == len(short) else exact
 
 
@@ -214,7 +226,9 @@ def _text(level: Any, column: Column, metric: str) -> str:
 
 def _number(level: Any) -> float | None:
     """The level as an exact number, None for text and what JSON has no form for."""
-    is_number = isinstance(level, int | float) and not isinstance(level, bool) and np.isfinite(level)
+    is_number = (
+        isinstance(level, int | float) and not isinstance(level, bool) and np.isfinite(level)
+    )
     return level if is_number else None
 
 
@@ -222,7 +236,11 @@ def _range(column: Column) -> list[float] | None:
     """Values at the ends of an axis of numbers."""
     if column.scale.kind == "category":
         return None
-    on_axis = [float(value) for value, place in zip(column.values, column.scale.positions, strict=True) if place >= 0]
+    on_axis = [
+        float(value)
+        for value, place in zip(column.values, column.scale.positions, strict=True)
+        if place >= 0
+    ]
     return [min(on_axis), max(on_axis)] if on_axis else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from anlp.data.dataset_cache import DatasetCache
 from anlp.data.samples import DataSet, Samples
-from anlp.data.sources import Sources
 
-__all__ = ["DataSet", "Samples", "Sources"]
+__all__ = ["DataSet", "DatasetCache", "Samples"]

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anlp import staging
+from anlp.core.errors import UserError
 from anlp.data.samples import DataSet, Samples
 from anlp.data.sequences import feature_moments, pad
-from anlp.errors import UserError
+from anlp.datasets import catalogue
 
 FEATURES = 13
 NAMES = tuple(f"{digit} {gender}" for digit in range(10) for gender in ("male", "female"))
@@ -46,10 +46,12 @@ def load_arabic_digits(
     Raises:
         UserError: a file is missing, or not what it should be.
     """
-    files = staging.find(name, data_dir)
+    files = catalogue.find(name, data_dir)
     if files is None:
-        raise UserError(staging.where_to_put(name, data_dir))
-    train, test = (read_blocks(files[file], BLOCKS_OF_CLASS[file]) for file in (TRAIN_FILE, TEST_FILE))
+        raise UserError(catalogue.where_to_put(name, data_dir))
+    train, test = (
+        read_blocks(files[file], BLOCKS_OF_CLASS[file]) for file in (TRAIN_FILE, TEST_FILE)
+    )
     mean, std = feature_moments(train)
     groups = speakers_of(train) if split == "speaker" else None
     return DataSet(name, train, test, NAMES, mean, std, groups=groups)
@@ -106,9 +108,15 @@ def parse_blocks(text: str) -> list[Tensor]:
     values = np.array(rows, dtype=np.float32).reshape(-1, FEATURES)
     if not np.isfinite(values).all():
         wrong = numbers[~np.isfinite(values).all(1)][0]
-        raise ValueError(f"line {wrong + 1}: expected finite numbers, got {lines[wrong].strip()[:60]!r}")
+        raise ValueError(
+            f"line {wrong + 1}: expected finite numbers, got {lines[wrong].strip()[:60]!r}"
+        )
     starts = np.flatnonzero(np.diff(numbers, prepend=-2) > 1)  # the first frame of each block
-    return [torch.from_numpy(block.copy()) for block in np.split(values, starts[1:])] if len(values) else []
+    return (
+        [torch.from_numpy(block.copy()) for block in np.split(values, starts[1:])]
+        if len(values)
+        else []
+    )
 
 
 def _made(count: int, draw: torch.Generator) -> Samples:

@@ -14,7 +14,7 @@ import torch
 from scipy.io import wavfile
 from torch import Tensor, nn
 
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 
 WINDOW_S, HOP_S = 0.025, 0.010  # of a frame, as is usual for speech
 LEAST_RATE = 1000  # Hz
@@ -33,11 +33,17 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", wavfile.WavFileWarning)  # what it says of a file that is cut short
-            warnings.filterwarnings("ignore", "Chunk .* not understood", wavfile.WavFileWarning)  # names, dates
+            warnings.simplefilter(
+                "error", wavfile.WavFileWarning
+            )  # what it says of a file that is cut short
+            warnings.filterwarnings(
+                "ignore", "Chunk .* not understood", wavfile.WavFileWarning
+            )  # names, dates
             rate, samples = wavfile.read(io.BytesIO(content))
     except (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning) as error:
-        raise UserError(f"{path}: not a readable wav file ({error}); remove or replace it") from error
+        raise UserError(
+            f"{path}: not a readable wav file ({error}); remove or replace it"
+        ) from error
     if samples.size == 0:
         raise UserError(f"{path}: it has no sound; remove or replace it")
     if rate < LEAST_RATE:
@@ -81,13 +87,22 @@ def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn
     Raises:
         ValueError: more bands than the rate has frequencies for: some would always be empty.
     """
-    from torchaudio import functional, transforms  # only data that is computed from sound needs it: half a second
+    from torchaudio import (  # only data that is computed from sound needs it: half a second
+        functional,
+        transforms,
+    )
 
     window, hop = int(WINDOW_S * rate), int(HOP_S * rate)
     size = _size_of_transform(rate)
-    edges = functional.melscale_fbanks(size // 2 + 1, 0.0, rate / 2, bands, rate) if bands <= size // 2 else None
+    edges = (
+        functional.melscale_fbanks(size // 2 + 1, 0.0, rate / 2, bands, rate)
+        if bands <= size // 2
+        else None
+    )
     if edges is None or not edges.any(0).all():
-        raise ValueError(f"bands: {bands} are too many at {rate} Hz: some would hold no frequency; take fewer")
+        raise ValueError(
+            f"bands: {bands} are too many at {rate} Hz: some would hold no frequency; take fewer"
+        )
     mel = {"n_fft": size, "win_length": window, "hop_length": hop, "n_mels": bands}
     if kind == "mfcc":
         made = transforms.MFCC(sample_rate=rate, n_mfcc=coefficients, log_mels=True, melkwargs=mel)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from anlp.core.errors import UserError
 from anlp.data.samples import DataSet, Samples
-from anlp.errors import UserError
 
 SIDE = 8
 TEST_EVERY = 5  # of the samples of each class, in file order, every fifth is tested: 355 of 1,797
@@ -25,7 +25,9 @@ def load_digits(data_dir: Path | None = None, name: str = "digits") -> DataSet:
         UserError: scikit-learn is not installed.
     """
     table = _read_table(_packaged_file())
-    images = torch.from_numpy(table[:, :-1].reshape(-1, 1, SIDE, SIDE).astype(np.uint8))  # (N, 1, 8, 8)
+    images = torch.from_numpy(
+        table[:, :-1].reshape(-1, 1, SIDE, SIDE).astype(np.uint8)
+    )  # (N, 1, 8, 8)
     labels = torch.from_numpy(table[:, -1].astype(np.int64))
     tested = torch.from_numpy(test_rows(table[:, -1]))
     del data_dir  # nothing is read from there

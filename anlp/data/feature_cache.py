@@ -12,15 +12,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anlp.record import write_whole
-from anlp.spec import Scalar, canonical_json
+from anlp.core.spec import Scalar, canonical_json
+from anlp.records.files import write_whole
 
 VERSION = 3
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def cached(
-    source: Path, options: Mapping[str, Scalar], compute: Callable[[], Arrays], spare: Path | None = None
+    source: Path,
+    options: Mapping[str, Scalar],
+    compute: Callable[[], Arrays],
+    spare: Path | None = None,
 ) -> Arrays:
     """What `compute` returns, from `.features` beside `source` where it was computed before.
 
@@ -31,9 +34,13 @@ def cached(
         compute: called where nothing is kept, and where no place can be written every time.
         spare: a folder whose `.features` are used where the data folder cannot be written; None: there is none.
     """
-    key = canonical_json({"version": VERSION, "source": source.name, **_state_of(source), **options})
+    key = canonical_json(
+        {"version": VERSION, "source": source.name, **_state_of(source), **options}
+    )
     file = f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    places = [folder / ".features" / file for folder in (source.parent, spare) if folder is not None]
+    places = [
+        folder / ".features" / file for folder in (source.parent, spare) if folder is not None
+    ]
     for path in places:
         if (found := _read(path)) is not None:
             return found
@@ -50,9 +57,13 @@ def _state_of(source: Path) -> dict[str, Scalar]:
     entries = [source, *sorted(source.rglob("*") if source.is_dir() else ())]
     state = hashlib.sha256()
     for entry in entries:
-        found = entry.stat() if entry.exists() else entry.lstat()  # a link to nothing is for the reader to name
+        found = (
+            entry.stat() if entry.exists() else entry.lstat()
+        )  # a link to nothing is for the reader to name
         state.update(
-            f"{entry.relative_to(source)}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape")
+            f"{entry.relative_to(source)}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(
+                errors="surrogateescape"
+            )
         )
     return {"entries": len(entries), "state": state.hexdigest()}
 

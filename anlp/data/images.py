@@ -15,22 +15,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anlp import staging
+from anlp.core.errors import UserError
 from anlp.data.feature_cache import Arrays, cached
 from anlp.data.samples import DataSet, Samples
-from anlp.errors import UserError
+from anlp.datasets import catalogue
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 CIFAR_SIDE = 32
-CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR_NAMES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 CIFAR_TEST = ("test_batch",)
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 ARCHIVE = "images.tar.gz"
 SPLITS = ("train", "test")
-PARTS: Mapping[str, str] = {  # names of folders, in any case, of the part that their images belong to
+PARTS: Mapping[
+    str, str
+] = {  # names of folders, in any case, of the part that their images belong to
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -47,13 +60,16 @@ def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIF
     Raises:
         UserError: the file is missing or is not the one its authors published.
     """
-    files = staging.find(name, data_dir)
+    files = catalogue.find(name, data_dir)
     if files is None:
-        raise UserError(staging.where_to_put(name, data_dir))
+        raise UserError(catalogue.where_to_put(name, data_dir))
     (path,) = files.values()
     arrays = cached(path, {}, lambda: _read_cifar(path))
     train, test = (
-        Samples((_resized(torch.from_numpy(arrays[f"{part}_images"]), image_size),), (_classes(arrays, part),))
+        Samples(
+            (_resized(torch.from_numpy(arrays[f"{part}_images"]), image_size),),
+            (_classes(arrays, part),),
+        )
         for part in SPLITS
     )
     return _data_set(name, train, test, CIFAR_NAMES)
@@ -70,9 +86,9 @@ def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
         UserError: no such folder, no images, fewer than two classes, a class without images in one part, images beside
             the parts, or one that cannot be read; names it.
     """
-    found = staging.find(name, data_dir)
+    found = catalogue.find(name, data_dir)
     if found is None:
-        raise UserError(staging.where_to_put(name, data_dir))
+        raise UserError(catalogue.where_to_put(name, data_dir))
     folder = found[""]
     options = {"image_size": image_size, "decoding": DECODING}
     arrays = cached(folder, options, lambda: _read_folder(folder, image_size))
@@ -93,7 +109,9 @@ def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SI
     return _data_set(name, train, test, CIFAR_NAMES)
 
 
-def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None) -> DataSet:
+def _data_set(
+    name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None
+) -> DataSet:
     """With the mean and standard deviation (C, 1, 1) of each channel of the training images."""
     pixels = train.inputs[0]
     total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -104,7 +122,9 @@ def _data_set(name: str, train: Samples, test: Samples, names: tuple[str, ...], 
     count = pixels.numel() // 3
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=1e-12).sqrt()
-    return DataSet(name, train, test, names, mean.float().view(3, 1, 1), std.float().view(3, 1, 1), val)
+    return DataSet(
+        name, train, test, names, mean.float().view(3, 1, 1), std.float().view(3, 1, 1), val
+    )
 
 
 def _classes(arrays: Arrays, part: str) -> Tensor:
@@ -117,16 +137,23 @@ def _resized(images: Tensor, side: int) -> Tensor:
         return images
     from torchvision.transforms.functional import resize  # a second to import
 
-    return torch.cat([resize(piece, [side, side], antialias=True) for piece in torch.split(images, 1024)])
+    return torch.cat(
+        [resize(piece, [side, side], antialias=True) for piece in torch.split(images, 1024)]
+    )
 
 
 def _read_cifar(path: Path) -> Arrays:
     try:
-        staging.check(path, staging.CATALOGUE["cifar10"].digests["cifar-10-python.tar.gz"])
+        catalogue.check(path, catalogue.CATALOGUE["cifar10"].digests["cifar-10-python.tar.gz"])
         with tarfile.open(path) as archive:
-            parts = {"train": _cifar_batches(archive, CIFAR_TRAIN), "test": _cifar_batches(archive, CIFAR_TEST)}
+            parts = {
+                "train": _cifar_batches(archive, CIFAR_TRAIN),
+                "test": _cifar_batches(archive, CIFAR_TEST),
+            }
     except (OSError, EOFError, tarfile.TarError, KeyError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: not the published archive ({error}); remove it and stage the data again") from error
+        raise UserError(
+            f"{path}: not the published archive ({error}); remove it and stage the data again"
+        ) from error
     arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {}
     for part, (images, classes) in parts.items():
         arrays |= {f"{part}_images": images.numpy(), f"{part}_classes": classes.numpy()}
@@ -151,10 +178,16 @@ def _read_folder(folder: Path, side: int) -> Arrays:
         parts.setdefault(part, defaultdict(list))[kind].append(_decode(path, source, side))
     _check_classes(folder, parts)
     names = sorted(parts["train"])
-    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {"names": np.array(names)}
+    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
+        "names": np.array(names)
+    }
     for part, classes in parts.items():
-        arrays[f"{part}_images"] = torch.stack([image for name in names for image in classes[name]]).numpy()
-        arrays[f"{part}_classes"] = np.repeat(np.arange(len(names)), [len(classes[name]) for name in names])
+        arrays[f"{part}_images"] = torch.stack(
+            [image for name in names for image in classes[name]]
+        ).numpy()
+        arrays[f"{part}_classes"] = np.repeat(
+            np.arange(len(names)), [len(classes[name]) for name in names]
+        )
     return arrays
 
 
@@ -168,7 +201,9 @@ def _check_classes(folder: Path, parts: Mapping[str, Mapping[str, list[Tensor]]]
     for part, classes in parts.items():
         missing = [name for name in names if not classes.get(name)]
         if missing == names:
-            raise UserError(f"{folder}: no {part} images; expected {LAYOUT}, or at least {TEST_EVERY} images a class")
+            raise UserError(
+                f"{folder}: no {part} images; expected {LAYOUT}, or at least {TEST_EVERY} images a class"
+            )
         if missing:
             raise UserError(
                 f"{folder}: class {missing[0]!r} has no {part} images, but others have; add some or remove the class"
@@ -190,7 +225,9 @@ def _images(folder: Path) -> Iterator[tuple[str, str, Path, Path | bytes]]:
         if part:
             yield part, path.parts[1], base / path, source
         elif has_parts:
-            raise UserError(f"{base / path}: beside train/ and test/; expected {LAYOUT}; move or remove it")
+            raise UserError(
+                f"{base / path}: beside train/ and test/; expected {LAYOUT}; move or remove it"
+            )
         elif len(path.parts) > 1:
             counts[kind] += 1
             yield "test" if counts[kind] % TEST_EVERY == 0 else "train", kind, base / path, source
@@ -208,7 +245,10 @@ def _is_image(path: PurePosixPath) -> bool:
 
 
 def _plain(folder: Path) -> Mapping[PurePosixPath, Path]:
-    found = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("*"))}
+    found = {
+        PurePosixPath(path.relative_to(folder).as_posix()): path
+        for path in sorted(folder.rglob("*"))
+    }
     return {path: file for path, file in found.items() if _is_image(path) and not file.is_dir()}
 
 
@@ -222,7 +262,9 @@ def _archived(path: Path) -> Mapping[PurePosixPath, bytes]:
                 if file is not None:
                     found[name] = file.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable archive ({str(error).splitlines()[0]}); fetch it again") from error
+        raise UserError(
+            f"{path}: not a readable archive ({str(error).splitlines()[0]}); fetch it again"
+        ) from error
     return dict(sorted(found.items()))
 
 
@@ -239,8 +281,15 @@ def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
         with Image.open(io.BytesIO(content)) as image:
             fitted = ImageOps.fit(_in_colour(image), (side, side))
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a readable image (of no known kind); remove or replace it") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what its decoders raise
+        raise UserError(
+            f"{path}: not a readable image (of no known kind); remove or replace it"
+        ) from error
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:  # what its decoders raise
         raise UserError(f"{path}: not a readable image ({error}); remove or replace it") from error
     return torch.from_numpy(np.asarray(fitted, dtype=np.uint8).copy()).permute(2, 0, 1).contiguous()
 
@@ -252,7 +301,9 @@ def _in_colour(image: Picture) -> Picture:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # I;16 and its kin
         grey = np.asarray(upright, dtype=np.float64)
-        return Image.fromarray((grey / max(grey.max(), 65535) * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(
+            (grey / max(grey.max(), 65535) * 255).clip(0, 255).astype(np.uint8)
+        ).convert("RGB")
     if upright.has_transparency_data:
         white = Image.new("RGBA", upright.size, "white")
         return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anlp import staging
+from anlp.core.errors import UserError
 from anlp.data.samples import DataSet, Samples
-from anlp.errors import UserError
+from anlp.datasets import catalogue
 
-MEAN, STD = 33.318421449829934, 78.56748998339798  # of the 60,000 training images; values are 0..255
+MEAN, STD = (
+    33.318421449829934,
+    78.56748998339798,
+)  # of the 60,000 training images; values are 0..255
 CLASSES, SIDE = 10, 28
 IMAGES = {"train": 60_000, "t10k": 10_000}  # by the beginning of the files' names
 AGAIN = "remove it, and submit downloads it again"
@@ -28,13 +31,17 @@ def load_mnist(data_dir: Path, name: str = "mnist") -> DataSet:
     Raises:
         UserError: a file is missing or is not what it should be.
     """
-    files = staging.find(name, data_dir)
+    files = catalogue.find(name, data_dir)
     if files is None:
-        raise UserError(staging.where_to_put(name, data_dir))
+        raise UserError(catalogue.where_to_put(name, data_dir))
     return DataSet(
         name=name,
-        train=_read_samples(files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], IMAGES["train"]),
-        test=_read_samples(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], IMAGES["t10k"]),
+        train=_read_samples(
+            files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"], IMAGES["train"]
+        ),
+        test=_read_samples(
+            files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], IMAGES["t10k"]
+        ),
         names=tuple("0123456789"),
         mean=MEAN,
         std=STD,
@@ -45,9 +52,13 @@ def _read_samples(images: Path, labels: Path, count: int) -> Samples:
     pixels, classes = read_idx(images), read_idx(labels)
     for path, found, wanted in ((images, pixels, (count, SIDE, SIDE)), (labels, classes, (count,))):
         if tuple(found.shape) != wanted:
-            raise UserError(f"{path}: expected the shape {wanted}, got {tuple(found.shape)}; {AGAIN}")
+            raise UserError(
+                f"{path}: expected the shape {wanted}, got {tuple(found.shape)}; {AGAIN}"
+            )
     if classes.max() >= CLASSES:
-        raise UserError(f"{labels}: expected labels from 0 to {CLASSES - 1}, got {int(classes.max())}; {AGAIN}")
+        raise UserError(
+            f"{labels}: expected labels from 0 to {CLASSES - 1}, got {int(classes.max())}; {AGAIN}"
+        )
     return Samples((pixels.unsqueeze(1),), (classes.to(torch.int64),))  # (N, 1, 28, 28), (N,)
 
 

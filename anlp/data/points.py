@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anlp import staging
+from anlp.core.errors import UserError
 from anlp.data.samples import DataSet, Samples
-from anlp.errors import UserError
-from anlp.pointfile import read_rows
+from anlp.datasets import catalogue
+from anlp.datasets.point_files import read_rows
 
-SEED = 20_240_501  # of the generated points and of the test split: the data is the same for every run
+SEED = (
+    20_240_501  # of the generated points and of the test split: the data is the same for every run
+)
 TEST_PART = 5  # one point in so many is tested
 SPIRAL_ARMS = 3
 SPIRAL_NOISE = 0.02
@@ -44,18 +46,25 @@ def read_points(data_dir: Path, name: str, *, points: int = 0) -> DataSet:
     """The points of a CSV file with the columns long, lat, label; of each class every fifth point is tested.
 
     Raises:
-        UserError: no such file, or whatever `anlp.pointfile` finds wrong with it.
+        UserError: no such file, or whatever `anlp.datasets.point_files` finds wrong with it.
     """
     del points  # of generated data only
-    found = staging.find(name, data_dir)
+    found = catalogue.find(name, data_dir)
     if found is None:
-        raise UserError(staging.where_to_put(name, data_dir))
+        raise UserError(catalogue.where_to_put(name, data_dir))
     rows = read_rows(found[""])
-    names = tuple(sorted(set(rows.labels), key=lambda label: (len(label), label) if label.isdecimal() else (0, label)))
+    names = tuple(
+        sorted(
+            set(rows.labels),
+            key=lambda label: (len(label), label) if label.isdecimal() else (0, label),
+        )
+    )
     number = {label: k for k, label in enumerate(names)}
     classes = torch.tensor([number[label] for label in rows.labels])
     order = _shuffled(len(classes))
-    order = order[classes[order].argsort(stable=True)]  # class by class, in random order within each
+    order = order[
+        classes[order].argsort(stable=True)
+    ]  # class by class, in random order within each
     return _split(name, torch.tensor(rows.places), classes, names, order, _ranks(classes[order]))
 
 
@@ -105,7 +114,9 @@ def _ranks(classes: Tensor) -> Tensor:
     return torch.arange(len(classes)) - (counts.cumsum(0) - counts)[classes]
 
 
-def _split(name: str, places: Tensor, classes: Tensor, names: tuple[str, ...], order: Tensor, ranks: Tensor) -> DataSet:
+def _split(
+    name: str, places: Tensor, classes: Tensor, names: tuple[str, ...], order: Tensor, ranks: Tensor
+) -> DataSet:
     """Of `order` those whose rank is a multiple of five are tested."""
     tested, trained = order[ranks % TEST_PART == 0], order[ranks % TEST_PART != 0]
     train = Samples((places[trained],), (classes[trained],))

@@ -20,13 +20,17 @@ import torch
 import yaml
 from torch import Tensor
 
-from anlp import staging
+from anlp.core.errors import UserError, did_you_mean
 from anlp.data.samples import DataSet, Origin, Samples
 from anlp.data.sequences import feature_moments, pad
-from anlp.errors import UserError, did_you_mean
+from anlp.datasets import catalogue
 
 MEL, CHROMA = 128, 12
-ROWS: Mapping[str, slice] = {"mel": slice(0, MEL), "chroma": slice(MEL, MEL + CHROMA), "fused": slice(0, MEL + CHROMA)}
+ROWS: Mapping[str, slice] = {
+    "mel": slice(0, MEL),
+    "chroma": slice(MEL, MEL + CHROMA),
+    "fused": slice(0, MEL + CHROMA),
+}
 EMOTIONS = ("valence", "energy", "danceability")
 SUFFIXES = (".fused.full.npy", ".npy", ".fused.full.npy.gz", ".npy.gz")
 SHIPPED_MAPPING = Path(__file__).with_name("genres.yaml")
@@ -71,7 +75,9 @@ def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> Da
             f"{folder / 'test_labels.txt'}: genre {unknown[0]!r} has no training pieces; merge or drop it (mapping)"
         )
     if len(names) < 2:
-        raise UserError(f"{folder / 'train_labels.txt'}: one genre is left, {names[0]}; look at mapping: {mapping}")
+        raise UserError(
+            f"{folder / 'train_labels.txt'}: one genre is left, {names[0]}; look at mapping: {mapping}"
+        )
     number = {genre: k for k, genre in enumerate(names)}
     train, test = (
         pad(
@@ -96,16 +102,21 @@ def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> D
         raise UserError(f"{path}: {len(lines)} pieces, expected at least {TEST_EVERY}")
     wanted = EMOTIONS if target == "all" else (target,)
     columns = _columns(path)
-    values = torch.tensor([_values(path, line, {name: columns[name] for name in wanted}) for line in lines])
+    values = torch.tensor(
+        [_values(path, line, {name: columns[name] for name in wanted}) for line in lines]
+    )
     pieces = [_read_piece(folder, "train", line, features) for line in lines]
     tested = torch.arange(len(lines)) % TEST_EVERY == TEST_EVERY - 1
     train, test = (
-        pad([pieces[k] for k in torch.nonzero(rows).flatten().tolist()], (values[rows],)) for rows in (~tested, tested)
+        pad([pieces[k] for k in torch.nonzero(rows).flatten().tolist()], (values[rows],))
+        for rows in (~tested, tested)
     )
     return _data_set(name, train, test, wanted)
 
 
-def make_genres(data_dir: Path, name: str = "made", *, features: str, mapping: str = "none") -> DataSet:
+def make_genres(
+    data_dir: Path, name: str = "made", *, features: str, mapping: str = "none"
+) -> DataSet:
     """Generated pieces of four genres, each with bands of its own, for tests and smoke runs."""
     del data_dir, mapping
     pieces, kinds = _made(features)
@@ -120,7 +131,9 @@ def make_emotions(data_dir: Path, name: str = "made", *, features: str, target: 
     pieces, kinds = _made(features)
     cut = MADE_PIECES * 2 // 3
     wanted = EMOTIONS if target == "all" else (target,)
-    values = torch.stack([(kinds + k) % len(MADE_GENRES) / len(MADE_GENRES) for k in range(len(wanted))], 1)
+    values = torch.stack(
+        [(kinds + k) % len(MADE_GENRES) / len(MADE_GENRES) for k in range(len(wanted))], 1
+    )
     train, test = pad(pieces[:cut], (values[:cut],)), pad(pieces[cut:], (values[cut:],))
     return _data_set(name, train, test, wanted)
 
@@ -134,14 +147,20 @@ def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
     if mapping == "none":
         return None
     path = SHIPPED_MAPPING if mapping == "lab" else folder / mapping
-    if not staging.is_plain(mapping) or not path.is_file():
-        raise UserError(f"mapping: expected lab, none, or the name of a YAML file in {folder}, got {mapping!r}")
+    if not catalogue.is_plain(mapping) or not path.is_file():
+        raise UserError(
+            f"mapping: expected lab, none, or the name of a YAML file in {folder}, got {mapping!r}"
+        )
     try:
         table = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable table of genres ({said}); use mapping: lab or none") from error
-    if not isinstance(table, dict) or not all(value is None or isinstance(value, str) for value in table.values()):
+        raise UserError(
+            f"{path}: not a readable table of genres ({said}); use mapping: lab or none"
+        ) from error
+    if not isinstance(table, dict) or not all(
+        value is None or isinstance(value, str) for value in table.values()
+    ):
         raise UserError(f"{path}: expected lines `GENRE: GENRE`, or `GENRE: null` to drop one")
     return {str(genre): merged for genre, merged in table.items()}
 
@@ -159,7 +178,9 @@ def read_labels(path: Path, columns: int) -> list[Labelled]:
         if line.strip():
             one = _parse_line(path, number, line, columns)
             if found.setdefault(one.base, one).labels != one.labels:
-                raise UserError(f"{path}:{number}: {one.base} has other labels on line {found[one.base].number}")
+                raise UserError(
+                    f"{path}:{number}: {one.base} has other labels on line {found[one.base].number}"
+                )
     if not found:
         raise UserError(f"{path}: no pieces in it; expected a header, then a line for each piece")
     first = lines[0].replace("\t", ",").split(",")[0].split(".")[0].strip()
@@ -187,25 +208,31 @@ def _columns(path: Path) -> Mapping[str, int]:
     header = [name.strip().lower() for name in _lines(path)[0].replace("\t", ",").split(",")[1:]]
     named = [name for name in EMOTIONS if name in header]
     if named and sorted(header) != sorted(EMOTIONS):
-        raise UserError(f"{path}:1: expected the columns {', '.join(EMOTIONS)} in any order, got {', '.join(header)}")
+        raise UserError(
+            f"{path}:1: expected the columns {', '.join(EMOTIONS)} in any order, got {', '.join(header)}"
+        )
     order = header if named else list(EMOTIONS)
     return {name: order.index(name) for name in EMOTIONS}
 
 
 def _folder(data_dir: Path, name: str) -> Path:
-    found = staging.find(name, data_dir)
+    found = catalogue.find(name, data_dir)
     if found is None:
-        raise UserError(staging.where_to_put(name, data_dir))
+        raise UserError(catalogue.where_to_put(name, data_dir))
     return found[""]
 
 
-def _mapped(folder: Path, part: str, table: Mapping[str, str | None] | None) -> list[tuple[Labelled, str]]:
+def _mapped(
+    folder: Path, part: str, table: Mapping[str, str | None] | None
+) -> list[tuple[Labelled, str]]:
     path = folder / f"{part}_labels.txt"
     kept = []
     for line in read_labels(path, 1):
         (genre,) = line.labels
         if table is not None and genre not in table:
-            raise UserError(f"{path}:{line.number}: unknown genre {genre!r}{did_you_mean(genre, table)}")
+            raise UserError(
+                f"{path}:{line.number}: unknown genre {genre!r}{did_you_mean(genre, table)}"
+            )
         merged = genre if table is None else table[genre]
         if merged is not None:
             kept.append((line, merged))
@@ -221,7 +248,12 @@ def _origins(folder: Path, table: Mapping[str, str | None] | None) -> tuple[Orig
         for part in ("train", "test")
     }
     return tuple(
-        Origin(genre, (genre if table is None else table[genre]) or "", counts["train"][genre], counts["test"][genre])
+        Origin(
+            genre,
+            (genre if table is None else table[genre]) or "",
+            counts["train"][genre],
+            counts["test"][genre],
+        )
         for genre in sorted({*counts["train"], *counts["test"]})
     )
 
@@ -259,11 +291,15 @@ def _read_piece(folder: Path, part: str, line: Labelled, features: str) -> Tenso
         )
     frames = _read_array(path)
     if frames.ndim != 2 or frames.shape[0] != MEL + CHROMA or frames.shape[1] == 0:
-        raise UserError(f"{path}: expected {MEL + CHROMA} rows of frames, got an array of shape {frames.shape}")
+        raise UserError(
+            f"{path}: expected {MEL + CHROMA} rows of frames, got an array of shape {frames.shape}"
+        )
     with np.errstate(over="ignore"):  # what is too large becomes infinite, which is told below
         chosen = frames[ROWS[features]].T.astype(np.float32)
     if not np.isfinite(chosen).all():
-        raise UserError(f"{path}: it holds NaN or infinite values; compute it again, or drop its line in the labels")
+        raise UserError(
+            f"{path}: it holds NaN or infinite values; compute it again, or drop its line in the labels"
+        )
     return torch.from_numpy(np.ascontiguousarray(chosen))
 
 
@@ -279,12 +315,18 @@ def _read_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a readable .npy file ({error}); fetch it again") from error
     if not np.issubdtype(frames.dtype, np.floating) and not np.issubdtype(frames.dtype, np.integer):
-        raise UserError(f"{path}: expected numbers, got an array of {frames.dtype}; compute it again")
+        raise UserError(
+            f"{path}: expected numbers, got an array of {frames.dtype}; compute it again"
+        )
     return frames
 
 
 def _data_set(
-    name: str, train: Samples, test: Samples, names: tuple[str, ...], origins: tuple[Origin, ...] = ()
+    name: str,
+    train: Samples,
+    test: Samples,
+    names: tuple[str, ...],
+    origins: tuple[Origin, ...] = (),
 ) -> DataSet:
     mean, std = feature_moments(train)
     return DataSet(name, train, test, names, mean, std, origins=origins)
@@ -296,7 +338,9 @@ def _made(features: str) -> tuple[list[Tensor], Tensor]:
     kinds = torch.arange(MADE_PIECES) % len(MADE_GENRES)
     pieces = []
     for kind in kinds.tolist():
-        frames = torch.randn(20 + int(torch.randint(0, 20, (), generator=draw)), width, generator=draw)
+        frames = torch.randn(
+            20 + int(torch.randint(0, 20, (), generator=draw)), width, generator=draw
+        )
         frames[:, kind :: len(MADE_GENRES)] += 2.0
         pieces.append(frames)
     return pieces, kinds

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anlp import staging
+from anlp.core.errors import UserError
+from anlp.core.spec import Scalar
 from anlp.data.audio import least_samples, make_transform, read_wav
 from anlp.data.feature_cache import Arrays, cached
 from anlp.data.samples import DataSet, Samples
 from anlp.data.sequences import feature_moments, pad
-from anlp.errors import UserError
-from anlp.recordings import ARCHIVE, Recording, read_recordings, tested_and_selecting
-from anlp.spec import Scalar
+from anlp.datasets import catalogue
+from anlp.datasets.recordings import ARCHIVE, Recording, read_recordings, tested_and_selecting
 
 TEST_EVERY = 5  # random: of the recordings of each digit and speaker, every fifth is tested
 
@@ -46,14 +46,20 @@ def load_wav_digits(
     Raises:
         UserError: no such folder, no recordings in it, one that is not readable, or too few speakers to split by.
     """
-    found = staging.find(name, data_dir)
+    found = catalogue.find(name, data_dir)
     if found is None:
-        raise UserError(staging.where_to_put(name, data_dir))
-    options: dict[str, Scalar] = {"features": features, "coefficients": coefficients, "bands": bands}
+        raise UserError(catalogue.where_to_put(name, data_dir))
+    options: dict[str, Scalar] = {
+        "features": features,
+        "coefficients": coefficients,
+        "bands": bands,
+    }
     arrays = cached(found[""], options, lambda: _compute(found[""], features, coefficients, bands))
     frames = np.split(arrays["frames"], arrays["ends"][:-1])
     sequences = [torch.from_numpy(part) for part in frames]
-    named = zip(arrays["digit"].tolist(), arrays["speaker"].tolist(), arrays["index"].tolist(), strict=True)
+    named = zip(
+        arrays["digit"].tolist(), arrays["speaker"].tolist(), arrays["index"].tolist(), strict=True
+    )
     recordings = [Recording(*each) for each in named]
     tested, selecting = _parts(found[""], recordings, split, test_speaker)
     trained = [k for k in range(len(recordings)) if k not in tested | selecting]
@@ -71,7 +77,9 @@ def load_wav_digits(
     )
 
 
-def _parts(folder: Path, recordings: list[Recording], split: str, test_speaker: str) -> tuple[set[int], set[int]]:
+def _parts(
+    folder: Path, recordings: list[Recording], split: str, test_speaker: str
+) -> tuple[set[int], set[int]]:
     """Which recordings are tested, and which select where the split itself says so."""
     if split == "random":
         tested = _every_fifth(recordings)
@@ -82,7 +90,9 @@ def _parts(folder: Path, recordings: list[Recording], split: str, test_speaker: 
             )
         return tested, set()
     speakers = tested_and_selecting(folder, recordings, test_speaker)
-    first, second = ({k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers)
+    first, second = (
+        {k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers
+    )
     return first, second
 
 
@@ -100,7 +110,9 @@ def _digits(folder: Path, recordings: list[Recording], trained: list[int]) -> tu
             f"{folder}: no recordings of digit {unheard[0]} are left to train on; add some, or remove the others"
         )
     if len(said) < 2:
-        raise UserError(f"{folder}: expected recordings of at least two digits, found those of {said[0]} only")
+        raise UserError(
+            f"{folder}: expected recordings of at least two digits, found those of {said[0]} only"
+        )
     return tuple(map(str, said))
 
 
@@ -116,7 +128,9 @@ def _every_fifth(recordings: list[Recording]) -> set[int]:
     return tested
 
 
-def _samples(names: tuple[str, ...], recordings: list[Recording], sequences: list[Tensor], rows: list[int]) -> Samples:
+def _samples(
+    names: tuple[str, ...], recordings: list[Recording], sequences: list[Tensor], rows: list[int]
+) -> Samples:
     classes = torch.tensor([names.index(str(recordings[row].digit)) for row in rows])
     return pad([sequences[row] for row in rows], (classes,))
 
@@ -146,7 +160,9 @@ def _read(folder: Path, recording: Recording, source: Path | bytes) -> tuple[int
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
-        raise UserError(f"{source!s}: cannot be read ({error.strerror}); remove or replace it") from error
+        raise UserError(
+            f"{source!s}: cannot be read ({error.strerror}); remove or replace it"
+        ) from error
     return read_wav(_path(folder, recording, source), content)
 
 
@@ -160,7 +176,9 @@ def _path(folder: Path, recording: Recording, source: Path | bytes) -> Path:
 def _check_wave(path: Path, own_rate: int, samples: int, rate: int) -> None:
     """Bands of one rate are not those of another, so that all have the one that most have."""
     if own_rate != rate:
-        raise UserError(f"{path}: {own_rate} Hz, but most of the others have {rate} Hz; convert it, or remove it")
+        raise UserError(
+            f"{path}: {own_rate} Hz, but most of the others have {rate} Hz; convert it, or remove it"
+        )
     if samples < least_samples(rate):
         raise UserError(
             f"{path}: {samples} samples at {rate} Hz are too short, expected at least {least_samples(rate)}; "

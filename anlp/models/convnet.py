@@ -50,7 +50,8 @@ class ConvNet(nn.Module):
         self.standardize = Standardize(mean, std)
         widths = [channels] + [filters] * conv_layers
         self.blocks = nn.ModuleList(
-            _Block(a, filters, kernel_size, padding, batch_norm=batch_norm, residual=residual) for a in widths[:-1]
+            _Block(a, filters, kernel_size, padding, batch_norm=batch_norm, residual=residual)
+            for a in widths[:-1]
         )
         left = side_after(side, conv_layers, kernel_size, padding)
         sizes = [filters * left * left] + [hidden] * (fc_layers - 1)
@@ -78,11 +79,20 @@ def side_after(side: int, conv_layers: int, kernel_size: int, padding: int) -> i
 
 class _Block(nn.Module):
     def __init__(
-        self, inputs: int, filters: int, kernel_size: int, padding: int, *, batch_norm: bool, residual: bool
+        self,
+        inputs: int,
+        filters: int,
+        kernel_size: int,
+        padding: int,
+        *,
+        batch_norm: bool,
+        residual: bool,
     ) -> None:
         super().__init__()
         self.first = _convolution(inputs, filters, kernel_size, padding, batch_norm)
-        self.second = _convolution(filters, filters, kernel_size, "same", batch_norm) if residual else None
+        self.second = (
+            _convolution(filters, filters, kernel_size, "same", batch_norm) if residual else None
+        )
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,6 +104,8 @@ class _Block(nn.Module):
         return pooled
 
 
-def _convolution(inputs: int, filters: int, kernel_size: int, padding: int | str, batch_norm: bool) -> nn.Sequential:
+def _convolution(
+    inputs: int, filters: int, kernel_size: int, padding: int | str, batch_norm: bool
+) -> nn.Sequential:
     norm = [nn.BatchNorm2d(filters)] if batch_norm else []
     return nn.Sequential(nn.Conv2d(inputs, filters, kernel_size, padding=padding), *norm, nn.ReLU())

@@ -33,7 +33,9 @@ class Standardize(nn.Module):
         """Same shape, floats."""
         if x.is_floating_point():
             return (x - self.mean) * self.scale
-        return x.to(torch.float32).sub_(self.mean).mul_(self.scale)  # in place: the conversion made a copy
+        return (
+            x.to(torch.float32).sub_(self.mean).mul_(self.scale)
+        )  # in place: the conversion made a copy
 
 
 class BatchNorm(nn.BatchNorm1d):

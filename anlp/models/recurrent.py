@@ -47,24 +47,34 @@ class Recurrent(nn.Module):
         self.standardize = Standardize(mean, std)
         kind = {"gru": nn.GRU, "lstm": nn.LSTM}[cell]
         between = dropout if layers > 1 else 0.0
-        self.cells = kind(inputs, hidden, layers, batch_first=True, bidirectional=bidirectional, dropout=between)
+        self.cells = kind(
+            inputs, hidden, layers, batch_first=True, bidirectional=bidirectional, dropout=between
+        )
         self.size = 2 * hidden if bidirectional else hidden
-        self.attention = nn.MultiheadAttention(self.size, heads, batch_first=True) if heads else None
+        self.attention = (
+            nn.MultiheadAttention(self.size, heads, batch_first=True) if heads else None
+        )
         self.norm = nn.LayerNorm(self.size) if heads else None
         self.pooling = pooling
         self.hidden = hidden
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (B, size) of padded sequences (B, T, inputs) with lengths (B,)."""
-        packed = pack_padded_sequence(self.standardize(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            self.standardize(x), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
         states, _ = pad_packed_sequence(self.cells(packed)[0], batch_first=True)  # (B, T, size)
         if self.attention is not None and self.norm is not None:
             outside = ~valid_frames(states, lengths)  # (B, T)
-            attended, _ = self.attention(states, states, states, key_padding_mask=outside, need_weights=False)
+            attended, _ = self.attention(
+                states, states, states, key_padding_mask=outside, need_weights=False
+            )
             states = self.norm(states + attended)  # (B, T, size)
         if self.pooling == "last" and self.cells.bidirectional:
             forward = pool(states[..., : self.hidden], lengths, "last")  # (B, hidden)
-            return torch.cat([forward, states[:, 0, self.hidden :]], 1)  # the other one ends at the first frame
+            return torch.cat(
+                [forward, states[:, 0, self.hidden :]], 1
+            )  # the other one ends at the first frame
         return pool(states, lengths, self.pooling)
 
 
@@ -92,7 +102,9 @@ class Pooled(nn.Module):
     ) -> None:
         super().__init__()
         self.standardize = Standardize(mean, std)
-        self.layers = nn.Sequential(nn.Linear(inputs, units), nn.ReLU(), nn.Linear(units, squeeze), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, units), nn.ReLU(), nn.Linear(units, squeeze), nn.ReLU()
+        )
         self.pooling = pooling
         self.size = squeeze
 

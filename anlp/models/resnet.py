@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 from anlp.models.layers import Standardize
 
 SMALL = 64  # images up to this side keep their size in the first layer, unless the weights want the usual one
@@ -43,7 +43,9 @@ class ResNet(nn.Module):
         super().__init__()
         from torchvision import models  # a second to import: only these models need it
 
-        self.standardize = Standardize(IMAGENET_MEAN, IMAGENET_STD) if weights else Standardize(mean, std)
+        self.standardize = (
+            Standardize(IMAGENET_MEAN, IMAGENET_STD) if weights else Standardize(mean, std)
+        )
         self.net: nn.Module = getattr(models, name)(weights=None)
         if weights is not None:
             _load(self.net, weights)
@@ -62,13 +64,19 @@ class ResNet(nn.Module):
 def _load(net: nn.Module, path: Path) -> None:
     try:
         weights = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # damaged bytes raise almost anything, with advice that nobody should follow
-        raise UserError(f"{path}: not a whole file of weights, or one with more in it; fetch it again") from error
+    except (
+        Exception
+    ) as error:  # damaged bytes raise almost anything, with advice that nobody should follow
+        raise UserError(
+            f"{path}: not a whole file of weights, or one with more in it; fetch it again"
+        ) from error
     wanted = net.state_dict()
     names = set(weights) if isinstance(weights, dict) else set()
     wrong = sorted({*wanted} ^ names) or sorted(
         k for k in wanted if getattr(weights[k], "shape", None) != wanted[k].shape
     )
     if wrong:
-        raise UserError(f"{path}: not the weights of this net ({wrong[0]} does not fit); fetch those of the right one")
+        raise UserError(
+            f"{path}: not the weights of this net ({wrong[0]} does not fit); fetch those of the right one"
+        )
     net.load_state_dict(weights)

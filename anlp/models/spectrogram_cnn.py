@@ -39,17 +39,25 @@ class SpectrogramCnn(nn.Module):
         self.standardize = Standardize(mean, std)
         widths = [1, *(filters * 2**k for k in range(len(KERNELS)))]
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.BatchNorm2d(after), nn.ReLU())
+            nn.Sequential(
+                nn.Conv2d(before, after, kernel, padding=kernel // 2),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            )
             for kernel, before, after in zip(KERNELS, widths[:-1], widths[1:], strict=True)
         )
         self.halve = nn.MaxPool2d(2, ceil_mode=True)
         left = -(-inputs // 2 ** len(KERNELS))
-        self.out = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * TIMES * left, size), nn.ReLU())
+        self.out = nn.Sequential(
+            nn.Flatten(), nn.Linear(widths[-1] * TIMES * left, size), nn.ReLU()
+        )
         self.size = size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (B, size) of padded pieces (B, T, inputs) with lengths (B,)."""
-        maps = (self.standardize(x) * valid_frames(x, lengths).unsqueeze(-1)).unsqueeze(1)  # (B, 1, T, inputs)
+        maps = (self.standardize(x) * valid_frames(x, lengths).unsqueeze(-1)).unsqueeze(
+            1
+        )  # (B, 1, T, inputs)
         for block in self.blocks:
             maps = block(maps)  # (B, C, T, F)
             inside = valid_frames(maps[:, 0], lengths)

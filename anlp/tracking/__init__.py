@@ -21,6 +21,6 @@ class Tracker(Protocol):
         """Closes the tracker.
 
         Args:
-            outcome: a value of `anlp.record.Outcome`, or "interrupted".
+            outcome: a value of `anlp.records.results.Outcome`, or "interrupted".
             summary: the result as `RunResult.to_summary` has it; empty where there is none.
         """

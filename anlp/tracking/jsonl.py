@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anlp.record import write_jsonl
+from anlp.records.files import write_jsonl
 
 
 class JsonlTracker:
@@ -24,11 +24,16 @@ class JsonlTracker:
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()) -> None:
         if kept or path.exists():
             write_jsonl(path, kept)
-        self._file = path.open("ab", buffering=0)  # a line that a full disk refused must not be tried again on closing
+        self._file = path.open(
+            "ab", buffering=0
+        )  # a line that a full disk refused must not be tried again on closing
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Appends the line of epoch `step`; values that are not finite become null."""
-        line = {"epoch": step, **{name: value if math.isfinite(value) else None for name, value in metrics.items()}}
+        line = {
+            "epoch": step,
+            **{name: value if math.isfinite(value) else None for name, value in metrics.items()},
+        }
         content = json.dumps(line).encode() + b"\n"
         if self._file.write(content) != len(content):
             raise OSError(errno.ENOSPC, "the line could not be written whole", self._file.name)

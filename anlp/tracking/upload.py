@@ -15,9 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from anlp import claim
-from anlp.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
-from anlp.offline import (
+from anlp.core import lease
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.records.files import read_json, read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.options import options_from_json
+from anlp.records.results import read_result
+from anlp.records.wandb_offline import (
     CLAIMS,
     done_copies,
     is_live,
@@ -26,14 +30,16 @@ from anlp.offline import (
     remove_copies,
     runs_with_copies,
 )
-from anlp.record import RunFolder, options_from_json, read_json, read_metrics, read_result
-from anlp.settings import spec_from_json
+from anlp.tasks import spec_from_json
 from anlp.tracking.wandb_service import start_shared_service
-from anlp.tracking.wandb_session import QUIET, Session
-from anlp.tracking.wandb_site import find_site
+from anlp.tracking.wandb_session import QUIET, Session, find_site
 
 FINISH_S = 600.0
-_REFUSED = ("user is not logged in", "permission", "api key")  # of what wandb says when no run will be taken
+_REFUSED = (
+    "user is not logged in",
+    "permission",
+    "api key",
+)  # of what wandb says when no run will be taken
 
 State = Literal["uploaded", "left out", "failed"]
 Tell = Callable[[RunFolder, State, str], None]
@@ -60,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example: python -m anlp.tracking.upload runs/mnist",
     )
     parser.add_argument("folder", type=Path, nargs="+", help="a run, a grid, or a folder of grids")
-    parser.add_argument("--json", action="store_true", help="one JSON line per run on stdout, as soon as it is done")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON line per run on stdout, as soon as it is done"
+    )
     options = parser.parse_args(argv)
     folders = [folder for path in options.folder for folder in runs_with_copies(path)]
     site = find_site()
@@ -68,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(QUIET)
     with start_shared_service() as service:
         os.environ.update(service.environment)
-        states = [_upload_one(folder, site.url, _tell_json if options.json else _tell) for folder in folders]
+        states = [
+            _upload_one(folder, site.url, _tell_json if options.json else _tell)
+            for folder in folders
+        ]
     if not options.json:
         print(f"{states.count('uploaded')} uploaded, {len(states) - states.count('uploaded')} not")
     return EXIT_RUNS_FAILED if "failed" in states else EXIT_OK
@@ -84,9 +95,9 @@ def _try(folder: RunFolder, url: str) -> tuple[State, str]:
     if is_live(folder):
         return "left out", "it is still running"
     try:
-        with claim.acquire(folder.wandb / CLAIMS):
+        with lease.acquire(folder.wandb / CLAIMS):
             upload(folder, url)
-    except claim.HeldError as error:
+    except lease.HeldError as error:
         return "left out", f"it is being uploaded, {error}"
     except Exception as error:  # the others are still to be uploaded, unless none of them will be
         text = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -101,10 +112,14 @@ def _send(folder: RunFolder) -> None:
     if form is None:
         raise UserError(f"{folder.spec}: cannot be read, so nobody knows what run this is")
     result = read_result(folder)
-    session = Session("online", spec_from_json(form["spec"]), options_from_json(form["options"]), folder, FINISH_S)
+    session = Session(
+        "online", spec_from_json(form["spec"]), options_from_json(form["options"]), folder, FINISH_S
+    )
     for row in read_metrics(folder.metrics):
         session.log(row, row["epoch"])
-    outcome, summary = ("interrupted", {}) if result is None else (result.outcome.value, result.to_summary())
+    outcome, summary = (
+        ("interrupted", {}) if result is None else (result.outcome.value, result.to_summary())
+    )
     session.finish(outcome, summary)
     remove_copies([session.path])  # what wandb wrote down while it sent
 

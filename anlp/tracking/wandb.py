@@ -11,11 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anlp.record import RunFolder, RunOptions, WandbOptions, read_jsonl, read_metrics
-from anlp.spec import RunSpec
+from anlp.core import wandb_server
+from anlp.core.spec import RunSpec
+from anlp.records.files import read_jsonl, read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.options import RunOptions, WandbOptions
 from anlp.tracking.wandb_service import Service, preload, start_shared_service
-from anlp.tracking.wandb_session import FLUSH_S, QUIET, MirrorError, Mode, Session
-from anlp.tracking.wandb_site import find_site, is_answering
+from anlp.tracking.wandb_session import (
+    FLUSH_S,
+    QUIET,
+    MirrorError,
+    Mode,
+    Session,
+    find_site,
+)
 
 __all__ = ["BUDGET_S", "WandbMirror", "open_mirror", "preload", "start_shared_service"]
 
@@ -44,7 +53,9 @@ class _End:
 _Items = queue.SimpleQueue["_Row | _End"]
 
 
-def open_mirror(spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget_s: float = BUDGET_S) -> WandbMirror:
+def open_mirror(
+    spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget_s: float = BUDGET_S
+) -> WandbMirror:
     """A tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
 
     A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good from that file.
@@ -61,7 +72,9 @@ def open_mirror(spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget
 class WandbMirror:
     """A `Tracker` that feeds wandb through a queue."""
 
-    def __init__(self, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float) -> None:
+    def __init__(
+        self, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float
+    ) -> None:
         self._items: _Items = queue.SimpleQueue()
         self._folder = folder
         self._budget_s = budget_s
@@ -99,23 +112,31 @@ class WandbMirror:
 class _Worker:
     """The thread: one way of mirroring after the other, until one of them reaches the end."""
 
-    def __init__(self, items: _Items, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float) -> None:
+    def __init__(
+        self, items: _Items, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float
+    ) -> None:
         self._items = items
         self._spec = spec
         self._options = options
         self._folder = folder
         self._finish_s = budget_s / 2  # the other half is for going offline after all
-        self._is_replacement = options.redo == "all" and next(read_jsonl(folder.metrics), None) is None
+        self._is_replacement = (
+            options.redo == "all" and next(read_jsonl(folder.metrics), None) is None
+        )
         self._end: _End | None = None
         self._service: Service | None = None  # one of our own, where no pool shares its
         self._is_abandoned = False
 
     def run(self) -> None:
         """Never raises: whatever happens is a line in the log."""
-        time.sleep(0.001)  # hands the interpreter back to `open_mirror`, which would else wait 5 ms for its turn
+        time.sleep(
+            0.001
+        )  # hands the interpreter back to `open_mirror`, which would else wait 5 ms for its turn
         try:
             self._mirror()
-        except Exception as error:  # of wandb, of the disk, of the network: none of it is the run's business
+        except (
+            Exception
+        ) as error:  # of wandb, of the disk, of the network: none of it is the run's business
             self._say(f"{_reason(error)}; every row is in {self._folder.metrics}")
         finally:
             self._leave_own_service()
@@ -149,7 +170,7 @@ class _Worker:
         site = find_site()
         if site.key is None:
             obstacle = f"no key for {site.host} in WANDB_API_KEY or netrc"
-        elif not is_answering(site.url):
+        elif not wandb_server.is_answering(site.url):
             obstacle = f"no answer from {site.url}"
         else:
             return mode
@@ -160,7 +181,9 @@ class _Worker:
         session = Session(mode, self._spec, self._options, self._folder, self._finish_s)
         if self._is_replacement and session.has_rows:
             session.close()
-            raise MirrorError("the server has these epochs of the run that this one replaces; delete it there")
+            raise MirrorError(
+                "the server has these epochs of the run that this one replaces; delete it there"
+            )
         for row in read_metrics(self._folder.metrics):
             session.log(row, row["epoch"])
         end = self._follow(session, time.monotonic() + SAFE_S if mode == "offline" else None)
@@ -171,7 +194,9 @@ class _Worker:
         """Copies rows as they come; at `safe_at` this copy is on disk and those of earlier attempts can go."""
         while self._end is None:
             try:
-                item = self._items.get(timeout=None if safe_at is None else max(safe_at - time.monotonic(), 0.0))
+                item = self._items.get(
+                    timeout=None if safe_at is None else max(safe_at - time.monotonic(), 0.0)
+                )
             except queue.Empty:
                 session.remove_earlier()
                 safe_at = None

@@ -40,7 +40,9 @@ class Service:
     It ends with `stop`, and by itself within seconds after the process that started it has died.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes] | None, environment: dict[str, str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes] | None, environment: dict[str, str]
+    ) -> None:
         self._process = process
         self._owner = os.getpid()
         self.environment = environment
@@ -91,7 +93,11 @@ def start_shared_service() -> Service:
         if process is not None:
             process.kill()
             process.wait()
-        print(f"wandb: no shared service ({error!r}): each run starts its own", file=sys.stderr, flush=True)
+        print(
+            f"wandb: no shared service ({error!r}): each run starts its own",
+            file=sys.stderr,
+            flush=True,
+        )
         return Service(None, {})
 
 
@@ -99,7 +105,14 @@ def _launch(port_file: Path) -> subprocess.Popen[bytes]:
     from wandb.util import get_core_path
 
     return subprocess.Popen(  # noqa: S603 - the program that wandb brings along; no value of a user among its arguments
-        [get_core_path(), "--no-observability", "--port-filename", str(port_file), "--pid", str(os.getpid())],
+        [
+            get_core_path(),
+            "--no-observability",
+            "--port-filename",
+            str(port_file),
+            "--pid",
+            str(os.getpid()),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from anlp.record import RunFolder, RunOptions
-from anlp.spec import RunSpec
+from anlp.core import wandb_server
+from anlp.core.spec import RunSpec
+from anlp.core.wandb_server import Site
+from anlp.records.folders import RunFolder
+from anlp.records.options import RunOptions
 
 if TYPE_CHECKING:
     import wandb
+
 
 Mode = Literal["online", "offline"]
 
@@ -21,7 +26,7 @@ TRANSMIT_S = 2.0  # what it can cost the server, until the run is continued
 WRITTEN_S = 1.0
 NAME_LENGTH = 100
 
-# Diverged is a result (see `anlp.record.Outcome`). An interrupted run is marked as preempted before it exits.
+# Diverged is a result (see `anlp.records.results.Outcome`). An interrupted run is marked as preempted before it exits.
 EXIT_CODES: Mapping[str, int] = {"ok": 0, "diverged": 0, "failed": 1, "interrupted": 143}
 
 
@@ -45,7 +50,9 @@ class Session:
         finish_s: how long `finish` may wait for the server.
     """
 
-    def __init__(self, mode: Mode, spec: RunSpec, options: RunOptions, folder: RunFolder, finish_s: float) -> None:
+    def __init__(
+        self, mode: Mode, spec: RunSpec, options: RunOptions, folder: RunFolder, finish_s: float
+    ) -> None:
         import wandb
 
         self._mode = mode
@@ -68,7 +75,9 @@ class Session:
         self.path = Path(self._run.dir).parent
         if self.path.parent.resolve() != folder.wandb.resolve():
             raise MirrorError(f"{folder.wandb} cannot be written, wandb chose {self.path}")
-        self._next_step = self._run.starting_step  # `step` itself is 0 for a moment even where the server has rows
+        self._next_step = (
+            self._run.starting_step
+        )  # `step` itself is 0 for a moment even where the server has rows
 
     @property
     def has_rows(self) -> bool:
@@ -83,7 +92,11 @@ class Session:
         """Adds a row unless wandb has that step; null stands for NaN."""
         if step < self._next_step:
             return
-        values = {name: float("nan") if value is None else value for name, value in metrics.items() if name != "epoch"}
+        values = {
+            name: float("nan") if value is None else value
+            for name, value in metrics.items()
+            if name != "epoch"
+        }
         self._run.log(values, step=step)
         self._next_step = step + 1
 
@@ -122,13 +135,22 @@ class Session:
 def readable_name(spec: RunSpec) -> str:
     """What tells the run from its neighbours: the settings that are not at their default, and the seed."""
     defaults = {name: field.default for name, field in type(spec.settings).model_fields.items()}
-    chosen = [f"{name}={value}" for name, value in spec.settings.values().items() if value != defaults[name]]
+    chosen = [
+        f"{name}={value}"
+        for name, value in spec.settings.values().items()
+        if value != defaults[name]
+    ]
     return " ".join([*chosen, f"seed={spec.seed}"])[:NAME_LENGTH]
 
 
 def config_of(spec: RunSpec) -> dict[str, Any]:
     """Every resolved setting, and what else one filters by."""
-    return {**spec.settings.values(), "task": spec.task, "seed": spec.seed, "config_id": spec.config_id}
+    return {
+        **spec.settings.values(),
+        "task": spec.task,
+        "seed": spec.seed,
+        "config_id": spec.config_id,
+    }
 
 
 def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
@@ -159,3 +181,14 @@ def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
 
 def _do_not_stop() -> None:
     """The stop button of the web page would interrupt the training; runs are stopped by `jobs.cancel`."""
+
+
+def find_site() -> Site:
+    """The server that wandb would use here, and the key for it if there is one."""
+    return wandb_server.find_site(os.environ.get("WANDB_BASE_URL") or _default_url())
+
+
+def _default_url() -> str:
+    import wandb
+
+    return str(wandb.Settings().base_url)

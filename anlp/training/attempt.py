@@ -13,26 +13,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from anlp.data import Sources
-from anlp.direction import higher_is_better
-from anlp.record import Outcome, RunError, RunFolder, RunOptions, RunResult, read_metrics
-from anlp.settings import TASKS
-from anlp.settings.base import TrainingSettings
-from anlp.spec import RunSpec
+from anlp.core.metrics import higher_is_better
+from anlp.core.spec import RunSpec
+from anlp.core.stop_flag import ClaimLostError, Interrupted
+from anlp.core.training_settings import TrainingSettings
+from anlp.data import DatasetCache
+from anlp.records.files import read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.options import RunOptions
+from anlp.records.results import Outcome, RunError, RunResult
+from anlp.tasks import TASKS
 from anlp.tracking import Tracker
 from anlp.tracking.jsonl import JsonlTracker
 from anlp.training import checkpoint
-from anlp.training.describe import describe_data
 from anlp.training.device import describe_device, prepare_device
 from anlp.training.evaluate import evaluate
-from anlp.training.interrupt import ClaimLostError, Interrupted
-from anlp.training.loop import DivergedError, Metrics, Trainer
 from anlp.training.optimizers import make_optimizer
 from anlp.training.predictions import write_predictions
-from anlp.training.problem import Problem
 from anlp.training.schedules import Schedule
+from anlp.training.trainer import DivergedError, Metrics, Trainer
+from anlp.training.workload import Workload, describe_data
 
-SAVE_INTERVAL_S = 1.0  # checkpoints that are due sooner are left out: a second of work is cheaper than writing
+SAVE_INTERVAL_S = (
+    1.0  # checkpoints that are due sooner are left out: a second of work is cheaper than writing
+)
 
 
 class Attempt:
@@ -55,7 +59,7 @@ class Attempt:
         spec: RunSpec,
         options: RunOptions,
         folder: RunFolder,
-        sources: Sources,
+        sources: DatasetCache,
         *,
         open_mirrors: Callable[[], Sequence[Tracker]] = tuple,
         should_stop: Callable[[], bool] = lambda: False,
@@ -71,7 +75,9 @@ class Attempt:
         self.saves_first = saves_first
         self.open_mirrors = open_mirrors
 
-        self.found: tuple[tuple[int, int], int] | None = None  # epoch and step of an earlier checkpoint, and its time
+        self.found: tuple[tuple[int, int], int] | None = (
+            None  # epoch and step of an earlier checkpoint, and its time
+        )
         self.trackers: list[Tracker] = []
         self.trainer: Trainer | None = None
         self.device_name = ""
@@ -93,7 +99,9 @@ class Attempt:
         except DivergedError:
             print("the loss is not finite any more: the run diverged")
             result = self._result(Outcome.DIVERGED)
-        except Exception as error:  # whatever a run raises is its result; the process goes on to the next run
+        except (
+            Exception
+        ) as error:  # whatever a run raises is its result; the process goes on to the next run
             text = traceback.format_exc()
             print(text)
             result = self._result(Outcome.FAILED, error=self._describe(error, text))
@@ -106,7 +114,9 @@ class Attempt:
         settings = _training_settings(self.spec)
         problem = _build(self.spec, self.sources, device)
         keeps_best = "best" in (settings.test_at, self.options.keep)
-        self.trainer = trainer = make_trainer(settings, problem, self.spec.seed, keeps_best=keeps_best)
+        self.trainer = trainer = make_trainer(
+            settings, problem, self.spec.seed, keeps_best=keeps_best
+        )
         lines = self._continue(trainer)
         self.trackers = [JsonlTracker(self.folder.metrics, lines)]
         self.trackers += self.open_mirrors()
@@ -149,9 +159,13 @@ class Attempt:
             return []
         lines = read_metrics(self.folder.metrics)[: saved["epoch"] + 1]
         if [line.get("epoch") for line in lines] != list(range(saved["epoch"] + 1)):
-            print(f"{self.folder.metrics}: epochs before the checkpoint are missing; starting from scratch")
+            print(
+                f"{self.folder.metrics}: epochs before the checkpoint are missing; starting from scratch"
+            )
             return []
-        history = [{name: value for name, value in line.items() if name != "epoch"} for line in lines]
+        history = [
+            {name: value for name, value in line.items() if name != "epoch"} for line in lines
+        ]
         trainer.load(saved["trainer"], history)
         self.found = (trainer.epoch, trainer.step), self.folder.checkpoint.stat().st_mtime_ns
         self.seconds_before = saved["seconds"]
@@ -164,7 +178,9 @@ class Attempt:
         except checkpoint.UnreadableError as error:
             aside = self.folder.checkpoint.with_suffix(".unreadable")
             self.folder.checkpoint.replace(aside)
-            print(f"{self.folder.checkpoint}: unreadable ({error}); set aside as {aside.name}, starting from scratch")
+            print(
+                f"{self.folder.checkpoint}: unreadable ({error}); set aside as {aside.name}, starting from scratch"
+            )
             return None
 
     def _record(self, metrics: Metrics, epoch: int) -> None:
@@ -176,7 +192,9 @@ class Attempt:
             self._save()
 
     def _save_if_due(self) -> None:
-        is_due = self.trainer is not None and self.trainer.epoch % self.options.checkpoint_every == 0
+        is_due = (
+            self.trainer is not None and self.trainer.epoch % self.options.checkpoint_every == 0
+        )
         if is_due and time.perf_counter() - self.saved_at >= SAVE_INTERVAL_S:
             self._save()
 
@@ -184,10 +202,16 @@ class Attempt:
         if self.trainer is None:
             return
         self._check_claim()
-        content = {"epoch": self.trainer.epoch, "seconds": self._seconds(), "trainer": self.trainer.state()}
+        content = {
+            "epoch": self.trainer.epoch,
+            "seconds": self._seconds(),
+            "trainer": self.trainer.state(),
+        }
         checkpoint.save(self.folder.checkpoint, content)
         if self.found is not None and self.found[0] == (self.trainer.epoch, self.trainer.step):
-            os.utime(self.folder.checkpoint, ns=(self.found[1],) * 2)  # a later time would say that it got further
+            os.utime(
+                self.folder.checkpoint, ns=(self.found[1],) * 2
+            )  # a later time would say that it got further
         self.saved_at = time.perf_counter()
 
     def _check_claim(self) -> None:
@@ -236,11 +260,14 @@ class Attempt:
         )
 
 
-def make_trainer(settings: TrainingSettings, problem: Problem, seed: int, *, keeps_best: bool) -> Trainer:
+def make_trainer(
+    settings: TrainingSettings, problem: Workload, seed: int, *, keeps_best: bool
+) -> Trainer:
     """The trainer that the settings describe; the last place that knows them."""
     optimizer = make_optimizer(
         settings.optimizer,
-        [parameter for parameter in problem.model.parameters() if parameter.requires_grad] or [_nothing()],
+        [parameter for parameter in problem.model.parameters() if parameter.requires_grad]
+        or [_nothing()],
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
@@ -288,19 +315,27 @@ def _is_out_of_space(error: Exception) -> bool:
 
 def render_epoch(metrics: Metrics, epoch: int) -> str:
     """The line of the log for people."""
-    values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name != "seconds")
+    values = "  ".join(
+        f"{name} {value:.4g}" for name, value in metrics.items() if name != "seconds"
+    )
     return f"epoch {epoch}  {values}  {metrics['seconds']:.2f} s"
 
 
 def _training_settings(spec: RunSpec) -> TrainingSettings:
     if not isinstance(spec.settings, TrainingSettings):
-        raise TypeError(f"task {spec.task}: expected settings of a training, got {type(spec.settings).__name__}")
+        raise TypeError(
+            f"task {spec.task}: expected settings of a training, got {type(spec.settings).__name__}"
+        )
     return spec.settings
 
 
-def _build(spec: RunSpec, sources: Sources, device: torch.device) -> Problem:
+def _build(spec: RunSpec, sources: DatasetCache, device: torch.device) -> Workload:
     module, function = TASKS[spec.task].builder.split(":")
-    problem = getattr(importlib.import_module(module), function)(spec.settings, spec.seed, sources, device)
-    if not isinstance(problem, Problem):
-        raise TypeError(f"task {spec.task}: its builder returned {type(problem).__name__}, expected Problem")
+    problem = getattr(importlib.import_module(module), function)(
+        spec.settings, spec.seed, sources, device
+    )
+    if not isinstance(problem, Workload):
+        raise TypeError(
+            f"task {spec.task}: its builder returned {type(problem).__name__}, expected Problem"
+        )
     return problem

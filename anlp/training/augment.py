@@ -25,7 +25,9 @@ class RandomShift:
         images, *others = batch.inputs
         count, _, height, width = images.shape
         padded = functional.pad(images, (self.reach,) * 4)  # (B, C, H + 2 reach, W + 2 reach)
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2 reach + 1, 2 reach + 1, H, W), a view
+        windows = padded.unfold(2, height, 1).unfold(
+            3, width, 1
+        )  # (B, C, 2 reach + 1, 2 reach + 1, H, W), a view
         down, right = torch.randint(0, 2 * self.reach + 1, (2, count), device=images.device)
         moved = windows[torch.arange(count, device=images.device), :, down, right]  # (B, C, H, W)
         return Samples((moved, *others), batch.targets)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from anlp.record import write_whole
+from anlp.records.files import write_whole
 
 VERSION = 1
 
@@ -36,8 +36,12 @@ def load(path: Path, device: torch.device | None = None) -> dict[str, Any] | Non
         return None
     try:
         content = torch.load(file, map_location=device, weights_only=True)
-    except Exception as error:  # damaged bytes raise almost anything, and the file itself has been read
-        raise UnreadableError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    except (
+        Exception
+    ) as error:  # damaged bytes raise almost anything, and the file itself has been read
+        raise UnreadableError(
+            str(error).splitlines()[0] if str(error) else type(error).__name__
+        ) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise UnreadableError(f"expected a checkpoint of version {VERSION}")
     return content

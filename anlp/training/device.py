@@ -18,7 +18,9 @@ def prepare_device(choice: str) -> torch.device:
     torch.set_num_threads(1)
     has_cuda = choice != "cpu" and torch.cuda.is_available()
     if choice == "cuda" and not has_cuda:
-        raise RuntimeError("device cuda: no CUDA device is visible to this process; submit with device auto or cpu")
+        raise RuntimeError(
+            "device cuda: no CUDA device is visible to this process; submit with device auto or cpu"
+        )
     if not has_cuda:
         return torch.device("cpu")
     _make_cuda_deterministic()
@@ -38,7 +40,9 @@ def describe_device(device: torch.device) -> str:
 
 
 def _make_cuda_deterministic() -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when its handle is made
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS reads it when its handle is made
     # an operation without a deterministic kernel is a warning in the log, not the end of the run
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # missing in the stubs

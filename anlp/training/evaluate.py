@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anlp.training.problem import Problem, Split
-from anlp.training.tally import Tally
+from anlp.training.meters import MetricAccumulator
+from anlp.training.workload import Split, Workload
 
 
 @torch.inference_mode()
-def evaluate(problem: Problem, split: Split, prefix: str, precision: torch.dtype = torch.float32) -> dict[str, float]:
+def evaluate(
+    problem: Workload, split: Split, prefix: str, precision: torch.dtype = torch.float32
+) -> dict[str, float]:
     """Means over `split` in evaluation mode, named `prefix/loss` and so on, and the problem's summary of all of it."""
     device = split.rows.device
     problem.model.eval()
-    tally = Tally(problem.objective.names, device)
+    tally = MetricAccumulator(problem.objective.names, device)
     outputs: list[Tensor] = []
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         for batch in problem.batches(split):
@@ -25,8 +27,13 @@ def evaluate(problem: Problem, split: Split, prefix: str, precision: torch.dtype
     return tally.means(prefix) | _summary(problem, split, outputs, prefix)
 
 
-def _summary(problem: Problem, split: Split, outputs: list[Tensor], prefix: str) -> dict[str, float]:
+def _summary(
+    problem: Workload, split: Split, outputs: list[Tensor], prefix: str
+) -> dict[str, float]:
     if problem.summary is None:
         return {}
     targets = tuple(target.index_select(0, split.rows) for target in split.samples.targets)
-    return {f"{prefix}/{name}": value for name, value in problem.summary(torch.cat(outputs), targets).items()}
+    return {
+        f"{prefix}/{name}": value
+        for name, value in problem.summary(torch.cat(outputs), targets).items()
+    }

@@ -16,7 +16,9 @@ class Objective(Protocol):
     def names(self) -> tuple[str, ...]:
         """Of the measures: "loss" first."""
 
-    def __call__(self, output: Any, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, ...]:
+    def __call__(
+        self, output: Any, targets: tuple[Tensor, ...], *, training: bool
+    ) -> tuple[Tensor, ...]:
         """The mean loss over the batch, then for each further name its SUM over the batch.
 
         Args:
@@ -38,7 +40,9 @@ class Classification:
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def __call__(self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy, and how many of the batch are classified correctly."""
         (target,) = targets
         logits = output.float()  # bf16 is too coarse for a sum over classes
@@ -60,7 +64,9 @@ class Regression:
     def __init__(self, weights: tuple[float, ...] | None = None) -> None:
         self.weights = weights
 
-    def __call__(self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """The loss over the batch, and the sum of absolute errors (each sample's the mean over its targets).
 
         Args:
@@ -70,7 +76,9 @@ class Regression:
         """
         del training
         values = output.float()
-        wanted = targets[0].reshape(len(values), -1) if len(targets) == 1 else torch.stack(targets, 1)
+        wanted = (
+            targets[0].reshape(len(values), -1) if len(targets) == 1 else torch.stack(targets, 1)
+        )
         errors = values - wanted.float()
         weights = errors.new_tensor(self.weights or (1.0,) * errors.shape[1])
         loss = (errors.square().mean(0) * weights).sum()

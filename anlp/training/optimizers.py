@@ -31,7 +31,12 @@ def make_optimizer(
     """
     if name == "sgd":
         return _eager(SGD)(
-            parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
+            parameters,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            fused=True,
         )
     if name == "rmsprop":
         return _eager(RMSprop)(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)

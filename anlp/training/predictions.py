@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from anlp.record import write_whole
-from anlp.training.problem import Problem
+from anlp.records.files import write_whole
+from anlp.training.workload import Workload
 
 NOTED = 64  # of each kind
 SHOWN = 32  # hits of all classes in turn
@@ -31,14 +31,20 @@ STEPS = 255
 
 
 @torch.inference_mode()
-def write_predictions(path: Path, problem: Problem, precision: torch.dtype = torch.float32) -> None:
+def write_predictions(
+    path: Path, problem: Workload, precision: torch.dtype = torch.float32
+) -> None:
     """Writes what the model says about the test set, by rename."""
     problem.model.eval()
     outputs = _outputs(problem, precision)
     rows = problem.test.rows
     targets = [target.index_select(0, rows).cpu() for target in problem.test.samples.targets]
     arrays: dict[str, Tensor] = {"outputs": outputs}
-    arrays |= {"targets": targets[0]} if len(targets) == 1 else {f"target_{k}": t for k, t in enumerate(targets)}
+    arrays |= (
+        {"targets": targets[0]}
+        if len(targets) == 1
+        else {f"target_{k}": t for k, t in enumerate(targets)}
+    )
     inputs = problem.test.samples.inputs[0]
     pictures = inputs if problem.pictures is None else problem.pictures
     if pictures.dim() == 4 and len(targets) == 1:  # images, in classes
@@ -49,9 +55,15 @@ def write_predictions(path: Path, problem: Problem, precision: torch.dtype = tor
         arrays |= _pieces(problem, targets[0])
     if problem.probe is not None:
         arrays["points"] = inputs.index_select(0, rows).cpu()
-        arrays |= {"probe": problem.probe[0].cpu(), "probe_outputs": problem.model(*problem.probe).float().cpu()}
+        arrays |= {
+            "probe": problem.probe[0].cpu(),
+            "probe_outputs": problem.model(*problem.probe).float().cpu(),
+        }
     buffer = io.BytesIO()
-    contents: dict[str, Any] = {"names": np.array(problem.names), **{name: t.numpy() for name, t in arrays.items()}}
+    contents: dict[str, Any] = {
+        "names": np.array(problem.names),
+        **{name: t.numpy() for name, t in arrays.items()},
+    }
     np.savez_compressed(buffer, **contents)
     write_whole(path, buffer.getvalue())
 
@@ -67,7 +79,9 @@ def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int
     """
     confidence, answers = outputs.softmax(1).max(1)
     wrong = answers != targets
-    mistakes = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)[: int(wrong.sum())][:most]
+    mistakes = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)[
+        : int(wrong.sum())
+    ][:most]
     hits = torch.where(wrong, 2.0, confidence).argsort(stable=True)[: int((~wrong).sum())]
     hard, plain = hits[:most], hits[most:].flip(0)
     return torch.cat([mistakes, hard, plain[_turns(targets[plain]).argsort(stable=True)][:shown]])
@@ -88,7 +102,7 @@ def _turns(classes: Tensor) -> Tensor:
     return before
 
 
-def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
+def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
     """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
@@ -97,17 +111,28 @@ def _pieces(problem: Problem, target: Tensor) -> dict[str, Tensor]:
     else:
         kinds: Tensor = torch.unique(target)
         chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in kinds])[:PIECES]
-    frames, lengths = (part.index_select(0, problem.test.rows[chosen]).cpu() for part in problem.test.samples.inputs)
+    frames, lengths = (
+        part.index_select(0, problem.test.rows[chosen]).cpu()
+        for part in problem.test.samples.inputs
+    )
     frames = frames[:, : int(lengths.max())].float()
     inside = torch.arange(frames.shape[1]) < lengths[:, None]
     low, high = (end(frames[inside], 0) for end in (torch.amin, torch.amax))
     steps = (frames - low) / (high - low).clamp(min=1e-12) * STEPS
     kept = (steps.round().clamp(0, STEPS) * inside[..., None]).to(torch.uint8)
-    return {"pieces": chosen, "piece_inputs": kept, "piece_lengths": lengths, "piece_low": low, "piece_high": high}
+    return {
+        "pieces": chosen,
+        "piece_inputs": kept,
+        "piece_lengths": lengths,
+        "piece_low": low,
+        "piece_high": high,
+    }
 
 
-def _outputs(problem: Problem, precision: torch.dtype) -> Tensor:
+def _outputs(problem: Workload, precision: torch.dtype) -> Tensor:
     device = problem.test.rows.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        pieces = [problem.model(*batch.inputs).float().cpu() for batch in problem.batches(problem.test)]
+        pieces = [
+            problem.model(*batch.inputs).float().cpu() for batch in problem.batches(problem.test)
+        ]
     return torch.cat(pieces)

@@ -45,18 +45,28 @@ class Schedule:
             monitored: value of the monitored metric after each epoch so far.
         """
         if self.kind == "onecycle":
-            return self.lr * _onecycle(step, self.steps, self.warmup_steps or round(ONECYCLE_RISE * self.steps))
+            return self.lr * _onecycle(
+                step, self.steps, self.warmup_steps or round(ONECYCLE_RISE * self.steps)
+            )
         if step < self.warmup_steps:
             return self.lr * (step + 1) / self.warmup_steps
         return self.lr * self._decay(step, monitored)
 
     def _decay(self, step: int, monitored: Sequence[float]) -> float:
         if self.kind == "cosine":
-            return (1 + math.cos(math.pi * _share(step - self.warmup_steps, self.steps - self.warmup_steps))) / 2
+            return (
+                1
+                + math.cos(
+                    math.pi * _share(step - self.warmup_steps, self.steps - self.warmup_steps)
+                )
+            ) / 2
         if self.kind == "step":
             return float(self.decay_factor ** (step // self.steps_per_epoch // self.decay_every))
         if self.kind == "plateau":
-            return float(self.decay_factor ** count_plateaus(monitored, self.decay_patience, self.higher_is_better))
+            return float(
+                self.decay_factor
+                ** count_plateaus(monitored, self.decay_patience, self.higher_is_better)
+            )
         return 1.0
 
 

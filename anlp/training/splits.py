@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anlp.core.training_settings import TrainingSettings
 from anlp.data.samples import DataSet
-from anlp.settings.base import TrainingSettings
 from anlp.training import seeding
-from anlp.training.problem import Split
+from anlp.training.workload import Split
 
 
 def make_splits(
@@ -29,12 +29,18 @@ def make_splits(
         train, val = split_by_groups(whole, data.groups, seed, val_fraction=settings.val_fraction)
         return _fewer(train, seed, settings.train_samples), val, test
     train, val = split_training_set(
-        whole, seed, val_fraction=settings.val_fraction, samples=settings.train_samples, overfit_samples=overfit
+        whole,
+        seed,
+        val_fraction=settings.val_fraction,
+        samples=settings.train_samples,
+        overfit_samples=overfit,
     )
     return train, val, test
 
 
-def split_by_groups(whole: Split, groups: Tensor, seed: int, *, val_fraction: float) -> tuple[Split, Split]:
+def split_by_groups(
+    whole: Split, groups: Tensor, seed: int, *, val_fraction: float
+) -> tuple[Split, Split]:
     """What is trained on and what is held out, whole groups each.
 
     Args:
@@ -45,15 +51,21 @@ def split_by_groups(whole: Split, groups: Tensor, seed: int, *, val_fraction: fl
     """
     kinds: Tensor = torch.unique(groups)
     order = kinds[torch.randperm(len(kinds), generator=seeding.generator(seed, "split"))]
-    held_out = torch.isin(groups, order[: min(max(1, round(val_fraction * len(kinds))), len(kinds) - 1)])
-    return whole.take(torch.nonzero(~held_out).flatten()), whole.take(torch.nonzero(held_out).flatten())
+    held_out = torch.isin(
+        groups, order[: min(max(1, round(val_fraction * len(kinds))), len(kinds) - 1)]
+    )
+    return whole.take(torch.nonzero(~held_out).flatten()), whole.take(
+        torch.nonzero(held_out).flatten()
+    )
 
 
 def _fewer(split: Split, seed: int, samples: int) -> Split:
     """A random part of so many samples; 0: all of them."""
     if not samples:
         return split
-    return split.take(torch.randperm(len(split), generator=seeding.generator(seed, "split"))[:samples])
+    return split.take(
+        torch.randperm(len(split), generator=seeding.generator(seed, "split"))[:samples]
+    )
 
 
 def split_training_set(
@@ -71,7 +83,9 @@ def split_training_set(
     Raises:
         ValueError: fewer than two samples.
     """
-    order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))[: samples or None]
+    order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))[
+        : samples or None
+    ]
     if len(order) < 2:
         raise ValueError(f"expected at least 2 training samples to split, got {len(order)}")
     held_out = min(max(1, round(val_fraction * len(order))), len(order) - 1)

@@ -14,9 +14,17 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "changelog.d/README.md")
+PROJECT_PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "changelog.d/README.md",
+)
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
-FAULTY_YAML = re.compile(r"^```yaml faulty$", re.MULTILINE)  # a marker of the tests that the site does not know
+FAULTY_YAML = re.compile(
+    r"^```yaml faulty$", re.MULTILINE
+)  # a marker of the tests that the site does not know
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "sh", ".toml": "toml"}
 
 
@@ -55,7 +63,11 @@ def _repository_path(page_uri: str, link: str) -> str | None:
     """The path in the repository that a link names, None for an address."""
     if re.match(r"[a-z]+:", link) or link.startswith("/"):
         return None
-    folder = "" if page_uri.startswith("project/") else posixpath.join("docs", posixpath.dirname(page_uri))
+    folder = (
+        ""
+        if page_uri.startswith("project/")
+        else posixpath.join("docs", posixpath.dirname(page_uri))
+    )
     return posixpath.normpath(posixpath.join(folder, link))
 
 

@@ -1,9 +1,8 @@
 """YAML grid file -> GridSpec -> RunSpecs; all faults at once, with file:line. The grammar is in docs/grid-file.md."""
 
 from jobs.gridfile.blocks import Axis, Block
-from jobs.gridfile.expansion import Expansion
+from jobs.gridfile.grid import Expansion, GridSpec
 from jobs.gridfile.load import load_grid
 from jobs.gridfile.options import GRID_NAME, is_grid_name
-from jobs.gridfile.spec import GridSpec
 
 __all__ = ["GRID_NAME", "Axis", "Block", "Expansion", "GridSpec", "is_grid_name", "load_grid"]

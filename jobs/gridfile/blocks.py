@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from anlp.select import Filter
-from anlp.spec import Scalar
+from anlp.core.filters import Filter
+from anlp.core.spec import Scalar
 
 Values = dict[str, Scalar]
 SEED = "seed"
@@ -84,7 +84,9 @@ class Block:
     path: str  # "" or "union[1]"
     line: int
 
-    def points(self, defaults: Mapping[str, Scalar], fitted: set[When]) -> Iterator[tuple[Values, bool]]:
+    def points(
+        self, defaults: Mapping[str, Scalar], fitted: set[When]
+    ) -> Iterator[tuple[Values, bool]]:
         """Every combination without seeds, all settings filled in, and whether `exclude` applies to it.
 
         Args:
@@ -137,7 +139,9 @@ class Block:
 
     def _plain_values(self, name: str) -> list[Scalar]:
         """Values of an axis or of `fixed`."""
-        on_axes = [value for axis in self.axes if name in axis.names for value in axis.values_of(name)]
+        on_axes = [
+            value for axis in self.axes if name in axis.names for value in axis.values_of(name)
+        ]
         return on_axes or ([self.fixed[name]] if name in self.fixed else [])
 
     def _may_miss(self, whens: list[When], defaults: Mapping[str, Scalar]) -> bool:
@@ -147,12 +151,18 @@ class Block:
         points = (dict(zip(asked, point, strict=True)) for point in itertools.product(*columns))
         return any(not any(when.condition.matches(point) for when in whens) for point in points)
 
-    def _asked_values(self, name: str, whens: list[When], defaults: Mapping[str, Scalar]) -> list[Scalar]:
+    def _asked_values(
+        self, name: str, whens: list[When], defaults: Mapping[str, Scalar]
+    ) -> list[Scalar]:
         """The values of `name` that some condition wants, and one that none does: all others behave like it."""
         plain = self._plain_values(name) or [defaults[name] for _ in range(name in defaults)]
-        values = dict.fromkeys([*plain, *(value for when in self.whens for value in _when_values(when, name))])
+        values = dict.fromkeys(
+            [*plain, *(value for when in self.whens for value in _when_values(when, name))]
+        )
         wanted = {value for when in whens for value in when.condition.wanted.get(name, ())}
-        return [value for value in values if value in wanted] + [value for value in values if value not in wanted][:1]
+        return [value for value in values if value in wanted] + [
+            value for value in values if value not in wanted
+        ][:1]
 
 
 def product_over(base: Mapping[str, Scalar], axes: tuple[Axis, ...]) -> Iterator[Values]:
@@ -175,4 +185,6 @@ def _names(axes: tuple[Axis, ...]) -> list[str]:
 def _when_values(when: When, name: str) -> tuple[Scalar, ...]:
     if name in when.fixed:
         return (when.fixed[name],)
-    return tuple(value for axis in when.axes if name in axis.names for value in axis.values_of(name))
+    return tuple(
+        value for axis in when.axes if name in axis.names for value in axis.values_of(name)
+    )

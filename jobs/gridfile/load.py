@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anlp.errors import did_you_mean
-from anlp.settings import TASKS
+from anlp.core.errors import did_you_mean
+from anlp.tasks import TASKS
+from jobs.config.yaml_tree import Faults, Items, Leaf, Table, Tree, parse_yaml, read_text, show
 from jobs.gridfile.blocks import Block
+from jobs.gridfile.grid import GridSpec
 from jobs.gridfile.options import OPTION_KEYS, read_options
 from jobs.gridfile.overrides import override_block, read_overrides, read_seeds
-from jobs.gridfile.readblocks import BLOCK_KEYS, read_blocks
-from jobs.gridfile.reader import Reader
-from jobs.gridfile.spec import GridSpec
-from jobs.gridfile.values import Vocabulary, vocabulary_of
-from jobs.gridfile.yamltree import Faults, Items, Leaf, Table, Tree, parse_yaml, read_text, show
+from jobs.gridfile.parse_blocks import BLOCK_KEYS, read_blocks
+from jobs.gridfile.parser import GridParser
+from jobs.gridfile.settings import Vocabulary, vocabulary_of
 
-TRY_ALL_UP_TO = 2_000  # combinations that are expanded while loading, so that all faults are told at once
+TRY_ALL_UP_TO = (
+    2_000  # combinations that are expanded while loading, so that all faults are told at once
+)
 
 _TOP_KEYS = (*BLOCK_KEYS, "union", *OPTION_KEYS)
 
@@ -47,13 +49,15 @@ def load_grid(
         faults.raise_if_any()
         raise AssertionError("a tree that is no table has a fault")
     words = _vocabulary(tree, faults)
-    reader = Reader(words, faults)
+    reader = GridParser(words, faults)
     reader.only(tree, "", _TOP_KEYS)
     options = read_options(reader, tree, path)
     blocks = read_blocks(reader, tree)
     blocks = _overridden(blocks, words, faults, overrides, seeds, data)
     faults.raise_if_any()
-    grid = GridSpec(source=path, text=text, task=words.task, blocks=blocks, notes=tuple(reader.notes), **options)
+    grid = GridSpec(
+        source=path, text=text, task=words.task, blocks=blocks, notes=tuple(reader.notes), **options
+    )
     return _tried(grid)
 
 
@@ -70,7 +74,9 @@ def _vocabulary(top: Table, faults: Faults) -> Vocabulary:
     for (tree, where), task in zip(named, found, strict=True):
         if task != found[0]:
             faults.add(
-                tree.line, where, f"expected the task {found[0]!r} of the first block, got {task!r}: one task a file"
+                tree.line,
+                where,
+                f"expected the task {found[0]!r} of the first block, got {task!r}: one task a file",
             )
     return vocabulary_of(found[0] if found else next(iter(TASKS)))
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anlp.errors import closest
-from anlp.record import WandbOptions
-from jobs.gridfile.reader import Reader
-from jobs.gridfile.yamltree import Leaf, Table, Tree, join, show
-from jobs.resources import Resources, parse_memory, parse_walltime
+from anlp.records.options import WandbOptions
+from jobs.config.fields import COUNTS, RESOURCE_KEYS, Key, one_of, text, texts, whole
+from jobs.config.resources import Resources
+from jobs.config.yaml_tree import Leaf, Table, Tree, join, show
+from jobs.gridfile.parser import GridParser
 
 OPTION_KEYS = (
     "name",
@@ -27,91 +26,9 @@ OPTION_KEYS = (
     "checkpoints",
     "predictions",
 )
-COUNTS: Mapping[str, tuple[int, int]] = {  # least and most
-    "retries": (0, 100),
-    "stop_after": (0, 1000),
-    "pack": (1, 1000),
-    "chain": (1, 1000),
-}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 GRID_NAME = "a name of letters, digits, '.', '-' and '_' (at most 100)"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key of a block of options: the field it fills and how its value is read (`ValueError`: what was expected)."""
-
-    field: str
-    parse: Callable[[Tree], Any]
-
-
-def text(tree: Tree) -> str:
-    """A scalar as it is written: `project: 2024` is text, too."""
-    if not isinstance(tree, Leaf) or tree.value is None or not tree.text.strip():
-        raise ValueError(f"expected text, got {show(tree)}")
-    return tree.text
-
-
-def texts(tree: Tree) -> tuple[str, ...]:
-    """A list of texts, or one."""
-    if isinstance(tree, Table):
-        raise ValueError(f"expected a list of texts, got {show(tree)}")
-    return (text(tree),) if isinstance(tree, Leaf) else tuple(text(item) for item in tree.items)
-
-
-def whole(least: int, most: int = 1_000_000) -> Callable[[Tree], int]:
-    """Reads a whole number within bounds."""
-
-    def parse(tree: Tree) -> int:
-        value = tree.value if isinstance(tree, Leaf) else None
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(f"expected a whole number from {least} to {most:,}, got {show(tree)}")
-        return value
-
-    return parse
-
-
-def one_of(*choices: str) -> Callable[[Tree], str]:
-    """Reads one of a few words."""
-
-    def parse(tree: Tree) -> str:
-        if isinstance(tree, Leaf) and tree.text in choices:
-            return tree.text
-        near = closest(tree.text, choices) if isinstance(tree, Leaf) else None
-        hint = f" (did you mean {near!r}?)" if near else ""
-        raise ValueError(f"expected one of {', '.join(choices)}, got {show(tree)}{hint}")
-
-    return parse
-
-
-def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
-    """Reads an amount with a unit, by a parser of `jobs.resources`."""
-
-    def read(tree: Tree) -> Any:
-        is_amount = isinstance(tree, Leaf) and tree.value is not None and not isinstance(tree.value, bool)
-        if not isinstance(tree, Leaf) or not is_amount:
-            raise ValueError(f"expected {example}, got {show(tree)}")
-        return parse(tree.text)
-
-    return read
-
-
-RESOURCE_KEYS: Mapping[str, Key] = {
-    "gpus": Key("gpus", whole(0)),
-    "cpus": Key("cpus", whole(1)),
-    "mem": Key("mem_mib", _amount(parse_memory, "an amount of memory such as 8G or 500M")),
-    "time": Key("walltime_min", _amount(parse_walltime, "a time such as 30m, 1h30m or 01:30:00")),
-    "queue": Key("queue", text),
-    "partition": Key("queue", text),
-    "account": Key("account", text),
-    "qos": Key("qos", text),
-    "gpu_type": Key("gpu_type", text),
-    "constraint": Key("constraint", text),
-    "exclude": Key("exclude", text),
-    "nodes": Key("nodes", whole(1)),
-    "extra": Key("extra", texts),
-}
 WANDB_KEYS: Mapping[str, Key] = {
     "mode": Key("mode", one_of("auto", "online", "offline", "disabled")),
     "project": Key("project", text),
@@ -124,7 +41,7 @@ CHECKPOINT_KEYS: Mapping[str, Key] = {
 }
 
 
-def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
+def read_options(reader: GridParser, top: Table, source: Path) -> dict[str, Any]:
     """The fields of `GridSpec` that are no settings; faults noted."""
     found: dict[str, Any] = {
         "name": _name(reader, top, source),
@@ -143,7 +60,7 @@ def read_options(reader: Reader, top: Table, source: Path) -> dict[str, Any]:
     return found
 
 
-def _block(reader: Reader, top: Table, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
+def _block(reader: GridParser, top: Table, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
     """The fields of one block of options."""
     if name not in top.entries:
         return {}
@@ -164,10 +81,12 @@ def is_grid_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _name(reader: Reader, top: Table, source: Path) -> str:
+def _name(reader: GridParser, top: Table, source: Path) -> str:
     if "name" not in top.entries:
         if not is_grid_name(source.stem):
-            fault = f"expected {GRID_NAME}, got the file name {source.stem!r}; give one with `name:`"
+            fault = (
+                f"expected {GRID_NAME}, got the file name {source.stem!r}; give one with `name:`"
+            )
             reader.faults.add(1, "name", fault)
         return source.stem
     tree = top.entries["name"].tree
@@ -177,7 +96,7 @@ def _name(reader: Reader, top: Table, source: Path) -> str:
     return source.stem
 
 
-def _flag(reader: Reader, tree: Tree, path: str) -> bool:
+def _flag(reader: GridParser, tree: Tree, path: str) -> bool:
     value = tree.value if isinstance(tree, Leaf) else None
     if isinstance(value, bool):
         return value
@@ -185,24 +104,30 @@ def _flag(reader: Reader, tree: Tree, path: str) -> bool:
     return False
 
 
-def _fallback(reader: Reader, top: Table) -> str | None:
+def _fallback(reader: GridParser, top: Table) -> str | None:
     if "fallback" not in top.entries:
         return None
     tree = top.entries["fallback"].tree
     if "data" not in reader.words.settings:
         reader.faults.add(
-            tree.line, "fallback", f"the task {reader.words.task} has no setting 'data' to fall back from"
+            tree.line,
+            "fallback",
+            f"the task {reader.words.task} has no setting 'data' to fall back from",
         )
         return None
     value = reader.value(reader.words.settings["data"], tree, "fallback")
     return None if value is None else str(value)
 
 
-def _container(reader: Reader, tree: Tree) -> str | None:
+def _container(reader: GridParser, tree: Tree) -> str | None:
     """The path of an image; empty for false, which means none even where the site's profile names one."""
     if isinstance(tree, Leaf) and (tree.value is None or tree.value is False):
         return None if tree.value is None else ""
     if isinstance(tree, Leaf) and isinstance(tree.value, str) and tree.value.strip():
         return tree.value
-    reader.faults.add(tree.line, "container", f"expected the path of an image, or false for none, got {show(tree)}")
+    reader.faults.add(
+        tree.line,
+        "container",
+        f"expected the path of an image, or false for none, got {show(tree)}",
+    )
     return None

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anlp.spec import Scalar
-from jobs.gridfile.axes import ROWS
+from anlp.core.spec import Scalar
+from jobs.config.yaml_tree import Faults, Items, parse_leaf
 from jobs.gridfile.blocks import Axis, Block, When
-from jobs.gridfile.readaxes import row_axis
-from jobs.gridfile.reader import Reader
-from jobs.gridfile.values import Setting, Vocabulary
-from jobs.gridfile.yamltree import Faults, Items, parse_leaf
+from jobs.gridfile.parse_axes import row_axis
+from jobs.gridfile.parser import GridParser
+from jobs.gridfile.sampling import ROWS
+from jobs.gridfile.settings import Setting, Vocabulary
 
 _CALL = re.compile(r"\s*([a-z]+)\s*\((.*)\)\s*")
 
@@ -26,14 +26,18 @@ class Override:
     values: tuple[Scalar, ...]
 
 
-def read_overrides(texts: Sequence[str], words: Vocabulary, faults: Faults, option: str = "--set") -> list[Override]:
+def read_overrides(
+    texts: Sequence[str], words: Vocabulary, faults: Faults, option: str = "--set"
+) -> list[Override]:
     """The overrides of the command line; faults noted as `--set lr=fast: expected a number > 0, got 'fast'`."""
     found: dict[str, Override] = {}
     for text in texts:
         own = Faults("")
-        override = _read(Reader(words, own), text)
+        override = _read(GridParser(words, own), text)
         if override is not None and override.name in found:
-            own.add(0, "", f"{override.name} is given twice; write one list such as {override.name}=A,B")
+            own.add(
+                0, "", f"{override.name} is given twice; write one list such as {override.name}=A,B"
+            )
         for _, fault in own.found:
             faults.add_plain(f"{option} {text}: {_without_place(fault)}")
         if override is not None:
@@ -46,7 +50,7 @@ def _without_place(fault: str) -> str:
     return re.sub(r"^:0: (?:\.: |\.\S*: )?", "", fault)
 
 
-def _read(reader: Reader, text: str) -> Override | None:
+def _read(reader: GridParser, text: str) -> Override | None:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
         reader.faults.add(0, "", "expected NAME=VALUE or NAME=VALUE,VALUE, such as lr=0.01,0.001")
@@ -60,7 +64,7 @@ def _read(reader: Reader, text: str) -> Override | None:
     return None
 
 
-def _values(reader: Reader, setting: Setting, text: str) -> list[Scalar]:
+def _values(reader: GridParser, setting: Setting, text: str) -> list[Scalar]:
     call = _CALL.fullmatch(text)
     if call and call[1] in ROWS:
         return row_axis(reader, setting, call[1], _list(call[2]), ".")
@@ -77,7 +81,7 @@ def read_seeds(text: str, words: Vocabulary, faults: Faults) -> tuple[int, ...]:
     own = Faults("")
     listed = _list(text.rstrip().removesuffix(","))
     tree = listed if "," in text else listed.items[0]
-    seeds = Reader(words, own).seeds(tree, ".")
+    seeds = GridParser(words, own).seeds(tree, ".")
     for _, fault in own.found:
         faults.add_plain(f"--seeds {text}: {re.sub(r'^:0: [^:]*: ', '', fault)}")
     return seeds
@@ -114,7 +118,10 @@ def _replaced(
     if not any(override.name in axis.names for axis in axes):
         if len(override.values) == 1:
             return {**fixed, override.name: override.values[0]}, axes
-        return {name: value for name, value in fixed.items() if name != override.name}, (*axes, single)
+        return {name: value for name, value in fixed.items() if name != override.name}, (
+            *axes,
+            single,
+        )
     found: list[Axis] = []
     for axis in axes:
         if override.name not in axis.names:
@@ -153,12 +160,16 @@ def _zipped(axis: Axis, override: Override, faults: Faults) -> Axis:
     return replace(axis, points=points)
 
 
-def _override_includes(block: Block, override: Override, everywhere: bool) -> tuple[Mapping[str, Scalar], ...]:
+def _override_includes(
+    block: Block, override: Override, everywhere: bool
+) -> tuple[Mapping[str, Scalar], ...]:
     """Extra points follow the override, unless the setting is one of a `when` and the point does not name it."""
     found: list[Mapping[str, Scalar]] = []
     for point in block.includes:
         follows = everywhere or override.name in point
-        found += [{**point, override.name: value} for value in override.values] if follows else [point]
+        found += (
+            [{**point, override.name: value} for value in override.values] if follows else [point]
+        )
     return tuple(found)
 
 

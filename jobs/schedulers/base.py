@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from jobs.resources import Resources
+from jobs.config.resources import Resources
 
 MOST_OF_NAME = 40
 
@@ -73,7 +73,7 @@ class Cause(str, Enum):
     """Why a job ended without its run having written a result."""
 
     CANCELLED = "cancelled"
-    HELD_BACK = "held back"  # never begun, since what went before it failed (a canary, too many runs in a row)
+    SKIPPED = "held back"  # never begun, since what went before it failed (a canary, too many runs in a row)
     PREEMPTED = "preempted"
     TIMEOUT = "time limit"
     OUT_OF_MEMORY = "out of memory"
@@ -83,7 +83,7 @@ class Cause(str, Enum):
     EXIT = "exit code"
     LAUNCHER = "its launcher ended"
     CONTINUE = "asked to be continued"
-    NO_ROOM = "its folder could not be written"  # a full disk, a quota: where the run would have said how it ended
+    DISK_FULL = "its folder could not be written"  # a full disk, a quota: where the run would have said how it ended
     UNKNOWN = "unknown"
 
 
@@ -97,12 +97,12 @@ class JobState:
     node: str = ""  # where it ran, as the scheduler names it
 
 
-def nobody(_: Job) -> None:
+def report_to_none(_: Job) -> None:
     """For who does not want to be told."""
 
 
 class Scheduler(Protocol):
-    """What a backend does; one conformance suite (`tests/jobs/conformance.py`) holds for all of them."""
+    """What a backend does; one conformance suite (`tests/support/schedulers/conformance.py`) holds for all of them."""
 
     name: str
 
@@ -111,7 +111,9 @@ class Scheduler(Protocol):
         """What people should know about the last call: what was left out, what could not be asked."""
         ...
 
-    def submit(self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = nobody) -> list[JobHandle]:
+    def submit(
+        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
+    ) -> list[JobHandle]:
         """Hands the elements of `batch` over, in order, with as few calls as the site's limits allow.
 
         Args:

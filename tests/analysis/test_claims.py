@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import claims
-from anlp.errors import UserError
+from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -14,12 +14,16 @@ def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(grid.path.parent.parent)
     grid.add_seeds([0.97, 0.975, 0.98, 0.975], lr=0.1)
     grid.add_seeds([0.5, 0.6], lr=0.01)
-    Path("text.md").write_text("The best has 97.500 ± 0.650 %,\nits best seed 98.0 %, of 1,006 runs none failed.")
+    Path("text.md").write_text(
+        "The best has 97.500 ± 0.650 %,\nits best seed 98.0 %, of 1,006 runs none failed."
+    )
 
 
 def write(*entries: str) -> Path:
     path = Path("claims.toml")
-    path.write_text("".join(f'[[claim]]\nfile = "text.md"\ngrid = "study"\n{entry}\n' for entry in entries))
+    path.write_text(
+        "".join(f'[[claim]]\nfile = "text.md"\ngrid = "study"\n{entry}\n' for entry in entries)
+    )
     return path
 
 
@@ -40,7 +44,9 @@ def test_numbers_that_the_runs_give_hold(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "5 of 5 claims hold\n"
 
 
-def test_a_number_that_the_runs_do_not_give_fails_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_that_the_runs_do_not_give_fails_with_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("text.md").write_text("It reached 97.501 %.")
     path = write(entry("mean", "reached 97.501 %"))
 
@@ -57,7 +63,18 @@ def test_the_last_digit_quoted_is_the_tolerance_unless_one_is_given() -> None:
     assert claims.main([str(write(entry("mean", "About 97 %")))]) == 0
     assert claims.main([str(write(entry("mean", "or 97.45 %")))]) == 1
     assert (
-        claims.main([str(write(entry("mean", "or 97.45 %", 'metric="test/acc"\nonly="lr=0.1"\ntolerance=0.05')))]) == 0
+        claims.main(
+            [
+                str(
+                    write(
+                        entry(
+                            "mean", "or 97.45 %", 'metric="test/acc"\nonly="lr=0.1"\ntolerance=0.05'
+                        )
+                    )
+                )
+            ]
+        )
+        == 0
     )
 
 
@@ -69,21 +86,35 @@ def test_a_text_that_does_not_say_it_any_more_fails(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("claim", "sentence"),
     [
-        (entry("mean", "97.500", 'metric = "test/ac"'), "metric 'test/ac' is unknown (did you mean 'test/acc'?"),
+        (
+            entry("mean", "97.500", 'metric = "test/ac"'),
+            "metric 'test/ac' is unknown (did you mean 'test/acc'?",
+        ),
         (entry("mode", "97.500"), "statistic 'mode' is unknown"),
-        (entry("mean", "97.500", 'metric = "test/acc"\nonly = "lr=5"'), "--only 'lr=5' leaves none of 6 runs"),
+        (
+            entry("mean", "97.500", 'metric = "test/acc"\nonly = "lr=5"'),
+            "--only 'lr=5' leaves none of 6 runs",
+        ),
         (entry("mean", "97.500", 'metric = "model"'), "model is no number"),
-        (entry("half_width", "97.500", 'metric = "test/acc"\nonly = "lr=0.1 seed=0"'), "cannot be recomputed"),
+        (
+            entry("half_width", "97.500", 'metric = "test/acc"\nonly = "lr=0.1 seed=0"'),
+            "cannot be recomputed",
+        ),
     ],
 )
-def test_what_cannot_be_recomputed_fails(capsys: pytest.CaptureFixture[str], claim: str, sentence: str) -> None:
+def test_what_cannot_be_recomputed_fails(
+    capsys: pytest.CaptureFixture[str], claim: str, sentence: str
+) -> None:
     assert claims.main([str(write(claim))]) == 1
 
     assert sentence in capsys.readouterr().err
 
 
 def test_all_faults_of_a_file_are_told_at_once() -> None:
-    path = write('statistic = "mean"\ntext = "no number"\nmetrc = "x"', 'statistic = 3\ntext = "97.5"\nvalue = "a"')
+    path = write(
+        'statistic = "mean"\ntext = "no number"\nmetrc = "x"',
+        'statistic = 3\ntext = "97.5"\nvalue = "a"',
+    )
 
     with pytest.raises(UserError) as caught:
         claims.main([str(path)])

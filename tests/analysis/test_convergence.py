@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from curve_zoo import learned
-from run_folders import Grid
 
 from analysis import convergence
-from anlp.errors import UserError
-from anlp.record import Outcome
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
+from tests.support.curves import learned
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,9 @@ def mixed(grid: Grid) -> Path:
     return grid.path
 
 
-def test_convergent_and_divergent_runs_are_listed_apart(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convergent_and_divergent_runs_are_listed_apart(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert convergence.main(["study"]) == 0
 
     text = capsys.readouterr().out
@@ -43,7 +45,9 @@ def test_convergent_and_divergent_runs_are_listed_apart(mixed: Path, capsys: pyt
     assert "largest lr at which 80 % of the runs learned: 0.01" in text
 
 
-def test_long_lists_are_cut_and_all_shows_them(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_lists_are_cut_and_all_shows_them(
+    grid: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
     for seed in range(18):
         grid.add(0.9, seed=seed, history=learned(0.9))
 
@@ -55,7 +59,9 @@ def test_long_lists_are_cut_and_all_shows_them(grid: Grid, capsys: pytest.Captur
     assert len(capsys.readouterr().out.splitlines()) == len(cut.splitlines()) + 2
 
 
-def test_json_has_the_numbers_behind_each_verdict(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_numbers_behind_each_verdict(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     convergence.main(["study", "--json"])
 
     form = json.loads(capsys.readouterr().out)
@@ -100,6 +106,8 @@ def test_mistakes_are_one_sentence_and_exit_2(
     assert sentence in capsys.readouterr().err
 
 
-def test_a_metric_that_nobody_logged_is_named(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_that_nobody_logged_is_named(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError, match="no run has logged 'val/f1'"):
         convergence.main(["study", "--metric", "val/f1"])

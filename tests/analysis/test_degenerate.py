@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_folders import Grid
 
 from analysis import convergence, curves, importance, parallel, plot, report, tables
-from analysis.charts import KINDS
+from analysis.data.load import Runs
+from analysis.plots.catalogue import KINDS
 from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
-from analysis.plots.paper import paper, save
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
-from analysis.pull import Runs
-from analysis.rendering import RENDERERS
-from analysis.tabulate import Plan, build_table
-from anlp.errors import UserError, run_command
-from anlp.record import Outcome
+from analysis.plots.style import new_figure, save
+from analysis.results.render import RENDERERS
+from analysis.results.table import Plan, build_table
+from anlp.core.errors import UserError, run_command
+from anlp.records.results import Outcome
+from tests.support.run_folders import Grid
 
 HISTORY = [{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.9}]
 ODD_NAMES = ["数据集", "x" * 300, "$a_1$ % & # \\ {", r"$\frac{$", "a\nb", "", "🙂", "<script>"]
@@ -75,7 +75,12 @@ def only_confirmed(grid: Grid) -> None:
 
 def extreme_values(grid: Grid) -> None:
     for seed, value in enumerate([1e300, -1e-300, 0.0, 1.0]):
-        grid.add(value, seed=seed, weight_decay=10.0 ** (-8 * seed), history=[{"epoch": 0, "val/acc": value}])
+        grid.add(
+            value,
+            seed=seed,
+            weight_decay=10.0 ** (-8 * seed),
+            history=[{"epoch": 0, "val/acc": value}],
+        )
 
 
 def only_some_metrics(grid: Grid) -> None:
@@ -114,7 +119,9 @@ def test_commands_answer_or_say_why_not(
     code = run_command(lambda: main(["study"]))
 
     printed = capsys.readouterr()
-    assert (code == 0 and printed.out.strip()) or (code == 2 and len(printed.err.strip().splitlines()) == 1)
+    assert (code == 0 and printed.out.strip()) or (
+        code == 2 and len(printed.err.strip().splitlines()) == 1
+    )
 
 
 def odd_frames() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -134,7 +141,11 @@ def odd_frames() -> tuple[pd.DataFrame, pd.DataFrame]:
         }
         for i, name in enumerate(ODD_NAMES)
     ]
-    history = [{"run_id": f"r{i}", "epoch": e, "val/acc": e / 2} for i in range(len(ODD_NAMES)) for e in range(2)]
+    history = [
+        {"run_id": f"r{i}", "epoch": e, "val/acc": e / 2}
+        for i in range(len(ODD_NAMES))
+        for e in range(2)
+    ]
     return pd.DataFrame(rows), pd.DataFrame(history)
 
 
@@ -153,7 +164,9 @@ def test_charts_answer_or_say_why_not(
     code = run_command(lambda: plot.main([kind, "study", "--format", "svg"]))
 
     printed = capsys.readouterr()
-    assert (code == 0 and printed.out.strip()) or (code == 2 and len(printed.err.strip().splitlines()) == 1)
+    assert (code == 0 and printed.out.strip()) or (
+        code == 2 and len(printed.err.strip().splitlines()) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,20 +192,26 @@ def test_odd_names_render(form: str) -> None:
     assert RENDERERS[form](build_table(odd_frames()[0], Plan(), "数据 $"))
 
 
-def test_a_bound_that_no_run_passes_is_one_sentence(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bound_that_no_run_passes_is_one_sentence(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(grid.path.parent.parent)
     one_run(grid)
 
-    with pytest.raises(UserError, match="nothing to draw: study: 0 of 1 runs, those with val/acc above 95 %"):
+    with pytest.raises(
+        UserError, match="nothing to draw: study: 0 of 1 runs, those with val/acc above 95 %"
+    ):
         parallel.main(["study", "--above", "0.95"])
 
 
 def test_odd_names_draw(tmp_path: Path) -> None:
     runs, history = odd_frames()
     parallels = parallel_info(runs, "val/acc", grid="数据 $")
-    with paper(*size_inches(parallels)) as figure:
+    with new_figure(*size_inches(parallels)) as figure:
         draw_parallel(parallels, figure.add_subplot())
         save(figure, tmp_path / "parallel.svg")
-    with paper(5, 4) as figure:
-        draw_curves(curves_info(runs, history, "val/acc", "name", grid="数据 $"), figure.add_subplot())
+    with new_figure(5, 4) as figure:
+        draw_curves(
+            curves_info(runs, history, "val/acc", "name", grid="数据 $"), figure.add_subplot()
+        )
         save(figure, tmp_path / "curves.png")

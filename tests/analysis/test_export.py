@@ -7,17 +7,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-from run_folders import Grid
 
 import analysis
 from analysis import curves, export, parallel, tables
-from anlp.errors import UserError
+from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
 def two_runs(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(grid.path.parent.parent)
-    grid.add(1 / 3, model="cnn", history=[{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.2 + 0.1}])
+    grid.add(
+        1 / 3,
+        model="cnn",
+        history=[{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.2 + 0.1}],
+    )
     grid.add(0.5, model="dense", history=[{"epoch": 0, "val/loss": None}])
 
 
@@ -27,7 +31,9 @@ def test_both_tables_go_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     loaded = analysis.load("study")
     assert_frame_equal(pd.read_parquet(tmp_path / "out" / "runs.parquet"), loaded.runs)
     assert_frame_equal(pd.read_parquet(tmp_path / "out" / "history.parquet"), loaded.history)
-    assert capsys.readouterr().out == f"{tmp_path}/out/runs.parquet\n{tmp_path}/out/history.parquet\n"
+    assert (
+        capsys.readouterr().out == f"{tmp_path}/out/runs.parquet\n{tmp_path}/out/history.parquet\n"
+    )
 
 
 def test_numbers_in_a_csv_read_back_equal(tmp_path: Path) -> None:
@@ -43,7 +49,9 @@ def test_numbers_in_a_csv_read_back_equal(tmp_path: Path) -> None:
 
 
 def test_a_column_of_several_types_becomes_text() -> None:
-    content = export._render_parquet(pd.DataFrame({"x": pd.Series([1, "a"], dtype=object), "y": [1, 2]}))
+    content = export._render_parquet(
+        pd.DataFrame({"x": pd.Series([1, "a"], dtype=object), "y": [1, 2]})
+    )
 
     assert pd.read_parquet(io.BytesIO(content))["x"].tolist() == ["1", "a"]
 
@@ -57,7 +65,9 @@ def test_a_file_gets_one_table_of_the_runs_that_match(tmp_path: Path) -> None:
 
 
 def test_a_suffix_of_the_other_form_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--csv .*runs\.parquet: expected a file that ends in \.csv, or a folder"):
+    with pytest.raises(
+        UserError, match=r"--csv .*runs\.parquet: expected a file that ends in \.csv, or a folder"
+    ):
         export.main(["study", "--csv", str(tmp_path / "runs.parquet")])
 
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import importance
-from anlp.errors import UserError
+from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -22,23 +22,40 @@ def study(grid: Grid) -> Path:
     for lr, score in ((0.1, 0.5), (0.01, 0.9), (0.001, 0.7)):
         for optimizer, more in (("sgd", 0.0), ("adam", 0.05)):
             for seed in range(2):
-                grid.add(score + more + 0.001 * seed, seed=seed, lr=lr, optimizer=optimizer, model="cnn")
+                grid.add(
+                    score + more + 0.001 * seed, seed=seed, lr=lr, optimizer=optimizer, model="cnn"
+                )
     return grid.path
 
 
-def test_the_table_has_shares_interactions_and_seeds(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_shares_interactions_and_seeds(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert importance.main(["study", "--no-forest"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["study: val/acc over 6 configurations, 12 runs", "exact ANOVA of the full factorial"]
-    assert lines[3].split() == ["setting", "levels", "first", "total", "Shapley", "Pearson", "(wandb)"]
+    assert lines[:2] == [
+        "study: val/acc over 6 configurations, 12 runs",
+        "exact ANOVA of the full factorial",
+    ]
+    assert lines[3].split() == [
+        "setting",
+        "levels",
+        "first",
+        "total",
+        "Shapley",
+        "Pearson",
+        "(wandb)",
+    ]
     assert [line.split()[0] for line in lines[4:6]] == ["lr", "optimizer"]
     assert lines[4].split()[2:4] == ["97.7", "%"]
     assert "seeds: 0.0 % of all variance; the shares above are of the rest" in lines
 
 
 @pytest.mark.slow
-def test_few_configurations_have_no_forest_and_say_so(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_configurations_have_no_forest_and_say_so(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     importance.main(["study"])
 
     assert "no forest: it takes at least 10 configurations, there are 6" in capsys.readouterr().out
@@ -50,7 +67,12 @@ def test_json_and_csv_have_the_numbers(study: Path, capsys: pytest.CaptureFixtur
     importance.main(["study", "--no-forest", "--csv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
-    assert (form["method"], form["configurations"], form["runs"], form["oob_r2"]) == ("exact", 6, 12, None)
+    assert (form["method"], form["configurations"], form["runs"], form["oob_r2"]) == (
+        "exact",
+        6,
+        12,
+        None,
+    )
     assert [float(row["first"]) for row in rows] == [factor["first"] for factor in form["factors"]]
     assert form["factors"][1]["Pearson (wandb)"] is None
 
@@ -65,7 +87,10 @@ def test_only_leaves_the_runs_that_match(study: Path, capsys: pytest.CaptureFixt
     ("argv", "sentence"),
     [
         (["study", "--metric", "val/ac"], "--metric 'val/ac' is unknown (did you mean 'val/acc'?"),
-        (["study", "--only", "lr=0.1 optimizer=sgd"], "no setting varies over the 2 runs with val/acc"),
+        (
+            ["study", "--only", "lr=0.1 optimizer=sgd"],
+            "no setting varies over the 2 runs with val/acc",
+        ),
         (["nothing"], "no runs of a grid 'nothing'"),
     ],
 )

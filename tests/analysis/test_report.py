@@ -10,26 +10,29 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from run_folders import Grid
 
 from analysis import report
-from analysis.caption import render_caption
-from analysis.importance_screen import table as importance_table
-from analysis.origin import add_up
-from analysis.page import render_html, render_markdown
-from analysis.pull import Runs, load
-from analysis.reporting.advice import advise, beyond, next_file, render_grid
+from analysis.data.cost import add_up
+from analysis.data.load import Runs, load
+from analysis.effects.render import table as importance_table
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
-from analysis.reporting.fates import fates_section
 from analysis.reporting.findings import Findings, Missing, find_out
+from analysis.reporting.next_runs import advise, beyond, next_file, render_grid
 from analysis.reporting.provenance import provenance_section
-from analysis.sheet import make_sheet
-from analysis.tabulate import Plan, build_table
-from anlp.errors import UserError
-from anlp.record import Element, GridFolder, RunOptions, write_json, write_jsonl
-from anlp.settings import make_spec
+from analysis.reporting.render import render_html, render_markdown
+from analysis.reporting.verdicts import fates_section
+from analysis.results.caption import render_caption
+from analysis.results.cells import make_sheet
+from analysis.results.table import Plan, build_table
+from anlp.core.errors import UserError
+from anlp.records.elements import Element
+from anlp.records.files import write_json, write_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions
+from anlp.tasks import make_spec
 from jobs.gridfile import load_grid
+from tests.support.run_folders import Grid
 
 SECTIONS = (
     *("question", "effort", "results", "discussion", "parallel", "settings"),
@@ -72,7 +75,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Grid:
         for dropout in (0.0, 0.5):
             for seed in range(3):
                 score = end + 0.001 * seed
-                grid.add(score, seed=seed, optimizer=optimizer, lr=lr, dropout=dropout, epochs=12, history=curve(score))
+                grid.add(
+                    score,
+                    seed=seed,
+                    optimizer=optimizer,
+                    lr=lr,
+                    dropout=dropout,
+                    epochs=12,
+                    history=curve(score),
+                )
     (path / "grid.yaml").write_text(HEAD)
     return grid
 
@@ -95,7 +106,9 @@ def write(study: Grid, name: str, *argv: str) -> Path:
 
 
 def files(folder: Path) -> dict[Path, bytes]:
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_the_page_and_its_markdown_have_every_section(folder: Path) -> None:
@@ -124,7 +137,12 @@ def test_the_page_asks_nobody_for_anything(folder: Path) -> None:
 
 def test_every_figure_of_the_markdown_lies_beside_it(folder: Path) -> None:
     names = re.findall(r"\]\((figures/[^)]+)\)", (folder / "report.md").read_text())
-    assert {"figures/parallel.svg", "figures/curves.svg", "figures/divergent.svg", "figures/sweep.csv"} <= set(names)
+    assert {
+        "figures/parallel.svg",
+        "figures/curves.svg",
+        "figures/divergent.svg",
+        "figures/sweep.csv",
+    } <= set(names)
     assert [name for name in names if not (folder / name).is_file()] == []
 
 
@@ -145,7 +163,8 @@ def test_the_discussion_has_its_numbers_from_the_runs(findings: Findings) -> Non
     text = str(discussion_section(findings))
 
     assert (
-        "Best lr for each optimizer, by mean val/acc: optimizer=adam at 0.01 (97.100 %), optimizer=sgd at 0.1" in text
+        "Best lr for each optimizer, by mean val/acc: optimizer=adam at 0.01 (97.100 %), optimizer=sgd at 0.1"
+        in text
     )
     assert "dropout hardly matters: 0.0 % of the variance" in text
     assert "30 of 36 runs (83 %) learned and kept what they learned; 6 did not." in text
@@ -179,28 +198,41 @@ def test_an_axis_is_not_extended_to_what_its_task_refuses(grid: Grid) -> None:
         grid.add_seeds([score, score + 0.01, score - 0.01], dropout=dropout)
     found = find_out(load(grid.path), "study")
 
-    assert [proposal for proposal in advise(found).proposals if proposal.reason.startswith("dropout")] == []
+    assert [
+        proposal for proposal in advise(found).proposals if proposal.reason.startswith("dropout")
+    ] == []
 
 
 def test_runs_that_still_improve_are_to_train_longer(grid: Grid) -> None:
-    rising = [{"epoch": k, "val/acc": 0.1 + 0.07 * k, "train/loss": 2.3 - 0.18 * k} for k in range(13)]
+    rising = [
+        {"epoch": k, "val/acc": 0.1 + 0.07 * k, "train/loss": 2.3 - 0.18 * k} for k in range(13)
+    ]
     for lr in (0.1, 0.01):
         grid.add(0.94, lr=lr, epochs=12, history=rising)
     found = find_out(load(grid.path), "study")
 
-    longer = [proposal for proposal in advise(found).proposals if "still improving" in proposal.reason]
+    longer = [
+        proposal for proposal in advise(found).proposals if "still improving" in proposal.reason
+    ]
 
     assert [point["epochs"] for proposal in longer for point in proposal.points] == [24]
 
 
 def test_of_runs_too_short_to_judge_nothing_is_said(grid: Grid) -> None:
     for lr in (0.1, 0.01):
-        grid.add(0.94, lr=lr, epochs=2, history=[{"epoch": k, "val/acc": 0.3 * k, "train/loss": 1.0} for k in range(3)])
+        grid.add(
+            0.94,
+            lr=lr,
+            epochs=2,
+            history=[{"epoch": k, "val/acc": 0.3 * k, "train/loss": 1.0} for k in range(3)],
+        )
 
     said = str(fates_section(find_out(load(grid.path), "study")))
 
     assert "No run can be judged: a verdict takes at least 8 epochs" in said
-    assert not [text for text in ("failed to learn", "convergent runs", "Share of the runs") if text in said]
+    assert not [
+        text for text in ("failed to learn", "convergent runs", "Share of the runs") if text in said
+    ]
 
 
 def test_another_metric_is_reported_on_request(study: Grid) -> None:
@@ -213,7 +245,10 @@ def test_another_metric_is_reported_on_request(study: Grid) -> None:
     ("argv", "sentence"),
     [
         (["nothing"], "no runs of a grid 'nothing' in"),
-        (["study", "--select", "val/ac"], "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?"),
+        (
+            ["study", "--select", "val/ac"],
+            "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?",
+        ),
         (["study", "--out", "grid.txt"], "grid.txt/report.html: cannot be written"),
     ],
 )
@@ -260,7 +295,10 @@ def test_cost_is_that_of_the_attempts(grid: Grid) -> None:
 def test_runs_that_were_submitted_and_never_began_are_counted(grid: Grid) -> None:
     grid.add(0.9)
     (grid.path / "batches").mkdir()
-    write_jsonl(grid.path / "batches" / "1.jsonl", [Element((make_spec("mnist", {}, 7),), RunOptions()).to_json()])
+    write_jsonl(
+        grid.path / "batches" / "1.jsonl",
+        [Element((make_spec("mnist", {}, 7),), RunOptions()).to_json()],
+    )
     findings = find_out(load(grid.path), "study")
 
     assert "('submitted and not begun', '1')" in str(effort_section(findings))
@@ -290,7 +328,16 @@ def test_commands_to_paste_are_safe_and_show_what_the_page_shows(grid: Grid) -> 
     text = render_markdown(report.build_document(found, advise(found), ""))
 
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m")]
-    assert ["python", "-m", "analysis.tables", address, "--select", "val/loss", "--report", "test/loss"] in commands
+    assert [
+        "python",
+        "-m",
+        "analysis.tables",
+        address,
+        "--select",
+        "val/loss",
+        "--report",
+        "test/loss",
+    ] in commands
     assert ["python", "-m", "analysis.convergence", address, "--all"] in commands
     assert "study.yaml --confirm 2 --seeds 5 --select val/loss repeats" in text
 
@@ -313,11 +360,25 @@ def test_the_next_grid_has_a_name_that_submit_takes(tmp_path: Path, name: str) -
 def test_hostile_names_are_text_in_both_formats(tmp_path: Path) -> None:
     common = {"task": "odd", "purpose": "search", "seed": 0, "outcome": "ok"}
     rows = [
-        {"run_id": f"r{i}", "config_id": f"c{i}", **common, "name": name, "val/acc": i / 10, "test/acc": i / 10}
+        {
+            "run_id": f"r{i}",
+            "config_id": f"c{i}",
+            **common,
+            "name": name,
+            "val/acc": i / 10,
+            "test/acc": i / 10,
+        }
         for i, name in enumerate(ODD)
     ]
-    history = [{"run_id": f"r{i}", "epoch": e, "val/acc": e / 2} for i in range(len(ODD)) for e in range(2)]
-    loaded = Runs(tmp_path / "<b>数据", pd.DataFrame(rows), pd.DataFrame(history), ("a note with <i>tags</i>",))
+    history = [
+        {"run_id": f"r{i}", "epoch": e, "val/acc": e / 2} for i in range(len(ODD)) for e in range(2)
+    ]
+    loaded = Runs(
+        tmp_path / "<b>数据",
+        pd.DataFrame(rows),
+        pd.DataFrame(history),
+        ("a note with <i>tags</i>",),
+    )
     found = find_out(loaded, "<b>数据")
 
     document = report.build_document(found, advise(found), "")
@@ -342,5 +403,7 @@ def test_hostile_names_are_text_in_both_formats(tmp_path: Path) -> None:
         ([0, 2], 1, [4, 6]),
     ],
 )
-def test_the_next_values_of_an_axis_go_on_as_it_does(levels: list[float], way: int, expected: list[float]) -> None:
+def test_the_next_values_of_an_axis_go_on_as_it_does(
+    levels: list[float], way: int, expected: list[float]
+) -> None:
     assert beyond(levels, way) == pytest.approx(expected)

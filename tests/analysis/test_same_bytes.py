@@ -10,9 +10,10 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+from tests.support.run_folders import Grid
+
 WRITE_ALL = """
 import sys
 from analysis import curves, export, parallel, plot, report, tables
@@ -31,8 +32,13 @@ MATPLOTLIBRC = "font.size: 23\naxes.prop_cycle: cycler('color', ['red'])\nlines.
 
 def test_two_processes_that_share_nothing_but_the_runs_write_the_same_files(tmp_path: Path) -> None:
     grid = Grid(tmp_path / "runs" / "small")
-    for number, (lr, model, seed) in enumerate(product([0.1, 0.01, 0.001], ["cnn", "dense"], range(3))):
-        lines = [{"epoch": e, "val/acc": 0.1 + 0.08 * e, "val/loss": 2 / (1 + e), "train/loss": 1.0} for e in range(9)]
+    for number, (lr, model, seed) in enumerate(
+        product([0.1, 0.01, 0.001], ["cnn", "dense"], range(3))
+    ):
+        lines = [
+            {"epoch": e, "val/acc": 0.1 + 0.08 * e, "val/loss": 2 / (1 + e), "train/loss": 1.0}
+            for e in range(9)
+        ]
         grid.add(0.8 + 0.013 * (number % 7), seed=seed, lr=lr, model=model, history=lines, epochs=8)
 
     first = _written(tmp_path / "first", grid.path, "1")
@@ -58,4 +64,8 @@ def _written(place: Path, grid: Path, hash_seed: str) -> dict[str, bytes]:
     )  # fmt: skip
     if done.returncode:
         pytest.fail(done.stdout + done.stderr)
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }

@@ -14,28 +14,42 @@ import pandas as pd
 import pytest
 import wandb
 from pandas.testing import assert_frame_equal
-from wandb_stub import KEY, Stub
 
 import analysis
-from anlp.record import Element, GridFolder, RunOptions, WandbOptions
-from anlp.settings import make_spec
-from anlp.spec import RunSpec
+from anlp.core.spec import RunSpec
+from anlp.records.elements import Element
+from anlp.records.folders import GridFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.tasks import make_spec
+from tests.support.wandb_server import KEY, Stub
 
 pytestmark = pytest.mark.slow  # a process that trains for each way in which a run can end
 
-TINY: Mapping[str, Any] = {"data": "digits", "hidden": 16, "epochs": 3, "batch_size": 64, "lr": 0.01}
+TINY: Mapping[str, Any] = {
+    "data": "digits",
+    "hidden": 16,
+    "epochs": 3,
+    "batch_size": 64,
+    "lr": 0.01,
+}
 _processes = multiprocessing.get_context("spawn")  # nothing of this process's wandb
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[analysis.Runs, analysis.Runs]]:
+def frames(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[analysis.Runs, analysis.Runs]]:
     """What was trained, from the folders and from the server."""
     here = tmp_path_factory.mktemp("here")
     stub = Stub()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.setenv("HOME", str(here))
-        for name, value in {"BASE_URL": stub.url, "API_KEY": KEY, "ERROR_REPORTING": "false"}.items():
+        for name, value in {
+            "BASE_URL": stub.url,
+            "API_KEY": KEY,
+            "ERROR_REPORTING": "false",
+        }.items():
             patch.setenv(f"WANDB_{name}", value)
         train(here / "runs" / "digits")
         yield analysis.load("digits"), analysis.load("wandb://stub/tiny/digits")
@@ -45,7 +59,15 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[analysis.
 
 def train(grid: Path) -> None:
     """Runs that end in every way a run can end after it has begun."""
-    run(grid, [spec(0), spec(1, model="cnn", filters=2, units=8), spec(2, test_each_epoch=True), spec(3, epochs=0)])
+    run(
+        grid,
+        [
+            spec(0),
+            spec(1, model="cnn", filters=2, units=8),
+            spec(2, test_each_epoch=True),
+            spec(3, epochs=0),
+        ],
+    )
     run(grid, [spec(4, lr=1e30)])  # diverges
     run(grid, [spec(5)], fail_in_step)
     run(grid, [spec(6)], stop_in_step)
@@ -62,7 +84,9 @@ def run(grid: Path, specs: list[RunSpec], prepare: Callable[[], None] = lambda: 
     folder = GridFolder(grid)
     folder.batches.mkdir(parents=True, exist_ok=True)
     path = folder.batches / f"{len(os.listdir(folder.batches)) + 1}.jsonl"
-    options = RunOptions(device="cpu", wandb=WandbOptions("online", "tiny", "stub", "digits", ("tag",)))
+    options = RunOptions(
+        device="cpu", wandb=WandbOptions("online", "tiny", "stub", "digits", ("tag",))
+    )
     path.write_text(json.dumps(Element(tuple(specs), options).to_json()) + "\n")
     process = _processes.Process(target=carry_out, args=(path, prepare.__name__))
     process.start()
@@ -87,19 +111,19 @@ def stop_in_step() -> None:
 
 def in_step(number: int, act: Callable[[], object]) -> None:
     """Acts within the `number`-th step of training, the second epoch here."""
-    from anlp.training import attempt, loop
+    from anlp.training import attempt, trainer
 
     attempt.SAVE_INTERVAL_S = 0.0
-    original, done = loop.Trainer._train_step, [0]
+    original, done = trainer.Trainer._train_step, [0]
 
-    def step(self: loop.Trainer, *given: Any) -> None:
+    def step(self: trainer.Trainer, *given: Any) -> None:
         original(self, *given)
         done[0] += 1
         if done[0] == number:
             act()
 
     # replacing a part of the subject is how a test gets a run to end at a given point
-    loop.Trainer._train_step = step  # type: ignore[method-assign,assignment] # see above
+    trainer.Trainer._train_step = step  # type: ignore[method-assign,assignment] # see above
 
 
 def test_folders_and_wandb_give_equal_frames(frames: tuple[analysis.Runs, analysis.Runs]) -> None:
@@ -113,7 +137,16 @@ def test_folders_and_wandb_give_equal_frames(frames: tuple[analysis.Runs, analys
 def test_the_runs_ended_in_every_way(frames: tuple[analysis.Runs, analysis.Runs]) -> None:
     runs: pd.DataFrame = frames[1].runs.set_index("seed").sort_index()
 
-    assert runs["outcome"].tolist() == ["ok", "ok", "ok", "ok", "diverged", "failed", "unfinished", "ok"]
+    assert runs["outcome"].tolist() == [
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "diverged",
+        "failed",
+        "unfinished",
+        "ok",
+    ]
     assert runs["tested_epoch"][3] == 0
     assert runs["test/acc"].notna().sum() == 5
     epochs = frames[1].history.groupby("run_id")["epoch"].apply(list)

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import tables
-from anlp.record import Outcome, RunFolder, RunResult, write_json
-from anlp.settings import make_spec
+from anlp.records.files import write_json
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, RunResult
+from anlp.tasks import make_spec
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +42,12 @@ def test_only_leaves_the_runs_that_match(grid: Grid, capsys: pytest.CaptureFixtu
     assert "among runs with model=cnn lr<0.05" in form["caption"]
 
 
-@pytest.mark.parametrize(("suffix", "mark"), [("csv", "config_id"), ("tex", r"\toprule"), ("html", "<table>")])
-def test_the_suffix_of_the_file_decides_its_format(grid: Grid, tmp_path: Path, suffix: str, mark: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "mark"), [("csv", "config_id"), ("tex", r"\toprule"), ("html", "<table>")]
+)
+def test_the_suffix_of_the_file_decides_its_format(
+    grid: Grid, tmp_path: Path, suffix: str, mark: str
+) -> None:
     grid.add(0.98)
     target = tmp_path / "new" / f"table.{suffix}"
 
@@ -100,18 +106,29 @@ def add_regression(grid: Grid) -> None:
         folder = RunFolder(grid.path / spec.run_id)
         folder.path.mkdir()
         write_json(folder.spec, {"spec": spec.to_json(), "options": {}})
-        metrics = {f"{split}/{name}": 0.1 + 0.01 * seed for split in ("val", "test") for name in ("mae", "spearman")}
-        write_json(folder.result, RunResult(spec.run_id, Outcome.OK, metrics, baselines={"mean": 0.25}).to_json())
+        metrics = {
+            f"{split}/{name}": 0.1 + 0.01 * seed
+            for split in ("val", "test")
+            for name in ("mae", "spearman")
+        }
+        write_json(
+            folder.result,
+            RunResult(spec.run_id, Outcome.OK, metrics, baselines={"mean": 0.25}).to_json(),
+        )
 
 
-def test_without_an_accuracy_the_table_is_of_what_runs_monitor(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_accuracy_the_table_is_of_what_runs_monitor(
+    grid: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
     add_regression(grid)
 
     assert tables.main(["study"]) == 0
     assert "| mean val/spearman | test/spearman |" in capsys.readouterr().out
 
 
-def test_errors_stand_beside_that_of_always_answering_the_mean(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_stand_beside_that_of_always_answering_the_mean(
+    grid: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
     add_regression(grid)
 
     tables.main(["study", "--report", "test/mae"])

@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 import wandb
-from curve_zoo import learned
-from wandb_stub import KEY, Stub
 
 import analysis
 from analysis import convergence, curves, export, importance, parallel, plot, report, tables
-from anlp.errors import run_command
-from anlp.record import Outcome, RunResult
-from anlp.settings import make_spec
+from anlp.core.errors import run_command
+from anlp.records.results import Outcome, RunResult
+from anlp.tasks import make_spec
+from tests.support.curves import learned
+from tests.support.wandb_server import KEY, Stub
 
 ADDRESS = "wandb://me/anlp/study"
-BASELINES, SIZES = {"random": 0.1, "majority": 0.1135}, {"train": 54_000, "val": 6_000, "test": 10_000}
+BASELINES, SIZES = (
+    {"random": 0.1, "majority": 0.1135},
+    {"train": 54_000, "val": 6_000, "test": 10_000},
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +36,12 @@ def service() -> Iterator[None]:
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stub]:
     server = Stub()
     monkeypatch.chdir(tmp_path)
-    for name, value in {"BASE_URL": server.url, "API_KEY": KEY, "ERROR_REPORTING": "false", "SILENT": "true"}.items():
+    for name, value in {
+        "BASE_URL": server.url,
+        "API_KEY": KEY,
+        "ERROR_REPORTING": "false",
+        "SILENT": "true",
+    }.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     yield server
     server.close()
@@ -43,13 +51,27 @@ def history_of(acc: float, epochs: int = 12) -> list[dict[str, Any]]:
     return [{"_step": line.pop("epoch"), **line} for line in map(dict, learned(acc, epochs))]
 
 
-def stored(acc: float, seed: int, *, history: list[dict[str, Any]] | None = None, **settings: Any) -> dict[str, Any]:
+def stored(
+    acc: float, seed: int, *, history: list[dict[str, Any]] | None = None, **settings: Any
+) -> dict[str, Any]:
     """A run of this suite as the server has it."""
     spec = make_spec("mnist", {"epochs": 12, **settings}, seed)
-    config = {**spec.settings.values(), "task": spec.task, "seed": spec.seed, "config_id": spec.config_id}
+    config = {
+        **spec.settings.values(),
+        "task": spec.task,
+        "seed": spec.seed,
+        "config_id": spec.config_id,
+    }
     metrics = {"test/acc": acc, "val/acc": acc, "val/loss": 1 - acc, "test/loss": 1 - acc}
     result = RunResult(
-        spec.run_id, Outcome.OK, metrics, epoch=12, epochs=12, seconds=2.0, baselines=BASELINES, sizes=SIZES
+        spec.run_id,
+        Outcome.OK,
+        metrics,
+        epoch=12,
+        epochs=12,
+        seconds=2.0,
+        baselines=BASELINES,
+        sizes=SIZES,
     )
     return {
         **dict.fromkeys(("entity", "project", "group"), "me"),
@@ -68,7 +90,9 @@ def stored(acc: float, seed: int, *, history: list[dict[str, Any]] | None = None
     }
 
 
-def by_hand(run: dict[str, Any], config: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+def by_hand(
+    run: dict[str, Any], config: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
     """The same with what a person, or another program, made of it; a value of None takes a key of the config away."""
     new = {**run["config"], **(config or {})}
     kept = {name: value for name, value in new.items() if value is not None}
@@ -79,7 +103,10 @@ def by_hand(run: dict[str, Any], config: dict[str, Any] | None = None, **changes
 def study() -> list[dict[str, Any]]:
     return [
         stored(
-            0.9 + 0.03 * (lr == 0.01) - 0.02 * (optimizer == "adam") + 0.002 * seed, seed, lr=lr, optimizer=optimizer
+            0.9 + 0.03 * (lr == 0.01) - 0.02 * (optimizer == "adam") + 0.002 * seed,
+            seed,
+            lr=lr,
+            optimizer=optimizer,
         )
         for lr in (0.1, 0.01, 0.001)
         for optimizer in ("sgd", "adam")
@@ -93,7 +120,9 @@ def put(stub: Stub, runs: Sequence[dict[str, Any]]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "tables": tables.main,
-    "tables of losses": lambda argv: tables.main([*argv, "--select", "val/loss", "--pivot", "lr", "optimizer"]),
+    "tables of losses": lambda argv: tables.main(
+        [*argv, "--select", "val/loss", "--pivot", "lr", "optimizer"]
+    ),
     "parallel": parallel.main,
     "page": lambda argv: parallel.main([*argv, "--html"]),
     "curves": curves.main,
@@ -139,15 +168,28 @@ def tampered() -> list[dict[str, Any]]:
         by_hand(stored(0.5, 105), {"seed": "five"}),
         by_hand(stored(0.5, 106), {"learning_rate": 0.1}),
         by_hand(stored(0.8, 107, lr=0.1), state="crashed", summary={"_step": 3}),
-        by_hand(stored(0.8, 108, lr=0.1), summary={**first["summary"], "result": "{", "test/acc": "NaN"}),
-        by_hand(stored(0.8, 109, lr=0.1), summary={"outcome": "ok", "test/acc": "NaN", "val/acc": {"max": 0.8}}),
-        by_hand(stored(0.8, 110, lr=0.1), history=[{"_step": i, "val/acc": 0.8, "note": "x"} for i in range(1500)]),
-        by_hand(stored(0.8, 111, lr=0.1), history=[{"_step": 0, "val/acc": {"_type": "histogram"}}, {"_step": 1}]),
+        by_hand(
+            stored(0.8, 108, lr=0.1), summary={**first["summary"], "result": "{", "test/acc": "NaN"}
+        ),
+        by_hand(
+            stored(0.8, 109, lr=0.1),
+            summary={"outcome": "ok", "test/acc": "NaN", "val/acc": {"max": 0.8}},
+        ),
+        by_hand(
+            stored(0.8, 110, lr=0.1),
+            history=[{"_step": i, "val/acc": 0.8, "note": "x"} for i in range(1500)],
+        ),
+        by_hand(
+            stored(0.8, 111, lr=0.1),
+            history=[{"_step": 0, "val/acc": {"_type": "histogram"}}, {"_step": 1}],
+        ),
         by_hand(stored(0.8, 112, lr=0.1), {"task": ["mnist"]}),
     ]
 
 
-def test_a_project_changed_by_hand_gives_notes_and_every_answer(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_project_changed_by_hand_gives_notes_and_every_answer(
+    stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
     put(stub, tampered())
 
     for name, main in COMMANDS.items():
@@ -159,12 +201,16 @@ def test_a_project_changed_by_hand_gives_notes_and_every_answer(stub: Stub, caps
     notes = {note.partition(":")[0]: note for note in loaded.notes}
     spoilt = {str(run["seed"]) for _, run in loaded.runs.iterrows() if run["seed"] >= 100}
     assert spoilt == {"107", "108", "109", "110", "111"}
-    foreign = "othertool: skipped, its config names no task: no run of this suite, or changed by hand"
+    foreign = (
+        "othertool: skipped, its config names no task: no run of this suite, or changed by hand"
+    )
     assert notes["othertool"] == foreign
     said = " ".join(loaded.notes)
     assert "seed: expected a whole number, got None" in said
     assert "seed: expected a whole number, got 'five'" in said
-    assert "lr: Input should be a valid number, unable to parse string as a number, got 'fast'" in said
+    assert (
+        "lr: Input should be a valid number, unable to parse string as a number, got 'fast'" in said
+    )
     assert "lr: Input should be a valid number, got {'start': 0.1, 'end': 0.01}" in said
     assert "learning_rate" in said
     assert "a task that is not known here: ['mnist']" in said

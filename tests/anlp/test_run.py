@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import OFF, folder_of, numbers_of, run_apart, write_batch
 
-from anlp import claim
-from anlp.errors import SpecError
-from anlp.record import Outcome, RunFolder, RunResult, read_json, read_metrics, read_result, write_json
+from anlp.core import lease
+from anlp.core.errors import SpecError
+from anlp.records.files import read_json, read_metrics, write_json
+from anlp.records.folders import RunFolder
+from anlp.records.results import Outcome, RunResult, read_result
 from anlp.run import main, run_element
-from anlp.settings import spec_from_json
+from anlp.tasks import spec_from_json
+from tests.support.tiny_runs import OFF, folder_of, numbers_of, run_apart, write_batch
 
 
 def run(batch: Path, index: int = 0) -> int:
@@ -47,7 +49,7 @@ def test_run_writes_its_files(tmp_path: Path) -> None:
         "spec.json",
         "weights.pt",
     ]
-    assert claim.read(folder.attempts / "000001.json")["ending"] == "done"
+    assert lease.read(folder.attempts / "000001.json")["ending"] == "done"
 
 
 def test_metrics_have_a_line_per_epoch_from_before_the_first_update(tmp_path: Path) -> None:
@@ -57,7 +59,9 @@ def test_metrics_have_a_line_per_epoch_from_before_the_first_update(tmp_path: Pa
 
     lines = read_metrics(folder_of(batch).metrics)
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
-    names = {f"{split}/{measure}" for split in ("train", "val", "test") for measure in ("loss", "acc")}
+    names = {
+        f"{split}/{measure}" for split in ("train", "val", "test") for measure in ("loss", "acc")
+    }
     assert all(set(line) == names | {"epoch", "lr", "grad_norm", "seconds"} for line in lines)
     assert lines[0]["train/loss"] == pytest.approx(math.log(10), abs=0.3)
     assert lines[3]["train/acc"] > 0.8
@@ -84,7 +88,17 @@ def test_result_tells_metrics_baselines_sizes_and_provenance(tmp_path: Path) -> 
     assert result.provenance["commit"] == "abc"
     assert result.provenance["purpose"] == "confirm"
     assert result.provenance["attempts"] == 1
-    expected = {"host", "device", "torch", "python", "anlp", "batch", "started", "ended", "peak_rss_mib"}
+    expected = {
+        "host",
+        "device",
+        "torch",
+        "python",
+        "anlp",
+        "batch",
+        "started",
+        "ended",
+        "peak_rss_mib",
+    }
     assert expected <= set(result.provenance)
 
 
@@ -102,9 +116,13 @@ UNSTEADY: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.7, "momentum": 0.9, "
 
 
 @pytest.mark.parametrize("test_at", ["best", "last"])
-def test_test_set_is_measured_with_the_weights_of_the_epoch_that_the_grid_names(tmp_path: Path, test_at: str) -> None:
+def test_test_set_is_measured_with_the_weights_of_the_epoch_that_the_grid_names(
+    tmp_path: Path, test_at: str
+) -> None:
     once = write_batch(tmp_path / "once", {**UNSTEADY, "test_at": test_at})
-    always = write_batch(tmp_path / "always", {**UNSTEADY, "test_at": test_at, "test_each_epoch": True})
+    always = write_batch(
+        tmp_path / "always", {**UNSTEADY, "test_at": test_at, "test_each_epoch": True}
+    )
 
     run(once)
     run(always)
@@ -114,7 +132,9 @@ def test_test_set_is_measured_with_the_weights_of_the_epoch_that_the_grid_names(
     assert result.epoch == 6 if test_at == "last" else result.epoch in (1, 2, 3, 4, 5)
 
 
-def test_output_of_a_run_goes_to_its_log_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_run_goes_to_its_log_only(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     batch = write_batch(tmp_path)
 
     run(batch)
@@ -147,7 +167,7 @@ def test_missing_data_is_a_failed_run_that_names_the_files(tmp_path: Path) -> No
     assert "train-images-idx3-ubyte[.gz]" in error.message
     assert str(tmp_path / "nowhere" / "mnist") in error.message
     assert "Traceback" in error.traceback
-    assert claim.read(folder_of(batch).attempts / "000001.json")["ending"] == "failed"
+    assert lease.read(folder_of(batch).attempts / "000001.json")["ending"] == "failed"
     assert "Traceback" in folder_of(batch).log.read_text()
 
 
@@ -161,12 +181,14 @@ def test_diverged_run_is_a_result_without_test_metrics(tmp_path: Path) -> None:
     assert not result.metrics
     assert result.epochs == 0
     assert [line["epoch"] for line in read_metrics(folder_of(batch).metrics)] == [0]
-    assert claim.read(folder_of(batch).attempts / "000001.json")["ending"] == "diverged"
+    assert lease.read(folder_of(batch).attempts / "000001.json")["ending"] == "diverged"
 
 
-def test_run_held_by_another_process_is_left_to_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_run_held_by_another_process_is_left_to_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     batch = write_batch(tmp_path)
-    with claim.acquire(folder_of(batch).attempts):
+    with lease.acquire(folder_of(batch).attempts):
         assert run_apart(batch) == 4
 
     assert not folder_of(batch).log.exists()
@@ -174,7 +196,9 @@ def test_run_held_by_another_process_is_left_to_it(tmp_path: Path, capfd: pytest
 
 
 def test_element_of_several_runs_carries_out_all_and_reports_the_worst(tmp_path: Path) -> None:
-    batch = write_batch(tmp_path / "grid", {"epochs": 1}, {"data": "mnist"}, {"epochs": 2}, data_dir=str(tmp_path))
+    batch = write_batch(
+        tmp_path / "grid", {"epochs": 1}, {"data": "mnist"}, {"epochs": 2}, data_dir=str(tmp_path)
+    )
     forms = [json.loads(line) for line in batch.read_text().splitlines()]
     specs = [form["specs"][0] for form in forms]
     batch.write_text(json.dumps({**forms[0], "specs": specs}) + "\n")
@@ -205,7 +229,9 @@ def test_failed_result_is_repeated_where_the_submission_asks(
 
 
 @pytest.mark.parametrize(("redo", "attempts"), [("none", 1), ("failed", 1), ("all", 2)])
-def test_finished_result_is_repeated_where_the_submission_asks(tmp_path: Path, redo: str, attempts: int) -> None:
+def test_finished_result_is_repeated_where_the_submission_asks(
+    tmp_path: Path, redo: str, attempts: int
+) -> None:
     run(write_batch(tmp_path, {"epochs": 1}, number=1))
     again = write_batch(tmp_path, {"epochs": 1}, number=2, redo=redo)
     before = numbers_of(folder_of(again))
@@ -247,7 +273,9 @@ def test_unknown_element_is_a_sentence(tmp_path: Path) -> None:
         run(batch, 3)
 
 
-def test_command_reports_each_run_and_where_its_log_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_each_run_and_where_its_log_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     batch = write_batch(tmp_path, {"epochs": 1})
 
     assert main(["--batch", str(batch), "--index", "0"]) == 0
@@ -272,7 +300,9 @@ def test_a_fault_of_ours_has_a_code_of_its_own_and_its_traceback_is_shown(
 
 def test_help_shows_an_example_without_loading_torch() -> None:
     code = "import sys, anlp.run\ntry: anlp.run.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
 
     assert "python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0" in shown
     assert shown.endswith("False\n")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anlp import spectrograms
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 from anlp.spectrograms import find_work
 
 
@@ -38,8 +38,13 @@ def run(audio: Path, out: Path, *options: str) -> int:
     return spectrograms.main([str(audio), str(out), "--workers", "2", *options])
 
 
-def test_what_is_done_is_left_unless_its_sound_is_newer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    audio, out = sound(tmp_path / "a", "train/1.wav", "train/2.mp3", "train/._1.wav"), tmp_path / "out"
+def test_what_is_done_is_left_unless_its_sound_is_newer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio, out = (
+        sound(tmp_path / "a", "train/1.wav", "train/2.mp3", "train/._1.wav"),
+        tmp_path / "out",
+    )
     assert run(audio, out) == 0
     assert "2 computed" in capsys.readouterr().out
     assert find_work(audio, out) == []
@@ -66,7 +71,9 @@ def test_beats_and_frames_are_not_mixed_in_one_folder(tmp_path: Path) -> None:
     audio, out = sound(tmp_path / "a", "train/1.wav"), tmp_path / "out"
     assert run(audio, out) == 0
 
-    with pytest.raises(UserError, match="out: its files have frames as columns, not beats; write to another folder"):
+    with pytest.raises(
+        UserError, match="out: its files have frames as columns, not beats; write to another folder"
+    ):
         run(audio, out, "--beat")
 
 
@@ -83,7 +90,9 @@ def test_two_files_that_would_become_one_are_named(tmp_path: Path) -> None:
         find_work(sound(tmp_path / "a", "train/1.mp3", "train/1.wav"), tmp_path / "out")
 
 
-def test_a_bad_file_is_told_and_the_others_are_computed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_file_is_told_and_the_others_are_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     audio, out = sound(tmp_path / "a", "train/1.wav", "train/bad.wav"), tmp_path / "out"
 
     assert run(audio, out) == 1
@@ -105,7 +114,9 @@ def test_a_process_that_is_killed_is_a_sentence_and_what_was_done_stays(
     monkeypatch.setattr(spectrograms, "spectrogram_of", die)
     audio, out = sound(tmp_path / "a", "train/1.wav", "train/2.wav"), tmp_path / "out"
 
-    with pytest.raises(UserError, match=r"was killed, .*; what is done is kept: repeat the command with fewer than"):
+    with pytest.raises(
+        UserError, match=r"was killed, .*; what is done is kept: repeat the command with fewer than"
+    ):
         spectrograms.main([str(audio), str(out), "--workers", "1"])
 
     assert [source.name for source, _ in find_work(audio, out)] == ["2.wav"]

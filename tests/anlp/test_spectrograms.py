@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from anlp.core.errors import UserError
 from anlp.data.spectrograms import load_genres
-from anlp.errors import UserError
 from anlp.spectrograms import main, spectrogram_of
 
-pytest.importorskip("librosa", reason="librosa computes pitch classes and beats; pip install '.[music]'")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of the libraries that read sound
+pytest.importorskip(
+    "librosa", reason="librosa computes pitch classes and beats; pip install '.[music]'"
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+]  # of the libraries that read sound
 
 RATE = 22_050
 
@@ -40,19 +45,25 @@ def test_a_tone_is_loudest_in_its_pitch_class_and_has_one_column_per_frame(tmp_p
 def test_beats_are_fewer_than_frames(tmp_path: Path) -> None:
     write_tone(tmp_path / "a.wav", 440.0, seconds=8.0)
 
-    beats, frames = (spectrogram_of(tmp_path / "a.wav", beat=beat).shape[1] for beat in (True, False))
+    beats, frames = (
+        spectrogram_of(tmp_path / "a.wav", beat=beat).shape[1] for beat in (True, False)
+    )
 
     assert 4 <= beats < frames / 5
 
 
 def test_sound_without_a_beat_is_one_column(tmp_path: Path) -> None:
     time = np.arange(RATE // 3) / RATE
-    wavfile.write(tmp_path / "a.wav", RATE, (3000 * np.sin(2 * math.pi * 440 * time)).astype(np.int16))
+    wavfile.write(
+        tmp_path / "a.wav", RATE, (3000 * np.sin(2 * math.pi * 440 * time)).astype(np.int16)
+    )
 
     assert spectrogram_of(tmp_path / "a.wav", beat=True).shape == (140, 1)
 
 
-def test_a_folder_of_sound_becomes_one_that_the_task_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_sound_becomes_one_that_the_task_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     audio, out = tmp_path / "audio", tmp_path / "data" / "music"
     for part in ("train", "test"):
         for number, hertz in enumerate((440.0, 660.0)):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from anlp.errors import UserError
+from anlp.core.errors import UserError
 from benchmarks.grid_wall import main
 from benchmarks.measure import describe_machine, run, spread
 
@@ -14,7 +14,13 @@ def test_a_spread_is_told_as_median_and_range() -> None:
 
 
 def test_the_cost_of_a_command_is_its_time_its_memory_and_its_output() -> None:
-    cost = run([sys.executable, "-c", "import time; b = bytearray(30 << 20); time.sleep(0.05); print('done')"])
+    cost = run(
+        [
+            sys.executable,
+            "-c",
+            "import time; b = bytearray(30 << 20); time.sleep(0.05); print('done')",
+        ]
+    )
 
     assert cost.output == "done\n"
     assert cost.wall_s > 0.05

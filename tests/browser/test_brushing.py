@@ -5,15 +5,17 @@ import statistics
 
 import pandas as pd
 import pytest
-from web_browser import METRIC, Open
 
-from analysis.screen import select_runs
+from analysis.cli.arguments import select_runs
 from benchmarks.web_page import drag_frames, made_runs, our_axis
+from tests.support.browser import METRIC, Open
 
 pytestmark = pytest.mark.slow
 
 LABEL = "val/acc [%]"
-FRAME_MS = 150  # a third of it where nobody else is at work; the bound is for machines that are busy
+FRAME_MS = (
+    150  # a third of it where nobody else is at work; the bound is for machines that are busy
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,9 @@ def runs() -> pd.DataFrame:
     return made_runs(250)
 
 
-def test_all_runs_are_shown_the_best_first_and_those_without_a_score_last(open_page: Open, runs: pd.DataFrame) -> None:
+def test_all_runs_are_shown_the_best_first_and_those_without_a_score_last(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     chart = open_page(runs)
 
     rows = chart.rows()
@@ -50,7 +54,9 @@ def test_a_brush_leaves_exactly_the_runs_in_its_range(open_page: Open, runs: pd.
     assert chart.count == f"{len(expected)} shown / 250 total"
 
 
-def test_a_brush_on_a_logarithmic_axis_and_its_zeros_below(open_page: Open, runs: pd.DataFrame) -> None:
+def test_a_brush_on_a_logarithmic_axis_and_its_zeros_below(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     chart = open_page(runs)
     decay = runs["weight_decay"]
 
@@ -70,7 +76,9 @@ def test_a_brush_on_a_logarithmic_axis_and_its_zeros_below(open_page: Open, runs
     assert set(chart.ids()) == set(runs.loc[decay <= chart.ends("weight_decay")[1], "run_id"])
 
 
-def test_two_brushes_intersect_and_escape_and_all_clear_them(open_page: Open, runs: pd.DataFrame) -> None:
+def test_two_brushes_intersect_and_escape_and_all_clear_them(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     chart = open_page(runs)
 
     chart.click("model", 0.5)
@@ -94,7 +102,9 @@ def test_dragging_over_levels_takes_all_of_them(open_page: Open, runs: pd.DataFr
     assert set(chart.ids()) == set(runs.loc[runs["lr"].isin([1e-4, 1e-3]), "run_id"])
 
 
-def test_a_brush_moves_with_its_middle_and_grows_with_its_end(open_page: Open, runs: pd.DataFrame) -> None:
+def test_a_brush_moves_with_its_middle_and_grows_with_its_end(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     chart = open_page(runs)
     span = runs[METRIC].max() - runs[METRIC].min()
     chart.drag(LABEL, 0.3, 0.5)
@@ -109,7 +119,9 @@ def test_a_brush_moves_with_its_middle_and_grows_with_its_end(open_page: Open, r
     chart.page.mouse.move(*chart.point(LABEL, 0.9), steps=3)
     chart.page.mouse.up()
 
-    assert [new - old for new, old in zip(moved, before, strict=True)] == pytest.approx([0.2 * span] * 2, abs=0.01)
+    assert [new - old for new, old in zip(moved, before, strict=True)] == pytest.approx(
+        [0.2 * span] * 2, abs=0.01
+    )
     assert chart.ends(LABEL)[0] == moved[0]
     assert chart.ends(LABEL)[1] > moved[1]
 
@@ -126,7 +138,9 @@ def test_keys_move_the_ends_of_a_brush(open_page: Open, runs: pd.DataFrame) -> N
     chart.press(LABEL, "lower", *["PageUp"] * 5)
 
     low, _ = chart.ends(LABEL)
-    assert low == pytest.approx(runs[METRIC].min() + 0.49 * (runs[METRIC].max() - runs[METRIC].min()), abs=1e-6)
+    assert low == pytest.approx(
+        runs[METRIC].min() + 0.49 * (runs[METRIC].max() - runs[METRIC].min()), abs=1e-6
+    )
     assert set(chart.ids()) == set(runs.loc[runs[METRIC] >= low, "run_id"])
 
 
@@ -134,7 +148,12 @@ def test_a_finger_brushes_as_a_mouse_does(open_page: Open, runs: pd.DataFrame) -
     chart = open_page(runs, context={"has_touch": True})
     session = chart.page.context.new_cdp_session(chart.page)
 
-    for kind, place in [("touchStart", 0.5), ("touchMove", 0.8), ("touchMove", 1.05), ("touchEnd", None)]:
+    for kind, place in [
+        ("touchStart", 0.5),
+        ("touchMove", 0.8),
+        ("touchMove", 1.05),
+        ("touchEnd", None),
+    ]:
         points = [] if place is None else [dict(zip("xy", chart.point(LABEL, place), strict=True))]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
@@ -144,7 +163,9 @@ def test_a_finger_brushes_as_a_mouse_does(open_page: Open, runs: pd.DataFrame) -
     assert len(chart.ids()) < 250
 
 
-def test_better_than_a_bound_is_strict_and_on_the_same_axes(open_page: Open, runs: pd.DataFrame) -> None:
+def test_better_than_a_bound_is_strict_and_on_the_same_axes(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     bound = float(runs[METRIC].dropna().sort_values().iloc[100])
     chart = open_page(runs, bound=bound, bound_name="baseline")
 
@@ -167,7 +188,9 @@ def test_of_a_loss_the_low_ones_are_better(open_page: Open, runs: pd.DataFrame) 
     assert losses.set_index("run_id")["val/loss"][ids].is_monotonic_increasing
 
 
-def test_the_filter_of_a_selection_selects_the_same_runs_in_every_command(open_page: Open, runs: pd.DataFrame) -> None:
+def test_the_filter_of_a_selection_selects_the_same_runs_in_every_command(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     lettered = runs.assign(model=runs["model"].replace({"dense": "it's, a model"}))
     chart = open_page(lettered)
 
@@ -183,7 +206,9 @@ def test_the_filter_of_a_selection_selects_the_same_runs_in_every_command(open_p
     assert 0 < len(chosen) < 100
 
 
-def test_a_selection_that_no_filter_can_say_is_not_given_one(open_page: Open, runs: pd.DataFrame) -> None:
+def test_a_selection_that_no_filter_can_say_is_not_given_one(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     chart = open_page(runs)
 
     chart.click("filters", -0.09)

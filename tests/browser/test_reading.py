@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from web_browser import METRIC, Open
 
 from benchmarks.web_page import made_runs
+from tests.support.browser import METRIC, Open
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,9 @@ def test_a_command_is_copied_or_at_least_selected(open_page: Open, runs: pd.Data
 
     said = chart.page.inner_text(".pc-card button >> nth=0")
     selected = chart.page.evaluate("String(getSelection())")
-    assert said == "Copied" or (said == "Press Ctrl+C" and selected.startswith("python -m jobs.explain study "))
+    assert said == "Copied" or (
+        said == "Press Ctrl+C" and selected.startswith("python -m jobs.explain study ")
+    )
 
 
 def test_axes_move_by_keyboard_and_by_their_titles(open_page: Open, runs: pd.DataFrame) -> None:
@@ -120,7 +122,9 @@ def test_hover_finds_the_run_after_its_axis_was_moved(open_page: Open) -> None:
     assert f"Run {few['run_id'][2]}" in chart.card()
 
 
-def test_columns_sort_both_ways_with_missing_values_last(open_page: Open, runs: pd.DataFrame) -> None:
+def test_columns_sort_both_ways_with_missing_values_last(
+    open_page: Open, runs: pd.DataFrame
+) -> None:
     chart = open_page(runs)
     filters = runs.set_index("run_id")["filters"]
 
@@ -129,7 +133,9 @@ def test_columns_sort_both_ways_with_missing_values_last(open_page: Open, runs: 
         found = filters[chart.ids()]
         expected = filters.sort_values(ascending=is_ascending, na_position="last")
         assert found.fillna(-1).tolist() == expected.fillna(-1).tolist()
-        assert chart.page.get_attribute("th:has(button:text-is('filters'))", "aria-sort") == direction
+        assert (
+            chart.page.get_attribute("th:has(button:text-is('filters'))", "aria-sort") == direction
+        )
 
 
 def test_only_rows_in_sight_exist_and_keys_reach_every_run(open_page: Open) -> None:
@@ -222,7 +228,9 @@ def test_runs_without_any_score_are_all_dashed(open_page: Open) -> None:
 
     assert chart.count == "20 shown / 20 total"
     assert chart.page.is_visible(".pc-lost")
-    assert not open_page(made_runs(20).assign(outcome="ok", **{METRIC: 0.5})).page.is_visible(".pc-lost")
+    assert not open_page(made_runs(20).assign(outcome="ok", **{METRIC: 0.5})).page.is_visible(
+        ".pc-lost"
+    )
 
 
 def test_where_there_are_many_axes_the_chart_scrolls_and_titles_stay_apart(open_page: Open) -> None:
@@ -232,7 +240,9 @@ def test_where_there_are_many_axes_the_chart_scrolls_and_titles_stay_apart(open_
 
     chart = open_page(wide)
 
-    boxes = [axis.locator(".pc-title").bounding_box() for axis in chart.page.locator(".pc-axis").all()]
+    boxes = [
+        axis.locator(".pc-title").bounding_box() for axis in chart.page.locator(".pc-axis").all()
+    ]
     lefts = sorted((box["x"], box["x"] + box["width"]) for box in boxes if box)
     assert len(lefts) == 20
     assert all(left[1] <= right[0] for left, right in pairwise(lefts))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,3 +116,27 @@ def read_commands(block: Block) -> list[Command]:
             continue
         continues = line.endswith("\\")
     return [Command(text, "\n".join(output)) for text, output in commands]
+
+
+@cache
+def commands_of_earlier_pages(page: Path) -> frozenset[str]:
+    """The commands without output that pages before this one run already: once is enough."""
+    earlier = PAGES[: PAGES.index(page)]
+    blocks = [block for one in earlier for block in read_blocks(one) if block.is_run]
+    return frozenset(
+        _bare(command.text)
+        for block in blocks
+        if block.language == "sh"
+        for command in read_commands(block)
+    )
+
+
+def is_repeated(block: Block, command: Command) -> bool:
+    """Whether an earlier page runs the command, and this one shows no output to compare."""
+    if block.language != "sh":
+        return False
+    return _bare(command.text) in commands_of_earlier_pages(block.page)
+
+
+def _bare(command: str) -> str:
+    return command.partition(" #")[0].strip()

@@ -15,8 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from doc_blocks import ROOT, Block, read_commands
-from doc_compare import render_difference
+from tests.docs.doc_blocks import ROOT, Block, is_repeated, read_commands
+from tests.docs.doc_compare import render_difference
 
 HOME = "/home/ada"  # stands for the stage in what pages show
 TIMEOUT_S = 600.0
@@ -83,7 +83,7 @@ def _run_commands(block: Block, folder: Path) -> list[Outcome]:
     outcomes = []
     on_terminal = "on a terminal" in block.markers
     for command in read_commands(block):
-        if not _is_installed(command.text):
+        if not _is_installed(command.text) or is_repeated(block, command):
             continue
         code, text = run_command(command.text, folder, on_terminal=on_terminal)
         text = text.replace(str(folder), HOME)

@@ -1,7 +1,7 @@
 """Rewrites the outputs that README and docs/ show from what the commands print now.
 
-    .venv/bin/python tests/docs/refresh.py                       every page
-    .venv/bin/python tests/docs/refresh.py docs/verdicts.md      these
+    .venv/bin/python -m tests.docs.refresh                     every page
+    .venv/bin/python -m tests.docs.refresh docs/verdicts.md      these
 
 An output that still agrees is left as it is. Where a page shortens an output by a line `...`, it stays shortened.
 A command that fails without showing an output is reported and nothing is changed for it.
@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
-from doc_compare import shorten_as
-from doc_stage import Outcome, build_stage, copy_stage, run_page
+from tests.docs.doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
+from tests.docs.doc_compare import shorten_as
+from tests.docs.doc_stage import Outcome, build_stage, copy_stage, run_page
 
 
 def main(names: list[str]) -> int:
@@ -56,7 +56,9 @@ def _rewrite(page: Path, block: Block, outcomes: list[Outcome]) -> None:
     lines = page.read_text().splitlines(keepends=True)
     first = block.line - 1
     size = len(block.text.splitlines())
-    lines[first : first + size] = [f"{block.indent}{line}".rstrip() + "\n" for line in body.splitlines()]
+    lines[first : first + size] = [
+        f"{block.indent}{line}".rstrip() + "\n" for line in body.splitlines()
+    ]
     page.write_text("".join(lines))
 
 

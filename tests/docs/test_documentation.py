@@ -1,6 +1,6 @@
 """README, CONTRIBUTING and docs/ show what is true: commands run, outputs come out, options exist, examples load.
 
-Where an output has changed on purpose: `.venv/bin/python tests/docs/refresh.py` rewrites the pages.
+Where an output has changed on purpose: `.venv/bin/python -m tests.docs.refresh` rewrites the pages.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
-from doc_compare import render_difference, shorten_as
-from doc_parsers import options_of, parser_of, render_fault, split_line
-from doc_stage import build_stage, copy_stage, run_page
 
 from jobs.gridfile import load_grid
+from tests.docs.doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
+from tests.docs.doc_compare import render_difference, shorten_as
+from tests.docs.doc_parsers import options_of, parser_of, render_fault, split_line
+from tests.docs.doc_stage import build_stage, copy_stage, run_page
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 COMMANDS = (
-    *(f"jobs.{verb}" for verb in ("submit", "status", "logs", "explain", "cancel", "retry", "sync")),
+    *(
+        f"jobs.{verb}"
+        for verb in ("submit", "status", "logs", "explain", "cancel", "retry", "sync")
+    ),
     *(f"analysis.{verb}" for verb in ("tables", "parallel", "curves", "plot", "convergence")),
     *(f"analysis.{verb}" for verb in ("importance", "report", "claims", "export")),
     *("anlp.run", "anlp.spectrograms", "anlp.tracking.upload"),
@@ -32,11 +35,27 @@ COMMANDS = (
 # Options of other programs that pages speak of, by program.
 FOREIGN = {
     *("--version", "--print-completion"),  # anlp
-    *("--partition", "--account", "--gres", "--cpus-per-task", "--mem", "--time", "--requeue"),  # sbatch
+    *(
+        "--partition",
+        "--account",
+        "--gres",
+        "--cpus-per-task",
+        "--mem",
+        "--time",
+        "--requeue",
+    ),  # sbatch
     *("--dependency", "--kill-on-invalid-dep", "--signal"),  # sbatch
     *("--add-subuids", "--add-subgids"),  # usermod
     *("--nv", "--cleanenv", "--no-eval", "--bind", "--sandbox"),  # apptainer
-    *("--cpu", "--base", "--torch", "--lock", "--stage", "--staged", "--from"),  # containers/build.sh
+    *(
+        "--cpu",
+        "--base",
+        "--torch",
+        "--lock",
+        "--stage",
+        "--staged",
+        "--from",
+    ),  # containers/build.sh
     *("--strict", "--out", "--json", "--only", "--reruns"),
 }
 
@@ -58,7 +77,9 @@ def base(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_commands_and_snippets_of_a_page_do_what_it_shows(name: str, base: Path, tmp_path: Path) -> None:
+def test_commands_and_snippets_of_a_page_do_what_it_shows(
+    name: str, base: Path, tmp_path: Path
+) -> None:
     blocks = read_blocks(ROOT / name)
     if not any(block.is_run and _does_something(block) for block in blocks):
         return
@@ -141,7 +162,9 @@ def test_every_block_of_commands_has_a_language_that_is_tested() -> None:
 def test_a_changed_word_or_number_is_noticed() -> None:
     shown = "demo: 36 runs, submitted 16 s ago, in /home/ada/runs/demo\n...\n  done  0.98 [%]"
 
-    same = "demo: 36 runs, submitted 4 min 2 s ago, in /tmp/x/runs/demo\none\ntwo\n  done     0.99 [%]"
+    same = (
+        "demo: 36 runs, submitted 4 min 2 s ago, in /tmp/x/runs/demo\none\ntwo\n  done     0.99 [%]"
+    )
     assert render_difference(shown, same, measured=True) == ""
     assert "0.98" in render_difference(shown, same)
     assert "35 runs" in render_difference(shown, same.replace("36", "35"), measured=True)
@@ -159,6 +182,8 @@ def test_an_option_that_does_not_exist_is_noticed() -> None:
 def test_a_refreshed_output_is_shortened_where_the_old_one_was() -> None:
     actual = "head 2\na\nb\nmid 3\nc\nlast 4"
 
-    assert shorten_as("head 1\n...\nmid 1\n...\nlast 1\n", actual) == "head 2\n...\nmid 3\n...\nlast 4"
+    assert (
+        shorten_as("head 1\n...\nmid 1\n...\nlast 1\n", actual) == "head 2\n...\nmid 3\n...\nlast 4"
+    )
     assert shorten_as("head 1\na\n...\n", actual) == "head 2\na\n..."
     assert shorten_as("head 1\n", actual) == actual

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fake_pbs
 import pytest
-from quick_runner import call_submit
 
-from anlp.record import GridFolder, Outcome, RunResult, read_jsonl
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome, RunResult
 from benchmarks import slurm_stub
 from jobs import cancel, explain, logs, retry, status
+from tests.support.quick_runner import call_submit
+from tests.support.schedulers.pbs import fake_pbs
 
 GRID = "task: mnist\nfixed: {{data: digits, epochs: 10}}\ngrid: {{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
 
@@ -64,7 +66,9 @@ def some_run(root: Path) -> str:
     return run_id
 
 
-def test_commands_on_slurm_keep_to_their_budget(root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_on_slurm_keep_to_their_budget(
+    root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(root, 30, "--on", "slurm")
     assert slurm() == ["scontrol", "sbatch"]
     status.main(["many"])
@@ -84,7 +88,9 @@ def test_commands_on_slurm_keep_to_their_budget(root: Path, slurm: Calls, capsys
     assert slurm() == ["squeue", "scancel"]
 
 
-def test_commands_on_pbs_keep_to_their_budget(root: Path, pbs: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_on_pbs_keep_to_their_budget(
+    root: Path, pbs: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(root, 30, "--on", "pbs")
     assert [name for name in pbs() if name == "qsub"] == ["qsub"] * 3
     status.main(["many"])
@@ -103,7 +109,9 @@ def test_the_scheduler_is_looked_for_once(root: Path, slurm: Calls) -> None:
     assert slurm() == ["scontrol", "scontrol", "sbatch"]  # a ping, the limits, the array
 
 
-def test_a_grid_that_is_finished_asks_nobody(root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_grid_that_is_finished_asks_nobody(
+    root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(root, 3, "--on", "slurm")
     folder = GridFolder(root / "runs" / "many")
     for line in read_jsonl(folder.batches / "1.jsonl"):
@@ -121,7 +129,10 @@ def test_a_grid_that_is_finished_asks_nobody(root: Path, slurm: Calls, capsys: p
 def test_nothing_is_written_for_a_run_before_it_starts(root: Path, slurm: Calls) -> None:
     submit(root, 30, "--on", "slurm")
 
-    files = {str(path.relative_to(root / "runs" / "many")) for path in (root / "runs" / "many").rglob("*")}
+    files = {
+        str(path.relative_to(root / "runs" / "many"))
+        for path in (root / "runs" / "many").rglob("*")
+    }
 
     assert len([name for name in files if not name.startswith("lock")]) == 6
     assert {"batches/1.jsonl", "batches/1.slurm/job.sh", "grid.yaml", "journal.jsonl"} < files

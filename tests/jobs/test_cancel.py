@@ -3,15 +3,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec, finish, hold_lock_elsewhere, journal_lines, log_epochs, lose, start, submit
 
-from anlp.errors import UserError
-from anlp.record import GridFolder, RunState
-from jobs import cancel, journal
-from jobs.inquiry import Inquiry
-from jobs.journal import Journal
+from anlp.core.errors import UserError
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs import cancel
+from jobs.runs import journal
+from jobs.runs.journal import Journal
+from jobs.runs.polling import JobPoller
+from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
-from jobs.selection import read_grid
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    finish,
+    hold_lock_elsewhere,
+    journal_lines,
+    log_epochs,
+    lose,
+    start,
+    submit,
+)
 
 
 @pytest.fixture
@@ -24,7 +36,9 @@ def cancelled(folder: GridFolder, tag: str) -> set[int]:
     return Journal(folder).cancelled(tag)
 
 
-def test_queued_and_running_runs_are_asked_to_stop(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_queued_and_running_runs_are_asked_to_stop(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     specs = [a_spec(seed=seed) for seed in range(5)]
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
@@ -37,7 +51,9 @@ def test_queued_and_running_runs_are_asked_to_stop(folder: GridFolder, capsys: p
     assert cancelled(folder, tag) == {1, 3, 4}
 
 
-def test_only_matching_runs_are_stopped(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_matching_runs_are_stopped(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = submit(folder, [a_spec(lr=0.1), a_spec(lr=0.2)])
     second = submit(folder, [a_spec(lr=0.3), a_spec(lr=0.4)])
 
@@ -61,11 +77,15 @@ def test_how_others_ended_goes_on_record(folder: GridFolder) -> None:
 
     cancel.main(["demo"])
 
-    endings = [(line["tag"], line["cause"]) for line in journal_lines(folder) if line["event"] == "ended"]
+    endings = [
+        (line["tag"], line["cause"]) for line in journal_lines(folder) if line["event"] == "ended"
+    ]
     assert endings == [(gone, "LAUNCHER")]
 
 
-def test_where_nothing_is_active_nothing_is_written(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nothing_is_active_nothing_is_written(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))
     before = journal_lines(folder)
@@ -114,7 +134,7 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
 
-    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs], Inquiry(folder))
+    stopped = cancel.cancel_runs(folder, [spec.run_id for spec in specs], JobPoller(folder))
 
     assert [status.run_id for status in stopped] == [specs[1].run_id]
     assert cancelled(folder, tag) == {1}
@@ -127,7 +147,9 @@ def test_nothing_is_written_while_another_command_holds_the_grid(
     holder = hold_lock_elsewhere(folder)
     monkeypatch.setattr(journal.Journal.locked.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]  # patience
     try:
-        with pytest.raises(UserError, match=f"another command is at work on this grid .*process {holder.pid}"):
+        with pytest.raises(
+            UserError, match=f"another command is at work on this grid .*process {holder.pid}"
+        ):
             cancel.main(["demo"])
     finally:
         holder.kill()

@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, an_error, fail, finish, log_epochs, lose, start, submit
 
-from anlp import claim
-from anlp.errors import UserError
-from anlp.record import GridFolder
+from anlp.core import lease
+from anlp.core.errors import UserError
+from anlp.records.folders import GridFolder
 from jobs import cancel, explain
-from jobs.endings import signal_name, signal_number
+from jobs.runs.attempts import signal_name, signal_number
 from jobs.schedulers.base import Cause, JobHandle
+from tests.support.grids import a_spec, an_error, fail, finish, log_epochs, lose, start, submit
 
 
 @pytest.fixture
@@ -38,25 +38,36 @@ def test_a_failed_run_is_explained_by_its_exception_and_log(
 
     for _ in range(2):  # from its folder, then through the cache
         text = show(capsys, specs[0].run_id)
-        assert f"{specs[0].run_id} of demo: failed, ValueError: bad shape at epoch 3 in loop.py:88, step" in text
+        assert (
+            f"{specs[0].run_id} of demo: failed, ValueError: bad shape at epoch 3 in loop.py:88, step"
+            in text
+        )
     assert f"python -m jobs.retry demo --only id={specs[0].run_id}" in text
     assert "settings that vary in the grid\n  lr=0.1\n" in text
-    assert f"process {os.getpid()} on {claim.Process.this().host}" in text
+    assert f"process {os.getpid()} on {lease.Process.this().host}" in text
     assert text.endswith("last lines of its log\n  epoch 3\n  something odd\n")
 
 
-def test_a_queued_run_says_what_is_before_it(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_queued_run_says_what_is_before_it(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     specs = [a_spec(seed=seed) for seed in range(5)]
     tag = submit(folder, specs)
     submit(folder, [a_spec(seed=9)])
     finish(folder, specs[0], tag)
     start(folder, specs[1])
 
-    assert "queued, the next of its submission; 1 run under way" in show(capsys, "demo", specs[2].run_id)
-    assert "queued, behind 2 queued runs of its submission; 1 run under way" in show(capsys, "demo", specs[4].run_id)
+    assert "queued, the next of its submission; 1 run under way" in show(
+        capsys, "demo", specs[2].run_id
+    )
+    assert "queued, behind 2 queued runs of its submission; 1 run under way" in show(
+        capsys, "demo", specs[4].run_id
+    )
 
 
-def test_a_queued_run_that_was_cancelled_says_so(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_queued_run_that_was_cancelled_says_so(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     submit(folder, [spec])
     cancel.main(["demo"])
@@ -64,7 +75,9 @@ def test_a_queued_run_that_was_cancelled_says_so(folder: GridFolder, capsys: pyt
     assert "queued, it was cancelled" in show(capsys, spec.run_id)
 
 
-def test_a_submission_without_an_answer_is_mentioned(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_submission_without_an_answer_is_mentioned(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     submit(folder, [spec], answered=False)
 
@@ -74,9 +87,19 @@ def test_a_submission_without_an_answer_is_mentioned(folder: GridFolder, capsys:
 @pytest.mark.parametrize(
     ("cause", "detail", "head", "advice"),
     [
-        (Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB", "lost, out of memory: used 2.1 of 2.0 GiB", "--mem"),
+        (
+            Cause.OUT_OF_MEMORY,
+            "used 2.1 of 2.0 GiB",
+            "lost, out of memory: used 2.1 of 2.0 GiB",
+            "--mem",
+        ),
         (Cause.TIMEOUT, "", "lost, time limit", "--time"),
-        (Cause.SIGNAL, "signal 9 (SIGKILL)", "lost, killed by signal 9 (SIGKILL)", "out-of-memory killer"),
+        (
+            Cause.SIGNAL,
+            "signal 9 (SIGKILL)",
+            "lost, killed by signal 9 (SIGKILL)",
+            "out-of-memory killer",
+        ),
         (Cause.SIGNAL, "SIGUSR1", "lost, killed by SIGUSR1", "sent it SIGUSR1"),
         (Cause.NODE, "node7", "lost, node failure: node7", "Its machine failed"),
         (Cause.EXIT, "exit code 70", "lost, exit code 70", "last lines of its log"),
@@ -87,7 +110,12 @@ def test_a_submission_without_an_answer_is_mentioned(folder: GridFolder, capsys:
     ],
 )
 def test_what_ended_a_run_comes_with_what_to_do(
-    folder: GridFolder, capsys: pytest.CaptureFixture[str], cause: Cause, detail: str, head: str, advice: str
+    folder: GridFolder,
+    capsys: pytest.CaptureFixture[str],
+    cause: Cause,
+    detail: str,
+    head: str,
+    advice: str,
 ) -> None:
     spec = a_spec()
     lose(folder, submit(folder, [spec]), 0, cause, detail)
@@ -116,12 +144,16 @@ def test_advice_on_a_failure_follows_its_type(
     assert advice in show(capsys, spec.run_id)
 
 
-def test_attempts_are_listed_with_their_ends(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_attempts_are_listed_with_their_ends(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     submit(folder, [spec])
     start(folder, spec).release(ending="interrupted")
     killed = start(folder, spec)
-    killed.path.write_text(json.dumps({**killed.record, "started": 1}))  # its process is another one by now
+    killed.path.write_text(
+        json.dumps({**killed.record, "started": 1})
+    )  # its process is another one by now
     log_epochs(folder, spec, [0.1, 0.2])
     folder.run(spec.run_id).checkpoint.write_text("")
     start(folder, spec)
@@ -138,7 +170,9 @@ def test_attempts_are_listed_with_their_ends(folder: GridFolder, capsys: pytest.
     assert "epoch=1 val/acc=0.2" in text
 
 
-def test_json_says_the_same_for_programs(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_says_the_same_for_programs(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     fail(folder, spec, submit(folder, [spec]), an_error())
 
@@ -151,7 +185,9 @@ def test_json_says_the_same_for_programs(folder: GridFolder, capsys: pytest.Capt
     assert form["log"][-1] == "ValueError: bad shape"
 
 
-def test_a_finished_run_needs_no_advice(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_needs_no_advice(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]), **{"val/acc": 0.123456789})
 

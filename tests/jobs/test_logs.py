@@ -6,14 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, lose, start, submit, wait_until
 
-from anlp.errors import UserError
-from anlp.record import GridFolder
-from anlp.spec import RunSpec
-from jobs import logfile, logs
-from jobs.logfile import tail
+from anlp.core.errors import UserError
+from anlp.core.spec import RunSpec
+from anlp.records.folders import GridFolder
+from jobs import logs
+from jobs.runs import logs as run_logs
+from jobs.runs.logs import tail
 from jobs.schedulers.base import Cause
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    an_error,
+    fail,
+    finish,
+    lose,
+    start,
+    submit,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -34,7 +45,9 @@ def show(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_last_lines_of_a_run_are_shown(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_lines_of_a_run_are_shown(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     submit(folder, [spec])
     write_log(folder, spec, "".join(f"line {number}\n" for number in range(100)))
@@ -54,12 +67,17 @@ def test_a_run_is_found_by_the_beginning_of_its_id_in_whatever_grid(
     assert show(capsys, specs[2].run_id[:8]) == "hello\n"
 
 
-def test_a_run_of_two_grids_must_be_named_with_its_grid(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_two_grids_must_be_named_with_its_grid(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     for name in ("demo", "other"):
         submit(GridFolder(folder.path.with_name(name)), [spec])
 
-    with pytest.raises(UserError, match=rf"2 grids have such a run \(demo, other\); say which: .*GRID {spec.run_id}"):
+    with pytest.raises(
+        UserError,
+        match=rf"2 grids have such a run \(demo, other\); say which: .*GRID {spec.run_id}",
+    ):
         logs.main([spec.run_id])
     assert "queued and has written nothing" in show(capsys, "other", spec.run_id)
 
@@ -75,7 +93,9 @@ def test_a_run_of_two_grids_must_be_named_with_its_grid(folder: GridFolder, caps
         (["dmeo", "--failed"], "did you mean 'demo'"),
     ],
 )
-def test_a_wrong_name_is_one_sentence(folder: GridFolder, arguments: list[str], sentence: str) -> None:
+def test_a_wrong_name_is_one_sentence(
+    folder: GridFolder, arguments: list[str], sentence: str
+) -> None:
     submit(folder, [a_spec(seed=0), a_spec(seed=1)])
 
     with pytest.raises(UserError, match=sentence):
@@ -83,18 +103,23 @@ def test_a_wrong_name_is_one_sentence(folder: GridFolder, arguments: list[str], 
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["a", "b", "c"], ["demo", "x", "--failed"], ["x", "-n", "0"], ["demo", "--failed", "-f"]]
+    "arguments",
+    [[], ["a", "b", "c"], ["demo", "x", "--failed"], ["x", "-n", "0"], ["demo", "--failed", "-f"]],
 )
 def test_a_wrong_command_line_is_a_usage_error(folder: GridFolder, arguments: list[str]) -> None:
     with pytest.raises(UserError, match=r"\(python -m jobs.logs --help lists the options\)$"):
         logs.main(arguments)
 
 
-def test_a_failed_run_without_a_log_shows_its_traceback(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_without_a_log_shows_its_traceback(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     fail(folder, spec, submit(folder, [spec]), an_error())
 
-    for _ in range(2):  # the second time the grid's state comes from the cache, which has no tracebacks
+    for _ in range(
+        2
+    ):  # the second time the grid's state comes from the cache, which has no tracebacks
         text = show(capsys, "demo", spec.run_id)
         assert text.startswith("Traceback (most recent call last):\n")
         assert text.endswith("ValueError: bad shape\n")
@@ -120,7 +145,9 @@ def test_failed_shows_one_log_of_each_kind_and_names_the_others(
     assert specs[4].run_id not in text
 
 
-def test_failed_needs_no_grid_where_there_is_only_one(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_needs_no_grid_where_there_is_only_one(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(folder, [a_spec()])
 
     assert show(capsys, "--failed") == "demo: no run failed or was lost\n"
@@ -130,7 +157,9 @@ def test_failed_needs_no_grid_where_there_is_only_one(folder: GridFolder, capsys
         logs.main(["--failed"])
 
 
-def test_following_a_run_that_has_ended_ends_at_once(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_following_a_run_that_has_ended_ends_at_once(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))
     write_log(folder, spec, "all is said\n")
@@ -138,14 +167,18 @@ def test_following_a_run_that_has_ended_ends_at_once(folder: GridFolder, capsys:
     assert show(capsys, "-f", spec.run_id) == f"all is said\n-- {spec.run_id} is done\n"
 
 
-def test_following_shows_what_is_added_until_the_run_ends(folder: GridFolder, tmp_path: Path) -> None:
+def test_following_shows_what_is_added_until_the_run_ends(
+    folder: GridFolder, tmp_path: Path
+) -> None:
     spec = a_spec()
     tag = submit(folder, [spec])
     held = start(folder, spec)
     write_log(folder, spec, "one\n")
     out = tmp_path / "out"
     with out.open("w") as file:
-        follower = subprocess.Popen([sys.executable, "-m", "jobs.logs", spec.run_id, "-f"], stdout=file, env=os.environ)
+        follower = subprocess.Popen(
+            [sys.executable, "-m", "jobs.logs", spec.run_id, "-f"], stdout=file, env=os.environ
+        )
 
     wait_until(out, "one\n")
     write_log(folder, spec, "two\n")
@@ -158,7 +191,9 @@ def test_following_shows_what_is_added_until_the_run_ends(folder: GridFolder, tm
     assert out.read_text() == f"one\ntwo\nthree\n-- {spec.run_id} is done\n"
 
 
-def test_following_ends_when_the_launcher_is_dead(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_following_ends_when_the_launcher_is_dead(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     submit(folder, [spec], launcher=GONE)
 
@@ -181,7 +216,7 @@ def test_following_ends_when_the_launcher_is_dead(folder: GridFolder, capsys: py
 def test_the_tail_is_the_same_however_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, content: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(logfile, "BLOCK", block)
+    monkeypatch.setattr(run_logs, "BLOCK", block)
     path = tmp_path / "log.txt"
     path.write_bytes(content.encode())
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import DOWN, FakeCluster
-from made_grids import a_spec, finish, submit
-from quick_runner import call_submit
 
-from anlp.errors import SchedulerError
-from anlp.record import GridFolder
+from anlp.core.errors import SchedulerError
+from anlp.records.folders import GridFolder
 from jobs import cancel, explain, logs, retry, status
-from jobs.answers import Answer, Answers, read_answers, write_answers
+from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.schedulers.base import Cause, JobState, Phase
+from tests.support.grids import a_spec, finish, submit
+from tests.support.quick_runner import call_submit
+from tests.support.schedulers.fake_cluster import DOWN, FakeCluster
 
 SPECS = [a_spec(lr=lr) for lr in (0.1, 0.2, 0.3)]
 GRID = """\
@@ -52,9 +52,11 @@ def show(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 def age_answers(folder: GridFolder, seconds: float) -> None:
     """Makes what is remembered older."""
-    known = read_answers(folder.answers)
-    jobs = {job: Answer(answer.state, answer.time - seconds) for job, answer in known.jobs.items()}
-    write_answers(folder.answers, Answers(jobs, known.notes))
+    known = read_cache(folder.answers)
+    jobs = {
+        job: CachedState(answer.state, answer.time - seconds) for job, answer in known.jobs.items()
+    }
+    write_cache(folder.answers, JobStateCache(jobs, known.notes))
 
 
 def test_status_says_that_the_scheduler_is_down_and_loses_nothing(
@@ -95,7 +97,9 @@ def test_status_says_how_old_an_answer_is_and_how_to_get_another(
     assert cluster.asked == [("slurm", 2)] * 2
 
 
-def test_json_tells_of_the_outage(folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_tells_of_the_outage(
+    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
     cluster.notes = ("no accounts",)
     show(capsys)
     asked = json.loads(show(capsys, "--json")[0])["schedulers"]
@@ -104,12 +108,23 @@ def test_json_tells_of_the_outage(folder: GridFolder, cluster: FakeCluster, caps
 
     down = json.loads(show(capsys, "--json")[0])["schedulers"]
 
-    assert asked == [{"scheduler": "slurm", "asked": asked[0]["asked"], "outage": None, "notes": ["no accounts"]}]
-    assert down == [{**asked[0], "asked": round(asked[0]["asked"] - 60, 3), "outage": DOWN.removeprefix("slurm: ")}]
+    assert asked == [
+        {"scheduler": "slurm", "asked": asked[0]["asked"], "outage": None, "notes": ["no accounts"]}
+    ]
+    assert down == [
+        {
+            **asked[0],
+            "asked": round(asked[0]["asked"] - 60, 3),
+            "outage": DOWN.removeprefix("slurm: "),
+        }
+    ]
 
 
 def test_watch_goes_on_through_an_outage(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: GridFolder,
+    cluster: FakeCluster,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
 
@@ -142,7 +157,10 @@ def test_explain_and_logs_say_so_beside_what_the_folder_knows(
     log = capsys.readouterr()
 
     assert "queued, the next of its submission" in said
-    assert "slurm does not answer; this is what the folders say (squeue: Unable to contact slurm controller" in said
+    assert (
+        "slurm does not answer; this is what the folders say (squeue: Unable to contact slurm controller"
+        in said
+    )
     assert log.err.startswith("slurm does not answer")
     assert log.out == f"{SPECS[1].run_id} is queued and has written nothing\n"
 

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, journal_lines, lose, submit
-from quick_runner import use_quick_runner
 
-from anlp import claim
-from anlp.errors import UserError
-from anlp.record import GridFolder, RunState
+from anlp.core import lease
+from anlp.core.errors import UserError
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
 from jobs import retry
-from jobs.journal import Ending, Journal
-from jobs.resources import Resources
+from jobs.config.resources import Resources
+from jobs.runs.journal import ExitRecord, Journal
+from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
-from jobs.selection import read_grid
+from tests.support.grids import GONE, a_spec, an_error, fail, finish, journal_lines, lose, submit
+from tests.support.quick_runner import use_quick_runner
 
 
 @pytest.fixture
@@ -40,7 +41,11 @@ def asks_of(folder: GridFolder, *words: str) -> dict[str, Any]:
     """What the plan of a retry asks for, by run."""
     with redirect_stdout(StringIO()) as out:
         assert retry.main(["demo", "-n", "--json", *words]) == 0
-    return {run["id"]: run["resources"] for row in json.loads(out.getvalue())["remedies"] for run in row["runs"]}
+    return {
+        run["id"]: run["resources"]
+        for row in json.loads(out.getvalue())["remedies"]
+        for run in row["runs"]
+    }
 
 
 def test_a_dry_run_shows_what_would_be_repeated_and_writes_nothing(
@@ -57,7 +62,9 @@ def test_a_dry_run_shows_what_would_be_repeated_and_writes_nothing(
     assert retry.main(["demo", "-n"]) == 0
 
     text = capsys.readouterr().out
-    assert text.startswith("demo: 2 runs to repeat; 1 interrupted: any submit of the grid continues them\n")
+    assert text.startswith(
+        "demo: 2 runs to repeat; 1 interrupted: any submit of the grid continues them\n"
+    )
     assert [line.split("  ") for line in squeezed(text)[1:]] == [
         ["", "cause", "runs", "what is done", "why"],
         ["", "ValueError: bad shape at epoch 0", "1", "again", "an exception that may pass"],
@@ -66,7 +73,9 @@ def test_a_dry_run_shows_what_would_be_repeated_and_writes_nothing(
     assert journal_lines(folder) == before
 
 
-def test_where_nothing_failed_nothing_is_submitted(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nothing_failed_nothing_is_submitted(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))
 
@@ -74,7 +83,9 @@ def test_where_nothing_failed_nothing_is_submitted(folder: GridFolder, capsys: p
     assert capsys.readouterr().out == "demo: no run failed or was lost\n"
 
 
-def test_only_narrows_what_is_repeated(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_narrows_what_is_repeated(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     specs = [a_spec(lr=lr) for lr in (0.1, 0.2, 0.3)]
     tag = submit(folder, specs)
     for spec in specs:
@@ -119,8 +130,14 @@ def test_what_is_left_is_said_with_what_to_do_and_nothing_is_submitted(
 
     text = "\n".join(squeezed(capsys.readouterr().out))
     assert text.startswith("demo: 0 runs to repeat, 2 left\n")
-    assert "left  a fault of its configuration, which stays; mend the grid, or the code and then --force" in text
-    assert "left  the device was full, which memory of the host does not cure; lower batch_size" in text
+    assert (
+        "left  a fault of its configuration, which stays; mend the grid, or the code and then --force"
+        in text
+    )
+    assert (
+        "left  the device was full, which memory of the host does not cure; lower batch_size"
+        in text
+    )
     assert journal_lines(folder) == before
 
 
@@ -133,7 +150,11 @@ def test_the_plan_for_programs_names_every_run_with_what_it_gets(folder: GridFol
 
     asks = asks_of(folder)
 
-    assert [asks[spec.run_id] and asks[spec.run_id]["mem_mib"] for spec in specs] == [1500, 1000, None]
+    assert [asks[spec.run_id] and asks[spec.run_id]["mem_mib"] for spec in specs] == [
+        1500,
+        1000,
+        None,
+    ]
     assert asks[specs[1].run_id]["walltime_min"] == 15
     assert {ask["mem_mib"] for ask in asks_of(folder, "--mem", "3G", "--force").values()} == {3072}
     assert asks_of(folder, "--most-mem", "1200M")[specs[0].run_id]["mem_mib"] == 1200
@@ -144,7 +165,9 @@ def test_json_shows_a_plan_only(folder: GridFolder) -> None:
         retry.main(["demo", "--json"])
 
 
-def test_memory_grows_from_what_the_run_had_last_and_is_bounded_by_what_it_had_first(folder: GridFolder) -> None:
+def test_memory_grows_from_what_the_run_had_last_and_is_bounded_by_what_it_had_first(
+    folder: GridFolder,
+) -> None:
     spec = a_spec()
     for memory in (1000, 1500, 3600):
         tag = submit(folder, [spec], resources=Resources(mem_mib=memory), launcher=GONE)
@@ -168,12 +191,14 @@ def edit_intent(folder: GridFolder, **content: Any) -> None:
     folder.journal.write_text("".join(json.dumps(line) + "\n" for line in changed))
 
 
-def test_a_checkpoint_of_the_last_attempt_is_continued_with_the_same_time(folder: GridFolder) -> None:
+def test_a_checkpoint_of_the_last_attempt_is_continued_with_the_same_time(
+    folder: GridFolder,
+) -> None:
     specs = [a_spec(seed=seed) for seed in range(2)]
     tag = submit(folder, specs, resources=Resources(walltime_min=10), launcher=GONE)
     for index, spec in enumerate(specs):
         run = folder.run(spec.run_id)
-        claim.acquire(run.attempts, {"batch": tag}).release()
+        lease.acquire(run.attempts, {"batch": tag}).release()
         run.checkpoint.write_bytes(b"")
         lose(folder, tag, index, Cause.TIMEOUT)
     long_ago = time.time() - 1000
@@ -187,7 +212,11 @@ def test_a_checkpoint_of_the_last_attempt_is_continued_with_the_same_time(folder
 def test_a_node_that_ended_two_jobs_is_left_out_on_slurm_only(folder: GridFolder) -> None:
     specs = [a_spec(seed=seed) for seed in range(3)]
     tag = submit(folder, specs, slurm_job="17")
-    ended = {0: Ending(Cause.NODE, node="n7"), 1: Ending(Cause.NODE, node="n7"), 2: Ending(Cause.NODE, node="n8")}
+    ended = {
+        0: ExitRecord(Cause.NODE, node="n7"),
+        1: ExitRecord(Cause.NODE, node="n7"),
+        2: ExitRecord(Cause.NODE, node="n8"),
+    }
     Journal(folder).all_ended(tag, ended)
 
     assert {ask["exclude"] for ask in asks_of(folder).values()} == {"n7"}

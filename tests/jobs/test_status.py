@@ -11,15 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, log_epochs, lose, start, submit, write_result
 
-from anlp import claim
-from anlp.errors import UserError
-from anlp.record import GridFolder, Outcome
-from jobs import overview, pace, screen, status
-from jobs.inquiry import Account
+from anlp.core import lease
+from anlp.core.errors import UserError
+from anlp.records.folders import GridFolder
+from anlp.records.results import Outcome
+from jobs import status
+from jobs.common import terminal, units
+from jobs.runs import polling
+from jobs.runs.polling import SchedulerReport
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
-from jobs.state import read_states
+from jobs.views import status as status_view
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    an_error,
+    fail,
+    finish,
+    log_epochs,
+    lose,
+    start,
+    submit,
+    write_result,
+)
 
 
 @pytest.fixture
@@ -85,7 +100,9 @@ def test_the_best_runs_come_first_by_the_monitored_metric(
     assert "lr=0.3" not in text
 
 
-def test_rows_show_the_settings_that_vary_and_apply(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_show_the_settings_that_vary_and_apply(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     specs = [a_spec(model="dense", epochs=3), a_spec(model="cnn", filters=8, epochs=3)]
     tag = submit(folder, specs)
     for spec in specs:
@@ -98,7 +115,9 @@ def test_rows_show_the_settings_that_vary_and_apply(folder: GridFolder, capsys: 
     assert "epochs=" not in rows
 
 
-def test_only_narrows_by_setting_state_and_metric(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_narrows_by_setting_state_and_metric(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     a_mixed_grid(folder)
 
     assert "2 of 7 runs (lr<=0.2)" in show(capsys, "--only", "lr<=0.2")
@@ -113,9 +132,13 @@ def test_what_failures_have_in_common_is_judged_against_all_runs(
     specs = [a_spec(lr=lr, seed=seed) for lr in (0.1, 0.2) for seed in (0, 1)]
     tag = submit(folder, specs)
     for spec in specs:
-        fail(folder, spec, tag, an_error()) if spec.settings.values()["lr"] == 0.2 else finish(folder, spec, tag)
+        fail(folder, spec, tag, an_error()) if spec.settings.values()["lr"] == 0.2 else finish(
+            folder, spec, tag
+        )
 
-    assert "2x ValueError: bad shape at epoch 0, all lr=0.2" in show(capsys, "--only", "state=failed")
+    assert "2x ValueError: bad shape at epoch 0, all lr=0.2" in show(
+        capsys, "--only", "state=failed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +158,9 @@ def test_a_mistake_is_one_sentence(folder: GridFolder, arguments: list[str], sen
         status.main(arguments)
 
 
-def test_json_is_one_value_with_every_state_and_run(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_value_with_every_state_and_run(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     a_mixed_grid(folder)
 
     form = show_json(capsys)
@@ -156,7 +181,11 @@ def test_json_is_one_value_with_every_state_and_run(folder: GridFolder, capsys: 
     assert form["counts"]["new"] == 0
     assert sum(form["counts"].values()) == form["n"] == len(form["runs"]) == 7
     by_state = {run["state"]: run for run in form["runs"]}
-    assert by_state["running"]["progress"] == {"epoch": 1, "epochs": 10, "metrics": {"epoch": 1, "val/acc": 0.25}}
+    assert by_state["running"]["progress"] == {
+        "epoch": 1,
+        "epochs": 10,
+        "metrics": {"epoch": 1, "val/acc": 0.25},
+    }
     assert by_state["failed"]["error"] == {"type": "ValueError", "message": "bad shape", "epoch": 3}
     assert by_state["lost"]["cause"] == "time limit"
     assert by_state["done"]["metrics"]["val/acc"] == 0.91
@@ -177,7 +206,9 @@ def test_all_lists_every_run(folder: GridFolder, capsys: pytest.CaptureFixture[s
     assert sum(any(f"lr=0.{digit}" in line for digit in range(1, 8)) for line in lines[2:11]) >= 7
 
 
-def test_watch_ends_when_nothing_is_active(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watch_ends_when_nothing_is_active(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))
 
@@ -187,7 +218,7 @@ def test_watch_ends_when_nothing_is_active(folder: GridFolder, capsys: pytest.Ca
 def test_watch_shows_the_change_and_then_ends(
     folder: GridFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "LOCAL_S", 0.02)
+    monkeypatch.setattr(polling, "LOCAL_S", 0.02)
     spec = a_spec()
     tag = submit(folder, [spec])
     timer = threading.Timer(0.2, finish, (folder, spec, tag))
@@ -212,7 +243,9 @@ def test_ctrl_c_is_the_usual_way_out_of_watching(
     assert "1 queued" in show(capsys, "--watch")
 
 
-def test_a_dead_launcher_leaves_interrupted_runs(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dead_launcher_leaves_interrupted_runs(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit(folder, [a_spec()], launcher=GONE)
 
     assert "1x its launcher ended; submit the grid again" in show(capsys)
@@ -227,20 +260,20 @@ class Terminal(io.StringIO):
 
 def test_colour_is_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert screen.canvas_of(Terminal()).colour
-    assert not screen.canvas_of(io.StringIO()).colour
-    assert screen.canvas_of(io.StringIO()).width is None
+    assert terminal.canvas_of(Terminal()).colour
+    assert not terminal.canvas_of(io.StringIO()).colour
+    assert terminal.canvas_of(io.StringIO()).width is None
 
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not screen.canvas_of(Terminal()).colour
+    assert not terminal.canvas_of(Terminal()).colour
 
 
 def test_a_narrow_terminal_gets_clipped_lines(folder: GridFolder) -> None:
     a_mixed_grid(folder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
-    look = overview.Overview(folder, runs, runs, None, time.time())
+    look = status_view.Overview(folder, runs, runs, None, time.time())
 
-    text = overview.render_overview(look, screen.Canvas(width=60), every_run=True)
+    text = status_view.render_overview(look, terminal.Canvas(width=60), every_run=True)
 
     assert max(map(len, text.splitlines()[2:])) == 60
 
@@ -249,9 +282,11 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
     a_mixed_grid(folder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
     outage = "there is no squeue here: run this on a login node of the cluster"
-    look = overview.Overview(folder, runs, runs, None, time.time(), accounts=(Account("slurm", None, outage),))
+    look = status_view.Overview(
+        folder, runs, runs, None, time.time(), accounts=(SchedulerReport("slurm", None, outage),)
+    )
 
-    lines = overview.render_overview(look, screen.Canvas(width=60)).splitlines()
+    lines = status_view.render_overview(look, terminal.Canvas(width=60)).splitlines()
 
     assert max(map(len, lines[2:])) <= 60
     assert outage in " ".join(line.strip() for line in lines)
@@ -270,22 +305,27 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
     ],
 )
 def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert screen.render_age(seconds) == text
+    assert units.render_age(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1e-5, "1e-05"), (0.1, "0.1"), (0.123456789, "0.123456789"), (3, "3"), (True, "true")]
+    ("value", "text"),
+    [(1e-5, "1e-05"), (0.1, "0.1"), (0.123456789, "0.123456789"), (3, "3"), (True, "true")],
 )
 def test_a_value_is_shown_so_that_a_filter_finds_it(value: Any, text: str) -> None:
-    assert screen.render_value(value) == text
+    assert units.render_value(value) == text
 
 
 def test_the_command_starts_light_and_ends_with_code_2_on_mistakes(folder: GridFolder) -> None:
     a_mixed_grid(folder)
     code = "import sys; from jobs import status; status.main(['demo']); print(sorted(sys.modules), file=sys.stderr)"
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-    wrong = subprocess.run([sys.executable, "-m", "jobs.status", "dmeo"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+    )
+    wrong = subprocess.run(
+        [sys.executable, "-m", "jobs.status", "dmeo"], capture_output=True, text=True
+    )
 
     assert done.returncode == 0
     assert not {"torch", "numpy", "pandas", "wandb", "scipy", "rich"} & set(eval(done.stderr))
@@ -302,18 +342,20 @@ def test_of_each_lost_run_the_last_attempt_is_read_once(
         (start(folder, spec)).release(ending="killed")
         lose(folder, tag, index, Cause.OUT_OF_MEMORY)
     opened: list[Path] = []
-    whole = claim.read
+    whole = lease.read
 
     def read(path: Path) -> dict[str, Any]:
         opened.append(path)
         return whole(path)
 
-    monkeypatch.setattr(claim, "read", read)
+    monkeypatch.setattr(lease, "read", read)
 
     status.main(["demo"])
 
     assert "3 lost" in capsys.readouterr().out
-    assert sorted(opened) == sorted(folder.run(spec.run_id).attempts / "000001.json" for spec in specs)
+    assert sorted(opened) == sorted(
+        folder.run(spec.run_id).attempts / "000001.json" for spec in specs
+    )
 
 
 @pytest.mark.slow

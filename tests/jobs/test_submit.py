@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, finish
-from made_grids import submit as made_submit
-from quick_runner import call_submit
-from small_study import (
+
+from anlp.records.folders import GridFolder
+from anlp.tasks import spec_from_json
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
+from tests.support.grids import GONE, a_spec, finish
+from tests.support.grids import submit as made_submit
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import (
     GRID,
     attempts,
     counts,
     make_folder,  # noqa: F401 - a fixture
     runs_by_lr,
 )
-from submits import Place, make_place, tree_of
-
-from anlp.record import GridFolder
-from anlp.settings import spec_from_json
-from jobs.schedulers import choose
-from jobs.state import read_states
+from tests.support.submits import Place, make_place, tree_of
 
 
 def test_a_grid_is_trained_once_and_then_there_is_nothing_to_do(
@@ -55,11 +55,17 @@ def test_a_dry_run_writes_nothing_at_all(
     assert call_submit("study.yaml", "--dry-run") == 0
 
     assert tree_of(tmp_path) == before
-    listed = [line.split()[1] for line in capsys.readouterr().out.splitlines() if len(line.split()[0]) == 12]
+    listed = [
+        line.split()[1]
+        for line in capsys.readouterr().out.splitlines()
+        if len(line.split()[0]) == 12
+    ]
     assert (listed.count("new"), listed.count("done")) == (10, 2)
 
 
-def test_the_plan_as_json_is_the_same_each_time(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_as_json_is_the_same_each_time(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_submit("study.yaml", "--only", "lr=0.1")
     capsys.readouterr()
     plans = []
@@ -74,7 +80,9 @@ def test_the_plan_as_json_is_the_same_each_time(folder: GridFolder, capsys: pyte
     assert {"run_id", "task", "settings", "seed", "state"} <= plan["runs"][0].keys()
 
 
-def test_an_edited_grid_adds_only_its_new_runs(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_edited_grid_adds_only_its_new_runs(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_submit("study.yaml")
     Path("study.yaml").write_text(GRID.replace("0.3]", "0.4, 0.5]"))
     capsys.readouterr()
@@ -100,18 +108,25 @@ def test_more_seeds_extend_a_grid(folder: GridFolder) -> None:
 def test_only_and_set_restrict_and_replace(folder: GridFolder) -> None:
     assert call_submit("study.yaml", "--only", "lr<0.25 seed=1", "--set", "epochs=7") == 0
 
-    found = read_states(folder, choose.states).values()
-    assert {(s.values["lr"], s.values["seed"], s.values["epochs"]) for s in found} == {(0.1, 1, 7), (0.2, 1, 7)}
+    found = read_states(folder, registry.states).values()
+    assert {(s.values["lr"], s.values["seed"], s.values["epochs"]) for s in found} == {
+        (0.1, 1, 7),
+        (0.2, 1, 7),
+    }
 
 
-def test_the_estimate_appears_with_history(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_estimate_appears_with_history(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_submit("study.yaml", "-n")
     assert "about" not in capsys.readouterr().out
     call_submit("study.yaml", "--only", "lr=0.1")
 
     call_submit("study.yaml", "-n", "--set", "epochs=30", "--slots", "2")
 
-    assert "about 3 min" in capsys.readouterr().out.replace("6 runs", "")  # 6 runs of 30 epochs of 2 s, two at a time
+    assert "about 3 min" in capsys.readouterr().out.replace(
+        "6 runs", ""
+    )  # 6 runs of 30 epochs of 2 s, two at a time
 
 
 def test_names_are_taken_for_folders_and_files_with_blanks_need_one(
@@ -149,7 +164,9 @@ def test_failed_and_lost_runs_are_repeated_by_retry_only(
     assert attempts(folder) == 10
 
 
-def test_replace_asks_and_redoes_everything(folder: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replace_asks_and_redoes_everything(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_submit("study.yaml")
 
     assert call_submit("study.yaml", "--replace") == 2
@@ -160,7 +177,9 @@ def test_replace_asks_and_redoes_everything(folder: GridFolder, capsys: pytest.C
     assert (counts(folder), attempts(folder)) == ({"done": 6}, 12)
 
 
-def test_a_replacement_that_was_stopped_before_a_run_is_carried_out_by_any_submit(folder: GridFolder) -> None:
+def test_a_replacement_that_was_stopped_before_a_run_is_carried_out_by_any_submit(
+    folder: GridFolder,
+) -> None:
     call_submit("study.yaml")
     old = runs_by_lr(folder, 0.3)[0]
     made_submit(folder, [spec_from_json(old.form)], redo="all", launcher=GONE)
@@ -193,10 +212,19 @@ def test_confirm_runs_the_best_of_each_value_with_fresh_seeds_once(folder: GridF
     call_submit("study.yaml", "--set", "optimizer=sgd,adam")
 
     for _ in range(2):
-        words = ("--set", "optimizer=sgd,adam", "--confirm", "1", "--per", "optimizer", "--seeds", "3")
+        words = (
+            "--set",
+            "optimizer=sgd,adam",
+            "--confirm",
+            "1",
+            "--per",
+            "optimizer",
+            "--seeds",
+            "3",
+        )
         assert call_submit("study.yaml", *words) == 0
 
-    confirmed = [s for s in read_states(folder, choose.states).values() if s.purpose == "confirm"]
+    confirmed = [s for s in read_states(folder, registry.states).values() if s.purpose == "confirm"]
     assert sorted((s.values["optimizer"], s.values["lr"], s.values["seed"]) for s in confirmed) == [
         (optimizer, 0.3, seed) for optimizer in ("adam", "sgd") for seed in (1000, 1001, 1002)
     ]
@@ -210,9 +238,14 @@ def test_confirm_takes_the_best_by_what_the_runs_monitor(
     call_submit("study.yaml", "--set", "monitor=val/loss")
     capsys.readouterr()
 
-    assert call_submit("study.yaml", "--set", "monitor=val/loss", "--confirm", "1", "--seeds", "1") == 0
+    assert (
+        call_submit("study.yaml", "--set", "monitor=val/loss", "--confirm", "1", "--seeds", "1")
+        == 0
+    )
 
-    (confirmed,) = [s for s in read_states(folder, choose.states).values() if s.purpose == "confirm"]
+    (confirmed,) = [
+        s for s in read_states(folder, registry.states).values() if s.purpose == "confirm"
+    ]
     assert confirmed.values["lr"] == 0.1  # the lowest, as losses are better when lower
     assert "the 1 best by val/loss with 1 fresh seed" in capsys.readouterr().out
 
@@ -244,7 +277,9 @@ def test_ten_thousand_runs_are_planned_in_three_seconds(tmp_path: Path) -> None:
 
 def _measured(place: Place, code: str) -> tuple[float, str]:
     argv = [sys.executable, "-c", code, str(place.file)]
-    done: Any = subprocess.run(argv, env=place.environment, capture_output=True, text=True, check=True)
+    done: Any = subprocess.run(
+        argv, env=place.environment, capture_output=True, text=True, check=True
+    )
     return float(done.stderr.split()[-4]), done.stderr
 
 

@@ -11,16 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from quick_runner import call_submit
-from small_study import GRID, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
-from submits import Place, make_place
 
-from anlp import staging
-from anlp.errors import UserError
-from anlp.record import GridFolder, RunState, read_jsonl
+from anlp.core.errors import UserError
+from anlp.datasets import catalogue
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
 from jobs import submit
-from jobs.schedulers import choose
-from jobs.state import read_states
+from jobs.runs.status import read_states
+from jobs.schedulers import registry
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import GRID, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
+from tests.support.submits import Place, make_place
 
 
 @pytest.mark.parametrize(
@@ -32,15 +34,36 @@ from jobs.state import read_states
         (["study.yaml", "--only", "lr="], "filter 'lr=': expected NAME=VALUE"),
         (["study.yaml", "--only", "lr=9"], "study.yaml: no runs are left"),
         (["study.yaml", "--set", "lr=fast"], "--set lr=fast: expected a number > 0"),
-        (["study.yaml", "--on", "mainframe"], "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)"),
+        (
+            ["study.yaml", "--on", "mainframe"],
+            "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)",
+        ),
         (["study.yaml", "--json"], "--json: shows a plan only"),
         (["study.yaml", "--per", "model"], "--per: goes with --confirm"),
-        (["study.yaml", "--confirm", "0"], "--confirm: expected a whole number from 1 to 1,000,000, got '0'"),
-        (["study.yaml", "--gpus", "²"], "--gpus: expected a whole number from 0 to 1,000,000, got '²'"),
-        (["study.yaml", "--cpus", "9" * 5000], "--cpus: expected a whole number from 1 to 1,000,000, got '999"),
-        (["study.yaml", "--pack", "1001"], "--pack: expected a whole number from 1 to 1,000, got '1001'"),
-        (["study.yaml", "--retries", "101"], "--retries: expected a whole number from 0 to 100, got '101'"),
-        (["study.yaml", "--epochs", "3"], "unrecognized arguments: --epochs 3 (python -m jobs.submit --help lists"),
+        (
+            ["study.yaml", "--confirm", "0"],
+            "--confirm: expected a whole number from 1 to 1,000,000, got '0'",
+        ),
+        (
+            ["study.yaml", "--gpus", "²"],
+            "--gpus: expected a whole number from 0 to 1,000,000, got '²'",
+        ),
+        (
+            ["study.yaml", "--cpus", "9" * 5000],
+            "--cpus: expected a whole number from 1 to 1,000,000, got '999",
+        ),
+        (
+            ["study.yaml", "--pack", "1001"],
+            "--pack: expected a whole number from 1 to 1,000, got '1001'",
+        ),
+        (
+            ["study.yaml", "--retries", "101"],
+            "--retries: expected a whole number from 0 to 100, got '101'",
+        ),
+        (
+            ["study.yaml", "--epochs", "3"],
+            "unrecognized arguments: --epochs 3 (python -m jobs.submit --help lists",
+        ),
         (["study.yaml", "--mem", "9" * 400], "--mem: expected an amount of memory"),
         (["study.yaml", "--time", "9" * 400], "--time: expected a time"),
         (["study.yaml", "--mem", "lots"], "--mem: expected an amount of memory"),
@@ -78,7 +101,9 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
 
 def test_values_with_shell_characters_reach_no_shell(folder: GridFolder, tmp_path: Path) -> None:
     tag = "$(touch hacked); touch hacked\nü`touch hacked`"
-    text = GRID.replace("disabled}", f'disabled, tags: [{json.dumps(tag)}], project: "p$(touch hacked)"}}')
+    text = GRID.replace(
+        "disabled}", f'disabled, tags: [{json.dumps(tag)}], project: "p$(touch hacked)"}}'
+    )
     Path("study.yaml").write_text(text)
 
     assert call_submit("study.yaml", "--only", "lr=0.1") == 0
@@ -90,7 +115,10 @@ def test_values_with_shell_characters_reach_no_shell(folder: GridFolder, tmp_pat
 
 @pytest.mark.parametrize("root", ["file", "/proc/nowhere"])
 def test_a_root_that_cannot_be_written_is_one_sentence(
-    folder: GridFolder, root: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder,
+    root: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("file").touch()
     monkeypatch.setenv("ANLP_RUNS", root)
@@ -115,7 +143,10 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_runs_but_no_words(
-    folder: GridFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         monkeypatch.setenv("ANLP_RUNS", str(disk / "runs"))
@@ -140,7 +171,9 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         said = process.communicate(timeout=60)[0]
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
-        assert re.search(r"[0-9]+ runs? could not write to a folder: make room, then any submit", said), said
+        assert re.search(
+            r"[0-9]+ runs? could not write to a folder: make room, then any submit", said
+        ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         monkeypatch.setenv("ANLP_RUNS", str(root))
 
@@ -153,9 +186,9 @@ def test_data_that_is_missing_is_an_error_or_loudly_replaced(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(name: str, where: Path) -> None:
-        raise UserError(staging.where_to_put(name, where))
+        raise UserError(catalogue.where_to_put(name, where))
 
-    monkeypatch.setattr(staging, "stage", refuse)
+    monkeypatch.setattr(catalogue, "stage", refuse)
     monkeypatch.setenv("ANLP_DATA", "nothing-here")
     Path("real.yaml").write_text(GRID.replace("data: digits, ", ""))
     Path("loud.yaml").write_text(GRID.replace("data: digits, ", "") + "fallback: digits\n")
@@ -165,13 +198,13 @@ def test_data_that_is_missing_is_an_error_or_loudly_replaced(
     assert call_submit("loud.yaml", "--only", "lr=0.1") == 0
 
     assert "ITS RUNS USE digits INSTEAD" in capsys.readouterr().err
-    loud = read_states(GridFolder(folder.path.parent / "loud"), choose.states)
+    loud = read_states(GridFolder(folder.path.parent / "loud"), registry.states)
     assert {status.values["data"] for status in loud.values()} == {"digits"}
 
 
 def test_a_dry_run_downloads_nothing(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted: list[str] = []
-    monkeypatch.setattr(staging, "stage", lambda name, where: wanted.append(name))
+    monkeypatch.setattr(catalogue, "stage", lambda name, where: wanted.append(name))
     monkeypatch.setenv("ANLP_DATA", "nothing-here")
     Path("real.yaml").write_text(GRID.replace("data: digits, ", ""))
 
@@ -185,7 +218,7 @@ def test_a_dry_run_downloads_nothing(folder: GridFolder, monkeypatch: pytest.Mon
 def test_runs_that_read_broken_data_fail_in_words(tmp_path: Path) -> None:
     data = tmp_path / "data" / "mnist"
     data.mkdir(parents=True)
-    for name in staging.CATALOGUE["mnist"].digests:
+    for name in catalogue.CATALOGUE["mnist"].digests:
         (data / name).write_text("no images")
     text = "task: mnist\nfixed: {epochs: 1, hidden: 8}\ngrid: {lr: [0.1, 0.01]}\nwandb: {mode: disabled}\n"
     place = make_place(tmp_path, text, ANLP_DATA=str(data.parent))

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec
-from made_grids import submit as made_submit
-from quick_runner import call_submit
-from small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
-from submits import Place, make_place, numbers_of, wait_until
 
-from anlp.record import GridFolder, RunState
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from tests.support.grids import GONE, a_spec
+from tests.support.grids import submit as made_submit
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
+from tests.support.submits import Place, make_place, numbers_of, wait_until
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(
@@ -47,8 +48,8 @@ def test_runs_that_leave_after_their_submit_was_killed_are_waited_for(
 
 def hold_claim_for(folder: GridFolder, run_id: str, seconds: float) -> subprocess.Popen[str]:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom anlp import claim\n"
-        "claim.acquire(Path(sys.argv[1]))\nprint('held', flush=True)\ntime.sleep(float(sys.argv[2]))\n"
+        "import sys, time\nfrom pathlib import Path\nfrom anlp.core import lease\n"
+        "lease.acquire(Path(sys.argv[1]))\nprint('held', flush=True)\ntime.sleep(float(sys.argv[2]))\n"
     )
     argv = [sys.executable, "-c", code, str(folder.run(run_id).attempts), str(seconds)]
     holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
@@ -110,10 +111,14 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stopped_submit_continues_to_the_same_numbers(tmp_path: Path, calm: Place, number: int) -> None:
+def test_a_stopped_submit_continues_to_the_same_numbers(
+    tmp_path: Path, calm: Place, number: int
+) -> None:
     place = make_place(tmp_path, STOPPED)
     process = place.start("--slots", "2")
-    wait_until(lambda: sum(run.metrics.exists() for run in place.runs()) == 2, lambda: "no run began")
+    wait_until(
+        lambda: sum(run.metrics.exists() for run in place.runs()) == 2, lambda: "no run began"
+    )
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
 

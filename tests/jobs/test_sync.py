@@ -12,16 +12,19 @@ from pathlib import Path
 import pytest
 import wandb
 from pandas.testing import assert_frame_equal
-from wandb_stub import KEY, Stub
 
 import analysis
-from anlp import claim
-from anlp.errors import UserError
-from anlp.offline import MARK, pending_copies
-from anlp.record import GridFolder, Outcome, RunFolder, RunOptions, RunResult, WandbOptions, write_json, write_jsonl
-from anlp.settings import make_spec
+from anlp.core import lease
+from anlp.core.errors import UserError
+from anlp.records.files import write_json, write_jsonl
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.results import Outcome, RunResult
+from anlp.records.wandb_offline import MARK, pending_copies
+from anlp.tasks import make_spec
 from jobs import sync
-from jobs.shell import Answer
+from jobs.common.external import Answer
+from tests.support.wandb_server import KEY, Stub
 
 ROWS = [{"epoch": epoch, "val/acc": epoch / 10} for epoch in range(4)]
 
@@ -55,7 +58,9 @@ def add(grid: GridFolder, seed: int, *, ended: bool = True) -> RunFolder:
     write_json(folder.spec, {"spec": spec.to_json(), "options": options.to_json()})
     write_jsonl(folder.metrics, ROWS)
     if ended:
-        result = RunResult(spec.run_id, Outcome.OK, {"test/acc": 0.9}, epoch=3, epochs=3, seconds=1.5)
+        result = RunResult(
+            spec.run_id, Outcome.OK, {"test/acc": 0.9}, epoch=3, epochs=3, seconds=1.5
+        )
         write_json(folder.result, result.to_json())
     return folder
 
@@ -96,7 +101,9 @@ def test_what_was_uploaded_gives_the_frames_of_the_folders(grid: GridFolder, stu
     assert folders.runs["outcome"].tolist().count("unfinished") == 1
 
 
-def test_a_copy_that_is_marked_is_not_sent_again(grid: GridFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_copy_that_is_marked_is_not_sent_again(
+    grid: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = add(grid, 0)
     write_json(folder.wandb / MARK, {"copies": [pending_copies(folder)[0].name]})
 
@@ -110,7 +117,7 @@ def test_a_run_that_is_live_is_left_out_and_said(
     add(grid, 0)
     live = add(grid, 1, ended=False)
 
-    with claim.acquire(live.attempts):
+    with lease.acquire(live.attempts):
         assert sync.main(["study"]) == 0
 
     captured = capsys.readouterr()
@@ -157,7 +164,10 @@ def test_one_run_that_cannot_be_sent_does_not_stop_the_others(
     assert sync.main(["study"]) == 1
 
     captured = capsys.readouterr()
-    assert sorted(captured.out.strip().removeprefix("study: ").split(", ")) == ["1 failed", "1 uploaded"]
+    assert sorted(captured.out.strip().removeprefix("study: ").split(", ")) == [
+        "1 failed",
+        "1 uploaded",
+    ]
     assert f"{bad.run_id}: failed, {bad.spec}: cannot be read" in captured.err
     assert pending_copies(bad) != []
 
@@ -165,11 +175,15 @@ def test_one_run_that_cannot_be_sent_does_not_stop_the_others(
 def test_without_a_key_it_is_one_sentence(grid: GridFolder) -> None:
     add(grid, 0)
 
-    with pytest.raises(UserError, match=r"^no key for 127\.0\.0\.1:9 in .* or netrc; get one with: wandb login$"):
+    with pytest.raises(
+        UserError, match=r"^no key for 127\.0\.0\.1:9 in .* or netrc; get one with: wandb login$"
+    ):
         sync.main(["study"])
 
 
-def test_with_nobody_listening_it_is_one_sentence(grid: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_nobody_listening_it_is_one_sentence(
+    grid: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(grid, 0)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
 
@@ -196,7 +210,9 @@ def test_what_an_upload_did_not_tell_of_counts_as_failed(
 ) -> None:
     one, two = add(grid, 0), add(grid, 1)
     line = json.dumps({"run": str(one.path), "state": "uploaded", "reason": ""})
-    monkeypatch.setattr(sync, "run", lambda argv, timeout_s: Answer(-9, f"{line}\nnoise\n", "out of memory\n"))
+    monkeypatch.setattr(
+        sync, "run", lambda argv, timeout_s: Answer(-9, f"{line}\nnoise\n", "out of memory\n")
+    )
 
     assert sync.main(["study", "--jobs", "1", "--json"]) == 1
 

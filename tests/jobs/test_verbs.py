@@ -6,19 +6,23 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, submit
 
-from anlp.errors import UserError
-from anlp.record import GridFolder
+from anlp.core.errors import UserError
+from anlp.records.folders import GridFolder
 from jobs import __main__ as jobs_main
+from tests.support.grids import a_spec, submit
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
-def test_without_a_verb_the_commands_are_listed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_verb_the_commands_are_listed(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert jobs_main.main(arguments) == 0
 
     text = capsys.readouterr().out
-    assert [f"python -m jobs.{verb} " in text for verb in jobs_main.COMMANDS] == [True] * len(jobs_main.COMMANDS)
+    assert [f"python -m jobs.{verb} " in text for verb in jobs_main.COMMANDS] == [True] * len(
+        jobs_main.COMMANDS
+    )
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest() -> None:
@@ -37,7 +41,9 @@ def test_a_verb_is_passed_its_arguments(
 
 
 @pytest.mark.parametrize("verb", list(jobs_main.COMMANDS))
-def test_every_command_explains_itself_with_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_explains_itself_with_examples(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         import_module(f"jobs.{verb}").main(["--help"])
 

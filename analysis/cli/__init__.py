@@ -1,0 +1,1 @@
+"""Arguments and output that the commands share."""

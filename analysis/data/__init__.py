@@ -1,0 +1,1 @@
+"""Runs from folders and from wandb, as frames."""

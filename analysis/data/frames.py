@@ -1,0 +1,189 @@
+"""Run records as tidy pandas frames, and which of their columns are what.
+
+`runs` has one row per run, in the order of the ids:
+
+| column | content |
+|---|---|
+| `run_id`, `config_id`, `task`, `purpose`, `seed` | runs with one `config_id` are seeds of one configuration |
+| `outcome` | `ok`, `diverged`, `failed`, `unfinished` |
+| `tested_epoch`, `trained_epochs`, `seconds` | from the result; missing while there is none |
+| a setting, e.g. `lr` | missing where it has no effect (`filters` of a dense network) |
+| a metric, e.g. `test/acc` | at the tested epoch; accuracies in [0, 1]; its name has a slash, a setting's has none |
+| `baseline/random`, `baseline/majority` | in `test/acc`, of the run's data |
+| `baseline/mean` | in `test/mae`, of tasks with quantities |
+| `size/train`, `size/val`, `size/test` | samples |
+
+`history` has one row per run and epoch: `run_id`, `epoch`, and what `metrics.jsonl` says; NaN for what was not finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from analysis.data.arrow import frame_from_table, number_array, table_from_rows
+from anlp.records.results import RunRecord, RunResult
+from anlp.tasks import TASKS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_COLUMNS = (
+    *("run_id", "config_id", "task", "purpose", "seed", "outcome"),
+    *("tested_epoch", "trained_epochs", "seconds"),
+)
+HISTORY_COLUMNS = ("run_id", "epoch")
+UNFINISHED = "unfinished"
+BASELINE = "baseline/"
+SIZE = "size/"
+PRIVATE = "_"  # begins the columns of a table that are no business of a frame
+
+_TYPES: Mapping[str, pa.DataType] = {
+    **dict.fromkeys(("run_id", "config_id", "task", "purpose", "outcome"), pa.string()),
+    **dict.fromkeys(("seed", "tested_epoch", "trained_epochs"), pa.int64()),
+    "seconds": pa.float64(),
+}
+_HISTORY_TYPES: Mapping[str, pa.DataType] = {"run_id": pa.string(), "epoch": pa.int64()}
+
+
+def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """One row per run, see above; the columns of `RUN_COLUMNS` exist even when there are no runs."""
+    return runs_frame(runs_table([run_row(record) for record in records]))
+
+
+def history_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """One row per run and epoch; the columns `run_id` and `epoch` exist even when there are none."""
+    return epochs_frame(history_table(list(records)))
+
+
+def setting_columns(runs: pd.DataFrame) -> list[str]:
+    """The settings among the columns, in the order of the settings class."""
+    return [str(name) for name in runs.columns if name not in RUN_COLUMNS and "/" not in str(name)]
+
+
+def metric_columns(runs: pd.DataFrame) -> list[str]:
+    """The metrics among the columns."""
+    return [
+        str(name)
+        for name in runs.columns
+        if "/" in str(name) and not str(name).startswith((BASELINE, SIZE))
+    ]
+
+
+def varying_settings(runs: pd.DataFrame) -> list[str]:
+    """The settings with more than one value, `task` among them where a folder holds several."""
+    return [
+        name
+        for name in ("task", *setting_columns(runs))
+        if name in runs and runs[name].nunique() > 1
+    ]
+
+
+def fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a filter can name of a run: settings, seed, metrics, id, state and purpose; only what it has."""
+    present = {name: value for name, value in row.items() if not _is_missing(value)}
+    state = "done" if row["outcome"] == "ok" else row["outcome"]
+    return {**present, "id": row["run_id"], "state": state}
+
+
+def run_row(record: RunRecord) -> dict[str, Any]:
+    """The row of one run; what is missing may be left out."""
+    settings = record.settings
+    return {
+        "run_id": record.run_id,
+        "config_id": record.config_id,
+        "task": record.task,
+        "purpose": record.purpose,
+        "seed": record.seed,
+        "outcome": record.outcome.value if record.outcome else UNFINISHED,
+        **{
+            name: value if settings.applies(name) else None
+            for name, value in settings.values().items()
+        },
+        **(_result_columns(record.result) if record.result else {}),
+    }
+
+
+def runs_table(
+    rows: Sequence[Mapping[str, Any]], more: Mapping[str, pa.DataType] = MappingProxyType({})
+) -> pa.Table:
+    """Rows of runs in columns; metrics are floats and sizes integers whatever their values look like.
+
+    Args:
+        rows: as `run_row` makes them, perhaps with private columns.
+        more: types of these.
+    """
+    names = {name for row in rows for name in row if "/" in name}
+    sizes = {name: pa.int64() if name.startswith(SIZE) else pa.float64() for name in sorted(names)}
+    return table_from_rows(rows, {**_TYPES, **sizes, **more})
+
+
+def history_table(records: Sequence[RunRecord]) -> pa.Table:
+    """The epochs of these runs, one run after the other; lines without an epoch are left out."""
+    lines = [
+        (record.run_id, line)
+        for record in records
+        for line in record.history
+        if type(line.get("epoch")) is int
+    ]
+    names = {name for _, line in lines for name in line} - set(HISTORY_COLUMNS)
+    columns = {name: number_array([line.get(name) for _, line in lines]) for name in sorted(names)}
+    ids = pa.array([run_id for run_id, _ in lines], pa.string())
+    return pa.table(
+        {
+            "run_id": ids,
+            "epoch": pa.array([line["epoch"] for _, line in lines], pa.int64()),
+            **columns,
+        }
+    )
+
+
+def runs_frame(table: pa.Table) -> pd.DataFrame:
+    """The frame `runs` of a table of runs, its columns in an order that no single run decides."""
+    return frame_from_table(
+        table, sorted((name for name in table.column_names if name[:1] != PRIVATE), key=_place)
+    )
+
+
+def epochs_frame(table: pa.Table) -> pd.DataFrame:
+    """The frame `history` of a table of epochs."""
+    metrics = sorted(set(table.column_names) - set(HISTORY_COLUMNS))
+    return frame_from_table(table, [*HISTORY_COLUMNS, *metrics])
+
+
+def empty_history() -> pa.Table:
+    """A table of epochs without any."""
+    return pa.table({name: pa.array([], kind) for name, kind in _HISTORY_TYPES.items()})
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    """Run columns, settings as their class has them, metrics, baselines, sizes."""
+    if name in RUN_COLUMNS:
+        return 0, RUN_COLUMNS.index(name), ""
+    if "/" not in name:
+        return 1, _setting_places().get(name, len(_setting_places())), name
+    return 4 if name.startswith(SIZE) else 3 if name.startswith(BASELINE) else 2, 0, name
+
+
+def _setting_places() -> dict[str, int]:
+    names = dict.fromkeys(name for task in TASKS.values() for name in task.settings.model_fields)
+    return {name: place for place, name in enumerate(names)}
+
+
+def _result_columns(result: RunResult) -> dict[str, Any]:
+    return {
+        "tested_epoch": result.epoch,
+        "trained_epochs": result.epochs,
+        "seconds": result.seconds,
+        **{name: value for name, value in result.metrics.items() if "/" in name},
+        **{f"{BASELINE}{name}": value for name, value in result.baselines.items()},
+        **{f"{SIZE}{name}": value for name, value in result.sizes.items()},
+    }
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,118 @@
+"""Runs back as records and as tidy frames, from the folders of a grid or from a wandb project: the same numbers."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.data.run_folders import FolderSource, find_grid, runs_roots
+from analysis.data.source import Source
+from analysis.data.wandb_project import SCHEME, ProjectSource, parse_project
+from anlp.records.results import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Runs", "find_grid", "from_disk", "from_wandb", "load"]
+
+CACHE = ".pulled"  # in the folder of a grid: see `analysis.data.cache`
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A grid's runs as tidy frames; `analysis.data.frames` lists their columns."""
+
+    folder: Path
+    runs: pd.DataFrame
+    history: pd.DataFrame  # empty when loaded without
+    notes: tuple[str, ...]  # what was skipped and why
+    provenance: tuple[
+        str | None, ...
+    ] = ()  # JSON, parallel to `runs`; None while there is no result
+
+    @property
+    def grid(self) -> str:
+        """The grid's name."""
+        return self.folder.name
+
+
+def load(grid: str | Path, *, history: bool = True) -> Runs:
+    """The runs of a grid as tidy frames: the notebook's way in.
+
+    What was read is kept in the grid's folder (`.pulled`), and only what changed is read again.
+
+    Args:
+        grid: a name under `runs/` (or `$ANLP_RUNS`), a folder, the grid's YAML file, or what the runs were mirrored to:
+            `wandb://entity/project`, or a group of it, `wandb://entity/project/mnist`.
+        history: whether the learning curves are wanted, too.
+
+    Raises:
+        UserError: there is no such grid, or the server cannot be read.
+    """
+    from analysis.data.cache import (
+        PROVENANCE,
+        Cache,
+        pull,  # pandas and pyarrow take a moment to import: not before they are needed
+    )
+    from analysis.data.frames import empty_history, epochs_frame, runs_frame
+
+    folder, source = _find(str(grid))
+    pulled, notes = pull(source, Cache(folder / CACHE), history=history)
+    epochs = pulled.history if history and pulled.history is not None else empty_history()
+    told = tuple(pulled.runs[PROVENANCE].to_pylist())
+    return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes), told)
+
+
+def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:
+    """Every run of the grid folder `root` that can be read, in the order of their ids, read now.
+
+    Args:
+        root: `runs/<grid>`.
+        note: is told, in one sentence each, what was skipped and why.
+        history: whether to read `metrics.jsonl`.
+
+    Raises:
+        UserError: `root` cannot be listed.
+    """
+    return _records(FolderSource(root, history=history), note)
+
+
+def from_wandb(
+    address: str, note: Note = warnings.warn, *, history: bool = True
+) -> list[RunRecord]:
+    """Every run of a wandb project or group that can be read, in the order of their ids, read now.
+
+    Args:
+        address: `wandb://entity/project[/group]`; server and key are those of WANDB_BASE_URL, WANDB_API_KEY, netrc.
+        note: is told, in one sentence each, what was skipped and why.
+        history: whether to read what was logged.
+
+    Raises:
+        UserError: the project cannot be read.
+    """
+    return _records(ProjectSource(parse_project(address), history=history), note)
+
+
+def _find(text: str) -> tuple[Path, Source]:
+    """What a person named, and where what is made of it goes."""
+    here = Path.cwd()
+    if not text.startswith(SCHEME):
+        folder = find_grid(text, here, os.environ)
+        return folder, FolderSource(folder)
+    project = parse_project(text)
+    return runs_roots(here, os.environ)[0] / project.folder, ProjectSource(project)
+
+
+def _records(source: Source, note: Note) -> list[RunRecord]:
+    from analysis.data.cache import read_all
+
+    readings = read_all(source)
+    for reading in readings:
+        if reading.note:
+            note(reading.note)
+    return [reading.record for reading in readings if reading.record is not None]

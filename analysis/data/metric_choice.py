@@ -1,0 +1,65 @@
+"""Choose the metric that selects configurations, and its counterpart on the test set."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.frames import metric_columns
+from anlp.core.errors import UserError
+
+USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
+
+
+def usual_metric(runs: pd.DataFrame) -> str:
+    """The metric that chooses where nobody says which: accuracy, else what the runs were told to monitor, else a usual.
+
+    Args:
+        runs: see `analysis.data.frames`.
+
+    Raises:
+        UserError: no run has finished with a metric.
+    """
+    known = measured_metrics(runs)
+    monitored = (
+        [str(name) for name in runs["monitor"].dropna().unique()] if "monitor" in runs else []
+    )
+    validated = [name for name in known if name.startswith("val/")]
+    wanted = (
+        USUAL_METRICS[0],
+        *(monitored if len(monitored) == 1 else []),
+        *USUAL_METRICS,
+        *validated,
+        *known,
+    )
+    found = next((name for name in wanted if name in known), None)
+    if found is None:
+        raise UserError(nothing_finished(runs))
+    return found
+
+
+def tested_metric(runs: pd.DataFrame, select: str) -> str:
+    """The same metric on the test set, where it was measured there."""
+    name = f"test/{select.partition('/')[2]}"
+    return name if name in measured_metrics(runs) else select
+
+
+def nothing_finished(runs: pd.DataFrame) -> str:
+    """Why there is no metric, in a sentence without its end: how many runs there are in which state."""
+    finished = int((runs["outcome"] == "ok").sum())
+    if finished:
+        return f"no run has a finite metric ({finished} finished without one)"
+    counts = ", ".join(
+        f"{count} {outcome}" for outcome, count in Counter(runs["outcome"]).most_common()
+    )
+    return f"no run has finished with a metric ({counts or 'there are none'})"
+
+
+def measured_metrics(runs: pd.DataFrame) -> list[str]:
+    """The metrics of which some run that finished has a finite value."""
+    finished = runs[runs["outcome"] == "ok"]
+    return [
+        name for name in metric_columns(runs) if np.isfinite(finished[name].astype(float)).any()
+    ]

@@ -1,0 +1,99 @@
+"""Requests to a server from many threads, patient with a server that says "not now"."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+TRIES = 6
+FIRST_WAIT_S = 1.0  # doubled each time
+LONGEST_WAIT_S = 60.0
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+class Retries:
+    """Repeats what failed for the moment, later each time; all threads wait when one of them is told to.
+
+    Args:
+        is_transient: whether an exception may go away by itself.
+        first_wait_s: before the second try.
+    """
+
+    def __init__(
+        self, is_transient: Callable[[Exception], bool], *, first_wait_s: float = FIRST_WAIT_S
+    ) -> None:
+        self._is_transient = is_transient
+        self._first_wait_s = first_wait_s
+        self._lock = threading.Lock()
+        self._resume_at = 0.0
+        self._random = random.Random()
+
+    def call(self, action: Callable[[], Found]) -> Found:
+        """What `action` returns, or raises for good."""
+        for number in range(TRIES - 1):
+            self._wait()
+            try:
+                return action()
+            except Exception as error:
+                if not self._is_transient(error):
+                    raise
+            self._postpone(min(self._first_wait_s * 2**number, LONGEST_WAIT_S))
+        self._wait()
+        return action()
+
+    def _wait(self) -> None:
+        while (left := self._resume_at - time.monotonic()) > 0:
+            time.sleep(left)
+
+    def _postpone(self, wait_s: float) -> None:
+        """Threads that failed together do not come back together."""
+        with self._lock:
+            self._resume_at = max(
+                self._resume_at, time.monotonic() + wait_s * self._random.uniform(0.5, 1.0)
+            )
+
+
+def in_threads(
+    action: Callable[[Item], Found], items: Sequence[Item], threads: int
+) -> Iterator[Found]:
+    """What `action` makes of each item, in the order in which they are done.
+
+    The threads do not hold up a process that ends, and take nothing new when the caller stops listening.
+
+    Raises:
+        Exception: the first one that `action` raised.
+    """
+    todo = queue.SimpleQueue[Item]()
+    done = queue.SimpleQueue["tuple[Found | None, Exception | None]"]()
+    stop = threading.Event()
+    for item in items:
+        todo.put(item)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                item = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((action(item), None))
+            except Exception as error:  # raised again where the results are taken
+                stop.set()
+                done.put((None, error))
+
+    for _ in range(min(threads, len(items))):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        for _ in items:
+            found, error = done.get()
+            if error is not None:
+                raise error
+            yield found  # type: ignore[misc]  # one of the two is not None
+    finally:
+        stop.set()

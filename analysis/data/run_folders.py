@@ -1,0 +1,201 @@
+"""Runs from their folders, whatever state the folders are in: live, torn, copied, foreign."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from analysis.data.source import UNSETTLED, Reading
+from anlp.core.errors import UserError
+from anlp.core.spec import RunSpec
+from anlp.records.files import read_json, read_metrics
+from anlp.records.folders import RunFolder
+from anlp.records.options import options_from_json
+from anlp.records.results import RunRecord, RunResult, read_result
+from anlp.tasks import spec_from_json
+
+GRID_FILES = frozenset({"batches", "lock", "report"})  # folders of a grid that are no runs
+SETTLED_S = 2.0  # a change within the same tick of a file system's clock leaves no trace: what is younger is read again
+
+
+class FolderSource:
+    """The runs in the folder of a grid.
+
+    A finished run is taken to be what it was for as long as its folder is: whatever puts a file into it, replaces or
+    removes one, as a repetition of the run does, changes the folder's time. The files of a live run are looked at.
+
+    Args:
+        root: `runs/<grid>`.
+        history: whether to read `metrics.jsonl`.
+
+    Raises:
+        UserError: `root` cannot be listed.
+    """
+
+    def __init__(self, root: Path, *, history: bool = True) -> None:
+        self._root = root
+        self._history = history
+        self._folder_ns = _list_folders(root)
+
+    def run_ids(self) -> list[str]:
+        """Every folder that could be a run."""
+        return sorted(self._folder_ns)
+
+    def is_current(self, run_id: str, stamp: str) -> bool:
+        """A finished run by its folder's time, a live one by its files, too."""
+        folder_ns = self._folder_ns[run_id]
+        return stamp == f"final {folder_ns}" or (
+            stamp.startswith("live") and stamp == _live_stamp(self._folder(run_id), folder_ns)
+        )
+
+    def read(self, run_ids: Sequence[str]) -> Iterator[Reading]:
+        """One after the other, in the order given."""
+        return (self._read(self._folder(run_id)) for run_id in run_ids)
+
+    def _folder(self, run_id: str) -> RunFolder:
+        return RunFolder(self._root / run_id)
+
+    def _read(self, folder: RunFolder) -> Reading:
+        folder_ns = self._folder_ns[folder.run_id]
+        stamp = _live_stamp(
+            folder, folder_ns
+        )  # taken before the content, so that a later change shows
+        form = read_json(folder.spec)
+        if form is None:
+            return _skipped(
+                folder, f"spec.json {'cannot be read' if folder.spec.exists() else 'is missing'}"
+            )
+        try:
+            spec, purpose, run_id = _parse_spec(form)
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # pydantic's ValidationError is a ValueError
+            return _skipped(folder, f"spec.json is not of a run known here ({first_line(error)})")
+        if run_id != folder.run_id:
+            return _skipped(folder, f"a copy of run {run_id}")
+        result = read_result(folder)
+        is_torn = result is None and folder.result.exists()
+        note = (
+            f"{run_id}: result.json cannot be read, the run counts as unfinished" if is_torn else ""
+        )
+        lines = tuple(read_metrics(folder.metrics)) if self._history else ()
+        record = make_record(run_id, spec, purpose, result, lines)
+        if time.time() - folder_ns / 1e9 < SETTLED_S:
+            stamp = UNSETTLED
+        elif result is not None:
+            stamp = f"final {folder_ns}"
+        return Reading(run_id, record, stamp, note)
+
+
+def make_record(
+    run_id: str,
+    spec: RunSpec,
+    purpose: str,
+    result: RunResult | None,
+    history: tuple[Mapping[str, Any], ...],
+) -> RunRecord:
+    """The record of a run of this spec."""
+    return RunRecord(
+        run_id=run_id,
+        config_id=spec.config_id,
+        task=spec.task,
+        settings=spec.settings,
+        seed=spec.seed,
+        purpose=purpose,
+        outcome=result.outcome if result else None,
+        result=result,
+        history=history,
+    )
+
+
+def find_grid(text: str, here: Path, environ: Mapping[str, str]) -> Path:
+    """The folder of the grid that a person named: a name, a folder, or the grid's YAML file.
+
+    Raises:
+        UserError: there is none; the message lists the grids there are.
+    """
+    named = Path(text)
+    name = named.stem if named.suffix in (".yaml", ".yml") else text.rstrip("/")
+    roots = runs_roots(here, environ)
+    for folder in (*(root / name for root in roots), here / name):
+        if folder.is_dir():
+            return folder.resolve()
+    grids = sorted({entry for root in roots for entry in _list_folders(root)})
+    there = f"grids there: {', '.join(grids)}" if grids else "nothing has been submitted there yet"
+    looked_in = " and ".join(str(root) for root in roots)
+    raise UserError(
+        f"no runs of a grid {name!r} in {looked_in} ({there}); submit it first: python -m jobs.submit GRID"
+    )
+
+
+def runs_roots(here: Path, environ: Mapping[str, str]) -> list[Path]:
+    """The folders that hold a folder per grid, the one to be preferred first."""
+    roots = [Path(environ["ANLP_RUNS"])] if environ.get("ANLP_RUNS") else []
+    return [*roots, here / "runs"]
+
+
+def _list_folders(root: Path) -> dict[str, int]:
+    """The time in ns of every folder in `root` that is not hidden and could be a run, by name."""
+    try:
+        with os.scandir(root) as entries:
+            return {
+                entry.name: entry.stat().st_mtime_ns
+                for entry in entries
+                if not entry.name.startswith(".")
+                and entry.name not in GRID_FILES
+                and entry.is_dir()
+            }
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"{root}: cannot list the runs ({error.strerror})") from error
+
+
+def _live_stamp(folder: RunFolder, folder_ns: int) -> str:
+    files = (folder.spec, folder.metrics, folder.result)
+    return " ".join(["live", str(folder_ns), *map(_file_stamp, files)])
+
+
+def _file_stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "-"
+    return f"{found.st_size}:{found.st_mtime_ns}"
+
+
+def _skipped(folder: RunFolder, reason: str) -> Reading:
+    return Reading(folder.run_id, note=f"{folder.run_id}: skipped, {reason}")
+
+
+def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:
+    spec = spec_from_json({**form["spec"], "seed": whole_seed(form["spec"]["seed"])})
+    return spec, options_from_json(form.get("options", {})).purpose, str(form["spec"]["run_id"])
+
+
+def whole_seed(seed: Any) -> int:
+    """The seed of a run, which nobody has checked since it was written.
+
+    Raises:
+        ValueError: it is missing, or no whole number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | float) or not float(seed).is_integer():
+        raise ValueError(f"seed: expected a whole number, got {seed!r}")
+    return int(seed)
+
+
+def first_line(error: Exception) -> str:
+    """For a sentence about an exception; the first of the faults of a setting."""
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        return f"{'.'.join(map(str, fault['loc'])) or error.title}: {fault['msg']}, got {fault['input']!r}"
+    text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    return text.splitlines()[0]

@@ -1,0 +1,291 @@
+"""Runs from a wandb project, by its public API: pages of runs with all that is final, histories side by side."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from analysis.data.retry import Retries, in_threads
+from analysis.data.run_folders import first_line, make_record, whole_seed
+from analysis.data.source import UNSETTLED, Reading
+from anlp.core.errors import UserError
+from anlp.core.progress import Progress
+from anlp.core.spec import RunSpec
+from anlp.core.wandb_server import find_site
+from anlp.records.results import Outcome, RunResult, result_from_summary
+from anlp.tasks import TASKS, make_spec
+
+if TYPE_CHECKING:
+    from wandb.apis.public import Run
+
+SCHEME = "wandb://"
+PAGE = 500  # runs
+THREADS = 16
+STEPS_PER_PAGE = 10_000
+ENDED = frozenset(
+    {"finished", "failed", "crashed", "killed", "preempted"}
+)  # states in which a run logs no more
+OUTCOMES = frozenset(outcome.value for outcome in Outcome)
+_STATUS = re.compile(
+    r"(?:returned error|HTTP) (\d{3})\b"
+)  # in what wandb says, where it does not hand it over
+_NOBODY = re.compile(r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE)
+_NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project on a wandb server, or one group of its runs."""
+
+    entity: str
+    name: str
+    group: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where below the runs of this machine what was pulled is kept; its name is what the runs are called."""
+        parts = (self.entity, self.name, self.group) if self.group else (self.entity, self.name)
+        return Path(".wandb", *map(_folder_name, parts))
+
+
+def _folder_name(text: str) -> str:
+    name = quote(text, safe=" ")
+    return (
+        name if name.strip(".") else name.replace(".", "%2E")
+    )  # "." and ".." are names of other folders
+
+
+def parse_project(text: str) -> Project:
+    """The project of `wandb://entity/project[/group]`.
+
+    Raises:
+        UserError: it is no such address.
+    """
+    entity, _, rest = text.removeprefix(SCHEME).partition("/")
+    name, _, group = rest.partition("/")
+    if not text.startswith(SCHEME) or not entity or not name:
+        raise UserError(
+            f"expected wandb://entity/project or wandb://entity/project/group, got {text!r}"
+        )
+    return Project(entity, name, group.strip("/"))
+
+
+class ProjectSource:
+    """The runs of a project as they are when they are first asked for.
+
+    A run that has ended is taken to be what it was as long as its state, its last step and its last change are.
+
+    Args:
+        project: which.
+        history: whether to read what was logged, which is most of the requests.
+        retries: how failed requests are repeated, on top of what wandb does itself.
+    """
+
+    def __init__(
+        self, project: Project, *, history: bool = True, retries: Retries | None = None
+    ) -> None:
+        self._project = project
+        self._history = history
+        self._retries = retries or Retries(is_transient)
+        self._found: dict[str, Run] | None = None
+        self._url = ""
+
+    def run_ids(self) -> list[str]:
+        """Every run of the project or group.
+
+        Raises:
+            UserError: no key, no answer, no such project.
+        """
+        return sorted(self._runs())
+
+    def is_current(self, run_id: str, stamp: str) -> bool:
+        """By what the list of runs says of it."""
+        return stamp != UNSETTLED and stamp == _stamp(self._runs()[run_id])
+
+    def read(self, run_ids: Sequence[str]) -> Iterator[Reading]:
+        """As their histories arrive.
+
+        Raises:
+            UserError: the server gave up on us; what came before is worth keeping.
+        """
+        try:
+            yield from in_threads(lambda run_id: self._read(self._runs()[run_id]), run_ids, THREADS)
+        except UserError:
+            raise
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            raise UserError(
+                f"{self._url} does not answer any more ({first_line(error)}); what was read is kept, repeat the command"
+            ) from error
+
+    def _runs(self) -> dict[str, Run]:
+        if self._found is None:
+            self._found = self._list()
+        return self._found
+
+    def _list(self) -> dict[str, Run]:
+        import wandb
+
+        site = find_site(str(wandb.Settings().base_url))
+        site.require()
+        self._url = site.url
+        path = f"{self._project.entity}/{self._project.name}"
+        try:
+            with _scratch():
+                found = self._list_pages(path)
+        except ValueError as error:
+            raise UserError(
+                f"{site.url}: no project {path!r} that this key may read ({error})"
+            ) from error
+        except wandb.errors.AuthenticationError as error:
+            raise UserError(
+                f"{site.url} refuses the key in WANDB_API_KEY or netrc ({first_line(error)})"
+            ) from error
+        except Exception as error:
+            if status_of(error) is None:
+                raise
+            raise UserError(
+                f"{site.url}: the runs of {path} cannot be listed ({first_line(error)})"
+            ) from error
+        if not found:
+            of_group = f" of a group {self._project.group!r}" if self._project.group else ""
+            raise UserError(f"{site.url}: {path} has no run{of_group}")
+        return found
+
+    def _list_pages(self, path: str) -> dict[str, Run]:
+        import wandb
+
+        filters = {"group": self._project.group} if self._project.group else {}
+        api = wandb.Api(overrides={"entity": self._project.entity, "project": self._project.name})
+        pages = api.runs(path, filters=filters, per_page=PAGE, lazy=False)
+        with Progress("listing runs", 0) as progress:
+            return self._retries.call(lambda: {run.id: run for run in progress.over(pages)})
+
+    def _read(self, run: Run) -> Reading:
+        stamp = _stamp(run)
+        config = {name: value for name, value in run.config.items() if not name.startswith("_")}
+        try:
+            spec = _spec(config)
+        except ValueError as error:  # pydantic's ValidationError is one
+            return Reading(run.id, note=f"{run.id}: skipped, {first_line(error)}")
+        result, note = _result(run)
+        try:
+            lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
+        except Exception as error:
+            if is_transient(error) or status_of(error) is None:
+                raise
+            return Reading(
+                run.id, note=f"{run.id}: skipped, its history cannot be read ({first_line(error)})"
+            )
+        return Reading(
+            run.id, make_record(run.id, spec, run.job_type or "search", result, lines), stamp, note
+        )
+
+
+def _spec(config: Mapping[str, Any]) -> RunSpec:
+    """The run of a config.
+
+    Raises:
+        ValueError: it is that of no run known here; the message says what is wrong with it.
+    """
+    task, seed = config.get("task"), config.get("seed")
+    if task is None:
+        raise ValueError("its config names no task: no run of this suite, or changed by hand")
+    if not isinstance(task, str) or task not in TASKS:
+        raise ValueError(f"its config names a task that is not known here: {task!r}")
+    values = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
+    return make_spec(task, values, whole_seed(seed))
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether a request may succeed later: too many requests, a fault of the server, no answer at all."""
+    status = status_of(error)
+    return status is not None and (status == 0 or status == 429 or status >= 500)
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status behind an exception of wandb, 0 where nobody answered, None for other exceptions."""
+    from wandb.errors import CommError
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
+    if not isinstance(error, CommError | WandbApiFailedError):
+        return None
+    answer = getattr(getattr(error, "exc", None) or error, "response", None)
+    status = getattr(answer, "http_status", 0) or _STATUS.search(str(error))
+    if isinstance(status, re.Match):
+        return int(status.group(1))
+    if status:
+        return int(status)
+    return (
+        0 if answer is None or _NOBODY.search(str(error)) else 200
+    )  # 200: an answer that says what it does not like
+
+
+@contextmanager
+def _scratch() -> Iterator[None]:
+    """Every run that wandb lists makes a folder for files that it might be asked for: they go where they vanish."""
+    before = os.environ.get("WANDB_DIR")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WANDB_DIR"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("WANDB_DIR")
+            os.environ.update({} if before is None else {"WANDB_DIR": before})
+
+
+def _result(run: Run) -> tuple[RunResult | None, str]:
+    """What the run said of its end; None while it is under way, also for the second time."""
+    summary = run.summary_metrics
+    outcome = summary.get("outcome")
+    if run.state not in ENDED or outcome not in OUTCOMES:
+        return None, ""
+    result = result_from_summary(summary)
+    if result is not None and result.outcome.value == outcome:
+        return result, ""
+    metrics = {
+        name: float(value)
+        for name, value in summary.items()
+        if "/" in name and isinstance(value, float | int)
+    }
+    note = f"{run.id}: its result was not sent (an older version did not), the metrics are those of its last row"
+    return RunResult(run.id, Outcome(outcome), metrics), note
+
+
+def _lines(run: Run) -> list[dict[str, Any]]:
+    return [_line(row) for row in run.scan_history(page_size=STEPS_PER_PAGE, use_cache=False)]
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as `metrics.jsonl` has it: the step is the epoch, null stands for what is not finite."""
+    values = {name: _finite(value) for name, value in row.items() if not name.startswith("_")}
+    return {"epoch": row["_step"], **values}
+
+
+def _finite(value: Any) -> Any:
+    """wandb writes NaN and infinity as text."""
+    if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+def _stamp(run: Run) -> str:
+    """Empty for a run that may still change."""
+    if run.state not in ENDED:
+        return UNSETTLED
+    summary = run.summary_metrics
+    changes = (
+        run.state,
+        run.heartbeat_at,
+        *(summary.get(name) for name in ("_step", "_timestamp", "outcome")),
+    )
+    return " ".join(map(str, changes))

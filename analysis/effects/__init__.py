@@ -1,0 +1,1 @@
+"""Which settings matter: designs, importance and its text."""

@@ -1,0 +1,242 @@
+"""The runs of a grid as a design: factors with their levels, and what every configuration reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.data.baselines import chance_level
+from analysis.data.frames import varying_settings
+from analysis.stats.intervals import Array
+from analysis.text.levels import level_key
+from analysis.text.metrics import is_share, render_value
+from anlp.core.errors import UserError
+from anlp.core.metrics import higher_is_better
+
+FEW_LEVELS = (
+    12  # that settings of a grid have; in a random design every number determines all others
+)
+HUGE = 1e100  # a score beyond has no square, and says nothing
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A setting that varies, or several that only make sense together."""
+
+    name: str
+    levels: tuple[
+        Any, ...
+    ]  # ascending; tuples of values for several settings; None: has no effect there
+    is_number: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Configurations and factors; arrays are parallel to the configurations."""
+
+    metric: str
+    factors: tuple[Factor, ...]
+    codes: Codes  # (n_configurations, n_factors) index of the level
+    means: Array  # over seeds, clipped at the baseline
+    variances: Array  # over seeds, n in the denominator
+    counts: Array  # seeds
+    best_at_edge: tuple[str, ...]  # sentences on settings whose best value is the last one tried
+    notes: tuple[str, ...]  # what was left out, filled in or joined
+
+    @property
+    def missing_share(self) -> float:
+        """Of the cells of the full factorial."""
+        return 1 - len(self.means) / math.prod(len(factor.levels) for factor in self.factors)
+
+    def values(self) -> Array:
+        """(n_configurations, n_factors) numbers as they are; NaN for everything that is none."""
+        columns = [
+            np.array([_number(level) if factor.is_number else math.nan for level in factor.levels])[
+                codes
+            ]
+            for factor, codes in zip(self.factors, self.codes.T, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+
+def build_design(
+    runs: pd.DataFrame, metric: str, *, clip: bool = True, ranks: bool = False
+) -> Design:
+    """The design behind the search runs of a grid; confirm runs would weigh the best configurations more.
+
+    Args:
+        runs: see `analysis.data.frames`.
+        metric: a column of it.
+        clip: whether a run worse than the baseline counts as the baseline, and a diverged one, too: how badly a run
+            failed would explain nearly all variance otherwise.
+        ranks: whether scores are replaced by their ranks.
+
+    Raises:
+        UserError: no run can be used, or nothing varies.
+    """
+    search = runs[runs["purpose"] != "confirm"]
+    scores, notes = _scores(search if len(search) else runs, metric, clip)
+    if scores.empty:
+        raise UserError(f"no finished run has {metric}: nothing to explain")
+    used = runs.loc[scores.index]
+    names = varying_settings(used)
+    if not names:
+        raise UserError(
+            f"no setting varies over the {_runs(len(used))} with {metric}: there is nothing to compare"
+        )
+    if ranks:
+        scores = scores.rank()
+    columns, more = _independent(
+        {name: _plain(used[name]) for name in names}, used["config_id"].nunique()
+    )
+    factors = tuple(_factor(name, values) for name, values in columns.items())
+    coded = [
+        _codes(factor, values) for factor, values in zip(factors, columns.values(), strict=True)
+    ]
+    cells, inverse = np.unique(np.stack(coded, axis=1), axis=0, return_inverse=True)
+    groups = scores.groupby(inverse.reshape(-1))
+    return Design(
+        metric,
+        factors,
+        cells.astype(np.int64),
+        np.asarray(groups.mean(), dtype=np.float64),
+        np.asarray(groups.var(ddof=0), dtype=np.float64),
+        np.asarray(groups.size(), dtype=np.float64),
+        tuple(_edges(used, scores, names, metric)),
+        (*notes, *more),
+    )
+
+
+def _scores(runs: pd.DataFrame, metric: str, clip: bool) -> tuple[pd.Series[float], list[str]]:
+    """One score per run that counts, and what was done to the others."""
+    raw = runs[metric].astype(float).where(runs["outcome"] == "ok")
+    scores, notes = raw[raw.abs() < HUGE], []
+    diverged = runs.index[runs["outcome"] == "diverged"]
+    left_out = len(runs) - len(scores) - len(diverged)
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    bound = chance_level(runs, metric)
+    if clip and bound is not None:
+        below = int((sign * scores < sign * bound).sum())
+        scores = sign * (sign * scores).clip(lower=sign * bound)
+        if below:
+            notes.append(
+                f"{_runs(below)} below the baseline, taken as the baseline: {_written(metric, bound)}"
+            )
+    if len(diverged) and len(scores):
+        worst = bound if clip and bound is not None else sign * float((sign * scores).min())
+        scores = pd.concat([scores, pd.Series(worst, index=diverged)])
+        notes.append(f"{_runs(len(diverged))} diverged, taken as {_written(metric, worst)}")
+    if left_out:
+        notes.append(f"{_runs(left_out)} without {metric}, left out")
+    return scores, notes
+
+
+def _independent(
+    columns: dict[str, list[Any]], configurations: int
+) -> tuple[dict[str, list[Any]], list[str]]:
+    """The columns without those that follow from another; one that has no effect everywhere is joined with the other.
+
+    `momentum` that only sgd has is one factor with `optimizer`: then the grid is a full factorial again.
+    """
+    notes: list[str] = []
+    found = dict(columns)
+    for name in [name for name, values in columns.items() if None in values]:
+        effective = [value is not None for value in found[name]]
+        partner = _leader({**found, name: effective}, name, configurations)
+        if partner and not _leader(found, name, configurations):
+            joint = list(zip(found[partner], found[name], strict=True))
+            found = {
+                (f"{partner}+{name}" if key == partner else key): values
+                for key, values in found.items()
+            }
+            found[f"{partner}+{name}"] = joint
+            del found[name]
+            notes.append(
+                f"{name} has an effect with some values of {partner} only: both are one factor"
+            )
+    for name in list(found):
+        if leader := _leader(found, name, configurations):
+            del found[name]
+            notes.append(f"{name} follows from {leader} and is left out")
+    return found, notes
+
+
+def _leader(columns: dict[str, list[Any]], name: str, configurations: int) -> str | None:
+    """Another column whose levels determine those of this one."""
+    for other, values in columns.items():
+        levels = len(set(values))
+        is_grid = levels <= max(FEW_LEVELS, configurations / 2)
+        if (
+            other != name
+            and is_grid
+            and len(set(zip(values, columns[name], strict=True))) == levels
+        ):
+            return other
+    return None
+
+
+def _factor(name: str, values: Sequence[Any]) -> Factor:
+    levels = tuple(sorted(set(values), key=_order))
+    numbers = [level for level in levels if level is not None]
+    is_number = all(
+        isinstance(level, int | float) and not isinstance(level, bool) for level in numbers
+    )
+    return Factor(name, levels, is_number)
+
+
+def _codes(factor: Factor, values: Iterable[Any]) -> Codes:
+    place = {level: index for index, level in enumerate(factor.levels)}
+    return np.array([place[value] for value in values], dtype=np.int64)
+
+
+def _edges(
+    runs: pd.DataFrame, scores: pd.Series[float], names: Sequence[str], metric: str
+) -> list[str]:
+    """A sentence for every number whose value in the best configuration is the first or last that was tried."""
+    means = scores.groupby(runs["config_id"]).mean()
+    best = runs[
+        runs["config_id"] == (means.idxmax() if higher_is_better(metric) else means.idxmin())
+    ].iloc[0]
+    found = []
+    for name in names:
+        levels = sorted(
+            value for value in set(_plain(runs[name])) if isinstance(value, int | float)
+        )
+        value = best[name]
+        if len(levels) < 2 or isinstance(levels[0], bool) or value not in (levels[0], levels[-1]):
+            continue
+        if value == 0 and levels[0] == 0:  # nothing lies below
+            continue
+        end, way = ("largest", "larger") if value == levels[-1] else ("smallest", "smaller")
+        found.append(
+            f"{name}: the best configuration has the {end} value tried, {value:.6g}; try {way} ones"
+        )
+    return found
+
+
+def _plain(values: pd.Series[Any]) -> list[Any]:
+    """Python's own values, None for whatever is missing."""
+    return [None if value is None or value != value else value for value in values.tolist()]
+
+
+def _order(level: Any) -> tuple[Any, ...]:
+    return tuple(map(level_key, level)) if isinstance(level, tuple) else level_key(level)
+
+
+def _number(level: Any) -> float:
+    return math.nan if level is None else float(level)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count:,} runs"
+
+
+def _written(metric: str, value: float) -> str:
+    return f"{render_value(metric, value)} %" if is_share(metric) else render_value(metric, value)

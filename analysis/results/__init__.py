@@ -1,0 +1,1 @@
+"""The results table: configurations, rows, cells, ties, captions, formats."""

@@ -1,0 +1,111 @@
+"""Expected validation performance: the best score to expect from a search of k configurations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaln
+
+from analysis.stats.intervals import Array, NotFiniteError, Scores, TooFewSeedsError
+
+
+@dataclass(frozen=True, slots=True)
+class EvpCurve:
+    """Arrays are (n_budgets,) and parallel; higher is better."""
+
+    budgets: Array  # configurations searched: 1, 2, ..., N at most
+    expected: Array  # U: unbiased, exact for a search without repetition among these configurations
+    resampled: Array  # V: with repetition (Dodge et al. 2019), biased low
+    sd: Array  # of `expected`, by jackknife over configurations; NaN for one
+    reliable_to: int  # beyond this budget a curve is to be dashed: half of the configurations
+
+
+def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
+    """The expected best of k configurations drawn from those that were run, for k = 1 to `max_budget`.
+
+    Args:
+        values: (n_configurations,) finite, one per configuration (the mean over its seeds), higher is better.
+        max_budget: all configurations unless given.
+
+    Raises:
+        TooFewSeedsError: there are no values.
+        NotFiniteError: a value is NaN or infinite.
+
+    Source: U of Tang et al. 2020 (arXiv 2004.13705), equal to enumeration (tests/analysis/stats/test_expected_performance.py).
+    """
+    ordered = np.sort(np.asarray(values, dtype=float))
+    if not ordered.size:
+        raise TooFewSeedsError("no configurations: nothing to expect")
+    if not np.isfinite(ordered).all():
+        raise NotFiniteError(
+            f"{int((~np.isfinite(ordered)).sum())} of {ordered.size} values are NaN or infinite"
+        )
+    budgets = np.arange(1, min(max_budget or ordered.size, ordered.size) + 1)
+    return EvpCurve(
+        budgets.astype(float),
+        np.array([unbiased_best(ordered, int(k)) for k in budgets]),
+        np.array([resampled_best(ordered, int(k)) for k in budgets]),
+        np.array([_jackknife_sd(ordered, int(k)) for k in budgets]),
+        max(1, ordered.size // 2),
+    )
+
+
+def unbiased_best(ordered: Array, k: int) -> float:
+    """Mean of the maximum over all subsets of size `k`, 1 <= k <= N.
+
+    Args:
+        ordered: (N,) ascending.
+        k: size of the subsets.
+    """
+    i = np.arange(ordered.size - 1, k - 1, -1, dtype=float)  # ranks N - 1 down to k
+    weights = (
+        k / ordered.size * np.cumprod(np.concatenate([[1.0], (i - k + 1) / i]))
+    )  # from the largest: no overflow
+    return float(weights @ ordered[::-1][: weights.size])
+
+
+def resampled_best(ordered: Array, k: int) -> float:
+    """Mean of the maximum of `k` draws with replacement.
+
+    Args:
+        ordered: (N,) ascending.
+        k: number of draws.
+    """
+    shares = np.arange(ordered.size + 1) / ordered.size
+    return float(np.diff(shares**k) @ ordered)
+
+
+def _jackknife_sd(ordered: Array, k: int) -> float:
+    """From the estimates without each configuration in turn, all of them at once by prefix sums."""
+    n = ordered.size
+    if n < 2:
+        return np.nan
+    ranks = np.arange(1, n)  # of the N - 1 that remain
+    weights = _weights(
+        ranks, min(k, n - 1), n - 1
+    )  # the best of all N has no N to choose from when one is missing
+    below = np.concatenate(
+        [[0.0], np.cumsum(weights * ordered[:-1])]
+    )  # before the one left out: same rank
+    above = np.concatenate(
+        [np.cumsum((weights * ordered[1:])[::-1])[::-1], [0.0]]
+    )  # behind it: one rank less
+    without = below + above
+    return float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+
+
+def _weights(ranks: npt.NDArray[np.int64], k: int, n: int) -> Array:
+    """C(rank - 1, k - 1) / C(n, k), 0 for ranks below k."""
+    usable = np.maximum(ranks, k)
+    logs = (
+        gammaln(usable)
+        - gammaln(k)
+        - gammaln(usable - k + 1)
+        - gammaln(n + 1)
+        + gammaln(k + 1)
+        + gammaln(n - k + 1)
+    )
+    found: Array = np.where(ranks >= k, np.exp(logs), 0.0)
+    return found

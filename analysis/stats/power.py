@@ -1,0 +1,81 @@
+"""What a number of seeds can decide at all: smallest p values, seeds for a given power, when pairing pays."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+
+from scipy.special import nctdtr, ndtri, stdtrit
+
+ALPHA = 0.05
+MAX_SEEDS = 100_000
+
+
+def smallest_p(n: int, *, paired: bool = False) -> float:
+    """The smallest two-sided p value that a permutation test of `n` against `n` seeds (or `n` pairs) can give."""
+    return min(1.0, 2 / (2**n if paired else math.comb(2 * n, n)))
+
+
+def largest_family(n: int, *, paired: bool = False, alpha: float = ALPHA) -> int:
+    """How many comparisons Holm's first step may have before a permutation test with `n` seeds can never reject."""
+    return int(alpha / smallest_p(n, paired=paired) * (1 + 1e-12))
+
+
+def seeds_to_reject(comparisons: int, *, paired: bool = False, alpha: float = ALPHA) -> int:
+    """The fewest seeds with which a permutation test of that many comparisons can reject at all."""
+    return next(n for n in count(1) if largest_family(n, paired=paired, alpha=alpha) >= comparisons)
+
+
+def resolution_line(n: int, configurations: int, *, paired: bool = False) -> str:
+    """The sentence to print where a permutation test could never reject; empty where it could."""
+    comparisons = configurations - 1
+    if comparisons < 1 or largest_family(n, paired=paired) >= comparisons:
+        return ""
+    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    needed = seeds_to_reject(comparisons, paired=paired)
+    return f"With {seeds} and {configurations} configurations a permutation test can never reject; {needed} are needed."
+
+
+def seeds_for_power(
+    difference: float, comparisons: int = 1, *, power: float = 0.8, alpha: float = ALPHA
+) -> int:
+    """Seeds per configuration with which a two-sided t test sees a true difference.
+
+    Args:
+        difference: of the two means, in standard deviations of single seeds.
+        comparisons: of the family, by Bonferroni.
+        power: probability to see it.
+        alpha: error rate of the family.
+
+    Raises:
+        ValueError: the difference is 0, which no number of seeds can show.
+    """
+    if difference == 0:
+        raise ValueError("expected a difference other than 0")
+    low, high = 2, 4
+    while _power(abs(difference), high, alpha / comparisons) < power and high < MAX_SEEDS:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        if _power(abs(difference), middle, alpha / comparisons) >= power:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def seeds_for_superiority(share: float, *, alpha: float = ALPHA, beta: float = ALPHA) -> int:
+    """Seeds per configuration to show that A beats B in `share` of the pairs of seeds (Noether 1987, one-sided)."""
+    return math.ceil(float(ndtri(1 - alpha) + ndtri(1 - beta)) ** 2 / (6 * (share - 0.5) ** 2))
+
+
+def break_even(n: int, comparisons: int = 1, *, alpha: float = ALPHA) -> float:
+    """The correlation between configurations over seeds above which a paired t test is sharper than Welch's."""
+    upper = 1 - alpha / comparisons / 2
+    return float(1 - (stdtrit(2 * n - 2, upper) / stdtrit(n - 1, upper)) ** 2)
+
+
+def _power(difference: float, n: int, alpha: float) -> float:
+    """Of a two-sided two-sample t test; the rejections on the wrong side are too rare to count."""
+    critical = float(stdtrit(2 * n - 2, 1 - alpha / 2))
+    return float(1 - nctdtr(2 * n - 2, difference * math.sqrt(n / 2), critical))

@@ -1,0 +1,69 @@
+"""Variances of few seeds, shrunk towards what they have in common (Smyth 2004, the moderated t of limma)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import digamma, polygamma
+
+from analysis.stats.intervals import Array
+
+FLOOR = 1e-5  # of the median variance: one that is 0 by rounding would drag the mean of logarithms to minus infinity
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The common variance and for how many degrees of freedom it counts; infinitely many: all variances are equal."""
+
+    variance: float
+    freedom: float
+    total_freedom: float  # of all variances that took part
+
+    def shrink(self, variance: Array, n: Array) -> Array:
+        """(d0 s0² + d s²) / (d0 + d), d = n - 1; a single seed has the prior's variance."""
+        own = n - 1
+        if math.isinf(self.freedom):
+            return np.full_like(np.asarray(n, dtype=float), self.variance)
+        known = np.where(own > 0, np.nan_to_num(variance), 0.0)
+        with np.errstate(
+            invalid="ignore"
+        ):  # neither a prior nor a second seed: NaN, there is no variance
+            return np.asarray(
+                (self.freedom * self.variance + own * known) / (self.freedom + own), dtype=float
+            )
+
+
+def fit_prior(variance: Array, n: Array) -> Prior:
+    """The prior by the moments of log variances; one of no freedom where fewer than two can be used.
+
+    Args:
+        variance: (n_configurations,) sample variances; NaN for single seeds, which are left out.
+        n: (n_configurations,) seeds.
+    """
+    several = (n > 1) & np.isfinite(variance)
+    found, own = variance[several], n[several] - 1
+    if found.size < 2 or not found.any():
+        return Prior(0.0, 0.0, float(own.sum()))
+    logs = np.log(np.maximum(found, FLOOR * np.median(found[found > 0])))
+    centred = logs - digamma(own / 2) + np.log(own / 2)
+    excess = float(centred.var(ddof=1) - polygamma(1, own / 2).mean())
+    if excess <= 0:
+        return Prior(math.exp(centred.mean()), math.inf, float(own.sum()))
+    half = trigamma_inverse(excess)
+    return Prior(
+        math.exp(centred.mean() + float(digamma(half)) - math.log(half)), 2 * half, float(own.sum())
+    )
+
+
+def trigamma_inverse(y: float) -> float:
+    """The positive x with trigamma(x) = y, by Newton's method on its reciprocal (Smyth 2004, appendix)."""
+    x = 0.5 + 1 / y
+    for _ in range(50):
+        value = float(polygamma(1, x))
+        step = value * (1 - value / y) / float(polygamma(2, x))
+        x += step
+        if -step / x < 1e-10:
+            break
+    return x

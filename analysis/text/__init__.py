@@ -1,0 +1,1 @@
+"""Text without runs: alignment, units of metrics, levels, escaping."""

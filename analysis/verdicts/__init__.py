@@ -1,0 +1,1 @@
+"""Verdicts on learning curves: rules, evidence, breakdown by setting."""

@@ -1,0 +1,212 @@
+"""Which settings the verdicts go with: shares per level, the conditions that explain failure, edges of stability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.data.frames import varying_settings
+from analysis.stats.odds import OddsRatio, odds_ratio
+from analysis.text.levels import level_key, render_level
+from analysis.verdicts.judge import COLUMNS, CONVERGENT, DIVERGENT, Judged
+
+ALPHA = 0.05
+STABLE_SHARE = 0.8  # of its seeds have to train at a learning rate that counts as stable
+MAX_LEVELS = 12  # beyond, numbers are shown and split at quantiles
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelShares:
+    """How many runs at one level of a setting have which verdict."""
+
+    setting: str
+    level: str
+    counts: dict[str, int]  # verdict -> runs; verdicts that do not occur in the grid are left out
+
+    @property
+    def n(self) -> int:
+        """Runs at this level."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A condition under which configurations fail more often than without it."""
+
+    setting: str
+    condition: str  # "lr >= 0.1"
+    failed_with: int  # configurations, as all counts here
+    n_with: int
+    failed_without: int
+    n_without: int
+    odds: OddsRatio  # its interval allows for the number of conditions that were looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The largest value at which enough seeds train."""
+
+    by: str  # "optimizer=adam", empty where nothing separates
+    value: float | None  # None: none
+    is_largest: bool  # of all that were tried: the edge lies beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Everything about the verdicts of a grid that is shown, drawn and reported."""
+
+    grid: str
+    judged: Judged
+    settings: tuple[str, ...]  # those that vary
+    shares: tuple[LevelShares, ...]
+    explanations: tuple[Explanation, ...]
+    edges: tuple[Edge, ...]
+
+
+def build_breakdown(judged: Judged, grid: str = "") -> Breakdown:
+    """The breakdown of judged runs.
+
+    Args:
+        judged: all of them, or those that a filter left.
+        grid: the grid's name.
+    """
+    settings = tuple(varying_settings(judged.runs.drop(columns=list(COLUMNS))))
+    return Breakdown(
+        grid,
+        judged,
+        settings,
+        tuple(level_shares(judged.runs, settings)),
+        tuple(explanations(judged.runs, settings)),
+        tuple(stability_edges(judged.runs)),
+    )
+
+
+def level_shares(judged: pd.DataFrame, settings: Sequence[str]) -> list[LevelShares]:
+    """Per setting and level; numbers of many levels are grouped by quartiles.
+
+    Args:
+        judged: the frame of `analysis.verdicts.judge.Judged`.
+        settings: those that vary.
+    """
+    labels = [str(label) for label in pd.unique(judged["verdict"])]
+    found = []
+    for setting in settings:
+        names = np.array(_level_names(judged[setting]))
+        ascending = sorted(zip(map(level_key, judged[setting]), names.tolist(), strict=True))
+        for level in dict.fromkeys(name for _, name in ascending):
+            verdicts = judged["verdict"].to_numpy()[names == level].tolist()
+            found.append(
+                LevelShares(setting, level, {label: verdicts.count(label) for label in labels})
+            )
+    return found
+
+
+def explanations(judged: pd.DataFrame, settings: Sequence[str]) -> list[Explanation]:
+    """The strongest condition on each setting that goes with failure, strongest first; none if nothing does.
+
+    Seeds of a configuration share their fate, so configurations are counted and not runs: one has failed if at least
+    half of its seeds are divergent. Runs apart (crashed, missing, too short) take no part.
+
+    Args:
+        judged: the frame of `analysis.verdicts.judge.Judged`.
+        settings: those that vary.
+    """
+    configurations, failed = _configurations(judged)
+    conditions = [
+        (setting, text, flags)
+        for setting in settings
+        for text, flags in _conditions(setting, configurations[setting])
+        if 0 < flags.sum() < len(flags)
+    ]
+    level = 1 - ALPHA / max(len(conditions), 1)
+    best: dict[str, Explanation] = {}
+    for setting, text, flags in conditions:
+        found = _explain(setting, text, flags, failed, level)
+        if found.odds.low > 1 and (
+            setting not in best or found.odds.strength > best[setting].odds.strength
+        ):
+            best[setting] = found
+    return sorted(best.values(), key=lambda found: -found.odds.strength)
+
+
+def stability_edges(judged: pd.DataFrame, setting: str = "lr", by: str = "optimizer") -> list[Edge]:
+    """The largest `setting` at which at least 80 % of the runs learned and kept what they learned, per level of `by`.
+
+    Args:
+        judged: the frame of `analysis.verdicts.judge.Judged`.
+        setting: a number, such as the learning rate.
+        by: a setting that separates; left out where it is not there or does not vary.
+    """
+    usable = _decided(judged)
+    if setting not in usable or not pd.api.types.is_numeric_dtype(usable[setting]):
+        return []
+    separates = by in usable and usable[by].nunique() > 1
+    groups = usable.groupby(by, sort=True) if separates else [("", usable)]
+    return [
+        _edge(f"{by}={render_level(name)}" if separates else "", group, setting)
+        for name, group in groups
+    ]
+
+
+def _edge(name: str, group: pd.DataFrame, setting: str) -> Edge:
+    trained = group["verdict"].isin([label.value for label in CONVERGENT])
+    shares = trained.groupby(group[setting]).mean()
+    stable = shares.index[shares >= STABLE_SHARE]
+    value = float(stable.max()) if len(stable) else None
+    return Edge(name, value, value is not None and value == float(shares.index.max()))
+
+
+def _decided(judged: pd.DataFrame) -> pd.DataFrame:
+    return judged[judged["verdict"].isin([label.value for label in CONVERGENT | DIVERGENT])]
+
+
+def _configurations(judged: pd.DataFrame) -> tuple[pd.DataFrame, Flags]:
+    """One row per configuration that was decided, and whether it failed."""
+    decided = _decided(judged)
+    divergent = decided["verdict"].isin([label.value for label in DIVERGENT])
+    shares = divergent.groupby(decided["config_id"], sort=False).mean()
+    return decided.drop_duplicates("config_id"), (shares >= 0.5).to_numpy()
+
+
+def _conditions(setting: str, values: pd.Series[Any]) -> Iterator[tuple[str, Flags]]:
+    """Every level, and for numbers every bound from below and from above."""
+    levels = sorted(values.dropna().unique().tolist(), key=level_key)
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if not is_number or len(levels) <= MAX_LEVELS:
+        for level in levels:
+            yield f"{setting} = {render_level(level)}", (values == level).to_numpy()
+    if is_number and len(levels) > 2:
+        bounds = (
+            levels if len(levels) <= MAX_LEVELS else sorted(set(values.quantile([0.25, 0.5, 0.75])))
+        )
+        for bound in bounds:
+            yield f"{setting} >= {render_level(bound)}", (values >= bound).to_numpy()
+            yield f"{setting} <= {render_level(bound)}", (values <= bound).to_numpy()
+
+
+def _explain(setting: str, text: str, flags: Flags, failed: Flags, level: float) -> Explanation:
+    counts = (
+        int(failed[flags].sum()),
+        int(flags.sum()),
+        int(failed[~flags].sum()),
+        int((~flags).sum()),
+    )
+    return Explanation(setting, text, *counts, odds_ratio(*counts, level=level))
+
+
+def _level_names(values: pd.Series[Any]) -> list[str]:
+    """The level of every run in words."""
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if is_number and values.nunique() > MAX_LEVELS:
+        quarters = pd.qcut(values, 4, duplicates="drop")
+        return [
+            "–" if quarter != quarter else f"{quarter.left:.3g} to {quarter.right:.3g}"
+            for quarter in quarters
+        ]
+    return [render_level(value) for value in values]

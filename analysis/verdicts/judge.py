@@ -1,0 +1,204 @@
+"""The verdicts on all runs of a grid: frames in, frames and curves out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.frames import BASELINE, SIZE, UNFINISHED
+from analysis.stats.chance import Chance, ScoreKind
+from analysis.stats.intervals import Array
+from analysis.text.metrics import is_correlation, is_share
+from analysis.verdicts.evidence import render_evidence
+from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
+from anlp.core.errors import UserError
+from anlp.core.metrics import words_of
+
+SCORES = ("val/acc", "val/r2", "val/spearman")  # what runs are judged by, the first that was logged
+COLUMNS = ("verdict", "cause", "onset", "epochs", "evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Runs with their verdicts, and all that a figure of them needs."""
+
+    metric: str
+    runs: (
+        pd.DataFrame
+    )  # the frame `runs` with the columns of `COLUMNS`; onset is missing where there is none
+    verdicts: Mapping[str, Verdict]  # by run_id
+    curves: Mapping[str, Curve]  # by run_id, of every run that logged an epoch
+
+    def of(self, labels: frozenset[Label]) -> pd.DataFrame:
+        """The runs with one of these verdicts."""
+        return self.runs[self.runs["verdict"].isin([label.value for label in labels])]
+
+
+CONVERGENT = frozenset(label for label in Label if label.is_convergent)
+DIVERGENT = frozenset(label for label in Label if label.is_divergent)
+APART = frozenset(Label) - CONVERGENT - DIVERGENT
+
+
+def judge_runs(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: str | None = None,
+    *,
+    level: float | None = None,
+    samples: int | None = None,
+) -> Judged:
+    """The verdict on every run.
+
+    Args:
+        runs: see `analysis.data.frames`.
+        history: likewise.
+        metric: what was logged of the validation set, see `kind_of`; the first of `SCORES` that was, unless given.
+        level: accuracy of knowing nothing; from the baselines of finished runs unless given.
+        samples: of the validation set, likewise.
+
+    Raises:
+        UserError: nothing says what chance is, or what it is for this metric.
+    """
+    score = metric or next(
+        (name for name in SCORES if name in history and history[name].notna().any()), SCORES[0]
+    )
+    kind = kind_of(score)
+    curves = curves_of(history, score)
+    chances = _Chances(runs, score, kind, level, samples)
+    verdicts = {
+        str(run["run_id"]): _judge_run(run, curves, chances) for run in runs.to_dict("records")
+    }
+    verdicts = mark_weak(verdicts)
+    found = [verdicts[str(run)] for run in runs["run_id"]]
+    judged = runs.assign(
+        verdict=[verdict.label.value for verdict in found],
+        cause=[verdict.cause for verdict in found],
+        onset=[math.nan if verdict.onset is None else verdict.onset for verdict in found],
+        epochs=[_last_epoch(curves.get(str(run))) for run in runs["run_id"]],
+        evidence=[render_evidence(verdict, score) for verdict in found],
+    )
+    return Judged(score, judged, verdicts, curves)
+
+
+def kind_of(metric: str) -> ScoreKind:
+    """What chance means for a score.
+
+    Raises:
+        UserError: that is known for shares, R² and correlations only.
+    """
+    if is_share(metric):
+        return "share"
+    if "r2" in words_of(metric):
+        return "r2"
+    if is_correlation(metric):
+        return "correlation"
+    raise UserError(
+        f"--metric: no verdict by {metric!r}: expected an accuracy, F1, R² or correlation of the validation set, for "
+        "which it is known what chance reaches (losses are looked at beside it)"
+    )
+
+
+def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
+    """The curve of every run that logged an epoch, by run_id; of an epoch logged twice, the later line counts."""
+    if history.empty:
+        return {}
+    lines = history.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(
+        ["run_id", "epoch"], kind="stable"
+    )
+    names = lines["run_id"].to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
+    split = metric.rpartition("/")[0] or "val"
+    columns = [_column(lines, name) for name in ("epoch", metric, "train/loss", f"{split}/loss")]
+    parts = zip(*(np.split(column, starts[1:]) for column in columns), strict=True)
+    return {str(names[start]): Curve(*arrays) for start, arrays in zip(starts, parts, strict=True)}
+
+
+class _Chances:
+    """What knowing nothing reaches, for every run: its own baselines, else those of runs on the same data."""
+
+    def __init__(
+        self,
+        runs: pd.DataFrame,
+        metric: str,
+        kind: ScoreKind,
+        level: float | None,
+        samples: int | None,
+    ) -> None:
+        self.kind = kind
+        self.level, self.samples = level, samples
+        baselines = [
+            f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs
+        ]
+        size = f"{SIZE}{metric.partition('/')[0]}"
+        keys = [name for name in ("task", "data") if name in runs]
+        known = pd.DataFrame(
+            {
+                "level": runs[baselines].max(axis=1) if baselines else np.nan,
+                "random": runs.get(f"{BASELINE}random", np.nan),
+                "samples": runs.get(size, np.nan),
+            },
+            index=runs.index,
+        ).astype(float)
+        filled = known.fillna(
+            known.groupby([runs[key] for key in keys], dropna=False).transform("first")
+        )
+        self.known: dict[str, Any] = dict(
+            zip(runs["run_id"], filled.to_dict("records"), strict=True)
+        )
+
+    def of(self, run_id: str, curve: Curve) -> Chance:
+        known = self.known[run_id]
+        samples = self.samples or known["samples"]
+        is_accuracy = self.kind == "share"
+        level = (self.level if self.level is not None else known["level"]) if is_accuracy else 0.0
+        if math.isnan(samples) or math.isnan(level):
+            asked = (
+                "--chance (accuracy of knowing nothing, such as 0.1) and " if is_accuracy else ""
+            )
+            raise UserError(
+                f"no finished run says what chance is: give {asked}--samples (size of the validation set)"
+            )
+        if self.kind == "correlation":  # which says nothing of the loss
+            return Chance(level, int(samples), math.nan, self.kind)
+        random = known["random"] if self.level is None else self.level
+        loss = (
+            (-math.log(random) if random > 0 else math.nan)
+            if is_accuracy
+            else _target_variance(curve)
+        )
+        return Chance(level, int(samples), loss, self.kind)
+
+
+def _judge_run(run: Mapping[Any, Any], curves: Mapping[str, Curve], chances: _Chances) -> Verdict:
+    curve = curves.get(str(run["run_id"]))
+    if run["outcome"] == "failed":
+        return Verdict(Label.CRASHED, "crashed")
+    if curve is None:
+        return Verdict(
+            Label.MISSING, "not finished" if run["outcome"] == UNFINISHED else "not logged"
+        )
+    return verdict_of(
+        curve, chances.of(str(run["run_id"]), curve), has_diverged=run["outcome"] == "diverged"
+    )
+
+
+def _target_variance(curve: Curve) -> float:
+    """From a squared error and its R²: loss = (1 - R²) variance."""
+    usable = np.isfinite(curve.score) & np.isfinite(curve.val_loss) & (curve.score < 1)
+    if not usable.any():
+        return math.nan
+    first = int(usable.argmax())
+    return float(curve.val_loss[first] / (1 - curve.score[first]))
+
+
+def _column(lines: pd.DataFrame, name: str) -> Array:
+    return lines[name].to_numpy(float) if name in lines else np.full(len(lines), np.nan)
+
+
+def _last_epoch(curve: Curve | None) -> int:
+    return 0 if curve is None else int(curve.epochs[-1])

@@ -1,0 +1,103 @@
+"""Task `cifar10`: what a small colour image shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from anlp.core.errors import UserError
+from anlp.data import DataSet, DatasetCache
+from anlp.datasets import catalogue
+from anlp.models.convnet import ConvNet
+from anlp.models.mlp import Mlp
+from anlp.models.recurrent import Headed
+from anlp.models.resnet import ResNet
+from anlp.tasks.cifar10 import Cifar10Settings
+from anlp.training import seeding
+from anlp.training.augment import RandomFlip, RandomShift, in_turn
+from anlp.training.baselines import classification_baselines
+from anlp.training.objectives import Classification
+from anlp.training.splits import make_splits
+from anlp.training.workload import Workload
+
+CROP_PART = 8  # images move by up to a side / 8
+
+
+def build(
+    settings: Cifar10Settings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
+    """Model, data and objective of one run, on `device`."""
+    data = sources.get(settings.data_key())
+    is_debugging = settings.overfit_batches > 0
+    augments = settings.augment == "crop_flip" and not is_debugging
+    dropout = 0.0 if is_debugging else settings.dropout
+    torch.manual_seed(seeding.key(seed, "init"))
+    model = _make_model(settings, data, dropout, sources).to(device)
+    train, val, test = make_splits(data, settings, seed, device)
+    return Workload(
+        model=model,
+        train=train,
+        val=val,
+        test=test,
+        names=data.names,
+        objective=Classification(),
+        augment=in_turn(RandomShift(settings.image_size // CROP_PART), RandomFlip())
+        if augments
+        else None,
+        is_stochastic=dropout > 0 or augments,
+        baselines=classification_baselines(data),
+    )
+
+
+def _make_model(
+    settings: Cifar10Settings, data: DataSet, dropout: float, sources: DatasetCache
+) -> nn.Module:
+    if settings.model in ("resnet18", "resnet34"):
+        weights = weights_file(settings.model, sources) if settings.pretrained else None
+        backbone = ResNet(
+            settings.model, side=settings.image_size, weights=weights, mean=data.mean, std=data.std
+        )
+        return Headed(backbone, data.classes, dropout=dropout)
+    if settings.model == "cnn":
+        return ConvNet(
+            settings.image_size,
+            data.classes,
+            conv_layers=settings.conv_layers,
+            fc_layers=settings.fc_layers,
+            filters=settings.filters,
+            kernel_size=settings.kernel_size,
+            padding=settings.padding,
+            hidden=settings.hidden,
+            batch_norm=settings.batch_norm,
+            residual=settings.residual,
+            dropout=dropout,
+            mean=data.mean,
+            std=data.std,
+        )
+    return Mlp(
+        3 * settings.image_size**2,
+        data.classes,
+        depth=settings.dense_layers,
+        width=settings.hidden,
+        batch_norm=settings.batch_norm,
+        residual=settings.model == "nn_residual",
+        dropout=dropout,
+        mean=data.mean,
+        std=data.std,
+    )
+
+
+def weights_file(name: str, sources: DatasetCache) -> Path:
+    """The staged file with the weights of a net that was trained on ImageNet.
+
+    Raises:
+        UserError: it is not at hand, or not the published one; the text names the file and where to put it.
+    """
+    found = catalogue.find(name, sources.data_dir)
+    if found is None:
+        raise UserError(catalogue.where_to_put(name, sources.data_dir))
+    catalogue.verify(name, sources.data_dir)
+    (path,) = found.values()
+    return path

@@ -1,0 +1,84 @@
+"""Task `fma_emotion`: valence, energy, danceability of a piece, with a backbone of its own or one that knows genres."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from anlp.builders.fma_genre import make_backbone
+from anlp.core.errors import UserError
+from anlp.data import DataSet, DatasetCache
+from anlp.models.recurrent import Headed
+from anlp.tasks.fma import FmaEmotionSettings
+from anlp.training import checkpoint, seeding
+from anlp.training.batching import trim
+from anlp.training.objectives import Regression
+from anlp.training.split_metrics import spearman
+from anlp.training.splits import make_splits
+from anlp.training.workload import Workload
+
+
+def build(
+    settings: FmaEmotionSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
+    """Model, data and objective of one run, on `device`."""
+    data = sources.get(settings.data_key())
+    dropout = 0.0 if settings.overfit_batches else settings.dropout
+    torch.manual_seed(seeding.key(seed, "init"))
+    model = Headed(make_backbone(settings, data, dropout), data.classes, dropout=dropout)
+    if settings.init_from:
+        take_backbone(model.backbone, settings.init_from, sources)
+    if settings.freeze:
+        model.freeze()
+    train, val, test = make_splits(data, settings, seed, device)
+    return Workload(
+        model=model.to(device),
+        train=train,
+        val=val,
+        test=test,
+        names=data.names,
+        objective=Regression(_weights(settings)),
+        summary=partial(spearman, names=data.names),
+        collate=trim,
+        lengths=data.train.inputs[1][train.rows.cpu()],
+        is_stochastic=dropout > 0,
+        eval_batch=64,
+        baselines=_baselines(data),
+    )
+
+
+def take_backbone(backbone: nn.Module, run_id: str, sources: DatasetCache) -> None:
+    """Gives a backbone the weights that an earlier run kept of its own; the read-out stays new.
+
+    Raises:
+        UserError: there is no such run, or its backbone is another one.
+    """
+    path = sources.weights_of(run_id)
+    kept = checkpoint.load(path)
+    weights = {} if kept is None else kept["model"]
+    own = {
+        name.removeprefix("backbone."): w
+        for name, w in weights.items()
+        if name.startswith("backbone.")
+    }
+    try:
+        backbone.load_state_dict(own)
+    except RuntimeError as error:
+        line = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"init_from: the backbone of run {run_id} is not this one ({line}); use the same model, features and sizes"
+        ) from error
+
+
+def _weights(settings: FmaEmotionSettings) -> tuple[float, ...]:
+    if settings.target != "all":
+        return (1.0,)
+    return settings.valence_weight, settings.energy_weight, settings.danceability_weight
+
+
+def _baselines(data: DataSet) -> dict[str, float]:
+    """Mean absolute error on the test set of always answering the training mean."""
+    mean = data.train.targets[0].mean(0)
+    return {"mean": float((data.test.targets[0] - mean).abs().mean())}

@@ -1,0 +1,68 @@
+"""Task `fma_genre`: the genre of a piece of music from its spectrogram."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from anlp.data import DataSet, DatasetCache
+from anlp.models.recurrent import Headed, Recurrent
+from anlp.models.spectrogram_cnn import SpectrogramCnn
+from anlp.tasks.fma import FmaGenreSettings, SpectrogramSettings
+from anlp.training import seeding
+from anlp.training.baselines import classification_baselines
+from anlp.training.batching import trim
+from anlp.training.objectives import Classification
+from anlp.training.split_metrics import macro_f1
+from anlp.training.splits import make_splits
+from anlp.training.workload import Workload
+
+
+def build(
+    settings: FmaGenreSettings, seed: int, sources: DatasetCache, device: torch.device
+) -> Workload:
+    """Model, data and objective of one run, on `device`."""
+    data = sources.get(settings.data_key())
+    dropout = 0.0 if settings.overfit_batches else settings.dropout
+    torch.manual_seed(seeding.key(seed, "init"))
+    model = Headed(make_backbone(settings, data, dropout), data.classes, dropout=dropout).to(device)
+    train, val, test = make_splits(data, settings, seed, device)
+    return Workload(
+        model=model,
+        train=train,
+        val=val,
+        test=test,
+        names=data.names,
+        objective=Classification(),
+        summary=macro_f1,
+        collate=trim,
+        lengths=data.train.inputs[1][train.rows.cpu()],
+        is_stochastic=dropout > 0,
+        eval_batch=64,
+        baselines=classification_baselines(data),
+        origins=data.origins,
+    )
+
+
+def make_backbone(settings: SpectrogramSettings, data: DataSet, dropout: float) -> nn.Module:
+    """What turns a piece into a vector."""
+    features = data.train.inputs[0].shape[2]
+    if settings.model == "cnn2d":
+        return SpectrogramCnn(
+            features,
+            filters=settings.filters,
+            size=settings.feature_size,
+            mean=data.mean,
+            std=data.std,
+        )
+    return Recurrent(
+        features,
+        cell="lstm",
+        hidden=settings.hidden,
+        layers=settings.layers,
+        bidirectional=settings.bidirectional,
+        pooling="last",
+        dropout=dropout,
+        mean=data.mean,
+        std=data.std,
+    )

@@ -1,0 +1,328 @@
+"""Numbered claims in a folder: at most one living holder at a time, also on shared file systems without trusted locks.
+
+A claim is a file `000001.json`, created whole by `link`; the highest number is the current one. Taking over from a dead
+holder means creating the next number, which only one contender can do. A holder on this host is judged by its process;
+a holder on another host by its heartbeat (the file's modification time), watched for a lease without comparing clocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LEASE_S = 120.0
+BEATS_PER_LEASE = 4
+KEEP_S = 60.0
+
+
+class HeldError(Exception):
+    """Somebody alive holds the claim; `holder` is what they wrote."""
+
+    def __init__(self, holder: Mapping[str, Any]) -> None:
+        self.holder = holder
+        super().__init__(f"held by process {holder.get('pid')} on {holder.get('host')}")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process for good: the pid alone is reused, the pid with its start time on one boot of one host is not."""
+
+    host: str
+    boot: str
+    pid: int
+    started: int
+
+    def to_id(self) -> str:
+        """Return the process as a native job id; `from_id` reads it."""
+        return f"{self.pid}:{self.started}:{self.boot}@{self.host}"
+
+    @classmethod
+    def from_id(cls, text: str) -> Process:
+        """Inverse of `to_id`; raises ValueError for anything else."""
+        numbers, _, host = text.partition("@")
+        pid, started, boot = numbers.split(":")
+        return cls(host, boot, int(pid), int(started))
+
+    @classmethod
+    def this(cls) -> Process:
+        """The calling process."""
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process that has this pid here and now; where there is none, one that is not alive."""
+        return cls(socket.gethostname(), _boot_id(), pid, _start_ticks(pid) or 0)
+
+    def is_here(self) -> bool:
+        """Whether it ran on this very host, so that `is_alive` can tell."""
+        return self.host == socket.gethostname()
+
+    def is_alive(self) -> bool:
+        """Whether it still runs; meaningful only where `is_here`."""
+        return self.boot == _boot_id() and _start_ticks(self.pid) == self.started
+
+
+def process_from_json(form: Mapping[str, Any]) -> Process:
+    """The process recorded in a claim."""
+    return Process(str(form["host"]), str(form["boot"]), int(form["pid"]), int(form["started"]))
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Start time of a living process in clock ticks since boot; None for one that is gone or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text[
+        text.rindex(")") + 2 :
+    ].split()  # the command name before may hold blanks and parentheses
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+@dataclass
+class Lease:
+    """A claim that this process holds; use as a context manager or call `release`."""
+
+    path: Path
+    record: dict[str, Any]
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def keep_alive(self, lease_s: float = LEASE_S) -> None:
+        """Beats from a daemon thread until released."""
+        thread = threading.Thread(
+            target=self._beat, args=(lease_s / BEATS_PER_LEASE,), daemon=True, name="claim-beat"
+        )
+        thread.start()
+
+    def _beat(self, every_s: float) -> None:
+        while not self._stop.wait(every_s):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def is_current(self) -> bool:
+        """False once somebody took over (this process was frozen for longer than the lease)."""
+        return latest(self.path.parent) == self.path
+
+    def release(self, **ending: Any) -> None:
+        """Marks the claim as ended, with what is given kept in its record; on a full disk it is removed instead."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self.record |= {"ended": time.time(), **ending}
+        try:
+            _replace(self.path, self.record)
+        except OSError:
+            with contextlib.suppress(
+                OSError
+            ):  # on a dead or read-only disk it is held until this process ends
+                self.path.unlink()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def acquire(
+    folder: Path, info: Mapping[str, Any] | None = None, *, lease_s: float = LEASE_S
+) -> Lease:
+    """The claim of `folder`, taken now or after its dead holder's lease on another host has run out.
+
+    Args:
+        folder: created if missing; holds nothing but claims.
+        info: kept in the claim's record.
+        lease_s: how long the heartbeat of a holder on another host may stand still.
+
+    Raises:
+        HeldError: a living process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        holder = latest(folder)
+        if holder is not None and _is_held(holder, lease_s):
+            raise HeldError(read(holder))
+        number = 1 if holder is None else int(holder.stem) + 1
+        process = Process.this()
+        record = {
+            "host": process.host,
+            "boot": process.boot,
+            "pid": process.pid,
+            "started": process.started,
+            "since": time.time(),
+            **(info or {}),
+        }
+        path = folder / f"{number:06d}.json"
+        if not _create(path, record):
+            continue  # somebody was faster: judge the new holder
+        if latest(folder) != path:  # our number had been used and swept up before
+            path.unlink(missing_ok=True)
+            continue
+        claim = Lease(path, record)
+        claim.keep_alive(lease_s)
+        return claim
+
+
+def latest(folder: Path) -> Path | None:
+    """The current claim of a folder, None where nobody ever took one."""
+    names = [name for name in _names(folder) if name.endswith(".json") and name[:-5].isdigit()]
+    return folder / max(names) if names else None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record of a claim; empty when it was swept up meanwhile."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            found = json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who took a claim last, as read once."""
+
+    path: Path
+    record: Mapping[str, Any]  # empty where it could not be read
+
+    @property
+    def number(self) -> int:
+        """How many claims there were, this one included."""
+        return int(self.path.stem)
+
+    def is_alive(self) -> bool:
+        """A quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
+        return _is_alive(self.path, self.record, LEASE_S)
+
+
+def read_latest(folder: Path) -> Holder | None:
+    """The current claim of a folder with its record, None where nobody ever took one."""
+    path = latest(folder)
+    return None if path is None else Holder(path, read(path))
+
+
+def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
+    """The same quick look at any claim."""
+    return _is_alive(path, read(path), lease_s)
+
+
+def _is_alive(path: Path, record: Mapping[str, Any], lease_s: float) -> bool:
+    if not record or "ended" in record:
+        return False
+    process = process_from_json(record)
+    if process.is_here():
+        return process.is_alive()
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime < lease_s
+    return False
+
+
+def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
+    """Marks the current claim as ended on behalf of process `pid` of this host, which died and cannot do it any more.
+
+    Args:
+        folder: of the claims.
+        pid: of the dead process; its parent must not have let the number go to another one yet.
+        ending: kept in the claim's record, as by `Lease.release`.
+
+    Returns:
+        False, and nothing was changed, where the current claim is another's or its holder had said how it ended.
+    """
+    path = latest(folder)
+    record = read(path) if path else {}
+    if path is None or not record or "ending" in record:
+        return False
+    holder = process_from_json(record)
+    if holder.pid != pid or not holder.is_here() or holder.is_alive():
+        return False
+    _replace(path, {"ended": time.time(), **record, **ending})
+    return True
+
+
+def sweep(folder: Path, keep_s: float = KEEP_S) -> None:
+    """Removes old claims (for folders whose history nobody wants); call it while holding the current one.
+
+    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of them and creates a
+    number that was swept meanwhile must find a higher number that was there all the time it looked.
+    """
+    current = latest(folder)
+    with contextlib.suppress(OSError):
+        newest = (
+            current.stat().st_mtime if current else 0.0
+        )  # the file server's clock, as for the others
+        for name in _names(folder):
+            path = folder / name
+            if (
+                current is not None
+                and name < current.name
+                and newest - path.stat().st_mtime > keep_s
+            ):
+                path.unlink(missing_ok=True)
+
+
+def _is_held(path: Path, lease_s: float) -> bool:
+    record = read(path)
+    if not record or "ended" in record:
+        return False
+    process = process_from_json(record)
+    return process.is_alive() if process.is_here() else _beats(path, lease_s)
+
+
+def _beats(path: Path, lease_s: float) -> bool:
+    """Watches a heartbeat for up to a lease: True as soon as it moves."""
+    try:
+        before = path.stat().st_mtime_ns
+        deadline = time.monotonic() + lease_s
+        while time.monotonic() < deadline:
+            time.sleep(min(1.0, lease_s / 10))
+            if path.stat().st_mtime_ns != before:
+                return "ended" not in read(path)
+    except OSError:
+        pass  # swept up: not held any more
+    return False
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _create(path: Path, record: Mapping[str, Any]) -> bool:
+    """Creates the file with its whole content, or returns False because it exists."""
+    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        draft.write_text(json.dumps(record))
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _replace(path: Path, record: Mapping[str, Any]) -> None:
+    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        draft.write_text(json.dumps(record))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""How far a command is that takes longer than a moment, on stderr: a line that moves, or a few lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO, TypeVar
+
+PATIENCE_S = 2.0  # nobody wants to hear of less
+TERMINAL_EVERY_S = 0.2
+LOG_EVERY_S = 15.0
+
+Item = TypeVar("Item")
+
+
+class Progress:
+    """Counts what is done; use as a context manager.
+
+    Args:
+        what: what is going on, e.g. `reading runs`.
+        total: how many there are, 0 where nobody knows.
+        stream: stderr by default.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what = what
+        self._total = total
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._is_terminal = self._stream.isatty()
+        self._started = clock()
+        self._due = self._started + PATIENCE_S
+        self._done = 0
+        self._drawn = False
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._clock() - self._started
+
+    def add(self, count: int = 1) -> None:
+        """So many more are done."""
+        self._done += count
+        if self._clock() >= self._due:
+            self._draw()
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted when it is there."""
+        for item in items:
+            self.add()
+            yield item
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawn and self._is_terminal:
+            self._stream.write("\r\x1b[K")  # what follows begins on an empty line
+            self._stream.flush()
+
+    def _draw(self) -> None:
+        self._drawn = True
+        self._due = self._clock() + (TERMINAL_EVERY_S if self._is_terminal else LOG_EVERY_S)
+        line = f"{self._what}: {self._done:,}{f' of {self._total:,}' if self._total else ''}, {self.seconds:.0f} s"
+        self._stream.write(f"\r\x1b[K{line}" if self._is_terminal else f"{line}\n")
+        self._stream.flush()

@@ -1,0 +1,82 @@
+"""The data sets of a process: each is loaded once, on first use or ahead of time."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from anlp.core.errors import UserError
+from anlp.core.spec import DataKey
+from anlp.data.samples import DataSet
+from anlp.records.elements import Element
+
+
+class DatasetCache:
+    """Data sets from one folder, kept after loading: a process that forks after `preload` shares them.
+
+    Args:
+        data_dir: the data folder.
+        runs: the folder of all grids, for what a run takes from an earlier one; None: there is none.
+    """
+
+    def __init__(self, data_dir: Path, runs: Path | None = None) -> None:
+        self.data_dir = data_dir
+        self.runs = runs
+        self._loaded: dict[DataKey, DataSet] = {}
+
+    def get(self, key: DataKey | None) -> DataSet:
+        """The data set of a run (`TaskSettings.data_key`).
+
+        Raises:
+            UserError: its files are missing or damaged; the sentence says which were expected where.
+        """
+        if key is None:
+            raise UserError(
+                "data: this task names no data set; its settings class needs `data` and `loaders`"
+            )
+        if key not in self._loaded:
+            self._loaded[key] = _load(key, self.data_dir)
+        return self._loaded[key]
+
+    def weights_of(self, run_id: str) -> Path:
+        """The kept weights of an earlier run, of whichever grid.
+
+        Raises:
+            UserError: there are none.
+        """
+        found = (
+            sorted(self.runs.glob(f"*/{run_id}/weights.pt"))
+            if self.runs and run_id.isalnum()
+            else []
+        )
+        if not found:
+            raise UserError(
+                f"init_from: no weights of a run {run_id!r} in {self.runs}; finish that run first, with "
+                "`checkpoints: {keep: best}` in its grid"
+            )
+        return found[0]
+
+    def preload(self, keys: Iterable[DataKey]) -> None:
+        """Loads what is not there yet; a set that cannot be loaded is left for the run that needs it to report."""
+        for key in keys:
+            with contextlib.suppress(UserError):
+                self.get(key)
+
+    def preload_elements(self, elements: Iterable[Element]) -> None:
+        """Loads the data sets of the runs of these elements."""
+        keys = (spec.settings.data_key() for element in elements for spec in element.specs)
+        self.preload(dict.fromkeys(key for key in keys if key is not None))
+
+
+def _load(key: DataKey, data_dir: Path) -> DataSet:
+    module, _, function = key.loader.partition(":")
+    found = getattr(importlib.import_module(module), function)(
+        data_dir, key.name, **dict(key.options)
+    )
+    if not isinstance(found, DataSet):
+        raise TypeError(
+            f"{key.loader}: expected it to return a DataSet, got {type(found).__name__}"
+        )
+    return found

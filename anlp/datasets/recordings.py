@@ -1,0 +1,126 @@
+"""Recordings of spoken digits by the names of their files, `DIGIT_SPEAKER_INDEX.wav`; light, for the login node."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anlp.core.errors import UserError
+
+NAMED = re.compile(r"(\d)_(.+)_(\d+)\.wav", re.IGNORECASE)
+ENDING = ".wav"
+ARCHIVE = "recordings.tar.gz"
+EXAMPLE = "3_theo_12.wav"
+LEAST_SPEAKERS = 3  # one to train on, one to select by, one to test
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Recording:
+    """What a file's name says."""
+
+    digit: int
+    speaker: str
+    index: int
+
+
+def check_recordings(
+    data_dir: Path, name: str, *, split: str, test_speaker: str = "", **_: object
+) -> None:
+    """Looks at the names of the recordings in a folder of the data folder, before anything is queued.
+
+    Raises:
+        UserError: there are none, one's name says nothing, or they cannot be split as asked.
+    """
+    recordings = [recording for recording, _ in read_recordings(data_dir / name)]
+    if split == "speaker":
+        tested_and_selecting(data_dir / name, recordings, test_speaker)
+
+
+def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
+    """Recordings with their file, or its content where it is in an archive; the first place that has any counts.
+
+    Raises:
+        UserError: no folder, no recordings in it, a file whose name says nothing, or an archive that is not readable.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: expected a folder with recordings such as {EXAMPLE}, or {ARCHIVE} with them"
+        )
+    for place in (folder, folder / "recordings"):
+        paths = sorted(path for path in place.glob("*") if _is_sound(path.name))
+        if paths:
+            yield from ((parse_name(path), path) for path in paths)
+            return
+    found = False
+    for member, content in _read_archive(folder / ARCHIVE) if (folder / ARCHIVE).is_file() else ():
+        found = True
+        yield parse_name(folder / ARCHIVE / member), content
+    if not found:
+        raise UserError(
+            f"{folder}: no recordings; expected files such as {EXAMPLE}, or {ARCHIVE} with them"
+        )
+
+
+def parse_name(path: Path) -> Recording:
+    """What the name of a recording says.
+
+    Raises:
+        UserError: nothing.
+    """
+    match = NAMED.fullmatch(path.name)
+    if match is None:
+        raise UserError(
+            f"{path}: expected DIGIT_SPEAKER_INDEX.wav, such as {EXAMPLE}; rename or remove it"
+        )
+    return Recording(int(match[1]), match[2], int(match[3]))
+
+
+def tested_and_selecting(
+    folder: Path, recordings: Iterable[Recording], test_speaker: str
+) -> tuple[str, str]:
+    """The speaker who is tested ("" is the last by name) and the one before by name, who selects.
+
+    Raises:
+        UserError: too few speakers, or the one asked for is not among them.
+    """
+    speakers: Sequence[str] = sorted({recording.speaker for recording in recordings})
+    if len(speakers) < LEAST_SPEAKERS:
+        raise UserError(
+            f"{folder}: split: speaker needs at least {LEAST_SPEAKERS} speakers, found {', '.join(speakers)}; "
+            "use split: random"
+        )
+    if test_speaker and test_speaker not in speakers:
+        raise UserError(
+            f"{folder}: test_speaker: expected one of {', '.join(speakers)}, got {test_speaker!r}"
+        )
+    tested = speakers.index(test_speaker) if test_speaker else len(speakers) - 1
+    return speakers[tested], speakers[tested - 1]
+
+
+def _is_sound(name: str) -> bool:
+    """Hidden files are none: archives made on a Mac hold a `._NAME.wav` beside each."""
+    return name.lower().endswith(ENDING) and not name.startswith(".")
+
+
+def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Read to its very end: damage in the middle looks like an end to `tarfile`, only the checksum behind it tells."""
+    try:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                content = (
+                    archive.extractfile(member) if member.isfile() and _is_sound(name) else None
+                )
+                if content:
+                    yield name, content.read()
+            while unpacked.read(PIECE):
+                pass
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a readable archive ({said}); fetch it again") from error

@@ -1,0 +1,189 @@
+"""The circuit-breaker of a batch: what ends is noted, and after too many alike failures nothing more is begun.
+
+Two files beside the batch file and no process that waits: each run that ends appends a line to `3.ended`; whoever finds
+the same failure `stop_after` times there, and nothing that ended well since, creates `3.tripped`; whoever begins looks
+for that. A line that was torn or lost counts for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from anlp.records.files import read_json
+from anlp.records.fingerprint import Fingerprint, fingerprint_of
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunError
+
+LONGEST = 300  # characters of a message: a line is one write
+TAIL = 1 << 20  # bytes that are read of the notes, thousands of lines
+SCANCEL_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tripped:
+    """Why a batch was stopped."""
+
+    failure: Fingerprint
+    count: int  # of runs that failed so
+    time: float
+
+    def __str__(self) -> str:
+        """`10 runs in a row failed with ValueError: bad shape, in loop.py step`."""
+        who = "1 run" if self.count == 1 else f"{self.count or 'too many'} runs in a row"
+        return f"{who} failed with {self.failure}"
+
+
+def read(batch: Path) -> Tripped | None:
+    """Why the batch was stopped; None where it was not."""
+    if not _marker(batch).exists():
+        return None
+    form = read_json(_marker(batch)) or {}
+    try:
+        return Tripped(Fingerprint(**form["failure"]), int(form["count"]), float(form["time"]))
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # not yet written, or damaged: that it is there is what counts
+        return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
+
+
+def latest(folder: GridFolder, since: float) -> Tripped | None:
+    """Why a batch of the grid was stopped after `since` (unix time), the last time that happened; None: never."""
+    found = [read(path.with_suffix(".jsonl")) for path in folder.batches.glob("*.tripped")]
+    return max(
+        (one for one in found if one and one.time >= since), key=lambda one: one.time, default=None
+    )
+
+
+def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -> Tripped | None:
+    """Notes that a run ended, and stops the batch where this failure is one too many.
+
+    Args:
+        batch: the batch file.
+        run_id: the run.
+        error: what ended it; None where it ended well.
+        stop_after: how many alike failures are too many; 0: none are, and nothing is noted.
+
+    Returns:
+        Why the batch was stopped, for whoever did it; None for everybody else.
+    """
+    if not stop_after:
+        return None
+    failure = None if error is None else _cut(fingerprint_of(error))
+    _append(_notes(batch), {"run": run_id, "failure": None if failure is None else asdict(failure)})
+    if failure is None:
+        return None
+    count = streaks(_last_lines(_notes(batch)))[failure]
+    tripped = Tripped(failure, count, time.time())
+    return tripped if count >= stop_after and _create(_marker(batch), asdict(tripped)) else None
+
+
+def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
+    """How often each failure occurred since a run last ended well; lines in order, newest last."""
+    found: Counter[Fingerprint] = Counter()
+    for line in lines:
+        if line.get("failure") is None:
+            found.clear()
+        else:
+            with suppress(TypeError):
+                found[Fingerprint(**line["failure"])] += 1
+    return found
+
+
+def cancel_waiting(job: str) -> str:
+    """Takes what waits of a Slurm array off the queue; what stays there ends by itself as soon as it begins.
+
+    Args:
+        job: as `anlp.run` was told it: `slurm:503_7`; of any other nothing is cancelled.
+
+    Returns:
+        What went wrong, in words; empty where nothing did.
+    """
+    array = re.fullmatch(r"slurm:(\d+)_\d+", job)
+    if not array:
+        return ""
+    argv = ["scancel", "--quiet", "--state=PENDING", array[1]]
+    try:
+        done = subprocess.run(  # noqa: S603 - a list, and the id is digits
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SCANCEL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"scancel: {error}"
+    return (
+        f"scancel: {done.stderr.strip() or f'exit code {done.returncode}'}"
+        if done.returncode
+        else ""
+    )
+
+
+def stop_if_tripped(
+    batch: Path, run_id: str, error: RunError | None, *, stop_after: int, job: str
+) -> None:
+    """`note`, and where that stops the batch also says so and cancels what waits; never raises for a full disk."""
+    try:
+        tripped = note(batch, run_id, error, stop_after=stop_after)
+    except OSError as fault:
+        print(f"{batch}: how a run ended could not be noted ({fault})", file=sys.stderr)
+        return
+    if tripped is not None:
+        print(f"{batch}: {tripped}: what has not begun is held back", file=sys.stderr)
+        if fault_of_cancel := cancel_waiting(job):
+            print(fault_of_cancel, file=sys.stderr)
+
+
+def _notes(batch: Path) -> Path:
+    return batch.with_suffix(".ended")
+
+
+def _marker(batch: Path) -> Path:
+    return batch.with_suffix(".tripped")
+
+
+def _cut(failure: Fingerprint) -> Fingerprint:
+    return Fingerprint(failure.type[:LONGEST], failure.message[:LONGEST], failure.place[:LONGEST])
+
+
+def _append(path: Path, form: Mapping[str, Any]) -> None:
+    """One write of a whole line; the line end before it keeps it apart from what a killed writer left."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, b"\n" + json.dumps(form).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        for line in file:
+            with suppress(ValueError):
+                form = json.loads(line)
+                if isinstance(form, dict):
+                    yield form
+
+
+def _create(path: Path, form: Mapping[str, Any]) -> bool:
+    """Creates the file, or returns False because somebody else did."""
+    try:
+        with path.open("x") as file:
+            file.write(json.dumps(form))
+    except FileExistsError:
+        return False
+    return True

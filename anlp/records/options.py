@@ -1,0 +1,85 @@
+"""Options of a run: how it is carried out. None of them is part of its id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class WandbOptions:
+    """How runs mirror themselves to wandb; the key is never among them."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = (
+        "auto"  # auto: online with a key, offline without
+    )
+    project: str = "anlp"
+    entity: str | None = None
+    group: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOptions:
+    """The image that runs were submitted with."""
+
+    image: str  # its path
+    program: str = ""  # that inspected it: "apptainer 1.4.5"
+    sha256: str = ""  # empty for an unpacked image, which has none
+    image_commit: str = ""  # git commit of the code in it
+    mode: Literal["baked", "live"] = (
+        "baked"  # live: the working tree of the submission goes over that code
+    )
+
+    def to_json(self) -> dict[str, str]:
+        """The form in a run's options and in its provenance."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is carried out. None of it changes what the run is or its numbers, so none of it is in the id."""
+
+    data_dir: str = "data"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_every: int = 1  # epochs
+    keep: Literal["none", "best", "last"] = "best"  # which weights stay when the run is done
+    predictions: bool = False  # whether `predictions.npz` is written when the run is done
+    purpose: Literal["search", "confirm"] = "search"
+    batch: str = ""  # tag of the submission; a result says which submission it belongs to
+    redo: Literal["none", "failed", "all"] = (
+        "none"  # which results of earlier submissions are set aside and repeated
+    )
+    stop_after: int = (
+        0  # so many runs of the submission that fail alike hold back the rest of it; 0: none do
+    )
+    retries: int = 0  # how often a run that its machine ended is submitted again unasked
+    commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
+    container: ContainerOptions | None = None  # the image it was submitted with
+    wandb: WandbOptions = field(default_factory=WandbOptions)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in batch files and `spec.json`."""
+        form = {name: getattr(self, name) for name in self.__slots__ if name != "wandb"}
+        form["container"] = self.container and self.container.to_json()
+        mirror = {name: getattr(self.wandb, name) for name in self.wandb.__slots__}
+        return {**form, "wandb": {**mirror, "tags": list(self.wandb.tags)}}
+
+
+def options_from_json(form: Mapping[str, Any]) -> RunOptions:
+    """Inverse of `RunOptions.to_json`; names that this version does not know are left aside."""
+    mirror = {
+        name: value
+        for name, value in form.get("wandb", {}).items()
+        if name in WandbOptions.__slots__
+    }
+    mirror["tags"] = tuple(mirror.get("tags", ()))
+    image = {
+        name: text
+        for name, text in (form.get("container") or {}).items()
+        if name in ContainerOptions.__slots__
+    }
+    known = {name: value for name, value in form.items() if name in RunOptions.__slots__}
+    container = ContainerOptions(**image) if image else None
+    return RunOptions(**{**known, "container": container, "wandb": WandbOptions(**mirror)})

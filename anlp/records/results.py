@@ -1,0 +1,152 @@
+"""Every path and file format of a run: where its files are, how they are written whole, how they are read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from anlp.core.spec import TaskSettings
+from anlp.records.files import read_json, without_nan
+from anlp.records.folders import RunFolder
+
+RESULT_VERSION = 1
+SUMMARY_KEY = "result"  # of the text in a mirror's summary
+
+
+class Outcome(str, Enum):
+    """How a run ended, as it said itself in `result.json`."""
+
+    OK = "ok"
+    DIVERGED = "diverged"  # the loss became NaN or infinite: a result, not a failure
+    FAILED = "failed"  # an exception; the traceback is in the result
+
+    @property
+    def is_result(self) -> bool:
+        """Whether there is something to analyse and nothing to repeat."""
+        return self is not Outcome.FAILED
+
+
+class RunState(str, Enum):
+    """Where a run of a grid stands, from its folder, the journal and the scheduler together."""
+
+    NEW = "new"  # never asked for
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"  # stopped from outside (Ctrl-C, cancel, its launcher died): any submit continues it
+    FAILED = "failed"  # it raised: repeated by retry only
+    LOST = "lost"  # its job ended without a result (killed, out of memory, time limit): repeated by retry only
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing will change this state but a retry or a replacement."""
+        return self in (RunState.DONE, RunState.DIVERGED, RunState.FAILED)
+
+    @property
+    def is_active(self) -> bool:
+        """Somebody is responsible for the run right now."""
+        return self in (RunState.QUEUED, RunState.RUNNING)
+
+
+STATE_OF_OUTCOME: Mapping[Outcome, RunState] = {
+    Outcome.OK: RunState.DONE,
+    Outcome.DIVERGED: RunState.DIVERGED,
+    Outcome.FAILED: RunState.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """The exception that ended a failed run."""
+
+    type: str
+    message: str
+    traceback: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """`result.json`: everything final about a run."""
+
+    run_id: str
+    outcome: Outcome
+    metrics: Mapping[str, float] = field(
+        default_factory=dict
+    )  # at the epoch that was tested, "test/acc" and so on
+    epoch: int | None = None  # the tested epoch
+    epochs: int = 0  # epochs trained
+    steps: int = 0  # optimizer updates
+    baselines: Mapping[str, float] = field(
+        default_factory=dict
+    )  # {"random": 0.1, "majority": 0.1135} in test/acc
+    sizes: Mapping[str, int] = field(
+        default_factory=dict
+    )  # samples: {"train": 54000, "val": 6000, "test": 10000}
+    seconds: float = 0.0  # of all attempts together
+    error: RunError | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `result.json`; non-finite metrics become null."""
+        error = self.error and {name: getattr(self.error, name) for name in self.error.__slots__}
+        form = {name: getattr(self, name) for name in self.__slots__}
+        return {**form, "version": RESULT_VERSION, "outcome": self.outcome.value, "error": error}
+
+    def to_summary(self) -> dict[str, Any]:
+        """What a mirror shows of it: the metrics, and the whole as text for `result_from_summary`."""
+        return {**self.metrics, SUMMARY_KEY: json.dumps(without_nan(self.to_json()))}
+
+
+def result_from_json(form: Mapping[str, Any]) -> RunResult:
+    """Inverse of `RunResult.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    known = {name: value for name, value in form.items() if name in RunResult.__slots__}
+    error = form.get("error")
+    metrics = {
+        name: float("nan") if value is None else float(value)
+        for name, value in form["metrics"].items()
+    }
+    return RunResult(
+        **{
+            **known,
+            "outcome": Outcome(form["outcome"]),
+            "metrics": metrics,
+            "error": None if error is None else RunError(**error),
+        }
+    )
+
+
+def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
+    """Inverse of `RunResult.to_summary`; None where there is no result, or none that can be read."""
+    try:
+        return result_from_json(json.loads(summary[SUMMARY_KEY]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def read_result(folder: RunFolder) -> RunResult | None:
+    """The result of a run, None while there is none (or none that can be read)."""
+    form = read_json(folder.result)
+    try:
+        return None if form is None else result_from_json(form)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as analysis sees it, whether it came from a folder or from wandb."""
+
+    run_id: str
+    config_id: str
+    task: str
+    settings: TaskSettings
+    seed: int
+    purpose: str
+    outcome: Outcome | None  # None: not ended
+    result: RunResult | None
+    history: tuple[Mapping[str, float], ...] = ()

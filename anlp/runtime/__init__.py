@@ -1,0 +1,1 @@
+"""Processes that run runs: the fork server, packed runs, Slurm tasks, containers."""

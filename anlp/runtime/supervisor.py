@@ -1,0 +1,266 @@
+"""Forked runs of one process: who has a slot, who waits for one, who must leave, and what wakes their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anlp.core import pool_messages
+from anlp.core.pool_messages import Stop
+from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit, render_usage
+from anlp.runtime.fork import ForkContext, Runner, fork
+
+MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared
+Prepare = Callable[[Path, ExitStack], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place where one child at a time runs."""
+
+    number: int
+    environment: Mapping[str, str]
+
+
+def make_slots(count: int, devices: Sequence[str]) -> list[Slot]:
+    """Slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
+    return [
+        Slot(number, {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})
+        for number in range(count)
+    ]
+
+
+@dataclass(slots=True)
+class Child:
+    """A forked child and what was done to it."""
+
+    request: pool_messages.RunRequest
+    pid: int
+    slot: Slot
+    began: float
+    stop: Stop | None = None
+    detail: str = ""
+    kill_at: float = math.inf
+
+    @property
+    def deadline(self) -> float:
+        """When something must happen to it: the end of its grace, or else of its time."""
+        limit = self.request.time_limit_s
+        return self.kill_at if self.stop or limit is None else self.began + limit
+
+
+class ChildSupervisor:
+    """The children of this process; `tend` is to be called whenever one may have ended or a deadline has passed.
+
+    Args:
+        slots: where they run.
+        runner: what each of them runs.
+        tell: is called with a `StartedReply` and an `EndedReply` for every request.
+        sources: what was loaded for a batch file, by its name in the requests.
+        private: descriptors that no child inherits.
+        held_back: signals that wait until a child's runner lets them through.
+        grace_s: from SIGTERM to SIGKILL.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        runner: Runner,
+        tell: Callable[[pool_messages.StartedReply | pool_messages.EndedReply], None],
+        *,
+        sources: Mapping[str, Any],
+        private: Iterable[int],
+        held_back: Collection[signal.Signals] = (),
+        grace_s: float,
+    ) -> None:
+        self._free = deque(slots)
+        self._runner = runner
+        self._tell = tell
+        self._sources = sources
+        self._private = tuple(private)
+        self._held_back = held_back
+        self._grace_s = grace_s
+        self._waiting: deque[pool_messages.RunRequest] = deque()
+        self._children: dict[int, Child] = {}  # by pid
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a child lives or waits for a slot."""
+        return bool(self._children or self._waiting)
+
+    def add(self, request: pool_messages.RunRequest) -> None:
+        """Queues it; `tend` forks it once a slot is free."""
+        self._waiting.append(request)
+
+    def tend(self) -> None:
+        """Reaps who has ended, ends who is over a limit, fills free slots."""
+        self._reap()
+        self._enforce(time.monotonic())
+        self._start_waiting()
+
+    def next_deadline(self) -> float | None:
+        """Seconds until `tend` has something to do that no signal announces; None: never."""
+        now = time.monotonic()
+        deadlines = [child.deadline for child in self._children.values()]
+        if any(child.request.mem_limit_mib for child in self._children.values()):
+            deadlines.append(now + MEMORY_POLL_S)
+        first = min(deadlines, default=math.inf)
+        return None if first == math.inf else max(0.0, first - now)
+
+    def cancel(self, keys: Collection[int]) -> None:
+        """Lets these leave; those that wait never start."""
+        for request in [request for request in self._waiting if request.key in keys]:
+            self._waiting.remove(request)
+            self._tell(
+                pool_messages.EndedReply(
+                    request.key, None, None, Stop.CANCELLED, "cancelled before it started"
+                )
+            )
+        for child in self._children.values():
+            if child.request.key in keys:
+                self._ask_to_leave(child, Stop.CANCELLED)
+
+    def stop(self, *, now: bool = False) -> None:
+        """Forgets those that wait, and lets the others leave (`now`: kills them); asking again asks nobody twice."""
+        self._waiting.clear()
+        for child in self._children.values():
+            self._ask_to_leave(child, Stop.SHUTDOWN)
+            if now:
+                _kill(child)
+
+    def _ask_to_leave(self, child: Child, why: Stop, detail: str = "") -> None:
+        if child.stop is None:
+            child.stop, child.detail = why, detail
+            child.kill_at = time.monotonic() + self._grace_s
+            os.kill(child.pid, signal.SIGTERM)
+
+    def _enforce(self, now: float) -> None:
+        for child in self._children.values():
+            if child.deadline <= now:
+                self._end_of_time(child)
+            limit = child.request.mem_limit_mib
+            used = limit and memory_over_limit(child.pid, limit)
+            if limit and used:
+                child.stop, child.detail = Stop.OUT_OF_MEMORY, render_usage(used, limit)
+                _kill(child)
+
+    def _end_of_time(self, child: Child) -> None:
+        if child.stop is None:
+            self._ask_to_leave(child, Stop.TIME_LIMIT, f"ran for {child.request.time_limit_s:g} s")
+            return
+        child.detail = (
+            f"{child.detail}; did not leave within {self._grace_s:g} s and was killed".lstrip("; ")
+        )
+        _kill(child)
+
+    def _reap(self) -> None:
+        for child in list(self._children.values()):
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+            if pid:
+                del self._children[pid]
+                self._free.append(child.slot)
+                self._tell(_ended(child, status, usage.ru_maxrss / KIB_PER_MIB))
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._free:
+            request, slot = self._waiting.popleft(), self._free.popleft()
+            sources = self._sources.get(request.batch)
+            mine = ForkContext(
+                self._runner, sources, os.getpid(), self._private, slot.environment, self._held_back
+            )
+            try:
+                pid = fork(request, mine)
+            except OSError as error:
+                self._free.append(slot)
+                self._tell(
+                    pool_messages.EndedReply(request.key, None, None, Stop.NOT_STARTED, str(error))
+                )
+                continue
+            self._children[pid] = Child(request, pid, slot, time.monotonic())
+            self._tell(pool_messages.StartedReply(request.key, pid, slot.number))
+
+
+def _ended(child: Child, status: int, peak_rss_mib: float) -> pool_messages.EndedReply:
+    code = os.waitstatus_to_exitcode(status)
+    exit_code, number = (code, None) if code >= 0 else (None, -code)
+    seconds = time.monotonic() - child.began
+    return pool_messages.EndedReply(
+        child.request.key,
+        exit_code,
+        number,
+        child.stop,
+        child.detail,
+        round(peak_rss_mib, 1),
+        round(seconds, 4),
+    )
+
+
+def _kill(child: Child) -> None:
+    child.kill_at = math.inf
+    try:
+        os.killpg(child.pid, signal.SIGKILL)  # with whatever it started itself
+    except ProcessLookupError:
+        os.kill(
+            child.pid, signal.SIGKILL
+        )  # not yet a group of its own; a child we have not reaped still has its pid
+
+
+def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any, str]:
+    """What the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
+    found, notice = None, ""
+    try:
+        found = prepare(batch, cleanup)
+    except Exception as error:  # each run meets the same fault and reports it in its own result
+        notice = f"could not load what the runs share ({type(error).__name__}: {error})"
+    gc.collect()
+    gc.freeze()  # a child's collector then leaves these objects, and the pages they share with us, alone
+    return found, notice
+
+
+class SignalWakeups:
+    """A descriptor that becomes readable with the number of each signal that this process handles."""
+
+    def __init__(self, reader: int, writer: int, outer: int) -> None:
+        self.descriptors = (reader, writer)
+        self._reader = reader
+        self._outer = outer
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._reader
+
+    def take(self) -> list[int]:
+        """The signals since the last call; whoever had asked to be woken before is told of them, too."""
+        with contextlib.suppress(BlockingIOError):
+            numbers = os.read(self._reader, 1 << 12)
+            if self._outer >= 0:
+                os.write(self._outer, numbers)
+            return list(numbers)
+        return []
+
+
+@contextlib.contextmanager
+def wakeups(numbers: Iterable[int]) -> Iterator[SignalWakeups]:
+    """Wake-ups at all signals that have a handler, and at `numbers`, which get one that does nothing."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    woken = SignalWakeups(reader, writer, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
+    try:
+        yield woken
+    finally:
+        signal.set_wakeup_fd(woken._outer)
+        woken.take()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

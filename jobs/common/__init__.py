@@ -1,0 +1,1 @@
+"""The command line, terminals, external commands, git and units."""

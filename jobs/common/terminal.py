@@ -1,0 +1,82 @@
+"""Shared pieces of text screens: colour, aligned columns, values, times and the settings that tell runs apart."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from anlp.core.errors import UserError
+from anlp.records.results import RunState
+
+
+def ask_yes_no(question: str, *, yes: bool) -> bool:
+    """Asks on the terminal; without one only `--yes` agrees.
+
+    Raises:
+        UserError: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError(f"{question} Nobody to ask here: repeat the command with --yes to agree.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+STYLE_OF_STATE: Mapping[RunState, str] = {
+    RunState.QUEUED: "dim",
+    RunState.RUNNING: "cyan",
+    RunState.DONE: "green",
+    RunState.DIVERGED: "yellow",
+    RunState.INTERRUPTED: "yellow",
+    RunState.FAILED: "red",
+    RunState.LOST: "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What a screen is written for: with colour or not, and how wide (None: as wide as it gets)."""
+
+    colour: bool = False
+    width: int | None = None
+
+    def paint(self, text: str, style: str) -> str:
+        """`text` in a style of `STYLES`, plain where there is no colour."""
+        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.colour else text
+
+    def clip(self, line: str) -> str:
+        """A plain `line` cut to the width, with an ellipsis where something is missing."""
+        return (
+            line if self.width is None or len(line) <= self.width else line[: self.width - 1] + "…"
+        )
+
+    def wrap(self, text: str) -> list[str]:
+        """An indented sentence on as many lines as it takes, nothing of it missing."""
+        if self.width is None:
+            return ["  " + text]
+        return textwrap.wrap(
+            text, self.width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
+
+
+def canvas_of(stream: TextIO) -> Canvas:
+    """The canvas of an output stream: colour only on a terminal and not with `NO_COLOR` set."""
+    if not stream.isatty():
+        return Canvas()
+    return Canvas(colour=not os.environ.get("NO_COLOR"), width=shutil.get_terminal_size().columns)
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line per row, columns left-aligned two blanks apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

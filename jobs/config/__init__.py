@@ -1,0 +1,1 @@
+"""Resources, keys of YAML blocks and the strict YAML reader."""

@@ -1,0 +1,39 @@
+"""Several runs in one job: at the same time on one GPU (`pack`), one after the other (`chain`), or both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from jobs.config.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How many runs share a job."""
+
+    pack: int = 1  # at the same time
+    chain: int = 1  # one after the other, in each of the places that `pack` makes
+
+    @property
+    def size(self) -> int:
+        """Runs of a full job."""
+        return self.pack * self.chain
+
+    def fit(self, runs: int) -> Packing:
+        """The same for so few runs that not every place would be taken: a job asks for no more than it uses."""
+        pack = min(self.pack, max(runs, 1))
+        return Packing(pack, min(self.chain, max(math.ceil(runs / pack), 1)))
+
+    def ask(self, resources: Resources) -> Resources:
+        """What a job asks for, from what each of its runs does: packed runs share the GPUs, and nothing else."""
+        memory, time = resources.mem_mib, resources.walltime_min
+        return replace(
+            resources,
+            cpus=resources.cpus * self.pack,
+            mem_mib=None if memory is None else memory * self.pack,
+            walltime_min=None if time is None else time * self.chain,
+        )
+
+
+ALONE = Packing()

@@ -1,0 +1,1 @@
+"""Apptainer: the image, how it is checked, and how runs are started in it."""

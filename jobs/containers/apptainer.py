@@ -1,0 +1,175 @@
+"""How a program is started inside an image: the one place that knows Apptainer's command line and environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anlp.core.errors import UserError
+
+PROGRAMS = ("apptainer", "singularity")
+EXIT_NOT_STARTED = 255  # of the program itself, with a line that begins with FATAL: on stderr
+LIVE = Path("/opt/live/anlp")  # of the image: what lies there goes before the code that is baked in
+
+# What passes into the image of the environment, and nothing else.
+PREFIXES = (
+    "ANLP_",
+    "CUDA_",
+    "NCCL_",
+    "NVIDIA_",
+    "PBS_",
+    "PYTORCH_",
+    "SLURM_",
+    "SUBMITIT_",
+    "TORCH_",
+    "WANDB_",
+)
+NAMES = (
+    *("LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER"),
+    *(
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A path of the host and where it appears in the image."""
+
+    source: Path
+    target: Path
+    read_only: bool = False
+
+    def render(self) -> str:
+        """`SOURCE:TARGET[:ro]`.
+
+        Raises:
+            UserError: a path that Apptainer would read as something else.
+        """
+        for path in (self.source, self.target):
+            if not path.is_absolute() or re.search(r"[,:\\\"\x00-\x1f\x7f]", str(path)):
+                raise UserError(
+                    f"container: {str(path)!r} cannot be bound: expected an absolute path "
+                    "without comma, colon, quote, backslash and line end"
+                )
+        return f"{self.source}:{self.target}" + (":ro" if self.read_only else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An image and how programs are started in it.
+
+    Args:
+        image: the SIF file, or a folder with an unpacked image.
+        program: `apptainer` or `singularity`, as the node finds it.
+        binds: what of the host is seen inside, besides what the site binds by itself.
+        cwd: where programs start; it is bound.
+        has_gpus: whether the node's driver is wanted inside.
+    """
+
+    image: Path
+    program: str = PROGRAMS[0]
+    binds: tuple[Bind, ...] = ()
+    cwd: Path = Path("/")
+    has_gpus: bool = False
+
+    def exec_argv(self, *command: str) -> tuple[str, ...]:
+        """The words that start `command` in the image."""
+        return (*self._words("exec"), str(self.image), *command)
+
+    def run_argv(self) -> tuple[str, ...]:
+        """The words in place of `python -m anlp.run`: the image's own runscript."""
+        return (*self._words("run"), str(self.image))
+
+    def _words(self, verb: str) -> tuple[str, ...]:
+        """Without `--no-eval` Apptainer runs what stands in `$(...)` of the values of variables."""
+        binds = [word for bind in self.binds for word in ("--bind", bind.render())]
+        gpus = ["--nv"] if self.has_gpus else []
+        return (
+            self.program,
+            "-q",
+            verb,
+            "--cleanenv",
+            "--no-eval",
+            *gpus,
+            *binds,
+            "--pwd",
+            str(self.cwd),
+        )
+
+    @property
+    def variable_prefix(self) -> str:
+        """What goes before the name of a variable that is meant for the inside."""
+        return f"{Path(self.program).name.upper()}ENV_"
+
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The environment to start it in: values reach the inside whatever is in them, and none is in the words."""
+        passed = {
+            name: value
+            for name, value in inherited.items()
+            if name in NAMES or name.startswith(PREFIXES)
+        }
+        return {
+            **inherited,
+            **{self.variable_prefix + name: value for name, value in passed.items()},
+        }
+
+    def render_exports(self) -> list[str]:
+        """Lines of bash that do the same on a node, with the values that are found there."""
+        prefixes = " ".join(f'"${{!{prefix}@}}"' for prefix in PREFIXES)
+        binds = f"{Path(self.program).name.upper()}_BIND"
+        return [
+            "# of the environment the image gets these variables and no others; values never become words of a command",
+            f"for name in {prefixes} \\",
+            *(f"    {line} \\" for line in _wrapped(NAMES[:-1])),
+            f"    {NAMES[-1]}; do",
+            f'    if [ -n "${{!name+set}}" ]; then export "{self.variable_prefix}$name=${{!name}}"; fi',
+            "done",
+            "# a temporary directory of the job's own is seen inside as well",
+            'case "${TMPDIR:-}" in',
+            "    '' | /tmp | /tmp/* | *[,:]*) ;;",
+            f'    *) if [ -d "$TMPDIR" ]; then export {binds}="${{{binds}:+${binds},}}$TMPDIR"; fi ;;',
+            "esac",
+        ]
+
+
+def parse_bind(text: str) -> Bind:
+    """`SOURCE`, `SOURCE:TARGET` or `SOURCE:TARGET:ro`, as in a profile's `binds`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    source, *rest = text.split(":")
+    target = rest[0] if rest else source
+    if (
+        len(rest) > 2
+        or rest[1:] not in ([], ["ro"], ["rw"])
+        or not (Path(source).is_absolute() and target[:1] == "/")
+    ):
+        raise ValueError(f"expected /PATH, /PATH:/TARGET or /PATH:/TARGET:ro, got {text!r}")
+    return Bind(Path(source), Path(target), read_only=rest[1:] == ["ro"])
+
+
+def binds_of(paths: Iterable[Path]) -> tuple[Bind, ...]:
+    """Binds of folders at their own place: where symbolic links lead first, then the path as it is written."""
+    found: dict[Path, Bind] = {}
+    for path in paths:
+        for place in (path.resolve(), path):
+            found.setdefault(place, Bind(place, place))
+    return tuple(found.values())
+
+
+def _wrapped(names: Sequence[str], width: int = 100) -> list[str]:
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {name}".strip()
+    return lines

@@ -1,0 +1,233 @@
+"""From blocks to runs: lazily, in a stable order, each run once, with an account of what fell away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from anlp.core.errors import SpecError
+from anlp.core.spec import RunSpec, Scalar, TaskSettings
+from anlp.records.options import WandbOptions
+from jobs.config.resources import Resources
+from jobs.gridfile.blocks import SEED, Block, Exclude, Values, When
+from jobs.gridfile.settings import vocabulary_of
+
+MAX_REFUSED = 10_000  # combinations, then the expansion ends: there may be billions
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """Combinations that the settings model refuses for one reason."""
+
+    block: Block
+    first: str
+    count: int = 0
+
+
+class Expansion:
+    """One pass over the runs of a grid: iterate it once; its counts are complete when the iteration has ended.
+
+    Iterating raises `SpecError` after the last combination if any was refused by the task's settings, or if no run
+    is left; after the first refused combination no more runs are handed out.
+    """
+
+    def __init__(self, grid: GridSpec) -> None:
+        self.combinations = 0  # with seeds, before anything is left out
+        self.excluded = 0
+        self.duplicates = 0  # combinations that are a run already met
+        self.runs = 0
+        self._grid = grid
+        self._words = vocabulary_of(grid.task)
+        self._seen: set[str] = set()
+        self._refusals: dict[str, _Refusal] = {}
+        self._excludes = list(
+            dict.fromkeys(rule for block in grid.blocks for rule in block.excludes)
+        )
+        self._idle_excludes = set(self._excludes)
+        self._fitted: set[When] = set()
+        self._without_effect = {name for block in grid.blocks for name in block.named()} & set(
+            self._words.model.only_for
+        )
+
+    def __iter__(self) -> Iterator[RunSpec]:
+        for block in self._grid.blocks:
+            yield from self._runs_of(block)
+        self._raise_faults()
+
+    def _runs_of(self, block: Block) -> Iterator[RunSpec]:
+        by_point = [rule for rule in block.excludes if not rule.asks_seed]
+        by_seed = [rule for rule in block.excludes if rule.asks_seed]
+        for values, may_be_excluded in block.points(self._words.defaults, self._fitted):
+            self.combinations += len(block.seeds)
+            if may_be_excluded and self._is_excluded(by_point, values):
+                self.excluded += len(block.seeds)
+                continue
+            settings = self._settings(block, values)
+            for seed in block.seeds:
+                if (
+                    may_be_excluded
+                    and by_seed
+                    and self._is_excluded(by_seed, {**values, SEED: seed})
+                ):
+                    self.excluded += 1
+                elif settings is not None:
+                    yield from self._once(RunSpec(self._grid.task, settings, seed))
+
+    def _is_excluded(self, rules: list[Exclude], values: Values) -> bool:
+        found = [rule for rule in rules if rule.rule.matches(values)]
+        self._idle_excludes.difference_update(found)
+        return bool(found)
+
+    def _settings(self, block: Block, values: Values) -> TaskSettings | None:
+        """The typed settings, None where they are refused or were refused before."""
+        try:
+            settings = self._words.model.model_validate(values)
+        except ValidationError as error:
+            for reason in _reasons(error):
+                if reason not in self._refusals:
+                    self._refusals[reason] = _Refusal(block, _described(values, block, self._grid))
+                self._refusals[reason].count += 1
+            if sum(refusal.count for refusal in self._refusals.values()) >= MAX_REFUSED:
+                self._raise_faults()
+            return None
+        if self._without_effect:
+            self._without_effect = {
+                name for name in self._without_effect if not settings.applies(name)
+            }
+        return settings
+
+    def _once(self, run: RunSpec) -> Iterator[RunSpec]:
+        if run.run_id in self._seen:
+            self.duplicates += 1
+            return
+        self._seen.add(run.run_id)
+        self.runs += 1
+        if not self._refusals:
+            yield run
+
+    def _raise_faults(self) -> None:
+        if self._refusals:
+            raise SpecError(
+                [self._refused(reason, refusal) for reason, refusal in self._refusals.items()]
+            )
+        if not self.runs:
+            line = self._grid.blocks[0].line
+            raise SpecError(
+                f"{self._grid.source}:{line}: no run is left: exclude takes all {self.combinations:,} combinations"
+            )
+
+    def _refused(self, reason: str, refusal: _Refusal) -> str:
+        where = f"{refusal.block.path}: " if refusal.block.path else ""
+        number = "1 combination is" if refusal.count == 1 else f"{refusal.count:,} combinations are"
+        if refusal.count >= MAX_REFUSED:
+            number = f"{refusal.count:,} combinations or more are"
+        return (
+            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, the first: "
+            f"{refusal.first} (leave them out with exclude, or put the axis under when)"
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """What may be a mistake in the grid, the notes of reading it first; complete when the iteration has ended."""
+        return tuple(dict.fromkeys((*self._grid.notes, *self._own_notes())))
+
+    def _own_notes(self) -> Iterator[str]:
+        source, rules = self._grid.source, self._words.model.only_for
+        whens = [
+            when for block in self._grid.blocks for when in block.whens if when not in self._fitted
+        ]
+        excludes = [rule for rule in self._excludes if rule in self._idle_excludes]
+        yield from (
+            f"{source}:{when.line}: {when.path}: its `if` fits no combination" for when in whens
+        )
+        yield from (
+            f"{source}:{rule.line}: exclude {rule.text} matches no combination" for rule in excludes
+        )
+        for name in sorted(self._without_effect):
+            where = f"{rules[name].setting} is {' or '.join(sorted(rules[name].values))}"
+            yield f"{source}: {name} has no effect in any run: it is used only where {where}"
+
+
+def _reasons(error: ValidationError) -> list[str]:
+    """What a settings model says against a combination, in its own words."""
+    found = []
+    for fault in error.errors(include_url=False):
+        name = ".".join(map(str, fault["loc"]))
+        own = fault.get("ctx", {}).get("error")
+        message = str(own) if own is not None else fault["msg"]
+        found.append(f"{name}: {message}" if name else message)
+    return found
+
+
+def _described(values: Mapping[str, Scalar], block: Block, grid: GridSpec) -> str:
+    """A combination by what the grid file says about it: what varies, or all that it sets."""
+    varying = [name for name in grid.axes() if name in values]
+    return (
+        " ".join(f"{name}={shown(values[name])}" for name in varying or block.named())
+        or "the defaults"
+    )
+
+
+def shown(value: Scalar) -> str:
+    """A value as a grid file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+STOP_AFTER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class GridSpec:
+    """A study: its runs and what each of them asks of a machine."""
+
+    name: str
+    source: Path
+    text: str  # the file as read
+    task: str
+    blocks: tuple[Block, ...]
+    resources: Resources = field(default_factory=Resources)
+    wandb: WandbOptions = field(default_factory=WandbOptions)  # its group is filled in by submit
+    container: str | None = None
+    fallback: str | None = None  # the data set to take where the grid's own cannot be found
+    retries: int = 0  # of each run that its machine ended
+    pack: int = 1  # runs that share a GPU and a job at the same time
+    chain: int = 1  # runs one after the other in one job
+    stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
+    checkpoint_every: int = 1  # epochs
+    keep: Literal["none", "best", "last"] = "best"
+    predictions: bool = False  # whether runs write what their model says about each test sample
+    notes: tuple[
+        str, ...
+    ] = ()  # what may be a mistake; for large grids `Expansion.notes` knows more
+
+    def runs(self) -> Iterator[RunSpec]:
+        """Every run once: blocks in order, the last axis fastest, seeds innermost. Raises as `Expansion` does."""
+        return iter(self.expand())
+
+    def expand(self) -> Expansion:
+        """The same, with counts of what was left out and what was met twice."""
+        return Expansion(self)
+
+    @property
+    def size_hint(self) -> int:
+        """At most this many runs; costs nothing."""
+        return sum(block.size_hint for block in self.blocks)
+
+    def axes(self) -> dict[str, tuple[Scalar, ...]]:
+        """What varies, with its values, in file order; `seed` last where there are several."""
+        words = vocabulary_of(self.task)
+        always = {
+            name: value
+            for name, value in words.defaults.items()
+            if name not in words.model.only_for
+        }
+        names = dict.fromkeys(name for block in self.blocks for name in block.named())
+        found: dict[str, tuple[Scalar, ...]] = {}
+        for name in names:
+            values = (value for block in self.blocks for value in block.values_of(name, always))
+            found[name] = tuple(dict.fromkeys(values))
+        found[SEED] = tuple(dict.fromkeys(seed for block in self.blocks for seed in block.seeds))
+        return {name: values for name, values in found.items() if len(values) > 1}

@@ -1,0 +1,123 @@
+"""One value of one setting: typed as the task wants it, or a sentence saying what was expected and what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from anlp.core.errors import closest, did_you_mean
+from anlp.core.spec import Scalar, TaskSettings
+from anlp.tasks import TASKS
+from jobs.config.yaml_tree import Leaf, Tree, show
+
+_BOUNDS: Mapping[str, str] = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_KINDS: Mapping[type, str] = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one setting accepts. `choices` are the words of a `Literal`, empty for every other type."""
+
+    name: str
+    kind: type
+    choices: tuple[Scalar, ...]
+    wanted: str
+    adapter: TypeAdapter[Any]
+
+    def check(self, leaf: Tree) -> Scalar:
+        """The typed value; raises `ValueError` with the sentence `expected …, got …`."""
+        if not isinstance(leaf, Leaf) or not self._is_of_kind(leaf):
+            raise ValueError(self._refusal(leaf))
+        value = leaf.text if self.kind is str else leaf.value
+        try:
+            typed: Scalar = self.adapter.validate_python(value)
+        except ValidationError:
+            raise ValueError(self._refusal(leaf)) from None
+        return typed + 0.0 if isinstance(typed, float) else typed  # -0.0 and 0.0 are one run
+
+    def _is_of_kind(self, leaf: Leaf) -> bool:
+        """Pydantic takes true for 1 and "yes" for true; a grid file does not."""
+        if leaf.value is None:
+            return False
+        if self.kind is str:
+            return True
+        return isinstance(leaf.value, bool) == (self.kind is bool)
+
+    def _refusal(self, leaf: Tree) -> str:
+        near = (
+            closest(leaf.text, [str(choice) for choice in self.choices])
+            if isinstance(leaf, Leaf)
+            else None
+        )
+        hint = f" (did you mean {near!r}?)" if near else ""
+        return f"expected {self.wanted}, got {show(leaf)}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The settings of a task by name, with their defaults."""
+
+    task: str
+    model: type[TaskSettings]
+    settings: Mapping[str, Setting]
+    defaults: Mapping[str, Scalar]
+
+    def unknown(self, name: str) -> str:
+        """The sentence for a name that is no setting."""
+        if name in ("seed", "seeds"):
+            return f"{name!r} is no setting; write `seeds: 5` or `seeds: [1, 2]` beside grid"
+        return f"unknown setting {name!r}{did_you_mean(name, self.settings)}"
+
+
+@cache
+def vocabulary_of(task: str) -> Vocabulary:
+    """What can be written about `task`, which must be one of `TASKS`."""
+    model = TASKS[task].settings
+    settings = {name: _setting(name, field) for name, field in model.model_fields.items()}
+    defaults = {
+        name: field.default for name, field in model.model_fields.items() if not field.is_required()
+    }
+    return Vocabulary(task, model, settings, defaults)
+
+
+def _setting(name: str, field: FieldInfo) -> Setting:
+    annotation: Any = field.annotation
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    kind = type(choices[0]) if choices else annotation
+    if kind not in _KINDS:
+        raise TypeError(f"setting {name!r} has the type {annotation}, and a setting is a scalar")
+    constrained: Any = Annotated[(annotation, *field.metadata)] if field.metadata else annotation
+    adapter: TypeAdapter[Any] = TypeAdapter(constrained, config=ConfigDict(allow_inf_nan=False))
+    return Setting(name, kind, choices, _wanted(kind, choices, field.metadata), adapter)
+
+
+def _wanted(kind: type, choices: tuple[Scalar, ...], metadata: Iterable[Any]) -> str:
+    if choices:
+        return f"one of {', '.join(map(str, choices))}"
+    bounds = [
+        f"{symbol} {getattr(mark, name):g}"
+        for mark in metadata
+        for name, symbol in _BOUNDS.items()
+        if getattr(mark, name, None) is not None
+    ]
+    return " ".join([_KINDS[kind], " and ".join(bounds)]).strip()
+
+
+MAX_SEED = 2**32 - 1  # what every library's generator takes
+
+
+@cache
+def seed_setting() -> Setting:
+    """A seed, as `seeds` lists it and `exclude` asks for it."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[int, Field(ge=0, le=MAX_SEED)])
+    return Setting("seed", int, (), f"a whole number from 0 to {MAX_SEED}", adapter)

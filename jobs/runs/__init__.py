@@ -1,0 +1,1 @@
+"""What is known about the runs of a grid: journal, states, polling, failures, cost."""

@@ -1,0 +1,135 @@
+"""Everything that is known about one run, gathered from its folder, its grid's journal and its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anlp.core import lease
+from anlp.records.files import read_jsonl
+from anlp.records.fingerprint import render_frame
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import WandbOptions, options_from_json
+from anlp.records.results import RunState, read_result
+from jobs.common.units import count
+from jobs.runs.advice import Advice, advise
+from jobs.runs.journal import Journal
+from jobs.runs.logs import last_job_output, last_words
+from jobs.runs.polling import SchedulerReport
+from jobs.runs.queries import own_settings, varying
+from jobs.runs.status import RunStatus, asked_runs, read_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One process that had this run, from its claim."""
+
+    number: int
+    since: float
+    host: str
+    pid: int
+    ended: float | None
+    ending: str  # done, diverged, failed, interrupted; running; or killed, which no process can write itself
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything there is to say about one run."""
+
+    grid: str
+    status: RunStatus
+    varying: Mapping[str, Any]
+    others: Mapping[str, Any]  # settings that are the same in the whole grid
+    attempts: tuple[Attempt, ...]
+    waits: str  # why it has not started, for a queued run
+    advice: Advice
+    wandb: WandbOptions
+    metrics: Mapping[str, Any]  # final ones, or those of the last epoch
+    arose: str  # where its exception arose
+    log: tuple[str, ...]
+    accounts: tuple[SchedulerReport, ...] = ()  # what shared schedulers had to say
+    printed: tuple[str, ...] = ()  # the end of what its job printed, for a lost run
+
+
+def explain(
+    folder: GridFolder,
+    statuses: Sequence[RunStatus],
+    status: RunStatus,
+    lines: int,
+    accounts: tuple[SchedulerReport, ...],
+) -> Explanation:
+    """Reads what the grid's folder and the run's own files say about one run."""
+    names = varying(statuses)
+    constant = [name for name in status.values if name not in names]
+    result = read_result(status.folder)  # its own file has the whole traceback
+    progress = read_progress(status)
+    return Explanation(
+        grid=folder.name,
+        status=status,
+        varying=own_settings(status, names),
+        others=own_settings(status, constant),
+        attempts=read_process_attempts(status.folder),
+        waits=_why_it_waits(folder, statuses, status),
+        advice=advise(status, folder.name),
+        wandb=_wandb_options(folder, status),
+        metrics=status.result.metrics if status.result else progress.metrics if progress else {},
+        arose=render_frame(result.error.traceback) if result and result.error else "",
+        log=tuple(last_words(status, lines)),
+        accounts=accounts,
+        printed=tuple(last_job_output(status, lines)) if status.state is RunState.LOST else (),
+    )
+
+
+def read_process_attempts(folder: RunFolder) -> tuple[Attempt, ...]:
+    """Who had the run, from first to last."""
+    paths = sorted(path for path in folder.attempts.glob("*.json") if path.stem.isdigit())
+    return tuple(_attempt(int(path.stem), lease.read(path), lease.is_alive(path)) for path in paths)
+
+
+def _attempt(number: int, record: Mapping[str, Any], is_alive: bool) -> Attempt:
+    ending = (
+        record.get("ending", "ended") if "ended" in record else "running" if is_alive else "killed"
+    )
+    return Attempt(
+        number,
+        record.get("since", 0.0),
+        record.get("host", "?"),
+        record.get("pid", 0),
+        record.get("ended"),
+        ending,
+    )
+
+
+def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: RunStatus) -> str:
+    if status.state is not RunState.QUEUED:
+        return ""
+    journal = Journal(folder)
+    asked = asked_runs(folder, journal.submissions())
+    mine = asked[status.run_id]
+    if mine.index in journal.cancelled(mine.submission.tag):
+        return "it was cancelled; its launcher will take it off the queue in a moment"
+    batch = [one for one in statuses if asked[one.run_id].submission.tag == mine.submission.tag]
+    ahead = sum(
+        one.state is RunState.QUEUED and asked[one.run_id].index < mine.index for one in batch
+    )
+    running = sum(one.state is RunState.RUNNING for one in batch)
+    place = (
+        f"behind {count(ahead, 'queued run')} of its submission"
+        if ahead
+        else "the next of its submission"
+    )
+    answer = (
+        ""
+        if mine.submission.is_answered
+        else "; the scheduler has not confirmed the submission yet"
+    )
+    said = f"{status.detail}; " if status.detail else ""
+    return f"{said}{place}; {count(running, 'run')} under way{answer}"
+
+
+def _wandb_options(folder: GridFolder, status: RunStatus) -> WandbOptions:
+    """As its latest submission asked for."""
+    mine = asked_runs(folder, Journal(folder).submissions())[status.run_id]
+    lines = list(read_jsonl(folder.path / mine.submission.batch))
+    return options_from_json(lines[mine.index]["options"]).wandb

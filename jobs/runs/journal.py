@@ -1,0 +1,269 @@
+"""The append-only record of a grid: what was asked of a scheduler, and what it answered, in that order.
+
+The line that states an intent is on disk before the scheduler is called, so whatever dies in between, the next command
+knows what to look for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from anlp.core import lease
+from anlp.core.errors import UserError
+from anlp.core.lease import HeldError
+from anlp.records.files import read_jsonl
+from anlp.records.folders import GridFolder
+from jobs.config.resources import Resources, resources_from_json
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle
+
+LOCK_LEASE_S = 30.0
+LOCK_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """An element that ended without a result, as its launcher saw it."""
+
+    cause: Cause
+    detail: str = ""
+    node: str = ""
+
+
+@dataclass
+class Submission:
+    """Everything the journal says about one submission."""
+
+    tag: str
+    scheduler: str
+    batch: str  # path of the batch file, relative to the grid's folder
+    size: int
+    redo: str
+    time: float
+    by: lease.Process
+    resources: Resources
+    jobs: list[Job] = field(
+        default_factory=list
+    )  # those that the scheduler is known to have accepted
+    is_answered: bool = False  # what `jobs` does not cover was not accepted
+    refused: str | None = None
+    after: tuple[str, ...] = ()  # jobs that had to end well first
+    each: Resources = field(
+        default_factory=Resources
+    )  # what one run asks for; `resources` are those of a whole job
+    profile: str | None = None  # of the site
+    max_parallel: int | None = None  # jobs at a time
+    endings: dict[int, ExitRecord] = field(default_factory=dict)
+
+    def handle(self, index: int) -> JobHandle:
+        """The handle of element `index`; where no answer is known, one that stands for the submitting process."""
+        for job in self.jobs:
+            if job.first <= index < job.first + job.size:
+                return JobHandle(self.scheduler, job.native_id, index - job.first)
+        return JobHandle(self.scheduler, self.by.to_id(), index)
+
+    def took(self, index: int) -> bool:
+        """Whether the scheduler accepted element `index`, or may have."""
+        is_covered = any(job.first <= index < job.first + job.size for job in self.jobs)
+        return is_covered or not (self.is_answered or self.refused is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of one grid folder."""
+
+    folder: GridFolder
+
+    @contextmanager
+    def locked(self, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+        """Holds the grid against every other submit, cancel and retry, on whatever host they run.
+
+        Raises:
+            claim.HeldError: somebody alive kept it for longer than `patience_s`.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                lock_grid = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
+                break
+            except lease.HeldError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        try:
+            lease.sweep(self.folder.lock)
+            yield
+        finally:
+            lock_grid.release()
+
+    def intend(
+        self,
+        batch: Batch,
+        scheduler: str,
+        redo: str,
+        resources: Resources,
+        each: Resources | None = None,
+        profile: str | None = None,
+    ) -> None:
+        """Writes the intent to submit `batch`; returns after the line is on disk.
+
+        Args:
+            batch: what is handed over.
+            scheduler: to whom.
+            redo: which earlier results are set aside.
+            resources: what a job asks for.
+            each: what one run asks for, where several share a job; otherwise the same.
+            profile: of the site, if one was named.
+        """
+        by = lease.Process.this()
+        self._append(
+            "intent",
+            tag=batch.tag,
+            scheduler=scheduler,
+            batch=str(batch.path.relative_to(self.folder.path)),
+            n=batch.size,
+            redo=redo,
+            resources=asdict(resources),
+            each=asdict(each or resources),
+            after=list(batch.after),
+            profile=profile,
+            max_parallel=batch.max_parallel,
+            by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
+        )
+
+    def accepted(self, tag: str, job: Job) -> None:
+        """Writes that the scheduler took a part of a submission; more may follow."""
+        self._append("accepted", tag=tag, id=job.native_id, first=job.first, n=job.size)
+
+    def answered(self, tag: str) -> None:
+        """Writes that the scheduler took nothing of a submission beyond what was accepted."""
+        self._append("answered", tag=tag)
+
+    def refused(self, tag: str, why: str) -> None:
+        """Writes that the scheduler did not take a submission."""
+        self._append("refused", tag=tag, why=why)
+
+    def ended(self, tag: str, index: int, ending: ExitRecord) -> None:
+        """Writes that an element ended without a result."""
+        self.all_ended(tag, {index: ending})
+
+    def all_ended(self, tag: str, endings: Mapping[int, ExitRecord]) -> None:
+        """Writes that elements ended without a result, all of them in one go."""
+        forms = [
+            {
+                "tag": tag,
+                "index": index,
+                "cause": ending.cause.name,
+                "detail": ending.detail,
+                "node": ending.node,
+            }
+            for index, ending in endings.items()
+        ]
+        self._append_all("ended", forms)
+
+    def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
+        """Writes the request to stop elements, by tag; an attached launcher reads it and obeys."""
+        for tag, indices in elements.items():
+            self._append("cancel", tag=tag, indices=list(indices))
+
+    def submissions(self) -> dict[str, Submission]:
+        """Every submission by tag, in the order of their intents."""
+        found: dict[str, Submission] = {}
+        for line in read_jsonl(self.folder.journal):
+            with suppress(
+                AttributeError, KeyError, TypeError, ValueError
+            ):  # damaged: as if it had not been written
+                _apply(found, line)
+        return found
+
+    def cancelled(self, tag: str) -> set[int]:
+        """Elements of a submission that somebody asked to stop."""
+        lines = (line for line in read_jsonl(self.folder.journal) if line.get("event") == "cancel")
+        return {index for line in lines if line["tag"] == tag for index in line["indices"]}
+
+    def _append(self, event: str, **content: Any) -> None:
+        self._append_all(event, [content])
+
+    def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        now = round(time.time(), 3)
+        lines = b"".join(
+            json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in contents
+        )
+        descriptor = os.open(self.folder.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            _write(descriptor, _finish_torn_line(descriptor) + lines)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def new_tag() -> str:
+    """A name that no other submission has."""
+    return uuid.uuid4().hex[:12]
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part and says so only when asked again."""
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _finish_torn_line(descriptor: int) -> bytes:
+    """A line break if a writer was killed within its line, so that ours starts a new one."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+
+
+def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
+    event, tag = line.get("event"), str(line.get("tag"))
+    if event == "intent":
+        by, resources = lease.process_from_json(line["by"]), resources_from_json(line["resources"])
+        found[tag] = Submission(
+            tag,
+            line["scheduler"],
+            line["batch"],
+            line["n"],
+            line["redo"],
+            line["time"],
+            by,
+            resources,
+        )
+        found[tag].after = tuple(line.get("after", ()))
+        found[tag].profile, found[tag].max_parallel = line.get("profile"), line.get("max_parallel")
+        found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
+    elif tag not in found:
+        return
+    elif event == "accepted":
+        found[tag].jobs.append(Job(line["id"], line["first"], line["n"]))
+    elif event == "answered":
+        found[tag].is_answered = True
+    elif event == "refused":
+        found[tag].refused = line["why"]
+    elif event == "ended":
+        found[tag].endings[line["index"]] = ExitRecord(
+            Cause[line["cause"]], line["detail"], line.get("node", "")
+        )
+
+
+@contextmanager
+def lock_grid(folder: GridFolder) -> Iterator[Journal]:
+    """The journal of a grid, with the grid held against every other command that changes it.
+
+    Raises:
+        UserError: another command holds it and does not finish.
+    """
+    journal = Journal(folder)
+    try:
+        with journal.locked():
+            yield journal
+    except HeldError as error:
+        raise UserError(
+            f"{folder.name}: another command is at work on this grid ({error}); try again"
+        ) from None

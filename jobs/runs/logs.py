@@ -1,0 +1,70 @@
+"""The end of a run's log, read without reading the rest of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from anlp.records.folders import GridFolder
+from anlp.records.results import read_result
+from jobs.runs.journal import Journal
+from jobs.runs.status import RunStatus
+from jobs.schedulers.base import Job
+from jobs.schedulers.pbs import script as pbs_script
+from jobs.schedulers.slurm import script as slurm_script
+
+BLOCK = 1 << 16
+
+
+def last_words(status: RunStatus, lines: int) -> list[str]:
+    """The last lines of a run's log; of a failed run without a log, those of its traceback."""
+    found = tail(status.folder.log, lines)
+    if found:
+        return found
+    result = read_result(status.folder)
+    return result.error.traceback.splitlines()[-lines:] if result and result.error else []
+
+
+def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
+    """The last lines before byte `end` of a text file, reading no more of it than they need; none without a file."""
+    try:
+        with path.open("rb") as file:
+            position = file.seek(0, os.SEEK_END) if end is None else end
+            content = b""
+            while position > 0 and content.count(b"\n") <= lines:
+                start = max(0, position - BLOCK)
+                file.seek(start)
+                content = file.read(position - start) + content
+                position = start
+    except OSError:
+        return []
+    text = content.decode(errors="replace").removesuffix("\n")
+    return text.split("\n")[-lines:] if text else []
+
+
+# Where each cluster puts it: batch file, job, index within the job.
+PLACES: Mapping[str, Callable[[Path, Job, int], Path]] = {
+    "pbs": lambda batch, job, index: pbs_script.find_output(batch, job.first, job.native_id, index),
+    "slurm": lambda batch, job, index: slurm_script.output_of(batch, job.native_id, index),
+}
+
+
+def job_output_path(status: RunStatus) -> Path | None:
+    """The file with what the last job of a run printed; None where there is none, as for runs on this machine."""
+    handle = status.handle
+    if handle is None or handle.scheduler not in PLACES:
+        return None
+    folder = GridFolder(status.folder.path.parent)
+    for submission in Journal(folder).submissions().values():
+        for job in submission.jobs:
+            if (submission.scheduler, job.native_id) == (handle.scheduler, handle.native_id):
+                path = PLACES[handle.scheduler](folder.path / submission.batch, job, handle.index)
+                return path if path.is_file() and path.stat().st_size else None
+    return None
+
+
+def last_job_output(status: RunStatus, lines: int) -> list[str]:
+    """The last lines of that, below one that says where they are from; nothing where there is no such file."""
+    path = job_output_path(status)
+    return [f"(its job printed, in {path})", *tail(path, lines)] if path else []

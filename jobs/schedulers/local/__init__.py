@@ -1,0 +1,1 @@
+"""The scheduler `local`: a pool of worker processes on this machine."""

@@ -1,0 +1,1 @@
+"""The scheduler `pbs`: PBS Pro, OpenPBS and Torque."""

@@ -1,0 +1,197 @@
+"""One submission on its way from the plan to the jobs: batches written, journalled and handed to a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from anlp.core.errors import SchedulerError, UserError
+from anlp.core.lease import HeldError
+from anlp.core.spec import RunSpec
+from anlp.records.elements import Element
+from anlp.records.files import write_jsonl
+from anlp.records.folders import GridFolder
+from jobs.config.packing import ALONE, Packing
+from jobs.config.resources import Resources
+from jobs.containers.apptainer import Container
+from jobs.runs.attempts import find_auto_retries, record_endings
+from jobs.runs.journal import Journal, new_tag
+from jobs.runs.options import SubmitOptions
+from jobs.runs.plan import Plan, make_plan
+from jobs.runs.recovery import reconcile
+from jobs.runs.status import Query, Redo, RunStatus, read_states
+from jobs.schedulers.base import Batch, Job, Scheduler
+from jobs.schedulers.local.scheduler import LocalScheduler
+from jobs.submission.batching import SubmissionStage, make_elements, make_stages, passed_models
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedBatch:
+    """A batch that a scheduler took."""
+
+    batch: Batch
+    specs: tuple[RunSpec, ...]
+    jobs: tuple[Job, ...]
+
+    @property
+    def accepted(self) -> int:
+        """Elements taken; fewer than the batch has where a limit was reached."""
+        return sum(job.size for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """What plans and hands over the runs of one submission of one grid.
+
+    Args:
+        folder: the grid's.
+        target: where and how.
+        container: the image that runs are started in, ready; None: none.
+        redo: which earlier results are set aside.
+        asks: what single runs ask for, by run id, instead of the target's resources.
+        query: asks schedulers for states.
+    """
+
+    folder: GridFolder
+    target: SubmitOptions
+    container: Container | None
+    redo: Redo
+    asks: Mapping[str, Resources]
+    query: Query
+    journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "journal", Journal(self.folder))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the grid against every other command that changes it.
+
+        Raises:
+            UserError: another command holds it and does not finish, or its folder cannot be written.
+        """
+        with writing_to(self.folder), _locked(self.journal):
+            yield
+
+    def plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
+        """What is to be done now, of these runs; call it while the grid is held.
+
+        How earlier jobs ended goes on record, since schedulers forget it.
+        """
+        reconcile(self.journal)
+        history = read_states(self.folder, self.query)
+        record_endings(self.journal, history.values())
+        due = find_auto_retries(self.journal, history, self.target.options.retries)
+        return make_plan(specs, history, self.redo, due), history
+
+    def waves(
+        self, specs: Sequence[RunSpec], history: Mapping[str, RunStatus]
+    ) -> list[SubmissionStage]:
+        """The waves of these runs, in order; models whose canary has passed before need none."""
+        passed = passed_models(history.values())
+        return make_stages(
+            specs, self.target.resources, self.asks, canary=self.target.canary, passed=passed
+        )
+
+    def hand_over(
+        self,
+        scheduler: Scheduler,
+        wave: SubmissionStage,
+        history: Mapping[str, RunStatus],
+        packing: Packing,
+        after: tuple[str, ...] = (),
+    ) -> SubmittedBatch:
+        """Writes the batch of a wave and submits it; call it while the grid is held.
+
+        Raises:
+            SchedulerError: the scheduler did not take it.
+        """
+        packing = ALONE if wave.is_canary else packing.fit(len(wave.specs))
+        options = replace(self.target.options, batch=new_tag())
+        elements = make_elements(
+            wave.specs, history, options, self.redo, packing, wave.resources.mem_mib
+        )
+        batch = replace(
+            write_batch(self.folder, elements, options.batch),
+            max_parallel=self.target.max_parallel,
+            after=after,
+            apart=wave.is_canary,
+        )
+        specs = tuple(spec for element in elements for spec in element.specs)
+        job = packing.ask(wave.resources)
+        self.journal.intend(
+            batch, scheduler.name, self.redo, job, wave.resources, self.target.profile
+        )
+        jobs = _submit(scheduler, self.journal, batch, job)
+        return SubmittedBatch(batch, specs, tuple(jobs))
+
+
+def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
+    """The batch file of a submission, one line per element; call it under the grid's lock."""
+    folder.batches.mkdir(parents=True, exist_ok=True)
+    numbers = (path.stem for path in folder.batches.glob("*.jsonl"))
+    number = max((int(stem) for stem in numbers if stem.isdecimal()), default=0) + 1
+    path = folder.batches / f"{number}.jsonl"
+    lines = [element.to_json() for element in elements]
+    write_jsonl(path, lines)
+    return Batch(tag, folder.name, path, len(lines))
+
+
+def _submit(
+    scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources
+) -> list[Job]:
+    """Submits behind the journal's intent and before its answer, so that no job is without a line; the accepted jobs.
+
+    Where an answer was lost, the journal stays open: the next command asks the scheduler what it really took (`adopt`).
+    """
+    jobs: list[Job] = []
+
+    def accepted(job: Job) -> None:
+        journal.accepted(batch.tag, job)
+        jobs.append(job)
+
+    try:
+        scheduler.submit(batch, resources, accepted)
+    except SchedulerError as error:
+        if error.transient:
+            raise SchedulerError(
+                f"{error}\nWhether it took the jobs is not known: submit again later; that asks first and doubles none",
+                transient=True,
+            ) from error
+        journal.refused(batch.tag, str(error))
+        raise
+    except OSError:  # the journal cannot be written: nobody would follow local jobs, and those of a cluster are found
+        if isinstance(scheduler, LocalScheduler):
+            scheduler.close()
+        raise
+    journal.answered(batch.tag)
+    return jobs
+
+
+@contextmanager
+def writing_to(folder: GridFolder) -> Iterator[None]:
+    """Turns what a full, read-only or forbidden disk says into words.
+
+    Raises:
+        UserError: a file of the grid cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(
+            f"{folder.path}: cannot be written ({why}); make room, or set ANLP_RUNS to another folder"
+        ) from error
+
+
+@contextmanager
+def _locked(journal: Journal) -> Iterator[None]:
+    try:
+        with journal.locked():
+            yield
+    except HeldError as error:
+        name = journal.folder.name
+        raise UserError(
+            f"{name}: another command is submitting this grid ({error}); try again"
+        ) from None

@@ -1,0 +1,212 @@
+"""Fresh seeds for the best configurations: what a table needs so that its winners are not merely lucky."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import count, islice
+from pathlib import Path
+
+from anlp.core.errors import SpecError, UserError
+from anlp.core.filters import parse_filter
+from anlp.core.metrics import higher_is_better
+from anlp.core.spec import RUN_ID_LENGTH, RunSpec, TaskSettings
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from anlp.tasks import make_spec, spec_from_json
+from jobs.runs.queries import best_runs, selection_metric
+from jobs.runs.status import RunStatus, read_states
+
+FIRST_FRESH_SEED = 1000  # far from the seeds of any search, so that more search seeds later stay disjoint from these
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration with the mean of its metric over the seeds of the search."""
+
+    task: str
+    settings: TaskSettings
+    score: float
+    n: int
+
+
+def best_configurations(
+    history: Iterable[RunStatus], metric: str, top: int, per: str | None
+) -> list[Candidate]:
+    """The `top` configurations by mean `metric` over search seeds, of each value of the setting `per`.
+
+    Raises:
+        SpecError: `per` or `metric` is unknown to the finished runs, or none has finished.
+    """
+    done = [s for s in history if s.state is RunState.DONE and s.purpose == "search" and s.result]
+    if not done:
+        raise SpecError(
+            "--confirm: no run of this grid has finished yet; run the grid first, then confirm its best"
+        )
+    _check_names(done, metric, per)
+    groups: dict[object, list[Candidate]] = defaultdict(list)
+    for candidate in _candidates(done, metric):
+        groups[candidate.settings.values()[per] if per else None].append(candidate)
+    return [
+        candidate
+        for group in groups.values()
+        for candidate in sorted(group, key=lambda c: c.score, reverse=higher_is_better(metric))[
+            :top
+        ]
+    ]
+
+
+def runs_of_configurations(
+    history: Iterable[RunStatus], specs: Iterable[RunSpec]
+) -> list[RunStatus]:
+    """The runs of the configurations of `specs`, whatever their seeds: a search may have been given more of them."""
+    named = {spec.config_id for spec in specs}
+    return [status for status in history if spec_from_json(status.form).config_id in named]
+
+
+def search_seeds(history: Iterable[RunStatus]) -> set[int]:
+    """Seeds that the search has used."""
+    return {status.values["seed"] for status in history if status.purpose == "search"}
+
+
+def fresh_runs(
+    candidates: Sequence[Candidate], seeds: int, used: Container[int] = ()
+) -> list[RunSpec]:
+    """Each candidate with `seeds` seeds that are not among those that a search used; the same call, the same runs."""
+    numbers = list(islice((seed for seed in count(FIRST_FRESH_SEED) if seed not in used), seeds))
+    return [
+        RunSpec(candidate.task, candidate.settings, seed)
+        for candidate in candidates
+        for seed in numbers
+    ]
+
+
+def _candidates(done: Sequence[RunStatus], metric: str) -> list[Candidate]:
+    specs: dict[str, RunSpec] = {}
+    scores: dict[str, list[float]] = defaultdict(list)
+    for status in done:
+        spec = spec_from_json(status.form)
+        score = status.result.metrics.get(metric, math.nan) if status.result else math.nan
+        if math.isfinite(score):
+            specs[spec.config_id] = spec
+            scores[spec.config_id].append(score)
+    return [
+        Candidate(specs[key].task, specs[key].settings, sum(values) / len(values), len(values))
+        for key, values in scores.items()
+    ]
+
+
+def _check_names(done: Sequence[RunStatus], metric: str, per: str | None) -> None:
+    metrics = sorted({name for status in done if status.result for name in status.result.metrics})
+    if metric not in metrics:
+        raise SpecError(
+            f"--select: no finished run has the metric {metric!r} (they have: {', '.join(metrics)})"
+        )
+    if per is not None and per not in done[0].values:
+        raise SpecError(
+            f"--per: unknown setting {per!r} (known: {', '.join(sorted(done[0].values))})"
+        )
+
+
+SETTING = "init_from"
+
+
+def resolve_init_from(
+    specs: Sequence[RunSpec], root: Path, *, is_dry: bool = False
+) -> list[RunSpec]:
+    """The runs with the ids of what they begin from, so that the same run always begins from the same weights.
+
+    Args:
+        specs: runs; those without an origin stay as they are.
+        root: the folder of all grids.
+        is_dry: a plan may name an origin that is not trained yet.
+
+    Raises:
+        UserError: no such run or grid, nothing of it is finished, or its weights were not kept.
+    """
+    find = cache(lambda origin: _find(origin, root))
+    found = []
+    for spec in specs:
+        values = spec.settings.values()
+        origin = str(values.get(SETTING, ""))
+        if not origin:
+            found.append(spec)
+            continue
+        try:
+            found.append(make_spec(spec.task, {**values, SETTING: find(origin)}, spec.seed))
+        except UserError:
+            if not is_dry:
+                raise
+            found.append(spec)
+    return found
+
+
+def _find(origin: str, root: Path) -> str:
+    """The id of the run that is meant: it has one, or is the best of `GRID` or of `GRID: FILTER`."""
+    run_id = (
+        origin if re.fullmatch(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}", origin) else _best(origin, root)
+    )
+    if not any(root.glob(f"*/{run_id}/weights.pt")):
+        raise UserError(
+            f"{SETTING}: no weights of run {run_id} in {root}; finish it first, with `checkpoints: {{keep: best}}`"
+        )
+    return run_id
+
+
+def _best(origin: str, root: Path) -> str:
+    name, _, text = origin.partition(":")
+    folder = GridFolder(root / name.strip())
+    if not folder.journal.exists():
+        raise UserError(
+            f"{SETTING}: expected a run's id, GRID or GRID: FILTER, got {origin!r}; no grid {name!r} in {root}"
+        )
+    every = read_states(folder, lambda _: {}).values()  # what is finished needs no scheduler
+    statuses = [status for status in every if status.state is RunState.DONE]
+    if text.strip():
+        wanted = parse_filter(text.strip())
+        wanted.check({field for status in statuses for field in status.fields()})
+        statuses = [status for status in statuses if wanted.matches(status.fields())]
+    metric = selection_metric(statuses)
+    ranking = best_runs(statuses, metric) if metric else []
+    if not ranking:
+        raise UserError(
+            f"{SETTING}: no finished run fits {origin!r}; train that grid first: python -m jobs.submit"
+        )
+    return ranking[0][1].run_id
+
+
+LEAST_RUNS = 2
+KINDS = ("model", "method")  # settings that decide which code runs
+SUFFIX = "-smoke"
+
+
+def make_small(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """The first run of each model, and the next ones where that is fewer than two, with the task's small settings."""
+    chosen: dict[object, RunSpec] = {}
+    for spec in specs:
+        chosen.setdefault(_kind(spec), spec)
+    rest = (spec for spec in specs if spec not in chosen.values())
+    small = _small(chosen.values())
+    for spec in rest:
+        if len(small) >= LEAST_RUNS:
+            break
+        small |= _small([spec])
+    return list(small.values())
+
+
+def _kind(spec: RunSpec) -> tuple[object, ...]:
+    values = spec.settings.values()
+    return (spec.task, *(values.get(name) for name in KINDS))
+
+
+def _small(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
+    """By id: runs that differ in nothing that is left are one."""
+    made = [
+        make_spec(spec.task, {**spec.settings.values(), **spec.settings.smoke}, spec.seed)
+        for spec in specs
+    ]
+    return {spec.run_id: spec for spec in made}

@@ -1,0 +1,86 @@
+"""The JSON form of a grid's state, for other programs; it is stable: names are added, never changed or removed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from anlp.records.results import RunState
+from jobs.runs.failures import FailureGroup
+from jobs.runs.polling import SchedulerReport
+from jobs.runs.status import Progress, RunStatus, read_progress
+from jobs.views.status import Overview
+
+
+def overview_json(overview: Overview) -> dict[str, Any]:
+    """The value that `jobs.status --json` prints."""
+    return {
+        "grid": overview.folder.name,
+        "folder": str(overview.folder.path),
+        "time": round(overview.now, 3),
+        "only": overview.only,
+        "n": len(overview.chosen),
+        "counts": {state.value: len(overview.of(state)) for state in RunState},
+        "varying": overview.names,
+        "failures": [_group_json(group) for group in overview.failures],
+        "runs": [run_json(status) for status in overview.chosen],
+        "cost": overview.cost.to_json() if overview.cost else None,
+        "schedulers": [report_json(account) for account in overview.accounts],
+    }
+
+
+def report_json(account: SchedulerReport) -> dict[str, Any]:
+    """How much one shared scheduler had to say."""
+    return {
+        "scheduler": account.scheduler,
+        "asked": account.asked,
+        "outage": account.outage or None,
+        "notes": list(account.notes),
+    }
+
+
+def _group_json(group: FailureGroup) -> dict[str, Any]:
+    ids = [status.run_id for status in group.runs]
+    return {"title": group.title, "n": len(ids), "common": dict(group.common), "runs": ids}
+
+
+def run_json(status: RunStatus) -> dict[str, Any]:
+    """One run in `jobs.status --json`."""
+    result = status.result
+    error = result.error if result else None
+    progress = read_progress(status) if status.state is RunState.RUNNING else None
+    return {
+        "id": status.run_id,
+        "state": status.state.value,
+        "purpose": status.purpose,
+        "settings": dict(status.values),
+        "folder": str(status.folder.path),
+        "submitted": status.since,
+        "scheduler": status.handle.scheduler if status.handle else None,
+        "job": status.handle.native_id if status.handle else None,
+        "cause": status.cause.value if status.cause else None,
+        "detail": status.detail,
+        "error": {"type": error.type, "message": error.message, "epoch": error.epoch}
+        if error
+        else None,
+        "metrics": _finite(result.metrics) if result else {},
+        "seconds": result.seconds if result else None,
+        "progress": _progress_json(progress) if progress else None,
+    }
+
+
+def _progress_json(progress: Progress) -> dict[str, Any]:
+    return {
+        "epoch": progress.epoch,
+        "epochs": progress.epochs,
+        "metrics": _finite(progress.metrics),
+    }
+
+
+def _finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: null stands for it."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in metrics.items()
+    }

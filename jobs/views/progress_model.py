@@ -1,0 +1,168 @@
+"""How far a submission has come, as data: fed with what happens, asked for a view at any time; draws nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anlp.core.spec import RunSpec
+from anlp.records.results import RunState
+from jobs.common.units import render_age, render_pairs
+
+SHOWN_METRICS = (
+    "val/acc",
+    "val/loss",
+)  # the first that a run has; else its first of the validation set
+SHORT_ID = 8
+WORDS: Mapping[RunState, str] = {  # RUNNING: ended here, because another process is at it
+    RunState.DONE: "done",
+    RunState.DIVERGED: "diverged",
+    RunState.FAILED: "failed",
+    RunState.LOST: "lost",
+    RunState.INTERRUPTED: "interrupted",
+    RunState.RUNNING: "run elsewhere",
+}
+
+
+@dataclass(slots=True)
+class Active:
+    """A run under way."""
+
+    since: float
+    epoch: int | None = None
+    metrics: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRow:
+    """A line about a run under way."""
+
+    run_id: str
+    label: str
+    epoch: str  # "3/10", empty before the first
+    metric: str  # "val/acc 0.931", empty before the first
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a screen shows at one moment."""
+
+    total: int
+    ended: int
+    progress: float  # runs, the finished parts of those under way included
+    counts: Mapping[RunState, int]  # of those that ended
+    active: tuple[ActiveRow, ...]  # longest under way first
+    elapsed_s: float
+    left_s: float | None  # None: too early to say
+
+    def summary(self) -> str:
+        """`37/80  36 done, 1 failed, 2 running  65 s, about 45 s left`."""
+        parts = [
+            f"{self.counts[state]} {word}"
+            for state, word in WORDS.items()
+            if self.counts.get(state)
+        ]
+        parts += [f"{len(self.active)} running"] if self.active else []
+        left = (
+            ""
+            if self.left_s is None or self.ended == self.total
+            else f", about {render_age(self.left_s)} left"
+        )
+        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_age(self.elapsed_s)}{left}"
+
+
+class ProgressState:
+    """The runs of a submission, by their index in it.
+
+    Args:
+        specs: in the order of the submission.
+        now: seconds on any clock that only goes forward; all later times are on the same.
+    """
+
+    def __init__(self, specs: Sequence[RunSpec], now: float) -> None:
+        self._specs = specs
+        self._varying = varying_settings(specs)
+        self._began = now
+        self._first_start: float | None = None
+        self._active: dict[int, Active] = {}
+        self._counts: Counter[RunState] = Counter()
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """Indices of the runs under way."""
+        return tuple(self._active)
+
+    def start(self, index: int, now: float) -> None:
+        """A process has begun with the run."""
+        self._first_start = now if self._first_start is None else self._first_start
+        self._active[index] = Active(now)
+
+    def measure(self, index: int, metrics: Mapping[str, Any] | None) -> None:
+        """The last line of its metrics, None while there is none."""
+        if index in self._active and metrics is not None:
+            self._active[index].epoch = int(metrics["epoch"])
+            self._active[index].metrics = metrics
+
+    def requeue(self, index: int) -> None:
+        """The run will be started again."""
+        self._active.pop(index, None)
+
+    def end(self, index: int, state: RunState) -> None:
+        """The run ended, for this submission."""
+        self._active.pop(index, None)
+        self._counts[state] += 1
+
+    def label(self, index: int) -> str:
+        """The settings that tell the run from the others of its submission."""
+        spec = self._specs[index]
+        values = {**spec.settings.values(), "seed": spec.seed}
+        names = [name for name in self._varying if name == "seed" or spec.settings.applies(name)]
+        return render_pairs({name: values[name] for name in names})
+
+    def view(self, now: float) -> View:
+        """What there is to show."""
+        ended, total = sum(self._counts.values()), len(self._specs)
+        progress = ended + sum(self._fraction(index) for index in self._active)
+        working_s = 0.0 if self._first_start is None else now - self._first_start
+        left_s = working_s * (total - progress) / progress if progress > 0 else None
+        rows = tuple(self._row(index, now) for index in self._active)
+        return View(total, ended, progress, dict(self._counts), rows, now - self._began, left_s)
+
+    def _fraction(self, index: int) -> float:
+        epoch = self._active[index].epoch
+        return min(1.0, (epoch or 0) / max(1, self._epochs(index)))
+
+    def _epochs(self, index: int) -> int:
+        return int(self._specs[index].settings.values().get("epochs", 0))
+
+    def _row(self, index: int, now: float) -> ActiveRow:
+        run = self._active[index]
+        epoch = "" if run.epoch is None else f"{run.epoch}/{self._epochs(index)}"
+        run_id = self._specs[index].run_id[:SHORT_ID]
+        return ActiveRow(
+            run_id, self.label(index), epoch, render_metric(run.metrics or {}), now - run.since
+        )
+
+
+def varying_settings(specs: Sequence[RunSpec]) -> list[str]:
+    """Names of the settings in which the runs differ, in the order of the task, the seed last."""
+    seen: dict[str, set[Any]] = {}
+    for spec in specs:
+        for name, value in spec.settings.values().items():
+            seen.setdefault(name, set()).add(value)
+    names = [name for name, values in seen.items() if len(values) > 1]
+    return [*names, "seed"] if len({spec.seed for spec in specs}) > 1 else names
+
+
+def render_metric(metrics: Mapping[str, Any]) -> str:
+    """`val/acc 0.9306`, always as wide, or what else there is of the validation set; empty where there is nothing."""
+    known = [
+        name for name in (*SHOWN_METRICS, *metrics) if name in metrics and name.startswith("val/")
+    ]
+    if not known:
+        return ""
+    value = metrics[known[0]]
+    return f"{known[0]} {'nan' if value is None else f'{value:.4f}'}"

@@ -1,0 +1,311 @@
+"""What runs have cost, as people read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from anlp.records import circuit_breaker
+from anlp.records.folders import GridFolder
+from anlp.records.results import RunState
+from jobs.common.terminal import STYLE_OF_STATE, Canvas, align
+from jobs.common.units import (
+    count,
+    render_age,
+    render_duration,
+    render_gib,
+    render_hours,
+    render_pairs,
+)
+from jobs.runs import cost
+from jobs.runs.cost import Cost
+from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
+from jobs.runs.polling import SchedulerReport
+from jobs.runs.queries import best_runs, own_settings, selection_metric, varying
+from jobs.runs.status import Progress, RunStatus, read_progress
+from jobs.schedulers.base import Cause
+
+
+def render_cost(cost: Cost) -> list[tuple[str, str]]:
+    """Rows of a name and a sentence; what nobody wrote down is left out."""
+    rows = [("time", _hours(cost.gpu_hours, cost.cpu_hours))]
+    if cost.cpu_efficiency is not None:
+        rows.append(("CPU", f"{cost.cpu_efficiency:.0%} of what was asked for was used"))
+    if cost.peak_mib is not None:
+        rows.append(("memory", _memory(cost.peak_mib, cost.asked_mib)))
+    if cost.gpu_peak_mib is not None:
+        rows.append(("GPU memory", f"{render_gib(cost.gpu_peak_mib)} at most"))
+    if cost.wait_median_s is not None and cost.wait_p95_s is not None:
+        median, most = render_duration(cost.wait_median_s), render_duration(cost.wait_p95_s)
+        rows.append(("queue", f"half of the runs began within {median}, 95 % within {most}"))
+    if cost.lost_attempts:
+        attempts = f"{cost.lost_attempts:,} attempt{'s' * (cost.lost_attempts != 1)}"
+        rows.append(
+            (
+                "lost",
+                f"{attempts} killed or failed: {_hours(cost.lost_gpu_hours, cost.lost_cpu_hours)}",
+            )
+        )
+    return rows
+
+
+def _hours(gpu: float, cpu: float) -> str:
+    in_cpus = render_hours(cpu, "CPU-hours")
+    return f"{render_hours(gpu, 'GPU-hours')}, {in_cpus}" if gpu else in_cpus
+
+
+def _memory(peak_mib: float, asked_mib: float | None) -> str:
+    peak = render_gib(peak_mib)
+    return (
+        f"{peak} at most"
+        if asked_mib is None
+        else f"{peak} of {render_gib(asked_mib)} asked for, at most"
+    )
+
+
+ROWS = 10  # of a section; --all shows everything
+BEST = 5
+IDS = 4  # of a group of failures
+WAITS = 3  # reasons for which runs do not start
+IN_SHORT = Canvas(width=44)  # a column of --all
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A grid at one moment: all its runs, and those that the filter left."""
+
+    folder: GridFolder
+    every: tuple[RunStatus, ...]
+    chosen: tuple[RunStatus, ...]
+    only: str | None
+    now: float
+    accounts: tuple[SchedulerReport, ...] = ()  # what shared schedulers had to say
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The settings that tell the runs of the grid apart."""
+        return varying(self.every)
+
+    @cached_property
+    def failures(self) -> list[FailureGroup]:
+        """The chosen failed and lost runs by fingerprint; what they have in common is judged against all runs."""
+        return group_failures(self.every, self.chosen, self.names)
+
+    @cached_property
+    def cost(self) -> Cost | None:
+        """What the chosen runs that ended have cost."""
+        return cost.read(self.folder, self.chosen)
+
+    def counts(self) -> dict[RunState, int]:
+        """How many of the chosen runs are in each state that occurs, in the order of `RunState`."""
+        counted = Counter(status.state for status in self.chosen)
+        return {state: counted[state] for state in RunState if counted[state]}
+
+    def of(self, *states: RunState) -> list[RunStatus]:
+        """The chosen runs in these states."""
+        return [status for status in self.chosen if status.state in states]
+
+    def settings(self, status: RunStatus) -> str:
+        """What tells a run apart from the others, as text."""
+        return render_pairs(own_settings(status, self.names))
+
+
+def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = False) -> str:
+    """The whole screen of `jobs.status`."""
+    sections = [_headline(overview, canvas)]
+    if every_run:
+        sections.append(_every_run(overview, canvas))
+    parts = (_running, _failures, _interrupted) if not every_run else (_failures, _interrupted)
+    sections += [part(overview, canvas) for part in (*parts, _best, _cost, _next)]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _headline(overview: Overview, canvas: Canvas) -> str:
+    n, total = len(overview.chosen), len(overview.every)
+    runs = (
+        count(n, "run")
+        if overview.only is None
+        else f"{n} of {count(total, 'run')} ({overview.only})"
+    )
+    last = max((status.since or 0.0 for status in overview.every), default=0.0)
+    line = f"{overview.folder.name}: {runs}, submitted {render_age(overview.now - last)} ago, in {overview.folder.path}"
+    counts = overview.counts()
+    width = len(str(total))
+    painted = [
+        canvas.paint(f"{number:>{width}} {state.value}", STYLE_OF_STATE.get(state, "bold"))
+        for state, number in counts.items()
+    ]
+    notes = [
+        canvas.paint(line, "yellow") for note in _notes(overview) for line in canvas.wrap(note)
+    ]
+    return "\n".join(
+        [canvas.paint(line, "bold"), "  " + ("   ".join(painted) or "no run matches"), *notes]
+    )
+
+
+def _notes(overview: Overview) -> list[str]:
+    """What must be known to read the counts: a scheduler is down, was asked a while ago, has runs that cannot start."""
+    told = [line for account in overview.accounts for line in account.render(overview.now)]
+    states = (RunState.QUEUED, RunState.RUNNING)
+    said = Counter(
+        (state.value, status.detail)
+        for state in states
+        for status in overview.of(state)
+        if status.detail
+    )
+    return told + [
+        f"{number} {state}: {detail}" for (state, detail), number in said.most_common(WAITS)
+    ]
+
+
+def _running(overview: Overview, canvas: Canvas) -> str:
+    running = overview.of(RunState.RUNNING)
+    shown = running[:ROWS]
+    rows = [
+        (
+            status.run_id,
+            *_progress_cells(read_progress(status)),
+            _elapsed(status, overview.now),
+            overview.settings(status),
+        )
+        for status in shown
+    ]
+    return _section(
+        canvas, "running", len(running), _table(canvas, rows), hidden=len(running) - len(shown)
+    )
+
+
+def _progress_cells(progress: Progress | None) -> tuple[str, str]:
+    if progress is None:
+        return "starting", ""
+    value = progress.metrics.get("val/acc", progress.metrics.get("val/loss"))
+    name = "val/acc" if "val/acc" in progress.metrics else "val/loss"
+    return f"epoch {progress.epoch}/{progress.epochs}", f"{name} {value:.4f}" if isinstance(
+        value, float | int
+    ) else ""
+
+
+def _elapsed(status: RunStatus, now: float) -> str:
+    since = status.attempt.record.get("since") if status.attempt else None
+    return render_age(now - since) if since else ""
+
+
+def _failures(overview: Overview, canvas: Canvas) -> str:
+    lines = []
+    for group in overview.failures[:ROWS]:
+        lines.append(
+            "  " + canvas.paint(canvas.clip(group.render()), STYLE_OF_STATE[group.runs[0].state])
+        )
+        ids = " ".join(status.run_id for status in group.runs[:IDS])
+        more = len(group.runs) - IDS
+        own = overview.settings(group.runs[0]) if len(group.runs) == 1 else ""
+        lines.append(
+            canvas.clip(
+                f"     {ids}" + (f" and {more} more" if more > 0 else f"  {own}" if own else "")
+            )
+        )
+    n = sum(len(group.runs) for group in overview.failures)
+    return _section(
+        canvas,
+        "failed and lost",
+        n,
+        lines,
+        hidden=n - sum(len(g.runs) for g in overview.failures[:ROWS]),
+    )
+
+
+def _interrupted(overview: Overview, canvas: Canvas) -> str:
+    stopped = overview.of(RunState.INTERRUPTED)
+    causes = Counter(status.cause.value for status in stopped if status.cause)
+    why = ", ".join(f"{number}x {cause}" for cause, number in causes.most_common())
+    line = canvas.clip(f"  {why}; submit the grid again and they go on from their last checkpoints")
+    lines = [line] if stopped else []
+    waited = [
+        status.since or 0.0
+        for status in stopped
+        if status.cause in (Cause.SKIPPED, Cause.CANCELLED)
+    ]
+    if waited and (tripped := circuit_breaker.latest(overview.folder, min(waited))):
+        lines.append(canvas.clip(f"  held back: {tripped}"))
+    return _section(canvas, "interrupted", len(stopped), lines)
+
+
+def _best(overview: Overview, canvas: Canvas) -> str:
+    done = overview.of(RunState.DONE)
+    metric = selection_metric(done)
+    ranking = best_runs(done, metric)[:BEST] if metric else []
+    rows = [(status.run_id, f"{value:.4f}", overview.settings(status)) for value, status in ranking]
+    return _section(canvas, f"best of {len(done)} done by {metric}", None, _table(canvas, rows))
+
+
+def _cost(overview: Overview, canvas: Canvas) -> str:
+    found = overview.cost
+    if found is None:
+        return ""
+    return _section(
+        canvas,
+        f"cost of {count(found.runs, 'run')} that ended",
+        None,
+        _table(canvas, render_cost(found)),
+    )
+
+
+def _every_run(overview: Overview, canvas: Canvas) -> str:
+    metric = selection_metric(overview.of(RunState.DONE))
+    rows = [
+        (
+            status.run_id,
+            status.state.value,
+            IN_SHORT.clip(_in_short(status, metric)),
+            overview.settings(status),
+        )
+        for status in overview.chosen
+    ]
+    return "\n".join(_table(canvas, rows))
+
+
+def _in_short(status: RunStatus, metric: str | None) -> str:
+    """The one thing to know about a run: its metric, its progress, or what ended it."""
+    if status.state is RunState.RUNNING:
+        return " ".join(cell for cell in _progress_cells(read_progress(status)) if cell)
+    if status.state in FAILURES:
+        return describe(status)
+    if status.state is RunState.INTERRUPTED:
+        return status.cause.value if status.cause else ""
+    value = status.result.metrics.get(metric) if status.result and metric else None
+    return f"{metric} {value:.4f}" if value is not None else ""
+
+
+def _next(overview: Overview, canvas: Canvas) -> str:
+    """What to type next; nothing that would not help now."""
+    name = overview.folder.name
+    n_failed = len(overview.of(*FAILURES))
+    hints: list[tuple[str, str]] = []
+    if any(status.state.is_active for status in overview.chosen):
+        hints.append((f"python -m jobs.status {name} --watch", "this screen, live"))
+    if n_failed:
+        hints.append(
+            (f"python -m jobs.logs {name} --failed", "the last lines of each kind of failure")
+        )
+        hints.append(
+            (f"python -m jobs.retry {name}", f"once more: {count(n_failed, 'failed or lost run')}")
+        )
+    if overview.of(RunState.DONE):
+        hints.append((f"python -m analysis.tables {name}", "the results table"))
+    return "\n".join([canvas.paint("next", "bold"), *_table(canvas, hints)]) if hints else ""
+
+
+def _table(canvas: Canvas, rows: Sequence[Sequence[str]]) -> list[str]:
+    return [canvas.clip("  " + line) for line in align(rows)] if rows else []
+
+
+def _section(
+    canvas: Canvas, title: str, n: int | None, lines: Sequence[str], *, hidden: int = 0
+) -> str:
+    if not lines:
+        return ""
+    number = f" ({n})" if n is not None else ""
+    more = [f"  and {hidden} more: --all lists them"] if hidden > 0 else []
+    return "\n".join([canvas.paint(title + number, "bold"), *lines, *more])
