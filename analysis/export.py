@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.cli.arguments import add_grid, say_notes, select_runs
 from analysis.data.load import load
 from anlp.core.errors import UserError, run_command
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 
 EXAMPLES = """\
 examples:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.cli.arguments import add_grid, picture_path, say_notes, select_runs
 from analysis.cli.charts import add_output, write_chart
-from analysis.data.baselines import best_baseline
+from analysis.data.baselines import chance_level
 from analysis.data.frames import metric_columns
 from analysis.data.load import Runs, load
 from analysis.data.metric_choice import usual_metric
@@ -22,7 +22,7 @@ from analysis.plots.parallel import importance_order, parallel_chart
 from analysis.web.page import render_page
 from analysis.web.selection import PageInfo, page_info
 from anlp.core.errors import UserError, known_name, run_command
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 
 PAGES = (".html", ".htm")
 EXAMPLES = """\
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         "parallel",
     )
     if options.both:
-        limit = best_baseline(runs, metric) if bound is None else bound
+        limit = chance_level(runs, metric) if bound is None else bound
         if limit is None:
             raise UserError(f"--both: there is no baseline in {metric}; give a number with --above")
         _write_better(parallel_chart(chosen, metric=metric, above=limit), options, loaded)
@@ -87,7 +87,7 @@ def _page(
 ) -> PageInfo:
     """The page begins with all runs, or with those that `--above` asks for; the others are a button away."""
     name = "baseline" if above in (None, "baseline") else ""
-    known = best_baseline(runs, metric) if bound is None else bound
+    known = chance_level(runs, metric) if bound is None else bound
     order = importance_order(runs, metric)
     return page_info(
         runs,
@@ -147,7 +147,7 @@ def _bound(runs: pd.DataFrame, text: str | None, metric: str) -> float | None:
     if text is None:
         return None
     if text == "baseline":
-        baseline = best_baseline(runs, metric)
+        baseline = chance_level(runs, metric)
         if baseline is None:
             raise UserError(f"--above baseline: there is no baseline in {metric}; give a number")
         return baseline

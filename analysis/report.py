@@ -24,8 +24,8 @@ from analysis.reporting.settings import settings_section
 from analysis.reporting.verdicts import fates_section
 from analysis.web.page import component_script, component_style
 from anlp.core.errors import UserError, run_command
+from anlp.core.files import write_whole
 from anlp.core.progress import Progress
-from anlp.records.files import write_whole
 
 EXAMPLES = """\
 examples:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from analysis.cli.arguments import add_grid, say_notes, select_runs
 from analysis.data.load import load
+from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
-from analysis.results.table import Plan, Table, build_table, chosen_metrics
+from analysis.results.table import Table, build_table, chosen_metrics
 from anlp.core.errors import UserError, run_command
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 
 FORMAT_OF_SUFFIX = {
     ".txt": "text",

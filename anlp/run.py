@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import socket
@@ -61,23 +62,24 @@ def run_element(
     index: int,
     *,
     job: str,
-    sources: DatasetCache | None = None,
+    datasets: DatasetCache | None = None,
     member: int | None = None,
 ) -> int:
     """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.runtime.packed_runs`).
 
-    SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What is said goes to each
-    run's `log.txt`.
+    SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What
+    is said goes to each run's `log.txt`.
 
     Args:
         batch: `runs/<grid>/batches/<n>.jsonl`.
         index: from 0.
         job: the scheduler's name for what is executing this.
-        sources: data sets that are loaded already.
+        datasets: data sets that are loaded already.
         member: which of the element's runs alone, from 0; None: all of them.
 
     Returns:
-        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is at a run, 5 held
+        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is
+            at a run, 5 held
         back: too many runs of the batch failed alike, 6 a run's folder could not be written.
 
     Raises:
@@ -88,7 +90,7 @@ def run_element(
         grid = GridFolder(batch.resolve().parent.parent)
         most = min(element.at_once, len(element.specs))
         runs = [
-            _Run(spec, element.options, grid.run(spec.run_id), batch, job, most, sources, flag)
+            _Run(spec, element.options, grid.run(spec.run_id), batch, job, most, datasets, flag)
             for spec in element.specs
         ]
         alone = 0 if len(runs) == 1 else member
@@ -116,12 +118,12 @@ class _Run:
     batch: Path
     job: str
     at_once: int  # how many runs share its job, and the GPU, at the same time
-    sources: DatasetCache | None
+    datasets: DatasetCache | None
     flag: StopFlag
     meter: Meter = field(default_factory=Meter)
 
     def execute(self) -> int:
-        """The exit code; takes the run's claim unless there is nothing to do."""
+        """Return the exit code; takes the run's claim unless there is nothing to do."""
         if (code := self.exit_of_earlier_result()) is not None:
             return code
         if (tripped := circuit_breaker.read(self.batch)) is not None:
@@ -187,27 +189,28 @@ class _Run:
         return result.outcome
 
     def _train(self, held: lease.Lease) -> RunResult:
-        from anlp.data import DatasetCache  # torch is imported only where something is trained
-        from anlp.training.attempt import Attempt
+        # torch is imported only here: `--help`, a finished run and a run that is held back need
+        # none of it
+        from anlp.builders import build_workload
+        from anlp.data import DatasetCache
+        from anlp.training.attempt import Attempt, AttemptHooks
 
         is_in_image = bool(container.image_of(os.environ))
         if is_in_image:
             container.preload_libraries()
-        attempt = Attempt(
-            self.spec,
-            self.options,
-            self.folder,
-            self.sources
-            or DatasetCache(Path(self.options.data_dir), self.folder.path.parent.parent),
+        datasets = self.datasets
+        if datasets is None:
+            datasets = DatasetCache(Path(self.options.data_dir), self.folder.path.parent.parent)
+        hooks = AttemptHooks(
             open_mirrors=self._open_mirrors,
             should_stop=self.flag.is_set,
-            is_ours=held.is_current,
+            holds_lease=held.is_current,
             saves_first=is_in_image,
         )
-        result = attempt.run()
-        return replace(
-            result, provenance={**self._provenance(held, result.outcome), **result.provenance}
-        )
+        build = functools.partial(build_workload, self.spec, datasets)
+        result = Attempt(self.spec, self.options, self.folder, build, hooks).run()
+        provenance = {**self._provenance(held, result.outcome), **result.provenance}
+        return replace(result, provenance=provenance)
 
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":
@@ -217,7 +220,7 @@ class _Run:
         return (open_mirror(self.spec, self.options, self.folder),)
 
     def exit_of_earlier_result(self) -> int | None:
-        """The exit code where an earlier result stands, None where the run is to be carried out."""
+        """Return the exit code where an earlier result stands, None where the run is to be carried out."""
         result = read_result(self.folder)
         if result is None or self._is_redone(result):
             return None

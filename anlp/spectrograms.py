@@ -1,14 +1,16 @@
 """`python -m anlp.spectrograms AUDIO OUT`: music files to the `.npy` spectrograms that the music tasks read.
 
-128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame of 23 ms, or per beat with `--beat`.
-What is computed already stays, unless its sound is newer; files are computed side by side. A spectrogram appears whole,
-by rename: whatever ends the command, the next one goes on from there.
+128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame of 23 ms, or per
+beat with `--beat`. What is computed already stays, unless its sound is newer; files are computed
+side by side. A spectrogram appears whole, by rename: whatever ends the command, the next one goes
+on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import shutil
 import sys
@@ -22,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.core.files import write_whole
 from anlp.core.progress import Progress
 from anlp.records.files import read_json, write_json
 
@@ -40,7 +43,7 @@ EXAMPLES = """examples:
 
 
 def spectrogram_of(path: Path, *, beat: bool) -> Frames:
-    """(140, T) of one file: mel energies in decibels below its loudest (0 to -80), pitch classes from 0 to 1.
+    """Return (140, T) of one file: mel energies in decibels below its loudest (0 to -80), pitch classes from 0 to 1.
 
     Raises:
         ValueError: the file cannot be read, or holds no sound.
@@ -70,7 +73,7 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
 
 
 def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The median of the frames of each beat; of all frames where there is no beat (a single word, say)."""
+    """Return the median of the frames of each beat; of all frames where there is no beat (a single word, say)."""
     import librosa
 
     _, beats = librosa.beat.beat_track(y=wave, sr=RATE, hop_length=HOP)
@@ -82,13 +85,12 @@ def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[An
 
 
 def _compute(source: Path, target: Path, beat: bool) -> str:
-    """What went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    """Return what went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
     try:
         frames = spectrogram_of(source, beat=beat)
-        with draft.open("wb") as file:
-            np.save(file, frames, allow_pickle=False)
-        draft.replace(target)
+        buffer = io.BytesIO()
+        np.save(buffer, frames, allow_pickle=False)
+        write_whole(target, buffer.getvalue(), sync=False)
         for left in target.parent.glob(f".{target.name}.*.tmp"):
             left.unlink(missing_ok=True)
     except ValueError as error:
@@ -99,7 +101,7 @@ def _compute(source: Path, target: Path, beat: bool) -> str:
 
 
 def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Sound files with the place of their spectrogram, those left out that have one which is not older.
+    """Return sound files with the place of their spectrogram, those left out that have one which is not older.
 
     Raises:
         UserError: there is no sound in the folder, or two files would become one spectrogram.

@@ -13,7 +13,7 @@ from anlp.training.trainer import Trainer
 from benchmarks.made import note_path
 
 
-def run_element(batch: Path, index: int, *, job: str, sources: Any) -> int:
+def run_element(batch: Path, index: int, *, job: str, datasets: Any) -> int:
     """Stand in for `anlp.run.run_element`, in a child process whose patches end with it."""
     step, note = Trainer._train_step, note_path(batch, index)
 
@@ -23,4 +23,4 @@ def run_element(batch: Path, index: int, *, job: str, sources: Any) -> int:
             note.write_text(repr(time.monotonic()))
 
     Trainer._train_step = noting_step  # type: ignore[method-assign, assignment] # a stop-watch
-    return run_as_ever(batch, index, job=job, sources=sources)
+    return run_as_ever(batch, index, job=job, datasets=datasets)

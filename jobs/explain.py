@@ -1,4 +1,4 @@
-"""`python -m jobs.explain RUN`: one run, its settings, where it is, why it waits or what ended it, its last lines."""
+"""`python -m jobs.explain RUN`: shows one run: settings, place, why it waits or ended, last lines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from anlp.core.command import make_parser, whole_number
+from anlp.core.align import align
+from anlp.core.command import add_json, make_parser, whole_number
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.lease import Process
+from anlp.core.units import render_duration
+from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
-from jobs.common.terminal import STYLE_OF_STATE, Canvas, align, canvas_of
-from jobs.common.units import render_age, render_pairs
+from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
+from jobs.common.text import render_pairs
 from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain
 from jobs.runs.failures import describe
 from jobs.runs.queries import locate_run
+from jobs.runs.status import read_progress
 from jobs.schedulers.base import JobHandle
 from jobs.views.json_output import report_json, run_json
 
@@ -38,7 +42,7 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """The command line of explain."""
     parser = make_parser(
-        "jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES
+        "jobs.explain", "Shows all that is known about one run; changes nothing.", EXAMPLES
     )
     parser.usage = "%(prog)s [-h] [-n N] [--fresh] [--json] [GRID] RUN"
     parser.add_argument(
@@ -53,19 +57,15 @@ def make_arguments() -> argparse.ArgumentParser:
         help=f"lines of its log ({LINES})",
     )
     add_fresh(parser)
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="one JSON value (docs/looking-after-runs.md says its form)",
-    )
+    add_json(parser, "one value (form: docs/looking-after-runs.md)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code.
+    """Run the command; returns its exit code.
 
     Raises:
-        UserError: something that the person at the keyboard can put right.
+        UserError: something that the user can fix.
     """
     parser = make_arguments()
     args = parser.parse_args(argv)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = locate_run(args.names, COMMAND, fresh=args.fresh)
     found = explain(target.folder, target.every, target.status, args.lines, target.inquiry.accounts)
     if args.json:
-        print(json.dumps(explanation_form(found), allow_nan=False))
+        print(json.dumps(explanation_json(found), allow_nan=False))
     else:
         print(render_explanation(found, canvas_of(sys.stdout), time.time()))
     return EXIT_OK
@@ -132,7 +132,7 @@ def _reason(found: Explanation) -> str:
 
 def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
     status, mirror = found.status, found.wandb
-    submitted = f"{render_age(now - status.since)} ago" if status.since else "never"
+    submitted = f"{render_duration(now - status.since)} ago" if status.since else "never"
     handle = f" to {render_handle(status.handle)}" if status.handle else ""
     shared = f", a job of {status.in_job} runs" if status.in_job > 1 else ""
     project = f", project {mirror.project}" + (f", group {mirror.group}" if mirror.group else "")
@@ -171,7 +171,7 @@ def render_handle(handle: JobHandle) -> str:
 def _attempt_row(attempt: Attempt, now: float) -> tuple[str, ...]:
     began = datetime.fromtimestamp(attempt.since).strftime("%Y-%m-%d %H:%M:%S")
     end = attempt.ended or (now if attempt.ending == "running" else None)
-    took = render_age(end - attempt.since) if end else ""
+    took = render_duration(end - attempt.since) if end else ""
     return (
         str(attempt.number),
         began,
@@ -195,10 +195,12 @@ def _section(canvas: Canvas, title: str, lines: Sequence[str]) -> str:
     )
 
 
-def explanation_form(found: Explanation) -> dict[str, Any]:
+def explanation_json(found: Explanation) -> dict[str, Any]:
     """The value that `--json` prints: the form of a run in `jobs.status --json`, and more."""
+    status = found.status
+    progress = read_progress(status) if status.state is RunState.RUNNING else None
     return {
-        **run_json(found.status),
+        **run_json(status, progress),
         "grid": found.grid,
         "varying": dict(found.varying),
         "waits": found.waits,
@@ -220,10 +222,10 @@ def explanation_form(found: Explanation) -> dict[str, Any]:
     }
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    sys.exit(run_command(main))
+def cli() -> int:
+    """The exit code of the command."""
+    return run_command(main)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from analysis.data.arrow import frame_from_table, number_array, table_from_rows
+from anlp.core.spec import varying_names
 from anlp.records.results import RunRecord, RunResult
 from anlp.tasks import TASKS
 
@@ -76,11 +77,8 @@ def metric_columns(runs: pd.DataFrame) -> list[str]:
 
 def varying_settings(runs: pd.DataFrame) -> list[str]:
     """The settings with more than one value, `task` among them where a folder holds several."""
-    return [
-        name
-        for name in ("task", *setting_columns(runs))
-        if name in runs and runs[name].nunique() > 1
-    ]
+    names = [name for name in ("task", *setting_columns(runs)) if name in runs]
+    return varying_names({name: runs[name].dropna().unique() for name in names})
 
 
 def fields(row: Mapping[str, Any]) -> dict[str, Any]:

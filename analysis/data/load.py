@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.data.run_folders import FolderSource, find_grid, runs_roots
+from analysis.data.run_folders import FolderSource
 from analysis.data.source import Source
 from analysis.data.wandb_project import SCHEME, ProjectSource, parse_project
+from anlp.records.folders import find_grid, runs_root
 from anlp.records.results import RunRecord
 
 if TYPE_CHECKING:
@@ -100,12 +100,11 @@ def from_wandb(
 
 def _find(text: str) -> tuple[Path, Source]:
     """What a person named, and where what is made of it goes."""
-    here = Path.cwd()
     if not text.startswith(SCHEME):
-        folder = find_grid(text, here, os.environ)
+        folder = find_grid(text).path
         return folder, FolderSource(folder)
     project = parse_project(text)
-    return runs_roots(here, os.environ)[0] / project.folder, ProjectSource(project)
+    return runs_root() / project.folder, ProjectSource(project)
 
 
 def _records(source: Source, note: Note) -> list[RunRecord]:

@@ -14,6 +14,7 @@ from analysis.data.source import UNSETTLED, Reading
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.records.files import read_json, read_metrics
+from anlp.records.fingerprint import first_line
 from anlp.records.folders import RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import RunRecord, RunResult, read_result
@@ -78,7 +79,9 @@ class FolderSource:
             TypeError,
             ValueError,
         ) as error:  # pydantic's ValidationError is a ValueError
-            return _skipped(folder, f"spec.json is not of a run known here ({first_line(error)})")
+            return _skipped(
+                folder, f"spec.json is not of a run known here ({describe_error(error)})"
+            )
         if run_id != folder.run_id:
             return _skipped(folder, f"a copy of run {run_id}")
         result = read_result(folder)
@@ -114,32 +117,6 @@ def make_record(
         result=result,
         history=history,
     )
-
-
-def find_grid(text: str, here: Path, environ: Mapping[str, str]) -> Path:
-    """The folder of the grid that a person named: a name, a folder, or the grid's YAML file.
-
-    Raises:
-        UserError: there is none; the message lists the grids there are.
-    """
-    named = Path(text)
-    name = named.stem if named.suffix in (".yaml", ".yml") else text.rstrip("/")
-    roots = runs_roots(here, environ)
-    for folder in (*(root / name for root in roots), here / name):
-        if folder.is_dir():
-            return folder.resolve()
-    grids = sorted({entry for root in roots for entry in _list_folders(root)})
-    there = f"grids there: {', '.join(grids)}" if grids else "nothing has been submitted there yet"
-    looked_in = " and ".join(str(root) for root in roots)
-    raise UserError(
-        f"no runs of a grid {name!r} in {looked_in} ({there}); submit it first: python -m jobs.submit GRID"
-    )
-
-
-def runs_roots(here: Path, environ: Mapping[str, str]) -> list[Path]:
-    """The folders that hold a folder per grid, the one to be preferred first."""
-    roots = [Path(environ["ANLP_RUNS"])] if environ.get("ANLP_RUNS") else []
-    return [*roots, here / "runs"]
 
 
 def _list_folders(root: Path) -> dict[str, int]:
@@ -192,10 +169,10 @@ def whole_seed(seed: Any) -> int:
     return int(seed)
 
 
-def first_line(error: Exception) -> str:
-    """For a sentence about an exception; the first of the faults of a setting."""
+def describe_error(error: Exception) -> str:
+    """Say in one line what an exception says; of several faults of settings, the first."""
     if isinstance(error, ValidationError):
         fault = error.errors()[0]
         return f"{'.'.join(map(str, fault['loc'])) or error.title}: {fault['msg']}, got {fault['input']!r}"
     text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-    return text.splitlines()[0]
+    return first_line(text)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from analysis.data.retry import Retries, in_threads
-from analysis.data.run_folders import first_line, make_record, whole_seed
+from analysis.data.run_folders import describe_error, make_record, whole_seed
 from analysis.data.source import UNSETTLED, Reading
 from anlp.core.errors import UserError
 from anlp.core.progress import Progress
@@ -124,7 +124,7 @@ class ProjectSource:
             if not is_transient(error):
                 raise
             raise UserError(
-                f"{self._url} does not answer any more ({first_line(error)}); what was read is kept, repeat the command"
+                f"{self._url} does not answer any more ({describe_error(error)}); what was read is kept, repeat the command"
             ) from error
 
     def _runs(self) -> dict[str, Run]:
@@ -148,13 +148,13 @@ class ProjectSource:
             ) from error
         except wandb.errors.AuthenticationError as error:
             raise UserError(
-                f"{site.url} refuses the key in WANDB_API_KEY or netrc ({first_line(error)})"
+                f"{site.url} refuses the key in WANDB_API_KEY or netrc ({describe_error(error)})"
             ) from error
         except Exception as error:
             if status_of(error) is None:
                 raise
             raise UserError(
-                f"{site.url}: the runs of {path} cannot be listed ({first_line(error)})"
+                f"{site.url}: the runs of {path} cannot be listed ({describe_error(error)})"
             ) from error
         if not found:
             of_group = f" of a group {self._project.group!r}" if self._project.group else ""
@@ -176,7 +176,7 @@ class ProjectSource:
         try:
             spec = _spec(config)
         except ValueError as error:  # pydantic's ValidationError is one
-            return Reading(run.id, note=f"{run.id}: skipped, {first_line(error)}")
+            return Reading(run.id, note=f"{run.id}: skipped, {describe_error(error)}")
         result, note = _result(run)
         try:
             lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
@@ -184,7 +184,8 @@ class ProjectSource:
             if is_transient(error) or status_of(error) is None:
                 raise
             return Reading(
-                run.id, note=f"{run.id}: skipped, its history cannot be read ({first_line(error)})"
+                run.id,
+                note=f"{run.id}: skipped, its history cannot be read ({describe_error(error)})",
             )
         return Reading(
             run.id, make_record(run.id, spec, run.job_type or "search", result, lines), stamp, note

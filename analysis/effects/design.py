@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.data.baselines import chance_level
+from analysis.data.baselines import chance_levels
 from analysis.data.frames import varying_settings
 from analysis.stats.intervals import Array
 from analysis.text.levels import level_key
@@ -82,7 +82,8 @@ def build_design(
         UserError: no run can be used, or nothing varies.
     """
     search = runs[runs["purpose"] != "confirm"]
-    scores, notes = _scores(search if len(search) else runs, metric, clip)
+    levels = chance_levels(runs, metric)
+    scores, notes = _scores(search if len(search) else runs, metric, levels, clip)
     if scores.empty:
         raise UserError(f"no finished run has {metric}: nothing to explain")
     used = runs.loc[scores.index]
@@ -114,25 +115,38 @@ def build_design(
     )
 
 
-def _scores(runs: pd.DataFrame, metric: str, clip: bool) -> tuple[pd.Series[float], list[str]]:
-    """One score per run that counts, and what was done to the others."""
+def _scores(
+    runs: pd.DataFrame, metric: str, levels: pd.Series[float], clip: bool
+) -> tuple[pd.Series[float], list[str]]:
+    """Return one score per run that counts, and what was done to the others.
+
+    Args:
+        runs: those that may count.
+        metric: a column of them.
+        levels: the chance level of each run, NaN where it is unknown.
+        clip: whether a run below chance level counts as chance level.
+    """
     raw = runs[metric].astype(float).where(runs["outcome"] == "ok")
-    scores, notes = raw[raw.abs() < HUGE], []
+    scores = raw[raw.abs() < HUGE]
     diverged = runs.index[runs["outcome"] == "diverged"]
     left_out = len(runs) - len(scores) - len(diverged)
     sign = 1.0 if higher_is_better(metric) else -1.0
-    bound = chance_level(runs, metric)
-    if clip and bound is not None:
-        below = int((sign * scores < sign * bound).sum())
-        scores = sign * (sign * scores).clip(lower=sign * bound)
-        if below:
+    notes = []
+    if clip:
+        bounds = levels[scores.index]
+        is_below = sign * scores < sign * bounds
+        scores = scores.mask(is_below, bounds)
+        if is_below.any():
             notes.append(
-                f"{_runs(below)} below the baseline, taken as the baseline: {_written(metric, bound)}"
+                f"{_runs(int(is_below.sum()))} below the baseline, taken as the baseline: "
+                f"{_range(metric, bounds[is_below])}"
             )
     if len(diverged) and len(scores):
-        worst = bound if clip and bound is not None else sign * float((sign * scores).min())
-        scores = pd.concat([scores, pd.Series(worst, index=diverged)])
-        notes.append(f"{_runs(len(diverged))} diverged, taken as {_written(metric, worst)}")
+        worst = pd.Series(sign * float((sign * scores).min()), index=diverged)
+        if clip:
+            worst = levels[diverged].fillna(worst)
+        scores = pd.concat([scores, worst])
+        notes.append(f"{_runs(len(diverged))} diverged, taken as {_range(metric, worst)}")
     if left_out:
         notes.append(f"{_runs(left_out)} without {metric}, left out")
     return scores, notes
@@ -236,6 +250,11 @@ def _number(level: Any) -> float:
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count:,} runs"
+
+
+def _range(metric: str, values: pd.Series[float]) -> str:
+    low, high = _written(metric, values.min()), _written(metric, values.max())
+    return low if low == high else f"{low} to {high}"
 
 
 def _written(metric: str, value: float) -> str:

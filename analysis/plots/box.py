@@ -16,7 +16,6 @@ from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import (
     CONFIGURATION,
     beyond,
-    count,
     has_room,
     head,
     level_colours,
@@ -29,6 +28,7 @@ from analysis.plots.groups import (
 from analysis.plots.scale import Array
 from analysis.plots.style import set_head, shortened
 from analysis.text.metrics import is_share, label, render_value
+from anlp.core.units import count
 
 Style = Literal["box", "violin", "points"]
 FEW = 8  # values of one level: fewer are drawn as points, a box would pretend to know quartiles

@@ -13,11 +13,12 @@ from analysis.data.load import Runs
 from analysis.data.predictions import want_classes
 from analysis.plots.chart import Chart
 from analysis.plots.gallery import pictures_of
-from analysis.plots.groups import count, head
+from analysis.plots.groups import head
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_ends
 from analysis.plots.style import set_head, shortened
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 Side = Literal["worst", "best", "both"]
 SIDES: dict[Side, str] = {

@@ -14,7 +14,7 @@ from analysis.data.frames import varying_settings
 from analysis.data.load import Runs
 from analysis.data.predictions import Predictions, has_predictions, load_predictions
 from analysis.plots.chart import WIDTH, Chart
-from analysis.plots.groups import count, head, level_name
+from analysis.plots.groups import head, level_name
 from analysis.plots.scale import is_missing
 from analysis.plots.style import OKABE_ITO, set_head, shortened
 from analysis.stats.correlation import (
@@ -24,6 +24,7 @@ from analysis.stats.correlation import (
     spearman_interval,
 )
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 MEAN = "mean"  # over quantities, in Fisher's z space
 TARGET, TOGETHER = (

@@ -21,7 +21,6 @@ from analysis.plots.groups import (
     DASHES,
     MAX_LEGEND,
     configuration_names,
-    count,
     draw_legend,
     head,
     level_colours,
@@ -33,6 +32,7 @@ from analysis.plots.style import set_head, set_log, shortened
 from analysis.text.levels import level_key
 from analysis.text.metrics import is_share, label
 from anlp.core.errors import UserError, known_name
+from anlp.core.units import count
 
 Style = Literal["lines", "medians", "bands", "both"]
 RASTER_ABOVE = 2_000
@@ -68,7 +68,7 @@ class CurvesInfo:
     subtitle: str = ""
 
 
-def curves_info(  # noqa: PLR0913 - a keyword per option of the command
+def curves_info(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     metric: str,

@@ -17,7 +17,6 @@ from analysis.effects.design import HUGE
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     Look,
-    count,
     draw_legend,
     head,
     looks,
@@ -32,6 +31,7 @@ from analysis.stats.expected_performance import EvpCurve, evp_curve
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.errors import UserError
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 Against = Literal["configurations", "runs", "hours"]
 X_LABELS = {

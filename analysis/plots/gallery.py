@@ -15,11 +15,12 @@ from matplotlib.axes import Axes
 from analysis.data.load import Runs
 from analysis.data.predictions import want_classes
 from analysis.plots.chart import Chart
-from analysis.plots.groups import count, head
+from analysis.plots.groups import head
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
 from analysis.plots.style import set_head, shortened
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 Show = Literal["wrong", "right", "hard", "disagree"]
 MOST = 24

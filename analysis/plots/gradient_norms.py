@@ -18,7 +18,6 @@ from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     DASHES,
     MAX_LEGEND,
-    count,
     draw_legend,
     head,
     level_name,
@@ -28,6 +27,7 @@ from analysis.plots.scale import Array
 from analysis.plots.style import set_head, set_log, shortened
 from analysis.results.configurations import configurations
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 LAYER = re.compile(r"grad_norm/(.+)")
 

@@ -18,6 +18,7 @@ from analysis.plots.scale import Array, is_missing
 from analysis.plots.style import OKABE_ITO, shortened
 from analysis.text.levels import level_key, render_level
 from anlp.core.errors import UserError, known_name
+from anlp.core.units import count
 
 MAX_LEGEND = 12
 GREY = "0.6"
@@ -202,11 +203,6 @@ def lost_note(total: int, kept: int, metric: str) -> str:
         if left
         else ""
     )
-
-
-def count(number: int, thing: str) -> str:
-    """`1 run`, `2,000 runs`."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def head(grid: str, text: str) -> str:

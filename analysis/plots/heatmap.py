@@ -16,7 +16,6 @@ from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
-    count,
     draw_legend,
     head,
     level_name,
@@ -34,6 +33,7 @@ from analysis.verdicts.breakdown import STABLE_SHARE, stability_edges
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 Value = Literal["best", "median"]
 GLYPHS = {

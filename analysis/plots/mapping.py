@@ -11,8 +11,9 @@ from matplotlib.patches import Patch
 from analysis.data.labels import LabelOrigin, label_origins
 from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
-from analysis.plots.groups import count, draw_legend, head
+from analysis.plots.groups import draw_legend, head
 from analysis.plots.style import OKABE_ITO, set_head, shortened
+from anlp.core.units import count
 
 ROW = 0.23  # inches
 MAX_HEIGHT = 14.0

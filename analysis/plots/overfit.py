@@ -15,7 +15,6 @@ from analysis.data.load import Runs
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.curves import curve_metrics, usual_setting
 from analysis.plots.groups import (
-    count,
     draw_legend,
     head,
     level_colours,
@@ -28,6 +27,7 @@ from analysis.plots.style import set_head, shortened
 from analysis.text.metrics import is_share, label
 from anlp.core.errors import UserError, known_name
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 TRAIN, VAL = "train/", "val/"
 MOST = 7  # groups: more lines of two kinds cannot be followed

@@ -17,12 +17,13 @@ from analysis.data.load import Runs
 from analysis.effects.design import build_design
 from analysis.effects.explain import Importance, explain
 from analysis.plots.chart import Chart
-from analysis.plots.groups import count, pick_metric
+from analysis.plots.groups import pick_metric
 from analysis.plots.scale import Array, Scale, make_scale
 from analysis.plots.style import set_head, shortened
 from analysis.text.metrics import is_share, label
 from anlp.core.errors import UserError
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 COLOURS = mpl.colormaps[
     "viridis_r"

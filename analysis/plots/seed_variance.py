@@ -11,14 +11,16 @@ from matplotlib.axes import Axes
 from analysis.data.load import Runs
 from analysis.data.metric_choice import measured_metrics
 from analysis.plots.chart import WIDTH, Chart
-from analysis.plots.groups import count, head, level_name, lost_note, pick_metric, scored
+from analysis.plots.groups import head, level_name, lost_note, pick_metric, scored
 from analysis.plots.scale import Array
 from analysis.plots.style import OKABE_ITO, keep_shares, set_head, shortened
+from analysis.results.plan import Plan
 from analysis.results.rows import Row as TableRow
-from analysis.results.table import Plan, Table, build_table
+from analysis.results.table import Table, build_table
 from analysis.stats.intervals import mean_interval
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 TOP = 15
 NAME = 44  # characters of a configuration's settings

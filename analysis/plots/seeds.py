@@ -10,10 +10,11 @@ import pandas as pd
 from analysis.data.load import Runs
 from analysis.data.predictions import HOW, Predictions, has_predictions, load_predictions
 from analysis.plots.gradient_norms import best_runs
-from analysis.plots.groups import configuration_names, count, pick_metric
+from analysis.plots.groups import configuration_names, pick_metric
 from analysis.plots.style import shortened
 from analysis.results.configurations import configurations
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 
 @dataclass(frozen=True, slots=True)

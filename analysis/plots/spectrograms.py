@@ -12,11 +12,12 @@ from matplotlib.colors import Normalize
 from analysis.data.load import Runs
 from analysis.data.predictions import Piece
 from analysis.plots.chart import Chart
-from analysis.plots.groups import count, head
+from analysis.plots.groups import head
 from analysis.plots.scale import Array
 from analysis.plots.seeds import Seeds, load_seeds
 from analysis.plots.style import set_head, shortened
 from anlp.core.errors import UserError
+from anlp.core.units import count
 
 MEL, PITCHES = 128, 12  # rows of the files that the music tasks read
 PITCH_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")

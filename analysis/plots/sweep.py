@@ -21,7 +21,6 @@ from analysis.plots.groups import (
     GREY,
     Look,
     beyond,
-    count,
     draw_legend,
     has_room,
     head,
@@ -38,6 +37,7 @@ from analysis.plots.style import set_head, set_log, shortened
 from analysis.stats.intervals import mean_interval
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
+from anlp.core.units import count
 
 Value = Literal["best", "median"]
 LOG_X = 20  # settings over at least this range are drawn on a logarithmic axis
@@ -298,7 +298,7 @@ def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
     return tuple(kept)
 
 
-def _line(  # noqa: PLR0913 - what tells one line of the chart from the others
+def _line(
     name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value
 ) -> Line:
     finite = (group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.text.sheet import Sheet
+from analysis.text.tables import TextTable, plain_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Code:
 class Cells:
     """A table with what stands under it."""
 
-    sheet: Sheet
+    sheet: TextTable
     caption: str
 
 
@@ -100,11 +100,10 @@ class Document:
 
 def plain_sheet(
     heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()
-) -> Sheet:
-    """A table without marks; `numbers` are the columns set to the right."""
-    return Sheet(
-        tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset()
-    )
+) -> TextTable:
+    """Make a table without marks; `numbers` are the columns set to the right."""
+    is_number = tuple(column in numbers for column in range(len(heads)))
+    return TextTable(tuple(heads), is_number, tuple(plain_cells(line) for line in lines))
 
 
 def figures(document: Document) -> list[Figure]:

@@ -11,6 +11,7 @@ from analysis.data.frames import varying_settings
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain_sheet
 from analysis.reporting.findings import Findings
 from analysis.text.levels import level_key, render_level
+from anlp.core.units import SECONDS_PER_HOUR, render_duration, render_hours, render_memory
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 
@@ -81,26 +82,33 @@ def _states(findings: Findings) -> Block:
 
 
 def _cost(cost: Cost) -> Block:
-    lines = [("time of all attempts", render_hours(cost.run_hours))]
+    lines = [("time of all attempts", render_duration(cost.run_hours * SECONDS_PER_HOUR))]
     if cost.gpu_hours:
-        lines.append(("GPU time asked for", f"{cost.gpu_hours:.3g} GPU-hours"))
+        lines.append(("GPU time asked for", render_hours(cost.gpu_hours, "GPU-hours")))
     if cost.cpu_hours is not None:
-        lines.append(("CPU time asked for", f"{cost.cpu_hours:.3g} CPU-hours"))
+        lines.append(("CPU time asked for", render_hours(cost.cpu_hours, "CPU-hours")))
     if cost.used_cpu_hours is not None:
         share = (
             ""
             if cost.efficiency is None
             else f" ({100 * cost.efficiency:.0f} % of the cores asked for)"
         )
-        lines.append(("processor time used", f"{cost.used_cpu_hours:.3g} CPU-hours{share}"))
+        lines.append(
+            ("processor time used", render_hours(cost.used_cpu_hours, "CPU-hours") + share)
+        )
     if cost.repeated:
         lines.append(("runs of several attempts", f"{cost.repeated:,}"))
     if cost.lost_hours:
-        lines.append(("time of attempts that were killed or failed", render_hours(cost.lost_hours)))
+        lines.append(
+            (
+                "time of attempts that were killed or failed",
+                render_duration(cost.lost_hours * SECONDS_PER_HOUR),
+            )
+        )
     if cost.peak_mib is not None:
-        lines.append(("most memory of a run", f"{cost.peak_mib:,.0f} MiB"))
+        lines.append(("most memory of a run", render_memory(cost.peak_mib)))
     if cost.gpu_peak_mib is not None:
-        lines.append(("most GPU memory of a run", f"{cost.gpu_peak_mib:,.0f} MiB"))
+        lines.append(("most GPU memory of a run", render_memory(cost.gpu_peak_mib)))
     return Cells(
         plain_sheet(("cost", ""), lines, frozenset({1})), f"Of the {cost.runs:,} runs that ended."
     )
@@ -129,10 +137,3 @@ def _no_cost() -> Block:
         "No result says what it cost: the runs have not ended, "
         "or come from a version that did not record it."
     )
-
-
-def render_hours(hours: float) -> str:
-    """In the unit that people would use."""
-    if hours >= 0.1:
-        return f"{hours:.3g} hours"
-    return f"{60 * hours:.3g} minutes" if hours >= 1 / 60 else f"{3600 * hours:.2g} s"

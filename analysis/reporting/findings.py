@@ -16,7 +16,8 @@ from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metr
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
 from analysis.results.configurations import Configuration, configurations
-from analysis.results.table import Plan, Table, build_table
+from analysis.results.plan import Plan
+from analysis.results.table import Table, build_table
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError, known_name

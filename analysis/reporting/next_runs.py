@@ -19,13 +19,13 @@ from pydantic_core import PydanticUndefined
 from analysis.data.frames import setting_columns
 from analysis.reporting.blocks import Block, Code, Points, Section, Text
 from analysis.reporting.discussion import best_row
-from analysis.reporting.effort import render_hours
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.question import read_grid_file
 from analysis.results.configurations import Configuration
 from analysis.stats.power import seeds_for_power
 from analysis.text.levels import render_level
 from analysis.verdicts.judge import CONVERGENT
+from anlp.core.units import render_duration
 from anlp.tasks import TASKS
 
 KEPT = (
@@ -141,7 +141,7 @@ def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
     if grid:
         seconds = _seconds(findings)
         cost = (
-            f", about {render_hours(seconds * advice.n_runs / 3600)} at {seconds:.3g} s a run"
+            f", about {render_duration(seconds * advice.n_runs)} at {seconds:.3g} s a run"
             if seconds
             else ""
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.data.baselines import best_baseline
+from analysis.data.baselines import chance_level
 from analysis.data.frames import varying_settings
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import (
@@ -39,7 +39,7 @@ def parallel_section(findings: Findings) -> Section:
         return _parallel(
             Notice(f"No run has finished with a finite {metric}: there is nothing to draw.")
         )
-    bound = best_baseline(runs, metric)
+    bound = chance_level(runs, metric)
     figures = [_draw_parallel("parallel", whole, runs, metric)]
     if bound is not None:
         better = parallel_info(runs, metric, above=bound, grid=findings.name, order=order)
@@ -70,7 +70,7 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
         lines,
         findings.select,
         by,
-        chance=best_baseline(findings.runs, findings.select),
+        chance=chance_level(findings.runs, findings.select),
         grid=findings.name,
     )
     thinned = f" Every {step}th run is drawn: {len(chosen):,} of {len(runs):,}." if step > 1 else ""

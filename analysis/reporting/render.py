@@ -23,7 +23,8 @@ from analysis.reporting.blocks import (
     Text,
 )
 from analysis.reporting.style import PRINT_SCRIPT, STYLE
-from analysis.text.sheet import Sheet
+from analysis.text.escape import escape_markdown_paragraph
+from analysis.text.tables import html_parts, markdown_lines
 
 FIGURES = "figures"  # the folder beside the Markdown
 MAX_DATA = 300_000  # bytes of a figure's table that are worth a link within the page
@@ -58,10 +59,19 @@ def render_html(document: Document) -> str:
 
 def render_markdown(document: Document) -> str:
     """Names and texts are escaped; figures are looked for in `figures/`."""
-    contents = "\n".join(f"- [{_markdown(s.title)}](#{_slug(s.title)})" for s in document.sections)
-    parts = [f"# {_markdown(document.title)}", _markdown(document.lead), contents]
+    contents = "\n".join(
+        f"- [{escape_markdown_paragraph(s.title)}](#{_slug(s.title)})" for s in document.sections
+    )
+    parts = [
+        f"# {escape_markdown_paragraph(document.title)}",
+        escape_markdown_paragraph(document.lead),
+        contents,
+    ]
     for section in document.sections:
-        parts += [f"## {_markdown(section.title)}", *map(_markdown_block, section.blocks)]
+        parts += [
+            f"## {escape_markdown_paragraph(section.title)}",
+            *map(_markdown_block, section.blocks),
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -94,33 +104,12 @@ def _html_block(block: Block) -> str:
 
 
 def _html_cells(block: Cells) -> str:
-    sheet, esc = block.sheet, html.escape
-    columns = zip(sheet.heads, sheet.is_number, strict=True)
-    heads = "".join(f'<th scope="col"{_kind(number)}>{esc(head)}</th>' for head, number in columns)
-    rows = "\n".join(
-        f"<tr{' class=rule' if i in sheet.rules else ''}>"
-        + "".join(_html_cell(sheet, i, j, cell) for j, cell in enumerate(line))
-        + "</tr>"
-        for i, line in enumerate(sheet.lines)
-    )
-    caption = f"<caption>{esc(block.caption)}</caption>\n" if block.caption else ""
+    heads, rows = html_parts(block.sheet, scopes=True)
+    caption = f"<caption>{html.escape(block.caption)}</caption>\n" if block.caption else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table>\n{caption}'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+        f"<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )
-
-
-def _html_cell(sheet: Sheet, line: int, column: int, cell: str) -> str:
-    text = html.escape(cell)
-    mark = sheet.marks.get((line, column))
-    text = {"best": f"<b>{text}</b>", "tied": f"{text}<sup>†</sup>"}.get(mark or "", text)
-    if column == 0:
-        return f'<th scope="row"{_kind(sheet.is_number[0])}>{text}</th>'
-    return f"<td{_kind(sheet.is_number[column])}>{text}</td>"
-
-
-def _kind(is_number: bool) -> str:
-    return "" if is_number else " class=text"
 
 
 def _html_figure(block: Figure) -> str:
@@ -169,24 +158,14 @@ def _markdown_block(block: Block) -> str:
 
 
 def _markdown_cells(block: Cells) -> str:
-    sheet = block.sheet
-    rows = [list(map(_markdown, line)) for line in sheet.lines]
-    for (line, column), mark in sheet.marks.items():
-        rows[line][column] = (
-            f"**{rows[line][column]}**" if mark == "best" else f"{rows[line][column]} †"
-        )
-    rule = ["---:" if number else "---" for number in sheet.is_number]
-    table = "\n".join(
-        "| " + " | ".join(cells) + " |"
-        for cells in (list(map(_markdown, sheet.heads)), rule, *rows)
-    )
-    return f"{table}\n\n{_markdown(block.caption)}" if block.caption else table
+    table = "\n".join(markdown_lines(block.sheet, escape_markdown_paragraph))
+    return f"{table}\n\n{escape_markdown_paragraph(block.caption)}" if block.caption else table
 
 
 def _markdown_figure(block: Figure) -> str:
     numbers = f" [The numbers (CSV)]({FIGURES}/{block.name}.csv)" if block.data else ""
-    picture = f"![{_markdown(block.alt)}]({FIGURES}/{block.name}.{block.form})"
-    return f"{picture}\n\n{_markdown(block.caption)}{numbers}"
+    picture = f"![{escape_markdown_paragraph(block.alt)}]({FIGURES}/{block.name}.{block.form})"
+    return f"{picture}\n\n{escape_markdown_paragraph(block.caption)}{numbers}"
 
 
 def _markdown_code(block: Code) -> str:
@@ -202,22 +181,15 @@ def _markdown_folded(block: Folded) -> str:
 
 
 _MARKDOWN: Mapping[type, Callable[[Any], str]] = {
-    Text: lambda block: _markdown(block.text),
-    Points: lambda block: "\n".join(f"- {_markdown(item)}" for item in block.items),
-    Notice: lambda block: f"> {_markdown(block.text)}",
+    Text: lambda block: escape_markdown_paragraph(block.text),
+    Points: lambda block: "\n".join(f"- {escape_markdown_paragraph(item)}" for item in block.items),
+    Notice: lambda block: f"> {escape_markdown_paragraph(block.text)}",
     Code: _markdown_code,
     Cells: _markdown_cells,
     Figure: _markdown_figure,
     Component: lambda block: "\n\n".join(map(_markdown_block, block.instead)),
     Folded: _markdown_folded,
 }
-
-
-def _markdown(text: str) -> str:
-    """Escape to one line without markup: emphasis, links, tags, headings, lists, tables."""
-    line = re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(text.split()))
-    line = re.sub(r"^([#+=-])(?=[\s#+=-]|$)", r"\\\1", line)
-    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
 def _slug(title: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.text.align import align
 from analysis.text.levels import render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.judge import APART, COLUMNS, CONVERGENT, DIVERGENT, Judged
 from analysis.verdicts.rules import Label
+from anlp.core.align import align
 
 ROWS_SHOWN = 15
 GROUPS: Mapping[str, frozenset[Label]] = {

@@ -53,7 +53,7 @@ class PageInfo:
     common: Mapping[str, str]  # settings that all runs share
 
 
-def page_info(  # noqa: PLR0913 - a keyword per option of the page
+def page_info(
     runs: pd.DataFrame,
     metric: str,
     *,

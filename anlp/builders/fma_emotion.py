@@ -12,8 +12,9 @@ from anlp.core.errors import UserError
 from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed
 from anlp.tasks.fma import FmaEmotionSettings
-from anlp.training import checkpoint, seeding
+from anlp.training import seeding
 from anlp.training.batching import trim
+from anlp.training.checkpoint import load_weights
 from anlp.training.objectives import Regression
 from anlp.training.split_metrics import spearman
 from anlp.training.splits import make_splits
@@ -21,15 +22,15 @@ from anlp.training.workload import Workload
 
 
 def build(
-    settings: FmaEmotionSettings, seed: int, sources: DatasetCache, device: torch.device
+    settings: FmaEmotionSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
     """Model, data and objective of one run, on `device`."""
-    data = sources.get(settings.data_key())
+    data = datasets.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
     model = Headed(make_backbone(settings, data, dropout), data.classes, dropout=dropout)
     if settings.init_from:
-        take_backbone(model.backbone, settings.init_from, sources)
+        take_backbone(model.backbone, settings.init_from, datasets)
     if settings.freeze:
         model.freeze()
     train, val, test = make_splits(data, settings, seed, device)
@@ -49,15 +50,13 @@ def build(
     )
 
 
-def take_backbone(backbone: nn.Module, run_id: str, sources: DatasetCache) -> None:
+def take_backbone(backbone: nn.Module, run_id: str, datasets: DatasetCache) -> None:
     """Gives a backbone the weights that an earlier run kept of its own; the read-out stays new.
 
     Raises:
         UserError: there is no such run, or its backbone is another one.
     """
-    path = sources.weights_of(run_id)
-    kept = checkpoint.load(path)
-    weights = {} if kept is None else kept["model"]
+    weights = load_weights(datasets.weights_of(run_id))
     own = {
         name.removeprefix("backbone."): w
         for name, w in weights.items()
@@ -79,6 +78,6 @@ def _weights(settings: FmaEmotionSettings) -> tuple[float, ...]:
 
 
 def _baselines(data: DataSet) -> dict[str, float]:
-    """Mean absolute error on the test set of always answering the training mean."""
+    """Return mean absolute error on the test set of always answering the training mean."""
     mean = data.train.targets[0].mean(0)
     return {"mean": float((data.test.targets[0] - mean).abs().mean())}

@@ -17,10 +17,10 @@ from anlp.training.workload import Workload
 
 
 def build(
-    settings: SpokenDigitsSettings, seed: int, sources: DatasetCache, device: torch.device
+    settings: SpokenDigitsSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
     """Model, data and objective of one run, on `device`."""
-    data = sources.get(settings.data_key())
+    data = datasets.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
     model = Headed(_make_backbone(settings, data, dropout), data.classes, dropout=dropout).to(

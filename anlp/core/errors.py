@@ -15,12 +15,8 @@ EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_HELD = 4  # in-job: a living process elsewhere is at it
 EXIT_SKIPPED = 5  # in-job: not begun, since too many runs before it failed in the same way
-EXIT_DISK_FULL = (
-    6  # in-job: the run's folder cannot be written (a full disk, a quota), so it has no result
-)
-EXIT_REQUEUE = (
-    85  # in-job, to the script of a job in an image: it has saved and counted, requeue it
-)
+EXIT_DISK_FULL = 6  # in-job: the run's folder cannot be written, so there is no result
+EXIT_REQUEUE = 85  # in-job, in an image: a checkpoint is saved, the job's script requeues
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
 
@@ -68,8 +64,8 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
 
     Args:
         main: the command.
-        outlives_reader: whether it does something that must not end half-way because `... | head` has seen enough;
-            one that only shows something ends quietly then.
+        outlives_reader: whether it does something that must not end half-way because `... | head`
+            has seen enough; one that only shows something ends quietly then.
     """
     stdio.open_closed()
     if outlives_reader:
@@ -90,7 +86,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         print(
-            f"{error.filename or 'output'}: {error.strerror}; make room, or mend who may read it",
+            f"{error.filename or 'output'}: {error.strerror}; free space, or fix the permissions",
             file=sys.stderr,
         )
         return EXIT_USAGE
@@ -99,7 +95,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
 
 
 def _flushed(main: Callable[[], int]) -> int:
-    """The exit code of `main`, after all that it printed was written: at the exit of Python it would be too late."""
+    """Return the exit code of `main`, after all that it printed was written: at the exit of Python it would be too late."""
     try:
         code = main()
     except SystemExit:  # of --help
@@ -110,7 +106,7 @@ def _flushed(main: Callable[[], int]) -> int:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be, None where none is near."""
+    """Return the known name that `name` was probably meant to be, None where none is near."""
     by_spelling = {known_name.lower(): known_name for known_name in known}
     for other, ours in OTHER_NAMES.items():
         if ours in by_spelling:
@@ -120,7 +116,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What goes behind `unknown key 'optimiser'`: ` (did you mean 'optimizer'? known: lr, optimizer)`."""
+    """Return what goes behind `unknown key 'optimiser'`: ` (did you mean 'optimizer'? known: lr, optimizer)`."""
     names = sorted(known)
     near = closest(name, names)
     hint = f"did you mean {near!r}? " if near else ""
@@ -128,7 +124,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_name(name: str, known: Iterable[str], what: str) -> str:
-    """`name` itself, if it is one of `known`.
+    """Return `name` itself, if it is one of `known`.
 
     Args:
         name: as typed.

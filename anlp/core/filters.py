@@ -37,7 +37,7 @@ class Term:
     wanted: tuple[str, ...]
 
     def matches(self, value: Any) -> bool:
-        """Whether `value` fulfils the condition; None (no value) fulfils `!=` only."""
+        """Tell whether `value` fulfils the condition; None (no value) fulfils `!=` only."""
         if self.operator == "!=":
             return not any(self._is(value, text) for text in self.wanted)
         if value is None:
@@ -69,7 +69,7 @@ class Filter:
         return frozenset(term.name for term in self.terms)
 
     def matches(self, values: Mapping[str, Any]) -> bool:
-        """Whether all terms hold for `values`; a name that is not among them has no value."""
+        """Tell whether all terms hold for `values`; a name that is not among them has no value."""
         return all(term.matches(values.get(term.name)) for term in self.terms)
 
     def check(self, known: Iterable[str]) -> None:
@@ -90,13 +90,14 @@ class Filter:
 
 
 def parse_filter(text: str) -> Filter:
-    """The filter written in `text`: terms apart by blanks (all must hold), alternatives by commas, blanks in quotes.
+    """Return the filter written in `text`: terms apart by blanks (all must hold), alternatives by commas, blanks in quotes.
 
-    Operators: `=` and `!=` (text with its case, numbers as numbers), `<` `<=` `>` `>=` (numbers), `~` (regular
-    expression, found anywhere in the value). `id=` takes the beginning of an id.
+    Operators: `=` and `!=` (text with its case, numbers as numbers), `<` `<=` `>` `>=` (numbers),
+    `~` (regular expression, found anywhere in the value). `id=` takes the beginning of an id.
 
     Raises:
-        SpecError: the text is no filter, a bound is no number, or a regular expression is wrong; all faults of it.
+        SpecError: the text is no filter, a bound is no number, or a regular expression is wrong;
+            all faults of it.
     """
     terms: list[Term] = []
     faults: list[str] = []
@@ -153,7 +154,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A value as people write it; an enum that is text counts as its text."""
+    """Return a value as people write it; an enum that is text counts as its text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str.__str__(value) if isinstance(value, str) else str(value)

@@ -1,8 +1,9 @@
 """Numbered claims in a folder: at most one living holder at a time, also on shared file systems without trusted locks.
 
-A claim is a file `000001.json`, created whole by `link`; the highest number is the current one. Taking over from a dead
-holder means creating the next number, which only one contender can do. A holder on this host is judged by its process;
-a holder on another host by its heartbeat (the file's modification time), watched for a lease without comparing clocks.
+A claim is a file `000001.json`, created whole by `link`; the highest number is the current one.
+Taking over from a dead holder means creating the next number, which only one contender can do. A
+holder on this host is judged by its process; a holder on another host by its heartbeat (the file's
+modification time), watched for a lease without comparing clocks.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from anlp.core.files import create_whole, write_whole
 
 LEASE_S = 120.0
 BEATS_PER_LEASE = 4
@@ -54,25 +56,25 @@ class Process:
 
     @classmethod
     def this(cls) -> Process:
-        """The calling process."""
+        """Return the calling process."""
         return cls.of(os.getpid())
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """The process that has this pid here and now; where there is none, one that is not alive."""
+        """Return the process that has this pid here and now; where there is none, one that is not alive."""
         return cls(socket.gethostname(), _boot_id(), pid, _start_ticks(pid) or 0)
 
     def is_here(self) -> bool:
-        """Whether it ran on this very host, so that `is_alive` can tell."""
+        """Tell whether it ran on this very host, so that `is_alive` can tell."""
         return self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
-        """Whether it still runs; meaningful only where `is_here`."""
+        """Tell whether it still runs; meaningful only where `is_here`."""
         return self.boot == _boot_id() and _start_ticks(self.pid) == self.started
 
 
 def process_from_json(form: Mapping[str, Any]) -> Process:
-    """The process recorded in a claim."""
+    """Return the process recorded in a claim."""
     return Process(str(form["host"]), str(form["boot"]), int(form["pid"]), int(form["started"]))
 
 
@@ -116,7 +118,7 @@ class Lease:
                 os.utime(self.path)
 
     def is_current(self) -> bool:
-        """False once somebody took over (this process was frozen for longer than the lease)."""
+        """Return false once somebody took over (this process was frozen for longer than the lease)."""
         return latest(self.path.parent) == self.path
 
     def release(self, **ending: Any) -> None:
@@ -126,7 +128,7 @@ class Lease:
         self._stop.set()
         self.record |= {"ended": time.time(), **ending}
         try:
-            _replace(self.path, self.record)
+            write_whole(self.path, _encode(self.record), sync=False)
         except OSError:
             with contextlib.suppress(
                 OSError
@@ -143,7 +145,7 @@ class Lease:
 def acquire(
     folder: Path, info: Mapping[str, Any] | None = None, *, lease_s: float = LEASE_S
 ) -> Lease:
-    """The claim of `folder`, taken now or after its dead holder's lease on another host has run out.
+    """Return the claim of `folder`, taken now or after its dead holder's lease on another host has run out.
 
     Args:
         folder: created if missing; holds nothing but claims.
@@ -169,7 +171,7 @@ def acquire(
             **(info or {}),
         }
         path = folder / f"{number:06d}.json"
-        if not _create(path, record):
+        if not create_whole(path, _encode(record)):
             continue  # somebody was faster: judge the new holder
         if latest(folder) != path:  # our number had been used and swept up before
             path.unlink(missing_ok=True)
@@ -180,13 +182,13 @@ def acquire(
 
 
 def latest(folder: Path) -> Path | None:
-    """The current claim of a folder, None where nobody ever took one."""
+    """Return the current claim of a folder, None where nobody ever took one."""
     names = [name for name in _names(folder) if name.endswith(".json") and name[:-5].isdigit()]
     return folder / max(names) if names else None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record of a claim; empty when it was swept up meanwhile."""
+    """Return the record of a claim; empty when it was swept up meanwhile."""
     try:
         with path.open("rb", buffering=0) as file:
             found = json.loads(file.read())
@@ -208,18 +210,18 @@ class Holder:
         return int(self.path.stem)
 
     def is_alive(self) -> bool:
-        """A quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
+        """Return a quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
         return _is_alive(self.path, self.record, LEASE_S)
 
 
 def read_latest(folder: Path) -> Holder | None:
-    """The current claim of a folder with its record, None where nobody ever took one."""
+    """Return the current claim of a folder with its record, None where nobody ever took one."""
     path = latest(folder)
     return None if path is None else Holder(path, read(path))
 
 
 def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
-    """The same quick look at any claim."""
+    """Return the same quick look at any claim."""
     return _is_alive(path, read(path), lease_s)
 
 
@@ -243,7 +245,8 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
         ending: kept in the claim's record, as by `Lease.release`.
 
     Returns:
-        False, and nothing was changed, where the current claim is another's or its holder had said how it ended.
+        False, and nothing was changed, where the current claim is another's or its holder had said
+            how it ended.
     """
     path = latest(folder)
     record = read(path) if path else {}
@@ -252,15 +255,16 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
     holder = process_from_json(record)
     if holder.pid != pid or not holder.is_here() or holder.is_alive():
         return False
-    _replace(path, {"ended": time.time(), **record, **ending})
+    write_whole(path, _encode({"ended": time.time(), **record, **ending}), sync=False)
     return True
 
 
 def sweep(folder: Path, keep_s: float = KEEP_S) -> None:
     """Removes old claims (for folders whose history nobody wants); call it while holding the current one.
 
-    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of them and creates a
-    number that was swept meanwhile must find a higher number that was there all the time it looked.
+    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of
+    them and creates a number that was swept meanwhile must find a higher number that was there all
+    the time it looked.
     """
     current = latest(folder)
     with contextlib.suppress(OSError):
@@ -306,23 +310,5 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _create(path: Path, record: Mapping[str, Any]) -> bool:
-    """Creates the file with its whole content, or returns False because it exists."""
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_text(json.dumps(record))
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink(missing_ok=True)
-    return True
-
-
-def _replace(path: Path, record: Mapping[str, Any]) -> None:
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_text(json.dumps(record))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _encode(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record).encode()

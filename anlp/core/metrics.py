@@ -10,14 +10,15 @@ LOWER_IS_BETTER = frozenset(
 
 
 def higher_is_better(metric: str) -> bool:
-    """Losses and errors are better when lower, every other metric when higher.
+    """Return losses and errors are better when lower, every other metric when higher.
 
     Args:
-        metric: `val/mae`; what stands before the last slash says where it was measured, not what it is.
+        metric: `val/mae`; what stands before the last slash says where it was measured, not what it
+            is.
     """
     return not words_of(metric) & LOWER_IS_BETTER
 
 
 def words_of(metric: str) -> frozenset[str]:
-    """`{"spearman", "valence"}` of `val/spearman_valence`."""
+    """Return `{"spearman", "valence"}` of `val/spearman_valence`."""
     return frozenset(re.split(r"[^a-z0-9]+", metric.rpartition("/")[2].lower()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -11,8 +10,10 @@ from typing import Any, TypeVar
 
 Message = TypeVar("Message")
 
-# The environment of a process that forks runs, to be set before torch or numpy is loaded: one thread, since others do
-# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that does not start it).
+# The environment of a process that forks runs, to be set before torch or numpy is loaded: one
+# thread, since others do
+# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that
+# does not start it).
 FORKING: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -93,8 +94,8 @@ class StartedReply:
 class EndedReply:
     """A child ended (or never started: no exit, no signal).
 
-    `stop` is given only where the pool ended it; `peak_rss_mib` is the kernel's figure, pages shared with the pool
-    included.
+    `stop` is given only where the pool ended it; `peak_rss_mib` is the kernel's figure, pages
+    shared with the pool included.
     """
 
     key: int
@@ -131,7 +132,7 @@ REPLIES: Mapping[str, type[Reply]] = {
 
 
 def render(message: Request | Reply) -> bytes:
-    """The line that says it, line break included."""
+    """Return the line that says it, line break included."""
     names = {kind: name for name, kind in (*REQUESTS.items(), *REPLIES.items())}
     return (
         json.dumps({names[type(message)]: asdict(message)}, separators=(",", ":")).encode() + b"\n"
@@ -162,21 +163,6 @@ def _with_stop(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "stop": Stop(stop)} if stop is not None else dict(content)
 
 
-def describe_signal(number: int) -> str:
-    """`signal 11 (SIGSEGV: a crash in native code)`."""
-    hints = {
-        signal.SIGKILL: "nobody of us sent it: the kernel kills so when memory runs out",
-        signal.SIGSEGV: "a crash in native code",
-        signal.SIGBUS: "a crash in native code, or a full /dev/shm",
-        signal.SIGABRT: "native code gave up",
-    }
-    known = number in signal.valid_signals()
-    name = signal.Signals(number).name if known and number < signal.SIGRTMIN else ""
-    hint = next((hint for key, hint in hints.items() if key == number), "")
-    words = ": ".join(word for word in (name, hint) if word)
-    return f"signal {number} ({words})" if words else f"signal {number}"
-
-
 class LineBuffer:
     """Whole lines out of a stream that arrives in pieces."""
 
@@ -184,6 +170,6 @@ class LineBuffer:
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterable[bytes]:
-        """The lines that `piece` completes, in order; an unfinished one is kept for the next piece."""
+        """Return the lines that `piece` completes, in order; an unfinished one is kept for the next piece."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return [line for line in lines if line.strip()]

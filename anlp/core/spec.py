@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ Scalar = bool | int | float | str
 Settings = Mapping[str, Scalar]
 
 RUN_ID_LENGTH = 12
+SEED = "seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +46,23 @@ class DataKey:
 class TaskSettings(BaseModel):
     """Base of every task's settings: flat, frozen, strict about unknown names; values are scalars.
 
-    Settings that do not apply (`only_for`) are put back to their default, so that `dense` runs that differ only in
-    the number of convolution filters are one run.
+    Settings that do not apply (`only_for`) are put back to their default, so that `dense` runs that
+    differ only in the number of convolution filters are one run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {}
-    loaders: ClassVar[
-        Mapping[str, str]
-    ] = {}  # "module:function" by value of `data`; "": of any other, a folder's name
-    loads: ClassVar[tuple[str, ...]] = ()  # settings that say how the data is loaded
-    checks: ClassVar[
-        Mapping[str, str]
-    ] = {}  # as `loaders`: light, called in the same way before anything is queued
-    smoke: ClassVar[
-        Mapping[str, Scalar]
-    ] = {}  # settings with which a run takes seconds and needs no files
-    neutral: ClassVar[Mapping[str, Scalar]] = {}
+    # "module:function" by value of `data`; the key "" is for any other value, the name of a file or
+    # folder
+    loaders: ClassVar[Mapping[str, str]] = {}
+    loader_args: ClassVar[tuple[str, ...]] = ()  # settings that the loader takes
+    # like `loaders`, but light: called with the same arguments on the login node before anything is
+    # queued
+    checks: ClassVar[Mapping[str, str]] = {}
+    smoke: ClassVar[Mapping[str, Scalar]] = {}  # settings for a run of seconds that needs no files
+    needs: ClassVar[tuple[str, ...]] = ()  # packages beyond torch that some runs import
+    neutral: ClassVar[Mapping[str, Scalar]] = {}  # filled from the `DefaultForHash` marks
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -77,42 +77,43 @@ class TaskSettings(BaseModel):
     def _reset_what_does_not_apply(self) -> Self:
         for name, rule in self.only_for.items():
             if self.__dict__[rule.setting] not in rule.values:
-                # a frozen model refuses setattr; inside its own validator the new object is still ours to finish
+                # a frozen model refuses setattr; inside its own validator the new object is still
+                # ours to finish
                 self.__dict__[name] = type(self).model_fields[name].default
         return self
 
     def applies(self, name: str) -> bool:
-        """Whether the setting `name` has any effect on this run."""
+        """Tell whether the setting `name` has any effect on this run."""
         rule = self.only_for.get(name)
         return rule is None or self.__dict__[rule.setting] in rule.values
 
     def data_key(self) -> DataKey | None:
-        """The data set of this run; None for a task that has none."""
+        """Return the data set of this run; None for a task that has none."""
         name = str(self.__dict__.get("data", ""))
         loader = self.loaders.get(name) or self.loaders.get("")
         if loader is None:
             return None
         return DataKey(
-            loader, name, tuple((option, self.__dict__[option]) for option in self.loads)
+            loader, name, tuple((option, self.__dict__[option]) for option in self.loader_args)
         )
 
     def check_key(self) -> DataKey | None:
-        """What is called on the login node to look at the data of this run; None where nothing is."""
+        """Return what is called on the login node to look at the data of this run; None where nothing is."""
         key, check = self.data_key(), self.checks.get(str(self.__dict__.get("data", "")))
         if check is None and key is not None and key.loader == self.loaders.get(""):
             check = self.checks.get("")
         return DataKey(check, key.name, key.options) if key and check else None
 
     def assets(self) -> tuple[str, ...]:
-        """What must be at hand beside the data set, by names of `anlp.datasets.catalogue`: weights that were trained before."""
+        """Return the files needed beside the data set (pretrained weights), by catalogue name."""
         return ()
 
     def values(self) -> dict[str, Scalar]:
-        """Every setting by name, resolved."""
+        """Return every setting by name, resolved."""
         return dict(self.__dict__)
 
     def identity(self) -> dict[str, Scalar]:
-        """The settings that make up the id: all but those at their neutral value."""
+        """Return the settings that make up the id: all but those at their neutral value."""
         found = dict(self.__dict__)
         for name, value in self.neutral.items():
             if found[name] == value:
@@ -121,7 +122,7 @@ class TaskSettings(BaseModel):
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no blanks, floats in their shortest form that reads back equal.
+    """Return one text per value: sorted keys, no blanks, floats in their shortest form that reads back equal.
 
     Raises:
         ValueError: for NaN or infinity, which have no JSON form.
@@ -145,6 +146,11 @@ class RunSpec:
         identity = {"task": self.task, "settings": self.settings.identity(), "seed": self.seed}
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:RUN_ID_LENGTH]
 
+    @property
+    def values(self) -> dict[str, Scalar]:
+        """Settings and seed by name."""
+        return {**self.settings.values(), SEED: self.seed}
+
     @cached_property
     def config_id(self) -> str:
         """The same without the seed: runs that share it are replicates of one configuration."""
@@ -152,10 +158,33 @@ class RunSpec:
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:RUN_ID_LENGTH]
 
     def to_json(self) -> dict[str, Any]:
-        """The form in batch files and `spec.json`; `anlp.tasks.spec_from_json` reads it."""
+        """Return the form in batch files and `spec.json`; `anlp.tasks.spec_from_json` reads it."""
         return {
             "run_id": self.run_id,
             "task": self.task,
             "settings": self.settings.values(),
             "seed": self.seed,
         }
+
+
+def varying(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names that have several values among these runs, in the order of the task, the seed last.
+
+    >>> varying([{"lr": 0.1, "seed": 0, "model": "cnn"}, {"lr": 0.2, "seed": 1, "model": "cnn"}])
+    ['lr', 'seed']
+    """
+    levels: dict[str, set[Any]] = {}
+    for values in runs:
+        for name, value in values.items():
+            levels.setdefault(name, set()).add(value)
+    return varying_names(levels)
+
+
+def varying_names(levels: Mapping[str, Collection[Any]]) -> list[str]:
+    """Names with several levels, in the order given, the seed last.
+
+    >>> varying_names({"seed": {0, 1}, "lr": {0.1, 0.2}, "model": {"cnn"}})
+    ['lr', 'seed']
+    """
+    names = [name for name, values in levels.items() if len(values) > 1]
+    return sorted(names, key=lambda name: name == SEED)

@@ -30,7 +30,7 @@ def outlive_reader() -> None:
 
 
 def drop_unread() -> bool:
-    """Whether stdout or stderr is a pipe that nobody reads any more; what is left of their output is then dropped."""
+    """Tell whether stdout or stderr is a pipe that nobody reads any more; what is left of their output is then dropped."""
     lost = [
         stream
         for stream in (sys.stdout, sys.stderr)
@@ -59,7 +59,7 @@ def _has_no_reader(stream: object) -> bool:
 
 
 def _descriptor(stream: object) -> int | None:
-    """Its number, None for a stream that a test or a notebook has put there."""
+    """Return its number, None for a stream that a test or a notebook has put there."""
     try:
         return int(stream.fileno())  # type: ignore[attr-defined]  # what has none says so
     except (AttributeError, OSError, ValueError):

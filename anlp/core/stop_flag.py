@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SIGURG, which whatever does not know it ignores: it may go to all of a job without ending what mounts its image
+# SIGURG, which whatever does not know it ignores: it may go to all of a job without ending what
+# mounts its image
 ASKS_TO_STOP = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGURG)
 
 
@@ -26,7 +27,7 @@ class StopFlag:
         self.signal: int | None = None
 
     def is_set(self) -> bool:
-        """Whether a signal has arrived."""
+        """Tell whether a signal has arrived."""
         return self.signal is not None
 
     def raise_if_set(self) -> None:

@@ -14,7 +14,8 @@ from anlp.core.errors import UserError
 
 PROBE_S = 3.0
 
-# wandb.ai moved house with wandb 0.31: a key that netrc holds under either name is good for the public server
+# wandb.ai moved house with wandb 0.31: a key that netrc holds under either name is good for the
+# public server
 _PUBLIC_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
 
@@ -45,7 +46,7 @@ class Site:
 
 
 def find_site(default_url: str) -> Site:
-    """The server that wandb would use here, and the key for it if there is one.
+    """Return the server that wandb would use here, and the key for it if there is one.
 
     Args:
         default_url: the server of the wandb that is installed, for where WANDB_BASE_URL names none.
@@ -55,7 +56,7 @@ def find_site(default_url: str) -> Site:
 
 
 def is_answering(url: str, timeout_s: float = PROBE_S) -> bool:
-    """Whether anything answers at `url`, by the proxies of the environment, be it with an error.
+    """Tell whether anything answers at `url`, by the proxies of the environment, be it with an error.
 
     `wandb.init` asks an unreachable server again and again for 12 s and more; this looks once.
     """

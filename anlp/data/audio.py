@@ -22,7 +22,7 @@ FLOOR = 1e-6  # of a band's energy, before the logarithm
 
 
 def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
-    """Sampling rate in Hz and samples (S,) in [-1, 1] of a wav file; channels are averaged.
+    """Return sampling rate in Hz and samples (S,) in [-1, 1] of a wav file; channels are averaged.
 
     Args:
         path: where it is from, for the error.
@@ -57,7 +57,7 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
 
 
 def _scaled(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Samples in [-1, 1]; those of 8 bits are stored without a sign, silence is 128."""
+    """Return samples in [-1, 1]; those of 8 bits are stored without a sign, silence is 128."""
     wave = samples.astype(np.float32)
     if samples.dtype == np.uint8:
         wave -= 128
@@ -67,7 +67,7 @@ def _scaled(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def least_samples(rate: int) -> int:
-    """Sound of fewer samples than this has no frame."""
+    """Return sound of fewer samples than this has no frame."""
     return _size_of_transform(rate) // 2 + 1
 
 
@@ -76,7 +76,7 @@ def _size_of_transform(rate: int) -> int:
 
 
 def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn.Module:
-    """A module that turns samples (S,) into features (F, T), T about one per 10 ms.
+    """Return a module that turns samples (S,) into features (F, T), T about one per 10 ms.
 
     Args:
         kind: "mfcc" or "mel" (log energies).

@@ -18,7 +18,8 @@ class DatasetCache:
 
     Args:
         data_dir: the data folder.
-        runs: the folder of all grids, for what a run takes from an earlier one; None: there is none.
+        runs: the folder of all grids, for what a run takes from an earlier one; None: there is
+            none.
     """
 
     def __init__(self, data_dir: Path, runs: Path | None = None) -> None:
@@ -27,10 +28,11 @@ class DatasetCache:
         self._loaded: dict[DataKey, DataSet] = {}
 
     def get(self, key: DataKey | None) -> DataSet:
-        """The data set of a run (`TaskSettings.data_key`).
+        """Return the data set of a run (`TaskSettings.data_key`).
 
         Raises:
-            UserError: its files are missing or damaged; the sentence says which were expected where.
+            UserError: its files are missing or damaged; the sentence says which were expected
+                where.
         """
         if key is None:
             raise UserError(
@@ -41,7 +43,7 @@ class DatasetCache:
         return self._loaded[key]
 
     def weights_of(self, run_id: str) -> Path:
-        """The kept weights of an earlier run, of whichever grid.
+        """Return the kept weights of an earlier run, of whichever grid.
 
         Raises:
             UserError: there are none.

@@ -19,7 +19,7 @@ MEAN, STD = 4.884164579855314, 6.016787548672236  # of all 1,797 images; values 
 
 
 def load_digits(data_dir: Path | None = None, name: str = "digits") -> DataSet:
-    """The data set, without importing scikit-learn (a second).
+    """Return the data set, without importing scikit-learn (a second).
 
     Raises:
         UserError: scikit-learn is not installed.
@@ -59,6 +59,6 @@ def _packaged_file() -> Path:
 
 
 def _read_table(path: Path) -> npt.NDArray[np.float64]:
-    """(1797, 65): 64 values of 0..16 and the label."""
+    """Return (1797, 65): 64 values of 0..16 and the label."""
     with gzip.open(path, "rt") as lines:
         return np.loadtxt(lines, delimiter=",")

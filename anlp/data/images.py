@@ -55,7 +55,7 @@ MADE_SIDE, MADE_OF_CLASS = 32, 20
 
 
 def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIFAR_SIDE) -> DataSet:
-    """CIFAR-10 from `cifar-10-python.tar.gz`; its content is checked before it is unpickled.
+    """Return CIFAR-10 from `cifar-10-python.tar.gz`; its content is checked before it is unpickled.
 
     Raises:
         UserError: the file is missing or is not the one its authors published.
@@ -76,15 +76,15 @@ def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIF
 
 
 def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
-    """Images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/` (every fifth is tested).
+    """Return images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/` (every fifth is tested).
 
-    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz` may hold the same.
-    Images are turned as their camera says, laid on white where they are transparent, cut to their central square and
-    resized, once. What begins with a dot is no image.
+    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz`
+    may hold the same. Images are turned as their camera says, laid on white where they are
+    transparent, cut to their central square and resized, once. What begins with a dot is no image.
 
     Raises:
-        UserError: no such folder, no images, fewer than two classes, a class without images in one part, images beside
-            the parts, or one that cannot be read; names it.
+        UserError: no such folder, no images, fewer than two classes, a class without images in one
+            part, images beside the parts, or one that cannot be read; names it.
     """
     found = catalogue.find(name, data_dir)
     if found is None:
@@ -102,7 +102,7 @@ def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
 
 
 def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SIDE) -> DataSet:
-    """Generated images of ten classes, for tests and smoke runs: stripes of a width and colour for each class."""
+    """Return generated images of ten classes, for tests and smoke runs: stripes of a width and colour for each class."""
     del data_dir
     draw = torch.Generator().manual_seed(0)
     train, test = (_made(image_size, draw) for _ in SPLITS)
@@ -112,7 +112,7 @@ def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SI
 def _data_set(
     name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None
 ) -> DataSet:
-    """With the mean and standard deviation (C, 1, 1) of each channel of the training images."""
+    """Return with the mean and standard deviation (C, 1, 1) of each channel of the training images."""
     pixels = train.inputs[0]
     total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for piece in torch.split(pixels, 1024):
@@ -132,7 +132,7 @@ def _classes(arrays: Arrays, part: str) -> Tensor:
 
 
 def _resized(images: Tensor, side: int) -> Tensor:
-    """(N, 3, side, side) bytes; the same tensor where it has that size already."""
+    """Return (N, 3, side, side) bytes; the same tensor where it has that size already."""
     if images.shape[-1] == side:
         return images
     from torchvision.transforms.functional import resize  # a second to import
@@ -234,12 +234,12 @@ def _images(folder: Path) -> Iterator[tuple[str, str, Path, Path | bytes]]:
 
 
 def _part_of(path: PurePosixPath) -> str:
-    """Of an image in the folder of a class in the folder of a part; empty for any other."""
+    """Return of an image in the folder of a class in the folder of a part; empty for any other."""
     return PARTS.get(path.parts[0].lower(), "") if len(path.parts) > 2 else ""
 
 
 def _is_image(path: PurePosixPath) -> bool:
-    """By its name; systems leave files and folders of their own whose names begin with a dot, or __MACOSX."""
+    """Return by its name; systems leave files and folders of their own whose names begin with a dot, or __MACOSX."""
     is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in ENDINGS and not is_hidden
 
@@ -269,7 +269,7 @@ def _archived(path: Path) -> Mapping[PurePosixPath, bytes]:
 
 
 def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
-    """(3, side, side) bytes: the central square, resized.
+    """Return (3, side, side) bytes: the central square, resized.
 
     Raises:
         UserError: not an image.
@@ -295,7 +295,7 @@ def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
 
 
 def _in_colour(image: Picture) -> Picture:
-    """Upright and RGB: 16 bits of grey are scaled (a plain conversion cuts them off), and nothing shines through."""
+    """Return upright and RGB: 16 bits of grey are scaled (a plain conversion cuts them off), and nothing shines through."""
     from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(image)

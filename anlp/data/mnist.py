@@ -26,7 +26,7 @@ IDX_BYTES = 0x08  # the type code of unsigned bytes, the only one these files us
 
 
 def load_mnist(data_dir: Path, name: str = "mnist") -> DataSet:
-    """The data set from files that were staged beforehand; nothing is downloaded here.
+    """Return the data set from files that were staged beforehand; nothing is downloaded here.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -63,7 +63,7 @@ def _read_samples(images: Path, labels: Path, count: int) -> Samples:
 
 
 def read_idx(path: Path) -> Tensor:
-    """The array of bytes in an idx file.
+    """Return the array of bytes in an idx file.
 
     Raises:
         UserError: not an idx file of bytes, or cut short.
@@ -76,7 +76,7 @@ def read_idx(path: Path) -> Tensor:
 
 
 def parse_idx(content: bytes) -> Tensor:
-    """The array in the content of an idx file: two zeros, type, number of dimensions, their sizes, the values.
+    """Return the array in the content of an idx file: two zeros, type, number of dimensions, their sizes, the values.
 
     Raises:
         ValueError: anything else.

@@ -28,7 +28,7 @@ Points = tuple[Tensor, Tensor]  # (N, 2) places, (N,) classes
 
 
 def make_points(data_dir: Path, name: str, *, points: int) -> DataSet:
-    """Generated points; the same for every seed and machine.
+    """Return generated points; the same for every seed and machine.
 
     Args:
         data_dir: nothing is read from it.
@@ -43,7 +43,7 @@ def make_points(data_dir: Path, name: str, *, points: int) -> DataSet:
 
 
 def read_points(data_dir: Path, name: str, *, points: int = 0) -> DataSet:
-    """The points of a CSV file with the columns long, lat, label; of each class every fifth point is tested.
+    """Return the points of a CSV file with the columns long, lat, label; of each class every fifth point is tested.
 
     Raises:
         UserError: no such file, or whatever `anlp.datasets.point_files` finds wrong with it.
@@ -69,7 +69,7 @@ def read_points(data_dir: Path, name: str, *, points: int = 0) -> DataSet:
 
 
 def spirals(count: int, draw: torch.Generator) -> Points:
-    """Arms that wind around the origin, one class each."""
+    """Return arms that wind around the origin, one class each."""
     classes = torch.arange(count) % SPIRAL_ARMS
     radius = torch.rand(count, generator=draw).sqrt()
     turn = 4.5 * radius + classes * (2 * math.pi / SPIRAL_ARMS)
@@ -78,7 +78,7 @@ def spirals(count: int, draw: torch.Generator) -> Points:
 
 
 def moons(count: int, draw: torch.Generator) -> Points:
-    """Two half circles that reach into each other."""
+    """Return two half circles that reach into each other."""
     classes = torch.arange(count) % 2
     turn = math.pi * torch.rand(count, generator=draw)
     upper = torch.stack([turn.cos(), turn.sin()], 1)
@@ -88,7 +88,7 @@ def moons(count: int, draw: torch.Generator) -> Points:
 
 
 def regions(count: int, draw: torch.Generator) -> Points:
-    """A map of states with ragged borders: longitudes of -10 to 30, latitudes of 35 to 70 degrees."""
+    """Return a map of states with ragged borders: longitudes of -10 to 30, latitudes of 35 to 70 degrees."""
     capitals = torch.rand(REGIONS, 2, generator=draw)
     places = torch.rand(count, 2, generator=draw)
     ragged = places + 0.02 * torch.stack([(37 * places[:, 1]).sin(), (41 * places[:, 0]).cos()], 1)
@@ -109,7 +109,7 @@ def _shuffled(count: int) -> Tensor:
 
 
 def _ranks(classes: Tensor) -> Tensor:
-    """(N,) the how-manieth of its class each is, from 0, in sorted classes."""
+    """Return (N,) the how-manieth of its class each is, from 0, in sorted classes."""
     counts: Tensor = classes.bincount()
     return torch.arange(len(classes)) - (counts.cumsum(0) - counts)[classes]
 
@@ -117,7 +117,7 @@ def _ranks(classes: Tensor) -> Tensor:
 def _split(
     name: str, places: Tensor, classes: Tensor, names: tuple[str, ...], order: Tensor, ranks: Tensor
 ) -> DataSet:
-    """Of `order` those whose rank is a multiple of five are tested."""
+    """Return of `order` those whose rank is a multiple of five are tested."""
     tested, trained = order[ranks % TEST_PART == 0], order[ranks % TEST_PART != 0]
     train = Samples((places[trained],), (classes[trained],))
     std = train.inputs[0].std(0)

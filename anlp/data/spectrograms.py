@@ -1,8 +1,8 @@
 """Music as sequences of spectrum frames, from `.npy` files in the course lab's layout.
 
-A file is (140, T): 128 mel bands above 12 pitch classes, one column per frame or per beat; it may be packed with gzip.
-`train_labels.txt` and `test_labels.txt` have a header line and then `ID<tab>GENRE`, or for emotions
-`ID,VALENCE,ENERGY,DANCEABILITY`, in the order of the header.
+A file is (140, T): 128 mel bands above 12 pitch classes, one column per frame or per beat; it may
+be packed with gzip. `train_labels.txt` and `test_labels.txt` have a header line and then
+`ID<tab>GENRE`, or for emotions `ID,VALENCE,ENERGY,DANCEABILITY`, in the order of the header.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Labelled:
 
 
 def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> DataSet:
-    """Pieces with their genre, after merging and dropping.
+    """Return pieces with their genre, after merging and dropping.
 
     Args:
         data_dir: the data folder.
@@ -90,7 +90,7 @@ def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> Da
 
 
 def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> DataSet:
-    """Pieces with their valence, energy or danceability, or all three; every fifth is tested.
+    """Return pieces with their valence, energy or danceability, or all three; every fifth is tested.
 
     Raises:
         UserError: a file is missing or damaged; the sentence names it.
@@ -117,7 +117,7 @@ def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> D
 def make_genres(
     data_dir: Path, name: str = "made", *, features: str, mapping: str = "none"
 ) -> DataSet:
-    """Generated pieces of four genres, each with bands of its own, for tests and smoke runs."""
+    """Return generated pieces of four genres, each with bands of its own, for tests and smoke runs."""
     del data_dir, mapping
     pieces, kinds = _made(features)
     cut = MADE_PIECES * 2 // 3
@@ -126,7 +126,7 @@ def make_genres(
 
 
 def make_emotions(data_dir: Path, name: str = "made", *, features: str, target: str) -> DataSet:
-    """The same pieces with quantities that follow from their bands."""
+    """Return the same pieces with quantities that follow from their bands."""
     del data_dir
     pieces, kinds = _made(features)
     cut = MADE_PIECES * 2 // 3
@@ -139,7 +139,7 @@ def make_emotions(data_dir: Path, name: str = "made", *, features: str, target: 
 
 
 def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
-    """The table of genres; None: every genre stays as it is.
+    """Return the table of genres; None: every genre stays as it is.
 
     Raises:
         UserError: no such file, or not a table of texts.
@@ -166,11 +166,11 @@ def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
 
 
 def read_labels(path: Path, columns: int) -> list[Labelled]:
-    """The lines behind the header, each with a piece and so many labels; a line that is there twice counts once.
+    """Return the lines behind the header, each with a piece and so many labels; a line that is there twice counts once.
 
     Raises:
-        UserError: the file cannot be read, has no header or nothing behind it, a line has another number of columns, or
-            a piece has two different labels.
+        UserError: the file cannot be read, has no header or nothing behind it, a line has another
+            number of columns, or a piece has two different labels.
     """
     lines = _lines(path)
     found: dict[str, Labelled] = {}
@@ -204,7 +204,7 @@ def _parse_line(path: Path, number: int, line: str, columns: int) -> Labelled:
 
 
 def _columns(path: Path) -> Mapping[str, int]:
-    """Place of each emotion among the labels: as the header says, which need not name them."""
+    """Return place of each emotion among the labels: as the header says, which need not name them."""
     header = [name.strip().lower() for name in _lines(path)[0].replace("\t", ",").split(",")[1:]]
     named = [name for name in EMOTIONS if name in header]
     if named and sorted(header) != sorted(EMOTIONS):
@@ -242,7 +242,7 @@ def _mapped(
 
 
 def _origins(folder: Path, table: Mapping[str, str | None] | None) -> tuple[Origin, ...]:
-    """What became of each genre of the labels files."""
+    """Return what became of each genre of the labels files."""
     counts = {
         part: Counter(line.labels[0] for line in read_labels(folder / f"{part}_labels.txt", 1))
         for part in ("train", "test")
@@ -278,7 +278,7 @@ def _file_of(folder: Path, base: str) -> Path | None:
 
 
 def _read_piece(folder: Path, part: str, line: Labelled, features: str) -> Tensor:
-    """(T, F) frames of a piece.
+    """Return (T, F) frames of a piece.
 
     Raises:
         UserError: its file is missing, or no finite array of 140 rows.
@@ -304,7 +304,7 @@ def _read_piece(folder: Path, part: str, line: Labelled, features: str) -> Tenso
 
 
 def _read_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """Numbers; nothing in the file is run, whatever it holds.
+    """Return numbers; nothing in the file is run, whatever it holds.
 
     Raises:
         UserError: it is no whole `.npy` file, or not one of numbers.

@@ -31,7 +31,7 @@ def load_wav_digits(
     split: str,
     test_speaker: str = "",
 ) -> DataSet:
-    """The recordings in a folder, in its folder `recordings` or its `recordings.tar.gz`; features are computed once.
+    """Return the recordings in a folder, in its folder `recordings` or its `recordings.tar.gz`; features are computed once.
 
     Args:
         data_dir: the data folder.
@@ -39,12 +39,13 @@ def load_wav_digits(
         features: mfcc or mel.
         coefficients: mfcc: per frame.
         bands: mel bands per frame.
-        split: "speaker": one speaker is tested and the one before by name selects (before the first: the last);
-            "random": every fifth recording of each digit and speaker is tested.
+        split: "speaker": one speaker is tested and the one before by name selects (before the
+            first: the last); "random": every fifth recording of each digit and speaker is tested.
         test_speaker: of a split by speakers; "": the last by name.
 
     Raises:
-        UserError: no such folder, no recordings in it, one that is not readable, or too few speakers to split by.
+        UserError: no such folder, no recordings in it, one that is not readable, or too few
+            speakers to split by.
     """
     found = catalogue.find(name, data_dir)
     if found is None:
@@ -80,7 +81,7 @@ def load_wav_digits(
 def _parts(
     folder: Path, recordings: list[Recording], split: str, test_speaker: str
 ) -> tuple[set[int], set[int]]:
-    """Which recordings are tested, and which select where the split itself says so."""
+    """Return which recordings are tested, and which select where the split itself says so."""
     if split == "random":
         tested = _every_fifth(recordings)
         if not tested:
@@ -97,7 +98,7 @@ def _parts(
 
 
 def _digits(folder: Path, recordings: list[Recording], trained: list[int]) -> tuple[str, ...]:
-    """The digits there are, which are the classes.
+    """Return the digits there are, which are the classes.
 
     Raises:
         UserError: one is said, but not to learn from; or there is only one.
@@ -117,7 +118,7 @@ def _digits(folder: Path, recordings: list[Recording], trained: list[int]) -> tu
 
 
 def _every_fifth(recordings: list[Recording]) -> set[int]:
-    """Of each digit and speaker."""
+    """Return of each digit and speaker."""
     ranks: Counter[tuple[int, str]] = Counter()
     tested = set()
     for number, recording in enumerate(recordings):
@@ -136,7 +137,7 @@ def _samples(
 
 
 def _compute(folder: Path, features: str, coefficients: int, bands: int) -> Arrays:
-    """Frames of all recordings one behind the other, where each ends, and whose they are."""
+    """Return frames of all recordings one behind the other, where each ends, and whose they are."""
     found = sorted(read_recordings(folder), key=lambda pair: pair[0])
     waves = [_read(folder, recording, source) for recording, source in found]
     rate = Counter(rate for rate, _ in waves).most_common(1)[0][0]
@@ -167,7 +168,7 @@ def _read(folder: Path, recording: Recording, source: Path | bytes) -> tuple[int
 
 
 def _path(folder: Path, recording: Recording, source: Path | bytes) -> Path:
-    """For errors: in an archive the name that it has there."""
+    """Return for errors: in an archive the name that it has there."""
     if isinstance(source, Path):
         return source
     return folder / ARCHIVE / f"{recording.digit}_{recording.speaker}_{recording.index}.wav"

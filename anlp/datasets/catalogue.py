@@ -29,7 +29,8 @@ class DataFiles:
     """The files of a data set, or of weights that were trained before.
 
     Args:
-        digests: md5 of the uncompressed content, by name without `.gz`; or `sha256:` with the first digits of that.
+        digests: md5 of the uncompressed content, by name without `.gz`; or `sha256:` with the first
+            digits of that.
         folders: where to look under the data folder; downloads go to the first.
         urls: prefixes to try in turn; the name and `ending` are appended.
         ending: of what is downloaded; `.gz` is taken off when the content is checked.
@@ -93,19 +94,20 @@ CATALOGUE: Mapping[str, DataFiles] = {
 
 
 def needs_files(name: str) -> bool:
-    """Whether the data set has files at all; embedded ones have none."""
+    """Tell whether the data set has files at all; embedded ones have none."""
     return name not in CATALOGUE or bool(CATALOGUE[name].digests)
 
 
 def is_published(name: str) -> bool:
-    """Whether `stage` knows where to download it; a folder of the user's own it does not."""
+    """Tell whether `stage` knows where to download it; a folder of the user's own it does not."""
     return name in CATALOGUE and bool(CATALOGUE[name].urls)
 
 
 def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
-    """The data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
+    """Return the data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
 
-    A name that is not in the catalogue is a file or folder of the user's own in the data folder; its key is "".
+    A name that is not in the catalogue is a file or folder of the user's own in the data folder;
+    its key is "".
     """
     if name not in CATALOGUE:
         own = data_dir / name
@@ -123,7 +125,8 @@ def stage(name: str, data_dir: Path) -> None:
     """Makes sure that `find` succeeds: downloads what is missing; returns after the files are whole and in place.
 
     Raises:
-        UserError: something is missing and cannot be downloaded; the text names the files and where to put them.
+        UserError: something is missing and cannot be downloaded; the text names the files and where
+            to put them.
     """
     if not is_published(name):
         if needs_files(name) and find(name, data_dir) is None:
@@ -139,7 +142,7 @@ def stage(name: str, data_dir: Path) -> None:
 
 
 def where_to_put(name: str, data_dir: Path) -> str:
-    """The sentence for somebody whose data set is not there."""
+    """Return the sentence for somebody whose data set is not there."""
     if name not in CATALOGUE:
         return (
             f"data {name}: neither a known data set ({', '.join(sorted(CATALOGUE))}) nor a file or folder "
@@ -154,7 +157,7 @@ def where_to_put(name: str, data_dir: Path) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name stays within the data folder."""
+    """Tell whether a name stays within the data folder."""
     return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
@@ -168,7 +171,8 @@ def _find_file(file: str, folders: tuple[str, ...], data_dir: Path) -> Path | No
 def _download(file: str, entry: DataFiles, folder: Path) -> None:
     """Leaves the file whole and checked under its name; tries the mirrors in turn, going on where the last broke off.
 
-    What an earlier download left is taken over by renaming, which only one of several commands can do.
+    What an earlier download left is taken over by renaming, which only one of several commands can
+    do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part, draft = folder / f".{file}.part", folder / f".{file}.{uuid.uuid4().hex[:8]}.tmp"

@@ -30,10 +30,11 @@ def check_points(data_dir: Path, name: str, **_: object) -> None:
 
 
 def read_rows(path: Path) -> LabelledPoints:
-    """The points of a file, its columns in any order; others are ignored.
+    """Return the points of a file, its columns in any order; others are ignored.
 
     Raises:
-        UserError: not a CSV file, a column is missing, a value is no number, or there is too little to tell apart.
+        UserError: not a CSV file, a column is missing, a value is no number, or there is too little
+            to tell apart.
     """
     found = LabelledPoints([], [])
     try:

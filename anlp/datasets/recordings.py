@@ -46,7 +46,8 @@ def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
     """Recordings with their file, or its content where it is in an archive; the first place that has any counts.
 
     Raises:
-        UserError: no folder, no recordings in it, a file whose name says nothing, or an archive that is not readable.
+        UserError: no folder, no recordings in it, a file whose name says nothing, or an archive
+            that is not readable.
     """
     if not folder.is_dir():
         raise UserError(
@@ -68,7 +69,7 @@ def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
 
 
 def parse_name(path: Path) -> Recording:
-    """What the name of a recording says.
+    """Return what the name of a recording says.
 
     Raises:
         UserError: nothing.
@@ -84,7 +85,7 @@ def parse_name(path: Path) -> Recording:
 def tested_and_selecting(
     folder: Path, recordings: Iterable[Recording], test_speaker: str
 ) -> tuple[str, str]:
-    """The speaker who is tested ("" is the last by name) and the one before by name, who selects.
+    """Return the speaker who is tested ("" is the last by name) and the one before by name, who selects.
 
     Raises:
         UserError: too few speakers, or the one asked for is not among them.
@@ -104,7 +105,7 @@ def tested_and_selecting(
 
 
 def _is_sound(name: str) -> bool:
-    """Hidden files are none: archives made on a Mac hold a `._NAME.wav` beside each."""
+    """Return hidden files are none: archives made on a Mac hold a `._NAME.wav` beside each."""
     return name.lower().endswith(ENDING) and not name.startswith(".")
 
 

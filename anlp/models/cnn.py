@@ -11,7 +11,8 @@ from anlp.models.layers import Dropout, Standardize
 class Cnn(nn.Module):
     """Two convolutions with pooling, a fully connected layer with dropout, a linear read-out.
 
-    Pooling comes before ReLU: both orders give the same numbers, and this one touches a quarter of them.
+    Pooling comes before ReLU: both orders give the same numbers, and this one touches a quarter of
+    them.
 
     Args:
         side: height and width of the images.

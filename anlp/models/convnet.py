@@ -71,7 +71,7 @@ class ConvNet(nn.Module):
 
 
 def side_after(side: int, conv_layers: int, kernel_size: int, padding: int) -> int:
-    """Side of the maps behind so many blocks; 0 or less: there is nothing left of the image."""
+    """Return side of the maps behind so many blocks; 0 or less: there is nothing left of the image."""
     for _ in range(conv_layers):
         side = (side + 2 * padding - kernel_size + 1) // 2
     return side

@@ -53,7 +53,8 @@ class BatchNorm(nn.BatchNorm1d):
 class Dropout(nn.Module):
     """`nn.Dropout` with the CPU's masks drawn 16 bits per unit from 64-bit words, several times faster.
 
-    Source: 400 us per 64 x 512 mask with `nn.Dropout` on one core, more than a tenth of a training step.
+    Source: 400 us per 64 x 512 mask with `nn.Dropout` on one core, more than a tenth of a training
+    step.
     """
 
     def __init__(self, rate: float) -> None:
@@ -69,12 +70,12 @@ class Dropout(nn.Module):
         return x * _mask(x, self.rate)
 
     def extra_repr(self) -> str:
-        """Shown in the model's text form."""
+        """Return shown in the model's text form."""
         return f"rate={self.rate}"
 
 
 def _mask(x: Tensor, rate: float) -> Tensor:
-    """Zeros with probability `rate`, and 1 / (1 - rate)."""
+    """Return zeros with probability `rate`, and 1 / (1 - rate)."""
     words = torch.empty((x.numel() * BITS + 63) // 64, dtype=torch.int64).random_(WORD_MIN, None)
     draws = words.view(torch.int16)[: x.numel()].view(x.shape)
     threshold = round(rate * 2**BITS) - 2 ** (BITS - 1)

@@ -18,8 +18,8 @@ class Mlp(nn.Module):
         depth: hidden layers; 0: a linear model.
         width: units of each.
         batch_norm: before each activation.
-        residual: hidden layers from the second on add their output, divided by the root of the depth, to their input;
-            undivided, a net of 100 layers begins with a loss of 1e9.
+        residual: hidden layers from the second on add their output, divided by the root of the
+            depth, to their input; undivided, a net of 100 layers begins with a loss of 1e9.
         dropout: share of hidden units that are dropped in training, in [0, 1).
         mean: of the stored input values; they enter as (value - mean) / std.
         std: of the stored input values.
@@ -55,7 +55,7 @@ class Mlp(nn.Module):
         return logits
 
     def layers(self) -> dict[str, nn.Module]:
-        """The linear layers by number, the read-out last, for gradient norms."""
+        """Return the linear layers by number, the read-out last, for gradient norms."""
         linear = [next(iter(block.children())) for block in self.hidden]
         return {f"{number:03d}": layer for number, layer in enumerate([*linear, self.head])}
 

@@ -14,7 +14,8 @@ from anlp.models.pooling import pool, valid_frames
 class Recurrent(nn.Module):
     """GRU or LSTM over the frames, self-attention over its states where asked for, then pooling.
 
-    A padded batch gives what each sequence alone would: states behind the end are neither computed nor attended to.
+    A padded batch gives what each sequence alone would: states behind the end are neither computed
+    nor attended to.
 
     Args:
         inputs: features per frame.
@@ -23,7 +24,8 @@ class Recurrent(nn.Module):
         layers: stacked.
         bidirectional: a second net reads from the end.
         heads: of the attention, which adds to the states; 0: none.
-        pooling: of the states: mean, max, sum or last. With two directions "last" is the last state of each.
+        pooling: of the states: mean, max, sum or last. With two directions "last" is the last state
+            of each.
         dropout: of states between layers, in [0, 1).
         mean: of the stored features; they enter as (value - mean) / std.
         std: of the stored features.

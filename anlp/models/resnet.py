@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from anlp.core.errors import UserError
 from anlp.models.layers import Standardize
 
-SMALL = 64  # images up to this side keep their size in the first layer, unless the weights want the usual one
+# images up to this side keep their size in the first layer, unless the weights want the usual one
+SMALL = 64
 IMAGENET_MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 IMAGENET_STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
 
@@ -20,8 +21,10 @@ class ResNet(nn.Module):
 
     Args:
         name: "resnet18" or "resnet34".
-        side: height and width of the images; small ones get a first layer that does not shrink them.
-        weights: file with weights trained on ImageNet, as torchvision publishes it; None: from scratch.
+        side: height and width of the images; small ones get a first layer that does not shrink
+            them.
+        weights: file with weights trained on ImageNet, as torchvision publishes it; None: from
+            scratch.
         mean: of the stored values, where there are no weights.
         std: of the stored values, where there are no weights.
 

@@ -14,9 +14,10 @@ TIMES = 4  # parts of a piece that are told apart at the end, however long it is
 class SpectrogramCnn(nn.Module):
     """Four blocks of convolution, batch norm, ReLU and pooling; each but the first has twice the filters before it.
 
-    What is left of the time of each piece is averaged in four parts, so that pieces of any length become vectors of one
-    length and the net can be taken to other data. Behind each block, what lies beyond the end of a piece is 0 again, as
-    it is for a piece alone: but for batch norm's statistics in training, nothing depends on who shares its batch.
+    What is left of the time of each piece is averaged in four parts, so that pieces of any length
+    become vectors of one length and the net can be taken to other data. Behind each block, what
+    lies beyond the end of a piece is 0 again, as it is for a piece alone: but for batch norm's
+    statistics in training, nothing depends on who shares its batch.
 
     Args:
         inputs: features per frame.

@@ -1,8 +1,9 @@
 """The circuit-breaker of a batch: what ends is noted, and after too many alike failures nothing more is begun.
 
-Two files beside the batch file and no process that waits: each run that ends appends a line to `3.ended`; whoever finds
-the same failure `stop_after` times there, and nothing that ended well since, creates `3.tripped`; whoever begins looks
-for that. A line that was torn or lost counts for nothing.
+Two files beside the batch file and no process that waits: each run that ends appends a line to
+`3.ended`; whoever finds the same failure `stop_after` times there, and nothing that ended well
+since, creates `3.tripped`; whoever begins looks for that. A line that was torn or lost counts for
+nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Tripped:
 
 
 def read(batch: Path) -> Tripped | None:
-    """Why the batch was stopped; None where it was not."""
+    """Return why the batch was stopped; None where it was not."""
     if not _marker(batch).exists():
         return None
     form = read_json(_marker(batch)) or {}
@@ -60,7 +61,7 @@ def read(batch: Path) -> Tripped | None:
 
 
 def latest(folder: GridFolder, since: float) -> Tripped | None:
-    """Why a batch of the grid was stopped after `since` (unix time), the last time that happened; None: never."""
+    """Return why a batch of the grid was stopped after `since` (unix time), the last time that happened; None: never."""
     found = [read(path.with_suffix(".jsonl")) for path in folder.batches.glob("*.tripped")]
     return max(
         (one for one in found if one and one.time >= since), key=lambda one: one.time, default=None
@@ -91,7 +92,7 @@ def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -
 
 
 def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
-    """How often each failure occurred since a run last ended well; lines in order, newest last."""
+    """Return how often each failure occurred since a run last ended well; lines in order, newest last."""
     found: Counter[Fingerprint] = Counter()
     for line in lines:
         if line.get("failure") is None:

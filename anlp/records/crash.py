@@ -45,13 +45,13 @@ def record_crash(
 
 
 def read_crash(folder: RunFolder, batch: str) -> CrashRecord | None:
-    """Why the run was lost in the submission `batch`, None where it was not (or was begun again since)."""
+    """Return why the run was lost in the submission `batch`, None where it was not (or was begun again since)."""
     current = lease.read_latest(folder.attempts)
     return None if current is None else crash_in(current.record, batch)
 
 
 def crash_in(record: Mapping[str, Any], batch: str) -> CrashRecord | None:
-    """The same from the record of the run's latest attempt."""
+    """Return the same from the record of the run's latest attempt."""
     if record.get("ending") != LOST or record.get("batch") != batch:
         return None
     return CrashRecord(str(record.get("cause", "")), str(record.get("detail", "")))

@@ -21,7 +21,7 @@ class Element:
     )
 
     def to_json(self) -> dict[str, Any]:
-        """The line in the batch file; `anlp.tasks.element_from_json` reads it."""
+        """Return the line in the batch file; `anlp.tasks.element_from_json` reads it."""
         form = {"specs": [spec.to_json() for spec in self.specs], "options": self.options.to_json()}
         shared = {"at_once": self.at_once, "mem_limit_mib": self.mem_limit_mib}
         return form if len(self.specs) == 1 else {**form, **shared}

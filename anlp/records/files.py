@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import write_whole
+
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a torn last line is dropped, a missing file has none."""
+    """Return the lines of a `metrics.jsonl`; a torn last line is dropped, a missing file has none."""
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n")] if b"\n" in content else b""
@@ -29,7 +29,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none.
 
     Raises:
-        OSError: the file is there and cannot be read; what it says is not known, which is not nothing.
+        OSError: the file is there and cannot be read; what it says is not known, which is not
+            nothing.
     """
     return (form for _, form in read_numbered_jsonl(path))
 
@@ -52,7 +53,7 @@ def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None where there is none."""
+    """Return the object in a JSON file, None where there is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -70,22 +71,8 @@ def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
     write_whole(path, b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes `content` by rename, synced to disk before the name appears."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
 def without_nan(value: Any) -> Any:
-    """JSON has no NaN: null stands for it."""
+    """Return JSON has no NaN: null stands for it."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     if isinstance(value, Mapping):

@@ -13,7 +13,8 @@ _FRAME = re.compile(
 )
 _FOREIGN = ("/site-packages/", "/dist-packages/", "/lib/python", "<frozen ")
 
-# What differs between two failures of one cause; the order matters: a path may hold digits, a quotation anything.
+# What differs between two failures of one cause; the order matters: a path may hold digits, a
+# quotation anything.
 _SPECIFICS = (
     (re.compile(r"'[^']*'|\"[^\"]*\""), "'…'"),
     (re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s:,;)\]]+"), "PATH"),
@@ -37,13 +38,13 @@ class Fingerprint:
 
 
 def fingerprint_of(error: RunError) -> Fingerprint:
-    """The fingerprint of the exception that ended a run."""
+    """Return the fingerprint of the exception that ended a run."""
     return Fingerprint(error.type, normalise(error.message), place(error.traceback))
 
 
 @functools.lru_cache(maxsize=1024)  # thousands of runs that end alike say the same few things
 def normalise(message: str) -> str:
-    """The first line of a message without what differs from run to run: numbers, hex, paths, quoted values."""
+    """Return the first line of a message without what differs from run to run: numbers, hex, paths, quoted values."""
     line = first_line(message)
     for pattern, stand_in in _SPECIFICS:
         line = pattern.sub(stand_in, line)
@@ -51,25 +52,25 @@ def normalise(message: str) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line that is not blank; empty where there is none."""
+    """Return the first line that is not blank; empty where there is none."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def innermost_frame(traceback: str) -> str:
-    """The line of the innermost frame of our own code (of any code where none is ours); empty where there is none."""
+    """Return the line of the innermost frame of our own code (of any code where none is ours); empty where there is none."""
     frames = list(_FRAME.finditer(traceback))
     own = [frame for frame in frames if not any(part in frame["path"] for part in _FOREIGN)]
     return (own or frames)[-1][0].strip() if frames else ""
 
 
 def render_frame(traceback: str) -> str:
-    """The innermost frame of our own code as `loop.py:88 in step`; empty where there is none."""
+    """Return the innermost frame of our own code as `loop.py:88 in step`; empty where there is none."""
     frame = _FRAME.match(innermost_frame(traceback))
     return f"{_file(frame['path'])}:{frame['line']} in {frame['function']}" if frame else ""
 
 
 def place(traceback: str) -> str:
-    """The same without the line number, so that it survives an edit further up: `loop.py step`."""
+    """Return the same without the line number, so that it survives an edit further up: `loop.py step`."""
     frame = _FRAME.match(innermost_frame(traceback))
     return f"{_file(frame['path'])} {frame['function']}" if frame else ""
 

@@ -1,9 +1,17 @@
-"""Paths of a grid's folder and of a run's folder."""
+"""Paths of a grid's folder and of a run's folder, and how a grid is found by its name, file or folder."""
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from anlp.core.errors import UserError
+
+YAML_SUFFIXES = (".yaml", ".yml")
+_NAME_LINE = re.compile(r"""^name:\s+["']?([^"'#\s]+)""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +108,74 @@ class GridFolder:
         return self.path / "answers.json"
 
     def run(self, run_id: str) -> RunFolder:
-        """The folder of one run, whether it exists or not."""
+        """Return the folder of one run, whether it exists or not."""
         return RunFolder(self.path / run_id)
+
+
+def runs_root() -> Path:
+    """Return the folder that holds one folder for each grid: `$ANLP_RUNS`, else `./runs`."""
+    return Path(os.environ.get("ANLP_RUNS") or "runs").absolute()
+
+
+def data_dir() -> Path:
+    """Return the folder with the data sets: `$ANLP_DATA`, else `./data`."""
+    return Path(os.environ.get("ANLP_DATA") or "data").absolute()
+
+
+def list_grids() -> list[GridFolder]:
+    """Return the grids that were ever submitted to, by name."""
+    folders = [GridFolder(runs_root() / name) for name in _names_in(runs_root())]
+    return [folder for folder in folders if folder.journal.exists()]
+
+
+def find_grid(text: str) -> GridFolder:
+    """Return the folder of the grid that a person named: by its name, its YAML file or its folder.
+
+    A name is looked for in `runs_root` first and in the working directory next. A text with a slash is a folder and
+    nothing else; a YAML file stands for the grid whose name it gives, or else for the one called as the file is.
+
+    Raises:
+        UserError: there is no such grid; the text names the nearest ones.
+    """
+    path = Path(text)
+    if path.suffix in YAML_SUFFIXES and not path.is_dir():
+        places = [runs_root() / _name_in_file(path)]
+    elif len(path.parts) == 1 and path.name not in ("", ".."):
+        places = [runs_root() / path.name, path]
+    else:
+        places = [path]
+    for place in places:
+        if place.is_dir():
+            return GridFolder(Path(os.path.abspath(place)))  # noqa: PTH100 - a link keeps its name
+    raise UserError(
+        f"{text}: no such grid in {runs_root()} ({_hint(path)}); "
+        "submit it first: python -m jobs.submit FILE.yaml"
+    )
+
+
+def _name_in_file(path: Path) -> str:
+    """The name of the grid that a YAML file describes."""
+    try:
+        found = _NAME_LINE.search(path.read_text(errors="replace"))
+    except OSError:
+        found = None
+    return found[1] if found else path.stem
+
+
+def _hint(path: Path) -> str:
+    known = _names_in(runs_root())
+    near = difflib.get_close_matches(path.stem, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"submitted grids: {', '.join(known) or 'none'}"
+
+
+def _names_in(root: Path) -> list[str]:
+    """The folders in `root` that are not hidden, in order."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+            )
+    except OSError:
+        return []

@@ -33,7 +33,7 @@ class ContainerOptions:
     )
 
     def to_json(self) -> dict[str, str]:
-        """The form in a run's options and in its provenance."""
+        """Return the form in a run's options and in its provenance."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -60,7 +60,7 @@ class RunOptions:
     wandb: WandbOptions = field(default_factory=WandbOptions)
 
     def to_json(self) -> dict[str, Any]:
-        """The form in batch files and `spec.json`."""
+        """Return the form in batch files and `spec.json`."""
         form = {name: getattr(self, name) for name in self.__slots__ if name != "wandb"}
         form["container"] = self.container and self.container.to_json()
         mirror = {name: getattr(self.wandb, name) for name in self.wandb.__slots__}

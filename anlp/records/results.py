@@ -37,9 +37,11 @@ class RunState(str, Enum):
     RUNNING = "running"
     DONE = "done"
     DIVERGED = "diverged"
-    INTERRUPTED = "interrupted"  # stopped from outside (Ctrl-C, cancel, its launcher died): any submit continues it
+    # stopped from outside (Ctrl-C, cancel, its launcher died): any submit continues it
+    INTERRUPTED = "interrupted"
     FAILED = "failed"  # it raised: repeated by retry only
-    LOST = "lost"  # its job ended without a result (killed, out of memory, time limit): repeated by retry only
+    # its job ended without a result (killed, out of memory, time limit): repeated by retry only
+    LOST = "lost"
 
     @property
     def is_final(self) -> bool:
@@ -92,13 +94,13 @@ class RunResult:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `result.json`; non-finite metrics become null."""
+        """Return the content of `result.json`; non-finite metrics become null."""
         error = self.error and {name: getattr(self.error, name) for name in self.error.__slots__}
         form = {name: getattr(self, name) for name in self.__slots__}
         return {**form, "version": RESULT_VERSION, "outcome": self.outcome.value, "error": error}
 
     def to_summary(self) -> dict[str, Any]:
-        """What a mirror shows of it: the metrics, and the whole as text for `result_from_summary`."""
+        """Return what a mirror shows of it: the metrics, and the whole as text for `result_from_summary`."""
         return {**self.metrics, SUMMARY_KEY: json.dumps(without_nan(self.to_json()))}
 
 
@@ -129,7 +131,7 @@ def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
 
 
 def read_result(folder: RunFolder) -> RunResult | None:
-    """The result of a run, None while there is none (or none that can be read)."""
+    """Return the result of a run, None while there is none (or none that can be read)."""
     form = read_json(folder.result)
     try:
         return None if form is None else result_from_json(form)

@@ -17,7 +17,7 @@ CLAIMS = "uploads"  # one process at a time sends a run
 
 
 def runs_with_copies(path: Path) -> list[RunFolder]:
-    """The runs in or below a folder that have an offline copy, in the order of their paths."""
+    """Return the runs in or below a folder that have an offline copy, in the order of their paths."""
     return [
         RunFolder(found)
         for found in sorted({copy.parent.parent for copy in path.glob(f"**/wandb/{PATTERN}")})
@@ -25,19 +25,19 @@ def runs_with_copies(path: Path) -> list[RunFolder]:
 
 
 def pending_copies(folder: RunFolder) -> list[Path]:
-    """The offline copies of a run whose content is not on the server yet."""
+    """Return the offline copies of a run whose content is not on the server yet."""
     done = _marked(folder)
     return [copy for copy in sorted(folder.wandb.glob(PATTERN)) if copy.name not in done]
 
 
 def done_copies(folder: RunFolder) -> list[Path]:
-    """The offline copies of a run that are marked as uploaded and still take space."""
+    """Return the offline copies of a run that are marked as uploaded and still take space."""
     done = _marked(folder)
     return [copy for copy in sorted(folder.wandb.glob(PATTERN)) if copy.name in done]
 
 
 def is_live(folder: RunFolder) -> bool:
-    """Whether a process is at the run, and with it at its wandb folder."""
+    """Tell whether a process is at the run, and with it at its wandb folder."""
     holder = lease.latest(folder.attempts)
     return holder is not None and lease.is_alive(holder)
 

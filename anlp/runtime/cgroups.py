@@ -7,15 +7,15 @@ import re
 from pathlib import Path
 
 KIB_PER_MIB = 1024.0
-MIB_PER_GIB = 1024.0
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def memory_over_limit(pid: int, limit_mib: int) -> float | None:
-    """MiB of its own memory that process `pid` holds, if that is more than the limit; None if not, or if it is gone.
+    """Return MiB of its own memory that process `pid` holds, if that is more than the limit; None if not, or if it is gone.
 
-    Memory still shared copy-on-write with the parent (data sets, torch) is not the child's own. The anonymous resident
-    set bounds it from above at a hundredth of the cost, so the exact figure is asked for only beyond that bound.
+    Memory still shared copy-on-write with the parent (data sets, torch) is not the child's own. The
+    anonymous resident set bounds it from above at a hundredth of the cost, so the exact figure is
+    asked for only beyond that bound.
     """
     bound = parse_kib(_read(pid, "status"), "RssAnon")
     if bound is None or bound / KIB_PER_MIB <= limit_mib:
@@ -28,25 +28,18 @@ def memory_over_limit(pid: int, limit_mib: int) -> float | None:
 
 
 def parse_kib(text: str, name: str) -> float | None:
-    """The value of a `Name:   123 kB` line of /proc/PID/status or smaps_rollup, None where there is no such line."""
+    """Return the value of a `Name:   123 kB` line of /proc/PID/status or smaps_rollup, None where there is no such line."""
     match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return float(match[1]) if match else None
 
 
-def render_usage(used_mib: float, limit_mib: float) -> str:
-    """`used 2.1 of 2.0 GiB`."""
-    if limit_mib < MIB_PER_GIB:
-        return f"used {used_mib:.0f} of {limit_mib:.0f} MiB"
-    return f"used {used_mib / MIB_PER_GIB:.1f} of {limit_mib / MIB_PER_GIB:.1f} GiB"
-
-
 def thread_count() -> int:
-    """Threads of the calling process."""
+    """Return threads of the calling process."""
     return len(os.listdir("/proc/self/task"))
 
 
 def count_memory_kills(root: Path = CGROUPS) -> int:
-    """How many processes the kernel has killed for want of memory in this process' control group, so far."""
+    """Return how many processes the kernel has killed for want of memory in this process' control group, so far."""
     for line in _text(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # version 2

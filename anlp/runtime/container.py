@@ -19,15 +19,16 @@ VARIABLES = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")  # set inside, to t
 
 
 def image_of(environment: Mapping[str, str]) -> str:
-    """The image that this process runs in; empty where it runs on the machine itself."""
+    """Return the image that this process runs in; empty where it runs on the machine itself."""
     return next((environment[name] for name in VARIABLES if environment.get(name)), "")
 
 
 def preload_libraries(maps: Path = Path("/proc/self/maps")) -> None:
     """Reads the smaller libraries of this process, so that it can still use them when nobody mounts the image any more.
 
-    A signal to the whole job ends the process that does; whatever code is touched for the first time after that is a
-    bus error. Of the large libraries only parts are used, and the first checkpoint has used those.
+    A signal to the whole job ends the process that does; whatever code is touched for the first
+    time after that is a bus error. Of the large libraries only parts are used, and the first
+    checkpoint has used those.
     """
     lines = (line.split(maxsplit=5) for line in maps.read_text().splitlines())
     for path in {Path(words[5]) for words in lines if len(words) == 6 and words[5].startswith("/")}:
@@ -48,7 +49,7 @@ def exit_process(code: int, environment: Mapping[str, str]) -> NoReturn:
 def provenance(
     submitted: ContainerOptions | None, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """The entry `container` where there is one: what submit knew of the image, and which code is really executed.
+    """Return the entry `container` where there is one: what submit knew of the image, and which code is really executed.
 
     Args:
         submitted: of the run's options.

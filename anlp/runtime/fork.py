@@ -33,8 +33,8 @@ Runner = Callable[..., int]
 class ForkContext:
     """What a child needs to know of its pool."""
 
-    runner: Runner  # (batch: Path, index: int, *, job: str, sources[, member: int]) -> exit code
-    sources: Any  # what was loaded once for all elements of the batch
+    runner: Runner  # (batch: Path, index: int, *, job: str, datasets[, member: int]) -> exit code
+    datasets: Any  # what was loaded once for all elements of the batch
     pool_pid: int
     close: Iterable[int] = ()  # descriptors that are the pool's alone
     environment: Mapping[str, str] = field(default_factory=dict)  # of its slot
@@ -42,10 +42,10 @@ class ForkContext:
 
 
 def fork(request: RunRequest, inheritance: ForkContext) -> int:
-    """The pid of a new child that runs the element; the child itself never returns.
+    """Return the pid of a new child that runs the element; the child itself never returns.
 
-    Signals are held back around the fork: one that arrived in the child before it cut itself loose would be
-    written to the parent's wake-up descriptor and taken for one sent to the parent.
+    Signals are held back around the fork: one that arrived in the child before it cut itself loose
+    would be written to the parent's wake-up descriptor and taken for one sent to the parent.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
     try:
@@ -66,7 +66,7 @@ def _be_child(request: RunRequest, inheritance: ForkContext, mask: Iterable[int]
         which = {} if request.member is None else {"member": request.member}
         runner, batch = inheritance.runner, Path(request.batch)
         code = int(
-            runner(batch, request.index, job=request.job, sources=inheritance.sources, **which)
+            runner(batch, request.index, job=request.job, datasets=inheritance.datasets, **which)
         )
     except (
         BaseException
@@ -100,7 +100,7 @@ def die_with(parent: int) -> None:
 
 @functools.cache
 def libc() -> ctypes.CDLL:
-    """The C library; a pool loads it before its first fork."""
+    """Return the C library; a pool loads it before its first fork."""
     return ctypes.CDLL(None)
 
 

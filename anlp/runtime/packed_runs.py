@@ -22,14 +22,15 @@ from anlp.core.errors import (
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
 )
-from anlp.core.pool_messages import Stop, describe_signal
+from anlp.core.pool_messages import Stop
+from anlp.core.signals import describe_signal, signal_pipe
 from anlp.core.stop_flag import ASKS_TO_STOP, StopFlag
 from anlp.records.crash import CrashRecord, read_crash, record_crash
 from anlp.records.elements import Element
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.runtime.cgroups import count_memory_kills
 from anlp.runtime.fork import Runner
-from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots, wakeups
+from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
 EXITS_OF_RUNS = frozenset(
@@ -58,7 +59,7 @@ class PackedRuns:
     index: int
     element: Element
     job: str
-    runner: Runner  # carries out one run: (batch, index, *, job, sources, member) -> exit code
+    runner: Runner  # carries out one run: (batch, index, *, job, datasets, member) -> exit code
     standing: Sequence[
         Callable[[], int | None]
     ]  # of each run: its exit code where it has its result, else None
@@ -67,8 +68,9 @@ class PackedRuns:
     def run(self, prepare: Prepare | None = None) -> list[int]:
         """Carries out what is missing; the exit code of each run, in order.
 
-        A run that dies leaves the others alone and is not begun again by the same submission: it would die again.
-        Once the flag is set, all that run are asked to leave, once, and no other begins.
+        A run that dies leaves the others alone and is not begun again by the same submission: it
+        would die again. Once the flag is set, all that run are asked to leave, once, and no other
+        begins.
         """
         codes = {
             member: code
@@ -79,26 +81,26 @@ class PackedRuns:
         if missing and not self.flag.is_set():
             os.environ.update(pool_messages.FORKING)
             with ExitStack() as cleanup:
-                sources, notice = load_shared(
+                datasets, notice = load_shared(
                     prepare or prepare_element(self.index), self.batch, cleanup
                 )
                 if notice:
                     _say(notice)
-                codes |= _Session(self, sources).work(missing)
+                codes |= _Session(self, datasets).work(missing)
         return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
 
     def folder(self, member: int) -> RunFolder:
-        """The folder of a run."""
+        """Return the folder of a run."""
         return GridFolder(self.batch.resolve().parent.parent).run(self.element.specs[member].run_id)
 
     def name(self, member: int) -> str:
-        """How a run is called in what the job prints."""
+        """Return how a run is called in what the job prints."""
         return (
             f"run {self.element.specs[member].run_id} ({member + 1} of {len(self.element.specs)})"
         )
 
     def request(self, member: int) -> pool_messages.RunRequest:
-        """What its child is told."""
+        """Return what its child is told."""
         limit = self.element.mem_limit_mib
         return pool_messages.RunRequest(
             member, str(self.batch), self.index, self.job, None, limit, member
@@ -119,17 +121,17 @@ class PackedRuns:
 class _Session:
     """One stretch of work on a pack, from the first fork to the end of the last child."""
 
-    def __init__(self, pack: PackedRuns, sources: Any) -> None:
+    def __init__(self, pack: PackedRuns, datasets: Any) -> None:
         self._pack = pack
-        self._sources = {str(pack.batch): sources}
+        self._datasets = {str(pack.batch): datasets}
         self._codes: dict[int, int] = {}
         self._pids: dict[int, int] = {}
         self._memory_kills = count_memory_kills()
 
     def work(self, members: Sequence[int]) -> Mapping[int, int]:
-        """The exit codes of those that were begun."""
+        """Return the exit codes of those that were begun."""
         flag = self._pack.flag
-        with wakeups({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
+        with signal_pipe({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
             selector.register(woken, selectors.EVENT_READ)
             children = self._make_children(
                 min(self._pack.element.at_once, len(members)), woken.descriptors
@@ -150,7 +152,7 @@ class _Session:
             make_slots(count, visible_gpus(os.environ)),
             self._pack.runner,
             self._take,
-            sources=self._sources,
+            datasets=self._datasets,
             private=private,
             held_back=ASKS_TO_STOP,
             grace_s=GRACE_S,
@@ -214,7 +216,7 @@ def _say(text: str) -> None:
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """What each child sees of the GPUs that its job was given; nothing to say where that is one, or is not told."""
+    """Return what each child sees of the GPUs that its job was given; nothing to say where that is one, or is not told."""
     names = [
         name.strip()
         for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")

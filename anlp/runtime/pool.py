@@ -1,8 +1,9 @@
 """`python -m anlp.runtime.pool`: many elements on one machine, each in a child forked from a process that has torch loaded.
 
-Requests come on stdin, replies go to stdout (`anlp.core.pool_messages`). The pool ends when it is told to, or when its stdin
-closes because whoever started it died; in both cases its children are asked to checkpoint first. It never initialises
-CUDA and has no threads, because neither survives a fork.
+Requests come on stdin, replies go to stdout (`anlp.core.pool_messages`). The pool ends when it is
+told to, or when its stdin closes because whoever started it died; in both cases its children are
+asked to checkpoint first. It never initialises CUDA and has no threads, because neither survives a
+fork.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from typing import Any
 
 from anlp.core import pool_messages
 from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.signals import signal_pipe
 from anlp.runtime.cgroups import thread_count
 from anlp.runtime.fork import POOL_SIGNALS, Runner, libc
-from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots, wakeups
+from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots
 
 GRACE_S = 20.0
 
@@ -50,7 +52,7 @@ class Pool:
         self._requests = requests
         self._replies = replies
         self._grace_s = grace_s
-        self._sources: dict[str, Any] = {}  # by batch file
+        self._datasets: dict[str, Any] = {}  # by batch file
         self._lines = pool_messages.LineBuffer()
         self._is_stopping = False
         self._cleanup = ExitStack()
@@ -59,14 +61,14 @@ class Pool:
         """Returns when it was stopped, or its requests ended, and no child is left."""
         with (
             self._cleanup,
-            wakeups(POOL_SIGNALS) as woken,
+            signal_pipe(POOL_SIGNALS) as woken,
             selectors.PollSelector() as selector,
         ):  # epoll has no files
             self._children = ChildSupervisor(
                 self._slots,
                 self._runner,
                 self._reply,
-                sources=self._sources,
+                datasets=self._datasets,
                 private=(self._requests, self._replies, *woken.descriptors),
                 grace_s=self._grace_s,
             )
@@ -110,13 +112,13 @@ class Pool:
                 self._load(batch)
 
     def _load(self, batch: str) -> None:
-        if self._prepare is None or batch in self._sources:
+        if self._prepare is None or batch in self._datasets:
             return
         found, notice = load_shared(self._prepare, Path(batch), self._cleanup)
         if notice:
             self._reply(pool_messages.NoticeReply(notice))
         else:
-            self._sources[batch] = found
+            self._datasets[batch] = found
 
     def _stop_all(self, *, now: bool) -> None:
         self._is_stopping = True
@@ -168,7 +170,7 @@ def _resolve(text: str) -> Any:
 
 
 def _take_over_stdio() -> tuple[int, int]:
-    """Descriptors of requests and replies; stdin is closed and stdout is stderr from here on, for libraries' prints."""
+    """Return descriptors of requests and replies; stdin is closed and stdout is stderr from here on, for libraries' prints."""
     requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 from anlp.core import pool_messages
 from anlp.core.pool_messages import Stop
-from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit, render_usage
+from anlp.core.units import render_usage
+from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit
 from anlp.runtime.fork import ForkContext, Runner, fork
 
 MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared
@@ -33,7 +33,7 @@ class Slot:
 
 
 def make_slots(count: int, devices: Sequence[str]) -> list[Slot]:
-    """Slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
+    """Return slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
     return [
         Slot(number, {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})
         for number in range(count)
@@ -66,7 +66,7 @@ class ChildSupervisor:
         slots: where they run.
         runner: what each of them runs.
         tell: is called with a `StartedReply` and an `EndedReply` for every request.
-        sources: what was loaded for a batch file, by its name in the requests.
+        datasets: what was loaded for a batch file, by its name in the requests.
         private: descriptors that no child inherits.
         held_back: signals that wait until a child's runner lets them through.
         grace_s: from SIGTERM to SIGKILL.
@@ -78,7 +78,7 @@ class ChildSupervisor:
         runner: Runner,
         tell: Callable[[pool_messages.StartedReply | pool_messages.EndedReply], None],
         *,
-        sources: Mapping[str, Any],
+        datasets: Mapping[str, Any],
         private: Iterable[int],
         held_back: Collection[signal.Signals] = (),
         grace_s: float,
@@ -86,7 +86,7 @@ class ChildSupervisor:
         self._free = deque(slots)
         self._runner = runner
         self._tell = tell
-        self._sources = sources
+        self._datasets = datasets
         self._private = tuple(private)
         self._held_back = held_back
         self._grace_s = grace_s
@@ -109,7 +109,7 @@ class ChildSupervisor:
         self._start_waiting()
 
     def next_deadline(self) -> float | None:
-        """Seconds until `tend` has something to do that no signal announces; None: never."""
+        """Return seconds until `tend` has something to do that no signal announces; None: never."""
         now = time.monotonic()
         deadlines = [child.deadline for child in self._children.values()]
         if any(child.request.mem_limit_mib for child in self._children.values()):
@@ -174,9 +174,14 @@ class ChildSupervisor:
     def _start_waiting(self) -> None:
         while self._waiting and self._free:
             request, slot = self._waiting.popleft(), self._free.popleft()
-            sources = self._sources.get(request.batch)
+            datasets = self._datasets.get(request.batch)
             mine = ForkContext(
-                self._runner, sources, os.getpid(), self._private, slot.environment, self._held_back
+                self._runner,
+                datasets,
+                os.getpid(),
+                self._private,
+                slot.environment,
+                self._held_back,
             )
             try:
                 pid = fork(request, mine)
@@ -216,51 +221,13 @@ def _kill(child: Child) -> None:
 
 
 def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any, str]:
-    """What the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
+    """Return what the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
     found, notice = None, ""
     try:
         found = prepare(batch, cleanup)
     except Exception as error:  # each run meets the same fault and reports it in its own result
         notice = f"could not load what the runs share ({type(error).__name__}: {error})"
     gc.collect()
-    gc.freeze()  # a child's collector then leaves these objects, and the pages they share with us, alone
+    # a child's collector then leaves these objects, and the pages they share with us, alone
+    gc.freeze()
     return found, notice
-
-
-class SignalWakeups:
-    """A descriptor that becomes readable with the number of each signal that this process handles."""
-
-    def __init__(self, reader: int, writer: int, outer: int) -> None:
-        self.descriptors = (reader, writer)
-        self._reader = reader
-        self._outer = outer
-
-    def fileno(self) -> int:
-        """For a selector."""
-        return self._reader
-
-    def take(self) -> list[int]:
-        """The signals since the last call; whoever had asked to be woken before is told of them, too."""
-        with contextlib.suppress(BlockingIOError):
-            numbers = os.read(self._reader, 1 << 12)
-            if self._outer >= 0:
-                os.write(self._outer, numbers)
-            return list(numbers)
-        return []
-
-
-@contextlib.contextmanager
-def wakeups(numbers: Iterable[int]) -> Iterator[SignalWakeups]:
-    """Wake-ups at all signals that have a handler, and at `numbers`, which get one that does nothing."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    woken = SignalWakeups(reader, writer, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
-    try:
-        yield woken
-    finally:
-        signal.set_wakeup_fd(woken._outer)
-        woken.take()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)

@@ -46,12 +46,13 @@ class Cifar10Settings(TrainingSettings):
         "hidden": 16,
         "pretrained": False,
     }
+    needs: ClassVar[tuple[str, ...]] = ("torchvision",)
     loaders: ClassVar[Mapping[str, str]] = {
         "cifar10": "anlp.data.images:load_cifar10",
         "made": "anlp.data.images:make_images",
         "": "anlp.data.images:load_image_folder",
     }
-    loads: ClassVar[tuple[str, ...]] = ("image_size",)
+    loader_args: ClassVar[tuple[str, ...]] = ("image_size",)
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
         "dense_layers": ActiveWhen("model", DENSE),
@@ -67,7 +68,7 @@ class Cifar10Settings(TrainingSettings):
     }
 
     def assets(self) -> tuple[str, ...]:
-        """The weights to begin with."""
+        """Return the weights to begin with."""
         return (self.model,) if self.pretrained else ()
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ class SpectrogramSettings(TrainingSettings):
         "filters": 2,
         "feature_size": 16,
     }
-    loads: ClassVar[tuple[str, ...]] = ("features",)
+    loader_args: ClassVar[tuple[str, ...]] = ("features",)
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
         "hidden": ActiveWhen("model", LSTM),
@@ -59,7 +59,7 @@ class FmaGenreSettings(SpectrogramSettings):
         "made": "anlp.data.spectrograms:make_genres",
         "": "anlp.data.spectrograms:load_genres",
     }
-    loads: ClassVar[tuple[str, ...]] = ("features", "mapping")
+    loader_args: ClassVar[tuple[str, ...]] = ("features", "mapping")
 
 
 class FmaEmotionSettings(SpectrogramSettings):
@@ -70,7 +70,8 @@ class FmaEmotionSettings(SpectrogramSettings):
     valence_weight: NonNegative = 1.0  # all: of each error in the sum
     energy_weight: NonNegative = 1.0
     danceability_weight: NonNegative = 1.0
-    init_from: str = ""  # id of an earlier run whose backbone is taken over; or `GRID` or `GRID: FILTER`, its best run
+    # id of an earlier run whose backbone is taken over; or `GRID` or `GRID: FILTER`, its best run
+    init_from: str = ""
     freeze: bool = False  # only the new read-out is trained
     monitor: Literal["val/loss", "val/mae", "val/spearman"] = "val/spearman"
 
@@ -83,7 +84,7 @@ class FmaEmotionSettings(SpectrogramSettings):
         "made": "anlp.data.spectrograms:make_emotions",
         "": "anlp.data.spectrograms:load_emotions",
     }
-    loads: ClassVar[tuple[str, ...]] = ("features", "target")
+    loader_args: ClassVar[tuple[str, ...]] = ("features", "target")
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **SpectrogramSettings.only_for,
         "valence_weight": ActiveWhen("target", frozenset({"all"})),

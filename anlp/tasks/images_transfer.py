@@ -54,11 +54,12 @@ class ImagesTransferSettings(TrainingSettings):
         "pixels": 16,
         "trees": 5,
     }
+    needs: ClassVar[tuple[str, ...]] = ("torchvision",)
     loaders: ClassVar[Mapping[str, str]] = {
         "made": "anlp.data.images:make_images",
         "": "anlp.data.images:load_image_folder",
     }
-    loads: ClassVar[tuple[str, ...]] = ("image_size",)
+    loader_args: ClassVar[tuple[str, ...]] = ("image_size",)
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         **TrainingSettings.only_for,
         **{name: ActiveWhen("method", BY_GRADIENT) for name in OF_TRAINING},
@@ -71,7 +72,7 @@ class ImagesTransferSettings(TrainingSettings):
     }
 
     def assets(self) -> tuple[str, ...]:
-        """The weights to begin with."""
+        """Return the weights to begin with."""
         return (
             (self.backbone,)
             if self.method in ON_FEATURES | {"finetune"} and self.weights == "imagenet"

@@ -37,7 +37,7 @@ class PointsSettings(TrainingSettings):
         "": "anlp.data.points:read_points",
     }
     checks: ClassVar[Mapping[str, str]] = {"": "anlp.datasets.point_files:check_points"}
-    loads: ClassVar[tuple[str, ...]] = ("points",)
+    loader_args: ClassVar[tuple[str, ...]] = ("points",)
 
     @model_validator(mode="after")
     def _batch_norm_needs_a_batch(self) -> Self:

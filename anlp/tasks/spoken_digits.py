@@ -20,8 +20,9 @@ OF_AUDIO = frozenset({"mfcc", "mel"})
 class SpokenDigitsSettings(TrainingSettings):
     """Recurrent nets, with attention or without, and a baseline that pools.
 
-    `data`: `spoken-arabic-digit` (13 MFCC a frame, 20 classes: digit and gender), or a folder of wav files in the data
-    folder, named `DIGIT_SPEAKER_INDEX.wav` (10 classes), whose features are computed.
+    `data`: `spoken-arabic-digit` (13 MFCC a frame, 20 classes: digit and gender), or a folder of
+    wav files in the data folder, named `DIGIT_SPEAKER_INDEX.wav` (10 classes), whose features are
+    computed.
     """
 
     data: str = GIVEN
@@ -58,13 +59,14 @@ class SpokenDigitsSettings(TrainingSettings):
         "epochs": 1,
         "hidden": 16,
     }
+    needs: ClassVar[tuple[str, ...]] = ("torchaudio",)
     loaders: ClassVar[Mapping[str, str]] = {
         GIVEN: "anlp.data.arabic_digits:load_arabic_digits",
         MADE: "anlp.data.arabic_digits:make_sequences",
         "": "anlp.data.wav_digits:load_wav_digits",
     }
     checks: ClassVar[Mapping[str, str]] = {"": "anlp.datasets.recordings:check_recordings"}
-    loads: ClassVar[tuple[str, ...]] = (
+    loader_args: ClassVar[tuple[str, ...]] = (
         "features",
         "coefficients",
         "bands",

@@ -16,8 +16,8 @@ class JsonlTracker:
     """Appends one line per epoch, each with the system before `log` returns.
 
     Args:
-        path: rewritten whole with `kept` first, so that lines after the checkpoint that a run continues from, and a
-            torn last line, are gone.
+        path: rewritten whole with `kept` first, so that lines after the checkpoint that a run
+            continues from, and a torn last line, are gone.
         kept: the lines of the epochs that are not repeated.
     """
 

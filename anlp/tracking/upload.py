@@ -1,8 +1,8 @@
 """`python -m anlp.tracking.upload FOLDER`: sends to the wandb server what runs had to leave in offline folders.
 
-`wandb sync` sends an offline folder as it is, and adds its rows to those that the server has of the run already. This
-sends the rows of `metrics.jsonl` that the server lacks, so that it can be interrupted anywhere and repeated.
-`python -m jobs.sync GRID` runs several of these side by side.
+`wandb sync` sends an offline folder as it is, and adds its rows to those that the server has of the
+run already. This sends the rows of `metrics.jsonl` that the server lacks, so that it can be
+interrupted anywhere and repeated. `python -m jobs.sync GRID` runs several of these side by side.
 """
 
 from __future__ import annotations

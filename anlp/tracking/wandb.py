@@ -31,7 +31,8 @@ __all__ = ["BUDGET_S", "WandbMirror", "open_mirror", "preload", "start_shared_se
 BUDGET_S = 15.0
 SAFE_S = 2 * FLUSH_S
 
-# A service keeps the id of a run whose process was killed for as long as it lives; a fresh one knows nothing of it.
+# A service keeps the id of a run whose process was killed for as long as it lives; a fresh one
+# knows nothing of it.
 _IN_USE = "is in use"
 
 _AnyMode = Literal["online", "offline", "disabled"]
@@ -56,9 +57,10 @@ _Items = queue.SimpleQueue["_Row | _End"]
 def open_mirror(
     spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget_s: float = BUDGET_S
 ) -> WandbMirror:
-    """A tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
+    """Return a tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
 
-    A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good from that file.
+    A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good
+    from that file.
 
     Args:
         spec: its settings, seed, task and config id become the config, its run id the wandb id.
@@ -164,7 +166,7 @@ class _Worker:
             self._copy(mode)
 
     def _reachable(self, mode: _AnyMode) -> _AnyMode:
-        """Offline instead of online where trying could only cost time."""
+        """Return offline instead of online where trying could only cost time."""
         if mode != "online":
             return mode
         site = find_site()
@@ -232,7 +234,7 @@ class _Worker:
 
 
 def _mode(options: WandbOptions) -> _AnyMode:
-    """What `auto` means here: WANDB_MODE if somebody set it, else online where there is a key."""
+    """Return what `auto` means here: WANDB_MODE if somebody set it, else online where there is a key."""
     if options.mode != "auto":
         return options.mode
     for wish in _MODES:
@@ -242,7 +244,7 @@ def _mode(options: WandbOptions) -> _AnyMode:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what wandb says; it names hosts and statuses, never a key."""
+    """Return the first line of what wandb says; it names hosts and statuses, never a key."""
     if isinstance(error, MirrorError):
         return str(error)
     text = str(error).strip().partition("\n")[0].rstrip(".")

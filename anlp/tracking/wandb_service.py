@@ -15,7 +15,8 @@ from pathlib import Path
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 2.0
 
-# `wandb.init` imports the modules after the first itself, 0.3 s of CPU in every child that does not inherit them.
+# `wandb.init` imports the modules after the first itself, 0.3 s of CPU in every child that does not
+# inherit them.
 # A name that another version of wandb does not have is only not preloaded.
 _MODULES = (
     "wandb",
@@ -31,7 +32,8 @@ def preload() -> None:
     for name in _MODULES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    platform.processor()  # wandb asks too, and it takes a child process to tell; the answer is remembered
+    # wandb asks too, and it takes a child process to tell; the answer is remembered
+    platform.processor()
 
 
 class Service:
@@ -58,7 +60,8 @@ class Service:
             return
         try:
             _say_goodbye(self.environment["WANDB_SERVICE"])
-        except Exception:  # it is gone, or another version of wandb: a signal ends it too, milliseconds less safely
+        # it is gone, or another version of wandb: a signal ends it too, milliseconds less safely
+        except Exception:
             self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
@@ -79,9 +82,10 @@ class Service:
 
 
 def start_shared_service() -> Service:
-    """The service for the children of this process; they join it with `os.environ.update(service.environment)`.
+    """Return the service for the children of this process; they join it with `os.environ.update(service.environment)`.
 
-    Never raises: where it cannot be started, one line on stderr says why and every run starts a service of its own.
+    Never raises: where it cannot be started, one line on stderr says why and every run starts a
+    service of its own.
     """
     process = None
     try:
@@ -89,7 +93,8 @@ def start_shared_service() -> Service:
             port_file = Path(scratch, "port")
             process = _launch(port_file)
             return Service(process, {"WANDB_SERVICE": _token(port_file, process)})
-    except Exception as error:  # wandb missing or changed inside: the runs do without, a mirror must not stop a pool
+    # wandb missing or changed inside: the runs do without, a mirror must not stop a pool
+    except Exception as error:
         if process is not None:
             process.kill()
             process.wait()
@@ -116,7 +121,8 @@ def _launch(port_file: Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C at the terminal is for us: the runs still have to say goodbye to it
+        # Ctrl-C at the terminal is for us: the runs still have to say goodbye to it
+        start_new_session=True,
     )
 
 
@@ -124,7 +130,8 @@ def _token(port_file: Path, process: subprocess.Popen[bytes]) -> str:
     from wandb.sdk.lib.service import service_port_file
 
     deadline = time.monotonic() + START_TIMEOUT_S
-    # wandb's own poll looks five times a second: ours waits the 20 ms that it takes, wandb's then reads the file
+    # wandb's own poll looks five times a second: ours waits the 20 ms that it takes, wandb's then
+    # reads the file
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if port_file.read_text().endswith("EOF"):

@@ -26,7 +26,8 @@ TRANSMIT_S = 2.0  # what it can cost the server, until the run is continued
 WRITTEN_S = 1.0
 NAME_LENGTH = 100
 
-# Diverged is a result (see `anlp.records.results.Outcome`). An interrupted run is marked as preempted before it exits.
+# Diverged is a result (see `anlp.records.results.Outcome`). An interrupted run is marked as
+# preempted before it exits.
 EXIT_CODES: Mapping[str, int] = {"ok": 0, "diverged": 0, "failed": 1, "interrupted": 143}
 
 
@@ -46,7 +47,8 @@ class Session:
     """A copy of the run in wandb, complete up to the last row logged.
 
     Args:
-        mode: online adds to what the server has of this run, offline starts a new folder from nothing.
+        mode: online adds to what the server has of this run, offline starts a new folder from
+            nothing.
         finish_s: how long `finish` may wait for the server.
     """
 
@@ -115,7 +117,7 @@ class Session:
             raise MirrorError(f"{self.path} is not complete (disk full?)")
 
     def _is_whole(self) -> bool:
-        """Whether the last thing written is on disk: wandb says nothing of a full disk, and is done a little early."""
+        """Tell whether the last thing written is on disk: wandb says nothing of a full disk, and is done a little early."""
         deadline = time.monotonic() + WRITTEN_S
         while True:
             if any(b"outcome" in file.read_bytes() for file in self.path.glob("*.wandb")):
@@ -133,7 +135,7 @@ class Session:
 
 
 def readable_name(spec: RunSpec) -> str:
-    """What tells the run from its neighbours: the settings that are not at their default, and the seed."""
+    """Return what tells the run from its neighbours: the settings that are not at their default, and the seed."""
     defaults = {name: field.default for name, field in type(spec.settings).model_fields.items()}
     chosen = [
         f"{name}={value}"
@@ -144,7 +146,7 @@ def readable_name(spec: RunSpec) -> str:
 
 
 def config_of(spec: RunSpec) -> dict[str, Any]:
-    """Every resolved setting, and what else one filters by."""
+    """Return every resolved setting, and what else one filters by."""
     return {
         **spec.settings.values(),
         "task": spec.task,
@@ -154,7 +156,7 @@ def config_of(spec: RunSpec) -> dict[str, Any]:
 
 
 def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
-    """Those of the settings that this version of wandb has; `x_` names are private to it and come and go."""
+    """Return those of the settings that this version of wandb has; `x_` names are private to it and come and go."""
     wanted = {
         "silent": True,
         "console": "off",
@@ -184,7 +186,7 @@ def _do_not_stop() -> None:
 
 
 def find_site() -> Site:
-    """The server that wandb would use here, and the key for it if there is one."""
+    """Return the server that wandb would use here, and the key for it if there is one."""
     return wandb_server.find_site(os.environ.get("WANDB_BASE_URL") or _default_url())
 
 

@@ -45,7 +45,7 @@ class RandomFlip:
 
 
 def in_turn(*changes: Callable[[Samples], Samples]) -> Callable[[Samples], Samples]:
-    """One change after the other."""
+    """Return one change after the other."""
 
     def change(batch: Samples) -> Samples:
         for each in changes:

@@ -16,7 +16,7 @@ def classification_baselines(data: DataSet) -> dict[str, float]:
 
 
 def majority_share(train: Tensor, test: Tensor) -> float:
-    """Accuracy on `test` of always answering the most frequent class of `train`.
+    """Return accuracy on `test` of always answering the most frequent class of `train`.
 
     Args:
         train: (N,) classes.

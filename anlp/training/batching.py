@@ -7,11 +7,12 @@ from torch import Tensor
 
 from anlp.data.samples import Samples
 
-BATCHES_PER_BUCKET = 32  # within so many random batches samples are sorted: batches stay varied, and little is padded
+# within so many random batches samples are sorted: batches stay varied, and little is padded
+BATCHES_PER_BUCKET = 32
 
 
 def like_lengths_together(lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
-    """A random order in which each batch holds samples of like length.
+    """Return a random order in which each batch holds samples of like length.
 
     Args:
         lengths: (N,) of the samples, on the CPU.
@@ -31,6 +32,6 @@ def like_lengths_together(lengths: Tensor, batch_size: int, generator: torch.Gen
 
 
 def trim(batch: Samples) -> Samples:
-    """A batch of padded sequences (B, T, ...) with their lengths (B,) as second input, cut to its longest sequence."""
+    """Return a batch of padded sequences (B, T, ...) with their lengths (B,) as second input, cut to its longest sequence."""
     sequences, lengths, *others = batch.inputs
     return Samples((sequences[:, : int(lengths.max())], lengths, *others), batch.targets)

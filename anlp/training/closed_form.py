@@ -48,7 +48,7 @@ class Fitted(nn.Module):
 
 
 def logistic_regression(penalty: float, seed: int) -> Any:
-    """scikit-learn's, on standardised values; `penalty` is 1 / C, the strength of its L2 term."""
+    """Return scikit-learn's, on standardised values; `penalty` is 1 / C, the strength of its L2 term."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -59,7 +59,7 @@ def logistic_regression(penalty: float, seed: int) -> Any:
 
 
 def gradient_boosting(trees: int, depth: int, seed: int, device: torch.device) -> Any:
-    """XGBoost's trees.
+    """Return XGBoost's trees.
 
     Raises:
         UserError: xgboost is not installed.

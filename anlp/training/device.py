@@ -10,7 +10,7 @@ import torch
 
 
 def prepare_device(choice: str) -> torch.device:
-    """The device for `choice` (auto, cpu, cuda), with one thread and deterministic kernels.
+    """Return the device for `choice` (auto, cpu, cuda), with one thread and deterministic kernels.
 
     Raises:
         RuntimeError: cuda is asked for and there is none.
@@ -28,7 +28,7 @@ def prepare_device(choice: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """The model name of the device."""
+    """Return the model name of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def best_epoch(values: Sequence[float], higher_is_better: bool) -> int:
-    """The epoch (1 first) with the best value; the earliest of equals, 0 where there is none."""
+    """Return the epoch (1 first) with the best value; the earliest of equals, 0 where there is none."""
     if not values:
         return 0
     best = max(values) if higher_is_better else min(values)
@@ -14,5 +14,5 @@ def best_epoch(values: Sequence[float], higher_is_better: bool) -> int:
 
 
 def should_stop(values: Sequence[float], patience: int, higher_is_better: bool) -> bool:
-    """Whether the last `patience` epochs brought nothing better; patience 0 waits for ever."""
+    """Tell whether the last `patience` epochs brought nothing better; patience 0 waits for ever."""
     return patience > 0 and len(values) - best_epoch(values, higher_is_better) >= patience

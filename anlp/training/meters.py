@@ -44,29 +44,29 @@ class MetricAccumulator:
             self.layers[name] = self.layers.get(name, 0.0) + norm.detach().double()
 
     def is_finite(self) -> bool:
-        """Whether no loss so far was NaN or infinite (waits for the device)."""
+        """Tell whether no loss so far was NaN or infinite (waits for the device)."""
         return math.isfinite(self.sums[0].item())
 
     def means(self, prefix: str) -> dict[str, float]:
-        """Mean of each measure per sample, named `prefix/name`."""
+        """Return mean of each measure per sample, named `prefix/name`."""
         return {
             f"{prefix}/{name}": total.item() / self.samples
             for name, total in zip(self.names, self.sums, strict=True)
         }
 
     def mean_norm(self) -> float:
-        """Mean of the counted gradient norms."""
+        """Return mean of the counted gradient norms."""
         return self.norm.item() / max(1, self.norms)
 
     def layer_norms(self) -> dict[str, float]:
-        """Mean gradient norm of each layer, named `grad_norm/name`."""
+        """Return mean gradient norm of each layer, named `grad_norm/name`."""
         return {
             f"grad_norm/{name}": total.item() / max(1, self.norms)
             for name, total in self.layers.items()
         }
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return for a checkpoint."""
         return {
             "sums": self.sums,
             "samples": self.samples,

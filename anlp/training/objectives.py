@@ -32,7 +32,8 @@ class Classification:
     """Cross-entropy of logits (B, C) against classes (B,), and accuracy.
 
     Args:
-        label_smoothing: share of the target's weight that is spread over all classes, in training only.
+        label_smoothing: share of the target's weight that is spread over all classes, in training
+            only.
     """
 
     names = ("loss", "acc")
@@ -55,8 +56,8 @@ class Regression:
     """Mean squared error of values (B, K) against quantities, and the mean absolute error.
 
     Args:
-        weights: of the K targets in the loss; None: 1 each. The loss is the weighted sum of their errors, so that
-            several targets at once are multitask learning.
+        weights: of the K targets in the loss; None: 1 each. The loss is the weighted sum of their
+            errors, so that several targets at once are multitask learning.
     """
 
     names = ("loss", "mae")

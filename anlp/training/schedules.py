@@ -20,7 +20,8 @@ class Schedule:
         lr: the peak.
         steps: of the whole training.
         steps_per_epoch: at least 1.
-        warmup_steps: linear rise to the peak; the first step already moves. For onecycle: its rising part.
+        warmup_steps: linear rise to the peak; the first step already moves. For onecycle: its
+            rising part.
         decay_every: step: epochs between two decays.
         decay_patience: plateau: epochs without improvement before a decay.
         decay_factor: step, plateau.
@@ -38,7 +39,7 @@ class Schedule:
     higher_is_better: bool = True
 
     def lr_at(self, step: int, monitored: Sequence[float] = ()) -> float:
-        """The learning rate of `step`.
+        """Return the learning rate of `step`.
 
         Args:
             step: optimizer updates before this one.
@@ -71,7 +72,7 @@ class Schedule:
 
 
 def count_plateaus(values: Sequence[float], patience: int, higher_is_better: bool) -> int:
-    """How often `patience` values in a row were no better than the best before them; each plateau counts anew."""
+    """Return how often `patience` values in a row were no better than the best before them; each plateau counts anew."""
     best, waited, plateaus = -math.inf, 0, 0
     for value in values:
         score = value if higher_is_better else -value
@@ -83,7 +84,7 @@ def count_plateaus(values: Sequence[float], patience: int, higher_is_better: boo
 
 
 def _onecycle(step: int, steps: int, rise: int) -> float:
-    """Share of the peak: cosine up from 1/25 over `rise` steps, cosine down to almost nothing."""
+    """Return share of the peak: cosine up from 1/25 over `rise` steps, cosine down to almost nothing."""
     if step < rise:
         return _between(ONECYCLE_START, 1.0, _share(step, rise))
     return _between(1.0, ONECYCLE_END, _share(step - rise, steps - rise - 1))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def macro_f1(outputs: Tensor, targets: tuple[Tensor, ...]) -> Mapping[str, float]:
-    """`f1`: the mean over all classes that occur in the targets or the answers.
+    """Return `f1`: the mean over all classes that occur in the targets or the answers.
 
     Args:
         outputs: (N, C) logits.
@@ -31,7 +31,7 @@ def macro_f1(outputs: Tensor, targets: tuple[Tensor, ...]) -> Mapping[str, float
 def spearman(
     outputs: Tensor, targets: tuple[Tensor, ...], names: Sequence[str] = ()
 ) -> Mapping[str, float]:
-    """`spearman`: rank correlation of answers and targets, the mean over several targets, and `spearman_NAME` of each.
+    """Return `spearman`: rank correlation of answers and targets, the mean over several targets, and `spearman_NAME` of each.
 
     Args:
         outputs: (N, K) values.
@@ -52,7 +52,7 @@ def spearman(
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """(N,) ranks from 0; equal values share the mean of theirs."""
+    """Return (N,) ranks from 0; equal values share the mean of theirs."""
     found: tuple[Tensor, Tensor, Tensor] = torch.unique(
         values.double(), return_inverse=True, return_counts=True
     )
@@ -62,7 +62,7 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
-    """Pearson's; 0 where one of them does not vary: a constant answer orders nothing."""
+    """Return Pearson's; 0 where one of them does not vary: a constant answer orders nothing."""
     a, b = a - a.mean(), b - b.mean()
     scale = (a.square().sum() * b.square().sum()).sqrt()
     return (a * b).sum().div(scale).item() if scale > 0 else 0.0

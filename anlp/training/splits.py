@@ -14,7 +14,7 @@ from anlp.training.workload import Split
 def make_splits(
     data: DataSet, settings: TrainingSettings, seed: int, device: torch.device
 ) -> tuple[Split, Split, Split]:
-    """Training, validation and test samples of a run, on `device`; the data set's own validation set where it has one.
+    """Return training, validation and test samples of a run, on `device`; the data set's own validation set where it has one.
 
     Where it has groups instead, whole groups are held out.
 
@@ -41,7 +41,7 @@ def make_splits(
 def split_by_groups(
     whole: Split, groups: Tensor, seed: int, *, val_fraction: float
 ) -> tuple[Split, Split]:
-    """What is trained on and what is held out, whole groups each.
+    """Return what is trained on and what is held out, whole groups each.
 
     Args:
         whole: the training set.
@@ -60,7 +60,7 @@ def split_by_groups(
 
 
 def _fewer(split: Split, seed: int, samples: int) -> Split:
-    """A random part of so many samples; 0: all of them."""
+    """Return a random part of so many samples; 0: all of them."""
     if not samples:
         return split
     return split.take(
@@ -71,14 +71,15 @@ def _fewer(split: Split, seed: int, samples: int) -> Split:
 def split_training_set(
     whole: Split, seed: int, *, val_fraction: float, samples: int = 0, overfit_samples: int = 0
 ) -> tuple[Split, Split]:
-    """What is trained on and what is held out for selection.
+    """Return what is trained on and what is held out for selection.
 
     Args:
         whole: the training set.
         seed: of the run; decides which samples are taken and which are held out.
         val_fraction: share held out, in (0, 1); at least one sample is, and one is not.
         samples: take only this many of the training set, both parts together; 0: all.
-        overfit_samples: train on the first this many of the training part and select on the same ones; 0: off.
+        overfit_samples: train on the first this many of the training part and select on the same
+            ones; 0: off.
 
     Raises:
         ValueError: fewer than two samples.

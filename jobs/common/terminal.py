@@ -6,10 +6,11 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from anlp.core.align import clip
 from anlp.core.errors import UserError
 from anlp.records.results import RunState
 
@@ -53,9 +54,7 @@ class Canvas:
 
     def clip(self, line: str) -> str:
         """A plain `line` cut to the width, with an ellipsis where something is missing."""
-        return (
-            line if self.width is None or len(line) <= self.width else line[: self.width - 1] + "…"
-        )
+        return line if self.width is None else clip(line, self.width)
 
     def wrap(self, text: str) -> list[str]:
         """An indented sentence on as many lines as it takes, nothing of it missing."""
@@ -71,12 +70,3 @@ def canvas_of(stream: TextIO) -> Canvas:
     if not stream.isatty():
         return Canvas()
     return Canvas(colour=not os.environ.get("NO_COLOR"), width=shutil.get_terminal_size().columns)
-
-
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """One line per row, columns left-aligned two blanks apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

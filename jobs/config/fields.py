@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.errors import closest
-from jobs.common.units import parse_memory, parse_walltime
+from anlp.core.units import parse_memory, parse_walltime
 from jobs.config.yaml_tree import Leaf, Table, Tree, show
 
 COUNTS: Mapping[str, tuple[int, int]] = {  # least and most

@@ -12,6 +12,7 @@ from typing import Literal
 
 from anlp.core.errors import UserError
 from anlp.records.options import ContainerOptions
+from anlp.tasks import TASKS
 from jobs.common import external
 from jobs.common.git import HERE, code_commit
 from jobs.containers.apptainer import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
@@ -21,11 +22,6 @@ UNKNOWN = "unknown"
 OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
 OF_ONE_MACHINE = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - nothing is written there
 BUILD = "containers/build.sh builds one, --no-container runs without"
-# What an image for CPUs lacks where its builder found no CPU build of it, and the tasks with runs that need it.
-NEEDED_BY: Mapping[str, tuple[str, ...]] = {
-    "torchvision": ("cifar10", "images_transfer"),
-    "torchaudio": ("spoken_digits",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +152,7 @@ def warnings(
     if has_gpus and facts.labels.get("anlp.variant") == "cpu":
         yield f"{facts.path.name} has torch for CPUs only, and the runs ask for GPUs; build it without --cpu"
     for package in facts.labels.get("anlp.without", "").split():
-        touched = sorted(set(NEEDED_BY.get(package, ())) & set(tasks))
+        touched = sorted(task for task in set(tasks) if package in TASKS[task].settings.needs)
         if touched:
             yield f"{facts.path.name} was built without {package}: runs of {', '.join(touched)} that need it will fail"
     place = next((place for place in OF_ONE_MACHINE if facts.path.is_relative_to(place)), None)

@@ -1,4 +1,4 @@
-"""From blocks to runs: lazily, in a stable order, each run once, with an account of what fell away."""
+"""Expands the blocks of a grid to runs: lazily, in a stable order, each run once."""
 
 from __future__ import annotations
 
@@ -28,17 +28,28 @@ class _Refusal:
     count: int = 0
 
 
+@dataclass(frozen=True, slots=True)
 class Expansion:
-    """One pass over the runs of a grid: iterate it once; its counts are complete when the iteration has ended.
+    """All runs of a grid, and what the expansion left out."""
 
-    Iterating raises `SpecError` after the last combination if any was refused by the task's settings, or if no run
-    is left; after the first refused combination no more runs are handed out.
+    runs: tuple[RunSpec, ...]
+    notes: tuple[str, ...]  # what may be a mistake in the grid
+    combinations: int  # with seeds, before anything is left out
+    excluded: int
+    duplicates: int  # combinations that give a run which another one gave before
+
+
+class _Expander:
+    """One pass over the runs of a grid; its counts and notes are complete when it has ended.
+
+    Iterating raises `SpecError` after the last combination if the task's settings refuse any, or
+    if no run is left; after the first refused combination it yields no more runs.
     """
 
     def __init__(self, grid: GridSpec) -> None:
-        self.combinations = 0  # with seeds, before anything is left out
+        self.combinations = 0
         self.excluded = 0
-        self.duplicates = 0  # combinations that are a run already met
+        self.duplicates = 0
         self.runs = 0
         self._grid = grid
         self._words = vocabulary_of(grid.task)
@@ -131,7 +142,7 @@ class Expansion:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """What may be a mistake in the grid, the notes of reading it first; complete when the iteration has ended."""
+        """What may be a mistake in the grid, the notes of reading it first."""
         return tuple(dict.fromkeys((*self._grid.notes, *self._own_notes())))
 
     def _own_notes(self) -> Iterator[str]:
@@ -199,17 +210,42 @@ class GridSpec:
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"
     predictions: bool = False  # whether runs write what their model says about each test sample
-    notes: tuple[
-        str, ...
-    ] = ()  # what may be a mistake; for large grids `Expansion.notes` knows more
+    notes: tuple[str, ...] = ()  # what may be a mistake; of large grids `Expansion.notes` has more
 
     def runs(self) -> Iterator[RunSpec]:
-        """Every run once: blocks in order, the last axis fastest, seeds innermost. Raises as `Expansion` does."""
-        return iter(self.expand())
+        """Yield every run once: blocks in order, the last axis fastest, seeds innermost.
 
-    def expand(self) -> Expansion:
-        """The same, with counts of what was left out and what was met twice."""
-        return Expansion(self)
+        Raises:
+            SpecError: after the last run, where the task's settings refuse a combination, or no
+                run is left.
+        """
+        return iter(_Expander(self))
+
+    def expand(self, most: int | None = None) -> Expansion:
+        """All runs, with what was left out and what may be a mistake.
+
+        Args:
+            most: the largest number of runs; None: any number.
+
+        Raises:
+            SpecError: there are more, the task's settings refuse a combination, or no run is left.
+        """
+        expander = _Expander(self)
+        runs: list[RunSpec] = []
+        for run in expander:
+            runs.append(run)
+            if most is not None and len(runs) > most:
+                raise SpecError(
+                    f"{self.source}: more than {most:,} runs: shorten the lists, or draw from them "
+                    "with random and samples"
+                )
+        return Expansion(
+            tuple(runs),
+            expander.notes(),
+            expander.combinations,
+            expander.excluded,
+            expander.duplicates,
+        )
 
     @property
     def size_hint(self) -> int:

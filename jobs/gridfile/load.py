@@ -112,7 +112,4 @@ def _tried(grid: GridSpec) -> GridSpec:
     """The grid with the notes that only its combinations can give; raises for combinations that are refused."""
     if grid.size_hint > TRY_ALL_UP_TO:
         return grid
-    expansion = grid.expand()
-    for _ in expansion:
-        pass
-    return replace(grid, notes=expansion.notes())
+    return replace(grid, notes=grid.expand().notes)

@@ -6,16 +6,15 @@ import re
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from anlp.core import lease
 from anlp.records.crash import LOST
-from anlp.records.files import read_numbered_jsonl
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
+from jobs.runs.batches import handed_over
 from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause, JobHandle
@@ -41,22 +40,11 @@ SubmittedAttempts = Mapping[str, Sequence[SubmittedAttempt]]  # by run id, in or
 def read_attempts(folder: GridFolder, submissions: Mapping[str, Submission]) -> SubmittedAttempts:
     """Every submission of every run that was not refused or left for later."""
     found: dict[str, list[SubmittedAttempt]] = defaultdict(list)
-    for submission in submissions.values():
-        for index, line in read_numbered_jsonl(folder.path / submission.batch):
-            if submission.took(index):
-                with suppress(
-                    AttributeError, KeyError, TypeError, ValueError
-                ):  # damaged: as if it were not there
-                    for run_id in _runs_in(line, submission.tag):
-                        found[run_id].append(
-                            _attempt(submission, index, int(line.get("at_once", 1)))
-                        )
+    for submission, line in handed_over(folder, submissions):
+        attempt = _attempt(submission, line.index, line.at_once)
+        for run_id in line.run_ids:
+            found[run_id].append(attempt)
     return found
-
-
-def _runs_in(line: Mapping[str, Any], tag: str) -> list[str]:
-    """The runs of a line of a batch file; none in a file of another submission, which reused a deleted one's name."""
-    return [form["run_id"] for form in line["specs"]] if line["options"]["batch"] == tag else []
 
 
 def _attempt(submission: Submission, index: int, at_once: int) -> SubmittedAttempt:
@@ -71,7 +59,7 @@ def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
     ended = {
         status.handle: status
         for status in sorted(statuses, key=_is_lost)
-        if status.cause and not status.died_alone
+        if status.cause and not status.crashed_in_pack
     }
     if not ended:
         return
@@ -132,7 +120,7 @@ def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
 
 
 def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
-    cause = next((cause for cause in Cause if cause.value == record.get("cause")), Cause.UNKNOWN)
+    cause = Cause.parse(str(record.get("cause"))) or Cause.UNKNOWN
     return ExitRecord(cause, str(record.get("detail", "")))
 
 

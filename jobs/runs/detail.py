@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core import lease
-from anlp.records.files import read_jsonl
+from anlp.core.units import count
 from anlp.records.fingerprint import render_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import WandbOptions, options_from_json
 from anlp.records.results import RunState, read_result
-from jobs.common.units import count
 from jobs.runs.advice import Advice, advise
+from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
 from jobs.runs.logs import last_job_output, last_words
 from jobs.runs.polling import SchedulerReport
-from jobs.runs.queries import own_settings, varying
-from jobs.runs.status import RunStatus, asked_runs, read_progress
+from jobs.runs.queries import own_settings, varying_settings
+from jobs.runs.status import RunStatus, read_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def explain(
     accounts: tuple[SchedulerReport, ...],
 ) -> Explanation:
     """Reads what the grid's folder and the run's own files say about one run."""
-    names = varying(statuses)
+    names = varying_settings(statuses)
     constant = [name for name in status.values if name not in names]
     result = read_result(status.folder)  # its own file has the whole traceback
     progress = read_progress(status)
@@ -131,5 +131,4 @@ def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: Run
 def _wandb_options(folder: GridFolder, status: RunStatus) -> WandbOptions:
     """As its latest submission asked for."""
     mine = asked_runs(folder, Journal(folder).submissions())[status.run_id]
-    lines = list(read_jsonl(folder.path / mine.submission.batch))
-    return options_from_json(lines[mine.index]["options"]).wandb
+    return options_from_json(mine.line.options).wandb

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.spec import RunSpec
+from anlp.core.units import render_memory_option, render_time_option
 from anlp.records.results import RunState
-from jobs.common.units import render_size, render_time
 from jobs.config.resources import Resources
 from jobs.runs.cost import HOUR_S, figure, percentile
 from jobs.runs.status import RunStatus
@@ -195,14 +195,14 @@ def compare(proposal: Proposal, asked: Resources) -> list[str]:
     notes = []
     if (limit := asked.walltime_min) is not None:
         times, is_enough = limit / proposal.walltime_min, limit >= proposal.need_min
-        notes.append(_compare(f"--time {render_time(limit)}", times, is_enough=is_enough))
+        notes.append(_compare(f"--time {render_time_option(limit)}", times, is_enough=is_enough))
     if (
         (memory := asked.mem_mib) is not None
         and proposal.mem_mib is not None
         and proposal.need_mib is not None
     ):
         times, is_enough = memory / proposal.mem_mib, memory >= proposal.need_mib
-        notes.append(_compare(f"--mem {render_size(memory)}", times, is_enough=is_enough))
+        notes.append(_compare(f"--mem {render_memory_option(memory)}", times, is_enough=is_enough))
     return [note for note in notes if note]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
-from jobs.common.units import render_pairs
-from jobs.runs.queries import own_settings, varying
-from jobs.runs.status import RunStatus
+from jobs.common.text import render_pairs
+from jobs.runs.queries import own_settings, varying_settings
+from jobs.runs.status import RunStatus, describe_cause
 from jobs.schedulers.base import Cause
 
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
@@ -82,7 +82,7 @@ def group_failures(
     for status in every if chosen is None else chosen:
         if status.state in FAILURES:
             groups[fingerprint(status)].append(status)
-    names = varying(every) if names is None else names
+    names = varying_settings(every) if names is None else names
     sound = [status for status in every if status.state not in FAILURES]
     found = []
     for runs in groups.values():
@@ -128,15 +128,7 @@ def _title(runs: Sequence[RunStatus]) -> str:
         return _error_title(errors)
     details = {first_line(status.detail) for status in runs}
     detail = details.pop() if len(details) == 1 else normalise(runs[0].detail)
-    return _cause_title(runs[0].cause or Cause.UNKNOWN, detail)
-
-
-def _cause_title(cause: Cause, detail: str) -> str:
-    if cause is Cause.SIGNAL and detail:
-        return f"killed by {detail}"
-    if not detail or detail.startswith(cause.value):
-        return detail or cause.value
-    return f"{cause.value}: {detail}"
+    return describe_cause(runs[0].cause or Cause.UNKNOWN, detail)
 
 
 def _error_title(errors: Sequence[RunError]) -> str:

@@ -102,6 +102,26 @@ class Journal:
         finally:
             lock_grid.release()
 
+    @contextmanager
+    def held(self) -> Iterator[Journal]:
+        """Hold the grid against every other command that changes it, and say in words why that fails.
+
+        Raises:
+            UserError: another command holds it and does not finish, or its folder cannot be written.
+        """
+        with writing_to(self.folder), self._locked_in_words():
+            yield self
+
+    @contextmanager
+    def _locked_in_words(self) -> Iterator[None]:
+        try:
+            with self.locked():
+                yield
+        except HeldError as error:
+            raise UserError(
+                f"{self.folder.name}: another command is at work on this grid ({error}); try again"
+            ) from None
+
     def intend(
         self,
         batch: Batch,
@@ -253,17 +273,17 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def lock_grid(folder: GridFolder) -> Iterator[Journal]:
-    """The journal of a grid, with the grid held against every other command that changes it.
+def writing_to(folder: GridFolder) -> Iterator[None]:
+    """Turn what a full, read-only or forbidden disk answers into a sentence.
 
     Raises:
-        UserError: another command holds it and does not finish.
+        UserError: a file of the grid cannot be written.
     """
-    journal = Journal(folder)
     try:
-        with journal.locked():
-            yield journal
-    except HeldError as error:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
         raise UserError(
-            f"{folder.name}: another command is at work on this grid ({error}); try again"
-        ) from None
+            f"{folder.path}: cannot be written ({why}); free space, fix the permissions, "
+            "or set ANLP_RUNS to another folder"
+        ) from error

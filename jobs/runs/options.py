@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from anlp.core.errors import UserError
-from anlp.records.files import read_jsonl
+from anlp.records.batches import read_batch
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions, options_from_json
 from jobs.config.packing import Packing
@@ -47,8 +47,8 @@ def last_options(folder: GridFolder) -> SubmitOptions:
         raise UserError(
             f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml"
         )
-    line = next(read_jsonl(folder.path / submissions[-1].batch), None)
-    options = options_from_json(line["options"]) if line else RunOptions()
+    lines = read_batch(folder.path / submissions[-1].batch)
+    options = options_from_json(lines[0].options) if lines else RunOptions()
     image = options.container
     return SubmitOptions(
         options=options,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from anlp.core.spec import RunSpec
 from anlp.records.results import RunState
-from jobs.runs.status import Redo, RunStatus
+from jobs.runs.batches import Redo
+from jobs.runs.status import RunStatus
 
 TAKEN_ALWAYS = frozenset({RunState.NEW, RunState.INTERRUPTED})
 TAKEN_BY_RETRY = TAKEN_ALWAYS | {RunState.FAILED, RunState.LOST}

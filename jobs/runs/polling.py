@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anlp.core.errors import SchedulerError
+from anlp.core.units import render_duration
 from anlp.records.folders import GridFolder
-from jobs.common.units import render_age
 from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
@@ -35,7 +35,7 @@ class SchedulerReport:
     def render(self, now: float) -> list[str]:
         """Lines for a screen; none where the answer is fresh and complete."""
         notes = [f"{self.scheduler}: {note}" for note in self.notes]
-        age = "" if self.asked is None else render_age(now - self.asked)
+        age = "" if self.asked is None else render_duration(now - self.asked)
         if self.outage:
             source = f"the folders and its answer of {age} ago say" if age else "the folders say"
             return [
@@ -54,18 +54,26 @@ def ask_scheduler(name: str, jobs: Sequence[JobHandle]) -> Reply:
     return states, scheduler.notes
 
 
+@dataclass(frozen=True, slots=True)
+class PollingPolicy:
+    """What a command may rely on when it asks schedulers, and whether it leaves a trace."""
+
+    uses_cache: bool = True  # recent answers that other commands got
+    survives_outage: bool = True  # jobs of a scheduler that is down count as it described them last
+    writes_cache: bool = True  # for other commands
+
+
 class JobPoller:
     """Asks about the jobs of one grid on behalf of one command; `states` is the query that `read_states` takes.
 
     Answers of shared schedulers are kept in the grid's folder, for other commands and for the time of an outage. What
     runs on this machine is always looked at anew: that costs nothing, and nobody else's answer would do.
 
+    Made by `for_viewing`, `for_changing` or `for_dry_run`.
+
     Args:
         folder: the grid's.
-        fresh: whether answers that other commands got are left aside.
-        tolerant: whether a scheduler that is down, or not there at all, is put up with, its jobs shown as it last
-            described them; commands that change something must not be.
-        remember: whether answers are kept for others; False writes nothing.
+        policy: what the command may rely on and write.
         ask: asks one scheduler.
         now: the clock, unix seconds.
     """
@@ -73,17 +81,13 @@ class JobPoller:
     def __init__(
         self,
         folder: GridFolder,
+        policy: PollingPolicy,
         *,
-        fresh: bool = False,
-        tolerant: bool = True,
-        remember: bool = True,
         ask: Ask = ask_scheduler,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._path = folder.answers
-        self._fresh = fresh
-        self._tolerant = tolerant
-        self._remember = remember
+        self._policy = policy
         self._ask = ask
         self._now = now
         self._earlier: JobStateCache | None = None  # of other commands; read when they are needed
@@ -91,6 +95,48 @@ class JobPoller:
         self._notes: dict[str, tuple[str, ...]] = {}
         self._outages: dict[str, str] = {}
         self._oldest: dict[str, float] = {}
+
+    @classmethod
+    def for_viewing(
+        cls,
+        folder: GridFolder,
+        *,
+        fresh: bool = False,
+        ask: Ask = ask_scheduler,
+        now: Callable[[], float] = time.time,
+    ) -> JobPoller:
+        """Poll for a command that shows a grid: recent answers of other commands will do, and an outage is shown.
+
+        Args:
+            folder: the grid's.
+            fresh: whether schedulers are asked although another command did so a moment ago.
+            ask: asks one scheduler.
+            now: the clock, unix seconds.
+        """
+        return cls(folder, PollingPolicy(uses_cache=not fresh), ask=ask, now=now)
+
+    @classmethod
+    def for_changing(
+        cls,
+        folder: GridFolder,
+        *,
+        ask: Ask = ask_scheduler,
+        now: Callable[[], float] = time.time,
+    ) -> JobPoller:
+        """Poll for a command that changes a grid: it asks now, and an outage ends it."""
+        return cls(folder, PollingPolicy(uses_cache=False, survives_outage=False), ask=ask, now=now)
+
+    @classmethod
+    def for_dry_run(
+        cls,
+        folder: GridFolder,
+        *,
+        ask: Ask = ask_scheduler,
+        now: Callable[[], float] = time.time,
+    ) -> JobPoller:
+        """Poll for a command that shows what it would change: as `for_changing`, but writing nothing."""
+        policy = PollingPolicy(uses_cache=False, survives_outage=False, writes_cache=False)
+        return cls(folder, policy, ask=ask, now=now)
 
     @property
     def accounts(self) -> tuple[SchedulerReport, ...]:
@@ -138,7 +184,7 @@ class JobPoller:
         self._earlier = JobStateCache(
             {job: known[job] for job in known if job not in dropped}, earlier.notes
         )
-        if self._remember and len(self._earlier.jobs) < len(known):
+        if self._policy.writes_cache and len(self._earlier.jobs) < len(known):
             write_cache(self._path, self._earlier)
 
     def _shared(self, name: str, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
@@ -157,7 +203,7 @@ class JobPoller:
     def _is_young(self, job: JobHandle) -> bool:
         if job in self._asked:
             return True
-        earlier = None if self._fresh else self._known_earlier().jobs.get(job)
+        earlier = self._known_earlier().jobs.get(job) if self._policy.uses_cache else None
         return earlier is not None and 0 <= self._now() - earlier.time < YOUNG_S
 
     def _put(self, name: str, missing: Sequence[JobHandle], jobs: Sequence[JobHandle]) -> None:
@@ -165,14 +211,14 @@ class JobPoller:
         try:
             states, notes = self._ask(name, missing)
         except SchedulerError as error:
-            if not self._tolerant:
+            if not self._policy.survives_outage:
                 raise
             self._outages[name] = _words(name, error)
             return
         at = round(self._now(), 3)
         self._asked.update({job: CachedState(state, at) for job, state in states.items()})
         self._notes[name] = notes
-        if self._remember:
+        if self._policy.writes_cache:
             self._keep(name, jobs)
 
     def _keep(self, name: str, jobs: Sequence[JobHandle]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import write_whole
 from anlp.records.files import read_json
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
@@ -53,14 +52,9 @@ def read_cache(path: Path) -> JobStateCache:
 def write_cache(path: Path, answers: JobStateCache) -> None:
     """Replaces what is remembered, by rename, for the owner's eyes only; where nothing can be written, nothing is."""
     form = {"version": VERSION, "notes": dict(answers.notes), "jobs": _render_jobs(answers.jobs)}
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(form, file, separators=(",", ":"))
-        draft.replace(path)
-    except OSError:  # a full or read-only disk: it is only a cache
-        with suppress(OSError):
-            draft.unlink()
+    content = json.dumps(form, separators=(",", ":")).encode()
+    with suppress(OSError):  # a full or read-only disk: it is only a cache
+        write_whole(path, content, mode=0o600, sync=False)
 
 
 def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:

@@ -10,12 +10,13 @@ from typing import Any
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import higher_is_better
-from anlp.records.folders import GridFolder
+from anlp.core.spec import varying
+from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
+from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.locate import grids, open_grid, runs_root
 from jobs.runs.polling import JobPoller
-from jobs.runs.status import Query, RunStatus, asked_runs, read_states
+from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 
 
@@ -55,13 +56,9 @@ def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunSt
     return sorted(finite, key=lambda pair: pair[0], reverse=higher_is_better(metric))
 
 
-def varying(statuses: Iterable[RunStatus]) -> list[str]:
+def varying_settings(statuses: Iterable[RunStatus]) -> list[str]:
     """Names of the settings (seed last) in which the runs differ, in the order of the task."""
-    seen: dict[str, set[Any]] = {}
-    for status in statuses:
-        for name, value in status.values.items():
-            seen.setdefault(name, set()).add(value)
-    return [name for name, values in seen.items() if len(values) > 1]
+    return varying(status.values for status in statuses)
 
 
 def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
@@ -97,13 +94,13 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     return statuses
 
 
-def narrow(statuses: Sequence[RunStatus], only: str | None) -> list[RunStatus]:
-    """The runs that the filter `only` matches; all of them without one.
+def narrow(statuses: Sequence[RunStatus], only: str) -> list[RunStatus]:
+    """The runs that the filter `only` matches; all of them where it is empty.
 
     Raises:
         SpecError: the text is no filter, or it asks for a name that no run has.
     """
-    if only is None:
+    if not only:
         return list(statuses)
     wanted = parse_filter(only)
     fields = [status.fields() for status in statuses]
@@ -132,8 +129,8 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
     Raises:
         UserError: there is no such run, or several grids have one.
     """
-    folder = open_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
-    inquiry = JobPoller(folder, fresh=fresh)
+    folder = find_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
+    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, inquiry.states)
     return FoundRun(
         folder, every, match_run({status.run_id: status for status in every}, names[-1]), inquiry
@@ -142,7 +139,7 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
 
 def _grid_of(prefix: str, command: str) -> GridFolder:
     """The one grid that has a run whose id begins with `prefix`."""
-    holders = [folder for folder in grids() if _has_run(folder, prefix)]
+    holders = [folder for folder in list_grids() if _has_run(folder, prefix)]
     if len(holders) == 1:
         return holders[0]
     if holders:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from anlp.core import lease
 from anlp.records.crash import CrashRecord, crash_in
-from anlp.records.files import read_jsonl, read_metrics, read_numbered_jsonl
+from anlp.records.files import read_jsonl, read_metrics
 from anlp.records.fingerprint import innermost_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import (
@@ -23,10 +23,11 @@ from anlp.records.results import (
     result_from_json,
 )
 from jobs.config.resources import Resources
-from jobs.runs.journal import ExitRecord, Journal, Submission
+from jobs.runs.batches import Asked, Purpose, Redo, asked_runs
+from jobs.runs.journal import Journal
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
-# Endings after which any submit continues the run; after all others only a retry does.
+# Causes after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset(
     {
         Cause.CANCELLED,
@@ -37,32 +38,82 @@ HARMLESS = frozenset(
         Cause.DISK_FULL,
     }
 )
+NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
 
-Redo = Literal["none", "failed", "all"]
-Purpose = Literal["search", "confirm"]
 Query = Callable[[Sequence[JobHandle]], Mapping[JobHandle, JobState]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A run as a batch file names it, with the submission that is responsible for it."""
+class Standing:
+    """Where one run stands, and what ended it where it has no result."""
 
-    run_id: str
-    folder: RunFolder
-    form: Mapping[str, Any]  # RunSpec.to_json()
-    submission: Submission
-    index: int
-    handle: JobHandle  # of its element
-    place: int = 0  # within its element
-    at_once: int = 1  # runs of its element that go at the same time; the others follow
-    in_job: int = 1  # runs of its element, itself included
-    purpose: Purpose = "search"
-    redo: Redo = "none"  # which earlier results this submission of the run sets aside
+    state: RunState
+    cause: Cause | None = None  # of a lost or interrupted run
+    detail: str = ""  # one line in the scheduler's words
+    node: str = ""  # where it ran, as the scheduler names it
+    crashed_in_pack: bool = False  # it died while its job went on with other runs
 
     @property
-    def values(self) -> dict[str, Any]:
-        """Settings and seed by name, for filters and screens."""
-        return {**self.form["settings"], "seed": self.form["seed"]}
+    def why(self) -> str:
+        """What ended it, in one line; empty where nothing did."""
+        return "" if self.cause is None else describe_cause(self.cause, self.detail)
+
+
+def describe_cause(cause: Cause, detail: str) -> str:
+    """Say in one line what ended a run that left no result.
+
+    >>> describe_cause(Cause.TIMEOUT, "limit 2 h"), describe_cause(Cause.TIMEOUT, "")
+    ('time limit: limit 2 h', 'time limit')
+    >>> describe_cause(Cause.SIGNAL, "signal 9 (SIGKILL)"), describe_cause(Cause.EXIT, "exit code 3")
+    ('killed by signal 9 (SIGKILL)', 'exit code 3')
+    """
+    if not detail:
+        return cause.value
+    if cause is Cause.SIGNAL:
+        return f"killed by {detail}"
+    if cause is Cause.EXIT or detail.startswith(cause.value):
+        return detail
+    return f"{cause.value}: {detail}"
+
+
+def classify(job: JobState | None, result: RunResult | None, *, is_held: bool = False) -> Standing:
+    """Decide where a run stands. This is the only place that does.
+
+    Args:
+        job: the state of its job; None: its launcher ended before it began.
+        result: the result that counts for its latest submission, if there is one. It wins: a process that was killed
+            after it had written its result has done its work.
+        is_held: whether a living process has the run's lease; it may belong to another submission.
+    """
+    if result is not None:
+        return Standing(STATE_OF_OUTCOME[result.outcome])
+    if is_held:
+        return Standing(RunState.RUNNING, detail=_detail_of_held(job))
+    if job is None:
+        return Standing(RunState.INTERRUPTED, Cause.LAUNCHER)
+    if job.phase is not Phase.ENDED:
+        state = RunState.RUNNING if job.phase is Phase.RUNNING else RunState.QUEUED
+        return Standing(state, detail=job.detail, node=job.node)
+    if job.cause is None:
+        return Standing(RunState.LOST, Cause.EXIT, NO_RESULT, job.node)
+    state = RunState.INTERRUPTED if job.cause in HARMLESS else RunState.LOST
+    return Standing(state, job.cause, job.detail, job.node)
+
+
+def _detail_of_held(job: JobState | None) -> str:
+    """What the scheduler says about a run that a process is working on; not why the job waits or how it died."""
+    if job is None or job.phase is Phase.QUEUED or job.cause is not None:
+        return ""
+    return job.detail
+
+
+def result_that_counts(result: RunResult | None, tag: str, redo: Redo = "all") -> RunResult | None:
+    """Return the result unless the submission `tag` sets it aside, as one of an earlier submission."""
+    if result is None or redo == "none" or result.provenance.get("batch") == tag:
+        return result
+    if redo == "failed" and result.outcome is not Outcome.FAILED:
+        return result
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +139,7 @@ class RunStatus:
     in_job: int = 1  # runs of its job, itself included: what was asked for is for all of them
     has_folder: bool = False  # whether it ever began
     attempt: lease.Holder | None = None  # at it, the latest; not read where there is a result
-    died_alone: bool = (
-        False  # it was lost, and its job went on with others: how that ends is not how this did
-    )
+    crashed_in_pack: bool = False  # it died while its job went on with other runs
 
     def fields(self) -> dict[str, Any]:
         """What a filter can name: settings, seed, id, state, purpose and final metrics."""
@@ -102,48 +151,6 @@ class RunStatus:
             "state": self.state.value,
             "purpose": self.purpose,
         }
-
-
-def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dict[str, Asked]:
-    """Every run that was ever submitted, with the latest submission that was not refused or left for later."""
-    found: dict[str, Asked] = {}
-    for submission in submissions.values():
-        for index, line in read_numbered_jsonl(folder.path / submission.batch):
-            if submission.took(index):
-                with suppress(
-                    AttributeError, KeyError, TypeError
-                ):  # damaged: as if it had not been written
-                    found.update(_asked_in(folder, line, submission, index))
-    return found
-
-
-def _asked_in(
-    folder: GridFolder, line: Mapping[str, Any], submission: Submission, index: int
-) -> dict[str, Asked]:
-    """The runs of a line of a batch file; none in a file of another submission, which reused a deleted one's name."""
-    options = line["options"]
-    if options["batch"] != submission.tag:
-        return {}
-    purpose, redo = options.get("purpose", "search"), options.get("redo", "none")
-    at_once, in_job = int(line.get("at_once", 1)), len(line["specs"])
-    handle = submission.handle(index)
-    runs = [(place, form, form["run_id"]) for place, form in enumerate(line["specs"])]
-    return {
-        run_id: Asked(
-            run_id,
-            folder.run(run_id),
-            form,
-            submission,
-            index,
-            handle,
-            place,
-            at_once,
-            in_job,
-            purpose,
-            redo,
-        )
-        for place, form, run_id in runs
-    }
 
 
 def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> dict[str, RunStatus]:
@@ -242,9 +249,7 @@ def _late_results(
 
 
 def _counts(result: RunResult, run: Asked) -> bool:
-    if run.redo == "none" or result.provenance.get("batch") == run.submission.tag:
-        return True
-    return run.redo == "failed" and result.outcome is not Outcome.FAILED
+    return result_that_counts(result, run.submission.tag, run.redo) is not None
 
 
 def _present(folder: GridFolder) -> set[str]:
@@ -270,11 +275,16 @@ def _status(
     has_folder = run.run_id in present
     attempt = lease.read_latest(run.folder.attempts) if has_folder and result is None else None
     job = states.get(run.handle, JobState(Phase.QUEUED))
+    standing = classify(None, result) if result else _standing(run, attempt, job, has_folder)
     return RunStatus(
         run.run_id,
         run.values,
+        standing.state,
         folder=run.folder,
         result=result,
+        cause=standing.cause,
+        detail=standing.detail,
+        node=standing.node,
         handle=run.handle,
         resources=run.submission.resources,
         since=run.submission.time,
@@ -284,62 +294,44 @@ def _status(
         in_job=run.in_job,
         has_folder=has_folder,
         attempt=attempt,
-        **(
-            _standing(run, attempt, job, has_folder)
-            if result is None
-            else {"state": STATE_OF_OUTCOME[result.outcome]}
-        ),
+        crashed_in_pack=standing.crashed_in_pack,
     )
 
 
 def _standing(
     run: Asked, attempt: lease.Holder | None, job: JobState, has_folder: bool
-) -> dict[str, Any]:
-    """Where a run without a result stands, as fields of its status."""
+) -> Standing:
+    """Where a run without a result stands."""
     if attempt is not None and attempt.is_alive():
-        return {
-            "state": RunState.RUNNING,
-            "detail": job.detail if job.phase is Phase.RUNNING else "",
-        }
+        return classify(job, None, is_held=True)
     ending = run.submission.endings.get(run.index)
-    if attempt is not None and (loss := crash_in(attempt.record, run.submission.tag)):
-        return _died_alone(loss, ending.node if ending else job.node)
-    if ending is None and job.phase is not Phase.ENDED:
-        is_its_turn = job.phase is Phase.RUNNING and run.place < run.at_once
-        state = RunState.RUNNING if is_its_turn else RunState.QUEUED
-        return {"state": state, "detail": job.detail, "node": job.node}
-    ending = ending or ExitRecord(job.cause or Cause.UNKNOWN, job.detail, job.node)
-    if ending.cause is Cause.UNKNOWN and run.submission.after and not _has_begun(run, attempt):
-        ending = ExitRecord(Cause.SKIPPED, "its canary did not pass", ending.node)
-    if run.place >= run.at_once and not has_folder:
-        ending = _before_its_turn(ending)
-    state = RunState.INTERRUPTED if ending.cause in HARMLESS else RunState.LOST
-    return {"state": state, "cause": ending.cause, "detail": ending.detail, "node": ending.node}
+    if ending is not None:
+        job = JobState(Phase.ENDED, ending.cause, ending.detail, ending.node)
+    if attempt is not None and (crash := crash_in(attempt.record, run.submission.tag)):
+        return _crashed(crash, job.node)
+    if job.phase is Phase.RUNNING and run.place >= run.at_once:
+        job = replace(job, phase=Phase.QUEUED)  # its turn comes after other runs of its job
+    if job.phase is Phase.ENDED:
+        job = _blame(job, run, attempt, has_folder)
+    return classify(job, None)
 
 
-def _died_alone(loss: CrashRecord, node: str) -> dict[str, Any]:
-    cause = next((cause for cause in Cause if cause.value == loss.cause), Cause.UNKNOWN)
-    return {
-        "state": RunState.LOST,
-        "cause": cause,
-        "detail": loss.detail,
-        "node": node,
-        "died_alone": True,
-    }
+def _crashed(crash: CrashRecord, node: str) -> Standing:
+    cause = Cause.parse(crash.cause) or Cause.UNKNOWN
+    return Standing(RunState.LOST, cause, crash.detail, node, crashed_in_pack=True)
 
 
-def _has_begun(run: Asked, attempt: lease.Holder | None) -> bool:
-    """Whether its last submission got as far as its folder: servers forget jobs that waited in vain."""
-    return attempt is not None and attempt.record.get("batch") == run.submission.tag
-
-
-def _before_its_turn(ending: ExitRecord) -> ExitRecord:
-    """Of a run that would have followed others in its job: what ended the job is no fault of its own."""
-    if ending.cause in HARMLESS or ending.cause is Cause.NOT_STARTED:
-        return ending
-    return ExitRecord(
-        Cause.SKIPPED, f"its job ended before its turn: {ending.cause.value}", ending.node
-    )
+def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:
+    """The end of a job as the end of one of its runs: one that never began was skipped and is not lost."""
+    has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
+    if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
+        # schedulers forget jobs that waited for others in vain
+        return replace(job, cause=Cause.SKIPPED, detail="its canary did not pass")
+    is_behind = run.place >= run.at_once and not has_folder
+    if not is_behind or job.cause in HARMLESS or job.cause is Cause.NOT_STARTED:
+        return job
+    why = job.cause or Cause.UNKNOWN
+    return replace(job, cause=Cause.SKIPPED, detail=f"its job ended before its turn: {why.value}")
 
 
 @dataclass(frozen=True, slots=True)

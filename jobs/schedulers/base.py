@@ -86,6 +86,11 @@ class Cause(str, Enum):
     DISK_FULL = "its folder could not be written"  # a full disk, a quota: where the run would have said how it ended
     UNKNOWN = "unknown"
 
+    @classmethod
+    def parse(cls, text: str) -> Cause | None:
+        """Return the cause whose value is `text`, None where there is none."""
+        return next((cause for cause in cls if cause.value == text), None)
+
 
 @dataclass(frozen=True, slots=True)
 class JobState:

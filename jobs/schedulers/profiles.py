@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.errors import SpecError, did_you_mean
-from jobs.common.units import parse_walltime
+from anlp.core.units import parse_walltime
 from jobs.config.fields import RESOURCE_KEYS, Key, one_of, text, texts, whole
 from jobs.config.resources import Resources
 from jobs.config.yaml_tree import (

@@ -1,32 +1,41 @@
-"""Where and how runs are to be carried out: the choice that submit and retry share, and its command line."""
+"""Where and how runs are carried out: the options that submit and retry share."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from anlp.core.command import whole_number
 from anlp.core.errors import UserError
-from jobs.common.units import parse_memory, parse_walltime
+from anlp.core.units import parse_memory, parse_walltime
+from anlp.records.options import RunOptions
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
+from jobs.config.resources import Resources
 from jobs.containers.image import ImageChoice, choose_image
 from jobs.runs.options import SubmitOptions
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import is_profile_path, load_profile
 
 NAMED_RESOURCES = (
-    *("gpus", "cpus", "queue", "account", "qos"),
-    *("gpu_type", "constraint", "exclude", "nodes"),
+    "gpus",
+    "cpus",
+    "queue",
+    "account",
+    "qos",
+    "gpu_type",
+    "constraint",
+    "exclude",
+    "nodes",
 )
 Number = TypeVar("Number", int, float)
 
 
 def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where and how, shared by submit and retry."""
+    """Add the arguments that say where and how, shared by submit and retry."""
     group = parser.add_argument_group("where and how")
     group.add_argument(
         "--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(registry.NAMES)}"
@@ -118,43 +127,101 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
 
 
-def override(target: SubmitOptions, args: argparse.Namespace) -> SubmitOptions:
-    """`target` with what was given on the command line."""
-    resources, options = target.resources, target.options
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What one command says about where and how; None and False leave what the grid says."""
+
+    on: str = "auto"
+    slots: int | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)  # fields of `Resources` by name
+    extra: tuple[str, ...] = ()  # beside the grid's own
+    profile: str | None = None
+    max_parallel: int | None = None
+    pack: int | None = None
+    chain: int | None = None
+    canary: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)  # fields of `RunOptions` by name
+    wandb: Literal["auto", "online", "offline", "disabled"] | None = None  # its mode
+    container: str | None = None  # "": none, whatever grid and profile say
+    live: bool = False
+    quiet: bool = False
+
+
+def read_overrides(args: argparse.Namespace) -> Overrides:
+    """What the arguments of `add_submit_arguments` say.
+
+    Raises:
+        UserError: a size or a time cannot be read, or two arguments contradict each other.
+    """
+    if args.no_container and (args.container or args.live):
+        raise UserError("--no-container: contradicts --container and --live; leave one out")
+    resources = _given(args, NAMED_RESOURCES)
     if args.time is not None:
-        resources = replace(resources, walltime_min=parsed("--time", parse_walltime, args.time))
+        resources["walltime_min"] = parsed("--time", parse_walltime, args.time)
     if args.mem is not None:
-        resources = replace(resources, mem_mib=parsed("--mem", parse_memory, args.mem))
-    profile = args.profile or _remembered(target.profile, args.on)
-    named = {name: getattr(args, name) for name in NAMED_RESOURCES}
-    resources = replace(
-        resources, **{name: value for name, value in named.items() if value is not None}
-    )
-    if args.extra:
-        resources = replace(resources, extra=(*resources.extra, *args.extra))
-    if args.device is not None:
-        options = replace(options, device=args.device)
-    if args.retries is not None:
-        options = replace(options, retries=args.retries)
-    if args.stop_after is not None:
-        options = replace(options, stop_after=args.stop_after)
+        resources["mem_mib"] = parsed("--mem", parse_memory, args.mem)
+    options = _given(args, ("device", "retries", "stop_after"))
     if args.predictions:
-        options = replace(options, predictions=True)
-    if args.wandb is not None:
-        options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
-    return replace(
-        target,
-        image=_image(target, args, profile),
+        options["predictions"] = True
+    return Overrides(
         on=args.on,
         slots=args.slots,
         resources=resources,
-        options=options,
-        max_parallel=args.max_parallel or target.max_parallel,
-        profile=_lasting(profile),
-        quiet=args.quiet,
+        extra=tuple(args.extra or ()),
+        profile=args.profile,
+        max_parallel=args.max_parallel,
+        pack=args.pack,
+        chain=args.chain,
         canary=args.canary,
-        packing=Packing(args.pack or target.packing.pack, args.chain or target.packing.chain),
+        options=options,
+        wandb=args.wandb,
+        container="" if args.no_container else args.container,
+        live=args.live,
+        quiet=args.quiet,
     )
+
+
+def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    found = {}
+    for name in names:
+        value = getattr(args, name)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def override(target: SubmitOptions, given: Overrides) -> SubmitOptions:
+    """`target` with what was given over it.
+
+    Raises:
+        UserError: there is no such profile or image.
+    """
+    profile = given.profile or _remembered(target.profile, given.on)
+    return replace(
+        target,
+        image=_image(target, given, profile),
+        on=given.on,
+        slots=given.slots,
+        resources=override_resources(target.resources, given),
+        options=_override_options(target.options, given),
+        max_parallel=given.max_parallel or target.max_parallel,
+        profile=_lasting(profile),
+        quiet=given.quiet,
+        canary=given.canary,
+        packing=Packing(given.pack or target.packing.pack, given.chain or target.packing.chain),
+    )
+
+
+def override_resources(resources: Resources, given: Overrides) -> Resources:
+    """`resources` with what was given over them."""
+    return replace(resources, **given.resources, extra=(*resources.extra, *given.extra))
+
+
+def _override_options(options: RunOptions, given: Overrides) -> RunOptions:
+    options = replace(options, **given.options)
+    if given.wandb is not None:
+        options = replace(options, wandb=replace(options.wandb, mode=given.wandb))
+    return options
 
 
 def _remembered(profile: str | None, on: str) -> str | None:
@@ -163,34 +230,34 @@ def _remembered(profile: str | None, on: str) -> str | None:
 
 
 def _lasting(profile: str | None) -> str | None:
-    """The name of a profile, or the whole path of its file: a retry reads it again, from wherever that is called."""
+    """The name of a profile, or the full path of its file: a retry in another folder reads it."""
     return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
 
 
-def _image(
-    target: SubmitOptions, args: argparse.Namespace, profile: str | None
-) -> ImageChoice | None:
-    """The command line goes before the grid, the grid before the profile."""
-    if args.no_container and (args.container or args.live):
-        raise UserError("--no-container: contradicts --container and --live; leave one out")
+def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> ImageChoice | None:
+    """The image: the command line goes before the grid, the grid before the profile."""
     site = None if profile is None else load_profile(profile)
-    wishes = (
-        "" if args.no_container else args.container,
-        target.container,
-        site and site.container,
-    )
-    path = next((wish for wish in wishes if wish is not None), "")
-    if not path:
-        if args.live:
-            raise UserError(
-                "--live: puts this checkout's code over an image's; name one with --container"
-            )
-        return None
-    return choose_image(path, is_live=args.live or target.is_live, binds=site.binds if site else ())
+    path = given.container
+    if path is None:
+        path = target.container
+    if path is None and site is not None:
+        path = site.container
+    if path:
+        binds = site.binds if site else ()
+        return choose_image(path, is_live=given.live or target.is_live, binds=binds)
+    if given.live:
+        raise UserError(
+            "--live: puts this checkout's code over an image's; name one with --container"
+        )
+    return None
 
 
 def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
-    """What `parse` makes of the text of an option; its fault as a sentence that names the option."""
+    """What `parse` makes of an option's text.
+
+    Raises:
+        UserError: `parse` refuses it; the message names the option.
+    """
     try:
         return parse(text)
     except ValueError as error:

@@ -11,9 +11,10 @@ from anlp.records.elements import Element
 from anlp.records.options import RunOptions
 from jobs.config.packing import ALONE, Packing
 from jobs.config.resources import Resources
+from jobs.runs.batches import Redo
 from jobs.runs.failures import ENDED_WELL
 from jobs.runs.plan import redo_of
-from jobs.runs.status import Redo, RunStatus
+from jobs.runs.status import RunStatus
 
 
 def make_elements(

@@ -8,20 +8,22 @@ from pathlib import Path
 
 from anlp.core.errors import EXIT_OK
 from anlp.core.spec import RunSpec
+from anlp.core.units import count
 from anlp.records.folders import GridFolder
-from jobs.common.units import count
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.containers.image import prepare_image
+from jobs.runs.batches import Redo
+from jobs.runs.journal import writing_to
 from jobs.runs.options import SubmitOptions
-from jobs.runs.status import Query, Redo
+from jobs.runs.status import Query
 from jobs.schedulers import registry
 from jobs.schedulers.base import Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.schedulers.profiles import fill_limits, load_profile
 from jobs.submission.batching import SubmissionStage
 from jobs.submission.foreground import ForegroundRun
-from jobs.submission.submitter import SubmittedBatch, Submitter, writing_to
+from jobs.submission.submitter import SubmittedBatch, Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
 
 NO_ASKS: Mapping[str, Resources] = {}

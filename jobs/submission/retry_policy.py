@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from anlp.core.units import render_duration, render_memory
 from anlp.records.results import RunState
-from jobs.common.units import render_walltime
 from jobs.config.resources import Resources
 from jobs.runs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
 from jobs.runs.status import RunStatus
@@ -72,9 +72,7 @@ def _of_error(case: FailedRun, policy: Policy) -> RetryDecision:
     if is_out_of_memory(error):
         return _more_memory(case, policy)
     if is_configuration_error(error):
-        why = (
-            "a fault of its configuration, which stays; mend the grid, or the code and then --force"
-        )
+        why = "its configuration is at fault; fix the grid, or fix the code and then --force"
         return RetryDecision(LEFT, why, None)
     return RetryDecision(AGAIN, "an exception that may pass", case.last)
 
@@ -131,16 +129,18 @@ def _more_time(case: FailedRun, policy: Policy) -> RetryDecision:
     if had >= most:
         return RetryDecision(
             LEFT,
-            f"it got nowhere in {render_walltime(had)}, the most that is given; more: --most-time or --time",
+            f"it got nowhere in {render_duration(60 * had)}, the most that is given; more: --most-time or --time",
             None,
         )
-    return _with_time(case, min(FACTOR * had, most), f"it got nowhere in {render_walltime(had)}")
+    return _with_time(
+        case, min(FACTOR * had, most), f"it got nowhere in {render_duration(60 * had)}"
+    )
 
 
 def _with_time(case: FailedRun, walltime_min: float, why: str) -> RetryDecision:
     doing = CONTINUED if case.has_progressed else AGAIN
     ask = replace(case.last, walltime_min=walltime_min)
-    return RetryDecision(f"{doing} with {render_walltime(walltime_min)} of time", why, ask)
+    return RetryDecision(f"{doing} with {render_duration(60 * walltime_min)} of time", why, ask)
 
 
 def _elsewhere(case: FailedRun, policy: Policy) -> RetryDecision:
@@ -170,8 +170,3 @@ def _apart_from(ask: Resources, policy: Policy) -> Resources:
         if policy.can_exclude and fresh
         else ask
     )
-
-
-def render_memory(mib: int) -> str:
-    """`6G`, `1536M`: as `--mem` takes it."""
-    return f"{mib // 1024}G" if mib % 1024 == 0 else f"{mib}M"

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from anlp.core.errors import SchedulerError, UserError
-from anlp.core.lease import HeldError
+from anlp.core.errors import SchedulerError
 from anlp.core.spec import RunSpec
 from anlp.records.elements import Element
 from anlp.records.files import write_jsonl
@@ -16,11 +15,12 @@ from jobs.config.packing import ALONE, Packing
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.runs.attempts import find_auto_retries, record_endings
+from jobs.runs.batches import Redo
 from jobs.runs.journal import Journal, new_tag
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, make_plan
 from jobs.runs.recovery import reconcile
-from jobs.runs.status import Query, Redo, RunStatus, read_states
+from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers.base import Batch, Job, Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.batching import SubmissionStage, make_elements, make_stages, passed_models
@@ -71,7 +71,7 @@ class Submitter:
         Raises:
             UserError: another command holds it and does not finish, or its folder cannot be written.
         """
-        with writing_to(self.folder), _locked(self.journal):
+        with self.journal.held():
             yield
 
     def plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
@@ -167,31 +167,3 @@ def _submit(
         raise
     journal.answered(batch.tag)
     return jobs
-
-
-@contextmanager
-def writing_to(folder: GridFolder) -> Iterator[None]:
-    """Turns what a full, read-only or forbidden disk says into words.
-
-    Raises:
-        UserError: a file of the grid cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise UserError(
-            f"{folder.path}: cannot be written ({why}); make room, or set ANLP_RUNS to another folder"
-        ) from error
-
-
-@contextmanager
-def _locked(journal: Journal) -> Iterator[None]:
-    try:
-        with journal.locked():
-            yield
-    except HeldError as error:
-        name = journal.folder.name
-        raise UserError(
-            f"{name}: another command is submitting this grid ({error}); try again"
-        ) from None

@@ -7,10 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from anlp.core.spec import RunSpec
+from anlp.core.align import align
+from anlp.core.spec import RunSpec, varying
+from anlp.core.units import (
+    count,
+    render_duration,
+    render_hours,
+    render_memory_option,
+    render_time_option,
+)
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.common.units import count, render_duration, render_hours, render_size, render_time
 from jobs.config.resources import Resources
 from jobs.gridfile import GridSpec
 from jobs.runs.estimates import Price, compare, estimate_seconds, price, propose
@@ -45,7 +52,7 @@ def say_taken_meanwhile(runs: int) -> None:
 
 def fields_of(spec: RunSpec) -> dict[str, Any]:
     """What a filter can name before a run was submitted: settings, seed and id."""
-    return {**spec.settings.values(), "seed": spec.seed, "id": spec.run_id}
+    return {**spec.values, "id": spec.run_id}
 
 
 def render_axes(grid: GridSpec) -> str:
@@ -98,36 +105,30 @@ def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resour
     """What earlier runs needed, and where what is asked for differs much; a line for each model that has any."""
     lines = []
     for proposal in propose(plan.chosen, history.values()):
-        memory = "" if proposal.mem_mib is None else f" --mem {render_size(proposal.mem_mib)}"
+        memory = (
+            "" if proposal.mem_mib is None else f" --mem {render_memory_option(proposal.mem_mib)}"
+        )
         notes = "".join(f"; {note}" for note in compare(proposal, asked))
         runs = count(proposal.runs, "earlier run")
-        asks = f"--time {render_time(proposal.walltime_min)}{memory}"
+        asks = f"--time {render_time_option(proposal.walltime_min)}{memory}"
         lines.append(f"{proposal.model}: {asks} would do ({runs}){notes}")
     return lines
 
 
 def print_runs(plan: Plan) -> None:
     """One line per run: its id, its state, and the settings that vary."""
-    varying = _varying(plan.specs)
-    header = ["run", "state", *varying]
+    names = varying(spec.values for spec in plan.specs)
+    header = ["run", "state", *names]
     rows = [
         [
             spec.run_id,
             plan.states[spec.run_id].value,
-            *(str(fields_of(spec)[name]) for name in varying),
+            *(str(fields_of(spec)[name]) for name in names),
         ]
         for spec in plan.specs
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        print(
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        )
-
-
-def _varying(specs: Sequence[RunSpec]) -> list[str]:
-    fields = [fields_of(spec) for spec in specs]
-    return [name for name in fields[0] if name != "id" and len({item[name] for item in fields}) > 1]
+    for line in align([header, *rows]):
+        print(line)
 
 
 def plan_json(

@@ -14,11 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from anlp.core.errors import EXIT_HELD
 from anlp.core.spec import RunSpec
-from anlp.records.folders import GridFolder
-from anlp.records.results import STATE_OF_OUTCOME, RunResult, RunState, read_result
-from jobs.common.units import render_age
-from jobs.runs.status import HARMLESS
+from anlp.core.units import render_duration
+from anlp.records.fingerprint import first_line
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.results import RunResult, RunState, read_result
+from jobs.runs.status import Standing, classify, result_that_counts
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -47,6 +49,7 @@ class ProgressScreen:
     Args:
         folder: of the grid.
         specs: the runs in the order of the submission, one per element.
+        tag: of the submission.
         quiet: only failures and what people must know.
         console: where to; stderr by default. Colours obey NO_COLOR.
         clock: seconds that only go forward.
@@ -56,6 +59,7 @@ class ProgressScreen:
         self,
         folder: GridFolder,
         specs: Sequence[RunSpec],
+        tag: str,
         *,
         quiet: bool = False,
         console: Console | None = None,
@@ -63,6 +67,7 @@ class ProgressScreen:
     ) -> None:
         self._folder = folder
         self._specs = specs
+        self._tag = tag
         self._quiet = quiet
         self._console = console or Console(stderr=True)
         self._clock = clock
@@ -106,8 +111,8 @@ class ProgressScreen:
 
     def _end(self, event: ElementEnded) -> None:
         spec = self._specs[event.index]
-        result = read_result(self._folder.run(spec.run_id))
-        state, why = outcome_of(event, result)
+        standing, result = standing_of(event, self._folder.run(spec.run_id), self._tag)
+        state, why = standing.state, why_of(standing, result)
         self._state.end(event.index, state)
         name = f"{spec.run_id[:SHORT_ID]} {self._state.label(event.index)}".strip()
         if state in (RunState.FAILED, RunState.LOST):
@@ -140,21 +145,26 @@ class ProgressScreen:
         self._console.print(text, soft_wrap=True)
 
 
-def outcome_of(event: ElementEnded, result: RunResult | None) -> tuple[RunState, str]:
-    """How a run stands after its element ended, and why in one line where it has no result of use."""
-    cause = event.state.cause
-    if cause is not None:
-        why = f"{cause.value}: {event.state.detail}" if event.state.detail else cause.value
-        return (RunState.INTERRUPTED if cause in HARMLESS else RunState.LOST), why
-    if result is None:
-        is_elsewhere = event.exit_code not in (0, 1)
-        return (
-            (RunState.RUNNING, event.state.detail)
-            if is_elsewhere
-            else (RunState.LOST, "it left no result")
-        )
-    why = f"{result.error.type}: {result.error.message}".splitlines()[0] if result.error else ""
-    return STATE_OF_OUTCOME[result.outcome], why
+def standing_of(
+    event: ElementEnded | None, folder: RunFolder, tag: str
+) -> tuple[Standing, RunResult | None]:
+    """Where a run of the submission `tag` stands after its element ended, and the result that counts.
+
+    None for an element that was never started, because everything was stopped before.
+    """
+    found = read_result(folder)
+    if event is None:
+        return classify(None, None), None
+    # a process that was killed may have left the result of an earlier submission, which it was to replace
+    result = found if event.state.cause is None else result_that_counts(found, tag)
+    return classify(event.state, result, is_held=event.exit_code == EXIT_HELD), result
+
+
+def why_of(standing: Standing, result: RunResult | None) -> str:
+    """Why a run has no result of use, in one line; where another process is at it, that."""
+    if result is not None and result.error is not None:
+        return first_line(f"{result.error.type}: {result.error.message}")
+    return standing.why or standing.detail
 
 
 def draw(view: View, name: str, *, rows: int) -> Group:
@@ -172,7 +182,7 @@ def draw(view: View, name: str, *, rows: int) -> Group:
         table.add_column(no_wrap=True, justify="right")
     for row in view.active[: max(1, rows)]:
         epoch = f"epoch {row.epoch}" if row.epoch else "starting"
-        cells = (row.label, epoch, row.metric, render_age(row.seconds))
+        cells = (row.label, epoch, row.metric, render_duration(row.seconds))
         table.add_row(Text(f"  {row.run_id}", style="cyan"), *map(Text, cells))
     hidden = len(view.active) - max(1, rows)
     return Group(head, table, Text(f"  and {hidden} more")) if hidden > 0 else Group(head, table)

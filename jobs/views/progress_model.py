@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anlp.core.spec import RunSpec
+from anlp.core.spec import RunSpec, varying
+from anlp.core.units import render_duration
 from anlp.records.results import RunState
-from jobs.common.units import render_age, render_pairs
+from jobs.common.text import render_pairs
 
 SHOWN_METRICS = (
     "val/acc",
@@ -69,9 +70,9 @@ class View:
         left = (
             ""
             if self.left_s is None or self.ended == self.total
-            else f", about {render_age(self.left_s)} left"
+            else f", about {render_duration(self.left_s)} left"
         )
-        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_age(self.elapsed_s)}{left}"
+        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_duration(self.elapsed_s)}{left}"
 
 
 class ProgressState:
@@ -84,7 +85,7 @@ class ProgressState:
 
     def __init__(self, specs: Sequence[RunSpec], now: float) -> None:
         self._specs = specs
-        self._varying = varying_settings(specs)
+        self._varying = varying(spec.values for spec in specs)
         self._began = now
         self._first_start: float | None = None
         self._active: dict[int, Active] = {}
@@ -118,7 +119,7 @@ class ProgressState:
     def label(self, index: int) -> str:
         """The settings that tell the run from the others of its submission."""
         spec = self._specs[index]
-        values = {**spec.settings.values(), "seed": spec.seed}
+        values = spec.values
         names = [name for name in self._varying if name == "seed" or spec.settings.applies(name)]
         return render_pairs({name: values[name] for name in names})
 
@@ -145,16 +146,6 @@ class ProgressState:
         return ActiveRow(
             run_id, self.label(index), epoch, render_metric(run.metrics or {}), now - run.since
         )
-
-
-def varying_settings(specs: Sequence[RunSpec]) -> list[str]:
-    """Names of the settings in which the runs differ, in the order of the task, the seed last."""
-    seen: dict[str, set[Any]] = {}
-    for spec in specs:
-        for name, value in spec.settings.values().items():
-            seen.setdefault(name, set()).add(value)
-    names = [name for name, values in seen.items() if len(values) > 1]
-    return [*names, "seed"] if len({spec.seed for spec in specs}) > 1 else names
 
 
 def render_metric(metrics: Mapping[str, Any]) -> str:

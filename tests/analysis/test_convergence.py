@@ -90,7 +90,7 @@ def test_only_takes_verdicts_too(mixed: Path, capsys: pytest.CaptureFixture[str]
     [
         (["study"], "no runs to judge: nothing of this grid has started yet"),
         (["study", "--metric", "val/f1"], "no runs to judge"),
-        (["nothing"], "no runs of a grid 'nothing'"),
+        (["nothing"], "nothing: no such grid"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(

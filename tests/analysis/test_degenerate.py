@@ -16,8 +16,9 @@ from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
 from analysis.plots.style import new_figure, save
+from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS
-from analysis.results.table import Plan, build_table
+from analysis.results.table import build_table
 from anlp.core.errors import UserError, run_command
 from anlp.records.results import Outcome
 from tests.support.run_folders import Grid

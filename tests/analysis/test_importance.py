@@ -91,7 +91,7 @@ def test_only_leaves_the_runs_that_match(study: Path, capsys: pytest.CaptureFixt
             ["study", "--only", "lr=0.1 optimizer=sgd"],
             "no setting varies over the 2 runs with val/acc",
         ),
-        (["nothing"], "no runs of a grid 'nothing'"),
+        (["nothing"], "nothing: no such grid"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(

@@ -15,6 +15,7 @@ from analysis import report
 from analysis.data.cost import add_up
 from analysis.data.load import Runs, load
 from analysis.effects.render import table as importance_table
+from analysis.reporting.blocks import Cells
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
 from analysis.reporting.findings import Findings, Missing, find_out
@@ -23,8 +24,10 @@ from analysis.reporting.provenance import provenance_section
 from analysis.reporting.render import render_html, render_markdown
 from analysis.reporting.verdicts import fates_section
 from analysis.results.caption import render_caption
-from analysis.results.cells import make_sheet
-from analysis.results.table import Plan, build_table
+from analysis.results.cells import make_text_table
+from analysis.results.plan import Plan
+from analysis.results.table import build_table
+from analysis.text.tables import plain_cells
 from anlp.core.errors import UserError
 from anlp.records.elements import Element
 from anlp.records.files import write_json, write_jsonl
@@ -150,7 +153,7 @@ def test_tables_are_those_of_the_commands(folder: Path, findings: Findings) -> N
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     table = build_table(findings.runs, Plan(top=12), "study")
 
-    for cell in (cell for line in make_sheet(table).lines for cell in line if "±" in cell):
+    for cell in (c.text for line in make_text_table(table).lines for c in line if "±" in c.text):
         assert cell in page
         assert cell in text
     assert html.escape(render_caption(table)) in page
@@ -244,7 +247,7 @@ def test_another_metric_is_reported_on_request(study: Grid) -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["nothing"], "nothing: no such grid in"),
         (
             ["study", "--select", "val/ac"],
             "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?",
@@ -301,7 +304,9 @@ def test_runs_that_were_submitted_and_never_began_are_counted(grid: Grid) -> Non
     )
     findings = find_out(load(grid.path), "study")
 
-    assert "('submitted and not begun', '1')" in str(effort_section(findings))
+    section = effort_section(findings)
+    tables = [block.sheet for block in section.blocks if isinstance(block, Cells)]
+    assert plain_cells(("submitted and not begun", "1")) in tables[0].lines
 
 
 ODD = [

@@ -59,7 +59,7 @@ def test_the_suffix_of_the_file_decides_its_format(
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["nothing"], "no runs of a grid 'nothing' in"),
+        (["nothing"], "nothing: no such grid in"),
         (["study"], "no run has finished yet, so there is nothing to tabulate (1 failed)"),
         (["study", "--only", "lr>5"], "--only 'lr>5' leaves none of 1 runs"),
         (["study", "--only", "lrr>5"], "unknown name 'lrr' (did you mean 'lr'?"),

@@ -131,7 +131,7 @@ def test_what_is_left_is_said_with_what_to_do_and_nothing_is_submitted(
     text = "\n".join(squeezed(capsys.readouterr().out))
     assert text.startswith("demo: 0 runs to repeat, 2 left\n")
     assert (
-        "left  a fault of its configuration, which stays; mend the grid, or the code and then --force"
+        "left  its configuration is at fault; fix the grid, or fix the code and then --force"
         in text
     )
     assert (

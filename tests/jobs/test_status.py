@@ -14,10 +14,12 @@ import pytest
 
 from anlp.core import lease
 from anlp.core.errors import UserError
+from anlp.core.units import render_duration
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome
 from jobs import status
-from jobs.common import terminal, units
+from jobs.common import terminal
+from jobs.common.text import render_value
 from jobs.runs import polling
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.status import read_states
@@ -271,7 +273,7 @@ def test_colour_is_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatc
 def test_a_narrow_terminal_gets_clipped_lines(folder: GridFolder) -> None:
     a_mixed_grid(folder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
-    look = status_view.Overview(folder, runs, runs, None, time.time())
+    look = status_view.Overview(folder, runs, runs, "", time.time())
 
     text = status_view.render_overview(look, terminal.Canvas(width=60), every_run=True)
 
@@ -283,7 +285,7 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
     outage = "there is no squeue here: run this on a login node of the cluster"
     look = status_view.Overview(
-        folder, runs, runs, None, time.time(), accounts=(SchedulerReport("slurm", None, outage),)
+        folder, runs, runs, "", time.time(), accounts=(SchedulerReport("slurm", None, outage),)
     )
 
     lines = status_view.render_overview(look, terminal.Canvas(width=60)).splitlines()
@@ -304,8 +306,8 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
         (-3, "0 s"),
     ],
 )
-def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert units.render_age(seconds) == text
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert render_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -313,7 +315,7 @@ def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
     [(1e-5, "1e-05"), (0.1, "0.1"), (0.123456789, "0.123456789"), (3, "3"), (True, "true")],
 )
 def test_a_value_is_shown_so_that_a_filter_finds_it(value: Any, text: str) -> None:
-    assert units.render_value(value) == text
+    assert render_value(value) == text
 
 
 def test_the_command_starts_light_and_ends_with_code_2_on_mistakes(folder: GridFolder) -> None:

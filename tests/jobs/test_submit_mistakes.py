@@ -172,7 +172,8 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
-            r"[0-9]+ runs? could not write to a folder: make room, then any submit", said
+            r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, then any submit",
+            said,
         ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         monkeypatch.setenv("ANLP_RUNS", str(root))

@@ -83,7 +83,7 @@ def _train(self: run._Run, held: lease.Lease) -> RunResult:
     behaviours: Mapping[str, str] = json.loads(os.environ.get("DO", "{}"))
     name, *words = behaviours.get(str(rate), "end").split()
     BEHAVIOURS[name](self, *words)
-    print(f"sees {self.sources} and {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+    print(f"sees {self.datasets} and {os.environ.get('CUDA_VISIBLE_DEVICES')}")
     write_jsonl(
         self.folder.metrics, [{"began": began, "ended": time.monotonic(), "pid": os.getpid()}]
     )

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 
-def run(batch: Path, index: int, *, job: str = "", sources: Any = None) -> int:
+def run(batch: Path, index: int, *, job: str = "", datasets: Any = None) -> int:
     behaviour, *words = json.loads(batch.read_text().splitlines()[index])["do"].split()
     log_of(batch, index).write_text(
-        f"element {index} as {job} pid {os.getpid()} sources {sources}\n"
+        f"element {index} as {job} pid {os.getpid()} datasets {datasets}\n"
     )
     return int(BEHAVIOURS[behaviour](*words))
 

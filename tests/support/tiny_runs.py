@@ -137,23 +137,24 @@ def kill_after_line(epoch: int) -> None:
 
 def kill_within_write(name: str, count: int) -> None:
     """Kills this process when the `count`-th write of the file `name` is half done."""
-    from anlp.records import files
+    from anlp.core import files
+    from anlp.records import files as records
     from anlp.training import attempt, checkpoint
 
     attempt.SAVE_INTERVAL_S = 0.0
     original = files.write_whole
     seen = 0
 
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, content: bytes, **how: Any) -> None:
         nonlocal seen
         seen += path.name == name
         if path.name == name and seen == count:
             path.with_name(f".{name}.half.tmp").write_bytes(content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        original(path, content)
+        original(path, content, **how)
 
-    files.write_whole = write
-    checkpoint.write_whole = write  # type: ignore[attr-defined] # it imported the name
+    records.write_whole = write  # type: ignore[attr-defined] # both imported the name
+    checkpoint.write_whole = write  # type: ignore[attr-defined] # as above
 
 
 def signal_while_building(number: int) -> None:

@@ -21,7 +21,8 @@ from anlp.core.errors import (
     SchedulerError,
 )
 from anlp.core.lease import Process
-from anlp.core.pool_messages import Stop, describe_signal
+from anlp.core.pool_messages import Stop
+from anlp.core.signals import SignalPipe, describe_signal, signal_pipe
 from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, report_to_none
 from jobs.schedulers.local.events import (
@@ -33,7 +34,6 @@ from jobs.schedulers.local.events import (
     Summary,
     Tick,
 )
-from jobs.schedulers.local.signals import Interrupts
 from jobs.schedulers.local.slots import SlotPlan, inspect, plan_slots
 from jobs.schedulers.local.worker_pool import (
     PoolOptions,
@@ -43,6 +43,7 @@ from jobs.schedulers.local.worker_pool import (
 )
 
 TICK_S = 0.5
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANCEL_POLL_S = 1.0
 SENT_AHEAD = 16  # requests that wait in the pool, so that a freed slot is filled without asking us
 MOST_DEATHS = 5  # of pools in a row, without a single element ended in between
@@ -197,7 +198,7 @@ class LocalScheduler:
         for note in self._work.plan.notes:
             on_event(Notice(note))
         try:
-            with Interrupts() as interrupts:
+            with signal_pipe(STOP_SIGNALS) as interrupts:
                 self._serve(self._work, interrupts, cancelled)
         finally:
             self.close()
@@ -234,7 +235,7 @@ class LocalScheduler:
         return pool
 
     def _serve(
-        self, work: _Work, interrupts: Interrupts, cancelled: Callable[[], Collection[int]]
+        self, work: _Work, interrupts: SignalPipe, cancelled: Callable[[], Collection[int]]
     ) -> None:
         next_poll = next_tick = time.monotonic()
         while len(self._ended) < work.batch.size:
@@ -263,14 +264,15 @@ class LocalScheduler:
             self._sent.add(index)
             self._pool.send(work.request(index))
 
-    def _listen(self, pool: PoolProcess, interrupts: Interrupts, timeout_s: float) -> bool:
+    def _listen(self, pool: PoolProcess, interrupts: SignalPipe, timeout_s: float) -> bool:
         """Waits for replies or signals and acts on them; False once the pool has ended."""
         with selectors.PollSelector() as selector:
             selector.register(pool, selectors.EVENT_READ)
             selector.register(interrupts, selectors.EVENT_READ)
             ready = {key.fileobj for key, _ in selector.select(timeout_s)}
         for number in interrupts.take():
-            self._stop(pool, number)
+            if number in STOP_SIGNALS:
+                self._stop(pool, number)
         if pool not in ready:
             return True
         replies = pool.read()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anlp.core.errors import SchedulerError
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 from jobs.common import external
 from jobs.config.resources import Resources
 from jobs.schedulers import profiles

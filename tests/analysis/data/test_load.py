@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,7 @@ from analysis.data.frames import (
     setting_columns,
     varying_settings,
 )
-from analysis.data.load import find_grid, from_disk
-from anlp.core.errors import UserError
+from analysis.data.load import from_disk
 from anlp.records.results import Outcome
 from anlp.tasks import TASKS
 from tests.support.run_folders import Grid
@@ -147,28 +145,6 @@ def test_a_result_of_another_form_counts_as_unfinished(grid: Grid, text: str) ->
 
     assert record.outcome is None
     assert len(notes) == 1
-
-
-@pytest.mark.parametrize("text", ["study", "grids/study.yaml", "runs/study", "runs/study/"])
-def test_a_grid_is_found_by_name_by_file_and_by_folder(grid: Grid, text: str) -> None:
-    here = grid.path.parent.parent
-
-    assert find_grid(text, here, {}) == grid.path
-    assert find_grid(str(grid.path), Path("/"), {}) == grid.path
-
-
-def test_the_environment_names_another_place_for_runs(grid: Grid, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-
-    assert find_grid("study", elsewhere, {"ANLP_RUNS": str(grid.path.parent)}) == grid.path
-
-
-def test_an_unknown_grid_is_an_error_that_lists_those_there_are(grid: Grid) -> None:
-    with pytest.raises(
-        UserError, match=r"no runs of a grid 'stdy' in .*runs \(grids there: study\)"
-    ):
-        find_grid("stdy", grid.path.parent.parent, {})
 
 
 def test_load_is_the_way_in_for_a_notebook(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

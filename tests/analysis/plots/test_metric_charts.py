@@ -23,7 +23,8 @@ from analysis.plots.heatmap import GLYPHS, heatmap_info
 from analysis.plots.seed_variance import luck_chart, luck_info
 from analysis.plots.style import new_figure, set_head
 from analysis.plots.sweep import sweep_chart, sweep_info, sweep_table
-from analysis.results.table import Plan, build_table
+from analysis.results.plan import Plan
+from analysis.results.table import build_table
 from analysis.verdicts.rules import Label
 from anlp.core.errors import UserError
 from anlp.records.files import read_json, write_json

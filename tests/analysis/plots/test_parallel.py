@@ -155,7 +155,7 @@ def test_the_command_writes_beside_the_runs_and_says_where(
     ("argv", "message"),
     [
         (["--above", "high"], "--above: expected a number such as 0.95, or baseline, got 'high'"),
-        (["--above", "baseline", "--metric", "val/loss"], "there is no baseline in val/loss"),
+        (["--above", "baseline", "--metric", "val/mae"], "there is no baseline in val/mae"),
         (["--metric", "val/lss"], "--metric 'val/lss' is unknown (did you mean 'val/loss'?"),
         (["-o", "chart.gif"], "chart.gif: expected a file that ends in .png, .svg, .pdf"),
     ],
@@ -164,7 +164,7 @@ def test_mistakes_are_one_sentence(
     grid: Grid, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str
 ) -> None:
     monkeypatch.chdir(grid.path.parent.parent)
-    grid.add(0.9, metrics={"val/loss": 0.1})
+    grid.add(0.9, metrics={"val/loss": 0.1, "val/mae": 0.1})
 
     with pytest.raises(UserError, match=re.escape(message)):
         parallel.main(["study", *argv])

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.results import cells
 from analysis.results.caption import render_caption
+from analysis.results.plan import Plan
 from analysis.results.render import (
     RENDERERS,
     render_csv,
@@ -23,12 +25,20 @@ from analysis.results.render import (
     render_text,
 )
 from analysis.results.rows import Row
-from analysis.results.table import Plan, Table
+from analysis.results.table import Table
 from analysis.results.ties import Ties
 from analysis.stats.intervals import mean_interval
 from analysis.text.escape import escape_markdown
 from analysis.text.levels import render_level
 from analysis.text.metrics import render_value
+from analysis.text.tables import (
+    Cell,
+    TextTable,
+    html_parts,
+    latex_lines,
+    markdown_lines,
+    text_lines,
+)
 
 NASTY = r"50%_a&b #1 $x$ {c} ~d ^e \f <g> |h| *i* 数据 ﷽"
 SCORES = (0.97, 0.98, 0.99)
@@ -236,3 +246,33 @@ def test_no_line_of_a_wrapped_caption_begins_a_list(table: Table) -> None:
         text = render_markdown(replace(table, plan=replace(table.plan, only=filter_text)))
         paragraph = text.partition("\n\n")[2].splitlines()
         assert not [line for line in paragraph if re.match(r"(\d+[.)]|[-+#=]+)(\s|$)", line)]
+
+
+def test_a_new_column_is_one_entry(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    column = cells.Column(
+        "seeds asked for",
+        lambda line: line.row.n_total,
+        cells.Printed("asked", lambda line: Cell(str(line.row.n_total)), place=9),
+    )
+    monkeypatch.setattr(cells, "COLUMNS", (*cells.COLUMNS, column))
+
+    assert render_csv(table).splitlines()[0].endswith(",seeds asked for")
+    assert json.loads(render_json(table))["rows"][0]["seeds asked for"] == 3
+    assert render_markdown(table).splitlines()[0].endswith("| asked |")
+
+
+def test_marks_belong_to_cells_in_every_format() -> None:
+    lines = ((Cell("a|b"), Cell("1", "best")), (Cell("c"), Cell("2", "tied")))
+    table = TextTable(("name", "score"), (False, True), lines, frozenset({1}))
+
+    assert text_lines(table)[2:] == ["a|b       1 *", "─" * 13, "c         2 †"]
+    assert markdown_lines(table)[2:] == [r"| a\|b | **1** |", "| c | 2 † |"]
+    assert latex_lines(table)[4:7] == [
+        r"a\textbar{}b & \textbf{1} \\",
+        r"\midrule",
+        r"c & 2$^\dagger$ \\",
+    ]
+    assert html_parts(table, scopes=True)[1].splitlines() == [
+        '<tr><th scope="row" class=text>a|b</th><td><b>1</b></td></tr>',
+        '<tr class=rule><th scope="row" class=text>c</th><td>2<sup>†</sup></td></tr>',
+    ]

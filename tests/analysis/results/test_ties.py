@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from analysis.results.caption import render_caption
+from analysis.results.plan import Plan
 from analysis.results.render import render_csv, render_json, render_latex, render_text
 from analysis.results.rows import Row
-from analysis.results.table import Plan, Table, build_table
+from analysis.results.table import Table, build_table
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
 from tests.support.run_folders import Grid

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.results.configurations import configurations
+from analysis.results.plan import Plan
 from analysis.results.rows import make_row
 from analysis.stats.selection_bias import expected_max, optimism_of_best, pooled_sd, shared_luck
 
@@ -67,9 +68,8 @@ def test_the_confirmed_column_is_not_optimistic_and_the_selected_one_is() -> Non
         winner = configurations(pd.DataFrame(runs), "val/acc")[0]
         number = int(winner.config_id)
         fresh = tuple(seeds_of(number, truth[number], rng, "confirm"))
-        row = make_row(
-            replace(winner, runs=(*winner.runs, *fresh)), ["lr"], "val/acc", "t", 0.95, None
-        )
+        plan = Plan(report="val/acc")
+        row = make_row(replace(winner, runs=(*winner.runs, *fresh)), ["lr"], plan)
         assert row.mean is not None
         assert row.optimistic is not None
         confirmed.append(row.mean - truth[number])

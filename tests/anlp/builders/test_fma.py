@@ -367,7 +367,7 @@ def genre_weights(runs: Path, run_id: str = "abc123abc123", **values: object) ->
     model = fma_genre.build(settings, 0, DatasetCache(runs), CPU).model  # type: ignore[arg-type] # of this task
     path = runs / "genres" / run_id / "weights.pt"
     path.parent.mkdir(parents=True)
-    checkpoint.save(path, {"epoch": 1, "model": model.state_dict()})
+    checkpoint.save_weights(path, model.state_dict(), epoch=1)
     return path
 
 
@@ -434,13 +434,13 @@ def test_a_model_of_genres_overfits_a_few_batches(tmp_path: Path) -> None:
     settings = make_spec(
         "fma_genre", {"data": "made", "hidden": 16, "overfit_batches": 1, "batch_size": 8}, 0
     ).settings
-    problem = fma_genre.build(settings, 0, DatasetCache(tmp_path), CPU)  # type: ignore[arg-type] # of this task
-    optimizer = torch.optim.Adam(problem.model.parameters(), lr=0.01)
-    batch = problem.train.samples.gather(problem.train.rows)
+    workload = fma_genre.build(settings, 0, DatasetCache(tmp_path), CPU)  # type: ignore[arg-type] # of this task
+    optimizer = torch.optim.Adam(workload.model.parameters(), lr=0.01)
+    batch = workload.train.samples.gather(workload.train.rows)
 
     for _ in range(80):
         optimizer.zero_grad()
-        loss = functional.cross_entropy(problem.model(*batch.inputs), batch.targets[0])
+        loss = functional.cross_entropy(workload.model(*batch.inputs), batch.targets[0])
         torch.autograd.backward(loss)
         optimizer.step()
 

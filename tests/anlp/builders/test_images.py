@@ -92,9 +92,9 @@ def test_validation_images_stay_apart_in_every_method(tmp_path: Path, method: st
     values = {"data": "faces", "method": method, "weights": "random", "image_size": 16, "pixels": 8}
     settings = make_spec("images_transfer", values, 0).settings
 
-    problem = images_transfer.build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
+    workload = images_transfer.build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
 
-    assert problem.sizes() == {"train": 6, "val": 6, "test": 6}
+    assert workload.sizes() == {"train": 6, "val": 6, "test": 6}
 
 
 def first_pixel(folder: Path, image: Image.Image, name: str = "0.png", **options: Any) -> list[int]:
@@ -438,11 +438,11 @@ def test_weights_that_are_missing_are_a_sentence(tmp_path: Path) -> None:
     spec = make_spec(
         "images_transfer", {"data": "faces", "backbone": "resnet34", "image_size": 16}, 0
     )
-    sources = DatasetCache(tmp_path)
+    datasets = DatasetCache(tmp_path)
 
     if catalogue.find("resnet34", tmp_path) is None:
         with pytest.raises(UserError, match=r"expected resnet34-b627a593\.pth in"):
-            images_transfer.build(spec.settings, 0, sources, torch.device("cpu"))  # type: ignore[arg-type]
+            images_transfer.build(spec.settings, 0, datasets, torch.device("cpu"))  # type: ignore[arg-type]
     assert spec.settings.assets() == ("resnet34",)
 
 

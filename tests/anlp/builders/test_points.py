@@ -151,9 +151,9 @@ def test_the_map_of_decisions_covers_the_data(tmp_path: Path) -> None:
     from anlp.builders.points import build
 
     settings = make_spec("points", {"points": 200}, 0).settings
-    problem = build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type] # of this task
+    workload = build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type] # of this task
 
-    assert problem.probe is not None
-    places, data = problem.probe[0], problem.train.samples.inputs[0]
+    assert workload.probe is not None
+    places, data = workload.probe[0], workload.train.samples.inputs[0]
     assert (places.amin(0) < data.amin(0)).all()
     assert (places.amax(0) > data.amax(0)).all()

@@ -18,7 +18,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
     assert run_command(lambda: len(path.read_text())) == 2
 
     assert (
-        capsys.readouterr().err == f"{path}: Is a directory; make room, or mend who may read it\n"
+        capsys.readouterr().err == f"{path}: Is a directory; free space, or fix the permissions\n"
     )
 
 
@@ -30,7 +30,7 @@ def test_a_full_disk_under_the_screen_is_one_sentence() -> None:
         )
 
     assert done.returncode == 2
-    assert done.stderr == "output: No space left on device; make room, or mend who may read it\n"
+    assert done.stderr == "output: No space left on device; free space, or fix the permissions\n"
 
 
 def test_other_errors_of_the_system_are_ours() -> None:

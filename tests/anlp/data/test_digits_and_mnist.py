@@ -147,15 +147,15 @@ def test_files_of_another_set_are_refused_by_name(
 
 
 def test_sources_load_once_and_leave_faults_to_the_run(tmp_path: Path) -> None:
-    sources = DatasetCache(tmp_path)
+    datasets = DatasetCache(tmp_path)
     specs = tuple(make_spec("mnist", {"data": name}, 0) for name in ("digits", "mnist"))
 
-    sources.preload_elements([Element(specs, RunOptions())])
+    datasets.preload_elements([Element(specs, RunOptions())])
 
     digits, files = (spec.settings.data_key() for spec in specs)
-    assert sources.get(digits) is sources.get(digits)
+    assert datasets.get(digits) is datasets.get(digits)
     with pytest.raises(UserError, match="expected train-images-idx3-ubyte"):
-        sources.get(files)
+        datasets.get(files)
 
 
 def test_gather_takes_inputs_and_targets_in_the_order_asked() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from anlp.core.errors import SpecError
+from anlp.core.files import write_whole
 from anlp.records.elements import Element
-from anlp.records.files import read_jsonl, read_metrics, write_json, write_jsonl, write_whole
+from anlp.records.files import read_jsonl, read_metrics, write_json, write_jsonl
 from anlp.records.folders import RunFolder
 from anlp.records.options import RunOptions, WandbOptions, options_from_json
 from anlp.records.results import Outcome, RunError, RunResult, read_result, result_from_summary

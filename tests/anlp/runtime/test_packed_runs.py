@@ -133,7 +133,7 @@ def test_what_the_runs_share_is_loaded_once_and_cleaned_up(start: StartJob, tmp_
         (
             "die 9",
             "killed by a signal",
-            "signal 9 (SIGKILL: nobody of us sent it: the kernel kills so when",
+            "signal 9 (SIGKILL: not sent by the job itself: the kernel does this when",
         ),
         ("crash", "killed by a signal", "signal 11 (SIGSEGV: a crash in native code)"),
         ("fault", "exit code", "exit code 70: its traceback is in its log"),

@@ -414,7 +414,7 @@ def test_what_was_prepared_reaches_every_child_and_is_cleaned_up(
     pool.send(PrepareRequest(str(batch)), *requests_for(batch, 1))
     pool.ended(0)
 
-    assert "sources shared by batch.jsonl" in scripted_elements.log_of(batch, 0).read_text()
+    assert "datasets shared by batch.jsonl" in scripted_elements.log_of(batch, 0).read_text()
     assert not batch.with_name("cleaned").exists()
     pool.close()
     assert batch.with_name("cleaned").exists()

@@ -18,10 +18,10 @@ from pathlib import Path
 from anlp.runtime.cgroups import thread_count
 from anlp.runtime.preload import prepare
 with ExitStack() as cleanup:
-    sources = prepare(Path(sys.argv[1]), cleanup)
+    datasets = prepare(Path(sys.argv[1]), cleanup)
     loaded = set(sys.modules)
-    (key,) = sources._loaded
-    assert key.name == "digits" and sources.get(key) is sources.get(key)
+    (key,) = datasets._loaded
+    assert key.name == "digits" and datasets.get(key) is datasets.get(key)
     import torch
     assert not torch.cuda.is_initialized()
     lazy = {"anlp.training.attempt", "torch.utils.serialization.config"} - loaded

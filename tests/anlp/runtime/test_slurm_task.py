@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_REQUEUE
+from anlp.core.signals import signal_pipe
 from anlp.core.stop_flag import stop_flag
 from anlp.runtime import slurm_task
 from tests.support.paths import ROOT
@@ -191,11 +192,11 @@ def test_a_run_that_no_warning_reached_warns_itself_before_its_time_limit(
 ) -> None:
     monkeypatch.setattr(slurm_task, "OWN_WARNING_S", 59.0)
 
-    with stop_flag() as flag, slurm_task.arrived_signals() as arrived, slurm_task.own_warning(1):
+    with stop_flag() as flag, signal_pipe() as arrived, slurm_task.own_warning(1):
         deadline = time.monotonic() + PATIENCE_S
         while not flag.is_set() and time.monotonic() < deadline:
             time.sleep(0.01)
-        signals = arrived()
+        signals = arrived.take()
 
     assert (flag.is_set(), signal.SIGUSR2 in signals, signal.SIGTERM in signals) == (
         True,

@@ -11,10 +11,10 @@ from anlp.runtime.preload import warm_up
 warm_up()
 import torch
 from torch import nn
-from anlp.training.optimizers import make_optimizer
-for name in ("sgd", "adam", "adamw", "rmsprop"):
+from anlp.training.optimizers import OPTIMIZERS, OptimizerOptions
+for make in OPTIMIZERS.values():
     weight = nn.Parameter(torch.ones(3))
-    optimizer = make_optimizer(name, [weight], lr=0.1)
+    optimizer = make([weight], OptimizerOptions(lr=0.1))
     weight.sum().backward()
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())

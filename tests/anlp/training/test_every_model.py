@@ -13,12 +13,13 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from anlp.builders import build_workload
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted
 from anlp.core.training_settings import TrainingSettings
 from anlp.data import DatasetCache
 from anlp.tasks import TASKS, make_spec
-from anlp.training.attempt import _build, make_trainer
+from anlp.training.attempt import make_trainer
 from anlp.training.workload import Workload
 from jobs.submission.variants import KINDS
 from tests.support.tiny_runs import folder_of, numbers_of, run_apart, signal_at_update, write_specs
@@ -70,7 +71,7 @@ class Kind:
 
     def build(self, device: torch.device = CPU, **values: Any) -> Workload:
         """Its parts."""
-        return _build(self.spec(**values), DatasetCache(Path("nowhere")), device)
+        return build_workload(self.spec(**values), DatasetCache(Path("nowhere")), device)
 
 
 def kinds() -> list[Kind]:
@@ -113,25 +114,27 @@ def test_every_model_has_small_settings_here() -> None:
 @every_kind
 def test_a_model_gives_one_value_per_class_or_target(kind: Kind) -> None:
     needs_of(kind)
-    problem = kind.build()
-    batch = next(problem.batches(problem.test))
+    workload = kind.build()
+    batch = next(workload.batches(workload.test))
 
     with torch.inference_mode():
-        outputs = problem.model.eval()(*batch.inputs)
+        outputs = workload.model.eval()(*batch.inputs)
 
-    assert outputs.shape == (len(batch), len(problem.names))
+    assert outputs.shape == (len(batch), len(workload.names))
     assert outputs.isfinite().all()
 
 
 @every_trained_kind
 def test_a_gradient_reaches_every_parameter(kind: Kind) -> None:
-    problem = kind.build(overfit_batches=4)  # no dropout: a unit that is left out has no gradient
-    batch = problem.train.samples.gather(problem.train.rows)
+    workload = kind.build(overfit_batches=4)  # no dropout: a unit that is left out has no gradient
+    batch = workload.train.samples.gather(workload.train.rows)
 
-    loss, *_ = problem.objective(problem.model.train()(*batch.inputs), batch.targets, training=True)
+    loss, *_ = workload.objective(
+        workload.model.train()(*batch.inputs), batch.targets, training=True
+    )
     torch.autograd.backward(loss)
 
-    gradients = {name: parameter.grad for name, parameter in problem.model.named_parameters()}
+    gradients = {name: parameter.grad for name, parameter in workload.model.named_parameters()}
     assert gradients
     assert [
         name for name, gradient in gradients.items() if gradient is None or not gradient.any()
@@ -143,8 +146,8 @@ def test_a_gradient_reaches_every_parameter(kind: Kind) -> None:
 def test_three_batches_are_learned_by_heart(kind: Kind) -> None:
     settings = kind.spec(overfit_batches=3, epochs=150, train_samples=0).settings
     assert isinstance(settings, TrainingSettings)
-    problem = kind.build(overfit_batches=3, train_samples=0)
-    trainer = make_trainer(settings, problem, 0, keeps_best=False)
+    workload = kind.build(overfit_batches=3, train_samples=0)
+    trainer = make_trainer(settings, workload, 0, keeps_best=False)
     losses: list[float] = []
 
     with contextlib.suppress(Interrupted):
@@ -153,7 +156,7 @@ def test_three_batches_are_learned_by_heart(kind: Kind) -> None:
             should_stop=lambda: losses[-1] < NEAR_ZERO,
         )
 
-    assert len(problem.train) == 24
+    assert len(workload.train) == 24
     assert losses[-1] < NEAR_ZERO < losses[0]
 
 
@@ -176,10 +179,10 @@ def test_an_interrupted_run_continues_to_the_same_numbers(kind: Kind, tmp_path: 
 def test_the_gpu_agrees_with_the_cpu(kind: Kind) -> None:
     outputs = []
     for device in (CPU, torch.device("cuda")):
-        problem = kind.build(device)
-        batch = next(problem.batches(problem.test))
+        workload = kind.build(device)
+        batch = next(workload.batches(workload.test))
         with torch.inference_mode():
-            outputs.append(problem.model.eval()(*batch.inputs).cpu())
+            outputs.append(workload.model.eval()(*batch.inputs).cpu())
 
     on_cpu, on_gpu = outputs
     assert torch.allclose(on_cpu, on_gpu, rtol=1e-3, atol=1e-3)

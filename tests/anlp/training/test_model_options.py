@@ -77,14 +77,14 @@ def trainer_of(kind: Kind, **values: Any) -> Trainer:
 
 @every_option
 def test_a_gradient_reaches_every_parameter(kind: Kind, values: dict[str, Any]) -> None:
-    problem = kind.build(**values, overfit_batches=4)
-    batch = problem.train.samples.gather(problem.train.rows)
+    workload = kind.build(**values, overfit_batches=4)
+    batch = workload.train.samples.gather(workload.train.rows)
 
-    outputs = problem.model.train()(*batch.inputs)
-    torch.autograd.backward(problem.objective(outputs, batch.targets, training=True)[0])
+    outputs = workload.model.train()(*batch.inputs)
+    torch.autograd.backward(workload.objective(outputs, batch.targets, training=True)[0])
 
-    assert outputs.shape == (len(batch), len(problem.names))
-    found = {name: parameter.grad for name, parameter in problem.model.named_parameters()}
+    assert outputs.shape == (len(batch), len(workload.names))
+    found = {name: parameter.grad for name, parameter in workload.model.named_parameters()}
     assert [
         name for name, gradient in found.items() if gradient is None or not gradient.any()
     ] == []
@@ -133,8 +133,8 @@ def test_training_continues_from_what_was_saved_to_the_same_numbers(
     assert [without_time(metrics) for metrics in found] == [
         without_time(metrics) for metrics in expected
     ]
-    for name, value in whole.problem.model.state_dict().items():
-        assert torch.equal(value, continued.problem.model.state_dict()[name]), name
+    for name, value in whole.workload.model.state_dict().items():
+        assert torch.equal(value, continued.workload.model.state_dict()[name]), name
 
 
 def without_time(metrics: Metrics) -> Metrics:

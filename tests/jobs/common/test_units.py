@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.common.units import parse_memory, parse_walltime, render_walltime
+from anlp.core.units import parse_memory, parse_walltime, render_duration
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         parse_walltime(text)
 
 
-def test_times_are_shown_as_hours_minutes_seconds() -> None:
-    assert render_walltime(90.5) == "1:30:30"
+def test_a_time_limit_is_shown_as_every_duration_is() -> None:
+    assert render_duration(60 * parse_walltime("01:30:30")) == "1 h 30 min"

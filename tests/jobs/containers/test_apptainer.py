@@ -33,7 +33,7 @@ from tests.support.paths import ROOT
 IMAGE = Path("/images/a b.sif")
 RUNS = Path("/home/user/runs/mnist")
 BUILD = ROOT / "containers" / "build.sh"
-INSTALL = ROOT / "tests" / "apptainer" / "install.sh"
+INSTALL = ROOT / "tests/support/apptainer/install.sh"
 GOLDEN = ROOT / "tests/jobs/schedulers/slurm/golden/image.sh"
 CONTAINER = Container(IMAGE, binds=(Bind(RUNS, RUNS),), cwd=RUNS)
 ALWAYS = ("--cleanenv", "--no-eval")

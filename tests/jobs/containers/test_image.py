@@ -18,7 +18,7 @@ from jobs.config.resources import Resources
 from jobs.runs.journal import Journal
 from jobs.runs.options import SubmitOptions, last_options
 from jobs.schedulers.base import Batch
-from jobs.submission.arguments import add_submit_arguments, override
+from jobs.submission.arguments import add_submit_arguments, override, read_overrides
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def chosen(grid: str | None, *words: str) -> str | None:
     """Name of the image, with what goes over it."""
     parser = argparse.ArgumentParser()
     add_submit_arguments(parser)
-    image = override(SubmitOptions(container=grid), parser.parse_args(words)).image
+    image = override(SubmitOptions(container=grid), read_overrides(parser.parse_args(words))).image
     return None if image is None else image.path.name + (" live" if image.is_live else "")
 
 
@@ -64,7 +64,8 @@ def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
     add_submit_arguments(parser)
 
     image = override(
-        SubmitOptions(container="grid.sif"), parser.parse_args(["--profile", "./site.yaml"])
+        SubmitOptions(container="grid.sif"),
+        read_overrides(parser.parse_args(["--profile", "./site.yaml"])),
     ).image
 
     assert image is not None

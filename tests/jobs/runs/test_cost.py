@@ -158,9 +158,9 @@ def test_the_screen_has_a_row_for_whatever_is_known() -> None:
     assert render_cost(found) == [
         ("time", "3.2 GPU-hours, 13 CPU-hours"),
         ("CPU", "41% of what was asked for was used"),
-        ("memory", "1.2 GiB of 8.0 GiB asked for, at most"),
+        ("memory", "1.2 GiB of 8 GiB asked for, at most"),
         ("GPU memory", "300 MiB at most"),
-        ("queue", "half of the runs began within 12 s, 95 % within 3 min"),
+        ("queue", "half of the runs began within 12 s, 95 % within 3 min 5 s"),
         ("lost", "2 attempts killed or failed: 0.4 GPU-hours, 1.6 CPU-hours"),
     ]
     assert render_cost(cost.Cost(1, 0, 0.001, None, 80.0, None, None, None, None, 0, 0, 0)) == [

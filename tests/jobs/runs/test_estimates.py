@@ -7,7 +7,6 @@ import pytest
 
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult, RunState
-from jobs.common.units import render_duration
 from jobs.runs.estimates import estimate_seconds
 from jobs.runs.status import RunStatus
 from tests.support.grids import a_spec
@@ -46,18 +45,3 @@ def test_slots_share_the_work() -> None:
     specs = [a_spec(seed, epochs=10) for seed in range(8)]
 
     assert estimate_seconds(specs, [a_run(10.0)], 4) == pytest.approx(20.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "0 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (5399, "90 min"),
-        (5400, "1.5 h"),
-        (172800, "2.0 days"),
-    ],
-)
-def test_durations_are_as_exact_as_an_estimate(seconds: float, text: str) -> None:
-    assert render_duration(seconds) == text

@@ -7,9 +7,10 @@ import pytest
 from anlp.core.spec import RunSpec
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
+from jobs.runs.batches import Redo
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import count_strangers, make_plan, redo_of
-from jobs.runs.status import Redo, RunStatus
+from jobs.runs.status import RunStatus
 from jobs.views.plan import plan_json, print_runs
 from tests.support.grids import a_spec
 

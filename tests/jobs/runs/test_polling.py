@@ -29,7 +29,9 @@ def cluster() -> FakeCluster:
 def ask(
     folder: GridFolder, cluster: FakeCluster, *, fresh: bool = False, tolerant: bool = True
 ) -> JobPoller:
-    return JobPoller(folder, fresh=fresh, tolerant=tolerant, ask=cluster, now=cluster.clock)
+    if not tolerant:
+        return JobPoller.for_changing(folder, ask=cluster, now=cluster.clock)
+    return JobPoller.for_viewing(folder, fresh=fresh, ask=cluster, now=cluster.clock)
 
 
 def test_an_answer_serves_every_command_for_forty_seconds(
@@ -116,7 +118,7 @@ def test_what_is_finished_leaves_the_file(folder: GridFolder, cluster: FakeClust
 def test_a_command_that_writes_nothing_keeps_no_answers(
     folder: GridFolder, cluster: FakeCluster
 ) -> None:
-    JobPoller(folder, remember=False, ask=cluster, now=cluster.clock).states(JOBS)
+    JobPoller.for_dry_run(folder, ask=cluster, now=cluster.clock).states(JOBS)
 
     assert list(folder.path.iterdir()) == []
 

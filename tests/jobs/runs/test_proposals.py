@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from anlp.core.units import render_memory_option, render_time_option
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult, RunState
-from jobs.common.units import render_size, render_time
 from jobs.config.resources import Resources
 from jobs.runs.estimates import SIZES_MIB, TIMES_MIN, Price, compare, price, propose, round_up
 from jobs.runs.plan import make_plan
@@ -150,11 +150,11 @@ def test_amounts_beyond_the_steps_are_rounded_up_to_days_and_64_gib() -> None:
     [(5, "5m"), (90, "1h30m"), (240, "4h"), (2880, "2d"), (0.75, "45s"), (1.5, "1m30s")],
 )
 def test_times_are_written_as_the_option_takes_them(minutes: float, text: str) -> None:
-    assert render_time(minutes) == text
+    assert render_time_option(minutes) == text
 
 
 @pytest.mark.parametrize(
     ("mib", "text"), [(512, "512M"), (1536, "1.5G"), (16384, "16G"), (1500, "1500M")]
 )
 def test_sizes_are_written_as_the_option_takes_them(mib: float, text: str) -> None:
-    assert render_size(mib) == text
+    assert render_memory_option(mib) == text

@@ -8,9 +8,9 @@ from anlp.records.files import write_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from jobs.config.resources import Resources
+from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
 from jobs.runs.recovery import has_unanswered, reconcile
-from jobs.runs.status import asked_runs
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Job
 from tests.support.grids import a_spec, submission

@@ -9,7 +9,8 @@ import pytest
 from anlp.core.errors import SpecError
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult, RunState
-from jobs.runs.status import Purpose, RunStatus
+from jobs.runs.batches import Purpose
+from jobs.runs.status import RunStatus
 from jobs.submission.variants import (
     FIRST_FRESH_SEED,
     best_configurations,

@@ -19,12 +19,17 @@ from jobs.config.resources import Resources
 from jobs.runs import recovery
 from jobs.runs.journal import ExitRecord, Journal
 from jobs.runs.options import SubmitOptions, last_options
-from jobs.runs.status import read_states
+from jobs.runs.status import NO_RESULT, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, Summary, Tick
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.submission.arguments import add_submit_arguments, override
+from jobs.submission.arguments import (
+    Overrides,
+    add_submit_arguments,
+    override,
+    read_overrides,
+)
 from jobs.submission.foreground import ExitRecorder, count_states, ending_of
 from jobs.submission.launch import submit_specs
 from tests.support.grids import (
@@ -115,7 +120,7 @@ def test_a_grid_that_another_command_keeps_is_a_sentence(
     monkeypatch.setattr(Journal, "locked", lambda self, patience_s=0.0: original(self, 0.0))
 
     with pytest.raises(
-        UserError, match=r"study: another command is submitting this grid \(held by process \d+ on"
+        UserError, match=r"study: another command is at work on this grid \(held by process \d+ on"
     ):
         submit_specs(folder, SPECS, QUIET, redo="none")
 
@@ -170,10 +175,10 @@ def test_batches_are_numbered_past_whatever_lies_beside_them(folder: GridFolder)
 # --- where and how
 
 
-def options_of(*words: str) -> argparse.Namespace:
+def options_of(*words: str) -> Overrides:
     parser = argparse.ArgumentParser()
     add_submit_arguments(parser)
-    return parser.parse_args(words)
+    return read_overrides(parser.parse_args(words))
 
 
 def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
@@ -305,27 +310,15 @@ def test_endings_that_cannot_be_written_are_said(
     ("code", "cause", "expected"),
     [
         (None, Cause.SIGNAL, ExitRecord(Cause.SIGNAL, "detail")),
-        (
-            1,
-            None,
-            ExitRecord(
-                Cause.EXIT, "exit code 1 without a result: could it not write to its folder?"
-            ),
-        ),
-        (
-            0,
-            None,
-            ExitRecord(
-                Cause.EXIT, "exit code 0 without a result: could it not write to its folder?"
-            ),
-        ),
+        (1, None, ExitRecord(Cause.EXIT, NO_RESULT)),
+        (0, None, ExitRecord(Cause.EXIT, NO_RESULT)),
         (4, None, None),  # another process is at it
     ],
 )
 def test_an_ending_is_recorded_where_there_is_no_result(
     folder: GridFolder, code: int | None, cause: Cause | None, expected: ExitRecord | None
 ) -> None:
-    assert ending_of(ended(0, code, cause), folder.run("x")) == expected
+    assert ending_of(ended(0, code, cause), folder.run("x"), "tag") == expected
 
 
 def test_the_summary_counts_what_became_of_each_run(folder: GridFolder) -> None:
@@ -333,7 +326,7 @@ def test_the_summary_counts_what_became_of_each_run(folder: GridFolder) -> None:
     finish(folder, SPECS[0], tag)
     summary = Summary({0: ended(0, 0), 1: ended(1, 1)}, (2,), signal.SIGINT)
 
-    counts = count_states(folder, SPECS, summary)
+    counts = count_states(folder, SPECS, summary, tag)
 
     assert dict(counts) == {RunState.DONE: 1, RunState.LOST: 1, RunState.INTERRUPTED: 1}
 

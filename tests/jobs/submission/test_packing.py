@@ -29,7 +29,7 @@ from jobs.runs.status import read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase
 from jobs.schedulers.local.slots import Machine, plan_slots
-from jobs.submission.arguments import add_submit_arguments, override
+from jobs.submission.arguments import add_submit_arguments, override, read_overrides
 from jobs.submission.batching import make_elements
 from jobs.submission.launch import submit_specs
 from jobs.views import plan as plan_view
@@ -166,8 +166,10 @@ def test_the_grid_says_how_many_and_the_command_line_overrides_it(tmp_path: Path
     add_submit_arguments(parser)
     given = SubmitOptions(packing=Packing(grid.pack, grid.chain))
 
-    assert override(given, parser.parse_args([])).packing == Packing(4, 10)
-    assert override(given, parser.parse_args(["--pack", "2"])).packing == Packing(2, 10)
+    assert override(given, read_overrides(parser.parse_args([]))).packing == Packing(4, 10)
+    assert override(given, read_overrides(parser.parse_args(["--pack", "2"]))).packing == Packing(
+        2, 10
+    )
 
 
 # --- on this machine

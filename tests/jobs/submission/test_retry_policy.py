@@ -47,7 +47,7 @@ def test_a_run_that_met_its_memory_limit_gets_half_as_much_again() -> None:
     remedy = decide(lost(Cause.OUT_OF_MEMORY), PLAIN)
 
     assert remedy == RetryDecision(
-        "again with 6G of memory", "it had 4G", replace(ASKED, mem_mib=6144)
+        "again with 6 GiB of memory", "it had 4 GiB", replace(ASKED, mem_mib=6144)
     )
 
 
@@ -57,7 +57,7 @@ def test_memory_is_bounded_by_four_times_what_the_grid_asked_for_at_first() -> N
     assert memory_of(decide(lost(Cause.OUT_OF_MEMORY, last=last), PLAIN)) == 16 * 1024
     full = decide(lost(Cause.OUT_OF_MEMORY, last=replace(ASKED, mem_mib=16 * 1024)), PLAIN)
     assert (full.action, full.ask) == (LEFT, None)
-    assert full.why == "it had 16G, the most that is given; more: --most-mem or --mem"
+    assert full.why == "it had 16 GiB, the most that is given; more: --most-mem or --mem"
 
 
 def test_the_bound_of_memory_can_be_given() -> None:
@@ -131,8 +131,8 @@ def test_a_run_that_got_nowhere_gets_half_as_much_time_again_within_bounds() -> 
 
     assert [remedy.ask and remedy.ask.walltime_min for remedy in remedies] == [90, 240, None]
     assert [remedy.action for remedy in remedies] == [
-        "again with 1:30:00 of time",
-        "again with 4:00:00 of time",
+        "again with 1 h 30 min of time",
+        "again with 4 h of time",
         LEFT,
     ]
     assert remedies[2].why.endswith("more: --most-time or --time")
@@ -145,7 +145,7 @@ def test_time_that_is_given_counts_and_an_unknown_limit_is_asked_for() -> None:
     unknown = decide(lost(Cause.TIMEOUT, first=Resources()), PLAIN)
 
     assert given == RetryDecision(
-        "continued with 2:00:00 of time", "--time", replace(ASKED, walltime_min=120)
+        "continued with 2 h of time", "--time", replace(ASKED, walltime_min=120)
     )
     assert (unknown.action, unknown.why.endswith("--time")) == (LEFT, True)
 

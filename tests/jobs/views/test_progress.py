@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from anlp.core.spec import RunSpec
+from anlp.core.spec import RunSpec, varying
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunError, RunResult, RunState
 from anlp.tasks import make_spec
+from jobs.runs.status import NO_RESULT, classify
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, ElementStarted, Notice, Tick
-from jobs.views.progress import MOST_LINES, ProgressScreen, last_line, outcome_of
-from jobs.views.progress_model import ProgressState, render_metric, varying_settings
+from jobs.views.progress import MOST_LINES, ProgressScreen, last_line, standing_of, why_of
+from jobs.views.progress_model import ProgressState, render_metric
 
 
 def make_specs(n: int = 4, epochs: int = 10) -> list[RunSpec]:
@@ -69,7 +70,9 @@ class Stage:
         console = Console(
             file=self.out, force_terminal=terminal, width=100, height=20, legacy_windows=False
         )
-        self.screen = ProgressScreen(folder, specs, console=console, quiet=quiet, clock=self.clock)
+        self.screen = ProgressScreen(
+            folder, specs, "tag", console=console, quiet=quiet, clock=self.clock
+        )
 
     def text(self) -> str:
         return self.out.getvalue()
@@ -121,7 +124,7 @@ def test_only_settings_that_vary_and_apply_are_named() -> None:
     ]
     seeds = [make_spec("mnist", {}, seed) for seed in range(2)]
 
-    assert varying_settings(specs) == ["model", "filters"]
+    assert varying(spec.values for spec in specs) == ["model", "filters"]
     assert ProgressState(specs, 0.0).label(0) == "model=dense"
     assert ProgressState(specs, 0.0).label(1) == "model=cnn filters=8"
     assert ProgressState(seeds, 0.0).label(1) == "seed=1"
@@ -182,22 +185,23 @@ def test_a_file_that_is_not_there_has_no_last_line(tmp_path: Path) -> None:
             RunState.RUNNING,
             "another process is training it",
         ),
-        (ended(0, exit_code=0), RunState.LOST, "it left no result"),
+        (ended(0, exit_code=0), RunState.LOST, NO_RESULT),
     ],
 )
 def test_a_run_without_a_result_is_judged_by_how_it_ended(
-    event: ElementEnded, state: RunState, why: str
+    folder: GridFolder, event: ElementEnded, state: RunState, why: str
 ) -> None:
-    assert outcome_of(event, None) == (state, why)
+    standing, result = standing_of(event, folder.run("x"), "tag")
+
+    assert (standing.state, why_of(standing, result)) == (state, why)
 
 
 def test_a_failed_run_is_told_by_the_last_line_of_its_traceback() -> None:
     error = RunError("RuntimeError", "CUDA out of memory\nmore", "Traceback ...")
 
-    assert outcome_of(ended(0, exit_code=1), RunResult("x", Outcome.FAILED, error=error)) == (
-        RunState.FAILED,
-        "RuntimeError: CUDA out of memory",
-    )
+    result = RunResult("x", Outcome.FAILED, error=error)
+
+    assert why_of(classify(None, result), result) == "RuntimeError: CUDA out of memory"
 
 
 def test_without_a_terminal_each_finished_run_is_a_line(folder: GridFolder) -> None:
@@ -248,7 +252,7 @@ def test_quiet_says_only_what_went_wrong(folder: GridFolder) -> None:
         screen.on_event(ended(1, Cause.SIGNAL, "signal 9"))
 
     assert "done" not in stage.text()
-    assert "killed by a signal: signal 9" in stage.text()
+    assert "killed by signal 9" in stage.text()
 
 
 def test_the_live_display_draws_the_bar_and_the_runs_under_way(

@@ -14,7 +14,7 @@ import pytest
 
 from anlp.core.errors import SchedulerError
 from anlp.core.lease import Process
-from anlp.core.pool_messages import describe_signal
+from anlp.core.signals import describe_signal
 from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, JobHandle, JobState, Phase
 from jobs.schedulers.local.events import (
@@ -136,7 +136,7 @@ def test_killing_a_child_ends_its_element_and_no_other(tmp_path: Path) -> None:
     summary, recorder = follow(tmp_path, "sleep 30", "ok", "ok", act=kill_first)
 
     assert summary.ended[0].state.cause is Cause.SIGNAL
-    assert summary.ended[0].state.detail.startswith("signal 9 (SIGKILL: nobody of us sent it")
+    assert summary.ended[0].state.detail.startswith("signal 9 (SIGKILL: not sent by the job itself")
     assert [summary.ended[index].state.cause for index in (1, 2)] == [None, None]
     assert len(recorder.of(ElementStarted)) == 3
 
@@ -408,7 +408,10 @@ def test_the_pool_is_started_by_arguments_and_not_by_a_shell() -> None:
     ("number", "text"),
     [
         (11, "signal 11 (SIGSEGV: a crash in native code)"),
-        (9, "signal 9 (SIGKILL: nobody of us sent it: the kernel kills so when memory runs out)"),
+        (
+            9,
+            "signal 9 (SIGKILL: not sent by the job itself: the kernel does this when memory runs out)",
+        ),
         (15, "signal 15 (SIGTERM)"),
         (50, "signal 50"),
     ],

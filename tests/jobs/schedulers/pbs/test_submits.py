@@ -339,8 +339,8 @@ def test_what_the_profile_asked_for_is_known_to_a_retry(
     run_command(lambda: retry.main(["study", "-n"]))
 
     shown = capsys.readouterr().out
-    assert "again with 6G of memory" in shown
-    assert "again with 6:00:00 of time" in shown
+    assert "again with 6 GiB of memory" in shown
+    assert "again with 6 h of time" in shown
 
 
 def test_a_retry_goes_to_the_site_of_the_submission(

@@ -239,6 +239,6 @@ def test_a_container_that_does_not_start_is_no_result(cluster: Cluster, tmp_path
 
     assert (state.cause, state.detail) == (
         Cause.NOT_STARTED,
-        "its container did not start on n1 (exit code 72)",
+        f"its container did not start on {state.node} (exit code 72)",
     )
     assert "FATAL:" in said(batch, handles[0])

@@ -17,8 +17,8 @@ import pytest
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunResult
+from jobs.runs.batches import Asked, asked_runs
 from jobs.runs.journal import Journal
-from jobs.runs.status import Asked, asked_runs
 from tests.support.schedulers.slurm.cluster import SCRIPT, Cluster, why_not
 from tests.support.schedulers.slurm.command_log import Calls, note_calls
 

@@ -106,5 +106,5 @@ def test_a_run_that_slurm_killed_for_its_memory_is_to_get_half_as_much_again(
 
     [remedy] = json.loads(capsys.readouterr().out)["remedies"]
     assert status.cause is Cause.OUT_OF_MEMORY
-    assert remedy["action"] == "again with 150M of memory"
+    assert remedy["action"] == "again with 150 MiB of memory"
     assert [run["resources"]["mem_mib"] for run in remedy["runs"]] == [150]

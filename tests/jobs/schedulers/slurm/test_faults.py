@@ -14,7 +14,13 @@ from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.schedulers.base import Cause, Job, JobHandle, JobState, Phase
 from jobs.schedulers.slurm.script import output_of
-from tests.support.schedulers.slurm.cluster import Cluster, make_batch, make_scheduler, settle
+from tests.support.schedulers.slurm.cluster import (
+    NODES,
+    Cluster,
+    make_batch,
+    make_scheduler,
+    settle,
+)
 
 pytestmark = pytest.mark.slow
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sacctmgr")
@@ -66,7 +72,9 @@ def test_an_array_of_twenty_elements_runs_to_its_end_each_exactly_once(
     states = settle(scheduler, handles)
 
     assert {(state.phase, state.cause) for state in states.values()} == {(Phase.ENDED, None)}
-    assert {state.node for state in states.values()} <= {"n1", "n2", "n3", "n4"}
+    assert {state.node for state in states.values()} <= {
+        f"{NODES}{number}" for number in range(1, 5)
+    }
     assert len(list(batch.path.with_suffix(".slurm").glob("*.out"))) == 20
 
 

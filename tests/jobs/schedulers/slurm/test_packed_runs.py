@@ -107,4 +107,4 @@ def test_a_run_that_takes_its_jobs_memory_is_killed_alone_and_told_so(
         batch, handles[0]
     )
     lost = read_states(folder, scheduler.states)[runs[1].run_id]
-    assert (lost.cause, lost.died_alone) == (Cause.OUT_OF_MEMORY, True)
+    assert (lost.cause, lost.crashed_in_pack) == (Cause.OUT_OF_MEMORY, True)

@@ -22,7 +22,7 @@ from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
 from jobs.schedulers.base import Cause
 from tests.support.paths import ROOT
-from tests.support.schedulers.slurm.cluster import SITE, Cluster
+from tests.support.schedulers.slurm.cluster import NODES, SITE, Cluster
 from tests.support.schedulers.slurm.command_log import note_calls, put_first
 from tests.support.submits import Ended, Place, attempts_of, make_place, wait_until
 
@@ -264,9 +264,8 @@ def test_how_a_run_was_ended_is_named_with_its_node(cluster: Cluster, tmp_path: 
         STEP_EAT="0.1",
         STEP_STUBBORN="0.2",
     )
-    quiet = (
-        'resources: {exclude: "n[1-3]"}\n'  # where others have no jobs that would have to end first
-    )
+    # where others have no jobs that would have to end first
+    quiet = f'resources: {{exclude: "{NODES}[1-3]"}}\n'
     spare = make_steps(
         tmp_path, "[0.3]", name="spare", more=quiet, STEP_S="30", STEP_STUBBORN="0.3"
     )
@@ -278,7 +277,7 @@ def test_how_a_run_was_ended_is_named_with_its_node(cluster: Cluster, tmp_path: 
     handle = state_of(place, 0.2).handle
     assert handle is not None
     registry.cancel([handle])
-    cluster.ask("sbatch", "--exclusive", "--nodelist=n4", "-o/dev/null", "--wrap", "true")
+    cluster.ask("sbatch", "--exclusive", f"--nodelist={NODES}4", "-o/dev/null", "--wrap", "true")
     for grid in (place, spare):
         wait_for(grid, RunState.LOST, RunState.INTERRUPTED)
 
@@ -289,8 +288,8 @@ def test_how_a_run_was_ended_is_named_with_its_node(cluster: Cluster, tmp_path: 
         Cause.PREEMPTED,
     ]
     assert found[1].detail == f"cancelled by user {os.getuid()}"
-    assert [status.node in ("n1", "n2", "n3") for status in found[:2]] == [True, True]
-    assert found[2].node == "n4"
+    assert NODES + "4" not in [status.node for status in found[:2]]
+    assert found[2].node == f"{NODES}4"
 
 
 def wait_for_attempt(place: Place, rate: float) -> None:

@@ -1,11 +1,14 @@
 """A real Slurm of four nodes for the tests that need one, started once for all test processes and stopped by the last.
 
+Each checkout has its own, with ports, nodes and a folder of its own: two on one machine do not meet.
+
 A test that takes `cluster` shares it; one that takes `cluster_alone` breaks parts of it and has it to itself.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -26,9 +29,11 @@ from tests.support.paths import ROOT as CHECKOUT
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 SITE = SCRIPT.with_name("site")
-ROOT = Path("/tmp/anlp-slurm")  # short, as sockets below it must be
-LOCKS = Path("/tmp/anlp-slurm-locks")
-PATIENCE_S = 120.0
+TAG = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
+ROOT = Path(f"/tmp/anlp-slurm-{TAG}")  # short, as sockets below it must be
+LOCKS = Path(f"/tmp/anlp-slurm-{TAG}-locks")
+NODES = f"t{TAG}n"  # and a number from 1 to 4
+PATIENCE_S = 300.0  # on a machine that is busy otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def said(batch: Batch, job: JobHandle) -> str:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "SLURM_CLUSTER": str(ROOT)}
+    return {**os.environ, "SLURM_CLUSTER": str(ROOT), "SLURM_NODES": NODES}
 
 
 def _point_clients_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,15 @@
 #   cluster.sh start NODE     the node returns
 #   cluster.sh stop-controller | start-controller | stop-accounts | start-accounts
 #
-# One at a time: the nodes of two clusters on one host would share their memory cgroups, which are named after them.
 # State is in $SLURM_CLUSTER (short: sockets below it must fit into 107 bytes); clients need SLURM_CONF=.../slurm.conf.
+# Several clusters on one host need folders of their own, and names of nodes of their own ($SLURM_NODES, such as "a" for
+# a1 to a4): memory cgroups are named after nodes. Each takes eight free ports in a row, and keeps them while it runs.
 set -euo pipefail
 
 root=${SLURM_CLUSTER:-/tmp/anlp-slurm}
-port=${SLURM_CLUSTER_PORT:-17817}
 here=$(cd "$(dirname "$0")" && pwd)
-nodes=(n1 n2 n3 n4)
+prefix=${SLURM_NODES:-n}
+nodes=("${prefix}1" "${prefix}2" "${prefix}3" "${prefix}4")
 ulimit -c 0 # jobs of tests crash on purpose
 export SLURM_CONF=$root/slurm.conf
 
@@ -57,12 +58,41 @@ stop() { # NAME EXECUTABLE
     rm -f "$root/run/$1.pid"
 }
 
+used_ports() { # in decimal; of every state, since a port in TIME_WAIT cannot be bound either
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$2 ~ /:/ { split($2, at, ":"); print at[length(at)] }' |
+        while read -r hex; do echo $((16#$hex)); done
+}
+
+choose_ports() { # below the range that the kernel gives to clients
+    local used first number
+    if [ -s "$root/port" ] && pid_of mariadbd mariadbd >/dev/null; then # which no test stops
+        port=$(cat "$root/port")
+        return
+    fi
+    used=$(used_ports | sort -u)
+    for first in $(shuf -i 1500-3900); do
+        port=$((first * 8))
+        for number in $(seq "$port" $((port + 7))); do
+            if grep -qx "$number" <<<"$used"; then continue 2; fi
+        done
+        echo "$port" >"$root/port"
+        return
+    done
+    echo "cluster.sh: no eight free ports in a row" >&2
+    exit 1
+}
+
 install_packages() {
     local missing=() made=
+    exec 8>/run/lock/anlp-tests-install # one installation at a time on this host
+    flock 8
     for need in slurmctld:slurmctld slurmd:slurmd slurmdbd:slurmdbd sbatch:slurm-client munged:munge mariadbd:mariadb-server; do
         command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
     done
-    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ ${#missing[@]} = 0 ]; then
+        exec 8>&-
+        return 0
+    fi
     if [ ! -e /usr/sbin/policy-rc.d ]; then # the packages must not start daemons of their own
         printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
         chmod 755 /usr/sbin/policy-rc.d
@@ -77,6 +107,7 @@ install_packages() {
         exit 1
     }
     [ -z "$made" ] || rm -f /usr/sbin/policy-rc.d
+    exec 8>&-
 }
 
 configure() {
@@ -90,11 +121,11 @@ configure() {
     done
     [ -s "$root/munge/key" ] || (umask 077 && head -c 1024 /dev/urandom >"$root/munge/key")
     for file in slurm.conf gres.conf cgroup.conf; do
-        sed -e "s|@ROOT@|$root|g; s|@PORT@|$port|g; s|@DBD@|$((port + 2))|g" \
-            -e "s|@NODES@|$((port + 11))-$((port + 14))|g; s|@TASK@|$task|; s|@OVER@|$over|" \
+        sed -e "s|@ROOT@|$root|g; s|@PORT@|$port|g; s|@DBD@|$((port + 1))|g; s|@PREFIX@|$prefix|g" \
+            -e "s|@NODES@|$((port + 4))-$((port + 7))|g; s|@TASK@|$task|; s|@OVER@|$over|" \
             "$here/$file" >"$root/$file"
     done
-    sed -e "s|@ROOT@|$root|g; s|@DBD@|$((port + 2))|g; s|@SQL@|$((port + 3))|g" "$here/slurmdbd.conf" >"$root/slurmdbd.conf"
+    sed -e "s|@ROOT@|$root|g; s|@DBD@|$((port + 1))|g; s|@SQL@|$((port + 2))|g" "$here/slurmdbd.conf" >"$root/slurmdbd.conf"
     chmod 600 "$root/slurmdbd.conf"
 }
 
@@ -105,11 +136,11 @@ start_database() {
     [ -d "$root/sql/mysql" ] || mariadb-install-db --no-defaults --user=root --datadir="$root/sql" --skip-test-db \
         --skip-name-resolve --auth-root-authentication-method=socket --auth-root-socket-user=root >"$root/log/sql.log" 2>&1
     setsid mariadbd --no-defaults --user=root --datadir="$root/sql" --socket="$root/run/sql.sock" \
-        --pid-file="$root/run/mariadbd.pid" --bind-address=127.0.0.1 --port=$((port + 3)) --skip-name-resolve \
+        --pid-file="$root/run/mariadbd.pid" --bind-address=127.0.0.1 --port=$((port + 2)) --skip-name-resolve \
         --plugin-load-add=auth_socket --innodb-buffer-pool-size=128M --innodb-log-file-size=64M \
         --innodb-lock-wait-timeout=900 --innodb-flush-log-at-trx-commit=0 --max-allowed-packet=64M \
         </dev/null >"$root/log/sql.log" 2>&1 9>&- &
-    wait_for 60 'the database' sql -e 'select 1'
+    wait_for 180 'the database' sql -e 'select 1'
     sql -e "create database if not exists slurm_acct_db;
             create user if not exists slurm@'127.0.0.1' identified by 'slurm';
             grant all on slurm_acct_db.* to slurm@'127.0.0.1';"
@@ -117,7 +148,7 @@ start_database() {
 
 start_accounts() {
     pid_of slurmdbd slurmdbd >/dev/null || daemon slurmdbd
-    wait_for 60 slurmdbd timeout 5 sacctmgr -n show cluster
+    wait_for 180 slurmdbd timeout 30 sacctmgr -n show cluster
 }
 
 fill_accounts() { # a second account, and a QOS that lets a user have 5 jobs
@@ -133,7 +164,7 @@ fill_accounts() { # a second account, and a QOS that lets a user have 5 jobs
 
 start_controller() {
     pid_of slurmctld slurmctld >/dev/null || daemon slurmctld
-    wait_for 20 slurmctld scontrol ping
+    wait_for 120 slurmctld scontrol ping
 }
 
 start_node() {
@@ -141,23 +172,24 @@ start_node() {
     pid_of "slurmd.$1" slurmd >/dev/null || daemon slurmd -N "$1"
 }
 
-are_nodes_up() { [ "$(sinfo -h -N -p test -t idle,mix,alloc -o %N | sort -u | wc -l)" = "${#nodes[@]}" ] && timeout 10 sacct -n -X -S now; }
+are_nodes_up() { [ "$(sinfo -h -N -p test -t idle,mix,alloc -o %N | sort -u | wc -l)" = "${#nodes[@]}" ] && timeout 30 sacct -n -X -S now; }
 
 up() {
     mkdir -p "$root"/{run,log,state,spool,dev,munge,sql}
     chmod 755 "$root" "$root/run"
     chmod 700 "$root/munge"
     install_packages
+    choose_ports
     configure
     pid_of munged munged >/dev/null || munged --force --key-file="$root/munge/key" --socket="$root/run/munge.sock" \
         --pid-file="$root/run/munged.pid" --log-file="$root/munge/log" --seed-file="$root/munge/seed" 9>&-
-    wait_for 10 munge munge -n -S "$root/run/munge.sock"
+    wait_for 60 munge munge -n -S "$root/run/munge.sock"
     start_database
     start_accounts
     fill_accounts
     start_controller
     for node in "${nodes[@]}"; do start_node "$node"; done
-    wait_for 60 'every node' are_nodes_up
+    wait_for 180 'every node' are_nodes_up
 }
 
 end_jobs() {
@@ -211,8 +243,8 @@ down() {
     stop slurmdbd slurmdbd
     stop mariadbd mariadbd
     stop munged munged
-    find /sys/fs/cgroup/*/slurm_n[1-4] -depth -type d -exec rmdir {} + 2>/dev/null || true
-    rm -rf "${root:?}"/{run,log,state,spool,dev,munge,sql}
+    find /sys/fs/cgroup/*/slurm_"$prefix"[1-4] -depth -type d -exec rmdir {} + 2>/dev/null || true
+    rm -rf "${root:?}"/{run,log,state,spool,dev,munge,sql,port}
 }
 
 mkdir -p "$root"
@@ -229,7 +261,7 @@ case ${1:-} in
         ;;
     start)
         start_node "$2"
-        wait_for 30 "node $2" are_nodes_up
+        wait_for 120 "node $2" are_nodes_up
         ;;
     stop-controller) stop slurmctld slurmctld ;;
     start-controller) start_controller ;;

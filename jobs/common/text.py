@@ -1,0 +1,29 @@
+"""Settings as text, in the form that grid files and filters take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def render_value(value: Any) -> str:
+    """Render a setting or metric as a grid file has it.
+
+    >>> render_value(1e-5), render_value(0.1), render_value(True), render_value("cnn")
+    ('1e-05', '0.1', 'true', 'cnn')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def render_pairs(values: Mapping[str, Any]) -> str:
+    """Render settings as a filter takes them.
+
+    >>> render_pairs({"lr": 0.01, "model": "cnn"})
+    'lr=0.01 model=cnn'
+    """
+    return " ".join(f"{name}={render_value(value)}" for name, value in values.items())
