@@ -60,7 +60,7 @@ CAN_EXCLUDE = frozenset({"slurm"})
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of retry."""
+    """Return the command line of retry."""
     parser = make_parser(
         "jobs.retry",
         "Submits failed and lost runs again, each with the resources that its failure calls for; "
@@ -142,7 +142,7 @@ def _decide(
     policy: Policy,
     given: Overrides,
 ) -> list[Row]:
-    """What is done about the failed and lost runs, the largest group of failures first."""
+    """Return what is done about the failed and lost runs, the largest group of failures first."""
     trials = read_attempts(folder, Journal(folder).submissions()) if broken else {}
     policy = replace(policy, bad_nodes=find_bad_nodes(every, trials))
     rows: dict[tuple[str, str, str], dict[str, Resources | None]] = defaultdict(dict)
@@ -171,7 +171,7 @@ def _read_policy(args: argparse.Namespace, given: Overrides) -> Policy:
 def _remedy(
     status: RunStatus, trials: SubmittedAttempts, policy: Policy, given: Overrides
 ) -> RetryDecision:
-    """What is done about a run, with what the command line says about every run."""
+    """Return what is done about a run, with what the command line says about every run."""
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
     where = before if given.on == "auto" else given.on
@@ -213,7 +213,7 @@ def _summary(rows: Sequence[Row], statuses: Sequence[RunStatus]) -> str:
 
 
 def _plan_json(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
-    """The value that `--json` prints."""
+    """Return the value that `--json` prints."""
     return {
         "grid": folder.name,
         "repeated": sum(len(row.asks) for row in rows if not row.is_left),
@@ -234,7 +234,7 @@ def _plan_json(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=True)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.data.cost import parse_provenance, read_usages
 from analysis.data.frames import metric_columns, varying_settings
 from analysis.data.load import Runs
-from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
 from analysis.results.configurations import Configuration, configurations
@@ -21,6 +21,7 @@ from analysis.results.table import Table, build_table
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError, known_name
+from anlp.core.metrics import USUAL_METRICS
 from anlp.records.cost import RunUsage, Share, read_shares
 from anlp.records.folders import GridFolder
 

@@ -148,25 +148,20 @@ class Overrides:
 
 
 def read_overrides(args: argparse.Namespace) -> Overrides:
-    """What the arguments of `add_submit_arguments` say.
+    """Return what the arguments of `add_submit_arguments` say.
 
     Raises:
         UserError: a size or a time cannot be read, or two arguments contradict each other.
     """
     if args.no_container and (args.container or args.live):
         raise UserError("--no-container: contradicts --container and --live; leave one out")
-    resources = _given(args, NAMED_RESOURCES)
-    if args.time is not None:
-        resources["walltime_min"] = parsed("--time", parse_walltime, args.time)
-    if args.mem is not None:
-        resources["mem_mib"] = parsed("--mem", parse_memory, args.mem)
     options = _given(args, ("device", "retries", "stop_after"))
     if args.predictions:
         options["predictions"] = True
     return Overrides(
         on=args.on,
         slots=args.slots,
-        resources=resources,
+        resources=_read_resources(args),
         extra=tuple(args.extra or ()),
         profile=args.profile,
         max_parallel=args.max_parallel,
@@ -181,6 +176,16 @@ def read_overrides(args: argparse.Namespace) -> Overrides:
     )
 
 
+def _read_resources(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the given fields of `Resources`, but for `extra`, which is added to the grid's own."""
+    found = _given(args, NAMED_RESOURCES)
+    if args.time is not None:
+        found["walltime_min"] = parsed("--time", parse_walltime, args.time)
+    if args.mem is not None:
+        found["mem_mib"] = parsed("--mem", parse_memory, args.mem)
+    return found
+
+
 def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     found = {}
     for name in names:
@@ -191,7 +196,7 @@ def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 
 def override(target: SubmitOptions, given: Overrides) -> SubmitOptions:
-    """`target` with what was given over it.
+    """Return `target` with what was given over it.
 
     Raises:
         UserError: there is no such profile or image.
@@ -213,7 +218,7 @@ def override(target: SubmitOptions, given: Overrides) -> SubmitOptions:
 
 
 def override_resources(resources: Resources, given: Overrides) -> Resources:
-    """`resources` with what was given over them."""
+    """Return `resources` with what was given over them."""
     return replace(resources, **given.resources, extra=(*resources.extra, *given.extra))
 
 
@@ -225,17 +230,17 @@ def _override_options(options: RunOptions, given: Overrides) -> RunOptions:
 
 
 def _remembered(profile: str | None, on: str) -> str | None:
-    """The profile of the last submission, unless this one goes elsewhere."""
+    """Return the profile of the last submission, unless this one goes elsewhere."""
     return profile if profile and on in ("auto", load_profile(profile).scheduler) else None
 
 
 def _lasting(profile: str | None) -> str | None:
-    """The name of a profile, or the full path of its file: a retry in another folder reads it."""
+    """Return a profile's name, or its file's full path: a retry may run in another folder."""
     return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
 
 
 def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> ImageChoice | None:
-    """The image: the command line goes before the grid, the grid before the profile."""
+    """Return the image: the command line goes before the grid, the grid before the profile."""
     site = None if profile is None else load_profile(profile)
     path = given.container
     if path is None:
@@ -253,7 +258,7 @@ def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> Imag
 
 
 def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
-    """What `parse` makes of an option's text.
+    """Return what `parse` makes of an option's text.
 
     Raises:
         UserError: `parse` refuses it; the message names the option.
