@@ -32,6 +32,7 @@ from jobs.runs.options import SubmitOptions, last_options
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.status import RunStatus
+from jobs.schedulers import registry
 from jobs.submission.arguments import add_submit_arguments, override, parsed
 from jobs.submission.launch import submit_specs
 from jobs.submission.retry_policy import FailedRun, Policy, RetryDecision, decide
@@ -41,8 +42,6 @@ EXAMPLES = """\
   python -m jobs.retry mnist                         do it
   python -m jobs.retry mnist --only state=lost --mem 16G
   python -m jobs.retry mnist --only 'batch_size=4096' --force"""
-
-CAN_EXCLUDE = frozenset({"slurm"})
 
 
 def make_arguments() -> argparse.ArgumentParser:
@@ -160,7 +159,7 @@ def _remedy(
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
     where = before if args.on == "auto" else args.on
-    remedy = decide(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    remedy = decide(case, replace(policy, can_exclude=registry.can_exclude_nodes(where)))
     if remedy.ask is None:
         return remedy
     return replace(remedy, ask=override(SubmitOptions(resources=remedy.ask), args).resources)

@@ -26,6 +26,7 @@ from submitit.core.utils import DelayedSubmission, JobPaths, UncompletedJobError
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError, run_command
+from anlp.records.circuit_breaker import CANCEL_PENDING
 from anlp.records.files import write_json
 from anlp.runtime.container import exit_process
 
@@ -175,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             "anlp.runtime.slurm_task runs inside a task of a Slurm job array; elsewhere use python -m anlp.run"
         )
+    os.environ[CANCEL_PENDING] = f"scancel --quiet --state=PENDING {environment.array_job_id}"
     index = given.first + int(environment.array_task_id)
     element = Element(_resolve(given.runner), given.batch, index, f"slurm:{environment.job_id}")
     try:

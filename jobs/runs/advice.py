@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anlp.records.results import RunError, RunState
-from jobs.runs.attempts import signal_name, signal_number
 from jobs.runs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Cause
+from jobs.schedulers.base import Cause, parse_signal, signal_name
 
 OF_CAUSE: Mapping[Cause, str] = {
     Cause.CANCELLED: "Somebody cancelled it. Submit the grid again to continue it.",
@@ -100,5 +99,5 @@ def _about_error(error: RunError | None) -> str:
 def _about_cause(cause: Cause, detail: str) -> str:
     if cause is not Cause.SIGNAL:
         return OF_CAUSE[cause]
-    number = signal_number(detail)
+    number = parse_signal(detail) or 0
     return OF_SIGNAL.get(number, OTHER_SIGNAL.format(name=signal_name(number)))

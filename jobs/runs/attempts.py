@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from anlp.records.results import RunState
 from jobs.config.resources import Resources
 from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Cause, JobHandle
+from jobs.schedulers.base import Cause, JobHandle, parse_signal
 
 # What a run itself cannot be blamed for; a SIGKILL joins them: no run sends it to itself.
 INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.UNKNOWN})
@@ -105,7 +104,7 @@ def ending_of(status: RunStatus) -> ExitRecord:
 def is_infrastructure(ending: ExitRecord) -> bool:
     """Whether the machine is to blame and not the run, so that repeating it as it was may help."""
     if ending.cause is Cause.SIGNAL:
-        return signal_number(ending.detail) == signal.SIGKILL
+        return parse_signal(ending.detail) == signal.SIGKILL
     return ending.cause in INFRASTRUCTURE
 
 
@@ -132,7 +131,7 @@ def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
 
 
 def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
-    cause = next((cause for cause in Cause if cause.value == record.get("cause")), Cause.UNKNOWN)
+    cause = Cause.parse(record.get("cause")) or Cause.UNKNOWN
     return ExitRecord(cause, str(record.get("detail", "")))
 
 
@@ -172,24 +171,6 @@ def find_auto_retries(
 
 def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> int:
     return sum(map(is_infrastructure, past_endings(status, trials.get(status.run_id, ()))))
-
-
-def signal_number(detail: str) -> int:
-    """The number in `signal 9` or of the name in `SIGKILL`; 0 where there is neither."""
-    named = re.search(r"\bSIG[A-Z0-9]+\b", detail)
-    if named and named[0] in signal.Signals.__members__:
-        return int(signal.Signals[named[0]])
-    numbered = re.search(r"\d+", detail)
-    return int(numbered[0]) if numbered else 0
-
-
-def signal_name(number: int) -> str:
-    """`SIGTERM` for 15; `a signal` where the number has no name."""
-    return (
-        signal.Signals(number).name
-        if number in {int(one) for one in signal.Signals}
-        else "a signal"
-    )
 
 
 def has_progressed(folder: RunFolder, tag: str) -> bool:

@@ -7,13 +7,14 @@ import fake_pbs
 import pytest
 import zoo
 from conformance import DependencyConformance, SchedulerConformance
-from pbs_site import Site, settle
+from pbs_site import Site, pbs_profile, settle
 
 from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, JobHandle, JobState
-from jobs.schedulers.pbs.script import Piece, Start, render_script
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.script import Start, render_script
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import apply, load_profile
+from jobs.schedulers.site import apply
 
 
 class PbsBench:
@@ -36,7 +37,7 @@ class PbsBench:
         return zoo.log_of(batch.path, index).read_text()
 
     def effect(self, resources: Resources) -> str:
-        profile = load_profile("generic-pbs")
+        profile = pbs_profile("generic-pbs")
         batch = Batch("0123456789ab", "grid", Path("/b/1.jsonl"), 1)
         return render_script(
             batch,

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 import zoo
-from pbs_site import RUNNER, TAG
+from pbs_site import RUNNER, TAG, pbs_profile
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container, binds_of
 from jobs.schedulers.base import Batch
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.script import (
-    Piece,
     Start,
     render_clock,
     render_directives,
@@ -27,12 +28,13 @@ from jobs.schedulers.pbs.script import (
     warn_after_s,
 )
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import Profile, apply, load_profile, profile_names
+from jobs.schedulers.profiles import load_profile, profile_names
+from jobs.schedulers.site import apply
 
 GOLDEN = Path(zoo.__file__).with_name("pbs") / "golden"
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
 START = Start(Path("/home/user/my project"), ("/home/user/anlp/.venv/bin/python", "-m", "anlp.run"))
-GENERIC = load_profile("generic-pbs")
+GENERIC = pbs_profile("generic-pbs")
 WITHOUT_WARNING = replace(GENERIC, warn_s=0.0)
 SITE = replace(
     GENERIC,
@@ -45,7 +47,7 @@ SITE = replace(
 )
 
 
-METACENTRUM = load_profile("metacentrum")
+METACENTRUM = pbs_profile("metacentrum")
 IMAGE = Container(
     Path("/home/user/anlp/containers/anlp.sif"),
     binds=binds_of([Path("/home/user/my project"), Path("/home/user/anlp/runs")]),
@@ -58,7 +60,7 @@ WAITING = replace(BATCH, after=("12.pbs-m1.example.org", "13.pbs-m1.example.org"
 
 
 def render(
-    profile: Profile,
+    profile: PbsProfile,
     piece: Piece,
     resources: Resources,
     dialect: Dialect = Dialect.PRO,
@@ -274,7 +276,7 @@ def test_without_a_time_limit_nothing_is_submitted() -> None:
 
 
 def start_by_hand(
-    folder: Path, behaviour: str, profile: Profile = WITHOUT_WARNING, **environment: str
+    folder: Path, behaviour: str, profile: PbsProfile = WITHOUT_WARNING, **environment: str
 ) -> subprocess.Popen[str]:
     path = zoo.write_batch(folder, "exit 5", behaviour)
     batch = Batch(TAG, "grid", path, 2)
@@ -306,7 +308,7 @@ def hear_everything() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def write_env_file(folder: Path, text: str) -> Profile:
+def write_env_file(folder: Path, text: str) -> PbsProfile:
     """A profile whose jobs run `text` before they begin."""
     file = folder / "env"
     file.write_text(text)

@@ -13,8 +13,8 @@ from slurm_cluster import make_batch
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
+from jobs.schedulers import backoff
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase
-from jobs.schedulers.slurm import client
 from jobs.schedulers.slurm.scheduler import SlurmScheduler
 
 REFUSED = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
@@ -28,7 +28,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     put_first(calls.folder, "scontrol", "echo MaxArraySize = 1001")
     put_first(calls.folder, "sbatch", "echo 77")
     monkeypatch.setenv("PATH", f"{calls.folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 0.01)
     return calls
 
 

@@ -10,11 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 from anlp.core import pool_messages
 from anlp.core.errors import (
-    EXIT_CONTINUE,
     EXIT_DISK_FULL,
+    EXIT_HELD,
     EXIT_OK,
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
@@ -22,8 +24,18 @@ from anlp.core.errors import (
 )
 from anlp.core.lease import Process
 from anlp.core.pool_messages import Stop, describe_signal
-from jobs.config.resources import Resources
-from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, report_to_none
+from jobs.config.resources import CLUSTER_ONLY, Resources
+from jobs.schedulers.base import (
+    Batch,
+    Cause,
+    Job,
+    JobHandle,
+    JobState,
+    Phase,
+    Setup,
+    report_to_none,
+    state_of_exit,
+)
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -41,6 +53,7 @@ from jobs.schedulers.local.worker_pool import (
     render_argv,
     render_environment,
 )
+from jobs.schedulers.site import Profile
 
 TICK_S = 0.5
 CANCEL_POLL_S = 1.0
@@ -48,7 +61,7 @@ SENT_AHEAD = 16  # requests that wait in the pool, so that a freed slot is fille
 MOST_DEATHS = 5  # of pools in a row, without a single element ended in between
 KILL_AFTER_S = 2.0
 CLOSE_S = 10.0
-EXIT_HELD_ELSEWHERE = 4
+SAID_BY_THE_RUN = frozenset({EXIT_OK, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_SKIPPED, EXIT_DISK_FULL})
 
 CAUSE_OF_STOP: Mapping[Stop, Cause] = {
     Stop.TIME_LIMIT: Cause.TIMEOUT,
@@ -60,26 +73,17 @@ CAUSE_OF_STOP: Mapping[Stop, Cause] = {
 
 
 def state_of(ended: pool_messages.EndedReply) -> JobState:
-    """What the end of a child means; no cause where its runs have their results, or another process has them."""
-    if ended.exit in (EXIT_OK, EXIT_RUNS_FAILED):
-        return JobState(Phase.ENDED)
-    if ended.exit == EXIT_HELD_ELSEWHERE:
-        return JobState(Phase.ENDED, None, "another process is training it")
-    if ended.exit == EXIT_SKIPPED:
-        return JobState(
-            Phase.ENDED, Cause.SKIPPED, "too many runs before it failed in the same way"
-        )
-    if ended.exit == EXIT_DISK_FULL:
-        return JobState(
-            Phase.ENDED, Cause.DISK_FULL, "make room, or mend who may write it; then submit again"
-        )
-    if ended.stop is not None:
-        return JobState(Phase.ENDED, CAUSE_OF_STOP[ended.stop], ended.detail or ended.stop.value)
-    if ended.exit == EXIT_CONTINUE:
-        return JobState(Phase.ENDED, Cause.CONTINUE, "it saved a checkpoint and left")
+    """Return what the end of a child means; why the pool stopped it goes before its exit code.
+
+    A child that ended well, or said itself why not, is believed although it was asked to stop.
+    """
+    if ended.stop is not None and ended.exit not in SAID_BY_THE_RUN:
+        detail = ended.detail or ended.stop.value
+        return JobState(Phase.ENDED, CAUSE_OF_STOP[ended.stop], detail, signal=ended.signal)
     if ended.signal is not None:
-        return JobState(Phase.ENDED, Cause.SIGNAL, describe_signal(ended.signal))
-    return JobState(Phase.ENDED, Cause.EXIT, f"exit code {ended.exit}")
+        detail = describe_signal(ended.signal)
+        return JobState(Phase.ENDED, Cause.SIGNAL, detail, signal=ended.signal)
+    return state_of_exit(ended.exit or EXIT_OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,34 @@ class LocalScheduler:
     this process is killed, the pool and its children checkpoint and leave.
     """
 
-    name = "local"
+    name: ClassVar[str] = "local"
+    title: ClassVar[str] = "this machine"
+    is_experimental: ClassVar[bool] = False
+    job_variable: ClassVar[str] = ""
+    environment_prefixes: ClassVar[tuple[str, ...]] = ()
+    can_exclude_nodes: ClassVar[bool] = False
+    unsupported: ClassVar[frozenset[str]] = frozenset(CLUSTER_ONLY)
+    profile_type: ClassVar[type[Profile] | None] = None
+    default_profile: ClassVar[str] = ""
+
+    @classmethod
+    def create(cls, setup: Setup) -> LocalScheduler:
+        """Return a scheduler whose pool runs in the image, if there is one."""
+        if setup.container is None:
+            return cls(slots=setup.slots)
+        container = setup.container.passing(setup.environment_prefixes)
+        return cls(slots=setup.slots, pool=PoolOptions(container=container), pack=setup.pack)
+
+    @classmethod
+    def is_here(cls) -> bool:
+        """Return that every machine has it."""
+        return True
+
+    @classmethod
+    def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
+        """Return None: what a run prints is in its log."""
+        del batch, job, index
+        return None
 
     def __init__(
         self, slots: int | None = None, *, pool: PoolOptions | None = None, pack: int = 1

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from anlp.core.errors import SchedulerError
 from jobs.common.external import run
-from jobs.config.resources import Resources
+from jobs.config.resources import CLUSTER_ONLY, Resources
 
 NVIDIA_SMI_TIMEOUT_S = 5.0
 MIB = 1024 * 1024
 CGROUPS = Path("/sys/fs/cgroup")
-CLUSTER_ONLY = ("queue", "account", "qos", "gpu_type", "constraint", "exclude", "nodes", "extra")
 
 
 @dataclass(frozen=True, slots=True)

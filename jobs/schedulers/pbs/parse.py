@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.common.external import TIMED_OUT, Answer
@@ -161,17 +161,6 @@ def parse_count(indices: str) -> int | None:
             return None
         count += len(range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1)))
     return count
-
-
-def render_ranges(indices: Iterable[int]) -> list[str]:
-    """`3`, `5-9`: the fewest ranges with just these indices."""
-    ranges: list[list[int]] = []
-    for index in sorted(set(indices)):
-        if ranges and index == ranges[-1][1] + 1:
-            ranges[-1][1] = index
-        else:
-            ranges.append([index, index])
-    return [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
 
 
 def is_unreachable(answer: Answer) -> bool:

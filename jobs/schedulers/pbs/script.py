@@ -12,26 +12,14 @@ from pathlib import Path
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
-from jobs.schedulers.base import Batch
+from jobs.schedulers.base import EXIT_SETUP, Batch
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.validate import Dialect, check_resources, render_dependency
-from jobs.schedulers.profiles import Profile
 
-EXIT_SETUP = 72  # of the script, where it could not begin; its output says why
 SHARE_OF_WARNING = 0.2  # of a short time limit
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one call of qsub hands over: elements `first` to `first + size - 1`, `most` of them at a time."""
-
-    first: int
-    size: int
-    most: int | None = None
-
-    @property
-    def is_array(self) -> bool:
-        """PBS refuses an array of one."""
-        return self.size > 1
+# Slurm's wrappers for Torque give their jobs both kinds of variables
+ENVIRONMENT_PREFIXES = ("PBS_", "SLURM_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +60,7 @@ def find_output(batch: Path, first: int, native_id: str, index: int) -> Path:
 
 
 def render_directives(
-    batch: Batch, piece: Piece, resources: Resources, profile: Profile, dialect: Dialect
+    batch: Batch, piece: Piece, resources: Resources, profile: PbsProfile, dialect: Dialect
 ) -> list[str]:
     """What stands behind `#PBS`, in order.
 
@@ -134,7 +122,7 @@ def warn_after_s(limit_s: int, warn_s: float) -> int | None:
     return math.floor(limit_s - margin_s) if warn_s > 0 and limit_s - margin_s >= 1 else None
 
 
-def _render_request(resources: Resources, profile: Profile, dialect: Dialect) -> list[str]:
+def _render_request(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:
     additions = [*profile.select, *(profile.select_gpu if resources.gpus else ())]
     if resources.gpu_type:
         additions.append(f"{profile.gpu_type}={resources.gpu_type}")
@@ -152,7 +140,7 @@ def _render_request(resources: Resources, profile: Profile, dialect: Dialect) ->
     return [f"-l select=1:{':'.join(chunk)}", time]
 
 
-def _render_umask(resources: Resources, profile: Profile, dialect: Dialect) -> list[str]:
+def _render_umask(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:
     """PBS writes the output with a umask of its own, 077, which is not the script's."""
     is_given = any(option.startswith("-W umask") for option in resources.extra)
     is_wanted = dialect is Dialect.PRO and profile.umask.lstrip("0") != "77"
@@ -181,7 +169,7 @@ def render_script(
     batch: Batch,
     piece: Piece,
     resources: Resources,
-    profile: Profile,
+    profile: PbsProfile,
     dialect: Dialect,
     start: Start,
 ) -> str:
@@ -256,7 +244,7 @@ def _variable(dialect: Dialect) -> str:
     return "PBS_ARRAY_INDEX" if dialect is Dialect.PRO else "PBS_ARRAYID"
 
 
-def _render_environment(profile: Profile, start: Start) -> list[str]:
+def _render_environment(profile: PbsProfile, start: Start) -> list[str]:
     lines = [
         "# A job starts in $HOME with a login shell's environment and nothing of the one that submitted it."
     ]
@@ -305,7 +293,7 @@ def _render_element(piece: Piece, dialect: Dialect) -> list[str]:
     ]
 
 
-def _render_scratch(profile: Profile) -> list[str]:
+def _render_scratch(profile: PbsProfile) -> list[str]:
     clean = ['    [ -z "$scratch" ] || rm -rf -- "$scratch"']
     if profile.clean_scratch:
         command = shlex.quote(profile.clean_scratch)
@@ -335,7 +323,11 @@ def _render_scratch(profile: Profile) -> list[str]:
 def _render_program(batch: Batch, start: Start) -> list[str]:
     command = f"{shlex.join(start.words)} --batch {shlex.quote(str(batch.path))}"
     return [
-        *(() if start.container is None else start.container.render_exports()),
+        *(
+            ()
+            if start.container is None
+            else start.container.passing(ENVIRONMENT_PREFIXES).render_exports()
+        ),
         f'{command} --index "$element" --job "${{PBS_JOBID:-}}" &',
         "program=$!",
     ]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 
-from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.schedulers.base import Cause, JobState, Phase, state_of_exit, state_of_signal
 from jobs.schedulers.pbs.parse import Record
 from jobs.schedulers.pbs.validate import Dialect
 
@@ -35,21 +36,6 @@ NO_RECORD = re.compile(r"Subjob (finished|failed|terminated)")
 HELD_BACK = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 FULL = 0.95  # of its memory, from which on a kill is taken for the kernel's
 
-# Codes of our script and of what it starts, apart from those that `anlp.run` gives its runs.
-_EXITS: Mapping[int, tuple[Cause, str]] = {
-    2: (Cause.EXIT, "exit code 2: it could not use its batch file; the job's output says why"),
-    3: (Cause.CONTINUE, "it saved a checkpoint and left"),
-    5: (Cause.SKIPPED, "too many runs before it failed in the same way"),
-    6: (Cause.DISK_FULL, "make room, or mend who may write it; then submit again"),
-    70: (Cause.EXIT, "exit code 70: an exception escaped; the job's output has its traceback"),
-    72: (Cause.NOT_STARTED, "exit code 72: its script could not begin; the job's output says why"),
-    126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),
-    127: (Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
-    255: (
-        Cause.NOT_STARTED,
-        "exit code 255: its container did not start; the job's output says why",
-    ),
-}
 # What a node says where it could not run a job, or stopped it: PBS Pro's numbers, and those of Torque that differ.
 _MOM_RESTARTED = (Cause.NODE, "its node's PBS was started anew")
 _PRO: Mapping[int, tuple[Cause, str]] = {
@@ -87,8 +73,7 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
     node = "" if NO_RECORD.fullmatch(record.get("comment")) else _node(record)
     if phase is Phase.RUNNING:
         return JobState(phase, None, _is_held_up(record), node)
-    cause, detail = _judge(record, dialect, has_history)
-    return JobState(phase, cause, detail, node)
+    return replace(_end_of(record, dialect, has_history), node=node)
 
 
 def never_ran(record: Record) -> bool:
@@ -123,80 +108,79 @@ def _node(record: Record) -> str:
     return ",".join(dict.fromkeys(host for host in hosts if host))
 
 
-def _judge(record: Record, dialect: Dialect, has_history: bool) -> tuple[Cause | None, str]:
+def _end_of(record: Record, dialect: Dialect, has_history: bool) -> JobState:
     comment, status = record.get("comment"), _number(record.get("exit_status"))
     if unrecorded := NO_RECORD.fullmatch(comment):
-        return _judge_without_record(unrecorded[1], has_history)
-    if re.search(
-        "preempt", re.sub(r"\(.*?\)", "", comment), re.IGNORECASE
-    ):  # without the names of its nodes
-        return Cause.PREEMPTED, comment
-    if exceeded := re.search(r"exceeded resource (\w+)", comment):
-        return _cause_of_resource(
-            exceeded[1]
-        ), f"exceeded resource {exceeded[1]}{_used(record, exceeded[1])}"
-    if deleted := re.search(r"terminated by (\S+)", comment):
-        return Cause.CANCELLED, f"deleted by {deleted[1]}"
+        return _end_without_record(unrecorded[1], has_history)
+    said = _end_by_comment(record, comment)
+    if said is not None:
+        return said
     if status is None:
-        return _judge_without_status(record)
+        return _end_without_status(record)
     table = _PRO if dialect is Dialect.PRO else _TORQUE
     if status in table:
         cause, words = table[status]
-        return cause, f"{words} (exit status {status})"
+        return JobState(Phase.ENDED, cause, f"{words} (exit status {status})")
     if status < 0:
-        return Cause.NOT_STARTED, f"the node could not run it (exit status {status})"
-    return _judge_status(status, record, dialect)
-
-
-def _judge_without_record(how: str, has_history: bool) -> tuple[Cause, str]:
-    if how == "terminated":
-        return Cause.CANCELLED, "deleted"
-    if how == "failed":
-        return Cause.UNKNOWN, "failed, and PBS keeps no record of how"
-    if has_history:
-        return Cause.CANCELLED, "deleted before it ran"
-    return Cause.UNKNOWN, "over, and PBS keeps no record of it (its history is off)"
-
-
-def _judge_without_status(record: Record) -> tuple[Cause | None, str]:
-    """Of what never ran; Slurm's wrappers for Torque do not tell it of any job."""
-    ran = not never_ran(record)
-    if record.get("substate") == "91":
-        return Cause.CANCELLED, "deleted" if ran else "deleted before it ran"
-    if ran:
-        return Cause.UNKNOWN, "PBS does not say how it ended"
-    if re.search(r"\bafter", record.get("depend")):
-        return HELD_BACK.cause, HELD_BACK.detail
-    if not record.get("substate"):  # Torque
-        return Cause.CANCELLED, "deleted before it ran"
-    return Cause.NOT_STARTED, "PBS ended it before it ran, and does not say why"
-
-
-def _judge_status(status: int, record: Record, dialect: Dialect) -> tuple[Cause | None, str]:
-    if status in (0, 1):
-        return None, ""
-    if status == 4:
-        return None, "another process is training it"
+        return JobState(
+            Phase.ENDED, Cause.NOT_STARTED, f"the node could not run it (exit status {status})"
+        )
     number = status - 256 if status > 256 else status - 128
     if status > 128 and 0 < number < 65:
-        return _judge_signal(number, status, record, dialect)
-    return _EXITS.get(status, (Cause.EXIT, f"exit code {status}"))
+        return _end_by_signal(number, status, record, dialect)
+    return state_of_exit(status)
 
 
-def _judge_signal(number: int, status: int, record: Record, dialect: Dialect) -> tuple[Cause, str]:
+def _end_by_comment(record: Record, comment: str) -> JobState | None:
+    without_nodes = re.sub(r"\(.*?\)", "", comment)
+    if re.search("preempt", without_nodes, re.IGNORECASE):
+        return JobState(Phase.ENDED, Cause.PREEMPTED, comment)
+    if exceeded := re.search(r"exceeded resource (\w+)", comment):
+        detail = f"exceeded resource {exceeded[1]}{_used(record, exceeded[1])}"
+        return JobState(Phase.ENDED, _cause_of_resource(exceeded[1]), detail)
+    if deleted := re.search(r"terminated by (\S+)", comment):
+        return JobState(Phase.ENDED, Cause.CANCELLED, f"deleted by {deleted[1]}")
+    return None
+
+
+def _end_without_record(how: str, has_history: bool) -> JobState:
+    if how == "terminated":
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted")
+    if how == "failed":
+        return JobState(Phase.ENDED, Cause.UNKNOWN, "failed, and PBS keeps no record of how")
+    if has_history:
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted before it ran")
+    words = "over, and PBS keeps no record of it (its history is off)"
+    return JobState(Phase.ENDED, Cause.UNKNOWN, words)
+
+
+def _end_without_status(record: Record) -> JobState:
+    """Return the end of what never ran; Slurm's wrappers for Torque give no job a status."""
+    ran = not never_ran(record)
+    if record.get("substate") == "91":
+        words = "deleted" if ran else "deleted before it ran"
+        return JobState(Phase.ENDED, Cause.CANCELLED, words)
+    if ran:
+        return JobState(Phase.ENDED, Cause.UNKNOWN, "PBS does not say how it ended")
+    if re.search(r"\bafter", record.get("depend")):
+        return HELD_BACK
+    if not record.get("substate"):  # Torque
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted before it ran")
+    words = "PBS ended it before it ran, and does not say why"
+    return JobState(Phase.ENDED, Cause.NOT_STARTED, words)
+
+
+def _end_by_signal(number: int, status: int, record: Record, dialect: Dialect) -> JobState:
     is_kill = number in (signal.SIGTERM, signal.SIGKILL)
     if is_kill and _is_used_up(record, "walltime", 1.0):
-        return Cause.TIMEOUT, f"killed at its time limit{_used(record, 'walltime')}"
+        detail = f"killed at its time limit{_used(record, 'walltime')}"
+        return JobState(Phase.ENDED, Cause.TIMEOUT, detail, signal=number)
     if number == signal.SIGKILL and _is_used_up(record, "mem", FULL):
-        return Cause.OUT_OF_MEMORY, f"killed when its memory was full{_used(record, 'mem')}"
+        detail = f"killed when its memory was full{_used(record, 'mem')}"
+        return JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, detail, signal=number)
     if dialect is Dialect.TORQUE and status == 256 + signal.SIGTERM:
-        return Cause.CANCELLED, "deleted (exit status 271)"
-    name = (
-        f" ({signal.Signals(number).name})"
-        if number in signal.valid_signals() and number < signal.SIGRTMIN
-        else ""
-    )
-    return Cause.SIGNAL, f"signal {number}{name}"
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted (exit status 271)", signal=number)
+    return state_of_signal(number)
 
 
 def _cause_of_resource(name: str) -> Cause:

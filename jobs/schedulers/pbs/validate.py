@@ -8,7 +8,7 @@ from enum import Enum
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
-from jobs.schedulers.profiles import Profile
+from jobs.schedulers.pbs.profile import PbsProfile
 
 # Options that this tool gives by itself, and what to use instead.
 MANAGED: Mapping[str, str] = {
@@ -52,7 +52,7 @@ class Dialect(str, Enum):
     TORQUE = "torque"
 
 
-def check_resources(resources: Resources, profile: Profile, dialect: Dialect) -> None:
+def check_resources(resources: Resources, profile: PbsProfile, dialect: Dialect) -> None:
     """Returns if PBS can be asked for `resources` so that it gives what is meant.
 
     Raises:
