@@ -24,7 +24,7 @@ OF_CAUSE: Mapping[Cause, str] = {
     "again where it got no further (or as much as --time says).",
     Cause.OUT_OF_MEMORY: "It met its memory limit. A retry gives it half as much again (or as much as --mem says); or "
     "lower batch_size (that is a new configuration: submit it).",
-    Cause.NODE: "Its machine failed, not the run. A retry leaves out a machine that failed twice, on Slurm.",
+    Cause.NODE: "Its machine failed, not the run. A retry leaves out a machine that failed twice, where the scheduler can.",
     Cause.NOT_STARTED: "Its job began, but not its program: a missing folder, image or module; the job's output has "
     "the reason.",
     Cause.EXIT: "Its process ended without a result; the last lines of its log may say why.",

@@ -18,7 +18,7 @@ from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan
 from jobs.runs.status import RunStatus
 from jobs.schedulers.local.slots import inspect, plan_slots
-from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler
+from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler, label
 
 
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
@@ -183,7 +183,7 @@ def describe(
         most = (
             f", at most {max_parallel} {'jobs ' if shared else ''}at a time" if max_parallel else ""
         )
-        return max_parallel and max_parallel * pack, f"to {scheduler.name}{shared}{most}"
+        return max_parallel and max_parallel * pack, f"to {label(scheduler.name)}{shared}{most}"
     machine = inspect(os.environ, with_gpus=resources.gpus > 0)
     plan = plan_slots(resources, machine, MOST_SLOTS, asked=slots, pack=pack)
     device = "GPU" if any(plan.devices) else "CPU"
