@@ -19,6 +19,7 @@ BUILT_IN: Mapping[str, str] = {  # in the order in which `auto` asks them
     "local": "jobs.schedulers.local.scheduler:LocalScheduler",
     "slurm": "jobs.schedulers.slurm.scheduler:SlurmScheduler",
     "pbs": "jobs.schedulers.pbs.scheduler:PbsScheduler",
+    "lsf": "jobs.schedulers.lsf.scheduler:LsfScheduler",
 }
 SCHEDULER_OF_PROFILES = "pbs"  # of a profile file that names none
 

@@ -34,6 +34,7 @@ def test_shipped_profiles_are_read_without_a_fault(home: Path) -> None:
     found = {name: load_profile(name) for name in profile_names()}
 
     assert {name: profile.scheduler for name, profile in found.items()} == {
+        "generic-lsf": "lsf",
         "generic-pbs": "pbs",
         "generic-slurm": "slurm",
         "metacentrum": "pbs",
