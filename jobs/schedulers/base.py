@@ -1,4 +1,4 @@
-"""Define what the suite and a scheduler exchange: handles, states, causes, and the scheduler's interface."""
+"""Define what the suite and a scheduler exchange: handles, states, causes, and the interface."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def parse_job_name(name: str) -> tuple[str, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the scheduler named it, covering elements `first` to `first + size - 1` of its batch.
+    """A job as the scheduler named it, with elements `first` to `first + size - 1` of a batch.
 
     The handle of element `i` is `JobHandle(scheduler, native_id, i - first)`.
     """
@@ -224,7 +224,7 @@ def report_to_none(_: Job) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Says how a scheduler of one submission is set up; each backend takes what it has a use for."""
+    """Says how a scheduler of one submission is set up; each backend takes what it needs."""
 
     site: Profile | None = None  # None: the backend's own defaults
     container: Container | None = None  # the image that elements run in
@@ -236,8 +236,8 @@ class Setup:
 class Scheduler(Protocol):
     """Defines what a backend does; `tests/jobs/conformance.py` holds for all of them.
 
-    A backend is a class: its class attributes say what the suite needs to know without a scheduler at
-    hand, `create` makes one. `jobs.schedulers.batch.BatchScheduler` does most of the work for a
+    A backend is a class: its class attributes say what the suite needs to know without a scheduler
+    at hand, `create` makes one. `jobs.schedulers.batch.BatchScheduler` does most of the work for a
     scheduler with job arrays.
     """
 

@@ -1,7 +1,7 @@
 """Submit, ask and cancel on any scheduler with job arrays; a backend adds the texts.
 
-`BatchScheduler` cuts a batch into arrays within the site's limits, repeats calls that were not taken,
-keeps notes, finds jobs whose acceptance was never reported, and groups jobs for queries and
+`BatchScheduler` cuts a batch into arrays within the site's limits, repeats calls that were not
+taken, keeps notes, finds jobs whose acceptance was never reported, and groups jobs for queries and
 cancellations. A backend says what it writes (scripts, arguments) and what it reads (answers).
 """
 
@@ -41,12 +41,12 @@ Snapshot = TypeVar("Snapshot")  # what a backend's queries answered about some j
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Describes the elements of one call: `first` to `first + size - 1`, `most` of them at a time."""
+    """Describes the elements of a call: `first` to `first + size - 1`, `most` at a time."""
 
     first: int
     size: int
     most: int | None = None
-    behind: str | None = None  # a job that has to end first, in whatever way
+    behind: str | None = None  # a job that has to end first, well or not
 
     @property
     def is_array(self) -> bool:
@@ -160,7 +160,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
 
     @abstractmethod
     def look(self, ids: Sequence[str], jobs: Sequence[JobHandle]) -> Snapshot:
-        """Ask about the jobs with these ids, with one query; `jobs` are the elements that matter."""
+        """Ask about the jobs with these ids, with one query; `jobs` are their elements."""
 
     @abstractmethod
     def state_in(self, snapshot: Snapshot, job: JobHandle) -> JobState:
@@ -217,9 +217,9 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
     ) -> list[JobHandle]:
         """Submit `batch` as arrays, each as large as the site allows; see `Scheduler.submit`.
 
-        A call that was certainly not taken is repeated for about a minute. One whose answer was lost
-        is not: the error is transient, and `find` knows what was accepted. Where the user's limit is
-        met, smaller arrays are tried, and what does not fit is left.
+        A call that was certainly not taken is repeated for about a minute. One whose answer was
+        lost is not: the error is transient, and `find` knows what was accepted. Where the user's
+        limit is met, smaller arrays are tried, and what does not fit is left.
         """
         self._notes = []
         submission = self.prepare(batch, resources)
@@ -248,7 +248,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         return handles
 
     def _largest_piece(self, batch: Batch, patience: Backoff) -> int:
-        """Return how many elements one call may submit; the limit is asked for once, if it matters."""
+        """Return how many elements a call may submit; ask for the limit once, if it matters."""
         if batch.apart and not self.waits_for_arrays:
             return 1
         if self._array_limit is None and (batch.size > 1 or self.always_array):
@@ -257,8 +257,8 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         largest = min(self._array_limit or 1, own or batch.size, batch.size)
         if batch.max_parallel and largest == 1 < batch.size:
             self._notes.append(
-                f"every run is a job of its own here, and {self.title} cannot limit how many of those "
-                "run at a time"
+                f"every run is a job of its own here, and {self.title} cannot limit how many of "
+                "those run at a time"
             )
         return largest
 
@@ -326,7 +326,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         return self.find_jobs(tag)
 
     def _let_callers_end(self, tag: str) -> None:
-        """Return when no submit call of that submission is at work here: it outlives a killed submit.
+        """Return when no submit call of that submission is at work: it outlives a killed submit.
 
         Raises:
             SchedulerError: one of them does not end.

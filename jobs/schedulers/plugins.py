@@ -1,7 +1,7 @@
 """List the schedulers: those of this package, and those that other packages add as plug-ins.
 
-A package adds one by an entry point of the group `anlp.schedulers`, whose name is the scheduler's and
-whose value names a class that follows `jobs.schedulers.base.Scheduler`.
+A package adds one by an entry point of the group `anlp.schedulers`, whose name is the scheduler's
+and whose value names a class that follows `jobs.schedulers.base.Scheduler`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _load_built_in(name: str) -> type[Scheduler]:
 
 @cache
 def _plugins() -> Mapping[str, EntryPoint]:
-    """Return the plug-ins of installed packages by name; the list takes some milliseconds to read."""
+    """Return the plug-ins of installed packages by name; to list them takes milliseconds."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in BUILT_IN}
 
 

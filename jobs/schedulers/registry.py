@@ -36,7 +36,7 @@ def get_scheduler(
         slots: local: how many elements at a time.
         profile: of the site.
         container: the image that elements run in; None: they run on the machine itself.
-        pack: local: how many elements share a GPU, where `slots` does not say how many run at a time.
+        pack: local: how many elements share a GPU, where `slots` does not say how many run.
 
     Raises:
         UserError: no such scheduler or profile, or they contradict each other.
@@ -55,7 +55,8 @@ def resolve_name(name: str, site: Profile | None) -> str:
         )
     if site is not None and name not in ("auto", site.scheduler):
         raise UserError(
-            f"--on {name}: the profile {site.name} is for {site.scheduler}; leave one of the two out"
+            f"--on {name}: the profile {site.name} is for {site.scheduler}; "
+            "leave one of the two out"
         )
     if name != "auto":
         return name

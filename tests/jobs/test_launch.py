@@ -135,7 +135,7 @@ def test_a_disk_that_is_full_after_the_scheduler_answered_leaves_no_pool(
     with pytest.raises(UserError, match="study: cannot be written"):
         submit_specs(folder, SPECS, QUIET, redo="none")
 
-    assert made[0]._pool is None
+    assert made[0].is_closed
 
 
 def test_a_run_keeps_the_purpose_it_was_submitted_for(folder: GridFolder) -> None:

@@ -1,4 +1,4 @@
-"""Submit to PBS Pro, OpenPBS and Torque: generated scripts, one query for all jobs, deletion by ranges."""
+"""Submit to PBS Pro, OpenPBS and Torque: generated scripts, one query, deletion by ranges."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ class QueueRecords:
 class PbsScheduler(BatchScheduler[QueueRecords]):
     """Asks the server's dialect and limits once; every other call is one command.
 
-    What a site's `qsub` allows decides how many calls a submit takes: ceil(n / max_array_size), and at
-    most 14 more where the user's limit is met on the way; up to twice as many where a queue takes
-    smaller arrays than the server, as halves are tried.
+    What a site's `qsub` allows decides how many calls a submit takes: ceil(n / max_array_size), and
+    at most 14 more where the user's limit is met on the way; up to twice as many where a queue
+    takes smaller arrays than the server, as halves are tried.
     """
 
     name = "pbs"
@@ -172,9 +172,9 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         if piece.is_array and "[]" not in native_id:
             external.run(["qdel", native_id], timeout_s=self.cancel_timeout_s)
             raise SchedulerError(
-                f"pbs: this qsub numbers an array like a job ({native_id}), so its elements could not "
-                "be told apart; it was deleted. Set `max_array_size: 1` in the site profile, and "
-                "submit again"
+                f"pbs: this qsub numbers an array like a job ({native_id}), so its elements could "
+                "not be told apart; it was deleted. Set `max_array_size: 1` in the site profile, "
+                "and submit again"
             )
 
     def is_not_taken(self, answer: Answer) -> bool:
@@ -243,8 +243,8 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
     def look(self, ids: Sequence[str], jobs: Sequence[JobHandle]) -> QueueRecords:
         """Call one qstat for all jobs and their sub-jobs.
 
-        A job that the server says it does not know has ended (`Cause.UNKNOWN`). One that is merely not
-        in an answer is asked about once more, and counts as alive if nothing definite is said.
+        A job that the server says it does not know has ended (`Cause.UNKNOWN`). One that is merely
+        not in an answer is asked about once more, and counts as alive if nothing definite is said.
 
         Raises:
             SchedulerError: the server did not answer.
@@ -333,10 +333,10 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         return records, unknown
 
     def _ask(self, ids: Sequence[str], with_sub_jobs: bool) -> Answer:
-        """Call one qstat; again with fewer options where this release refuses one, and remember that.
+        """Call one qstat; repeat it with fewer options where this release refuses one.
 
-        A dialect that is not known yet is taken for PBS Pro's, whose options Torque refuses: that saves
-        a call.
+        What was refused is remembered. A dialect that is not known yet is taken for PBS Pro's,
+        whose options Torque refuses: that saves a call.
         """
         options = self._query_options(with_sub_jobs)
         timeout_s = SLOW_QUERY_TIMEOUT_S if self._is_plain else QUERY_TIMEOUT_S
@@ -376,8 +376,8 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
             word = answers.parse_dialect(answer)
             if word is None:
                 raise SchedulerError(
-                    "pbs: `qstat --version` names neither PBS Pro nor Torque; set `dialect: pro` or "
-                    "`dialect: torque` in the site profile"
+                    "pbs: `qstat --version` names neither PBS Pro nor Torque; set `dialect: pro` "
+                    "or `dialect: torque` in the site profile"
                 )
             self._dialect = Dialect(word)
         return self._dialect

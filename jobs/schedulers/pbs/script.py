@@ -1,4 +1,4 @@
-"""A batch and its resources as PBS wants them: the one readable script that is handed to qsub."""
+"""Render a batch for PBS: the one readable script that qsub gets, and its arguments."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ ENVIRONMENT_PREFIXES = ("PBS_", "SLURM_")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How an element is started on a node."""
+    """Says how an element is started on a node."""
 
     cwd: Path
     runner: tuple[str, ...] = (sys.executable, "-m", "anlp.run")
-    code: Path | None = None  # directory of our packages, where Python does not find them by itself
+    code: Path | None = None  # directory of the packages, where Python does not find them by itself
     container: Container | None = None  # the image whose runscript is taken instead of the runner
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What stands before `--batch`."""
+        """Return what stands before `--batch`."""
         return self.runner if self.container is None else self.container.run_argv()
 
 
 def script_of(batch: Path, first: int) -> Path:
-    """Where the script of a piece is kept."""
+    """Return where the script of a piece is kept."""
     return batch.with_suffix(f".{first}.pbs.sh")
 
 
 def output_folder_of(batch: Path) -> Path:
-    """Where PBS puts what the jobs of a batch print: `batches/3.out`; it loses it where the folder does not exist."""
+    """Return where PBS puts what jobs print, `batches/3.out`; it must exist before."""
     return batch.with_suffix(".out")
 
 
 def output_of(batch: Path, first: int, index: int) -> Path:
-    """What sub-job `index` of the job that begins with element `first` printed (PBS Pro and OpenPBS)."""
+    """Return the file with what a sub-job of PBS Pro printed; its job begins with `first`."""
     return output_folder_of(batch) / f"{first}.{index}.log"
 
 
 def find_output(batch: Path, first: int, native_id: str, index: int) -> Path:
-    """The same of any dialect: Torque names what its sub-jobs printed by itself, `NAME.o123-4`."""
+    """Return that file for any dialect: Torque names those of sub-jobs itself, `NAME.o123-4`."""
     number = native_id.partition("[")[0].partition(".")[0]
     named = sorted(output_folder_of(batch).glob(f"*.o{number}-{index}"))
     return named[0] if named else output_of(batch, first, index)
@@ -62,7 +62,7 @@ def find_output(batch: Path, first: int, native_id: str, index: int) -> Path:
 def render_directives(
     batch: Batch, piece: Piece, resources: Resources, profile: PbsProfile, dialect: Dialect
 ) -> list[str]:
-    """What stands behind `#PBS`, in order.
+    """Return what stands behind `#PBS`, in order.
 
     Raises:
         SchedulerError: something that PBS cannot be asked for, or would accept and read otherwise.
@@ -80,10 +80,10 @@ def render_directives(
 
 
 def render_options(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
-    """What qsub is given besides the script.
+    """Return what qsub is given besides the script.
 
-    What a job waits for is not in its script, which may be submitted again by hand when that is long over. Slurm's
-    wrappers for Torque heed `-o` only here.
+    What a job waits for is not in its script, which may be submitted again by hand when that is
+    long over. Slurm's wrappers for Torque heed `-o` only here.
 
     Raises:
         SchedulerError: it would have to wait for an array.
@@ -99,25 +99,30 @@ def render_options(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
 
 
 def walltime_s(resources: Resources) -> int:
-    """The time limit in whole seconds, never less than asked for.
+    """Return the time limit in whole seconds, never less than asked for.
 
     Raises:
         SchedulerError: there is none: PBS would give the job no limit at all.
     """
     if resources.walltime_min is None:
         raise SchedulerError(
-            "pbs: walltime_min: a time limit is needed: --time, or defaults.time in the site profile"
+            "pbs: walltime_min: a time limit is needed: --time, or defaults.time in the site "
+            "profile"
         )
     return max(1, math.ceil(round(resources.walltime_min * 60, 3)))
 
 
 def render_clock(seconds: int) -> str:
-    """`HH:MM:SS`, the one form of time that PBS does not read as something else."""
+    """Return `HH:MM:SS`, the one form of time that PBS does not read as something else.
+
+    >>> render_clock(5400)
+    '01:30:00'
+    """
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def warn_after_s(limit_s: int, warn_s: float) -> int | None:
-    """Seconds after the start at which the program is told to save and leave; None: never."""
+    """Return seconds after the start at which the program is told to leave; None: never."""
     margin_s = min(warn_s, limit_s * SHARE_OF_WARNING)
     return math.floor(limit_s - margin_s) if warn_s > 0 and limit_s - margin_s >= 1 else None
 
@@ -141,14 +146,14 @@ def _render_request(resources: Resources, profile: PbsProfile, dialect: Dialect)
 
 
 def _render_umask(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:
-    """PBS writes the output with a umask of its own, 077, which is not the script's."""
+    """Return the umask of the output: PBS has one of its own, 077, which is not the script's."""
     is_given = any(option.startswith("-W umask") for option in resources.extra)
     is_wanted = dialect is Dialect.PRO and profile.umask.lstrip("0") != "77"
     return [f"-W umask={profile.umask}"] if is_wanted and not is_given else []
 
 
 def _render_output(batch: Batch, piece: Piece, dialect: Dialect) -> str:
-    """Torque knows no index in a path: sub-jobs get their own names in the folder."""
+    """Return the output's path; Torque knows no index in it, and names files in the folder."""
     folder = _plain_path(output_folder_of(batch.path))
     if not piece.is_array:
         return f"{folder}/{piece.first}.0.log"
@@ -156,11 +161,11 @@ def _render_output(batch: Batch, piece: Piece, dialect: Dialect) -> str:
 
 
 def _plain_path(path: Path) -> str:
-    """A path as a directive can hold it: PBS reads `a:b` as host and path, and cuts at blanks."""
+    """Return a path that a directive can hold: PBS reads `a:b` as host and path."""
     if not path.is_absolute() or not re.fullmatch(r"[A-Za-z0-9_./+=@~-]+", str(path)):
         raise SchedulerError(
-            f"pbs: {path}: PBS cannot write to a path with other characters than letters, digits and _./+=@~-; "
-            "set ANLP_RUNS to another folder"
+            f"pbs: {path}: PBS cannot write to a path with other characters than letters, digits "
+            "and _./+=@~-; set ANLP_RUNS to another folder"
         )
     return str(path)
 
@@ -173,7 +178,7 @@ def render_script(
     dialect: Dialect,
     start: Start,
 ) -> str:
-    """The script of one call of qsub; only paths and numbers of ours are in it, none of a grid's values.
+    """Return the script of one call of qsub, with no value of a grid in it.
 
     Args:
         batch: with an absolute path.
@@ -231,7 +236,8 @@ def _render_heading(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
         f"# Runs {what} of {path}.",
         f"# All of it again: qsub {script}",
         f"# One of it, here: {alone}",
-        "# Neither does harm: a run that has its result, or that another process is at, is left alone.",
+        "# Neither does harm: "
+        "a run that has its result, or that another process is at, is left alone.",
         *(
             ["# It was submitted to start once the canaries have ended well (qsub -W depend)."]
             if batch.after
@@ -246,7 +252,8 @@ def _variable(dialect: Dialect) -> str:
 
 def _render_environment(profile: PbsProfile, start: Start) -> list[str]:
     lines = [
-        "# A job starts in $HOME with a login shell's environment and nothing of the one that submitted it."
+        "# A job starts in $HOME with a login shell's environment "
+        "and nothing of the one that submitted it."
     ]
     lines += [f"umask {profile.umask}", "export LANG=C.UTF-8"]
     if profile.modules:
@@ -264,6 +271,7 @@ def _render_environment(profile: PbsProfile, start: Start) -> list[str]:
         lines.append(f"export PYTHONPATH={shlex.quote(str(start.code))}")
     if profile.env_file is not None:
         file = shlex.quote(str(profile.env_file))
+        missing = shlex.quote(f"env_file {profile.env_file}: cannot be read on this node")
         lines += [
             "# the user's own file: secrets go no other way",
             f"if [ -r {file} ]; then",
@@ -272,7 +280,7 @@ def _render_environment(profile: PbsProfile, start: Start) -> list[str]:
             f"    . {file}",
             "    set +a",
             "else",
-            f"    echo {shlex.quote(f'env_file {profile.env_file}: cannot be read on this node')} >&2",
+            f"    echo {missing} >&2",
             "fi",
         ]
     why = f"cannot enter {start.cwd}: is it on a file system that nodes see?"
@@ -314,7 +322,8 @@ def _render_scratch(profile: PbsProfile) -> list[str]:
         "}",
         "trap clean EXIT",
         f'if [ -n "${{{profile.scratch}:-}}" ]; then',
-        f'    scratch="$(mktemp -d "${profile.scratch}/anlp.XXXXXX")" || fail "cannot write to ${profile.scratch}"',
+        f'    scratch="$(mktemp -d "${profile.scratch}/anlp.XXXXXX")" || '
+        f'fail "cannot write to ${profile.scratch}"',
         '    export TMPDIR="$scratch"',
         "fi",
     ]
@@ -337,8 +346,10 @@ def _render_warning(after_s: int | None, limit_s: int) -> list[str]:
     if after_s is None:
         return ["timer="]
     words = [
-        f"# PBS gives no warning: ours comes {limit_s - after_s} s before the limit, to the program alone; a signal to",
-        "# the whole job would end the process that mounts an image, too. USR2: apptainer hands it on, but not SIGURG.",
+        f"# PBS gives no warning: ours comes {limit_s - after_s} s before the limit, "
+        "to the program alone; a signal to",
+        "# the whole job would end the process that mounts an image, too. "
+        "USR2: apptainer hands it on, but not SIGURG.",
     ]
     return [*words, *TIMER.replace("AFTER_S", str(after_s)).splitlines()]
 
@@ -353,7 +364,8 @@ fi
 """
 PRO_GPUS = """\
 if [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
-    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; on a shared node runs may meet on one" >&2
+    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; \
+on a shared node runs may meet on one" >&2
 fi
 """
 TORQUE_GPUS = """\
@@ -364,8 +376,10 @@ if [ -z "${CUDA_VISIBLE_DEVICES+set}" ] && [ -r "${PBS_GPUFILE:-}" ]; then
 fi
 """
 TRAPS = """\
-# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3. By hand,
-# Ctrl-C and a lost connection do the same: what runs in the background does not hear of them itself.
+# qdel and the time limit send TERM and leave about 10 s: \
+the program saves a checkpoint and leaves with 3. By hand,
+# Ctrl-C and a lost connection do the same: \
+what runs in the background does not hear of them itself.
 program=
 signalled=
 forward() {

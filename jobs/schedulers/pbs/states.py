@@ -1,7 +1,7 @@
-"""What a job's attributes mean: its phase and, once it ended, why; by its comment first, then by its exit status.
+"""Tell a job's phase and, once it ended, the cause: by its comment first, then by its exit status.
 
-A number alone says little: 271 is what qdel leaves, and on older releases the time limit as well; a sub-job that was
-deleted before it ran has the exit status of whichever sub-job ended last.
+A number alone says little: 271 is what qdel leaves, and on older releases the time limit as well; a
+sub-job that was deleted before it ran has the exit status of the sub-job that ended last.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ PHASES: Mapping[str, Phase] = {
     "F": Phase.ENDED,
     "C": Phase.ENDED,  # Torque
 }
-# Comment of a sub-job that the server has nothing about but that it is over: all else in its record is its array's,
-# the exit status of whichever sub-job ended last included. Current servers know the first, older ones all three.
+# Comment of a sub-job of which the server only knows that it is over: all else in its record is
+# its array's, with the exit status of the sub-job that ended last. Current servers know the first
+# comment, older ones all three.
 NO_RECORD = re.compile(r"Subjob (finished|failed|terminated)")
 HELD_BACK = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 FULL = 0.95  # of its memory, from which on a kill is taken for the kernel's
+KIB_PER = {"": 1 / 1024, "k": 1, "m": 1024, "g": 1024**2, "t": 1024**3}
 
-# What a node says where it could not run a job, or stopped it: PBS Pro's numbers, and those of Torque that differ.
+# What a node says where it could not run a job, or stopped it: PBS Pro's numbers, and those of
+# Torque that differ.
 _MOM_RESTARTED = (Cause.NODE, "its node's PBS was started anew")
 _PRO: Mapping[int, tuple[Cause, str]] = {
     -29: (Cause.TIMEOUT, "exceeded its time limit"),
@@ -60,12 +63,13 @@ _TORQUE: Mapping[int, tuple[Cause, str]] = {
 
 
 def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> JobState:
-    """The state of a job or sub-job; letters that we do not know count as alive.
+    """Return the state of a job or sub-job; letters that are not known count as alive.
 
     Args:
         record: its attributes.
         dialect: whose numbers they are.
-        has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says nothing more.
+        has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says
+            nothing more.
     """
     phase = PHASES.get(record.get("job_state"), Phase.QUEUED)
     if phase is Phase.QUEUED:
@@ -77,12 +81,12 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
 
 
 def never_ran(record: Record) -> bool:
-    """Whether a job that has ended was never given to a node."""
+    """Return whether a job that has ended was never given to a node."""
     return not any(record.get(name) for name in ("exit_status", "stime", "start_time", "exec_host"))
 
 
 def _waits_for(record: Record) -> str:
-    """Why it does not run, where that will not change by itself."""
+    """Return why it does not run, where that will not change by itself."""
     comment = record.get("comment")
     if re.match(r"Can Never Run|Not Running: Queue not started", comment):
         return comment
@@ -94,7 +98,7 @@ def _waits_for(record: Record) -> str:
 
 
 def _is_held_up(record: Record) -> str:
-    """What is about to happen to it, or keeps it from running."""
+    """Return what is about to happen to it, or keeps it from running."""
     if deleted := re.search(r"terminated by (\S+)", record.get("comment")):
         return f"being deleted by {deleted[1]}"
     return {"S": "suspended", "U": "suspended", "E": "ended; PBS copies its output"}.get(
@@ -103,7 +107,7 @@ def _is_held_up(record: Record) -> str:
 
 
 def _node(record: Record) -> str:
-    """`zia1` of `zia1/0*4+zia1/1`; several, where a job has them, with commas."""
+    """Return `zia1` of `zia1/0*4+zia1/1`; several with commas."""
     hosts = (part.partition("/")[0] for part in record.get("exec_host").split("+"))
     return ",".join(dict.fromkeys(host for host in hosts if host))
 
@@ -202,19 +206,14 @@ def _is_used_up(record: Record, name: str, share: float) -> bool:
 
 
 def _amount(text: str) -> float | None:
-    """Seconds of `00:01:30`, KiB of `7260kb`; None for anything else."""
+    """Return seconds of `00:01:30`, KiB of `7260kb`; None for anything else."""
     if re.fullmatch(r"\d+(:\d+){1,2}", text):
         seconds = 0
         for part in text.split(":"):
             seconds = seconds * 60 + int(part)
         return seconds
     match = re.fullmatch(r"(\d+)([kmgt]?)b", text, re.IGNORECASE)
-    return (
-        int(match[1])
-        * {"": 1 / 1024, "k": 1, "m": 1024, "g": 1024**2, "t": 1024**3}[match[2].lower()]
-        if match
-        else None
-    )
+    return int(match[1]) * KIB_PER[match[2].lower()] if match else None
 
 
 def _number(text: str) -> int | None:

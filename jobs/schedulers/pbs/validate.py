@@ -1,4 +1,4 @@
-"""What PBS may be asked for: everything that it would accept and misread is refused here, in words."""
+"""Refuse, in words, what PBS would accept and misread."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MANAGED: Mapping[str, str] = {
     "-C": "",
     "-S": "",
     "-z": "",
-    "-v": "env_file in the site profile (everybody can read a job's variables)",
-    "-V": "env_file in the site profile (everybody can read a job's variables)",
+    "-v": "env_file in the site profile (all users can read a job's variables)",
+    "-V": "env_file in the site profile (all users can read a job's variables)",
 }
 MANAGED_RESOURCES: Mapping[str, str] = {
     "select": "cpus, mem, gpus, constraint, or select in the site profile",
@@ -46,17 +46,18 @@ _OPTION = re.compile(r"(-[A-Za-z])(?:\s+(\S.*))?")
 
 
 class Dialect(str, Enum):
-    """Which PBS a site has."""
+    """Names the PBS that a site has."""
 
     PRO = "pro"  # PBS Pro and OpenPBS
     TORQUE = "torque"
 
 
 def check_resources(resources: Resources, profile: PbsProfile, dialect: Dialect) -> None:
-    """Returns if PBS can be asked for `resources` so that it gives what is meant.
+    """Return if PBS can be asked for `resources` so that it gives what is meant.
 
     Raises:
-        SchedulerError: a field that PBS has nothing for, or a value that it would misread; the text names the field.
+        SchedulerError: a field that PBS has nothing for, or a value that it would misread; the text
+            names the field.
     """
     for name, value in (("queue", resources.queue), ("account", resources.account)):
         check_token(name, value)
@@ -67,14 +68,15 @@ def check_resources(resources: Resources, profile: PbsProfile, dialect: Dialect)
         )
     if resources.exclude is not None:
         raise SchedulerError(
-            "pbs: exclude: PBS cannot leave nodes out; ask for others with constraint: 'cluster=NAME' or 'host=NAME'"
+            "pbs: exclude: PBS cannot leave nodes out; ask for others with constraint: "
+            "'cluster=NAME' or 'host=NAME'"
         )
     if resources.nodes != 1:
         raise SchedulerError(f"pbs: nodes: a run uses one node, got {resources.nodes}")
     if resources.gpu_type is not None and profile.gpu_type is None:
         raise SchedulerError(
-            f"pbs: gpu_type: the profile {profile.name!r} does not say which resource selects a GPU's type; "
-            "add `gpu_type: NAME` to it (qstat -f, pbsnodes -a show the site's names)"
+            f"pbs: gpu_type: the profile {profile.name!r} does not say which resource selects a "
+            "GPU's type; add `gpu_type: NAME` to it (qstat -f, pbsnodes -a show the site's names)"
         )
     _check_constraint(resources.constraint, dialect)
     for option in resources.extra:
@@ -82,7 +84,7 @@ def check_resources(resources: Resources, profile: PbsProfile, dialect: Dialect)
 
 
 def check_token(name: str, value: str | None) -> None:
-    """Returns if `value` is one plain word.
+    """Return if `value` is one plain word.
 
     Raises:
         SchedulerError: it is not.
@@ -92,10 +94,11 @@ def check_token(name: str, value: str | None) -> None:
 
 
 def check_extra(option: str) -> None:
-    """Returns if `option` is a directive that this tool leaves to its user.
+    """Return if `option` is a directive that this tool leaves to its user.
 
     Raises:
-        SchedulerError: it is none, or one that the tool gives by itself; the text says what to use instead.
+        SchedulerError: it is none, or one that the tool gives by itself; the text says what to use
+            instead.
     """
     match = _OPTION.fullmatch(option)
     if match is None or not option.isprintable():
@@ -109,7 +112,8 @@ def check_extra(option: str) -> None:
         )
     if letter in MANAGED and not MANAGED[letter]:
         raise SchedulerError(
-            f"pbs: extra: {letter} is not for jobs of this tool: output, shell and reruns are its own"
+            f"pbs: extra: {letter} is not for jobs of this tool: "
+            "output, shell and reruns are its own"
         )
     if letter in MANAGED:
         raise SchedulerError(
@@ -129,15 +133,16 @@ def check_extra(option: str) -> None:
 
 
 def render_dependency(after: Sequence[str], dialect: Dialect) -> str | None:
-    """What goes behind `-W` so that a job starts once others have ended well; None where there are no others.
+    """Return what goes behind `-W` so that a job waits for others; None where there are none.
 
     Raises:
-        SchedulerError: an array, whose exit status PBS Pro takes from whichever sub-job ended last.
+        SchedulerError: an array, whose exit status PBS Pro takes from its last sub-job.
     """
     arrays, plain = [job for job in after if "[" in job], [job for job in after if "[" not in job]
     if arrays and dialect is Dialect.PRO:
         raise SchedulerError(
-            f"pbs: after: {arrays[0]} is an array, whose success PBS misreports; only jobs can be waited for"
+            f"pbs: after: {arrays[0]} is an array, whose success PBS misreports; "
+            "only jobs can be waited for"
         )
     conditions = [f"afterok:{':'.join(plain)}"] if plain else []
     conditions += [f"afterokarray:{':'.join(arrays)}"] if arrays else []

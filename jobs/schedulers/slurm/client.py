@@ -1,4 +1,4 @@
-"""Call Slurm's commands: in full, in English, within a time limit, and again where that is harmless."""
+"""Call Slurm's commands: in full, in English, within a time limit, again where that is harmless."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ NOT_TAKEN = (
     "Slurm temporarily unable to accept job",
 )
 TRANSIENT = (*AMBIGUOUS, *NOT_TAKEN, "Problem talking to the database")
-POLICY = "Job violates accounting/QOS policy"  # of any limit; newer releases and the line before say which
+# of any limit; newer releases and the line before say which
+POLICY = "Job violates accounting/QOS policy"
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
 

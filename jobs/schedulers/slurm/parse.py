@@ -41,7 +41,8 @@ CAUSE_OF_STATE: Mapping[str, tuple[Cause, str]] = {
     "LAUNCH_FAILED": (Cause.NOT_STARTED, "could not be launched on its node"),
     "RECONFIG_FAIL": (Cause.NODE, "its node could not be set up"),
 }
-NEVER = "DependencyNeverSatisfied"  # the queue's reason of a job that waits in vain, or was ended for it
+# the queue's reason of a job that waits in vain, or was ended for it
+NEVER = "DependencyNeverSatisfied"
 HELD_BACK = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 NOWHERE = ("", "None assigned", "(null)")  # in the place of nodes, of a job that never had one
 

@@ -152,8 +152,8 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
     def next_piece(self, batch: Batch, first: int, largest: int, taken: Sequence[str]) -> Piece:
         """Return the next array.
 
-        Slurm throttles each array by itself: those that run at the same time share what the batch may
-        have, and the others wait behind them.
+        Slurm throttles each array by itself: those that run at the same time share what the batch
+        may have, and the others wait behind them.
         """
         size = min(largest, batch.size - first)
         if batch.max_parallel is None:
@@ -191,7 +191,8 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         client.raise_if_missing("scontrol", answer)
         if answer.code:
             raise SchedulerError(
-                f"slurm: scontrol: {self.explain(answer)}; nothing was submitted, submit again later"
+                f"slurm: scontrol: {self.explain(answer)}; "
+                "nothing was submitted, submit again later"
             )
         most = int(parse.parse_config(answer.out).get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
         if most < 1:
@@ -206,7 +207,7 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         return parse.parse_submitted(out)
 
     def is_not_taken(self, answer: Answer) -> bool:
-        """Return whether nobody listened, or Slurm said that it cannot take jobs now."""
+        """Return whether no daemon listened, or Slurm said that it cannot take jobs now."""
         return answer.code != 0 and refusals.is_not_taken(answer.err)
 
     def is_limit(self, answer: Answer) -> bool:

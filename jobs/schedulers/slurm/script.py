@@ -23,8 +23,10 @@ ENVIRONMENT_PREFIXES = ("PBS_", "SLURM_")
 
 FIRST = '--first "${1:?first element of this array}"'
 IN_IMAGE = """\
-# SIGUSR2 warns of the time limit or of preemption. This shell alone gets it, and hands it to the program alone:
-# the process that mounts the image has to live on. SIGTERM goes to everybody; it ends no script that still waits.
+# SIGUSR2 warns of the time limit or of preemption. \
+This shell alone gets it, and hands it to the program alone:
+# the process that mounts the image has to live on. \
+SIGTERM goes to everybody; it ends no script that still waits.
 program=
 signalled=
 trap 'signalled=1; [ -z "$program" ] || kill -s USR2 "$program"' USR2
@@ -44,12 +46,14 @@ while :; do
     code=$now
     if [ -z "$signalled" ]; then break; fi
 done
-if [ "$code" -eq REQUEUE ]; then # it has saved a checkpoint and may be continued, and there is no scontrol in an image
+if [ "$code" -eq REQUEUE ]; then \
+# it has saved a checkpoint and may be continued, and there is no scontrol in an image
     code=3
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" ||
         echo "could not requeue; the next submit continues it" >&2
 fi
-if [ "$code" -eq NOT_STARTED ]; then code=SETUP; fi # the container did not start; accounts cut 255 down to 127
+if [ "$code" -eq NOT_STARTED ]; then code=SETUP; fi \
+# the container did not start; accounts cut 255 down to 127
 exit "$code"
 """
 
@@ -276,7 +280,7 @@ def render_call(
         script: of the batch.
         span: the elements of this array.
         parallel: at most so many of them at a time.
-        behind: an array that has to have ended first, in whatever way.
+        behind: an array that has to end first, well or not.
     """
     throttle = f"%{parallel}" if parallel else ""
     array = f"--array=0-{len(span) - 1}{throttle}"

@@ -48,10 +48,10 @@ class QueueSnapshot:
 def task_state(element: Element, answers: QueueSnapshot) -> JobState:
     """Return the state of one task.
 
-    The queue knows first of a requeue, the accounts of the cause of an end. A task that was cancelled
-    while it waited is in neither. A task of an unknown array is in neither as well, and counts as
-    alive. Where the cluster keeps no accounts, what the queue has forgotten has ended; where they are
-    away, it counts as alive.
+    The queue knows first of a requeue, the accounts of the cause of an end. A task that was
+    cancelled while it waited is in neither. A task of an unknown array is in neither as well, and
+    counts as alive. Where the cluster keeps no accounts, what the queue has forgotten has ended;
+    where they are away, it counts as alive.
     """
     row = answers.in_queue(element)
     if row is not None and answers.is_settled(element):
