@@ -117,6 +117,16 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
     def create(cls, setup: Setup) -> BatchScheduler[Snapshot]:
         """Return a scheduler that is set up so."""
 
+    @classmethod
+    @abstractmethod
+    def is_here(cls) -> bool:
+        """Return whether its commands are on this machine and its server exists, up or down."""
+
+    @classmethod
+    @abstractmethod
+    def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
+        """Return the file with what element `index` of a job printed, None where there is none."""
+
     @property
     @abstractmethod
     def profile(self) -> Profile | None:
