@@ -354,17 +354,18 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         return self._ask(ids, with_sub_jobs)
 
     def _query_options(self, with_sub_jobs: bool) -> list[str]:
-        sub_jobs = ["-t"] if with_sub_jobs else []
-        if self._dialect is Dialect.TORQUE:
-            return ["-f", *([] if self._is_plain else ["-1", *sub_jobs])]
-        history = ["-x"] if self._has_history else []
-        return [
-            *([] if self._is_plain else ["-E"]),
-            *history,
-            *sub_jobs,
-            "-f",
-            *([] if self._is_plain else ["-w"]),
-        ]
+        is_torque = self._dialect is Dialect.TORQUE
+        wanted = {
+            "-E": not is_torque and not self._is_plain,
+            "-x": not is_torque and self._has_history,
+            "-f": is_torque,
+            "-1": is_torque and not self._is_plain,
+            "-t": with_sub_jobs and not (is_torque and self._is_plain),
+        }
+        options = [option for option, is_wanted in wanted.items() if is_wanted]
+        if is_torque:
+            return options
+        return [*options, "-f"] if self._is_plain else [*options, "-f", "-w"]
 
     def _known_dialect(self) -> Dialect:
         """Return the server's dialect, asked for once."""

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,13 +70,17 @@ def render_directives(
     """
     check_resources(resources, profile, dialect)
     lines = [f"-N {batch.job_name(piece.first)}", *_render_request(resources, profile, dialect)]
-    lines += [f"-q {resources.queue}"] if resources.queue else []
-    lines += [f"-A {resources.account}"] if resources.account else []
+    if resources.queue:
+        lines.append(f"-q {resources.queue}")
+    if resources.account:
+        lines.append(f"-A {resources.account}")
     lines += ["-j oe", f"-o {_render_output(batch, piece, dialect)}", "-r y"]
-    lines += [] if any(option.startswith("-m") for option in resources.extra) else ["-m n"]
+    if not any(option.startswith("-m") for option in resources.extra):
+        lines.append("-m n")
     if piece.is_array:
+        option = "-J" if dialect is Dialect.PRO else "-t"
         limit = f"%{piece.most}" if piece.most and piece.most < piece.size else ""
-        lines.append(f"{'-J' if dialect is Dialect.PRO else '-t'} 0-{piece.size - 1}{limit}")
+        lines.append(f"{option} 0-{piece.size - 1}{limit}")
     return [*lines, *_render_umask(resources, profile, dialect), *resources.extra]
 
 
@@ -128,21 +133,35 @@ def warn_after_s(limit_s: int, warn_s: float) -> int | None:
 
 
 def _render_request(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:
-    additions = [*profile.select, *(profile.select_gpu if resources.gpus else ())]
+    additions = list(profile.select)
+    if resources.gpus:
+        additions += profile.select_gpu
     if resources.gpu_type:
         additions.append(f"{profile.gpu_type}={resources.gpu_type}")
     time = f"-l walltime={render_clock(walltime_s(resources))}"
     if dialect is Dialect.TORQUE:
-        gpus = f":gpus={resources.gpus}" if resources.gpus else ""
-        features = f":{resources.constraint}" if resources.constraint else ""
-        memory = [f"-l mem={resources.mem_mib}mb"] if resources.mem_mib else []
-        chosen = [f"-l {addition}" for addition in additions]
-        return [f"-l nodes=1:ppn={resources.cpus}{gpus}{features}", *memory, time, *chosen]
+        return _render_torque_request(resources, time, additions)
     chunk = [f"ncpus={resources.cpus}"]
-    chunk += [f"mem={resources.mem_mib}mb"] if resources.mem_mib else []
-    chunk += [f"ngpus={resources.gpus}"] if resources.gpus else []
-    chunk += [*additions, *([resources.constraint] if resources.constraint else [])]
+    if resources.mem_mib:
+        chunk.append(f"mem={resources.mem_mib}mb")
+    if resources.gpus:
+        chunk.append(f"ngpus={resources.gpus}")
+    chunk += additions
+    if resources.constraint:
+        chunk.append(resources.constraint)
     return [f"-l select=1:{':'.join(chunk)}", time]
+
+
+def _render_torque_request(resources: Resources, time: str, additions: Sequence[str]) -> list[str]:
+    node = f"-l nodes=1:ppn={resources.cpus}"
+    if resources.gpus:
+        node += f":gpus={resources.gpus}"
+    if resources.constraint:
+        node += f":{resources.constraint}"
+    lines = [node]
+    if resources.mem_mib:
+        lines.append(f"-l mem={resources.mem_mib}mb")
+    return [*lines, time, *[f"-l {addition}" for addition in additions]]
 
 
 def _render_umask(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:

@@ -119,16 +119,19 @@ def check_extra(option: str) -> None:
         raise SchedulerError(
             f"pbs: extra: {letter} is given by this tool{_instead(MANAGED[letter])}"
         )
-    names = [part.split("=")[0].strip() for part in value.split(",")] if letter == "-l" else []
-    for name in names:
-        if name in MANAGED_RESOURCES:
-            raise SchedulerError(
-                f"pbs: extra: -l {name} is given by this tool{_instead(MANAGED_RESOURCES[name])}"
-            )
-    attributes = [part.split("=")[0].strip() for part in value.split(",")] if letter == "-W" else []
-    if "block" in attributes:
+    for part in value.split(","):
+        _check_attribute(letter, part.split("=")[0].strip())
+
+
+def _check_attribute(letter: str, name: str) -> None:
+    """Refuse a resource of `-l` or an attribute of `-W` that the tool gives by itself."""
+    if letter == "-l" and name in MANAGED_RESOURCES:
+        raise SchedulerError(
+            f"pbs: extra: -l {name} is given by this tool{_instead(MANAGED_RESOURCES[name])}"
+        )
+    if letter == "-W" and name == "block":
         raise SchedulerError("pbs: extra: -W block would make every submit wait for its jobs")
-    if "depend" in attributes:
+    if letter == "-W" and name == "depend":
         raise SchedulerError("pbs: extra: -W depend is given by this tool; use --canary")
 
 
@@ -138,14 +141,18 @@ def render_dependency(after: Sequence[str], dialect: Dialect) -> str | None:
     Raises:
         SchedulerError: an array, whose exit status PBS Pro takes from its last sub-job.
     """
-    arrays, plain = [job for job in after if "[" in job], [job for job in after if "[" not in job]
+    arrays = [job for job in after if "[" in job]
+    plain = [job for job in after if "[" not in job]
     if arrays and dialect is Dialect.PRO:
         raise SchedulerError(
             f"pbs: after: {arrays[0]} is an array, whose success PBS misreports; "
             "only jobs can be waited for"
         )
-    conditions = [f"afterok:{':'.join(plain)}"] if plain else []
-    conditions += [f"afterokarray:{':'.join(arrays)}"] if arrays else []
+    conditions = []
+    if plain:
+        conditions.append(f"afterok:{':'.join(plain)}")
+    if arrays:
+        conditions.append(f"afterokarray:{':'.join(arrays)}")
     return f"depend={','.join(conditions)}" if conditions else None
 
 

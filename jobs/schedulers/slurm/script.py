@@ -298,10 +298,13 @@ def render_call(
 
 def _render_dependency(after: Sequence[str], behind: str | None) -> list[str]:
     """Let the array wait until all of `after` ended well; Slurm cancels it once one did not."""
-    wanted = [f"afterok:{':'.join(after)}"] if after else []
-    wanted += [f"afterany:{behind}"] if behind else []
-    options = [f"--dependency={','.join(wanted)}"] if wanted else []
-    return options + (["--kill-on-invalid-dep=yes"] if after else [])
+    wanted, options = [], []
+    if after:
+        wanted.append(f"afterok:{':'.join(after)}")
+        options.append("--kill-on-invalid-dep=yes")
+    if behind:
+        wanted.append(f"afterany:{behind}")
+    return [f"--dependency={','.join(wanted)}", *options] if wanted else []
 
 
 def variables_over(script: str) -> list[str]:
