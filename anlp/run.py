@@ -182,7 +182,6 @@ class _Run:
             self.spec.run_id,
             result.error,
             stop_after=self.options.stop_after,
-            job=self.job,
         )
         if result.outcome.is_result:
             self.folder.checkpoint.unlink(missing_ok=True)

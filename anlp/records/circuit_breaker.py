@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import subprocess
 import sys
 import time
@@ -28,7 +28,9 @@ from anlp.records.results import RunError
 
 LONGEST = 300  # characters of a message: a line is one write
 TAIL = 1 << 20  # bytes that are read of the notes, thousands of lines
-SCANCEL_TIMEOUT_S = 20.0
+CANCEL_TIMEOUT_S = 20.0
+# The command that takes pending elements of this job's array off the queue, set by what starts the job.
+CANCEL_PENDING = "ANLP_CANCEL_PENDING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,41 +105,37 @@ def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
     return found
 
 
-def cancel_waiting(job: str) -> str:
-    """Cancel what waits of a Slurm array; runs that stay in the queue end when they begin.
+def cancel_pending() -> str:
+    """Take what waits of this job's array off the queue, by the command that the environment names.
 
-    Args:
-        job: in the form of `anlp.run`: `slurm:503_7`; of any other job nothing is cancelled.
+    What stays in the queue ends by itself as soon as it begins.
 
     Returns:
-        What went wrong, in words; empty where nothing did.
+        What went wrong, in words; empty where nothing did, or where no command is named.
     """
-    array = re.fullmatch(r"slurm:(\d+)_\d+", job)
-    if not array:
+    argv = shlex.split(os.environ.get(CANCEL_PENDING, ""))
+    if not argv:
         return ""
-    argv = ["scancel", "--quiet", "--state=PENDING", array[1]]
     try:
-        done = subprocess.run(  # noqa: S603 - a list, and the id is digits
+        done = subprocess.run(  # noqa: S603 - a list, which the job's own script or launcher set
             argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SCANCEL_TIMEOUT_S,
+            timeout=CANCEL_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return f"scancel: {error}"
+        return f"{argv[0]}: {error}"
     if done.returncode == 0:
         return ""
-    return f"scancel: {done.stderr.strip() or f'exit code {done.returncode}'}"
+    return f"{argv[0]}: {done.stderr.strip() or f'exit code {done.returncode}'}"
 
 
-def stop_if_tripped(
-    batch: Path, run_id: str, error: RunError | None, *, stop_after: int, job: str
-) -> None:
-    """Note that a run ended; where that stops the batch, print why and cancel what waits.
+def stop_if_tripped(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -> None:
+    """Note that a run ended; where that stops the batch, say so and cancel what waits.
 
-    A full disk raises nothing.
+    Never raises for a full disk.
     """
     try:
         tripped = note(batch, run_id, error, stop_after=stop_after)
@@ -146,7 +144,7 @@ def stop_if_tripped(
         return
     if tripped is not None:
         print(f"{batch}: {tripped}: what has not begun is held back", file=sys.stderr)
-        if fault_of_cancel := cancel_waiting(job):
+        if fault_of_cancel := cancel_pending():
             print(fault_of_cancel, file=sys.stderr)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError, run_command
 from anlp.core.signals import signal_pipe
+from anlp.records.circuit_breaker import CANCEL_PENDING
 from anlp.runtime.container import exit_process
 from anlp.runtime.submitit_requeue import TaskRequeue
 
@@ -83,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     index = given.first + int(slurm.array_task)
     run_element = _resolve(given.runner)
     job = f"slurm:{slurm.job_id}"
+    array = slurm.job_id.partition("_")[0]
+    os.environ[CANCEL_PENDING] = f"scancel --quiet --state=PENDING {array}"
     try:
         return execute(lambda: run_element(given.batch, index, job=job), slurm, given.limit_min)
     except UserError:

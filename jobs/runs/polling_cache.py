@@ -13,7 +13,7 @@ from typing import Any
 
 from anlp.core.files import write_whole
 from anlp.records.files import read_json
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, parse_signal
 
 VERSION = 1
 MOST_JOBS = 1_000_000  # a damaged file must not fill the memory
@@ -89,10 +89,9 @@ def _spans(indices: Sequence[int]) -> Iterable[tuple[int, int]]:
 def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, CachedState]:
     found: dict[JobHandle, CachedState] = {}
     for name, native, spans, time, phase, cause, detail, node in forms:
-        answer = CachedState(
-            JobState(Phase(phase), None if cause is None else Cause[cause], detail, node),
-            float(time),
-        )
+        why = None if cause is None else Cause[cause]
+        number = parse_signal(detail) if why is Cause.SIGNAL else None
+        answer = CachedState(JobState(Phase(phase), why, detail, node, number), float(time))
         for first, last in spans:
             if len(found) + last - first >= MOST_JOBS:
                 raise ValueError("more jobs than any grid has")
