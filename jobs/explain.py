@@ -20,9 +20,8 @@ from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
 from jobs.common.text import render_pairs
-from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain
-from jobs.runs.failures import describe
+from jobs.runs.failures import Advice, describe
 from jobs.runs.queries import locate_run
 from jobs.runs.status import read_progress
 from jobs.schedulers.base import JobHandle

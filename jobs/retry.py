@@ -39,6 +39,7 @@ from jobs.runs.options import last_options
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.status import RunStatus
+from jobs.schedulers import registry
 from jobs.submission.arguments import (
     Overrides,
     add_submit_arguments,
@@ -55,8 +56,6 @@ EXAMPLES = """\
   python -m jobs.retry mnist                do it
   python -m jobs.retry mnist --only state=lost --mem 16G
   python -m jobs.retry mnist --only 'batch_size=4096' --force"""
-
-CAN_EXCLUDE = frozenset({"slurm"})
 
 
 def make_arguments() -> argparse.ArgumentParser:
@@ -175,7 +174,7 @@ def _remedy(
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
     where = before if given.on == "auto" else given.on
-    remedy = decide(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    remedy = decide(case, replace(policy, can_exclude=registry.can_exclude_nodes(where)))
     if remedy.ask is None:
         return remedy
     return replace(remedy, ask=override_resources(remedy.ask, given))

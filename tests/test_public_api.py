@@ -15,6 +15,10 @@ PAGE = ROOT / "docs" / "python-api.md"
 PUBLIC = {
     "anlp": ["TaskSettings", "TrainingSettings", "__version__", "register_task"],
     "jobs": ["Overrides", "RunStatus", "Submission", "grid_status", "submit_grid"],
+    "analysis": [
+        *("Plan", "Runs", "Table", "importance_table", "load"),
+        *("render_table", "results_table", "verdict_table"),
+    ],
 }
 
 

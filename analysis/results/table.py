@@ -244,7 +244,7 @@ def _counts_for(run: Run, plan: Plan) -> bool:
 
 
 def _sorted(rows: list[Row], settings: Sequence[str], plan: Plan) -> list[Row]:
-    """Sort by the plan's columns, group by group; rows come in the order of the selection metric."""
+    """Sort by the plan's columns, group by group; rows come in order of the selection metric."""
     for name in reversed(plan.sort):  # sorting is stable, so the first column comes last
         if name in (plan.select, plan.report):
             sign = -1 if higher_is_better(name) else 1

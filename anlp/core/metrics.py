@@ -13,11 +13,13 @@ LOWER_IS_BETTER = frozenset(
 
 
 def higher_is_better(metric: str) -> bool:
-    """Return losses and errors are better when lower, every other metric when higher.
+    """Tell whether a metric is better when higher; losses and errors are better when lower.
+
+    >>> higher_is_better("val/acc"), higher_is_better("val/mae")
+    (True, False)
 
     Args:
-        metric: `val/mae`; what stands before the last slash says where it was measured, not what it
-            is.
+        metric: `val/mae`; what stands before the last slash says where it was measured.
     """
     return not words_of(metric) & LOWER_IS_BETTER
 
@@ -48,5 +50,5 @@ def default_metric(measured: Collection[str], monitored: Collection[str]) -> str
 
 
 def words_of(metric: str) -> frozenset[str]:
-    """Return `{"spearman", "valence"}` of `val/spearman_valence`."""
+    """Return the words of a metric's name: `{"spearman", "valence"}` of `val/spearman_valence`."""
     return frozenset(re.split(r"[^a-z0-9]+", metric.rpartition("/")[2].lower()))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from anlp.records.options import WandbOptions
-from jobs.config.fields import COUNTS, RESOURCE_KEYS, Key, one_of, text, texts, whole
-from jobs.config.resources import Resources
+from jobs.config.fields import COUNTS, Key, one_of, text, texts, whole
+from jobs.config.resources import RESOURCE_KEYS, Resources
 from jobs.config.yaml_tree import Leaf, Table, Tree, join, show
 from jobs.gridfile.parser import GridParser
 

@@ -20,7 +20,8 @@ from jobs.runs.status import Query
 from jobs.schedulers import registry
 from jobs.schedulers.base import Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.schedulers.profiles import fill_limits, load_profile
+from jobs.schedulers.profiles import load_profile
+from jobs.schedulers.site import fill_limits
 from jobs.submission.batching import SubmissionStage
 from jobs.submission.foreground import ForegroundRun
 from jobs.submission.submitter import SubmittedBatch, Submitter

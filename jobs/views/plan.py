@@ -26,7 +26,7 @@ from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan
 from jobs.runs.status import RunStatus
 from jobs.schedulers.local.slots import inspect, plan_slots
-from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler
+from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler, label
 
 
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
@@ -183,7 +183,7 @@ def describe(target: SubmitOptions, packing: Packing) -> tuple[int | None, str]:
         at_a_time = target.max_parallel * packing.pack
         what = "jobs at a time" if shared else "at a time"
         most = f", at most {target.max_parallel} {what}"
-    return at_a_time, f"to {scheduler.name}{shared}{most}"
+    return at_a_time, f"to {label(scheduler.name)}{shared}{most}"
 
 
 def _describe_slots(target: SubmitOptions, packing: Packing) -> tuple[int, str]:

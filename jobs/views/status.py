@@ -9,11 +9,11 @@ from functools import cached_property
 
 from anlp.core.align import align
 from anlp.core.units import count, render_duration, render_hours, render_memory
+from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.common.terminal import STYLE_OF_STATE, Canvas
 from jobs.common.text import render_pairs
-from jobs.runs.cost import Cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
@@ -211,8 +211,8 @@ def _cost(overview: Overview, canvas: Canvas) -> str:
 
 
 def render_cost(cost: Cost) -> list[tuple[str, str]]:
-    """Return rows of a name and a sentence; what was not recorded is left out."""
-    rows = [("time", _hours(cost.gpu_hours, cost.cpu_hours))]
+    """Rows of a name and a sentence; what was not recorded is left out."""
+    rows = [("time", _hours(cost.gpu_hours or 0.0, cost.cpu_hours or 0.0))]
     if cost.cpu_efficiency is not None:
         rows.append(("CPU", f"{cost.cpu_efficiency:.0%} of what was asked for was used"))
     if cost.peak_mib is not None:

@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
     with small_disk(tmp_path / "disk", "40k") as disk:
         root = disk / "runs"
         process = start_quick(replace(quick_place, root=root))
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=120)[0]
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
