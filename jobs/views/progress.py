@@ -29,7 +29,14 @@ from jobs.schedulers.local.events import (
     Notice,
     Tick,
 )
-from jobs.views.progress_model import SHORT_ID, WORDS, ProgressState, View, render_metric
+from jobs.views.progress_model import (
+    SHORT_ID,
+    WORDS,
+    ProgressState,
+    View,
+    monitored_by,
+    render_metric,
+)
 
 TAIL_BYTES = 1 << 13  # more than a line of metrics has
 SUMMARY_EVERY_S = 10.0
@@ -122,7 +129,7 @@ class ProgressScreen:
             )
         elif self._live is None and not self._quiet and len(self._specs) <= MOST_LINES:
             ended = sum(self._state.view(self._clock()).counts.values())
-            metric = render_metric(result.metrics) if result else why
+            metric = render_metric(result.metrics, monitored_by(spec)) if result else why
             number = f"{ended}/{len(self._specs)}"
             words = f"{number}  {WORDS[state]}  {name}  {metric}  {event.seconds:.1f} s"
             self._say(Text(_printable(words)))

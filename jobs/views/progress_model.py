@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.core.metrics import default_metric
 from anlp.core.spec import RunSpec, varying
 from anlp.core.units import render_duration
 from anlp.records.results import RunState
 from jobs.common.text import render_pairs
 
-# The first of these that a run has is shown; else its first of the validation set.
-SHOWN_METRICS = ("val/acc", "val/loss")
 SHORT_ID = 8
 WORDS: Mapping[RunState, str] = {  # RUNNING: ended here, because another process is at it
     RunState.DONE: "done",
@@ -139,18 +138,24 @@ class ProgressState:
     def _row(self, index: int, now: float) -> ActiveRow:
         run = self._active[index]
         epoch = "" if run.epoch is None else f"{run.epoch}/{self._epochs(index)}"
-        run_id = self._specs[index].run_id[:SHORT_ID]
-        return ActiveRow(
-            run_id, self.label(index), epoch, render_metric(run.metrics or {}), now - run.since
-        )
+        spec = self._specs[index]
+        metric = render_metric(run.metrics or {}, monitored_by(spec))
+        return ActiveRow(spec.run_id[:SHORT_ID], self.label(index), epoch, metric, now - run.since)
 
 
-def render_metric(metrics: Mapping[str, Any]) -> str:
-    """Render a metric of the validation set, `val/acc 0.9306`; empty where there is none."""
-    known = [
-        name for name in (*SHOWN_METRICS, *metrics) if name in metrics and name.startswith("val/")
-    ]
-    if not known:
+def monitored_by(spec: RunSpec) -> str:
+    """Return the metric that a run monitors; empty where its task has none."""
+    return str(spec.settings.values().get("monitor", ""))
+
+
+def render_metric(metrics: Mapping[str, Any], monitored: str) -> str:
+    """Render the metric of the validation set that counts for a run; empty where there is none.
+
+    >>> render_metric({"epoch": 3, "train/loss": 0.2, "val/acc": 0.93061, "val/f1": 0.9}, "val/acc")
+    'val/acc 0.9306'
+    """
+    name = default_metric([name for name in metrics if name.startswith("val/")], {monitored})
+    if name is None:
         return ""
-    value = metrics[known[0]]
-    return f"{known[0]} {'nan' if value is None else f'{value:.4f}'}"
+    value = metrics[name]
+    return f"{name} {'nan' if value is None else f'{value:.4f}'}"

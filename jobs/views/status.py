@@ -18,6 +18,7 @@ from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
 from jobs.runs.status import Progress, RunStatus
+from jobs.views.progress_model import render_metric
 
 ROWS = 10  # of a section; --all shows everything
 BEST = 5
@@ -133,7 +134,7 @@ def _running(overview: Overview, canvas: Canvas) -> str:
     rows = [
         (
             status.run_id,
-            *_progress_cells(overview.progress.get(status.run_id)),
+            *_progress_cells(overview, status),
             _elapsed(status, overview.now),
             overview.settings(status),
         )
@@ -144,15 +145,13 @@ def _running(overview: Overview, canvas: Canvas) -> str:
     )
 
 
-def _progress_cells(progress: Progress | None) -> tuple[str, str]:
+def _progress_cells(overview: Overview, status: RunStatus) -> tuple[str, str]:
+    progress = overview.progress.get(status.run_id)
     if progress is None:
         return "starting", ""
+    monitored = str(status.values.get("monitor", ""))
     epoch = f"epoch {progress.epoch}/{progress.epochs}"
-    name = "val/acc" if "val/acc" in progress.metrics else "val/loss"
-    value = progress.metrics.get(name)
-    if not isinstance(value, float | int):
-        return epoch, ""
-    return epoch, f"{name} {value:.4f}"
+    return epoch, render_metric(progress.metrics, monitored)
 
 
 def _elapsed(status: RunStatus, now: float) -> str:
@@ -258,7 +257,7 @@ def _every_run(overview: Overview, canvas: Canvas) -> str:
 def _in_short(overview: Overview, status: RunStatus, metric: str | None) -> str:
     """Return the one thing to know about a run: its metric, its progress, or what ended it."""
     if status.state is RunState.RUNNING:
-        return " ".join(_progress_cells(overview.progress.get(status.run_id))).strip()
+        return " ".join(_progress_cells(overview, status)).strip()
     if status.state in FAILURES:
         return describe(status)
     if status.state is RunState.INTERRUPTED:

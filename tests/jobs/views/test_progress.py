@@ -131,19 +131,20 @@ def test_only_settings_that_vary_and_apply_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "text"),
+    ("metrics", "monitored", "text"),
     [
-        ({"val/loss": 0.123456, "val/acc": 0.93126}, "val/acc 0.9313"),
-        ({"val/loss": 0.123456}, "val/loss 0.1235"),
-        ({"train/loss": 1, "val/f1": 0.5}, "val/f1 0.5000"),
-        ({"val/loss": None}, "val/loss nan"),
-        ({"train/loss": 1.0}, ""),
+        ({"val/loss": 0.123456, "val/acc": 0.93126}, "val/acc", "val/acc 0.9313"),
+        ({"val/loss": 0.123456, "val/acc": 0.93126}, "val/loss", "val/loss 0.1235"),
+        ({"val/loss": 0.123456}, "val/acc", "val/loss 0.1235"),
+        ({"train/loss": 1, "val/f1": 0.5}, "val/acc", "val/f1 0.5000"),
+        ({"val/loss": None}, "val/acc", "val/loss nan"),
+        ({"train/loss": 1.0}, "val/acc", ""),
     ],
 )
-def test_the_metric_shown_is_the_first_of_the_validation_set(
-    metrics: dict[str, float], text: str
+def test_the_metric_shown_is_the_one_that_the_run_monitors(
+    metrics: dict[str, float], monitored: str, text: str
 ) -> None:
-    assert render_metric(metrics) == text
+    assert render_metric(metrics, monitored) == text
 
 
 @pytest.mark.parametrize(
