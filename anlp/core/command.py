@@ -8,6 +8,7 @@ script.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,8 @@ MISSING_GRID = (
     "one of the arguments grid --from is required",
 )
 
+UNKNOWN_OPTION = "unrecognized arguments: "
+
 _called_as: ContextVar[str] = ContextVar("called_as", default="")
 
 
@@ -40,8 +43,17 @@ class CommandParser(argparse.ArgumentParser):
                 f"({self.prog} --help has examples)"
             )
         raise UserError(
-            f"{message.removeprefix('argument ')} ({self.prog} --help lists the options)"
+            f"{message.removeprefix('argument ')} "
+            f"({self._meant(message)}{self.prog} --help lists the options)"
         )
+
+    def _meant(self, message: str) -> str:
+        """Render the option that an unknown one was probably meant to be."""
+        if not message.startswith(UNKNOWN_OPTION):
+            return ""
+        typed = message.removeprefix(UNKNOWN_OPTION).partition(" ")[0].partition("=")[0]
+        near = difflib.get_close_matches(typed, self._option_string_actions, n=1, cutoff=0.8)
+        return f"did you mean {near[0]!r}? " if near else ""
 
     # argparse declares three overloads; commands use this one.
     def parse_args(  # type: ignore[override]

@@ -95,6 +95,21 @@ def test_an_unknown_option_is_one_sentence(verb: Verb, capsys: pytest.CaptureFix
     assert said.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--jsn"], "--jsn (did you mean '--json'? anlp status --help lists the options)"),
+        (["--onyl=x"], "--onyl=x (did you mean '--only'? anlp status --help lists the options)"),
+        (["--frobnicate"], "--frobnicate (anlp status --help lists the options)"),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_nearest(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(lambda: anlp_main.main(["status", "demo", *words])) == 2
+    assert capsys.readouterr().err == f"unrecognized arguments: {said}\n"
+
+
 def _positional_words(parser: argparse.ArgumentParser) -> list[str]:
     """A word for each positional argument."""
     words: list[str] = []
