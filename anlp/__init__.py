@@ -1,3 +1,36 @@
-"""What runs on a compute node: settings, data, models, training, tracking; `spec` and `record` are shared with all."""
+"""What runs on a compute node: tasks, data, models, training, tracking.
+
+`core` and `records` are shared with `jobs` and `analysis`. For packages that bring a task of their
+own: `TaskSettings`, `TrainingSettings` and `register_task`. Each is imported when it is first used,
+so that `import anlp` stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anlp.core.spec import TaskSettings
+    from anlp.core.training_settings import TrainingSettings
+    from anlp.tasks import register_task
 
 __version__ = "0.1.0"
+__all__ = ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
+
+_MODULES = {
+    "TaskSettings": "anlp.core.spec",
+    "TrainingSettings": "anlp.core.training_settings",
+    "register_task": "anlp.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'anlp' has no attribute {name!r}")
+    from importlib import import_module  # not needed by most who import anlp
+
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What an image adds to a run: its start, what importing torch from it costs, and a whole run both ways."""
+"""Cost of an image: its start, importing torch from it, and a whole run with and without it."""
 
 from __future__ import annotations
 

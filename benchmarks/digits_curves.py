@@ -1,7 +1,8 @@
-"""`python -m benchmarks.digits_curves`: learning curves of a real model on real data, for the test of the verdicts.
+"""`python -m benchmarks.digits_curves`: learning curves of a real model, to test verdicts on.
 
-scikit-learn's MLP on its digits (64 hidden units, 1,200 samples to train, 597 to validate), 40 epochs, 3 seeds, at
-learning rates from far too small to far too large. Writes JSON lines; takes about 80 s.
+scikit-learn's MLP on its digits (64 hidden units, 1,200 samples to train, 597 to validate), 40
+epochs, 3 seeds, at learning rates from far too small to far too large. Writes JSON lines; takes
+about 80 s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs elements as the pool does and notes when each has made its first update; `overhead` puts it into a pool."""
+"""Run elements as the pool does and record when each has made its first update."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from anlp.training.trainer import Trainer
 from benchmarks.made import note_path
 
 
-def run_element(batch: Path, index: int, *, job: str, sources: Any) -> int:
-    """As `anlp.run.run_element`; called in a child of its own, so that nothing needs to be put back."""
+def run_element(batch: Path, index: int, *, job: str, datasets: Any) -> int:
+    """Stand in for `anlp.run.run_element`, in a child process whose patches end with it."""
     step, note = Trainer._train_step, note_path(batch, index)
 
     def noting_step(trainer: Trainer, rows: Tensor, lr: float) -> None:
@@ -23,4 +23,4 @@ def run_element(batch: Path, index: int, *, job: str, sources: Any) -> int:
             note.write_text(repr(time.monotonic()))
 
     Trainer._train_step = noting_step  # type: ignore[method-assign, assignment] # a stop-watch
-    return run_as_ever(batch, index, job=job, sources=sources)
+    return run_as_ever(batch, index, job=job, datasets=datasets)

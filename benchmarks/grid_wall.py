@@ -1,9 +1,10 @@
-"""`python -m benchmarks.grid_wall`: a grid by this suite against the same runs by the loop that people write today.
+"""`python -m benchmarks.grid_wall`: a grid by this suite against a loop over separate processes.
 
-Both sides are whole commands, imports and all, in turns: in each round the loop trains one dense and one convolutional
-configuration, a fresh process each, and the suite trains the whole grid. Half of the grid is dense, half convolutional.
-`one core`: both sides on one core with one thread. `machine`: both sides as they come, the loop with torch's default
-threads, the suite with its default slots.
+Both sides are whole commands, imports and all, in turns: in each round the loop trains one dense
+and one convolutional configuration, a fresh process each, and the suite trains the whole grid. Half
+of the grid is dense, half convolutional. `one core`: both sides on one core with one thread.
+`machine`: both sides as they come, the loop with torch's default threads, the suite with its
+default slots.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def measure(bench: Bench, parts: Sequence[str]) -> dict[str, Found]:
             _measure_round(bench, part, number, found[part])
             wall, cpu = found[part].ratios[-1], found[part].cpu_ratios[-1]
             _say(
-                f"round {number + 1} of {bench.rounds}, {part}: {wall:.2f} (CPU {cpu:.2f}), load {load()}"
+                f"round {number + 1} of {bench.rounds}, {part}: "
+                f"{wall:.2f} (CPU {cpu:.2f}), load {load()}"
             )
     return found
 
@@ -198,7 +200,8 @@ def render(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str])
     """The figures for people."""
     lines = [
         ", ".join(f"{name} {value}" for name, value in machine.items()),
-        f"{bench.runs} runs of {bench.epochs} epochs, half dense, half cnn, batch 64, {bench.rounds} rounds",
+        f"{bench.runs} runs of {bench.epochs} epochs, half dense, half cnn, batch 64, "
+        f"{bench.rounds} rounds",
         f"naive loop: {bench.naive.describe()}",
     ]
     for part, figures in found.items():
@@ -209,9 +212,11 @@ def render(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str])
             f"  wall time, naive / suite   {spread(figures.ratios).render()}",
             f"  CPU time, naive / suite    {spread(figures.cpu_ratios).render()}",
             f"  naive, wall s per run      {_render_seconds([cost.wall_s for cost in naive], 1)}",
-            f"  suite, wall s per run      {_render_seconds([cost.wall_s for cost in figures.suite], bench.runs)}",
+            "  suite, wall s per run      "
+            f"{_render_seconds([cost.wall_s for cost in figures.suite], bench.runs)}",
             f"  naive, CPU s per run       {_render_seconds([cost.cpu_s for cost in naive], 1)}",
-            f"  suite, CPU s per run       {_render_seconds([cost.cpu_s for cost in figures.suite], bench.runs)}",
+            "  suite, CPU s per run       "
+            f"{_render_seconds([cost.cpu_s for cost in figures.suite], bench.runs)}",
         ]
     return "\n".join([*lines, "", *_render_accuracies(list(found.values()))])
 
@@ -235,7 +240,8 @@ def _render_accuracies(found: Sequence[Found]) -> list[str]:
         if naive:
             ours, theirs = statistics.mean(suite), statistics.mean(naive)
             lines.append(
-                f"{' '.join(map(str, configuration)):24}{theirs:8.2f}{ours:8.2f}{ours - theirs:+12.2f}"
+                f"{' '.join(map(str, configuration)):24}"
+                f"{theirs:8.2f}{ours:8.2f}{ours - theirs:+12.2f}"
             )
     return lines
 

@@ -27,7 +27,7 @@ RUNNER = "benchmarks.first_step:run_element"
 
 
 def note_path(batch: Path, index: int) -> Path:
-    """Where `RUNNER` notes the time of element `index`, on the clock that all processes of a machine share."""
+    """Return where `RUNNER` records the time of element `index`, on the machine-wide clock."""
     return batch.with_name(f"first-step-{index}")
 
 
@@ -47,7 +47,7 @@ def write_batch(folder: GridFolder, runs: Sequence[RunSpec], options: RunOptions
 
 
 def finished_grid(root: Path, count: int) -> GridFolder:
-    """The folder of a grid whose `count` runs were all submitted and are done, each with its result."""
+    """Make the folder of a grid of `count` submitted and finished runs, each with its result."""
     folder, tag = GridFolder(root / f"done{count}"), new_tag()
     runs = specs(count)
     batch = write_batch(folder, runs, RunOptions(batch=tag))
@@ -76,7 +76,7 @@ def _provenance(tag: str) -> dict[str, object]:
 
 
 def trained_grid(root: Path, count: int, epochs: int) -> GridFolder:
-    """The folder of a grid of `count` runs that all logged `epochs` epochs after epoch 0 and are done; no journal."""
+    """Make the folder of `count` finished runs of `epochs` epochs each, without a journal."""
     folder = GridFolder(root / f"trained{count}x{epochs}")
     options = RunOptions().to_json()
     for number, spec in enumerate(specs(count, epochs=epochs)):
@@ -90,7 +90,9 @@ def trained_grid(root: Path, count: int, epochs: int) -> GridFolder:
 
 
 def factorial_grid(root: Path, epochs: int) -> GridFolder:
-    """The folder of 10,000 runs: 2 models, 10 rates, 4 optimizers, 5 dropouts, 5 batch sizes, 5 seeds; all are done.
+    """Make the folder of 10,000 finished runs over six settings.
+
+    2 models, 10 rates, 4 optimizers, 5 dropouts, 5 batch sizes, 5 seeds.
 
     Rates and optimizers interact, and the largest rates fail, as in real grids.
     """

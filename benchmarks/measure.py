@@ -1,4 +1,4 @@
-"""What a command costs, what it ran on, and how figures are told: median and range, with the load beside them."""
+"""Measure a command and the machine; report medians and ranges with the load beside them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The training loop that people write today, one process per run: what `grid_wall` compares the suite with.
+"""The usual training loop, one process per run: what `grid_wall` compares the suite with.
 
-torchvision's data set with ToTensor and Normalize, a DataLoader, PyTorch's own optimizers, wandb offline, validation
-after each epoch and a test at the end. The models are those of the suite, so that both train the same thing;
-`--textbook` takes them as tutorials write them (ReLU before pooling, NCHW, `nn.Dropout`): same numbers, slower.
+torchvision's data set with ToTensor and Normalize, a DataLoader, PyTorch's own optimizers, wandb
+offline, validation after each epoch and a test at the end. The models are those of the suite, so
+that both train the same thing; `--textbook` takes them as tutorials write them (ReLU before
+pooling, NCHW, `nn.Dropout`): same numbers, slower.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.overhead`: what the suite itself costs: time to the first step, planning, memory.
+"""`python -m benchmarks.overhead`: cost of the suite: time to the first step, planning, memory.
 
-The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a few ms of it.
+The start is timed on the embedded digits, so that measuring the untrained model (epoch 0) takes a
+few ms of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from typing import Any, Literal
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions, WandbOptions
-from benchmarks import slurm_stub
 from benchmarks.container_start import measure_image
 from benchmarks.made import RUNNER, finished_grid, note_path, specs, write_batch
 from benchmarks.measure import KIB_PER_MIB, Spread, describe_machine, load, run, spread
@@ -28,6 +28,7 @@ from jobs.config.resources import Resources
 from jobs.schedulers.local.events import ElementEnded, ElementStarted, Event
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.schedulers.local.worker_pool import PoolOptions
+from tests.support.schedulers.slurm import fake_slurm
 
 MANY = 10_000
 SOME = 400
@@ -85,7 +86,7 @@ def follow(
 def measure_start(
     root: Path, mode: Literal["offline", "disabled"], count: int
 ) -> dict[str, Spread]:
-    """Milliseconds from the end of a run to the first step of the next in its slot, and from end to end."""
+    """Return the ms from the end of a run to the next first step in its slot, and end to end."""
     watch, batch = follow(root, count, mode, **SHORT)
     first = [float(note_path(batch, index).read_text()) for index in range(count)]
     starts = [1000 * (step - before) for step, before in zip(first[1:], watch.ended, strict=False)]
@@ -121,8 +122,8 @@ def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
 
 
 def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
-    """The client's part of a submit to Slurm and of a look at it: the pretended one answers at once, for every task."""
-    path = f"{slurm_stub.install(root / 'slurm')}:{os.environ['PATH']}"
+    """Measure the client's part of a submit to Slurm and of a status, with an instant Slurm."""
+    path = f"{fake_slurm.install(root / 'slurm')}:{os.environ['PATH']}"
     grid, found, costs = _write_many(root), {}, []
     for number in range(repeats):
         words = ["jobs.submit", str(grid), "--on", "slurm", "--name", f"cluster{number}"]

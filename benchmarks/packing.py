@@ -1,7 +1,8 @@
-"""`python -m benchmarks.packing`: short runs on the Slurm at hand, one to a job against several (`--pack`, `--chain`).
+"""`python -m benchmarks.packing`: short runs on Slurm, one per job against several (`--pack`).
 
-One GPU is pretended: a side has one job at a time (`--max-parallel 1`). Each side submits the same grid anew, in turns;
-its time is from the submit command to the last result, with all that a job costs: scheduling, Python, torch, the data.
+One GPU is pretended: a side has one job at a time (`--max-parallel 1`). Each side submits the same
+grid anew, in turns; its time is from the submit command to the last result, with all that a job
+costs: scheduling, Python, torch, the data.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if shutil.which("sbatch") is None or "SLURM_CONF" not in os.environ:
         raise UserError(
-            "no Slurm at hand: tests/slurm/cluster.sh up, then SLURM_CONF=/tmp/anlp-slurm/slurm.conf"
+            "no Slurm here: tests/support/schedulers/slurm/cluster.sh up, "
+            "then set SLURM_CONF to the slurm.conf it names"
         )
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as scratch:

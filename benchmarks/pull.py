@@ -1,8 +1,9 @@
-"""`python -m benchmarks.pull`: how long it takes until thousands of runs are in a DataFrame, here and as people do it.
+"""`python -m benchmarks.pull`: time until thousands of runs are in a DataFrame.
 
-From folders: a loop over the JSON files, against `analysis.load`. From wandb: the loop of its documentation over runs,
-their config, summary and rows, against `analysis.load`, both on a stub of the server that takes 50 ms per request. Each
-side is a process of its own, in turns. The files of both sides are in the memory of the operating system.
+From folders: a loop over the JSON files, against `analysis.load`. From wandb: the loop of its
+documentation over runs, their config, summary and rows, against `analysis.load`, both on a stub of
+the server that takes 50 ms per request. Each side is a process of its own, in turns. The files of
+both sides are in the memory of the operating system.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.spec import RunSpec
 from anlp.records.results import Outcome, RunResult
 from benchmarks.made import specs, trained_grid
-from benchmarks.measure import ROOT, Cost, describe_machine, run, spread
+from benchmarks.measure import Cost, describe_machine, run, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def naive_folders(place: str) -> Frames:
 
 
 def naive_wandb(place: str) -> Frames:
-    """As wandb's documentation exports a project, with the complete rows instead of a sample of 500."""
+    """Export a project as wandb's documentation does, with all rows instead of a sample of 500."""
     import pandas as pd
     import wandb
 
@@ -113,8 +114,7 @@ def compare_folders(root: Path, count: int, epochs: int, rounds: int) -> None:
 
 def compare_wandb(count: int, epochs: int) -> None:
     """Prints the figures for a wandb project, served by the stub of the tests."""
-    sys.path.append(str(ROOT / "tests"))
-    from wandb_stub import KEY, Stub
+    from tests.support.wandb_server import KEY, Stub
 
     stub = Stub(latency_s=LATENCY_S)
     try:
@@ -232,7 +232,8 @@ def _print(
     requests: Mapping[str, int] | None = None,
 ) -> None:
     print(
-        f"{title}\n  {'':22} {'wall s':24} {'ratio':20} {'CPU s':24} {'peak MiB':10} {'requests' if requests else ''}"
+        f"{title}\n  {'':22} {'wall s':24} {'ratio':20} {'CPU s':24} {'peak MiB':10} "
+        f"{'requests' if requests else ''}"
     )
     for name, costs in found.items():
         wall, cpu = spread([cost.wall_s for cost in costs]), spread([cost.cpu_s for cost in costs])

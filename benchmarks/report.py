@@ -1,9 +1,10 @@
-"""`python -m benchmarks.report`: what a report of 10,000 runs costs, part by part, and what others take for its parts.
+"""`python -m benchmarks.report`: cost of a report of 10,000 runs, part by part, beside others.
 
-Two grids of 10,000 runs of 100 epochs: a factorial of five settings with five seeds each, and 10,000 configurations
-that differ in one number. Each side is a process of its own. The others: `pandas.plotting.parallel_coordinates` and
-optuna's parallel coordinates for ours, optuna's importance for the exact one; the latter also on a surface whose
-shares are known. Wants `pip install -e '.[bench]'`.
+Two grids of 10,000 runs of 100 epochs: a factorial of five settings with five seeds each, and
+10,000 configurations that differ in one number. Each side is a process of its own. The others:
+`pandas.plotting.parallel_coordinates` and optuna's parallel coordinates for ours, optuna's
+importance for the exact one; the latter also on a surface whose shares are known. Wants `pip
+install -e '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def compare_report(place: Path) -> None:
         cost, parts = measure("report", place)
         inside = "  ".join(f"{name} {value:.1f}" for name, value in parts.items())
         print(
-            f"{place.name}, {look}: {cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, {cost.peak_mib:.0f} MiB ({inside})"
+            f"{place.name}, {look}: {cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, "
+            f"{cost.peak_mib:.0f} MiB ({inside})"
         )
 
 
@@ -142,7 +144,8 @@ def compare_importance() -> None:
         found = _optuna_importance(study, f"{name}ImportanceEvaluator")
         ratio = found["cpu_s"] / own
         print(
-            f"  optuna {name}: {_row(found[factor] for factor in NAMES)}   {ratio:,.0f} times as much"
+            f"  optuna {name}: {_row(found[factor] for factor in NAMES)}   "
+            f"{ratio:,.0f} times as much"
         )
 
 
@@ -151,7 +154,7 @@ def _row(shares: Iterable[float]) -> str:
 
 
 def interaction_surface(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(5 models, 6 rates, 4 optimizers, 4 dropouts, 5 seeds): the best rate depends on the optimizer."""
+    """Return 5 models, 6 rates, 4 optimizers, 4 dropouts, 5 seeds; rate and optimizer interact."""
     model, lr, optimizer, dropout, _ = np.indices((*LEVELS, 5)).astype(float)
     best = np.array([4.0, 2.0, 2.0, 1.0])[optimizer.astype(int)]
     surface = 0.9 - 0.04 * (lr - best) ** 2 + 0.002 * model - 0.001 * dropout
@@ -201,7 +204,7 @@ def _runs_of(scores: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
 def _study(
     runs: Any, names: Sequence[str] = ("model", "lr", "optimizer", "dropout", "batch_size")
 ) -> Any:
-    """The runs as optuna knows them: categories as such, numbers in their range, rates logarithmic."""
+    """Return the runs as optuna's trials: categories, numbers in their range, rates logarithmic."""
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.web_page`: how fluent the interactive parallel coordinates are at thousands of runs.
+"""`python -m benchmarks.web_page`: frame times of the interactive page at thousands of runs.
 
-The page and plotly's Parcoords of the same runs (`pip install plotly`; left out where it is missing) in one headless
-Chromium, which draws in software: size of the file, time until it has drawn, and the time that a frame takes
-in which a pointer drags a brush along the last axis.
+The page and plotly's Parcoords of the same runs (`pip install plotly`; left out where it is
+missing) in one headless Chromium, which draws in software: size of the file, time until it has
+drawn, and the time that a frame takes in which a pointer drags a brush along the last axis.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ARGUMENTS = (
     "--no-sandbox",
     "--enable-unsafe-swiftshader",
 )  # root has no sandbox; plotly needs WebGL, in software too
-# Of frames that had a move of the pointer to answer; those between moves cost nothing and would flatter the median.
+# Only frames with a pointer move to answer: frames without one cost nothing.
 RECORD_FRAMES = """() => {
   window.frames_ms = []; window.recording = true;
   let before = performance.now(), isMoved = false, wasMoved = false;
@@ -67,7 +67,7 @@ class Figures:
 
 
 def made_runs(count: int, seed: int = 0) -> pd.DataFrame:
-    """`count` runs of a made grid on eight axes, one of them drawn from a continuum, some diverged."""
+    """Return `count` runs of a made grid on eight axes, one of them continuous, some diverged."""
     rng = np.random.default_rng(seed)
     model = rng.choice(["cnn", "dense", "resnet"], count)
     lr, dropout = (
@@ -105,7 +105,7 @@ def our_page(runs: pd.DataFrame) -> str:
 
 
 def plotly_page(runs: pd.DataFrame) -> str:
-    """The same runs as plotly draws them, plotly.js inside; categories and rates as numbers, which is all it knows."""
+    """Write the runs as a plotly page with plotly.js inside; all axes are numbers there."""
     graph = importlib.import_module("plotly.graph_objects")  # not among our dependencies
     scored = runs[runs[METRIC].notna()]
     dimensions = []
@@ -155,7 +155,7 @@ SIDES: Mapping[str, Side] = {
 
 
 def drag_frames(page: Page, top: Point, bottom: Point) -> list[float]:
-    """Milliseconds until the next frame after each move of a brush, from the middle of an axis down and up again."""
+    """Return the ms until the next frame after each move of a brush, down an axis and up again."""
     middle = (top[1] + bottom[1]) / 2
     page.mouse.move(top[0], middle)
     page.mouse.down()
@@ -239,7 +239,8 @@ def _print(found: Mapping[str, Sequence[Figures]], runs: pd.DataFrame) -> None:
         worst = spread([float(np.quantile(figures.frames_ms, 0.95)) for figures in rounds])
         drawn = spread([figures.drawn_s for figures in rounds])
         print(
-            f"{name}: {rounds[0].mib:.2f} MiB; drawn {drawn.render()} s; frame median {medians.render(1)} ms, "
+            f"{name}: {rounds[0].mib:.2f} MiB; drawn {drawn.render()} s; "
+            f"frame median {medians.render(1)} ms, "
             f"95 % {worst.render(1)} ms"
         )
     if len(found) > 1:

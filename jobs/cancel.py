@@ -1,13 +1,14 @@
-"""`python -m jobs.cancel GRID`: stops runs that are queued or running; what they saved stays, any submit continues."""
+"""`python -m jobs.cancel GRID`: stops queued and running runs; any submit continues them."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from anlp.core.command import make_parser
+from anlp.core.command import add_filter, add_grid, add_json, add_yes, make_parser
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
@@ -29,59 +30,70 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of cancel."""
+    """Return the command line of cancel."""
     parser = make_parser(
         "jobs.cancel",
         "Stops queued and running runs. They keep their checkpoints: any submit continues them.",
         EXAMPLES,
     )
-    parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
-    parser.add_argument(
-        "--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'"
-    )
-    parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
+    add_grid(parser)
+    add_filter(parser)
+    add_json(parser, "the ids of the runs that were asked to stop")
+    add_yes(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code.
+    """Run the command; returns its exit code.
 
     Raises:
-        UserError: something that the person at the keyboard can put right.
+        UserError: something that the user can fix.
     """
     args = make_arguments().parse_args(argv)
     folder = find_grid(args.grid)
     inquiry = JobPoller.for_changing(folder)
     runs = read_grid(folder, inquiry.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]
-    if not active:
-        print(
-            f"{folder.name}: nothing to cancel: no {'matching ' if args.only else ''}run is queued or running"
-        )
-        return EXIT_OK
-    mates = _mates(active, runs)
-    if mates and not ask_yes_no(f"Stop {_tally(mates)} as well, in the same jobs?", yes=args.yes):
-        print("nothing was cancelled")
-        return EXIT_OK
-    if len(active) > MANY_RUNS and not ask_yes_no(
-        f"Stop {_tally(active)} of {folder.name}?", yes=args.yes
-    ):
-        print("nothing was cancelled")
-        return EXIT_OK
-    stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
-    print(f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}")
-    print(
-        f"  submit the grid again to continue them; where they stand: python -m jobs.status {folder.name}"
-    )
+    stopped: list[RunStatus] = []
+    if active and _is_agreed(folder, active, _mates(active, runs), yes=args.yes):
+        stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
+        text = _render(folder, active, stopped)
+    elif active:
+        text = "nothing was cancelled"
+    else:
+        which = "matching run" if args.only else "run"
+        text = f"{folder.name}: nothing to cancel: no {which} is queued or running"
+    if args.json:
+        ids = [status.run_id for status in stopped]
+        text = json.dumps({"grid": folder.name, "stopped": ids})
+    print(text)
     return EXIT_OK
 
 
+def _is_agreed(
+    folder: GridFolder, active: Sequence[RunStatus], mates: Sequence[RunStatus], *, yes: bool
+) -> bool:
+    if mates and not ask_yes_no(f"Stop {_tally(mates)} as well, in the same jobs?", yes=yes):
+        return False
+    if len(active) <= MANY_RUNS:
+        return True
+    return ask_yes_no(f"Stop {_tally(active)} of {folder.name}?", yes=yes)
+
+
+def _render(folder: GridFolder, active: Sequence[RunStatus], stopped: Sequence[RunStatus]) -> str:
+    return (
+        f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}\n"
+        "  submit the grid again to continue them; where they stand: "
+        f"python -m jobs.status {folder.name}"
+    )
+
+
 def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) -> list[RunStatus]:
-    """Asks for the jobs of `run_ids` to be stopped, after writing so to the journal; the next command asks about them.
+    """Ask the schedulers to stop the jobs of `run_ids`, after writing so to the journal.
 
     Returns:
-        The active runs that this stops: those that were named and have not ended meanwhile, and those that share a
-        job with one of them.
+        The active runs that this stops: those that were named and have not ended meanwhile, and
+        those that share a job with one of them.
     """
     with Journal(folder).held() as journal:
         reconcile(journal)
@@ -100,19 +112,15 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) 
 
 
 def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunStatus]:
-    """Active runs that share a job with those that are named, and are not among them."""
-    ids, jobs = (
-        {status.run_id for status in named},
-        {status.handle for status in named if status.in_job > 1},
-    )
-    return [
-        status
-        for status in runs
-        if status.state.is_active
-        and status.in_job > 1
-        and status.handle in jobs
-        and status.run_id not in ids
-    ]
+    """Return the active runs that share a job with the named ones."""
+    ids = {status.run_id for status in named}
+    shared = {status.handle for status in named if status.in_job > 1}
+    found = []
+    for status in runs:
+        shares_job = status.in_job > 1 and status.handle in shared
+        if status.state.is_active and shares_job and status.run_id not in ids:
+            found.append(status)
+    return found
 
 
 def _element(run: Asked) -> tuple[str, int]:
@@ -127,29 +135,31 @@ def _by_tag(elements: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:
 
 
 def _tally(statuses: Sequence[RunStatus]) -> str:
-    """`3 queued and 2 running runs`."""
-    counts = {
-        state: sum(status.state is state for status in statuses)
-        for state in (RunState.QUEUED, RunState.RUNNING)
-    }
-    parts = [f"{number} {state.value}" for state, number in counts.items() if number]
-    return f"{' and '.join(parts) or 'no'} run{'s' * (len(statuses) != 1)}"
+    """Render a number of runs: `3 queued and 2 running runs`."""
+    parts = []
+    for state in (RunState.QUEUED, RunState.RUNNING):
+        number = sum(status.state is state for status in statuses)
+        if number:
+            parts.append(f"{number} {state.value}")
+    return f"{' and '.join(parts) or 'no'} {'run' if len(statuses) == 1 else 'runs'}"
 
 
 def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -> str:
     named = {status.run_id for status in asked}
     ended = len(named - {status.run_id for status in stopped})
     along = len([status for status in stopped if status.run_id not in named])
-    notes = [f"{ended} ended meanwhile"] * bool(ended) + [f"{along} share a job with them"] * bool(
-        along
-    )
+    notes = []
+    if ended:
+        notes.append(f"{ended} ended meanwhile")
+    if along:
+        notes.append(f"{along} share a job with them")
     return f" ({'; '.join(notes)})" if notes else ""
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    sys.exit(run_command(main, outlives_reader=True))
+def cli() -> int:
+    """Return the exit code of the command."""
+    return run_command(main, outlives_reader=True)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

@@ -1,4 +1,4 @@
-"""`python -m jobs.explain RUN`: one run, its settings, where it is, why it waits or what ended it, its last lines."""
+"""`python -m jobs.explain RUN`: shows settings, place, reason and last lines of one run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from datetime import datetime
 from typing import Any
 
 from anlp.core.align import align
-from anlp.core.command import make_parser, whole_number
+from anlp.core.command import add_json, make_parser, whole_number
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.lease import Process
 from anlp.core.units import render_duration
+from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
 from jobs.common.text import render_pairs
 from jobs.runs.detail import Attempt, Explanation, explain
 from jobs.runs.failures import Advice, describe
 from jobs.runs.queries import locate_run
+from jobs.runs.status import read_progress
 from jobs.schedulers.base import JobHandle
 from jobs.views.json_output import report_json, run_json
 
@@ -37,9 +39,9 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of explain."""
+    """Return the command line of explain."""
     parser = make_parser(
-        "jobs.explain", "Says everything that is known about one run; changes nothing.", EXAMPLES
+        "jobs.explain", "Shows all that is known about one run; changes nothing.", EXAMPLES
     )
     parser.usage = "%(prog)s [-h] [-n N] [--fresh] [--json] [GRID] RUN"
     parser.add_argument(
@@ -54,19 +56,15 @@ def make_arguments() -> argparse.ArgumentParser:
         help=f"lines of its log ({LINES})",
     )
     add_fresh(parser)
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="one JSON value (docs/looking-after-runs.md says its form)",
-    )
+    add_json(parser, "all of it")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code.
+    """Run the command; returns its exit code.
 
     Raises:
-        UserError: something that the person at the keyboard can put right.
+        UserError: something that the user can fix.
     """
     parser = make_arguments()
     args = parser.parse_args(argv)
@@ -75,14 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = locate_run(args.names, COMMAND, fresh=args.fresh)
     found = explain(target.folder, target.every, target.status, args.lines, target.inquiry.accounts)
     if args.json:
-        print(json.dumps(explanation_form(found), allow_nan=False))
+        print(json.dumps(explanation_json(found), allow_nan=False))
     else:
         print(render_explanation(found, canvas_of(sys.stdout), time.time()))
     return EXIT_OK
 
 
 def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
-    """The screen of `jobs.explain`."""
+    """Return the screen of `jobs.explain`."""
     status = found.status
     state = canvas.paint(status.state.value, STYLE_OF_STATE.get(status.state, "bold"))
     head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
@@ -161,7 +159,7 @@ def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
 
 
 def render_handle(handle: JobHandle) -> str:
-    """`local, process 123 on node7` or `slurm, job 4711, element 3`."""
+    """Render a handle: `local, process 123 on node7` or `slurm, job 4711, element 3`."""
     try:
         launcher = Process.from_id(handle.native_id)
     except ValueError:
@@ -196,10 +194,12 @@ def _section(canvas: Canvas, title: str, lines: Sequence[str]) -> str:
     )
 
 
-def explanation_form(found: Explanation) -> dict[str, Any]:
-    """The value that `--json` prints: the form of a run in `jobs.status --json`, and more."""
+def explanation_json(found: Explanation) -> dict[str, Any]:
+    """Return the value that `--json` prints: a run as `jobs.status --json` has it, and more."""
+    status = found.status
+    progress = read_progress(status) if status.state is RunState.RUNNING else None
     return {
-        **run_json(found.status),
+        **run_json(status, progress),
         "grid": found.grid,
         "varying": dict(found.varying),
         "waits": found.waits,
@@ -221,10 +221,10 @@ def explanation_form(found: Explanation) -> dict[str, Any]:
     }
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    sys.exit(run_command(main))
+def cli() -> int:
+    """Return the exit code of the command."""
+    return run_command(main)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

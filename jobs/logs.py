@@ -1,4 +1,4 @@
-"""`python -m jobs.logs RUN`: what a run wrote, live if asked; with --failed one log for each kind of failure."""
+"""`python -m jobs.logs RUN`: shows the log of a run, or one for each kind of failure."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ POLL_S = 0.25
 
 EXAMPLES = """\
   python -m jobs.logs 3fa9             the last 50 lines of the run whose id begins with 3fa9
-  python -m jobs.logs mnist 3fa9 -f    and whatever it writes until it ends
+  python -m jobs.logs mnist 3fa9 -f    and what it writes until it ends
   python -m jobs.logs mnist --failed   the last 20 lines of one run of each kind of failure"""
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of logs."""
+    """Return the command line of logs."""
     parser = make_parser(
         "jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
     )
-    parser.usage = "%(prog)s [-h] [-f] [-n N] [--fresh] [GRID] RUN\n       %(prog)s [-n N] [--fresh] [GRID] --failed"
+    parser.usage = (
+        "%(prog)s [-h] [-f] [-n N] [--fresh] [GRID] RUN\n"
+        "       %(prog)s [-n N] [--fresh] [GRID] --failed"
+    )
     parser.add_argument(
         "names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id"
     )
@@ -55,10 +58,10 @@ def make_arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code.
+    """Run the command; returns its exit code.
 
     Raises:
-        UserError: something that the person at the keyboard can put right.
+        UserError: something that the user can fix.
     """
     parser = make_arguments()
     args = parser.parse_args(argv)
@@ -77,24 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_accounts(inquiry: JobPoller) -> None:
-    """On stderr, apart from the log: a scheduler is down, or was asked a while ago."""
+    """Print on stderr, apart from the log, that a scheduler is down or was asked a while ago."""
     for account in inquiry.accounts:
         for line in account.render(time.time()):
             print(line, file=sys.stderr)
 
 
 def _only_grid(names: Sequence[str]) -> GridFolder:
-    """The grid that was named; without a name the only one there is."""
+    """Return the grid that was named; without a name the only one there is."""
     if names:
         return find_grid(names[0])
     known = list_grids()
     if len(known) == 1:
         return known[0]
-    listed = (
-        f"grids: {', '.join(folder.name for folder in known)}"
-        if known
-        else f"none in {runs_root()}"
-    )
+    names = ", ".join(folder.name for folder in known)
+    listed = f"grids: {names}" if known else f"none in {runs_root()}"
     raise UserError(f"--failed: say of which grid: {COMMAND} GRID --failed ({listed})")
 
 
@@ -116,17 +116,20 @@ def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
 
 
 def _last_words(status: RunStatus, lines: int) -> list[str]:
-    """The end of a run's log; of a run that has none why, and the end of what its job printed."""
+    """Return the end of a run's log; without one the reason, and the job's last output."""
     return last_words(status, lines) or [_why_empty(status), *last_job_output(status, lines)]
 
 
 def _why_empty(status: RunStatus) -> str:
-    reason = describe(status) or (status.cause.value if status.cause else "")
-    return f"{status.run_id} is {status.state.value}{f' ({reason})' if reason else ''} and has written nothing"
+    reason = describe(status)
+    if not reason and status.cause:
+        reason = status.cause.value
+    state = f"{status.state.value} ({reason})" if reason else status.state.value
+    return f"{status.run_id} is {state} and has written nothing"
 
 
 def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
-    """Prints the end of the log, then what is added, until the run is neither queued nor running."""
+    """Print the end of the log, then what is added, until the run is neither queued nor running."""
     path = status.folder.log
     position = path.stat().st_size if path.exists() else 0
     print(
@@ -137,15 +140,13 @@ def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
     for latest in _while_active(folder, status):
         status, position = latest, _print_added(path, position)
     _print_added(path, position)  # what came between the last look and the end
-    print(
-        f"-- {status.run_id} is {status.state.value}"
-        + (f": {describe(status)}" if describe(status) else "")
-    )
+    why = describe(status)
+    print(f"-- {status.run_id} is {status.state.value}{f': {why}' if why else ''}")
     return EXIT_OK
 
 
 def _while_active(folder: GridFolder, status: RunStatus) -> Iterator[RunStatus]:
-    """Comes back often while the run's process lives; a scheduler is asked as seldom as its pace says."""
+    """Yield often while the run's process lives; ask a scheduler only at its polling interval."""
     pace, due = PollInterval(), float("-inf")
     while True:
         if not _is_alive(status.folder) and time.monotonic() >= due:
@@ -163,7 +164,7 @@ def _is_alive(folder: RunFolder) -> bool:
 
 
 def _print_added(path: Path, position: int) -> int:
-    """Prints what a file has gained behind `position`; returns its new end."""
+    """Print what a file has gained after `position`; returns its new end."""
     try:
         with path.open("rb") as file:
             file.seek(position)
@@ -175,10 +176,10 @@ def _print_added(path: Path, position: int) -> int:
     return position + len(added)
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    sys.exit(run_command(main))
+def cli() -> int:
+    """Return the exit code of the command."""
+    return run_command(main)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

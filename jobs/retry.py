@@ -1,4 +1,4 @@
-"""`python -m jobs.retry GRID`: submits failed and lost runs again, each with what its end calls for."""
+"""`python -m jobs.retry GRID`: submits failed and lost runs again, with more where it was short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from anlp.core.align import align
-from anlp.core.command import make_parser
+from anlp.core.command import (
+    add_dry_run,
+    add_filter,
+    add_grid,
+    add_json,
+    add_yes,
+    make_parser,
+)
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.units import count, parse_memory, parse_walltime
 from anlp.records.folders import GridFolder, find_grid
@@ -28,39 +35,42 @@ from jobs.runs.attempts import (
 )
 from jobs.runs.failures import FAILURES, group_failures
 from jobs.runs.journal import Journal
-from jobs.runs.options import SubmitOptions, last_options
+from jobs.runs.options import last_options
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.status import RunStatus
-from jobs.submission.arguments import add_submit_arguments, override, parsed
+from jobs.schedulers import registry
+from jobs.submission.arguments import (
+    Overrides,
+    add_submit_arguments,
+    override,
+    override_resources,
+    parsed,
+    read_overrides,
+)
 from jobs.submission.launch import submit_specs
 from jobs.submission.retry_policy import FailedRun, Policy, RetryDecision, decide
 
 EXAMPLES = """\
-  python -m jobs.retry mnist -n                      what would be done about each failed or lost run, and why
-  python -m jobs.retry mnist                         do it
+  python -m jobs.retry mnist -n             what would be done about each failure, and why
+  python -m jobs.retry mnist                do it
   python -m jobs.retry mnist --only state=lost --mem 16G
   python -m jobs.retry mnist --only 'batch_size=4096' --force"""
 
-CAN_EXCLUDE = frozenset({"slurm"})
-
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of retry."""
+    """Return the command line of retry."""
     parser = make_parser(
         "jobs.retry",
-        "Submits failed and lost runs again, each with what its end calls for; they continue from their checkpoints.",
+        "Submits failed and lost runs again, each with the resources that its failure calls for; "
+        "they continue from their checkpoints.",
         EXAMPLES,
     )
-    parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
-    parser.add_argument(
-        "--only", metavar="FILTER", help="only runs that match, such as 'state=lost model=cnn'"
-    )
-    parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="show what would be done, submit nothing"
-    )
-    parser.add_argument("--json", action="store_true", help="with --dry-run: the same as JSON")
-    parser.add_argument("-y", "--yes", action="store_true", help="agree to every question")
+    add_grid(parser)
+    add_filter(parser)
+    add_dry_run(parser, "show what would be done, submit nothing")
+    add_json(parser, "what would be done (with --dry-run)")
+    add_yes(parser)
     parser.add_argument("--force", action="store_true", help="repeat what would fail again, too")
     parser.add_argument(
         "--most-mem",
@@ -77,10 +87,10 @@ def make_arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 1 if a run failed again.
+    """Run the command; returns its exit code: 0, or 1 if a run failed again.
 
     Raises:
-        UserError: something that the person at the keyboard can put right.
+        UserError: something that the user can fix.
     """
     args = make_arguments().parse_args(argv)
     if args.json and not args.dry_run:
@@ -89,10 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     inquiry = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
     every = read_grid(folder, inquiry.states)
     statuses = narrow(every, args.only)
-    target = override(last_options(folder), args)
-    rows = _decide(folder, every, [status for status in statuses if status.state in FAILURES], args)
+    given = read_overrides(args)
+    target = override(last_options(folder), given)
+    failed = [status for status in statuses if status.state in FAILURES]
+    rows = _decide(folder, every, failed, _read_policy(args, given), given)
     if args.json:
-        print(json.dumps(_form(folder, rows), indent=1))
+        print(json.dumps(_plan_json(folder, rows), indent=1))
         return EXIT_OK
     _print_rows(folder, rows, statuses, canvas_of(sys.stdout))
     asks = {run_id: ask for row in rows for run_id, ask in row.asks.items() if ask is not None}
@@ -109,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Runs that ended in the same way and about which the same is done."""
+    """Runs that ended alike, with what is done about them."""
 
     cause: str
     action: str
@@ -126,44 +138,46 @@ def _decide(
     folder: GridFolder,
     every: Sequence[RunStatus],
     broken: Sequence[RunStatus],
-    args: argparse.Namespace,
+    policy: Policy,
+    given: Overrides,
 ) -> list[Row]:
-    """What is done about the failed and lost runs, the largest group of failures first."""
+    """Return what is done about the failed and lost runs, the largest group of failures first."""
     trials = read_attempts(folder, Journal(folder).submissions()) if broken else {}
-    policy = _policy(args, find_bad_nodes(every, trials))
+    policy = replace(policy, bad_nodes=find_bad_nodes(every, trials))
     rows: dict[tuple[str, str, str], dict[str, Resources | None]] = defaultdict(dict)
     for group in group_failures(every, broken):
         for status in group.runs:
-            remedy = _remedy(status, trials, policy, args)
+            remedy = _remedy(status, trials, policy, given)
             rows[group.title, remedy.action, remedy.why][status.run_id] = remedy.ask
     return [Row(cause, action, why, asks) for (cause, action, why), asks in rows.items()]
 
 
-def _policy(args: argparse.Namespace, bad_nodes: frozenset[str]) -> Policy:
-    given = override(SubmitOptions(), args).resources
+def _read_policy(args: argparse.Namespace, given: Overrides) -> Policy:
+    most_mem_mib, most_walltime_min = None, None
+    if args.most_mem:
+        most_mem_mib = parsed("--most-mem", parse_memory, args.most_mem)
+    if args.most_time:
+        most_walltime_min = parsed("--most-time", parse_walltime, args.most_time)
     return Policy(
         force=args.force,
-        mem_mib=given.mem_mib,
-        walltime_min=given.walltime_min,
-        most_mem_mib=parsed("--most-mem", parse_memory, args.most_mem) if args.most_mem else None,
-        most_walltime_min=parsed("--most-time", parse_walltime, args.most_time)
-        if args.most_time
-        else None,
-        bad_nodes=bad_nodes,
+        mem_mib=given.resources.get("mem_mib"),
+        walltime_min=given.resources.get("walltime_min"),
+        most_mem_mib=most_mem_mib,
+        most_walltime_min=most_walltime_min,
     )
 
 
 def _remedy(
-    status: RunStatus, trials: SubmittedAttempts, policy: Policy, args: argparse.Namespace
+    status: RunStatus, trials: SubmittedAttempts, policy: Policy, given: Overrides
 ) -> RetryDecision:
-    """With what the command line says about every run, whatever its remedy."""
+    """Return what is done about a run, with what the command line says about every run."""
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
-    where = before if args.on == "auto" else args.on
-    remedy = decide(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    where = before if given.on == "auto" else given.on
+    remedy = decide(case, replace(policy, can_exclude=registry.can_exclude_nodes(where)))
     if remedy.ask is None:
         return remedy
-    return replace(remedy, ask=override(SubmitOptions(resources=remedy.ask), args).resources)
+    return replace(remedy, ask=override_resources(remedy.ask, given))
 
 
 def _case(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> FailedRun:
@@ -182,9 +196,8 @@ def _print_rows(
         cells = [(row.cause, f"{len(row.asks)}", row.action, row.why) for row in rows]
         heading, *lines = align([("cause", "runs", "what is done", "why"), *cells])
         print(canvas.paint(f"  {heading}", "bold"))
-        for row, line in zip(
-            rows, lines, strict=True
-        ):  # whole, on narrow terminals, too: it ends with what to do
+        for row, line in zip(rows, lines, strict=True):
+            # not clipped on narrow terminals: it ends with what to do
             print(canvas.paint(f"  {line}", "yellow" if row.is_left else "cyan"))
 
 
@@ -198,8 +211,8 @@ def _summary(rows: Sequence[Row], statuses: Sequence[RunStatus]) -> str:
     return f"{count(repeated, 'run')} to repeat{f', {left} left' if left else ''}{note}"
 
 
-def _form(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
-    """The plan for machines."""
+def _plan_json(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the value that `--json` prints."""
     return {
         "grid": folder.name,
         "repeated": sum(len(row.asks) for row in rows if not row.is_left),
@@ -219,10 +232,10 @@ def _form(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    sys.exit(run_command(main, outlives_reader=True))
+def cli() -> int:
+    """Return the exit code of the command."""
+    return run_command(main, outlives_reader=True)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

@@ -1,4 +1,4 @@
-"""`python -m jobs.status GRID`: how many runs are in which state, and the rows that are worth a look."""
+"""`python -m jobs.status GRID`: counts the runs by state and shows the notable ones."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from anlp.core.command import make_parser
+from anlp.core.command import add_filter, add_grid, add_json, make_parser
 from anlp.core.errors import EXIT_OK, run_command
+from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, find_grid
+from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of
+from jobs.runs import cost
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
+from jobs.runs.status import read_progress
+from jobs.schedulers.base import Cause
 from jobs.views.json_output import overview_json
-from jobs.views.status import Overview, render_overview
+from jobs.views.status import Overview, render_overview, shown_running
 
 EXAMPLES = """\
-  python -m jobs.status mnist                              counts, failures by cause, the best so far
-  python -m jobs.status mnist --watch                      again and again until nothing runs
-  python -m jobs.status mnist --only 'model=cnn lr<=0.01'  these runs only
+  python -m jobs.status mnist            counts, failures by cause, the best so far
+  python -m jobs.status mnist --watch    refresh until nothing runs
+  python -m jobs.status mnist --only 'model=cnn lr<=0.01'
   python -m jobs.status mnist --only state=failed,lost --all
-  python -m jobs.status mnist --fresh                      ask the scheduler, whoever asked it a moment ago
+  python -m jobs.status mnist --fresh    ask the scheduler, even if it was just asked
   python -m jobs.status mnist --json | jq .counts"""
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of status."""
+    """Return the command line of status."""
     parser = make_parser(
         "jobs.status", "Shows where the runs of a grid stand; changes nothing.", EXAMPLES
     )
-    parser.add_argument("grid", help="the grid's name, its YAML file or its folder")
-    parser.add_argument(
-        "--only", metavar="FILTER", help="only runs that match, such as 'model=cnn lr<=0.01'"
-    )
+    add_grid(parser)
+    add_filter(parser)
     parser.add_argument(
         "-w", "--watch", action="store_true", help="refresh until nothing is queued or running"
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="one JSON value (docs/looking-after-runs.md says its form)",
-    )
+    add_json(parser, "counts, failures and runs")
     add_fresh(parser)
     parser.add_argument("-a", "--all", action="store_true", help="list every run")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code.
+    """Run the command; returns its exit code.
 
     Raises:
-        UserError: something that the person at the keyboard can put right.
+        UserError: something that the user can fix.
     """
     parser = make_arguments()
     args = parser.parse_args(argv)
@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--json and --watch exclude each other")
     folder = find_grid(args.grid)
     if args.watch:
-        return _watch(folder, args.only, every_run=args.all, fresh=args.fresh)
+        return _watch(folder, args)
     overview = _look(folder, args.only, fresh=args.fresh)
+    overview = read_details(overview, every_run=args.all or args.json)
     if args.json:
         print(json.dumps(overview_json(overview), allow_nan=False))
     else:
@@ -72,47 +73,75 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _look(folder: GridFolder, only: str | None, *, fresh: bool) -> Overview:
-    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
-    every = read_grid(folder, inquiry.states)
-    return Overview(
-        folder, tuple(every), tuple(narrow(every, only)), only, time.time(), inquiry.accounts
+def _look(folder: GridFolder, only: str, *, fresh: bool) -> Overview:
+    """Return the states of the runs, without what else the screen shows of them."""
+    poller = JobPoller.for_viewing(folder, fresh=fresh)
+    every = read_grid(folder, poller.states)
+    chosen = narrow(every, only)
+    return Overview(folder, tuple(every), tuple(chosen), only, time.time(), poller.accounts)
+
+
+def read_details(overview: Overview, *, every_run: bool) -> Overview:
+    """Return the overview with what is shown beside the states, read from the disk.
+
+    Args:
+        overview: the states.
+        every_run: whether the progress of every running run is shown, or that of the first few.
+    """
+    progress = {}
+    for status in shown_running(overview, every_run=every_run):
+        found = read_progress(status)
+        if found is not None:
+            progress[status.run_id] = found
+    return replace(
+        overview,
+        progress=progress,
+        held_back=_read_held_back(overview),
+        cost=cost.read(overview.folder, overview.chosen),
     )
 
 
-def _watch(folder: GridFolder, only: str | None, *, every_run: bool, fresh: bool) -> int:
-    """Refreshes in place on a terminal; elsewhere writes the screen again when a count or an outage has changed."""
-    canvas, shown, pace = canvas_of(sys.stdout), None, PollInterval()
+def _read_held_back(overview: Overview) -> str:
+    """Return why the circuit breaker skipped interrupted runs; empty where it did not."""
+    waited = [
+        status.since or 0.0
+        for status in overview.of(RunState.INTERRUPTED)
+        if status.cause in (Cause.SKIPPED, Cause.CANCELLED)
+    ]
+    if not waited:
+        return ""
+    return str(circuit_breaker.latest(overview.folder, min(waited)) or "")
+
+
+def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
+    """Refresh until nothing is active: in place on a terminal, elsewhere only what has changed."""
+    canvas, shown, interval = canvas_of(sys.stdout), None, PollInterval()
     try:
         while True:
-            overview = _look(folder, only, fresh=fresh)
+            overview = _look(folder, args.only, fresh=args.fresh)
             sight = overview.counts(), [account.outage for account in overview.accounts]
-            if sys.stdout.isatty():
-                _redraw(overview, canvas, every_run=every_run)
-            elif sight != shown:
-                print(render_overview(overview, canvas, every_run=every_run), flush=True)
+            if sys.stdout.isatty() or sight != shown:
+                _draw(read_details(overview, every_run=args.all), canvas, every_run=args.all)
             shown = sight
             if not any(status.state.is_active for status in overview.chosen):
                 return EXIT_OK
-            time.sleep(pace.wait_s(sight, overview.every))
-    except KeyboardInterrupt:  # the usual way out of a screen that watches
+            time.sleep(interval.wait_s(sight, overview.every))
+    except KeyboardInterrupt:  # the usual way to end a screen that watches
         return EXIT_OK
 
 
-def _redraw(overview: Overview, canvas: Canvas, *, every_run: bool) -> None:
+def _draw(overview: Overview, canvas: Canvas, *, every_run: bool) -> None:
     text = render_overview(overview, canvas, every_run=every_run)
-    print(
-        CLEAR + text,
-        f"\n{canvas.paint('Ctrl-C ends this view; the runs go on', 'dim')}",
-        sep="\n",
-        flush=True,
-    )
+    if sys.stdout.isatty():
+        hint = canvas.paint("Ctrl-C ends this view; the runs continue", "dim")
+        text = f"{CLEAR}{text}\n\n{hint}"
+    print(text, flush=True)
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    sys.exit(run_command(main))
+def cli() -> int:
+    """Return the exit code of the command."""
+    return run_command(main)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

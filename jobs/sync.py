@@ -1,7 +1,7 @@
-"""`python -m jobs.sync GRID`: sends the runs that were mirrored offline to the wandb server, several side by side.
+"""`python -m jobs.sync GRID`: sends the runs that were mirrored offline to the wandb server.
 
-Each worker is a process of its own (`anlp.tracking.upload`), which sends what the server lacks and marks each run that
-is done. Killed in the middle, the next call goes on; repeated, it finds nothing to do.
+Several processes (`anlp.tracking.upload`) work side by side; each sends what the server lacks and
+marks each run that is done. After a kill the next call continues; repeated, it finds nothing to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anlp.core.command import make_parser, whole_number
+from anlp.core.command import add_dry_run, add_grid, add_json, make_parser, whole_number
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_command
 from anlp.core.progress import Progress
 from anlp.records.folders import GridFolder, RunFolder, find_grid
@@ -28,7 +28,7 @@ EXAMPLES = """\
   python -m jobs.sync mnist --jobs 8   eight uploads at a time"""
 
 WORKERS = 4
-SHARE = 10  # runs per process: a start costs a second, a stop waits for what was begun
+SHARE = 10  # runs per process: a start takes a second, a stop waits for what was begun
 SHARE_TIMEOUT_S = 3600.0
 REASONS_SHOWN = 5
 
@@ -42,13 +42,31 @@ class Sent:
     reason: str
 
 
+def make_arguments() -> argparse.ArgumentParser:
+    """Return the command line of sync."""
+    parser = make_parser(
+        "jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES
+    )
+    add_grid(parser)
+    add_dry_run(parser, "say what would be uploaded, and upload nothing")
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, 100),
+        default=WORKERS,
+        metavar="N",
+        help="uploads at a time (%(default)s)",
+    )
+    add_json(parser, "what became of each run")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Uploads what the command line names.
+    """Run the command; returns its exit code: 0, or 1 if an upload failed.
 
     Raises:
-        UserError: there is no such grid, no key, or nobody answers.
+        UserError: there is no such grid, no key, or no server answers.
     """
-    options = _parser().parse_args(argv)
+    options = make_arguments().parse_args(argv)
     folder = find_grid(options.grid)
     waiting = offline_runs(folder)
     live = [found for found in waiting if is_live(found)]
@@ -58,20 +76,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Progress("uploading runs", len(todo)) as progress:
             sent += progress.over(upload_all(todo, options.jobs))
     if options.json:
-        print(json.dumps(_form(folder, todo, sent), indent=1))
+        print(json.dumps(_outcome_json(folder, todo, sent), indent=1))
     else:
         _print_screen(folder, todo if options.dry_run else [], sent)
     return EXIT_RUNS_FAILED if any(one.state == "failed" for one in sent) else EXIT_OK
 
 
 def offline_runs(folder: GridFolder) -> list[RunFolder]:
-    """The runs of a grid that have something to upload, in the order of their ids."""
+    """Return the runs of a grid that have something to upload, in the order of their ids."""
     found = sorted({copy.parent.parent.name for copy in folder.path.glob(f"*/wandb/{PATTERN}")})
     return [folder.run(run_id) for run_id in found if pending_copies(folder.run(run_id))]
 
 
 def upload_all(folders: Sequence[RunFolder], workers: int) -> Iterator[Sent]:
-    """Sends runs, `workers` processes at a time; yields what became of each as soon as its process says so.
+    """Send runs, `workers` processes at a time; yield the outcome of each when its process ends.
 
     Raises:
         UserError: nothing can be uploaded from here; nothing new is begun then.
@@ -87,10 +105,10 @@ def upload_all(folders: Sequence[RunFolder], workers: int) -> Iterator[Sent]:
 
 
 def upload_share(folders: Sequence[RunFolder]) -> list[Sent]:
-    """Sends a few runs in one process of their own.
+    """Send a few runs in one process.
 
     Raises:
-        UserError: no key, or nobody answers.
+        UserError: no key, or no server answers.
     """
     argv = [
         sys.executable,
@@ -107,8 +125,14 @@ def upload_share(folders: Sequence[RunFolder]) -> list[Sent]:
 
 
 def parse_answer(answer: Answer) -> dict[str, Sent]:
-    """What an uploading process said of each run, by the run's path; other lines are left out."""
-    return dict(filter(None, map(_parse_line, answer.out.splitlines())))
+    """Return what an uploading process said of each run, by path; skip other lines."""
+    found = {}
+    for line in answer.out.splitlines():
+        told = _parse_line(line)
+        if told is not None:
+            path, sent = told
+            found[path] = sent
+    return found
 
 
 def _parse_line(line: str) -> tuple[str, Sent] | None:
@@ -124,7 +148,9 @@ def _untold(folder: RunFolder, answer: Answer) -> Sent:
     return Sent(folder.run_id, "failed", f"its upload ended with code {answer.code}: {last}")
 
 
-def _form(folder: GridFolder, todo: Sequence[RunFolder], sent: Sequence[Sent]) -> dict[str, Any]:
+def _outcome_json(
+    folder: GridFolder, todo: Sequence[RunFolder], sent: Sequence[Sent]
+) -> dict[str, Any]:
     runs = [{"run": one.run_id, "state": one.state, "reason": one.reason} for one in sent]
     told = {one.run_id for one in sent}
     waiting = [
@@ -146,27 +172,10 @@ def _print_screen(folder: GridFolder, waiting: Sequence[RunFolder], sent: Sequen
     print(f"{folder.name}: {', '.join(words) or 'nothing to upload'}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
-        "jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES
-    )
-    parser.add_argument("grid", help="name, YAML file or folder of a grid")
-    parser.add_argument(
-        "-n",
-        "--dry-run",
-        action="store_true",
-        help="say what would be uploaded, and upload nothing",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=whole_number(1, 100),
-        default=WORKERS,
-        metavar="N",
-        help="uploads at a time (%(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="what became of each run, for machines")
-    return parser
+def cli() -> int:
+    """Return the exit code of the command."""
+    return run_command(main, outlives_reader=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main, outlives_reader=True))
+    sys.exit(cli())

@@ -1,4 +1,4 @@
-"""Support modules become importable, no test meets a real wandb server, and the fixtures that several folders share."""
+"""What holds for every test: none meets a real wandb server."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from apptainer_image import apptainer, as_this_user, image  # noqa: F401 - fixtures for every test
-from run_folders import Grid
-from slurm_cluster import cluster, cluster_alone, running_cluster  # noqa: F401 - fixtures for every test
-from web_browser import browser, open_page  # noqa: F401 - fixtures for every test
+
+pytest.register_assert_rewrite("tests.support")
 
 
 @pytest.fixture(autouse=True)
@@ -17,12 +15,4 @@ def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-
-
-@pytest.fixture
-def grid(tmp_path: Path) -> Grid:
-    """An empty grid `runs/study`."""
-    folder = tmp_path / "runs" / "study"
-    folder.mkdir(parents=True)
-    return Grid(folder)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # a port on which no server listens

@@ -1,1 +1,1 @@
-"""One module per chart: its data (`…_info`, pure) apart from its drawing (`draw_…`, on the axes it is given)."""
+"""One module per chart: its data (`…_info`, pure) apart from its drawing (`draw_…`)."""

@@ -1,4 +1,4 @@
-"""The decision map of a plane: which class is answered where, and the test points with their classes."""
+"""Decision map of the plane: the class answered at each place, with the test points."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ def draw_boundary(info: BoundaryInfo, ax: Axes) -> Axes:
         for wrong in (False, True):
             chosen = info.points[mine & ((info.is_wrong > 0.5) == wrong)]
             ax.plot(
-                *chosen.T, linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=4.5 if wrong else 2.6,
+                *chosen.T,
+                linestyle="",
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=4.5 if wrong else 2.6,
                 color=palette[index], markeredgecolor="black" if wrong else "white",
                 markeredgewidth=0.9 if wrong else 0.25,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a metric is spread at each value of a setting: points, boxes or violins, the failed runs counted beside them."""
+"""Spread of a metric at each value of a setting: points, boxes or violins, failed runs counted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Level:
     name: str
     colour: Any
     values: Array  # (n_finished,) in the units of the chart
-    offsets: Array  # (n_finished,) in [-1, 1], the same for a run every time
+    offsets: Array  # (n_finished,) in [-1, 1], fixed for a run
     lost: int  # runs without a value
 
 
@@ -118,7 +118,12 @@ def draw_box(info: BoxInfo, ax: Axes) -> Axes:
             _draw_box(ax, place, level)
         y = place + SPREAD * level.offsets
         ax.scatter(
-            level.values, y, s=LARGE if info.style == "points" else SMALL, color=level.colour, alpha=0.5, linewidths=0,
+            level.values,
+            y,
+            s=LARGE if info.style == "points" else SMALL,
+            color=level.colour,
+            alpha=0.5,
+            linewidths=0,
             zorder=3, rasterized=level.values.size > RASTER_ABOVE,
         )  # fmt: skip
         ax.plot(
@@ -218,7 +223,12 @@ def _said(level: Level, metric: str) -> str:
 
 def _draw_box(ax: Axes, place: int, level: Level) -> None:
     ax.boxplot(
-        level.values, positions=[place], orientation="horizontal", widths=0.5, showfliers=False, manage_ticks=False,
+        level.values,
+        positions=[place],
+        orientation="horizontal",
+        widths=0.5,
+        showfliers=False,
+        manage_ticks=False,
         medianprops={"linewidth": 0}, boxprops={"color": "0.35"}, whiskerprops={"color": "0.35"},
         capprops={"color": "0.35"},
     )  # fmt: skip

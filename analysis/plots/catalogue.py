@@ -163,7 +163,7 @@ KINDS: Mapping[str, Kind] = {
         "fma_genre --only features=fused",
     ),
     "correlations": Kind(
-        "Spearman's rank correlation of every configuration and quantity with its interval, as a table or chart",
+        "Spearman's rank correlation of each configuration and quantity, with its interval",
         correlations_chart,
         (),
         "fma_emotion --format md",

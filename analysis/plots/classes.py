@@ -1,4 +1,4 @@
-"""How many samples of each class the parts of a data set have, beside what the simplest predictors reach on them."""
+"""Samples of each class in the parts of a data set, and what the simplest predictors reach."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def _baselines(info: ClassesInfo) -> str:
     """What each baseline reaches, in words."""
     said = {
         "random": "guessing",
-        "majority": f"always {shortened(info.names[info.majority])!r}, the most frequent of the training set,",
+        "majority": f"always {shortened(info.names[info.majority])!r}, "
+        "the most frequent of the training set,",
     }
     parts = [
         f"{said.get(name, shortened(name))} reaches {100 * value:.3g} %"

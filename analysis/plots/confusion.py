@@ -153,4 +153,7 @@ def _worst(info: ConfusionInfo) -> str:
     i, j = np.unravel_index(int(off.argmax()), off.shape)
     if off[i, j] <= 0:
         return "No mistakes."
-    return f"Most frequent mistake: {info.names[i]} taken for {info.names[j]}, {off[i, j]:.1f} % of its samples."
+    return (
+        f"Most frequent mistake: {info.names[i]} taken for {info.names[j]}, "
+        f"{off[i, j]:.1f} % of its samples."
+    )

@@ -1,4 +1,4 @@
-"""The best against the worst configuration, sample by sample: what only one of them gets right, what neither does."""
+"""The best configuration against the worst, sample by sample: which of them is right."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInf
     truth = best.found[0].classes
     if len(truth) != len(worst.found[0].classes) or (truth != worst.found[0].classes).any():
         raise UserError(
-            "the best and the worst run were tested on different samples: choose one data set with --only"
+            "the best and the worst run were tested on different samples: "
+            "choose one data set with --only"
         )
     pictures = {**pictures_of(worst), **pictures_of(best)}
     chances = [np.mean([one.probabilities for one in side.found], axis=0) for side in (best, worst)]
@@ -110,7 +111,8 @@ def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInf
         shares,
         len(truth),
         head(best.grid, "the best and the worst configuration on the same samples"),
-        f"best: {best.said}, {100 * shares[0]:.4g} % right; worst: {worst.said}, {100 * shares[1]:.4g} %",
+        f"best: {best.said}, {100 * shares[0]:.4g} % right; "
+        f"worst: {worst.said}, {100 * shares[1]:.4g} %",
     )
 
 

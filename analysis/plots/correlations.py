@@ -1,4 +1,4 @@
-"""Rank correlations of predicted quantities with their intervals: configurations side by side, each quantity apart."""
+"""Rank correlations of predicted quantities with their intervals, one panel per quantity."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationsInfo:
-    """What is drawn: quantities in the order of the runs, the configurations of each by their correlation."""
+    """Data of the chart: quantities in run order, configurations by their correlation."""
 
     rows: tuple[Correlation, ...]
     title: str
@@ -206,7 +206,7 @@ def _r(one: Predictions, column: int) -> float:
 
 
 def _means(rows: Sequence[Correlation]) -> list[Correlation]:
-    """Of each configuration over its quantities: one net for all, or a net for each with the same other settings."""
+    """Mean over the quantities of each configuration: one net for all, or one net each."""
     every = {row.quantity for row in rows}
     found = []
     for name, learned in dict.fromkeys((row.name, row.learned) for row in rows):

@@ -89,7 +89,8 @@ def curves_info(
         by: the setting that colours, or `configuration`; empty for none.
         chance: value of the baseline, in the unit of `history`.
         grid: for the title.
-        style: lines of runs, bands of groups, both, or lines with medians; by the number of groups unless given.
+        style: lines of runs, bands of groups, both, or lines with medians; default: by the number
+            of groups.
         smooth: width in epochs of a running mean over each curve; below 2: none.
         is_log: whether the y axis is logarithmic; values that are not positive are left out then.
     """
@@ -119,7 +120,8 @@ def curves_info(
         label(metric),
         head(
             grid,
-            f"{metric} of {shown:,} of {len(runs):,} runs{'' if chosen == 'bands' else ', a line each'}",
+            f"{metric} of {shown:,} of {len(runs):,} runs"
+            f"{'' if chosen == 'bands' else ', a line each'}",
         ),
         None if chance is None else factor * chance,
         chosen,
@@ -199,7 +201,7 @@ def curve_metrics(history: pd.DataFrame) -> list[str]:
 
 
 def usual_setting(runs: pd.DataFrame) -> str:
-    """The setting that colours where nobody says: lr if it varies, else the first that does."""
+    """Return the setting that colours by default: lr if it varies, else the first that does."""
     varying = varying_settings(runs)
     return "lr" if "lr" in varying else next(iter(varying), "")
 
@@ -325,7 +327,7 @@ def _order(item: tuple[str, Any]) -> tuple[int, float, str]:
 
 
 def _handles(info: CurvesInfo) -> list[Line2D]:
-    """Every level, or evenly chosen ones where they are many; highest first, as the curves of an axis are read."""
+    """Return every level, or evenly chosen ones where there are many; highest first."""
     step = -(-len(info.groups) // MAX_LEGEND) or 1
     chosen = list(info.groups)[::-1][::step] if info.by else []
     has_bands = info.style != "lines"

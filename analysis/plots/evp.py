@@ -121,13 +121,17 @@ def evp_info(
         )
     if not groups:
         raise UserError(
-            f"none of {count(len(runs), 'run')} has finished with a finite {metric}: nothing to draw"
+            f"none of {count(len(runs), 'run')} has finished with a finite {metric}: "
+            "nothing to draw"
         )
     number = sum(int(group.curve.budgets[-1]) for group in groups)
     title = head(
         grid, f"expected best {metric} of a random search, from {count(number, 'configuration')}"
     )
-    subtitle = "band: ± 1 standard error; dashed: beyond half of the configurations, where it says too little"
+    subtitle = (
+        "band: ± 1 standard error; dashed: beyond half of the configurations, "
+        "where it says too little"
+    )
     return EvpInfo(tuple(groups), by, against, label(metric), title, subtitle, tuple(notes))
 
 
@@ -219,7 +223,8 @@ def _configuration_values(runs: pd.DataFrame, metric: str) -> tuple[pd.Series[fl
     if diverged and bound is not None:
         values = pd.concat([values, pd.Series(bound, index=sorted(diverged))])
         notes.append(
-            f"{count(len(diverged), 'configuration')} diverged with every seed, taken as knowing nothing"
+            f"{count(len(diverged), 'configuration')} diverged with every seed, "
+            "taken as chance level"
         )
     if left := runs["config_id"].nunique() - len(values):
         notes.append(f"{count(left, 'configuration')} without {metric}, left out")
@@ -240,4 +245,6 @@ def _cost(runs: pd.DataFrame, against: Against) -> float:
 def _said(group: Group, metric: str) -> str:
     y = group.sign * group.curve.expected
     last = int(group.curve.budgets[-1])
-    return f"{render_value(metric, float(y[0]))} with one configuration, {render_value(metric, float(y[-1]))} with {last}"
+    first = render_value(metric, float(y[0]))
+    final = render_value(metric, float(y[-1]))
+    return f"{first} with one configuration, {final} with {last}"

@@ -1,4 +1,4 @@
-"""Pictures of samples that are worth a look: confident mistakes, hard hits, those that seeds disagree about."""
+"""Gallery of test samples: confident mistakes, hard hits, and those on which seeds disagree."""
 
 from __future__ import annotations
 

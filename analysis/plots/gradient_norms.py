@@ -63,7 +63,8 @@ def norms_info(
     columns = [column for column in columns if lines[column].notna().any()]
     if not columns:
         raise UserError(
-            "no gradient norms by layer were logged: train with `layer_norms: true` under `fixed` of the grid file"
+            "no gradient norms by layer were logged: train with `layer_norms: true` "
+            "under `fixed` of the grid file"
         )
     numbers = lines[columns].astype(float)
     positive = numbers.where(np.isfinite(numbers) & (numbers > 0))
@@ -98,7 +99,10 @@ def draw_norms(info: NormsInfo, ax: Axes) -> Axes:
     set_log(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", ylabel="gradient norm (log)")
-    seeds = f"geometric mean over {count(info.n_runs, 'run')}; layers from the input (light) to the output (dark)"
+    seeds = (
+        f"geometric mean over {count(info.n_runs, 'run')}; "
+        "layers from the input (light) to the output (dark)"
+    )
     set_head(ax, info.title, seeds)
     step = -(-len(info.layers) // MAX_LEGEND)
     handles = [
@@ -134,7 +138,10 @@ def norms_chart(loaded: Runs, *, metric: str = "") -> Chart:
     runs, name = best_runs(_with_norms(loaded), metric)
     info = norms_info(runs, loaded.history, grid=loaded.grid, name=name)
     ratio = float(np.nanmax(info.norms) / np.nanmin(info.norms))
-    alt = f"{info.title}: {len(info.layers)} layers over {len(info.epochs)} epochs, a factor of {ratio:.3g} apart."
+    alt = (
+        f"{info.title}: {len(info.layers)} layers over {len(info.epochs)} epochs, "
+        f"a factor of {ratio:.3g} apart."
+    )
     return Chart(info.title, lambda ax: draw_norms(info, ax), norms_table(info), alt)
 
 

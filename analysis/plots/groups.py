@@ -1,4 +1,4 @@
-"""Runs in groups by the levels of a setting, and what tells the groups apart on paper: colour, dash and marker."""
+"""Runs grouped by the levels of a setting, and the colour, dash and marker of each group."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def short_names(levels: Sequence[Any]) -> list[str]:
 
 
 def split_by(runs: pd.DataFrame, by: str) -> list[tuple[str, Any, pd.DataFrame]]:
-    """Name, level and runs of each level of a setting, in order; everything as one group for an empty `by`."""
+    """Return name, level and runs of each level of a setting; one group if `by` is empty."""
     if not by:
         return [("", None, runs)]
     values = configuration_names(runs) if by == CONFIGURATION else runs[by].tolist()
@@ -85,7 +85,7 @@ def configuration_names(runs: pd.DataFrame) -> list[str]:
 
 
 def looks(levels: Sequence[Any]) -> list[Look]:
-    """Numbers on a scale of lightness by their order; names in colours that all eyes tell apart, grey beyond those."""
+    """Return a colour per level: numbers by lightness, names in colours for all eyes, then grey."""
     return [
         Look(colour, DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
         for index, colour in enumerate(level_colours(levels))
@@ -129,7 +129,8 @@ def pick_metric(runs: pd.DataFrame, wanted: str, usual: Sequence[str] = ()) -> s
     measured = measured_metrics(runs)
     if not measured:
         raise UserError(
-            f"none of {count(len(runs), 'run')} has finished with a metric: there is nothing to draw yet"
+            f"none of {count(len(runs), 'run')} has finished with a metric: "
+            "there is nothing to draw yet"
         )
     best = usual_metric(runs)
     fallback = tested_metric(runs, best) if usual[:1] and usual[0].startswith("test/") else best
@@ -144,7 +145,7 @@ def pick_setting(
     *,
     is_number: bool = False,
 ) -> str:
-    """The setting that was asked for, else the first usual one that varies, else the first that does.
+    """Return the setting asked for, else the first usual one that varies, else any that varies.
 
     Raises:
         UserError: it is unknown or no number where one is needed, or nothing varies.
@@ -171,13 +172,14 @@ def scored(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     found = runs[(runs["outcome"] == "ok") & np.isfinite(runs[metric].astype(float))]
     if found.empty:
         raise UserError(
-            f"none of {count(len(runs), 'run')} has finished with a finite {metric}: nothing to draw"
+            f"none of {count(len(runs), 'run')} has finished with a finite {metric}: "
+            "nothing to draw"
         )
     return found
 
 
 def has_room(baseline: float | None, values: Array) -> bool:
-    """Whether an axis can hold the level of knowing nothing and half of it is left for the values."""
+    """Return whether an axis can show the chance level and leave half its length to values."""
     if baseline is None or not values.size:
         return False
     low, high = float(values.min()), float(values.max())
@@ -185,7 +187,7 @@ def has_room(baseline: float | None, values: Array) -> bool:
 
 
 def beyond(subtitle: str, baseline: float | None) -> str:
-    """The words under a title, with the level of knowing nothing where the axis does not hold it."""
+    """Return the subtitle, with the chance level where the axis does not show it."""
     return (
         subtitle
         if baseline is None

@@ -1,4 +1,4 @@
-"""Two settings against each other: a value and a verdict in each cell, and where training stops to be stable."""
+"""Two settings against each other: a value and a verdict per cell, and the edge of stability."""
 
 from __future__ import annotations
 
@@ -234,7 +234,8 @@ def _levels(runs: pd.DataFrame, name: str, option: str) -> list[Any]:
     found = sorted(set(_keys(runs, name)), key=level_key)
     if len(found) > MAX_LEVELS:
         raise UserError(
-            f"{option} {name}: {len(found)} values make no readable map (at most {MAX_LEVELS}); use --only"
+            f"{option} {name}: {len(found)} values make no readable map "
+            f"(at most {MAX_LEVELS}); use --only"
         )
     return found
 
@@ -294,7 +295,7 @@ def _edges(
 
 
 def _shade(info: HeatmapInfo) -> Array:
-    """0 to 1, 1 the best; whatever is worse than knowing nothing is as bad as that, where something is better."""
+    """Return 0 to 1, 1 for the best; below chance counts as chance where some are better."""
     sign = 1.0 if higher_is_better(info.metric) else -1.0
     values = sign * info.values
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))

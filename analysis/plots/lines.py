@@ -1,4 +1,4 @@
-"""Accuracy against depth, width or any other number, with the median over everything else that varies."""
+"""A metric against depth, width or any other number, with the median over the other settings."""
 
 from __future__ import annotations
 

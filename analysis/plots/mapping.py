@@ -1,4 +1,4 @@
-"""What became of each label when labels were merged and dropped: how many samples before, how many after."""
+"""Merged and dropped labels: how many samples each class had before and has after."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class MappingInfo:
-    """What is drawn: each class with the labels that it is made of below it, what was dropped last."""
+    """Data of the chart: each class above the labels it is made of, dropped labels last."""
 
     bars: tuple[Bar, ...]
     title: str
@@ -63,7 +63,8 @@ def mapping_info(origins: tuple[LabelOrigin, ...], grid: str = "") -> MappingInf
     return MappingInfo(
         tuple(bars),
         head(grid, f"{len(origins)} labels before, {len(totals)} classes after the mapping"),
-        f"{every:,} samples before, {kept:,} after; {every - kept:,} of {count(len(dropped), 'label')} dropped",
+        f"{every:,} samples before, {kept:,} after; "
+        f"{every - kept:,} of {count(len(dropped), 'label')} dropped",
     )
 
 

@@ -1,4 +1,4 @@
-"""Training and validation curves in one chart: where they part, a model learns its training set by heart."""
+"""Training and validation curves in one chart: where they part, a model overfits."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def overfit_info(
     groups = split_by(runs, by)
     if len(groups) > MOST:
         raise UserError(
-            f"--by {by}: {len(groups)} values make no readable chart (at most {MOST}); choose with --only"
+            f"--by {by}: {len(groups)} values make no readable chart (at most {MOST}); "
+            "choose with --only"
         )
     colours = level_colours([level for _, level, _ in groups])
     pairs = [
@@ -95,7 +96,8 @@ def overfit_info(
         by,
         measure,
         head(grid, f"{measure} in training and validation, {count(shown, 'run')}"),
-        "solid: validation, its best epoch marked; dashed: training; medians of the runs at each epoch",
+        "solid: validation, its best epoch marked; dashed: training; "
+        "medians of the runs at each epoch",
     )
 
 
@@ -203,7 +205,8 @@ def _pair(name: str, colour: Any, history: pd.DataFrame, measure: str) -> Pair |
 
 def _said(info: OverfitInfo) -> str:
     ends = [
-        f"{level_name(pair.name) if pair.name else 'all'} {pair.train[-1]:.4g} and {pair.val[-1]:.4g} "
+        f"{level_name(pair.name) if pair.name else 'all'} "
+        f"{pair.train[-1]:.4g} and {pair.val[-1]:.4g} "
         f"(best validation {pair.val[pair.best]:.4g} at epoch {pair.epochs[pair.best]:g})"
         for pair in info.pairs
     ]

@@ -71,7 +71,7 @@ def parallel_info(
         metric: its column, the last axis.
         above: show only runs better than this, on the same axes.
         grid: for the title.
-        order: settings in the order of the axes; those that vary and are not among them come before.
+        order: settings in the order of the axes; varying settings that it leaves out come first.
     """
     scored = runs[(runs["outcome"] == "ok") & np.isfinite(runs[metric].astype(float))]
     better = scored[metric].to_numpy(dtype=float) * (1 if higher_is_better(metric) else -1)
@@ -99,7 +99,7 @@ def parallel_info(
 
 
 def importance_order(runs: pd.DataFrame, metric: str) -> list[str]:
-    """The settings with the most important last, beside the metric; empty where the design does not tell."""
+    """Return the settings by importance, the most important last; empty if it is unknown."""
     try:
         return order_by(explain(build_design(runs, metric), with_forest=False))
     except UserError:  # nothing varies, or nothing has finished: there is no order

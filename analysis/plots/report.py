@@ -1,4 +1,4 @@
-"""The classification report: precision, recall and F1 of every class, macro, weighted and micro, over seeds."""
+"""Classification report over seeds: precision, recall and F1 per class; macro, weighted, micro."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def report_table(info: ReportInfo) -> pd.DataFrame:
 
 
 def report_chart(loaded: Runs, *, metric: str = "") -> Chart:
-    """The classification report of the best configuration (`--only` chooses another), over its seeds.
+    """Return the classification report of the best configuration over its seeds.
 
     Raises:
         UserError: no run wrote predictions, or they are of quantities.
@@ -110,7 +110,10 @@ def report_chart(loaded: Runs, *, metric: str = "") -> Chart:
     info = report_info(seeds)
     worst = int(np.nanargmin(info.means[: info.n_classes, 2]))
     macro = info.means[info.n_classes, 2]
-    alt = f"{info.title}. Macro F1 {macro:.2f} %; lowest F1: {info.rows[worst]}, {info.means[worst, 2]:.2f} %."
+    alt = (
+        f"{info.title}. Macro F1 {macro:.2f} %; "
+        f"lowest F1: {info.rows[worst]}, {info.means[worst, 2]:.2f} %."
+    )
     size = (WIDTH, min(1.8 + ROW * len(info.rows), MAX_HEIGHT))
     return Chart(info.title, lambda ax: draw_report(info, ax), report_table(info), alt, size)
 

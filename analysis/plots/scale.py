@@ -1,4 +1,4 @@
-"""Where the values of a setting or metric lie on an axis from 0 to 1, and which ticks the axis has."""
+"""Scale of an axis: where values lie between 0 and 1, and which ticks the axis has."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scale:
 
 
 def make_scale(name: str, values: Sequence[Any], *, factor: float = 1.0) -> Scale:
-    """The scale that suits `values`: categories for text, logarithmic for rates, linear for other numbers.
+    """Return the scale that suits `values`: categories for text, logarithmic for rates, or linear.
 
     Args:
         name: of the axis.

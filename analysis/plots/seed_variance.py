@@ -1,4 +1,4 @@
-"""Seed luck: the seeds of the best configurations, and how far ahead the best of many equal ones would be by luck."""
+"""Seed variance: the seeds of the best configurations, and the lead that luck alone would give."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import head, level_name, lost_note, pick_metric, scored
 from analysis.plots.scale import Array
 from analysis.plots.style import OKABE_ITO, keep_shares, set_head, shortened
+from analysis.results.plan import Plan
 from analysis.results.rows import Row as TableRow
-from analysis.results.table import Plan, Table, build_table
+from analysis.results.table import Table, build_table
 from analysis.stats.intervals import mean_interval
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
@@ -70,12 +71,12 @@ class LuckInfo:
 def luck_info(
     runs: pd.DataFrame, metric: str, *, select: str = "", top: int = TOP, grid: str = ""
 ) -> LuckInfo:
-    """The best configurations with their seeds: the rows, the ties and the luck of the table of the same runs.
+    """Return the best configurations with their seeds, ties and luck as in the results table.
 
     Args:
         runs: see `analysis.data.frames`; confirm runs count where a configuration has them.
         metric: a column of it.
-        select: the metric that chooses; the same on the validation set unless given.
+        select: the metric that chooses; default: the shown metric on the validation set.
         top: so many configurations are shown.
         grid: for the title.
 
@@ -92,7 +93,8 @@ def luck_info(
     rows = tuple(_row(row, metric) for row in shown)
     title = head(
         grid,
-        f"seed luck in {metric}: the best {len(rows)} of {count(table.n_configurations, 'configuration')}",
+        f"seed luck in {metric}: "
+        f"the best {len(rows)} of {count(table.n_configurations, 'configuration')}",
     )
     return LuckInfo(
         rows,
@@ -177,7 +179,7 @@ def luck_chart(loaded: Runs, *, metric: str = "", select: str = "", top: int = T
 
 
 def _validated(runs: pd.DataFrame, metric: str) -> str:
-    """The metric that chose, where nobody says so: the same on the validation set."""
+    """Return the metric that chose by default: the shown one on the validation set."""
     name = f"val/{metric.partition('/')[2]}"
     return name if name in measured_metrics(runs) else metric
 
@@ -198,7 +200,7 @@ def _row(row: TableRow, metric: str) -> Row:
 
 
 def _luck(table: Table) -> float:
-    """Lead of the best of those that are tied, as the table's caption has it; NaN where it cannot be known."""
+    """Return the expected lead of the best tied row, as in the table's caption; NaN if unknown."""
     found = table.optimism
     if found is None or found.expected is None:
         return float("nan") if found is None or found.k > 1 else 0.0
@@ -220,4 +222,7 @@ def _subtitle(luck: float, table: Table, metric: str) -> str:
     if len(ties.top) == 1:
         return f"{parts} None is tied: the lead of the best is no luck."
     unit = " points" if is_share(metric) else ""
-    return f"{parts} Grey: the lead by luck alone of the best of {len(ties.top)} equal ones, {luck:.3g}{unit}."
+    return (
+        f"{parts} Grey: the lead by luck alone of the best of {len(ties.top)} equal ones, "
+        f"{luck:.3g}{unit}."
+    )

@@ -1,4 +1,4 @@
-"""Spectrograms of test pieces: time across, frequency upwards, mel bands apart from pitch classes."""
+"""Spectrograms of test pieces: time across, frequency upwards, mel bands beside pitch classes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def spectrograms_info(seeds: Seeds, most: int = MOST) -> SpectrogramsInfo:
     first = next((one for one in seeds.found if one.pieces), None)
     if first is None:
         raise UserError(
-            "these runs kept no pieces: spectrograms are of sequences, and this task has none or ran before pieces "
+            "these runs kept no pieces: spectrograms are of sequences, "
+            "and this task has none or ran before pieces "
             "were kept; repeat a run with --predictions"
         )
     pieces = first.pieces[:most]
@@ -77,7 +78,8 @@ def spectrograms_info(seeds: Seeds, most: int = MOST) -> SpectrogramsInfo:
     return SpectrogramsInfo(
         tuple(panels),
         head(seeds.grid, f"spectrograms of {count(len(pieces), 'test piece')}, {chosen}"),
-        f"time across (at most {longest:,} frames or beats), each kind of feature shaded over its own range",
+        f"time across (at most {longest:,} frames or beats), "
+        "each kind of feature shaded over its own range",
     )
 
 
@@ -128,7 +130,13 @@ def draw_spectrograms(info: SpectrogramsInfo, ax: Axes) -> Axes:
 def spectrograms_table(info: SpectrogramsInfo) -> pd.DataFrame:
     """A row per panel: its size and what its values are like."""
     rows = [
-        (panel.position, panel.name, panel.kind, *panel.values.shape, panel.values.min(), panel.values.mean(),
+        (
+            panel.position,
+            panel.name,
+            panel.kind,
+            *panel.values.shape,
+            panel.values.min(),
+            panel.values.mean(),
          panel.values.max())
         for panel in info.panels
     ]  # fmt: skip
@@ -184,7 +192,7 @@ def _range(info: SpectrogramsInfo, kind: str) -> tuple[float, float]:
 
 
 def _tops(info: SpectrogramsInfo) -> list[tuple[int, float]]:
-    """Column and upper edge of each panel: the kinds of one piece below each other, pieces side by side."""
+    """Return column and upper edge of each panel: kinds of one piece stacked, pieces in columns."""
     pieces = list(dict.fromkeys(panel.position for panel in info.panels))
     kinds = [panel for panel in info.panels if panel.position == pieces[0]]
     tall = sum(_height(panel) + GAP for panel in kinds)

@@ -1,4 +1,4 @@
-"""The paper that charts are drawn on: one look, the same bytes every time, no global state of matplotlib's."""
+"""Style of all charts: one look, the same bytes every time, no global state of matplotlib."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from analysis.text.output import write_file
 from anlp.core.errors import UserError
 
 FORMATS = ("png", "svg", "pdf")
@@ -61,7 +62,7 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def save(figure: Figure, path: Path, *, alt: str = "") -> None:
-    """Writes the figure in the format that the suffix says, without dates; `alt` describes it within the file.
+    """Write the figure in the format of the suffix, without dates; `alt` becomes its description.
 
     Raises:
         UserError: the format is unknown or the file cannot be written.
@@ -76,24 +77,20 @@ def save(figure: Figure, path: Path, *, alt: str = "") -> None:
         "svg": {"Date": None, "Description": alt or None},
         "pdf": {"CreationDate": None, "Subject": alt or None},
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(figure, path, form, known[form])
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    content = BytesIO()
+    write(figure, content, form, known[form])
+    write_file(path, content.getvalue())
 
 
-def write(
-    figure: Figure, target: Path | BytesIO, form: str, metadata: Mapping[str, str | None]
-) -> None:
-    """Lays the figure out, then draws it once: `savefig` alone would draw what is rasterised twice."""
+def write(figure: Figure, target: BytesIO, form: str, metadata: Mapping[str, str | None]) -> None:
+    """Lay the figure out, then draw it once: `savefig` alone would draw rasterised parts twice."""
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     figure.savefig(target, format=form, dpi=figure.dpi, metadata=dict(metadata))
 
 
 def set_head(ax: Axes, *lines: str) -> None:
-    """The title above the axes, its lines broken to the width of the figure; names of rows have to be there already."""
+    """Set the title, broken to the width of the figure; row names must be there already."""
     figure = ax.get_figure(root=True)
     inches = figure.get_size_inches()[0] if figure is not None else 6.0
     width = max(24, round(CHARACTERS_PER_INCH * (inches - _margin(ax))))
@@ -104,7 +101,7 @@ def set_head(ax: Axes, *lines: str) -> None:
 
 
 def _margin(ax: Axes) -> float:
-    """Inches that a title has not: it begins where the axes do, right of the names of their rows."""
+    """Return the inches that the title cannot use: it begins right of the names of the rows."""
     names = ax.get_yticklabels() if isinstance(ax.yaxis.get_major_locator(), FixedLocator) else []
     longest = max((len(line) for name in names for line in name.get_text().splitlines()), default=0)
     return max(MARGIN, LABELS + longest / CHARACTERS_PER_INCH)

@@ -1,4 +1,4 @@
-"""A metric against a setting that is a number: validation loss against learning rate, accuracy against depth."""
+"""A metric against a numeric setting: validation loss against learning rate, for example."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ NEARLY = 1e-9  # of a decade
 SPREAD = 0.24  # of the distance between two levels: over so much the groups are spread
 RASTER_ABOVE = 2_000
 SUBTITLES = {
-    "best": "line: the best configuration at each {x}, its mean over seeds with the 95 % t interval; points: every run",
-    "median": "line: median of all runs at each {x}, with the middle half of them; points: every run",
+    "best": "line: the best configuration at each {x}, "
+    "its mean over seeds with the 95 % t interval; points: every run",
+    "median": "line: median of all runs at each {x}, "
+    "with the middle half of them; points: every run",
 }
 
 
@@ -99,7 +101,7 @@ def sweep_info(
         x: a setting that is a number.
         metric: a column of `runs`.
         by: a setting that makes groups; empty for none.
-        value: what a line goes through: the best configuration at each level, or the median over all runs.
+        value: what a line shows: the best configuration at each level, or the median of all runs.
         grid: for the title.
 
     Raises:
@@ -227,7 +229,7 @@ def chart_of(info: SweepInfo, x: str, metric: str) -> Chart:
 
 
 def usual_group(runs: pd.DataFrame, x: str, usual: tuple[str, ...] = ("optimizer", "model")) -> str:
-    """The setting that separates the lines where nobody says: none where none of the usual ones varies."""
+    """Return the setting that separates the lines unless named; empty if no usual one varies."""
     varying = varying_settings(runs)
     return next((name for name in usual if name in varying and name != x), "")
 
@@ -247,7 +249,7 @@ class _Axis:
             self.floor = float(np.log10(positive[0]) - ZERO_GAP * float(np.median(steps)))
 
     def beside(self, index: int, groups: int) -> _Axis:
-        """The same for one of several groups, which are set apart by a part of the smallest step."""
+        """Return the same positions for one of several groups, shifted within the smallest step."""
         places = np.array([self.at(level) for level in self.levels.tolist()])
         step = float(np.diff(places).min()) if places.size > 1 else 0.0
         other = copy(self)
@@ -260,7 +262,7 @@ class _Axis:
         return (math.log10(value) if value > 0 else self.floor) + self.shift
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Every level where they are few; else decades on a logarithmic axis, evenly chosen levels on a linear one.
+        """Return every level where there are few; else decades, or evenly chosen levels.
 
         Labels for which the axis has no room are left out.
         """
@@ -278,7 +280,7 @@ class _Axis:
 
 
 def _decades(levels: Array) -> Array:
-    """The powers of ten between the smallest positive level and the largest; there are some on such an axis."""
+    """Return the powers of ten between the smallest positive level and the largest."""
     low, high = np.log10(levels[levels > 0].min()), np.log10(levels.max())
     return np.asarray(
         10.0 ** np.arange(math.ceil(low - NEARLY), math.floor(high + NEARLY) + 1), dtype=np.float64
@@ -330,7 +332,7 @@ def _line(
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """What a line goes through at a level: centre and ends, the runs behind them, the configuration if it is one."""
+    """One point of a line: centre, ends, the runs behind it, its configuration if it is one."""
 
     level: float
     centre: float
@@ -341,7 +343,7 @@ class _Point:
 
 
 def _points(runs: pd.DataFrame, x: str, metric: str, value: Value) -> list[_Point]:
-    """The points of the finished runs of a line, one a level; groups are formed once, for thousands of levels."""
+    """Return the points of a line's finished runs, one per level; grouped once for many levels."""
     if runs.empty:
         return []
     level, score = runs[x].astype(float), runs[metric].astype(float)
@@ -372,7 +374,7 @@ def _of_seeds(level: float, config_id: str, metric: str, values: Array) -> _Poin
 
 
 def _clipped(low: float, high: float, metric: str, values: Array) -> tuple[float, float]:
-    """For display: no share lies outside 0 and 1, no loss that is positive everywhere below its smallest tenth."""
+    """Clip for display: shares to 0 and 1, positive losses to a tenth of the smallest."""
     if is_share(metric):
         return max(low, 0.0), min(high, 1.0)
     return (max(low, float(values.min()) / 10), high) if values.min() > 0 else (low, high)
@@ -420,7 +422,8 @@ def _notes(info: SweepInfo, x: str) -> Iterator[str]:
     for line in info.lines:
         name = f" of {info.by}={shortened(line.name)}" if info.by else ""
         for level, _, number in line.lost:
-            yield f"{count(number, 'run')}{name} at {x}={level_name(level)} diverged or failed: a cross at the edge"
+            name_at = f"{name} at {x}={level_name(level)}"
+            yield f"{count(number, 'run')}{name_at} diverged or failed: a cross at the edge"
         if len(line.levels) == 1:
             yield f"{x} has a single value{name}: a point, no line"
 
@@ -430,7 +433,7 @@ def _factor(metric: str) -> float:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The group and the setting may be the same."""
+    """Return names without doubles: group and setting may be one column."""
     return [
         name if names.index(name) == index else f"{name} ({index})"
         for index, name in enumerate(names)

@@ -1,1 +1,1 @@
-"""The sections of a report: each module makes one, from what was found out to blocks that any format can show."""
+"""Sections of a report: each module turns findings into blocks that every format can show."""

@@ -1,4 +1,4 @@
-"""What a report is made of, before any format: all texts are plain, whoever renders them escapes them."""
+"""Blocks of a report, before any format: texts are plain, and the renderer escapes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.text.sheet import Sheet
+from analysis.text.tables import TextTable, plain_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Code:
 class Cells:
     """A table with what stands under it."""
 
-    sheet: Sheet
+    sheet: TextTable
     caption: str
 
 
@@ -100,11 +100,10 @@ class Document:
 
 def plain_sheet(
     heads: Sequence[str], lines: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()
-) -> Sheet:
-    """A table without marks; `numbers` are the columns set to the right."""
-    return Sheet(
-        tuple(heads), tuple(i in numbers for i in range(len(heads))), tuple(lines), {}, frozenset()
-    )
+) -> TextTable:
+    """Make a table without marks; `numbers` are the columns set to the right."""
+    is_number = tuple(column in numbers for column in range(len(heads)))
+    return TextTable(tuple(heads), is_number, tuple(plain_cells(line) for line in lines))
 
 
 def figures(document: Document) -> list[Figure]:
@@ -126,5 +125,5 @@ def figures(document: Document) -> list[Figure]:
 
 
 def command(module: str, *words: str) -> Code:
-    """A command to paste into a shell, whatever the names in it."""
+    """Return a command to paste into a shell; names in it are quoted."""
     return Code(shlex.join(["python", "-m", module, *words]), "sh")

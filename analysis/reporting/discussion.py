@@ -62,14 +62,16 @@ def best_lines(findings: Findings) -> list[str]:
         gain = row.mean - (chance.mean or 0.0)
         way = "above" if gain >= 0 else "below"
         lines.append(
-            f"It is {_difference(metric, abs(gain))} {way} {chance.name} ({_value(metric, chance.mean)})."
+            f"It is {_difference(metric, abs(gain))} {way} {chance.name} "
+            f"({_value(metric, chance.mean)})."
         )
     if row.purpose == "confirm" and row.optimistic is not None:
         sign = 1 if higher_is_better(metric) else -1
         lost = sign * (row.optimistic - row.mean)
         way = "too good by" if lost > 0 else "not too good: fresh seeds were better by"
         lines.append(
-            f"The runs that chose it had {_value(metric, row.optimistic)}, {way} {_difference(metric, abs(lost))}."
+            f"The runs that chose it had {_value(metric, row.optimistic)}, "
+            f"{way} {_difference(metric, abs(lost))}."
         )
     elif table.optimism is not None and table.optimism.expected:
         expected = _difference(metric, table.optimism.expected)
@@ -114,7 +116,8 @@ def setting_lines(findings: Findings) -> list[str]:
     lines = [_explains(found, index) for index in found.order]
     joint = [item for item in interactions(found) if item[1] >= NEGLIGIBLE][:1]
     lines += [
-        f"{' and '.join(names)} interact: {100 * share:.1f} % of the variance beyond what each explains alone."
+        f"{' and '.join(names)} interact: {100 * share:.1f} % of the variance "
+        "beyond what each explains alone."
         for names, share in joint
     ]
     return lines
@@ -159,7 +162,8 @@ def verdict_lines(findings: Findings) -> list[str]:
         return []
     share = f"{100 * learned / total:.0f} %"
     lines = [
-        f"{learned:,} of {total:,} runs ({share}) learned and kept what they learned; {failed:,} did not."
+        f"{learned:,} of {total:,} runs ({share}) learned and kept what they learned; "
+        f"{failed:,} did not."
     ]
     lines += [failure_sentence(one) for one in found.explanations]
     lines += [edge_sentence(found.edges)] if found.edges and failed else []
@@ -185,7 +189,8 @@ def time_lines(findings: Findings) -> list[str]:
         return []
     other = next(found for found in table.rows if found.config_id == cheapest)
     return [
-        f"{row_name(other, table)} is tied with the best and takes {seconds:.3g} s a run instead of {own:.3g} s."
+        f"{row_name(other, table)} is tied with the best "
+        f"and takes {seconds:.3g} s a run instead of {own:.3g} s."
     ]
 
 
@@ -208,7 +213,7 @@ def row_name(row: Row, table: Table) -> str:
 
 
 def configuration_means(findings: Findings) -> pd.DataFrame:
-    """A row per configuration that finished: its settings, and the mean of the selecting metric in `score`."""
+    """Return a row per finished configuration: its settings, and in `score` its mean metric."""
     known = [one for one in findings.ranked if not math.isnan(one.selected_by)]
     return pd.DataFrame([{**_settings(one.runs[0]), "score": one.selected_by} for one in known])
 
@@ -227,9 +232,13 @@ def _partners(means: pd.DataFrame, number: str, category: str, metric: str) -> s
     rows = sorted(first.to_dict("records"), key=lambda row: level_key(row[category]))
     if first[number].nunique() == 1:
         names = " and ".join(f"{category}={render_level(row[category])}" for row in rows)
-        return f"{names} work best at the same {number}, {render_level(rows[0][number])}, by mean {metric}."
+        return (
+            f"{names} work best at the same {number}, {render_level(rows[0][number])}, "
+            f"by mean {metric}."
+        )
     parts = [
-        f"{category}={render_level(row[category])} at {render_level(row[number])} ({_value(metric, row['score'])})"
+        f"{category}={render_level(row[category])} at {render_level(row[number])} "
+        f"({_value(metric, row['score'])})"
         for row in rows
     ]
     return f"Best {number} for each {category}, by mean {metric}: {', '.join(parts)}."

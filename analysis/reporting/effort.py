@@ -55,7 +55,8 @@ def _factors(findings: Findings) -> Block:
         levels = sorted({None if v != v else v for v in runs[name].tolist()}, key=level_key)
         shown = ", ".join(map(render_level, levels))
         if len(levels) > MAX_LEVELS:
-            shown = f"{render_level(levels[0])} to {render_level([v for v in levels if v is not None][-1])}"
+            known = [level for level in levels if level is not None]
+            shown = f"{render_level(levels[0])} to {render_level(known[-1])}"
         lines.append((name, f"{len(levels):,}", shown))
     if not lines:
         return Text("Nothing varies but the seed.")
@@ -120,12 +121,14 @@ def _per_fate(findings: Findings, total: Cost) -> list[Block]:
         return []
     return [
         Text(
-            f"{100 * spent.run_hours / total.run_hours:.0f} % of the time went into runs that diverged or failed."
+            f"{100 * spent.run_hours / total.run_hours:.0f} % of the time "
+            "went into runs that diverged or failed."
         )
     ]
 
 
 def _no_cost() -> Block:
     return Notice(
-        "No result tells what it cost: the runs have not ended, or are of a version that did not write it down."
+        "No result says what it cost: the runs have not ended, "
+        "or come from a version that did not record it."
     )

@@ -1,4 +1,4 @@
-"""Charts drawn into bytes, the same bytes for the same runs."""
+"""Charts drawn into bytes; equal runs give equal bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a report tells, found out once; what cannot be found out is there as a sentence that says why."""
+"""Findings of a report, each computed once; one that cannot be computed is a sentence with why."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pandas as pd
 from analysis.data.cost import parse_provenance, read_usages
 from analysis.data.frames import metric_columns, varying_settings
 from analysis.data.load import Runs
-from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
 from analysis.results.configurations import Configuration, configurations
-from analysis.results.table import Plan, Table, build_table
+from analysis.results.plan import Plan
+from analysis.results.table import Table, build_table
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError, known_name
+from anlp.core.metrics import USUAL_METRICS
 from anlp.records.cost import RunUsage, Share, read_shares
 from anlp.records.folders import GridFolder
 
@@ -145,7 +147,7 @@ def _usual(runs: pd.DataFrame) -> str:
 
 
 def _telling(runs: pd.DataFrame) -> str | None:
-    """The setting whose levels each get a row: the model, else the method, else the first category that varies."""
+    """Return the setting that gets a row per level: model, else method, else the first category."""
     varying = [
         name
         for name in varying_settings(runs)

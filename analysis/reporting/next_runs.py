@@ -1,4 +1,4 @@
-"""What to run next: beyond an axis whose best is at its edge, seeds where a tie is open, longer where most improve."""
+"""Next runs: beyond an axis with its best at the edge, seeds for open ties, longer training."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def render_grid(advice: Advice, findings: Findings) -> str:
         return ""
     name = next_file(findings.name)
     lines = [
-        f"# What to run next after {_plain(findings.name)}: {advice.n_runs} runs, all with fresh seeds.",
+        f"# What to run next after {_plain(findings.name)}: "
+        f"{advice.n_runs} runs, all with fresh seeds.",
         "#",
     ]
     lines += [f"#   python -m jobs.submit {name}", ""]
@@ -146,7 +147,8 @@ def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
         )
         blocks += [
             Text(
-                f"As a grid file, {next_file(findings.name)} beside this page: {_runs(advice.n_runs)}{cost}."
+                f"As a grid file, {next_file(findings.name)} beside this page: "
+                f"{_runs(advice.n_runs)}{cost}."
             ),
             Code(grid, "yaml"),
         ]
@@ -156,7 +158,7 @@ def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
 
 
 def point_of(findings: Findings, configuration: Configuration, **changed: Any) -> dict[str, Any]:
-    """The settings of a configuration as a grid file says them: those that differ from the task's defaults."""
+    """Return the settings of a configuration that differ from the task's defaults."""
     run = configuration.runs[0]
     fields = TASKS[str(run["task"])].settings.model_fields
     point = {}
@@ -189,7 +191,7 @@ def _best(findings: Findings, known: Sequence[Configuration]) -> Configuration:
 
 
 def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]:
-    """The configurations that cannot be told from the best, and how many seeds would tell the next best."""
+    """Return the configurations tied with the best, and the seeds that would separate the next."""
     table = findings.best
     if (
         isinstance(table, Missing)
@@ -227,12 +229,14 @@ def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, s
     if needed > MAX_SEEDS:
         return (
             SEEDS,
-            f"{MAX_SEEDS} seeds could not show how the first two differ, take the cheaper; {SEEDS} seeds confirm them",
+            f"{MAX_SEEDS} seeds could not show how the first two differ, take the cheaper; "
+            f"{SEEDS} seeds confirm them",
         )
     count = max(int(needed), SEEDS)
     return (
         count,
-        f"{count} fresh seeds each would show a difference of {difference:.2g} sd, as the first two have",
+        f"{count} fresh seeds each would show a difference of {difference:.2g} sd, "
+        "as the first two have",
     )
 
 
@@ -264,7 +268,7 @@ def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
 
 
 def beyond(levels: Sequence[float], way: int) -> list[float]:
-    """The next values of an axis: multiplied on where levels are rates, else in steps of the same size.
+    """Return the next values of an axis: by the last factor for rates, else by the last step.
 
     Args:
         levels: ascending, at least two.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.data.baselines import best_baseline
+from analysis.data.baselines import chance_level
 from analysis.data.frames import varying_settings
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import (
@@ -29,7 +29,7 @@ MAX_CURVES = 2_000  # more would be one blot, and take minutes
 
 
 def parallel_section(findings: Findings) -> Section:
-    """All runs, and those better than knowing nothing on the same axes."""
+    """Return all runs, and those better than chance on axes of equal scale."""
     metric, runs = findings.select, findings.runs
     if metric not in runs:
         return _parallel(Notice("No run has finished with a metric yet: there is nothing to draw."))
@@ -39,7 +39,7 @@ def parallel_section(findings: Findings) -> Section:
         return _parallel(
             Notice(f"No run has finished with a finite {metric}: there is nothing to draw.")
         )
-    bound = best_baseline(runs, metric)
+    bound = chance_level(runs, metric)
     figures = [_draw_parallel("parallel", whole, runs, metric)]
     if bound is not None:
         better = parallel_info(runs, metric, above=bound, grid=findings.name, order=order)
@@ -70,17 +70,21 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
         lines,
         findings.select,
         by,
-        chance=best_baseline(findings.runs, findings.select),
+        chance=chance_level(findings.runs, findings.select),
         grid=findings.name,
     )
     thinned = f" Every {step}th run is drawn: {len(chosen):,} of {len(runs):,}." if step > 1 else ""
     ends = pd.Series([curve[-1, 1] for group in info.groups for curve in group.curves], dtype=float)
-    told = f"They end between {ends.min():.4g} and {ends.max():.4g}, half of them above {ends.median():.4g}."
+    told = (
+        f"They end between {ends.min():.4g} and {ends.max():.4g}, "
+        f"half of them above {ends.median():.4g}."
+    )
     return draw(
         name,
         CURVES,
         lambda ax: draw_curves(info, ax),
-        alt=f"Learning curves of {what}: {info.y_label} by epoch, coloured by {by or 'nothing'}. {told}",
+        alt=f"Learning curves of {what}: {info.y_label} by epoch, "
+        f"coloured by {by or 'nothing'}. {told}",
         caption=f"{findings.select} by epoch, {what}.{thinned} {told}",
         points=len(lines),
         data=_csv(lines[["run_id", "epoch", findings.select]]),
@@ -115,7 +119,7 @@ def _play(
         grid=findings.address,
         order=order,
     )
-    return Component(render_component(info, "play"), "The same as pictures", pictures)
+    return Component(render_component(info, "play"), "As pictures", pictures)
 
 
 def _draw_parallel(name: str, info: ParallelInfo, runs: pd.DataFrame | None, metric: str) -> Figure:
@@ -126,7 +130,8 @@ def _draw_parallel(name: str, info: ParallelInfo, runs: pd.DataFrame | None, met
         size_inches(info),
         lambda ax: draw_parallel(info, ax),
         alt=f"Parallel coordinates, {info.title}: one line per run over {axes}; {info.subtitle}.",
-        caption=f"{info.title}. {info.subtitle[:1].upper()}{info.subtitle[1:]}; the best is drawn last.",
+        caption=f"{info.title}. {info.subtitle[:1].upper()}{info.subtitle[1:]}; "
+        "the best is drawn last.",
         points=info.lines.size * 3,
         data=b"" if runs is None else _csv(runs[list(dict.fromkeys(columns))]),
     )

@@ -16,7 +16,7 @@ SHOWN = 8  # different values of one thing
 
 
 def provenance_section(findings: Findings) -> Section:
-    """The section; dates are those of the runs, so that the same runs give the same page."""
+    """Return the section; its dates are those of the runs, so that equal runs give equal pages."""
     told = [origin for origin in findings.origins if origin]
     data = _data(findings)
     if not told:

@@ -44,7 +44,7 @@ def question_section(loaded: Runs) -> Section:
     """The section."""
     text = read_grid_file(loaded.folder)
     if text is None:
-        return _section(Notice("The runs came without a grid file, so nobody says what was asked."))
+        return _section(Notice("The runs came without a grid file, so the question is not known."))
     head = parse_head(text)
     first = (
         Text(head.question)

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing from anywhere, and as Markdown with its figures in files beside it."""
+"""Render a report as one self-contained HTML page, and as Markdown with figures beside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from analysis.reporting.blocks import (
     Text,
 )
 from analysis.reporting.style import PRINT_SCRIPT, STYLE
-from analysis.text.sheet import Sheet
+from analysis.text.escape import escape_markdown_paragraph
+from analysis.text.tables import html_parts, markdown_lines
 
 FIGURES = "figures"  # the folder beside the Markdown
 MAX_DATA = 300_000  # bytes of a figure's table that are worth a link within the page
@@ -39,26 +40,38 @@ def render_html(document: Document) -> str:
         f'<li><a href="#{s.anchor}">{html.escape(s.title)}</a></li>' for s in document.sections
     )
     head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts, styles)}">\n<title>{title}</title>\n'
-        + "\n".join(f"<style>{style}</style>" for style in styles)
+        '<meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        f'content="{_policy(scripts, styles)}">\n'
+        f"<title>{title}</title>\n" + "\n".join(f"<style>{style}</style>" for style in styles)
     )
     lead = f'<header><h1>{title}</h1><p class="lead">{html.escape(document.lead)}</p></header>'
     nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>'
     body = "\n".join(map(_html_section, document.sections))
     end = "\n".join(f"<script>{script}</script>" for script in scripts)
     return (
-        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{lead}\n{nav}\n<main>\n{body}\n</main>\n'
+        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
+        f"<body>{lead}\n{nav}\n<main>\n{body}\n</main>\n"
         f"{end}</body></html>\n"
     )
 
 
 def render_markdown(document: Document) -> str:
     """Names and texts are escaped; figures are looked for in `figures/`."""
-    contents = "\n".join(f"- [{_markdown(s.title)}](#{_slug(s.title)})" for s in document.sections)
-    parts = [f"# {_markdown(document.title)}", _markdown(document.lead), contents]
+    contents = "\n".join(
+        f"- [{escape_markdown_paragraph(s.title)}](#{_slug(s.title)})" for s in document.sections
+    )
+    parts = [
+        f"# {escape_markdown_paragraph(document.title)}",
+        escape_markdown_paragraph(document.lead),
+        contents,
+    ]
     for section in document.sections:
-        parts += [f"## {_markdown(section.title)}", *map(_markdown_block, section.blocks)]
+        parts += [
+            f"## {escape_markdown_paragraph(section.title)}",
+            *map(_markdown_block, section.blocks),
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -91,42 +104,23 @@ def _html_block(block: Block) -> str:
 
 
 def _html_cells(block: Cells) -> str:
-    sheet, esc = block.sheet, html.escape
-    columns = zip(sheet.heads, sheet.is_number, strict=True)
-    heads = "".join(f'<th scope="col"{_kind(number)}>{esc(head)}</th>' for head, number in columns)
-    rows = "\n".join(
-        f"<tr{' class=rule' if i in sheet.rules else ''}>"
-        + "".join(_html_cell(sheet, i, j, cell) for j, cell in enumerate(line))
-        + "</tr>"
-        for i, line in enumerate(sheet.lines)
-    )
-    caption = f"<caption>{esc(block.caption)}</caption>\n" if block.caption else ""
+    heads, rows = html_parts(block.sheet, scopes=True)
+    caption = f"<caption>{html.escape(block.caption)}</caption>\n" if block.caption else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table>\n{caption}'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+        f"<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )
-
-
-def _html_cell(sheet: Sheet, line: int, column: int, cell: str) -> str:
-    text = html.escape(cell)
-    mark = sheet.marks.get((line, column))
-    text = {"best": f"<b>{text}</b>", "tied": f"{text}<sup>†</sup>"}.get(mark or "", text)
-    if column == 0:
-        return f'<th scope="row"{_kind(sheet.is_number[0])}>{text}</th>'
-    return f"<td{_kind(sheet.is_number[column])}>{text}</td>"
-
-
-def _kind(is_number: bool) -> str:
-    return "" if is_number else " class=text"
 
 
 def _html_figure(block: Figure) -> str:
     link = ""
     if block.data and len(block.data) <= MAX_DATA:
         name = html.escape(f"{block.name}.csv")
-        link = f' <a download="{name}" href="data:text/csv;base64,{_base64(block.data)}">The numbers (CSV)</a>'
+        address = f"data:text/csv;base64,{_base64(block.data)}"
+        link = f' <a download="{name}" href="{address}">The numbers (CSV)</a>'
+    source = f"data:{MEDIA[block.form]};base64,{_base64(block.content)}"
     return (
-        f'<figure><img alt="{html.escape(block.alt)}" src="data:{MEDIA[block.form]};base64,{_base64(block.content)}">'
+        f'<figure><img alt="{html.escape(block.alt)}" src="{source}">'
         f"<figcaption>{html.escape(block.caption)}{link}</figcaption></figure>"
     )
 
@@ -137,7 +131,8 @@ def _html_folded(block: Folded) -> str:
 
 
 def _html_component(block: Component) -> str:
-    return f'<div class="component">{block.html}</div>\n{_html_folded(Folded(block.summary, block.instead))}'
+    instead = _html_folded(Folded(block.summary, block.instead))
+    return f'<div class="component">{block.html}</div>\n{instead}'
 
 
 def _base64(content: bytes) -> str:
@@ -163,23 +158,14 @@ def _markdown_block(block: Block) -> str:
 
 
 def _markdown_cells(block: Cells) -> str:
-    sheet = block.sheet
-    rows = [list(map(_markdown, line)) for line in sheet.lines]
-    for (line, column), mark in sheet.marks.items():
-        rows[line][column] = (
-            f"**{rows[line][column]}**" if mark == "best" else f"{rows[line][column]} †"
-        )
-    rule = ["---:" if number else "---" for number in sheet.is_number]
-    table = "\n".join(
-        "| " + " | ".join(cells) + " |"
-        for cells in (list(map(_markdown, sheet.heads)), rule, *rows)
-    )
-    return f"{table}\n\n{_markdown(block.caption)}" if block.caption else table
+    table = "\n".join(markdown_lines(block.sheet, escape_markdown_paragraph))
+    return f"{table}\n\n{escape_markdown_paragraph(block.caption)}" if block.caption else table
 
 
 def _markdown_figure(block: Figure) -> str:
     numbers = f" [The numbers (CSV)]({FIGURES}/{block.name}.csv)" if block.data else ""
-    return f"![{_markdown(block.alt)}]({FIGURES}/{block.name}.{block.form})\n\n{_markdown(block.caption)}{numbers}"
+    picture = f"![{escape_markdown_paragraph(block.alt)}]({FIGURES}/{block.name}.{block.form})"
+    return f"{picture}\n\n{escape_markdown_paragraph(block.caption)}{numbers}"
 
 
 def _markdown_code(block: Code) -> str:
@@ -195,22 +181,15 @@ def _markdown_folded(block: Folded) -> str:
 
 
 _MARKDOWN: Mapping[type, Callable[[Any], str]] = {
-    Text: lambda block: _markdown(block.text),
-    Points: lambda block: "\n".join(f"- {_markdown(item)}" for item in block.items),
-    Notice: lambda block: f"> {_markdown(block.text)}",
+    Text: lambda block: escape_markdown_paragraph(block.text),
+    Points: lambda block: "\n".join(f"- {escape_markdown_paragraph(item)}" for item in block.items),
+    Notice: lambda block: f"> {escape_markdown_paragraph(block.text)}",
     Code: _markdown_code,
     Cells: _markdown_cells,
     Figure: _markdown_figure,
     Component: lambda block: "\n\n".join(map(_markdown_block, block.instead)),
     Folded: _markdown_folded,
 }
-
-
-def _markdown(text: str) -> str:
-    """One line in which nothing is markup: no emphasis, link, picture, tag, entity, heading, list or table."""
-    line = re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(text.split()))
-    line = re.sub(r"^([#+=-])(?=[\s#+=-]|$)", r"\\\1", line)
-    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
 def _slug(title: str) -> str:

@@ -7,7 +7,7 @@ from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, comma
 from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import TOP, Findings, Missing
 from analysis.results.caption import render_caption
-from analysis.results.cells import make_sheet
+from analysis.results.cells import make_text_table
 from analysis.results.table import Table, chosen_metrics
 
 
@@ -43,7 +43,7 @@ def results_section(findings: Findings) -> Section:
 
 
 def _cells(table: Table) -> Block:
-    return Cells(make_sheet(table), render_caption(table))
+    return Cells(make_text_table(table), render_caption(table))
 
 
 def _metrics(findings: Findings) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.effects.explain import Importance
-from analysis.effects.render import METHODS, interactions, table
+from analysis.effects.render import METHODS, importance_rows, interactions
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.sweep import sweep_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Points, Section, Text, plain_sheet
@@ -19,7 +19,7 @@ def settings_section(findings: Findings) -> Section:
     found = findings.importance
     if isinstance(found, Missing):
         return _section(Notice(f"Importance cannot be told: {found.reason}."), *_charts(findings))
-    rows = table(found)
+    rows = importance_rows(found)
     heads = tuple(rows[0])
     lines = [tuple(_cell(name, row.get(name)) for name in heads) for row in rows]
     numbers = frozenset(range(1, len(heads)))
@@ -45,7 +45,7 @@ def settings_section(findings: Findings) -> Section:
 
 
 def _charts(findings: Findings) -> list[Block]:
-    """A metric against the first number, and over two settings; none where nothing of the kind varies."""
+    """Return a metric against the first number, and over two settings; empty if none varies."""
     metric = findings.select if findings.select in findings.runs else ""
     loaded, known = findings.loaded, findings.breakdown
     judged = None if isinstance(known, Missing) else known.judged.runs
@@ -67,7 +67,8 @@ def _method(found: Importance) -> str:
         found.decomposition is not None
         and found.decomposition.seed_variance == found.decomposition.seed_variance
     ):
-        sentence += f" Seeds make {100 * found.decomposition.seed_share:.1f} % of all variance; the shares are of the rest."
+        seeds = 100 * found.decomposition.seed_share
+        sentence += f" Seeds make {seeds:.1f} % of all variance; the shares are of the rest."
     return sentence
 
 

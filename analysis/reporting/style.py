@@ -24,7 +24,9 @@ body {
   margin: 0 auto; max-width: 66rem; padding: 1.5rem;
 }
 h1 { font-size: 1.9rem; line-height: 1.2; overflow-wrap: anywhere; }
-main > section > h2 { font-size: 1.35rem; margin-top: 2.6rem; border-bottom: 1px solid var(--line); }
+main > section > h2 {
+  font-size: 1.35rem; margin-top: 2.6rem; border-bottom: 1px solid var(--line);
+}
 sup { line-height: 0; }
 p, li { max-width: 46rem; overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; }
@@ -32,7 +34,10 @@ a { color: var(--link); }
 nav ol { columns: 2 16rem; padding-left: 1.6rem; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; color: var(--soft); padding-top: .6rem; max-width: 60rem; }
+caption {
+  caption-side: bottom; text-align: left; color: var(--soft);
+  padding-top: .6rem; max-width: 60rem;
+}
 th, td { padding: .2rem .7rem; text-align: right; vertical-align: top; font-weight: normal; }
 th.text, td.text { text-align: left; overflow-wrap: break-word; max-width: 34rem; }
 thead th { border-top: 2px solid; border-bottom: 1px solid; font-weight: 600; }
@@ -63,5 +68,7 @@ summary { cursor: pointer; }
 }
 """
 PRINT_SCRIPT = """\
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach((part) => { part.open = true; });
+});
 """

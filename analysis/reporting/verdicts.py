@@ -1,4 +1,4 @@
-"""What became of the runs: verdicts, what goes with failure, all convergent and all divergent runs."""
+"""Section on verdicts: what goes with failure, and the convergent and divergent runs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _unjudged(apart: pd.DataFrame) -> str:
 
 
 def failure_sentence(found: Explanation) -> str:
-    """`Configurations with lr >= 1 fail more often: 6 of 8, else 1 of 40 (odds ratio 66.4 [4.1, 1070])`."""
+    """Return `Configurations with lr >= 1 fail more often: 6 of 8, else 1 of 40 (odds ratio …)`."""
     odds = f"odds ratio {found.odds.ratio:.3g} [{found.odds.low:.3g}, {found.odds.high:.3g}]"
     counts = (
         f"{found.failed_with} of {found.n_with}, else {found.failed_without} of {found.n_without}"
@@ -74,7 +74,10 @@ def failure_sentence(found: Explanation) -> str:
 def edge_sentence(edges: Sequence[Edge]) -> str:
     """The largest learning rates at which enough runs learned."""
     parts = [f"{edge.by} {_edge(edge)}".strip() for edge in edges]
-    return f"The largest lr at which {100 * STABLE_SHARE:.0f} % of the runs learned: {', '.join(parts)}."
+    return (
+        f"The largest lr at which {100 * STABLE_SHARE:.0f} % of the runs learned: "
+        f"{', '.join(parts)}."
+    )
 
 
 def _edge(edge: Edge) -> str:

@@ -1,21 +1,23 @@
-"""One row of a results table: a configuration over its seeds, those that failed apart from those that trained."""
+"""Rows of a results table: a configuration over its seeds, failed seeds apart from trained ones."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.data.frames import BASELINE, SIZE
+from analysis.data.baselines import run_chance_level
+from analysis.data.frames import SIZE
 from analysis.results.configurations import Configuration, Run, has_score
+from analysis.results.plan import Plan
 from analysis.stats.chance import Chance
-from analysis.stats.intervals import BOOTSTRAP_SEEDS, Interval, Method, mean_interval, wilson
+from analysis.stats.intervals import BOOTSTRAP_SEEDS, Interval, mean_interval, wilson
 from analysis.stats.multiple_comparisons import Effect
+from analysis.text.levels import is_missing, none_if_nan
 
 MIN_SEEDS = 3  # with two seeds the values themselves say more than an interval six times as wide
-BASELINE_METRIC = "test/acc"  # the metric that the baselines of a result are in
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,7 @@ class Row:
     """One configuration, or one baseline if it has a `name`."""
 
     levels: tuple[Any, ...]  # parallel to Table.settings; None or NaN: has no effect there
-    scores: tuple[
-        float, ...
-    ]  # the reported metric of the seeds that trained; of all where none did
+    scores: tuple[float, ...]  # the reported metric of the trained seeds; of all where none trained
     n_total: int  # seeds asked for
     mean: float | None
     sd: float | None = None
@@ -39,12 +39,10 @@ class Row:
     seeds: tuple[int, ...] = ()  # parallel to `scores`
     n_failed: int = 0  # seeds that diverged, crashed or ended at chance
     has_survivors: bool = True  # at least one seed trained
-    plain_mean: float | None = (
-        None  # over all seeds, diverged ones at the baseline; None where none failed
-    )
-    optimistic: float | None = (
-        None  # mean of the reported metric over the search runs of a confirmed configuration
-    )
+    # over all seeds, diverged ones at chance level; None where no seed failed
+    plain_mean: float | None = None
+    # mean of the reported metric over the search runs of a confirmed configuration
+    optimistic: float | None = None
     p: float | None = None  # of "the best is better", adjusted for the family
     effect: Effect | None = None  # of the best over this one
     group: Any = None  # level of the setting that `--by` separates
@@ -53,141 +51,153 @@ class Row:
 
     @property
     def n(self) -> int:
-        """Seeds behind the score."""
+        """Count the seeds behind the score."""
         return len(self.scores)
 
     @property
     def n_trained(self) -> int:
-        """Seeds that trained."""
+        """Count the seeds that trained."""
         return self.n if self.has_survivors else 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether no seed is missing or has failed."""
+        """Return whether no seed is missing or has failed."""
         return self.n == self.n_total and not self.n_failed
 
     @property
     def trained_share(self) -> Interval | None:
-        """Wilson's interval of the share of seeds that train; None for baselines."""
-        return wilson(min(self.n_trained, self.n_total), self.n_total) if self.n_total else None
+        """Return Wilson's interval of the share of seeds that train; None for baselines."""
+        if not self.n_total:
+            return None
+        return wilson(min(self.n_trained, self.n_total), self.n_total)
 
 
-def make_row(
-    configuration: Configuration,
-    settings: Sequence[str],
-    report: str,
-    method: Method,
-    level: float,
-    by: str | None,
-) -> Row:
-    """The row of a configuration.
+@dataclass(frozen=True, slots=True)
+class _Seeds:
+    """The runs that a row reports, by what became of them."""
+
+    runs: Sequence[Run]
+    scored: Sequence[Run]  # finished with a score
+    survivors: Sequence[Run]  # those of `scored` that are above chance level
+    n_lost: int  # diverged or crashed
+
+    @property
+    def shown(self) -> Sequence[Run]:
+        """Return the runs behind the score: those that trained, or all where none did."""
+        return self.survivors or self.scored
+
+    @property
+    def n_failed(self) -> int:
+        """Count the runs that diverged, crashed or ended at chance level."""
+        return self.n_lost + len(self.scored) - len(self.survivors)
+
+
+def make_row(configuration: Configuration, settings: Sequence[str], plan: Plan) -> Row:
+    """Make the row of a configuration.
 
     Args:
         configuration: with all its runs.
         settings: the columns.
-        report: the metric that the row shows.
-        method: of its interval.
-        level: nominal coverage.
-        by: the setting that separates groups of rows.
+        plan: of the table.
     """
-    runs = configuration.reported_runs(report)
-    scored = [run for run in runs if has_score(run, report)]
-    survivors = [run for run in scored if has_trained(run, report)]
-    trained = survivors or scored
-    scores = tuple(float(run[report]) for run in trained)
-    lost = [run for run in runs if run["outcome"] in ("diverged", "failed")]
-    at_chance = [run for run in scored if not has_trained(run, report)]
-    first = configuration.runs[0]
+    seeds = _seeds(configuration.reported_runs(plan.report), plan.report)
+    scores = tuple(float(run[plan.report]) for run in seeds.shown)
+    first, purpose = configuration.runs[0], seeds.runs[0]["purpose"]
+    is_confirmed, has_failures = purpose == "confirm", seeds.n_failed > 0
     return Row(
         levels=tuple(first[name] for name in settings),
         scores=scores,
-        n_total=len(runs),
-        mean=statistics.fmean(scores) if scores else None,
+        n_total=len(seeds.runs),
+        mean=_mean(scores),
         sd=statistics.stdev(scores) if len(scores) > 1 else None,
-        interval=_interval(scores, trained, report, method, level),
-        selected_by=None
-        if configuration.selected_by != configuration.selected_by
-        else configuration.selected_by,
-        purpose=runs[0]["purpose"],
+        interval=_interval(scores, seeds.shown, plan),
+        selected_by=none_if_nan(configuration.selected_by),
+        purpose=purpose,
         config_id=configuration.config_id,
-        seeds=tuple(int(run["seed"]) for run in trained),
-        n_failed=len(lost) + len(at_chance),
-        has_survivors=bool(survivors) or not at_chance,
-        plain_mean=_plain_mean(runs, report) if lost or at_chance else None,
-        optimistic=_search_mean(configuration, report) if runs[0]["purpose"] == "confirm" else None,
-        group=None if by is None else first[by],
-        seconds=_seconds(runs),
-        updates=_updates(runs),
+        seeds=tuple(int(run["seed"]) for run in seeds.shown),
+        n_failed=seeds.n_failed,
+        has_survivors=bool(seeds.survivors) or not seeds.scored,
+        plain_mean=_plain_mean(seeds, plan.report) if has_failures else None,
+        optimistic=_search_mean(configuration, plan.report) if is_confirmed else None,
+        group=first[plan.by] if plan.by is not None else None,
+        seconds=_seconds(seeds.runs),
+        updates=_updates(seeds.runs),
     )
 
 
+def _seeds(runs: Sequence[Run], report: str) -> _Seeds:
+    scored = [run for run in runs if has_score(run, report)]
+    survivors = [run for run in scored if has_trained(run, report)]
+    lost = [run for run in runs if run["outcome"] in ("diverged", "failed")]
+    return _Seeds(runs, scored, survivors, len(lost))
+
+
 def has_trained(run: Run, metric: str) -> bool:
-    """Whether an accuracy is above what knowing nothing reaches in one of 1,000 runs; True where that is unknown."""
+    """Return whether an accuracy is above what chance reaches in one of 1,000 runs.
+
+    True for other metrics, and where chance is unknown.
+    """
     chance = chance_of(run, metric)
     return chance is None or float(run[metric]) > chance.bound(1)
 
 
 def chance_of(run: Run, metric: str) -> Chance | None:
-    """What knowing nothing reaches in an accuracy of a run, None for other metrics and unknown sizes."""
-    level, samples = _best_baseline(run), run.get(f"{SIZE}{metric.partition('/')[0]}")
-    if not metric.endswith("/acc") or level is None or samples is None or samples != samples:
+    """Return the chance of an accuracy of a run; None for other metrics and unknown sizes."""
+    if not metric.endswith("/acc"):
+        return None
+    level = run_chance_level(run, metric)
+    samples: Any = run.get(f"{SIZE}{metric.partition('/')[0]}")
+    if level is None or is_missing(samples):
         return None
     return Chance(level, int(samples), math.nan)
 
 
-def _best_baseline(run: Run) -> float | None:
-    values = [run.get(f"{BASELINE}{name}") for name in ("random", "majority")]
-    return max(
-        (float(value) for value in values if value is not None and value == value), default=None
-    )
-
-
-def _interval(
-    scores: Sequence[float], runs: Sequence[Run], report: str, method: Method, level: float
-) -> Interval | None:
+def _interval(scores: Sequence[float], runs: Sequence[Run], plan: Plan) -> Interval | None:
     if len(scores) >= MIN_SEEDS:
-        is_few = method == "bootstrap-t" and len(scores) < BOOTSTRAP_SEEDS
-        return mean_interval(scores, level, "t" if is_few else method)
-    chance = chance_of(runs[0], report) if len(scores) == 1 and 0 <= scores[0] <= 1 else None
-    return wilson(round(scores[0] * chance.samples), chance.samples, level) if chance else None
+        is_few = plan.method == "bootstrap-t" and len(scores) < BOOTSTRAP_SEEDS
+        return mean_interval(scores, plan.level, "t" if is_few else plan.method)
+    if len(scores) != 1 or not 0 <= scores[0] <= 1:
+        return None
+    chance = chance_of(runs[0], plan.report)
+    if chance is None:
+        return None
+    return wilson(round(scores[0] * chance.samples), chance.samples, plan.level)
 
 
-def _plain_mean(runs: Sequence[Run], report: str) -> float | None:
-    """Over every seed that says something: a diverged one knows nothing, a crashed one is not known."""
-    scores = [float(run[report]) for run in runs if has_score(run, report)]
-    if report == BASELINE_METRIC:
-        known = next((level for run in runs if (level := _best_baseline(run)) is not None), None)
-        diverged = sum(run["outcome"] == "diverged" for run in runs)
-        scores += [] if known is None else [known] * diverged
-    return statistics.fmean(scores) if scores else None
+def _plain_mean(seeds: _Seeds, report: str) -> float | None:
+    """Average every known seed: diverged ones are at chance level, crashed ones are unknown."""
+    scores = [float(run[report]) for run in seeds.scored]
+    for run in seeds.runs:
+        if run["outcome"] == "diverged":
+            level = run_chance_level(run, report)
+            scores += [] if level is None else [level]
+    return _mean(scores)
 
 
 def _search_mean(configuration: Configuration, report: str) -> float | None:
-    scores = [
-        float(run[report])
-        for run in configuration.runs
-        if run["purpose"] != "confirm" and has_score(run, report)
-    ]
+    searched = [run for run in configuration.runs if run["purpose"] != "confirm"]
+    return _mean([float(run[report]) for run in searched if has_score(run, report)])
+
+
+def _mean(scores: Sequence[float]) -> float | None:
     return statistics.fmean(scores) if scores else None
 
 
 def _updates(runs: Sequence[Run]) -> int | None:
-    """Of an epoch, the last and smaller batch included; None for what is not trained in batches."""
-    known = [
-        math.ceil(run[f"{SIZE}train"] / run["batch_size"])
-        for run in runs
-        if all(
-            value is not None and value == value
-            for value in (run.get(f"{SIZE}train"), run.get("batch_size"))
-        )
-    ]
-    return max(known, default=None)
+    """Count the updates of an epoch, its last and smaller batch included.
+
+    None for methods that are not trained in batches.
+    """
+    counts = []
+    samples: Any
+    batch_size: Any
+    for run in runs:
+        samples, batch_size = run.get(f"{SIZE}train"), run.get("batch_size")
+        if not is_missing(samples) and not is_missing(batch_size):
+            counts.append(math.ceil(samples / batch_size))
+    return max(counts, default=None)
 
 
-def _seconds(runs: Sequence[Mapping[str, Any]]) -> float | None:
-    known = [
-        float(run["seconds"])
-        for run in runs
-        if run.get("seconds") is not None and run["seconds"] == run["seconds"]
-    ]
-    return sum(known) if known else None
+def _seconds(runs: Sequence[Run]) -> float | None:
+    measured = [float(run["seconds"]) for run in runs if not is_missing(run.get("seconds"))]
+    return sum(measured) if measured else None

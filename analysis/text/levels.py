@@ -8,9 +8,27 @@ from typing import Any
 NOTHING = "–"
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether the value is None or NaN.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing(0), is_missing("nan")
+    (True, True, False, False)
+    """
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def none_if_nan(value: float) -> float | None:
+    """Return the number, None for NaN: neither JSON nor a table has NaN."""
+    return None if math.isnan(value) else value
+
+
 def render_level(level: Any) -> str:
-    """A setting's value as people write it; a value without effect is a dash."""
-    if level is None or level != level:
+    """Write a setting's value as people do; a value without effect is a dash.
+
+    >>> render_level(0.1), render_level(1e-05), render_level(True), render_level(None)
+    ('0.1', '1e-05', 'true', '–')
+    """
+    if is_missing(level):
         return NOTHING
     if isinstance(level, bool):
         return str(level).lower()
@@ -21,7 +39,13 @@ def render_level(level: Any) -> str:
 
 
 def level_key(level: Any) -> tuple[int, float, str]:
-    """Sort key of levels of mixed types: numbers, then text, then missing."""
-    if level is None or level != level:
+    """Return the sort key of levels of mixed types: numbers, then text, then missing.
+
+    >>> sorted(["b", None, 2, 0.5, "a"], key=level_key)
+    [0.5, 2, 'a', 'b', None]
+    """
+    if is_missing(level):
         return 2, 0.0, ""
-    return (1, 0.0, level) if isinstance(level, str) else (0, float(level), "")
+    if isinstance(level, str):
+        return 1, 0.0, level
+    return 0, float(level), ""

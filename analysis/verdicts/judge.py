@@ -1,4 +1,4 @@
-"""The verdicts on all runs of a grid: frames in, frames and curves out."""
+"""Judge all runs of a grid: frames in, frames and curves out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data.frames import BASELINE, SIZE, UNFINISHED
+from analysis.data.baselines import fill_baselines, run_chance_level
+from analysis.data.frames import SIZE, UNFINISHED
 from analysis.stats.chance import Chance, ScoreKind
 from analysis.stats.intervals import Array
+from analysis.text.levels import is_missing
 from analysis.text.metrics import is_correlation, is_share
 from analysis.verdicts.evidence import render_evidence
 from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
@@ -25,17 +27,16 @@ COLUMNS = ("verdict", "cause", "onset", "epochs", "evidence")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Runs with their verdicts, and all that a figure of them needs."""
+    """Runs with their verdicts, and what a figure of them needs."""
 
     metric: str
-    runs: (
-        pd.DataFrame
-    )  # the frame `runs` with the columns of `COLUMNS`; onset is missing where there is none
+    # the frame `runs` with the columns of `COLUMNS`; onset is missing where there is none
+    runs: pd.DataFrame
     verdicts: Mapping[str, Verdict]  # by run_id
     curves: Mapping[str, Curve]  # by run_id, of every run that logged an epoch
 
     def of(self, labels: frozenset[Label]) -> pd.DataFrame:
-        """The runs with one of these verdicts."""
+        """Return the runs with one of these verdicts."""
         return self.runs[self.runs["verdict"].isin([label.value for label in labels])]
 
 
@@ -52,44 +53,43 @@ def judge_runs(
     level: float | None = None,
     samples: int | None = None,
 ) -> Judged:
-    """The verdict on every run.
+    """Judge every run.
 
     Args:
         runs: see `analysis.data.frames`.
         history: likewise.
-        metric: what was logged of the validation set, see `kind_of`; the first of `SCORES` that was, unless given.
-        level: accuracy of knowing nothing; from the baselines of finished runs unless given.
+        metric: what was logged of the validation set, see `kind_of`; the first of `SCORES` that was
+            logged, unless given.
+        level: accuracy at chance level; from the baselines of finished runs unless given.
         samples: of the validation set, likewise.
 
     Raises:
-        UserError: nothing says what chance is, or what it is for this metric.
+        UserError: the chance level is unknown, or has no meaning for this metric.
     """
-    score = metric or next(
-        (name for name in SCORES if name in history and history[name].notna().any()), SCORES[0]
-    )
-    kind = kind_of(score)
+    logged = [name for name in SCORES if name in history and history[name].notna().any()]
+    score = metric or (logged[0] if logged else SCORES[0])
+    chances = _Chances(runs, score, level=level, samples=samples)
     curves = curves_of(history, score)
-    chances = _Chances(runs, score, kind, level, samples)
     verdicts = {
         str(run["run_id"]): _judge_run(run, curves, chances) for run in runs.to_dict("records")
     }
     verdicts = mark_weak(verdicts)
-    found = [verdicts[str(run)] for run in runs["run_id"]]
+    in_order = [verdicts[str(run)] for run in runs["run_id"]]
     judged = runs.assign(
-        verdict=[verdict.label.value for verdict in found],
-        cause=[verdict.cause for verdict in found],
-        onset=[math.nan if verdict.onset is None else verdict.onset for verdict in found],
+        verdict=[verdict.label.value for verdict in in_order],
+        cause=[verdict.cause for verdict in in_order],
+        onset=[math.nan if verdict.onset is None else verdict.onset for verdict in in_order],
         epochs=[_last_epoch(curves.get(str(run))) for run in runs["run_id"]],
-        evidence=[render_evidence(verdict, score) for verdict in found],
+        evidence=[render_evidence(verdict, score) for verdict in in_order],
     )
     return Judged(score, judged, verdicts, curves)
 
 
 def kind_of(metric: str) -> ScoreKind:
-    """What chance means for a score.
+    """Return the kind of a score, which decides what chance means for it.
 
     Raises:
-        UserError: that is known for shares, R² and correlations only.
+        UserError: it is no share, R² or correlation.
     """
     if is_share(metric):
         return "share"
@@ -98,13 +98,16 @@ def kind_of(metric: str) -> ScoreKind:
     if is_correlation(metric):
         return "correlation"
     raise UserError(
-        f"--metric: no verdict by {metric!r}: expected an accuracy, F1, R² or correlation of the validation set, for "
-        "which it is known what chance reaches (losses are looked at beside it)"
+        f"--metric: no verdict by {metric!r}: expected an accuracy, F1, R² or correlation of the "
+        "validation set, for which it is known what chance reaches (losses are looked at beside it)"
     )
 
 
 def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
-    """The curve of every run that logged an epoch, by run_id; of an epoch logged twice, the later line counts."""
+    """Return the curve of every run that logged an epoch, by run_id.
+
+    Of an epoch logged twice, the later line counts.
+    """
     if history.empty:
         return {}
     lines = history.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(
@@ -119,59 +122,50 @@ def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
 
 
 class _Chances:
-    """What knowing nothing reaches, for every run: its own baselines, else those of runs on the same data."""
+    """The chance of every run: its level, the size of its validation set, and its loss."""
 
     def __init__(
-        self,
-        runs: pd.DataFrame,
-        metric: str,
-        kind: ScoreKind,
-        level: float | None,
-        samples: int | None,
+        self, runs: pd.DataFrame, metric: str, *, level: float | None, samples: int | None
     ) -> None:
-        self.kind = kind
-        self.level, self.samples = level, samples
-        baselines = [
-            f"{BASELINE}{name}" for name in ("random", "majority") if f"{BASELINE}{name}" in runs
-        ]
-        size = f"{SIZE}{metric.partition('/')[0]}"
-        keys = [name for name in ("task", "data") if name in runs]
-        known = pd.DataFrame(
-            {
-                "level": runs[baselines].max(axis=1) if baselines else np.nan,
-                "random": runs.get(f"{BASELINE}random", np.nan),
-                "samples": runs.get(size, np.nan),
-            },
-            index=runs.index,
-        ).astype(float)
-        filled = known.fillna(
-            known.groupby([runs[key] for key in keys], dropna=False).transform("first")
-        )
-        self.known: dict[str, Any] = dict(
-            zip(runs["run_id"], filled.to_dict("records"), strict=True)
-        )
+        self._kind = kind_of(metric)
+        self._split = metric.partition("/")[0]
+        # F1, precision and recall at chance do not exceed the accuracy at chance
+        self._metric = f"{self._split}/acc" if self._kind == "share" else metric
+        self._level, self._samples = level, samples
+        rows = fill_baselines(runs).to_dict("records")
+        self._runs: dict[str, Mapping[Any, Any]] = {str(run["run_id"]): run for run in rows}
 
     def of(self, run_id: str, curve: Curve) -> Chance:
-        known = self.known[run_id]
-        samples = self.samples or known["samples"]
-        is_accuracy = self.kind == "share"
-        level = (self.level if self.level is not None else known["level"]) if is_accuracy else 0.0
-        if math.isnan(samples) or math.isnan(level):
-            asked = (
-                "--chance (accuracy of knowing nothing, such as 0.1) and " if is_accuracy else ""
-            )
+        """Return the chance of a run.
+
+        Raises:
+            UserError: it is unknown.
+        """
+        run = self._runs[run_id]
+        samples: Any = self._samples or run.get(f"{SIZE}{self._split}")
+        level = run_chance_level(run, self._metric)
+        if self._level is not None and self._kind == "share":
+            level = self._level
+        if is_missing(samples) or level is None:
+            asked = ""
+            if self._kind == "share":
+                asked = "--chance (accuracy of knowing nothing, such as 0.1) and "
             raise UserError(
-                f"no finished run says what chance is: give {asked}--samples (size of the validation set)"
+                f"no finished run says what chance is: give {asked}--samples (size of the "
+                "validation set)"
             )
-        if self.kind == "correlation":  # which says nothing of the loss
-            return Chance(level, int(samples), math.nan, self.kind)
-        random = known["random"] if self.level is None else self.level
-        loss = (
-            (-math.log(random) if random > 0 else math.nan)
-            if is_accuracy
-            else _target_variance(curve)
-        )
-        return Chance(level, int(samples), loss, self.kind)
+        return Chance(level, int(samples), self._loss(run, curve), self._kind)
+
+    def _loss(self, run: Mapping[Any, Any], curve: Curve) -> float:
+        """Return the loss at chance, NaN where it is unknown."""
+        if self._kind == "correlation":  # which says nothing of the loss
+            return math.nan
+        if self._kind == "r2":
+            return _target_variance(curve)
+        if self._level is not None:
+            return -math.log(self._level) if self._level > 0 else math.nan
+        loss = run_chance_level(run, f"{self._split}/loss")
+        return math.nan if loss is None else loss
 
 
 def _judge_run(run: Mapping[Any, Any], curves: Mapping[str, Curve], chances: _Chances) -> Verdict:
@@ -179,16 +173,14 @@ def _judge_run(run: Mapping[Any, Any], curves: Mapping[str, Curve], chances: _Ch
     if run["outcome"] == "failed":
         return Verdict(Label.CRASHED, "crashed")
     if curve is None:
-        return Verdict(
-            Label.MISSING, "not finished" if run["outcome"] == UNFINISHED else "not logged"
-        )
-    return verdict_of(
-        curve, chances.of(str(run["run_id"]), curve), has_diverged=run["outcome"] == "diverged"
-    )
+        is_live = run["outcome"] == UNFINISHED
+        return Verdict(Label.MISSING, "not finished" if is_live else "not logged")
+    chance = chances.of(str(run["run_id"]), curve)
+    return verdict_of(curve, chance, has_diverged=run["outcome"] == "diverged")
 
 
 def _target_variance(curve: Curve) -> float:
-    """From a squared error and its R²: loss = (1 - R²) variance."""
+    """Derive the variance of the targets from a squared error: loss = (1 - R²) variance."""
     usable = np.isfinite(curve.score) & np.isfinite(curve.val_loss) & (curve.score < 1)
     if not usable.any():
         return math.nan

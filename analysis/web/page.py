@@ -1,4 +1,4 @@
-"""The interactive parallel coordinates as one self-contained page, or as a component of a larger one."""
+"""Interactive parallel coordinates as a self-contained page, or as a component of one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def render_page(info: PageInfo) -> str:
 
 
 def render_component(info: PageInfo, element_id: str) -> str:
-    """The chart and its table as a `<section>`; its page needs `component_style` and, at its end, `component_script`.
+    """Return the chart and its table as a `<section>`.
+
+    Its page needs `component_style` and, at its end, `component_script`.
 
     Args:
         info: what is shown.
@@ -54,7 +56,7 @@ def component_script() -> str:
 
 
 def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """A Content-Security-Policy that allows these inline scripts and styles and no request of any kind."""
+    """Return a Content-Security-Policy that allows these inline parts and no request."""
     allowed = {"script-src": scripts, "style-src": styles}
     parts = [
         f"{name} {' '.join(map(_hash_source, contents))}" for name, contents in allowed.items()

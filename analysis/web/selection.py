@@ -21,7 +21,8 @@ from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
 
 OK = "ok"
-FEW = 0.25  # of the runs: with at most so many distinct values, a column is a list of them and a code per run
+# A column with at most this share of distinct values is a list of them and a code per run.
+FEW = 0.25
 ID_DIGITS = 12  # of the suite's own run ids, which are sent as six bytes
 SHADES = 64
 DIGITS = 6  # of a number that is read; filters have all of them
@@ -40,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class PageInfo:
-    """What the page shows. Runs are in the order of drawing: without a score first, then the worst, the best last."""
+    """Data of the page; runs in drawing order: without a score, then the worst, the best last."""
 
     grid: str
     metric: str
@@ -71,7 +72,7 @@ def page_info(
         bound_name: of that bound.
         starts_better: whether the page begins with those runs.
         grid: its name or address, for the title and the commands.
-        order: settings in the order of the axes; those that vary and are not among them come before.
+        order: settings in the order of the axes; varying settings that it leaves out come first.
     """
     score = _scores(runs, metric)
     drawing = _drawing_order(runs, score, metric)
@@ -99,7 +100,7 @@ def page_info(
 
 
 def page_form(info: PageInfo) -> dict[str, Any]:
-    """`info` as JSON; columns with few distinct values as codes, others as bytes of 64-bit floats (little-endian)."""
+    """Return `info` as JSON: columns of few values as codes, others as little-endian floats."""
     return {
         "grid": info.grid,
         "metric": info.metric,

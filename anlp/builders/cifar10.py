@@ -1,4 +1,4 @@
-"""Task `cifar10`: what a small colour image shows."""
+"""Task `cifar10`: the class of a small colour image."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ CROP_PART = 8  # images move by up to a side / 8
 
 
 def build(
-    settings: Cifar10Settings, seed: int, sources: DatasetCache, device: torch.device
+    settings: Cifar10Settings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
-    data = sources.get(settings.data_key())
+    """Build model, data and objective of one run, on `device`."""
+    data = datasets.get(settings.data_key())
     is_debugging = settings.overfit_batches > 0
     augments = settings.augment == "crop_flip" and not is_debugging
     dropout = 0.0 if is_debugging else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
-    model = _make_model(settings, data, dropout, sources).to(device)
+    model = _make_model(settings, data, dropout, datasets).to(device)
     train, val, test = make_splits(data, settings, seed, device)
+    shift = RandomShift(settings.image_size // CROP_PART)
     return Workload(
         model=model,
         train=train,
@@ -43,19 +44,17 @@ def build(
         test=test,
         names=data.names,
         objective=Classification(),
-        augment=in_turn(RandomShift(settings.image_size // CROP_PART), RandomFlip())
-        if augments
-        else None,
+        augment=in_turn(shift, RandomFlip()) if augments else None,
         is_stochastic=dropout > 0 or augments,
         baselines=classification_baselines(data),
     )
 
 
 def _make_model(
-    settings: Cifar10Settings, data: DataSet, dropout: float, sources: DatasetCache
+    settings: Cifar10Settings, data: DataSet, dropout: float, datasets: DatasetCache
 ) -> nn.Module:
     if settings.model in ("resnet18", "resnet34"):
-        weights = weights_file(settings.model, sources) if settings.pretrained else None
+        weights = weights_file(settings.model, datasets) if settings.pretrained else None
         backbone = ResNet(
             settings.model, side=settings.image_size, weights=weights, mean=data.mean, std=data.std
         )
@@ -89,15 +88,15 @@ def _make_model(
     )
 
 
-def weights_file(name: str, sources: DatasetCache) -> Path:
-    """The staged file with the weights of a net that was trained on ImageNet.
+def weights_file(name: str, datasets: DatasetCache) -> Path:
+    """Return the downloaded file with the weights of a net that was trained on ImageNet.
 
     Raises:
-        UserError: it is not at hand, or not the published one; the text names the file and where to put it.
+        UserError: the file is missing, or not the published one.
     """
-    found = catalogue.find(name, sources.data_dir)
+    found = catalogue.find(name, datasets.data_dir)
     if found is None:
-        raise UserError(catalogue.where_to_put(name, sources.data_dir))
-    catalogue.verify(name, sources.data_dir)
+        raise UserError(catalogue.where_to_put(name, datasets.data_dir))
+    catalogue.verify(name, datasets.data_dir)
     (path,) = found.values()
     return path

@@ -1,4 +1,7 @@
-"""Task `fma_emotion`: valence, energy, danceability of a piece, with a backbone of its own or one that knows genres."""
+"""Task `fma_emotion`: valence, energy and danceability of a piece of music.
+
+The backbone is trained from scratch, or taken from a run that has learned genres.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from anlp.core.errors import UserError
 from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed
 from anlp.tasks.fma import FmaEmotionSettings
-from anlp.training import checkpoint, seeding
+from anlp.training import seeding
 from anlp.training.batching import trim
+from anlp.training.checkpoint import load_weights
 from anlp.training.objectives import Regression
 from anlp.training.split_metrics import spearman
 from anlp.training.splits import make_splits
@@ -21,15 +25,15 @@ from anlp.training.workload import Workload
 
 
 def build(
-    settings: FmaEmotionSettings, seed: int, sources: DatasetCache, device: torch.device
+    settings: FmaEmotionSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
-    data = sources.get(settings.data_key())
+    """Build model, data and objective of one run, on `device`."""
+    data = datasets.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
     model = Headed(make_backbone(settings, data, dropout), data.classes, dropout=dropout)
     if settings.init_from:
-        take_backbone(model.backbone, settings.init_from, sources)
+        take_backbone(model.backbone, settings.init_from, datasets)
     if settings.freeze:
         model.freeze()
     train, val, test = make_splits(data, settings, seed, device)
@@ -49,15 +53,13 @@ def build(
     )
 
 
-def take_backbone(backbone: nn.Module, run_id: str, sources: DatasetCache) -> None:
-    """Gives a backbone the weights that an earlier run kept of its own; the read-out stays new.
+def take_backbone(backbone: nn.Module, run_id: str, datasets: DatasetCache) -> None:
+    """Give a backbone the weights that an earlier run kept; the read-out stays new.
 
     Raises:
-        UserError: there is no such run, or its backbone is another one.
+        UserError: there is no such run, its weights cannot be read, or its backbone is another one.
     """
-    path = sources.weights_of(run_id)
-    kept = checkpoint.load(path)
-    weights = {} if kept is None else kept["model"]
+    weights = load_weights(datasets.weights_of(run_id))
     own = {
         name.removeprefix("backbone."): w
         for name, w in weights.items()
@@ -68,7 +70,8 @@ def take_backbone(backbone: nn.Module, run_id: str, sources: DatasetCache) -> No
     except RuntimeError as error:
         line = str(error).splitlines()[-1].strip()
         raise UserError(
-            f"init_from: the backbone of run {run_id} is not this one ({line}); use the same model, features and sizes"
+            f"init_from: the backbone of run {run_id} is not this one ({line}); "
+            "use the same model, features and sizes"
         ) from error
 
 
@@ -79,6 +82,6 @@ def _weights(settings: FmaEmotionSettings) -> tuple[float, ...]:
 
 
 def _baselines(data: DataSet) -> dict[str, float]:
-    """Mean absolute error on the test set of always answering the training mean."""
+    """Return the mean absolute error on the test set of always answering the training mean."""
     mean = data.train.targets[0].mean(0)
     return {"mean": float((data.test.targets[0] - mean).abs().mean())}

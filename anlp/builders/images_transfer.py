@@ -1,4 +1,4 @@
-"""Task `images_transfer`: a net from scratch, its frozen features, all of it fine-tuned, and two without gradients."""
+"""Task `images_transfer`: a net from scratch, frozen, fine-tuned, and two without gradients."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ UNTRAINED_SEED = 0  # of the net whose features are those of no training
 
 
 def build(
-    settings: ImagesTransferSettings, seed: int, sources: DatasetCache, device: torch.device
+    settings: ImagesTransferSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
-    images = sources.get(settings.data_key())
+    """Build model, data and objective of one run, on `device`."""
+    images = datasets.get(settings.data_key())
     torch.manual_seed(seeding.key(seed, "init"))
-    data, model = _prepare(settings, images, seed, sources, device)
+    data, model = _prepare(settings, images, seed, datasets, device)
     train, val, test = make_splits(data, settings, seed, device)
     return Workload(
         model=model.to(device),
@@ -51,27 +51,29 @@ def _prepare(
     settings: ImagesTransferSettings,
     images: DataSet,
     seed: int,
-    sources: DatasetCache,
+    datasets: DatasetCache,
     device: torch.device,
 ) -> tuple[DataSet, nn.Module]:
-    """What a method sees of the images, and its model."""
+    """Return what a method sees of the images, and its model."""
     if settings.method == "xgboost":
         classifier = gradient_boosting(settings.trees, settings.tree_depth, seed, device)
         return _shrunk(images, settings.pixels), Fitted(classifier, images.classes)
     if settings.method in ON_FEATURES:
-        data = _featured(settings, images, sources, device)
+        data = _featured(settings, images, datasets, device)
         if settings.method == "logistic_regression":
             return data, Fitted(logistic_regression(settings.penalty, seed), data.classes)
         return data, nn.Linear(data.train.inputs[0].shape[1], data.classes)
-    backbone = _make_backbone(settings, images, sources, with_weights=settings.method == "finetune")
+    backbone = _make_backbone(
+        settings, images, datasets, with_weights=settings.method == "finetune"
+    )
     return images, Headed(backbone, images.classes)
 
 
 def _make_backbone(
-    settings: ImagesTransferSettings, images: DataSet, sources: DatasetCache, *, with_weights: bool
+    settings: ImagesTransferSettings, images: DataSet, datasets: DatasetCache, *, with_weights: bool
 ) -> ResNet:
     trained = with_weights and settings.weights == "imagenet"
-    weights = weights_file(settings.backbone, sources) if trained else None
+    weights = weights_file(settings.backbone, datasets) if trained else None
     return ResNet(
         settings.backbone,
         side=settings.image_size,
@@ -92,15 +94,18 @@ def _shrunk(images: DataSet, side: int) -> DataSet:
 
 
 def _featured(
-    settings: ImagesTransferSettings, images: DataSet, sources: DatasetCache, device: torch.device
+    settings: ImagesTransferSettings, images: DataSet, datasets: DatasetCache, device: torch.device
 ) -> DataSet:
-    """The vectors of the frozen net, computed once for all runs that use them (on one kind of device)."""
-    source = sources.data_dir / images.name
+    """Return the vectors of the frozen net.
+
+    They are computed once, for all runs that use them on one kind of device.
+    """
+    source = datasets.data_dir / images.name
 
     def compute() -> dict[str, Tensor]:
         with torch.random.fork_rng():
-            torch.manual_seed(UNTRAINED_SEED)  # an untrained net is the same for every run
-            net = _make_backbone(settings, images, sources, with_weights=True).to(device).eval()
+            torch.manual_seed(UNTRAINED_SEED)  # every run gets one untrained net
+            net = _make_backbone(settings, images, datasets, with_weights=True).to(device).eval()
         return {name: _features(net, part, device) for name, part in _parts(images).items()}
 
     options = {
@@ -109,13 +114,13 @@ def _featured(
         "image_size": settings.image_size,
         "device": device.type,
     }
-    if not source.exists():  # generated images have no place of their own
+    if not source.exists():  # generated images: no folder to keep features beside
         return _with_inputs(images, compute())
     kept = cached(
         source,
         options,
         lambda: {name: value.numpy() for name, value in compute().items()},
-        sources.runs,
+        datasets.runs,
     )
     return _with_inputs(images, {name: torch.from_numpy(value) for name, value in kept.items()})
 
@@ -126,7 +131,7 @@ def _parts(images: DataSet) -> dict[str, Samples]:
 
 
 def _with_inputs(images: DataSet, inputs: Mapping[str, Tensor]) -> DataSet:
-    """The same samples, seen in another way."""
+    """Return the data set with other inputs for its samples."""
     made = {name: Samples((inputs[name],), part.targets) for name, part in _parts(images).items()}
     return DataSet(images.name, made["train"], made["test"], images.names, val=made.get("val"))
 

@@ -1,41 +1,99 @@
 """The edge of every command: its parser, the options that commands share, and its exit code.
 
-A command module has `make_arguments() -> ArgumentParser`, `main(argv=None) -> int` and `cli() -> int`, which calls
-`run_command` and is the entry point of `python -m` and of the console script.
+A command module has `make_arguments() -> ArgumentParser`, `main(argv=None) -> int` and
+`cli() -> int`, which calls `run_command` and is the entry point of `python -m` and of the console
+script.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import NoReturn
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NoReturn
 
+from anlp.core import debug_log
 from anlp.core.errors import UserError
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
+GRID_HELP = "the grid's name, its YAML file or its folder"
+MISSING_GRID = (
+    "the following arguments are required: grid",
+    "one of the arguments grid --from is required",
+)
+
+_called_as: ContextVar[str] = ContextVar("called_as", default="")
 
 
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose faults are one sentence, and which starts the debug log for `-v`."""
+
     def error(self, message: str) -> NoReturn:
-        """One line, as for every other mistake, without the list of all options before it."""
+        """Raise the fault as one line, without the list of all options before it."""
+        if message in MISSING_GRID:
+            raise UserError(
+                f"name a grid, as in `{self.prog} GRID`: {GRID_HELP} "
+                f"({self.prog} --help has examples)"
+            )
         raise UserError(
             f"{message.removeprefix('argument ')} ({self.prog} --help lists the options)"
         )
 
+    # argparse declares three overloads; commands use this one.
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """Read the arguments; start the debug log for `-v` or `ANLP_DEBUG=1`."""
+        parsed: argparse.Namespace = super().parse_args(args, namespace)
+        debug_log.start_if_asked(os.environ)
+        if parsed.verbose:
+            debug_log.start()
+        return parsed
 
-def make_parser(module: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose --help ends with examples to copy."""
-    return _Parser(
-        prog=f"python -m {module}",
+
+def version_line() -> str:
+    """Return `anlp 0.1.0`."""
+    package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
+    return f"anlp {package.__version__}"
+
+
+@contextmanager
+def called_as(name: str) -> Iterator[None]:
+    """Within, parsers call themselves `name`, such as `anlp status`, in their help and faults."""
+    token = _called_as.set(name)
+    try:
+        yield
+    finally:
+        _called_as.reset(token)
+
+
+def make_parser(module: str, summary: str, examples: str) -> CommandParser:
+    """Return a parser with the options of every command and examples in its --help."""
+    name = _called_as.get() or f"python -m {module}"
+    examples = examples.replace(f"python -m {module}", name)
+    parser = CommandParser(
+        prog=name,
         description=summary,
         epilog=f"examples:\n{examples}\n\n{EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=version_line())
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show every external command, its time and its answer (or set ANLP_DEBUG=1)",
+    )
+    return parser
 
 
 def whole_number(least: int, most: int = 1_000_000) -> Callable[[str], int]:
-    """Reads an argument of the command line that is a whole number within bounds."""
+    """Return a function that reads an argument which is a whole number within bounds."""
 
     def parse(text: str) -> int:
         is_number = text.isdecimal() and len(text) <= len(str(most))
@@ -48,7 +106,12 @@ def whole_number(least: int, most: int = 1_000_000) -> Callable[[str], int]:
     return parse
 
 
-def add_filter(parser: argparse.ArgumentParser, what: str = "runs") -> None:
+def add_grid(parser: argparse.ArgumentParser) -> None:
+    """Add the argument `grid`: a name, a YAML file or a folder."""
+    parser.add_argument("grid", help=GRID_HELP)
+
+
+def add_filter(parser: argparse._ActionsContainer, what: str = "runs") -> None:
     """Add `--only FILTER`; its value is the filter's text, empty where it is not given."""
     parser.add_argument(
         "--only",
@@ -58,11 +121,24 @@ def add_filter(parser: argparse.ArgumentParser, what: str = "runs") -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser, what: str = "what is shown") -> None:
+def add_json(parser: argparse._ActionsContainer, what: str = "what is shown") -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
-def add_yes(parser: argparse.ArgumentParser) -> None:
+def add_yes(parser: argparse._ActionsContainer) -> None:
     """Add `-y`, `--yes`."""
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def add_dry_run(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add `-n`, `--dry-run`."""
+    parser.add_argument("-n", "--dry-run", action="store_true", help=what)
+
+
+def add_out(parser: argparse._ActionsContainer, what: str, metavar: str = "FILE") -> None:
+    """Add `-o`, `--out`; the older `--output` still works, without a line in the help."""
+    parser.add_argument("-o", "--out", type=Path, metavar=metavar, help=what)
+    parser.add_argument(
+        "--output", dest="out", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )

@@ -1,9 +1,11 @@
-"""The messages between a pool of forked runs (`anlp.runtime.pool`) and the process that feeds it: one JSON object per line."""
+"""The messages between a pool of forked runs (`anlp.runtime.pool`) and the process that feeds it.
+
+Each is one line with a JSON object.
+"""
 
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -11,8 +13,9 @@ from typing import Any, TypeVar
 
 Message = TypeVar("Message")
 
-# The environment of a process that forks runs, to be set before torch or numpy is loaded: one thread, since others do
-# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that does not start it).
+# The environment of a process that forks runs, to be set before torch or numpy is loaded: one
+# thread, since others do not survive a fork, and CUDA left to the forks (with the last variable
+# `torch.cuda.is_available()` does not start it).
 FORKING: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -24,7 +27,7 @@ FORKING: Mapping[str, str] = {
 
 
 class Stop(str, Enum):
-    """Why the pool itself ended a child; the values are what people read."""
+    """Why the pool itself ended a child; people read the values."""
 
     TIME_LIMIT = "time limit"
     OUT_OF_MEMORY = "out of memory"
@@ -42,9 +45,10 @@ class PrepareRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Run one element in a child of its own as soon as a slot is free; `key` names it in every answer.
+    """Run one element in a child as soon as a slot is free.
 
-    Where `member` is given, only that run of the element, counted from 0.
+    `key` names it in every reply. Where `member` is given, only that run of the element, counted
+    from 0.
     """
 
     key: int
@@ -65,14 +69,14 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """Take nothing more, let the children leave (`now`: kill them), then end."""
+    """Take no more requests, let the children leave (`now`: kill them), then end."""
 
     now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyReply:
-    """The pool has imported what it was told to; `threads` must be 1 for its forks to be safe."""
+    """The pool has imported its modules; `threads` must be 1 for its forks to be safe."""
 
     pid: int
     slots: int
@@ -93,8 +97,8 @@ class StartedReply:
 class EndedReply:
     """A child ended (or never started: no exit, no signal).
 
-    `stop` is given only where the pool ended it; `peak_rss_mib` is the kernel's figure, pages shared with the pool
-    included.
+    `stop` is given only where the pool ended it; `peak_rss_mib` is the kernel's figure, pages
+    shared with the pool included.
     """
 
     key: int
@@ -108,7 +112,7 @@ class EndedReply:
 
 @dataclass(frozen=True, slots=True)
 class NoticeReply:
-    """Something that people should read; it changes nothing."""
+    """A text for people; it changes nothing."""
 
     text: str
 
@@ -131,7 +135,7 @@ REPLIES: Mapping[str, type[Reply]] = {
 
 
 def render(message: Request | Reply) -> bytes:
-    """The line that says it, line break included."""
+    """Return the line of a message, line break included."""
     names = {kind: name for name, kind in (*REQUESTS.items(), *REPLIES.items())}
     return (
         json.dumps({names[type(message)]: asdict(message)}, separators=(",", ":")).encode() + b"\n"
@@ -162,28 +166,16 @@ def _with_stop(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "stop": Stop(stop)} if stop is not None else dict(content)
 
 
-def describe_signal(number: int) -> str:
-    """`signal 11 (SIGSEGV: a crash in native code)`."""
-    hints = {
-        signal.SIGKILL: "nobody of us sent it: the kernel kills so when memory runs out",
-        signal.SIGSEGV: "a crash in native code",
-        signal.SIGBUS: "a crash in native code, or a full /dev/shm",
-        signal.SIGABRT: "native code gave up",
-    }
-    known = number in signal.valid_signals()
-    name = signal.Signals(number).name if known and number < signal.SIGRTMIN else ""
-    hint = next((hint for key, hint in hints.items() if key == number), "")
-    words = ": ".join(word for word in (name, hint) if word)
-    return f"signal {number} ({words})" if words else f"signal {number}"
-
-
 class LineBuffer:
-    """Whole lines out of a stream that arrives in pieces."""
+    """Splits a stream that arrives in pieces into lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterable[bytes]:
-        """The lines that `piece` completes, in order; an unfinished one is kept for the next piece."""
+        """Return the lines that `piece` completes, in order.
+
+        An unfinished line is kept for the next piece.
+        """
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return [line for line in lines if line.strip()]

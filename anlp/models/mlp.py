@@ -10,7 +10,11 @@ from anlp.models.layers import BatchNorm, Dropout, Standardize
 
 
 class Mlp(nn.Module):
-    """Hidden layers of one width: linear, batch norm where asked for, ReLU, dropout; then a linear read-out.
+    """Hidden layers of one width, then a linear read-out.
+
+    A hidden layer is linear, batch norm where asked for, ReLU, dropout. `Dense` is the net of the
+    task `mnist` with two hidden layers; it stays apart, because its layers are made in another
+    order: its initial weights, and so the numbers of its runs, are others.
 
     Args:
         inputs: values per sample.
@@ -18,8 +22,8 @@ class Mlp(nn.Module):
         depth: hidden layers; 0: a linear model.
         width: units of each.
         batch_norm: before each activation.
-        residual: hidden layers from the second on add their output, divided by the root of the depth, to their input;
-            undivided, a net of 100 layers begins with a loss of 1e9.
+        residual: hidden layers from the second on add their output, divided by the root of the
+            depth, to their input; undivided, a net of 100 layers begins with a loss of 1e9.
         dropout: share of hidden units that are dropped in training, in [0, 1).
         mean: of the stored input values; they enter as (value - mean) / std.
         std: of the stored input values.
@@ -46,7 +50,7 @@ class Mlp(nn.Module):
         self.share = depth**-0.5 if residual and depth else 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, outputs) of samples (B, ...)."""
+        """Return logits (B, outputs) of samples (B, ...)."""
         x = self.standardize(x).flatten(1)  # (B, inputs)
         for number, layer in enumerate(self.hidden):
             y = layer(x)  # (B, width)
@@ -55,7 +59,7 @@ class Mlp(nn.Module):
         return logits
 
     def layers(self) -> dict[str, nn.Module]:
-        """The linear layers by number, the read-out last, for gradient norms."""
+        """Return the linear layers by number, the read-out last, for gradient norms."""
         linear = [next(iter(block.children())) for block in self.hidden]
         return {f"{number:03d}": layer for number, layer in enumerate([*linear, self.head])}
 

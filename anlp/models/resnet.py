@@ -1,4 +1,4 @@
-"""torchvision's ResNets as backbones: from scratch or with weights that were trained before."""
+"""torchvision's ResNets as backbones, from scratch or with pretrained weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from anlp.core.errors import UserError
 from anlp.models.layers import Standardize
 
-SMALL = 64  # images up to this side keep their size in the first layer, unless the weights want the usual one
+# images up to this side keep their size in the first layer, unless the weights want the usual one
+SMALL = 64
 IMAGENET_MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 IMAGENET_STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
 
@@ -20,8 +21,10 @@ class ResNet(nn.Module):
 
     Args:
         name: "resnet18" or "resnet34".
-        side: height and width of the images; small ones get a first layer that does not shrink them.
-        weights: file with weights trained on ImageNet, as torchvision publishes it; None: from scratch.
+        side: height and width of the images; small ones get a first layer that does not shrink
+            them.
+        weights: file with weights trained on ImageNet, as torchvision publishes it; None: from
+            scratch.
         mean: of the stored values, where there are no weights.
         std: of the stored values, where there are no weights.
 
@@ -56,7 +59,7 @@ class ResNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stubs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors (B, size) of images (B, 3, side, side)."""
+        """Return vectors (B, size) of images (B, 3, side, side)."""
         vectors: Tensor = self.net(self.standardize(x))
         return vectors
 
@@ -64,9 +67,7 @@ class ResNet(nn.Module):
 def _load(net: nn.Module, path: Path) -> None:
     try:
         weights = torch.load(path, weights_only=True, map_location="cpu")
-    except (
-        Exception
-    ) as error:  # damaged bytes raise almost anything, with advice that nobody should follow
+    except Exception as error:  # damaged bytes raise almost anything, with misleading advice
         raise UserError(
             f"{path}: not a whole file of weights, or one with more in it; fetch it again"
         ) from error
@@ -77,6 +78,7 @@ def _load(net: nn.Module, path: Path) -> None:
     )
     if wrong:
         raise UserError(
-            f"{path}: not the weights of this net ({wrong[0]} does not fit); fetch those of the right one"
+            f"{path}: not the weights of this net ({wrong[0]} does not fit); "
+            "fetch those of the right one"
         )
     net.load_state_dict(weights)

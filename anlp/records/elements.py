@@ -16,12 +16,10 @@ class Element:
     specs: tuple[RunSpec, ...]
     options: RunOptions
     at_once: int = 1  # how many of them at the same time; the others follow
-    mem_limit_mib: int | None = (
-        None  # of each where there are several: the scheduler limits only their sum
-    )
+    mem_limit_mib: int | None = None  # of each of several: the scheduler limits only their sum
 
     def to_json(self) -> dict[str, Any]:
-        """The line in the batch file; `anlp.tasks.element_from_json` reads it."""
+        """Return the line in the batch file; `anlp.tasks.element_from_json` reads it."""
         form = {"specs": [spec.to_json() for spec in self.specs], "options": self.options.to_json()}
         shared = {"at_once": self.at_once, "mem_limit_mib": self.mem_limit_mib}
         return form if len(self.specs) == 1 else {**form, **shared}

@@ -57,12 +57,12 @@ class RunFolder:
 
     @property
     def attempts(self) -> Path:
-        """One lease (`anlp.core.lease`) for each attempt: which process, where, how it ended."""
+        """One lease (see `anlp.core.lease`) per attempt: its process and how the attempt ended."""
         return self.path / "attempts"
 
     @property
     def predictions(self) -> Path:
-        """The predictions for each test sample, where the grid asks for them."""
+        """The model's outputs for each test sample, where the grid asks for it."""
         return self.path / "predictions.npz"
 
     @property
@@ -94,21 +94,21 @@ class GridFolder:
 
     @property
     def lock(self) -> Path:
-        """Leases of commands that change the grid."""
+        """Leases of commands that plan and submit."""
         return self.path / "lock"
 
     @property
     def finished(self) -> Path:
-        """Cache of final results, so that 10,000 folders are read once."""
+        """Cache of the results that are final, instead of reading 10,000 folders again."""
         return self.path / "finished.jsonl"
 
     @property
     def answers(self) -> Path:
-        """Cache of the last answers of schedulers, so that commands in a row ask once."""
+        """Cache of the schedulers' last answers, so that commands in a row ask once."""
         return self.path / "answers.json"
 
     def run(self, run_id: str) -> RunFolder:
-        """The folder of one run, whether it exists or not."""
+        """Return the folder of one run, whether it exists or not."""
         return RunFolder(self.path / run_id)
 
 

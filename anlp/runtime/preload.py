@@ -1,7 +1,8 @@
-"""What a process loads before it forks runs, so that none of them has to."""
+"""What a process loads before it forks runs, for all of them."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from anlp.data.dataset_cache import DatasetCache
 from anlp.records.files import read_jsonl
 from anlp.tasks import TASKS, element_from_json
 from anlp.tracking.wandb_service import preload, start_shared_service
-from anlp.training.optimizers import make_optimizer
+from anlp.training.optimizers import OPTIMIZERS, Make, OptimizerOptions
 
 LAZY_MODULES = (
     "anlp.training.attempt",
@@ -26,41 +27,50 @@ LAZY_MODULES = (
 
 
 def warm_up() -> None:
-    """Loads all that training needs, without computing a gradient: autograd's threads do not survive a fork."""
+    """Load what training needs; no gradient is computed, as autograd's threads survive no fork."""
     torch.set_num_threads(1)
     for module in LAZY_MODULES:
         importlib.import_module(module)
-    for task in TASKS.values():
-        importlib.import_module(task.builder.partition(":")[0])
-    for name in ("sgd", "adam", "adamw", "rmsprop"):
-        _step_once(name)
+    for _, builder in TASKS.built_in.values():
+        importlib.import_module(builder.partition(":")[0])
+    for make in OPTIMIZERS.values():
+        _step_once(make)
 
 
-def _step_once(name: str) -> None:
-    """Whatever torch loads with the first step of an optimizer is loaded then."""
+def _step_once(make: Make) -> None:
+    """Load what torch loads with the first step of an optimizer."""
     weight = nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
-    make_optimizer(name, [weight], lr=1.0).step()
+    make([weight], OptimizerOptions(lr=1.0)).step()
 
 
 def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> DatasetCache:
-    """The data sets of a batch file, loaded; runs that mirror to wandb find its service in their environment.
-
-    With an index, only what that element needs.
+    """Load the data sets of a batch file, and start wandb's service where runs mirror to it.
 
     What cannot be loaded is left to the runs that need it, which report it in their results.
+
+    Args:
+        batch: the batch file.
+        cleanup: gets what is to be ended after the runs.
+        index: of the one element to load for; None: all.
     """
     warm_up()
     forms = list(islice(read_jsonl(batch), index, None if index is None else index + 1))
-    sources = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
-    sources.preload_elements(map(element_from_json, forms))
+    datasets = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
+    elements = [element_from_json(form) for form in forms]
+    for name in {
+        spec.task for element in elements for spec in element.specs
+    } - TASKS.built_in.keys():
+        with contextlib.suppress(Exception):  # the runs of that task report it
+            importlib.import_module(TASKS[name].builder.partition(":")[0])
+    datasets.preload_elements(elements)
     if _mirrors(forms) and "WANDB_SERVICE" not in os.environ:
         preload()
         importlib.import_module("anlp.tracking.wandb")
         service = start_shared_service()
         cleanup.callback(service.stop)
         os.environ.update(service.environment)
-    return sources
+    return datasets
 
 
 def _mirrors(forms: Iterable[Mapping[str, Any]]) -> bool:

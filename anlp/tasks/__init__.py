@@ -1,10 +1,9 @@
-"""The tasks by name: the settings each takes and, as text, the builder that a compute node imports for it."""
+"""The tasks by name, and the runs that batch files hold of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,63 @@ from anlp.core.errors import SpecError
 from anlp.core.spec import RunSpec, TaskSettings
 from anlp.records.elements import Element
 from anlp.records.options import options_from_json
-from anlp.tasks.cifar10 import Cifar10Settings
-from anlp.tasks.fma import FmaEmotionSettings, FmaGenreSettings
-from anlp.tasks.images_transfer import ImagesTransferSettings
-from anlp.tasks.mnist import MnistSettings
-from anlp.tasks.points import PointsSettings
-from anlp.tasks.spoken_digits import SpokenDigitsSettings
+from anlp.tasks.registry import Task, TaskRegistry
+
+__all__ = [
+    "TASKS",
+    "Task",
+    "element_from_json",
+    "make_spec",
+    "read_element",
+    "register_task",
+    "spec_from_json",
+]
+
+TASKS = TaskRegistry(
+    {
+        "cifar10": ("anlp.tasks.cifar10:Cifar10Settings", "anlp.builders.cifar10:build"),
+        "fma_emotion": ("anlp.tasks.fma:FmaEmotionSettings", "anlp.builders.fma_emotion:build"),
+        "fma_genre": ("anlp.tasks.fma:FmaGenreSettings", "anlp.builders.fma_genre:build"),
+        "images_transfer": (
+            "anlp.tasks.images_transfer:ImagesTransferSettings",
+            "anlp.builders.images_transfer:build",
+        ),
+        "mnist": ("anlp.tasks.mnist:MnistSettings", "anlp.builders.mnist:build"),
+        "points": ("anlp.tasks.points:PointsSettings", "anlp.builders.points:build"),
+        "spoken_digits": (
+            "anlp.tasks.spoken_digits:SpokenDigitsSettings",
+            "anlp.builders.spoken_digits:build",
+        ),
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task: its settings class and `module:function` of its builder (imported on the compute node only)."""
+def register_task(name: str, settings_class: type[TaskSettings], builder: str) -> None:
+    """Add a task, for this process.
 
-    settings: type[TaskSettings]
-    builder: str
+    Runs are carried out by other processes: a package whose task they are to find names the module
+    that calls this function in an entry point of the group `anlp.tasks`, see `docs/new-task.md`.
 
+    Args:
+        name: as in `task:` of a grid file.
+        settings_class: what a grid may set; its module is imported on the login node and must not
+            need torch.
+        builder: `module:function`, imported on the compute node only and called with the settings,
+            the seed, the `DatasetCache` and the device; it returns a `Workload`.
 
-TASKS: Mapping[str, Task] = {
-    "cifar10": Task(Cifar10Settings, "anlp.builders.cifar10:build"),
-    "fma_emotion": Task(FmaEmotionSettings, "anlp.builders.fma_emotion:build"),
-    "fma_genre": Task(FmaGenreSettings, "anlp.builders.fma_genre:build"),
-    "images_transfer": Task(ImagesTransferSettings, "anlp.builders.images_transfer:build"),
-    "mnist": Task(MnistSettings, "anlp.builders.mnist:build"),
-    "points": Task(PointsSettings, "anlp.builders.points:build"),
-    "spoken_digits": Task(SpokenDigitsSettings, "anlp.builders.spoken_digits:build"),
-}
+    Raises:
+        UserError: the name is taken, or `builder` is not of that form.
+    """
+    TASKS.register(name, settings_class, builder)
 
 
 def make_spec(task: str, values: Mapping[str, Any], seed: int) -> RunSpec:
-    """The run of `task` with `values` over the task's defaults.
+    """Return the run of `task` with `values` over the task's defaults.
 
     Raises:
         KeyError: no such task.
-        pydantic.ValidationError: a value is of the wrong type or out of range, or a name is unknown.
+        pydantic.ValidationError: a value is of the wrong type or out of range, or a name is
+            unknown.
     """
     return RunSpec(task, TASKS[task].settings.model_validate(values), seed)
 
@@ -63,18 +86,24 @@ def element_from_json(form: Mapping[str, Any]) -> Element:
 
 
 def read_element(batch: Path, index: int) -> Element:
-    """Element `index` (from 0) of a batch file.
+    """Return element `index` (from 0) of a batch file.
 
     Raises:
-        SpecError: the file has no such element or cannot be read.
+        SpecError: the file has no such element or cannot be read, or a task is not installed here.
     """
     try:
-        with batch.open(
-            "rb"
-        ) as lines:  # only the one line is parsed: the last of 10,000 would take 0.1 s otherwise
+        # only the one line is parsed: the last of 10,000 would take 0.1 s otherwise
+        with batch.open("rb") as lines:
             form = json.loads(next(islice(lines, index, None)))
     except (OSError, ValueError, StopIteration):
         raise SpecError(
-            f"{batch}: no element {index} in this batch file; submit the grid again to write a new one"
+            f"{batch}: no element {index} in this batch file; "
+            "submit the grid again to write a new one"
         ) from None
+    for spec in form["specs"]:
+        if spec["task"] not in TASKS:
+            raise SpecError(
+                f"{batch}: task {spec['task']!r} is unknown on this machine; "
+                "install its package here"
+            )
     return element_from_json(form)

@@ -1,12 +1,13 @@
-"""`predictions.npz`: what a trained model says about each test sample, for confusion matrices and galleries.
+"""`predictions.npz`: a trained model's outputs for each test sample, and what charts show of it.
 
-Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities), `targets` (N,) or one
-`target_K` (N,) for each of several, `names` (C,); for images `noted` (M,) positions of samples that are worth a look
-(the most confident mistakes, the least confident hits, and the most confident hits of each class) and `noted_inputs`
-(M, ...), large ones made smaller; for sequences `pieces` (P,) positions of one sample of each class (or of the
-lowest, the middle and the highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high`
-(F,) of each feature, and `piece_lengths` (P,), how much of each is no padding; for a plane that was probed `probe`
-(P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
+Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities),
+`targets` (N,) or one `target_K` (N,) for each of several, `names` (C,); for images `noted` (M,)
+positions of samples that are worth a look (the most confident mistakes, the least confident hits,
+and the most confident hits of each class) and `noted_inputs` (M, ...), large ones made smaller; for
+sequences `pieces` (P,) positions of one sample of each class (or of the lowest, the middle and the
+highest quantity), `piece_inputs` (P, T, F) in 256 steps from `piece_low` to `piece_high` (F,) of
+each feature, and `piece_lengths` (P,), how much of each is no padding; for a plane that was probed
+`probe` (P, 2), `probe_outputs` (P, C) and `points` (N, 2), the test samples themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from anlp.records.files import write_whole
+from anlp.core.files import write_whole
 from anlp.training.workload import Workload
 
 NOTED = 64  # of each kind
@@ -32,36 +33,35 @@ STEPS = 255
 
 @torch.inference_mode()
 def write_predictions(
-    path: Path, problem: Workload, precision: torch.dtype = torch.float32
+    path: Path, workload: Workload, precision: torch.dtype = torch.float32
 ) -> None:
-    """Writes what the model says about the test set, by rename."""
-    problem.model.eval()
-    outputs = _outputs(problem, precision)
-    rows = problem.test.rows
-    targets = [target.index_select(0, rows).cpu() for target in problem.test.samples.targets]
+    """Write the model's outputs for the test set, by rename."""
+    workload.model.eval()
+    outputs = _outputs(workload, precision)
+    rows = workload.test.rows
+    targets = [target.index_select(0, rows).cpu() for target in workload.test.samples.targets]
     arrays: dict[str, Tensor] = {"outputs": outputs}
-    arrays |= (
-        {"targets": targets[0]}
-        if len(targets) == 1
-        else {f"target_{k}": t for k, t in enumerate(targets)}
-    )
-    inputs = problem.test.samples.inputs[0]
-    pictures = inputs if problem.pictures is None else problem.pictures
+    if len(targets) == 1:
+        arrays["targets"] = targets[0]
+    else:
+        arrays |= {f"target_{k}": target for k, target in enumerate(targets)}
+    inputs = workload.test.samples.inputs[0]
+    pictures = inputs if workload.pictures is None else workload.pictures
     if pictures.dim() == 4 and len(targets) == 1:  # images, in classes
         noted = note_samples(outputs, targets[0])
         places = rows[noted.to(rows.device)].to(pictures.device)
         arrays |= {"noted": noted, "noted_inputs": _small(pictures.index_select(0, places).cpu())}
     if inputs.dim() == 3:
-        arrays |= _pieces(problem, targets[0])
-    if problem.probe is not None:
+        arrays |= _pieces(workload, targets[0])
+    if workload.probe is not None:
         arrays["points"] = inputs.index_select(0, rows).cpu()
         arrays |= {
-            "probe": problem.probe[0].cpu(),
-            "probe_outputs": problem.model(*problem.probe).float().cpu(),
+            "probe": workload.probe[0].cpu(),
+            "probe_outputs": workload.model(*workload.probe).float().cpu(),
         }
     buffer = io.BytesIO()
     contents: dict[str, Any] = {
-        "names": np.array(problem.names),
+        "names": np.array(workload.names),
         **{name: t.numpy() for name, t in arrays.items()},
     }
     np.savez_compressed(buffer, **contents)
@@ -69,26 +69,26 @@ def write_predictions(
 
 
 def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int = SHOWN) -> Tensor:
-    """Positions of the most confident mistakes, of the least confident hits, and of plain hits that these are not.
+    """Return positions of the most confident mistakes, the least confident hits, and plain hits.
 
     Args:
         outputs: (N, C) logits.
         targets: (N,) classes.
         most: of the first two kinds, each.
-        shown: of the third: the most confident hit of each class, then the second of each, and so on.
+        shown: of the third: the most confident hit of each class, then the second of each, and so
+            on.
     """
     confidence, answers = outputs.softmax(1).max(1)
     wrong = answers != targets
-    mistakes = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)[
-        : int(wrong.sum())
-    ][:most]
+    by_confidence = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)
+    mistakes = by_confidence[: int(wrong.sum())][:most]
     hits = torch.where(wrong, 2.0, confidence).argsort(stable=True)[: int((~wrong).sum())]
     hard, plain = hits[:most], hits[most:].flip(0)
     return torch.cat([mistakes, hard, plain[_turns(targets[plain]).argsort(stable=True)][:shown]])
 
 
 def _small(pictures: Tensor) -> Tensor:
-    """At most `SIDE` pixels wide and high: for the eye."""
+    """Return pictures of at most `SIDE` pixels in width and height."""
     sides = [min(side, SIDE) for side in pictures.shape[2:]]
     if list(pictures.shape[2:]) == sides or not len(pictures):
         return pictures
@@ -96,14 +96,14 @@ def _small(pictures: Tensor) -> Tensor:
 
 
 def _turns(classes: Tensor) -> Tensor:
-    """(N,) how many of the same class come before each."""
+    """Return (N,) how many samples of its class come before each."""
     same = functional.one_hot(classes, int(classes.max()) + 1 if len(classes) else 1)
     before: Tensor = (same.cumsum(0) - same).gather(1, classes[:, None]).squeeze(1)
     return before
 
 
-def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
-    """Some sequences to look at, in bytes: for the eye 256 steps are enough."""
+def _pieces(workload: Workload, target: Tensor) -> dict[str, Tensor]:
+    """Return some sequences to look at, in bytes: 256 steps are enough to see."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
         ends = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])]
@@ -112,8 +112,8 @@ def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
         kinds: Tensor = torch.unique(target)
         chosen = torch.cat([torch.nonzero(target == kind).flatten()[:1] for kind in kinds])[:PIECES]
     frames, lengths = (
-        part.index_select(0, problem.test.rows[chosen]).cpu()
-        for part in problem.test.samples.inputs
+        part.index_select(0, workload.test.rows[chosen]).cpu()
+        for part in workload.test.samples.inputs
     )
     frames = frames[:, : int(lengths.max())].float()
     inside = torch.arange(frames.shape[1]) < lengths[:, None]
@@ -129,10 +129,10 @@ def _pieces(problem: Workload, target: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _outputs(problem: Workload, precision: torch.dtype) -> Tensor:
-    device = problem.test.rows.device
+def _outputs(workload: Workload, precision: torch.dtype) -> Tensor:
+    device = workload.test.rows.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         pieces = [
-            problem.model(*batch.inputs).float().cpu() for batch in problem.batches(problem.test)
+            workload.model(*batch.inputs).float().cpu() for batch in workload.batches(workload.test)
         ]
     return torch.cat(pieces)

@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, measured, stoppable between any two steps, continued bit for bit."""
+"""The training loop: epochs of batches, stoppable between any two steps, continued bit for bit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from anlp.training.schedules import Schedule
 from anlp.training.workload import Split, Workload
 
 CHECK_EVERY = 50  # steps between two looks for NaN: looking waits for the device
-NORMS_PER_EPOCH = 16  # gradient norms that make up `grad_norm`, evenly spread; all of them where gradients are clipped
+NORMS_PER_EPOCH = 16  # gradient norms in the mean `grad_norm`; every step's with clipping
 UNTRAINED_SAMPLES = 2000  # of the training set, measured before the first update
 
 Metrics = dict[str, float]
@@ -32,80 +33,81 @@ class DivergedError(Exception):
     """The loss became NaN or infinite."""
 
 
-class Trainer:
-    """Trains a problem; all it remembers between two steps is in `state`.
+@dataclass(frozen=True, slots=True)
+class TrainerConfig:
+    """How a workload is trained.
 
     Args:
-        problem: what is trained.
-        optimizer: of the model's parameters.
-        schedule: learning rate of each step.
-        seed: of the run: orders and masks follow from it.
+        seed: of the run: the order of the samples and the masks follow from it.
         epochs: at most.
         batch_size: samples per step; the last step of an epoch may have fewer.
         clip_norm: gradients are scaled down to this norm; 0: never.
         precision: of the forward pass (float32 or bfloat16).
         patience: epochs without a better `monitor` before stopping; 0: never.
-        monitor: name of the metric that decides which epoch is best; names that end in "loss" are minimised.
+        monitor: name of the metric that decides which epoch is best, see `anlp.core.metrics`.
         keeps_best: whether the weights of the best epoch are kept in memory.
-        test_each_epoch: measure the test set after every epoch.
-        reshuffles: a new order of the samples in every epoch.
+        test_each_epoch: whether the test set is measured after every epoch.
+        reshuffles: whether every epoch has a new order of the samples.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    clip_norm: float = 0.0
+    precision: torch.dtype = torch.float32
+    patience: int = 0
+    monitor: str = "val/acc"
+    keeps_best: bool = True
+    test_each_epoch: bool = False
+    reshuffles: bool = True
+
+
+class Trainer:
+    """Trains a workload; `state` has everything that it remembers between two steps.
+
+    Args:
+        workload: model, data and objective.
+        optimizer: of the model's parameters.
+        schedule: learning rate of each step.
+        config: how it is trained.
     """
 
     def __init__(
-        self,
-        problem: Workload,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        *,
-        seed: int,
-        epochs: int,
-        batch_size: int,
-        clip_norm: float = 0.0,
-        precision: torch.dtype = torch.float32,
-        patience: int = 0,
-        monitor: str = "val/acc",
-        keeps_best: bool = True,
-        test_each_epoch: bool = False,
-        reshuffles: bool = True,
+        self, workload: Workload, optimizer: Optimizer, schedule: Schedule, config: TrainerConfig
     ) -> None:
-        self.problem = problem
+        self.workload = workload
         self.optimizer = optimizer
         self.schedule = schedule
-        self.seed = seed
-        self.epochs = min(epochs, 1) if problem.fit else epochs
-        self.batch_size = batch_size
-        self.clip_norm = clip_norm
-        self.precision = precision
-        self.patience = patience
-        self.monitor = monitor
-        self.keeps_best = keeps_best
-        self.test_each_epoch = test_each_epoch
-        self.reshuffles = reshuffles
+        self.config = config
 
-        self.device = problem.train.rows.device
+        self.epochs = min(config.epochs, 1) if workload.fit else config.epochs
+        self.device = workload.train.rows.device
         self.parameters = [
-            parameter for parameter in problem.model.parameters() if parameter.requires_grad
+            parameter for parameter in workload.model.parameters() if parameter.requires_grad
         ]
         self.generators = seeding.default_generators(self.device)
-        self.steps_per_epoch = -(-len(problem.train) // batch_size)
-        self.norm_every = 1 if clip_norm else -(-self.steps_per_epoch // NORMS_PER_EPOCH)
+        self.steps_per_epoch = -(-len(workload.train) // config.batch_size)
+        self.norm_every = 1 if config.clip_norm else -(-self.steps_per_epoch // NORMS_PER_EPOCH)
 
         self.epoch = 0  # completed
         self.step = 0  # completed, of the epoch under way
-        self.tally = self._new_tally()
+        self.meters = self._new_meters()
         self.history: list[Metrics] = []  # epoch 0 first
         self.best_weights: dict[str, Tensor] | None = None
         self.epoch_seconds = 0.0  # spent on the epoch under way by earlier attempts
 
     @property
     def updates(self) -> int:
-        """Optimizer updates so far."""
+        """Number of optimizer updates so far."""
         return self.epoch * self.steps_per_epoch + self.step
 
     @property
     def monitored(self) -> list[float]:
-        """The monitored metric after each completed epoch, epoch 1 first: an untrained model is never the best."""
-        return [metrics[self.monitor] for metrics in self.history[1:]]
+        """The monitored metric after each completed epoch.
+
+        Epoch 1 is first: an untrained model is never the best.
+        """
+        return [metrics[self.config.monitor] for metrics in self.history[1:]]
 
     @property
     def best_epoch(self) -> int:
@@ -119,15 +121,16 @@ class Trainer:
         after_epoch: Callable[[], None] = lambda: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Trains to the end from wherever `load` has put it.
+        """Train to the end, from the state that `load` has set.
 
         Args:
-            on_epoch: gets the metrics of an epoch as soon as they are known, epoch 0 before the first update.
+            on_epoch: gets the metrics of an epoch as soon as they are known, epoch 0 before the
+                first update.
             after_epoch: called when an epoch is complete and another will follow.
             should_stop: asked before each step.
 
         Raises:
-            Interrupted: `should_stop` said so; `state` is what to continue from.
+            Interrupted: `should_stop` returned True; `state` is what to continue from.
             DivergedError: the loss is not finite any more.
         """
         if not self.history:
@@ -139,194 +142,196 @@ class Trainer:
             self._record(self._epoch_metrics(), on_epoch)
 
     def state(self) -> dict[str, Any]:
-        """All that `load` needs, tensors and plain values."""
+        """Return all that `load` needs, tensors and plain values."""
         return {
-            "model": self.problem.model.state_dict(),
+            "model": self.workload.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
-            "tally": self.tally.state(),
+            "tally": self.meters.state(),
             "epoch_seconds": self.epoch_seconds,
             "best_weights": self.best_weights,
         }
 
     def load(self, state: dict[str, Any], history: list[Metrics]) -> None:
-        """Continues from `state`.
+        """Continue from `state`.
 
         Args:
             state: from `state` of a trainer made alike.
             history: the metrics that were recorded up to then, epoch 0 first.
         """
-        self.problem.model.load_state_dict(state["model"])
+        self.workload.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step = state["epoch"], state["step"]
-        self.tally.load(state["tally"])
+        self.meters.load(state["tally"])
         self.epoch_seconds = state["epoch_seconds"]
         self.best_weights = state["best_weights"]
         self.history = list(history)
 
     @property
     def _higher_is_better(self) -> bool:
-        return higher_is_better(self.monitor)
+        return higher_is_better(self.config.monitor)
 
     def _is_done(self) -> bool:
         ran_out = self.epoch >= self.epochs
         return ran_out or early_stopping.should_stop(
-            self.monitored, self.patience, self._higher_is_better
+            self.monitored, self.config.patience, self._higher_is_better
         )
 
-    def _new_tally(self) -> MetricAccumulator:
-        return MetricAccumulator(self.problem.objective.names, self.device)
+    def _new_meters(self) -> MetricAccumulator:
+        return MetricAccumulator(self.workload.objective.names, self.device)
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
         started, before = time.perf_counter(), self.epoch_seconds
         monitored = self.monitored
-        if self.problem.fit:
-            self._fit_in_one_go(self.problem.fit)
+        if self.workload.fit:
+            self._fit_in_one_go(self.workload.fit)
             return
-        self.problem.model.train()
-        for rows in torch.split(self._order(self.epoch), self.batch_size)[self.step :]:
+        self.workload.model.train()
+        for rows in torch.split(self._order(self.epoch), self.config.batch_size)[self.step :]:
             if should_stop():
                 raise Interrupted
             self._train_step(rows, self.schedule.lr_at(self.updates, monitored))
             self.step += 1
             self.epoch_seconds = before + time.perf_counter() - started
-            if self.step % CHECK_EVERY == 0 and not self.tally.is_finite():
+            if self.step % CHECK_EVERY == 0 and not self.meters.is_finite():
                 raise DivergedError
 
     def _fit_in_one_go(self, fit: Callable[[Split], None]) -> None:
-        """Its training measures are those of the fitted model on what it was fitted to."""
+        """Fit the model; its training measures are those on the samples that it was fitted to."""
         started = time.perf_counter()
-        train = self.problem.train
+        train = self.workload.train
         fit(train)
         with torch.inference_mode():
-            for batch in self.problem.batches(train):
-                measures = self.problem.objective(
-                    self.problem.model(*batch.inputs), batch.targets, training=False
+            for batch in self.workload.batches(train):
+                measures = self.workload.objective(
+                    self.workload.model(*batch.inputs), batch.targets, training=False
                 )
-                self.tally.add(measures, len(batch))
+                self.meters.add(measures, len(batch))
         self.step = self.steps_per_epoch
         self.epoch_seconds += time.perf_counter() - started
 
     def _train_step(self, rows: Tensor, lr: float) -> None:
-        """One update; everything random in it follows from the seed and the number of the step."""
-        problem = self.problem
-        if problem.is_stochastic:
+        """Make one update; everything random in it follows from the seed and the step's number."""
+        workload = self.workload
+        if workload.is_stochastic:
             self._seed_step()
-        batch = problem.train.samples.gather(rows)
-        if problem.collate:
-            batch = problem.collate(batch)
-        if problem.augment:
-            batch = problem.augment(batch)
+        batch = workload.train.samples.gather(rows)
+        if workload.collate:
+            batch = workload.collate(batch)
+        if workload.augment:
+            batch = workload.augment(batch)
         with self._autocast():
-            measures = problem.objective(problem.model(*batch.inputs), batch.targets, training=True)
+            measures = workload.objective(
+                workload.model(*batch.inputs), batch.targets, training=True
+            )
         for parameter in self.parameters:
             parameter.grad = None  # what `zero_grad` does, without its 40 us of profiling hooks
         torch.autograd.backward(measures[0])
         if self.step % self.norm_every == 0:
-            self.tally.add_layers(
-                {name: _norm_of(layer) for name, layer in problem.layers.items()}
-            )  # before clipping
-            self.tally.add_norm(self._clip_or_measure())
+            # before clipping
+            self.meters.add_layers(
+                {name: _norm_of(layer) for name, layer in workload.layers.items()}
+            )
+            self.meters.add_norm(self._clip_or_measure())
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        self.tally.add(measures, len(batch))
+        self.meters.add(measures, len(batch))
 
     def _seed_step(self) -> None:
-        key = seeding.key(self.seed, "step", self.updates)
+        key = seeding.key(self.config.seed, "step", self.updates)
         for generator in self.generators:
             generator.manual_seed(key)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.precision == torch.float32:
+        if self.config.precision == torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.precision)
+        return torch.autocast(self.device.type, dtype=self.config.precision)
 
     def _clip_or_measure(self) -> Tensor:
-        """The gradient's norm, before clipping where there is any."""
-        if self.clip_norm:
-            return nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        """Return the gradient's norm, before clipping where there is any."""
+        if self.config.clip_norm:
+            return nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def _order(self, epoch: int) -> Tensor:
-        """Rows of the training samples in the order of `epoch` (completed epochs before it)."""
-        train = self.problem.train
-        if not self.reshuffles:
+        """Return rows of the training samples in the order of `epoch` (the first is 0)."""
+        train = self.workload.train
+        if not self.config.reshuffles:
             return train.rows
-        generator = seeding.generator(self.seed, "order", epoch)
-        if self.problem.lengths is not None:
+        generator = seeding.generator(self.config.seed, "order", epoch)
+        if self.workload.lengths is not None:
             return train.take(
-                like_lengths_together(self.problem.lengths, self.batch_size, generator)
+                like_lengths_together(self.workload.lengths, self.config.batch_size, generator)
             ).rows
         return train.take(torch.randperm(len(train), generator=generator)).rows
 
     def _untrained_metrics(self) -> Metrics:
-        """Epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""
+        """Return the metrics of epoch 0, in evaluation mode.
+
+        Training metrics are of 2,000 samples, the gradient norm is of the first batch.
+        """
         started = time.perf_counter()
-        train = self.problem.train
+        train = self.workload.train
         part = Split(train.samples, train.rows[:UNTRAINED_SAMPLES])
         return {
-            **evaluate(self.problem, part, "train", self.precision),
+            **evaluate(self.workload, part, "train", self.config.precision),
             **self._measure_held_out(),
-            "lr": 0.0 if self.problem.fit else self.schedule.lr_at(0),
+            "lr": 0.0 if self.workload.fit else self.schedule.lr_at(0),
             "grad_norm": self._first_norm(),
             "seconds": time.perf_counter() - started,
         }
 
     def _first_norm(self) -> float:
-        if self.problem.fit:
+        if self.workload.fit:
             return 0.0
-        self.problem.model.eval()
-        batch = self.problem.train.samples.gather(self._order(0)[: self.batch_size])
-        if self.problem.collate:
-            batch = self.problem.collate(batch)
+        self.workload.model.eval()
+        batch = self.workload.train.samples.gather(self._order(0)[: self.config.batch_size])
+        if self.workload.collate:
+            batch = self.workload.collate(batch)
         with self._autocast():
-            loss = self.problem.objective(
-                self.problem.model(*batch.inputs), batch.targets, training=False
+            loss = self.workload.objective(
+                self.workload.model(*batch.inputs), batch.targets, training=False
             )[0]
         gradients = torch.autograd.grad(loss, self.parameters)
         return float(nn.utils.get_total_norm(gradients))
 
     def _epoch_metrics(self) -> Metrics:
-        """Closes the epoch under way."""
-        if not self.tally.is_finite():
+        """Return the metrics of the epoch under way, and close it."""
+        if not self.meters.is_finite():
             raise DivergedError
         started = time.perf_counter()
-        lr = 0.0 if self.problem.fit else float(self.optimizer.param_groups[0]["lr"])
+        lr = 0.0 if self.workload.fit else float(self.optimizer.param_groups[0]["lr"])
         found = {
-            **self.tally.means("train"),
+            **self.meters.means("train"),
             **self._measure_held_out(),
             "lr": lr,
-            "grad_norm": self.tally.mean_norm(),
+            "grad_norm": self.meters.mean_norm(),
         }
-        found |= self.tally.layer_norms()
+        found |= self.meters.layer_norms()
         seconds = self.epoch_seconds + time.perf_counter() - started
-        self.epoch, self.step, self.epoch_seconds, self.tally = (
-            self.epoch + 1,
-            0,
-            0.0,
-            self._new_tally(),
-        )
+        self.epoch += 1
+        self.step, self.epoch_seconds, self.meters = 0, 0.0, self._new_meters()
         return {**found, "seconds": seconds}
 
     def _measure_held_out(self) -> Metrics:
-        found = evaluate(self.problem, self.problem.val, "val", self.precision)
-        if self.test_each_epoch:
-            found |= evaluate(self.problem, self.problem.test, "test", self.precision)
+        found = evaluate(self.workload, self.workload.val, "val", self.config.precision)
+        if self.config.test_each_epoch:
+            found |= evaluate(self.workload, self.workload.test, "test", self.config.precision)
         if not all(map(math.isfinite, found.values())):
             raise DivergedError
         return found
 
     def _record(self, metrics: Metrics, on_epoch: Callable[[Metrics, int], None]) -> None:
         self.history.append(metrics)
-        if self.keeps_best and self.best_epoch == self.epoch:
+        if self.config.keeps_best and self.best_epoch == self.epoch:
             self.best_weights = {
-                name: value.clone() for name, value in self.problem.model.state_dict().items()
+                name: value.clone() for name, value in self.workload.model.state_dict().items()
             }
         on_epoch(metrics, self.epoch)
 
 
 def _norm_of(layer: nn.Module) -> Tensor:
-    """Of the gradients of a layer's parameters."""
+    """Return the norm of the gradients of a layer's parameters."""
     return nn.utils.get_total_norm([p.grad for p in layer.parameters() if p.grad is not None])

@@ -1,4 +1,4 @@
-"""What a run's data looks like in numbers, for the record."""
+"""The parts of a training (`Workload`), and the description of its data for the record."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from anlp.data.samples import Origin, Samples
 from anlp.training.objectives import Objective
 
 
-def describe_data(problem: Workload) -> dict[str, Any]:
-    """Names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
+def describe_data(workload: Workload) -> dict[str, Any]:
+    """Return names and counts of the classes in every split, under `data`; {} for quantities.
 
-    Where labels were merged or dropped, `origins` says what became of each.
+    Where labels were merged or dropped, `origins` has what became of each.
     """
-    target = problem.train.samples.targets[0]
-    if not problem.names or target.dim() != 1 or target.is_floating_point():
+    target = workload.train.samples.targets[0]
+    if not workload.names or target.dim() != 1 or target.is_floating_point():
         return {}
-    splits = {"train": problem.train, "val": problem.val, "test": problem.test}
-    counts = {name: _counts(split, len(problem.names)) for name, split in splits.items()}
-    found: dict[str, Any] = {"names": list(problem.names), "counts": counts}
-    if problem.origins:
-        found["origins"] = [asdict(origin) for origin in problem.origins]
+    splits = {"train": workload.train, "val": workload.val, "test": workload.test}
+    counts = {name: _counts(split, len(workload.names)) for name, split in splits.items()}
+    found: dict[str, Any] = {"names": list(workload.names), "counts": counts}
+    if workload.origins:
+        found["origins"] = [asdict(origin) for origin in workload.origins]
     return {"data": found}
 
 
@@ -41,25 +41,25 @@ Summary = Callable[[Tensor, tuple[Tensor, ...]], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Some rows of a data set, in an order; the data itself is not copied."""
+    """Some rows of a data set, in an order; the data is not copied."""
 
     samples: Samples
     rows: Tensor  # (N,) indices into samples
 
     @classmethod
     def whole(cls, samples: Samples) -> Split:
-        """All rows in their order."""
+        """Return all rows in their order."""
         return cls(samples, torch.arange(len(samples), device=samples.targets[0].device))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Tensor) -> Split:
-        """The rows of this split at the positions `rows`."""
+        """Return the rows of this split at the positions `rows`."""
         return Split(self.samples, self.rows[rows.to(self.rows.device)])
 
     def batches(self, size: int) -> Iterator[Samples]:
-        """Its samples in order, `size` at a time; the last batch may be smaller."""
+        """Yield the samples in order, `size` at a time; the last batch may be smaller."""
         return map(self.samples.gather, torch.split(self.rows, size))
 
 
@@ -73,15 +73,18 @@ class Workload:
         objective: what is minimised and measured.
         names: of the classes, or of the targets where they are quantities.
         augment: changes a training batch on the device, drawing from torch's default generators.
-        collate: changes every batch, of training or not: cuts off the padding that no sequence of it needs.
-        lengths: (rows of the training samples,) on the CPU; batches are drawn from samples of like length.
-        summary: measures of a whole split that are no means over samples (macro F1), from the model's output for all of
-            it and the targets.
+        collate: changes every batch, of training or not: cuts off the padding that no sequence of
+            it needs.
+        lengths: (rows of the training samples,) on the CPU; batches are drawn from samples of like
+            length.
+        summary: measures of a whole split that are no means over samples (macro F1), from the
+            model's output for all of it and the targets.
         fit: trains a model that has no gradients, in one go; the run then has one epoch.
         layers: modules whose gradient norms are recorded, by name.
-        pictures: (rows of the test samples, channels, height, width) what people see of them, where the model is given
-            something else.
-        probe: inputs without targets for which outputs are kept with the predictions (a map of the plane).
+        pictures: (rows of the test samples, channels, height, width) what people see of them, where
+            the model is given something else.
+        probe: inputs without targets for which outputs are kept with the predictions (a map of the
+            plane).
         is_stochastic: whether a training step draws random numbers (dropout, augmentation).
         eval_batch: samples per batch where nothing is learned.
         baselines: test metric of predictors that learn nothing, by name.
@@ -108,10 +111,10 @@ class Workload:
     origins: tuple[Origin, ...] = ()
 
     def batches(self, split: Split) -> Iterator[Samples]:
-        """The samples of a split in order, as the model takes them where nothing is learned."""
+        """Yield the samples of a split in order, as the model takes them in evaluation."""
         for batch in split.batches(self.eval_batch):
             yield self.collate(batch) if self.collate else batch
 
     def sizes(self) -> dict[str, int]:
-        """Samples per split."""
+        """Return the number of samples per split."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from anlp.core.debug_log import shorten
+
+LOG = logging.getLogger("anlp.external")
 NOT_FOUND = 127
 NOT_STARTED = 126
 TIMED_OUT = 124
@@ -40,7 +46,20 @@ def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answ
         timeout_s: time limit, after which it is killed.
         name: for messages, where the first word does not say what it is.
     """
-    name = name or argv[0]
+    began = time.monotonic()
+    answer = _run(argv, timeout_s, name or argv[0])
+    LOG.debug(
+        "%s: exit code %d after %.2f s\n  out: %s\n  err: %s",
+        shlex.join(argv),
+        answer.code,
+        time.monotonic() - began,
+        shorten(answer.out),
+        shorten(answer.err),
+    )
+    return answer
+
+
+def _run(argv: Sequence[str], timeout_s: float, name: str) -> Answer:
     try:
         process = subprocess.Popen(  # noqa: S603 - argv is a list, nothing reaches a shell
             list(argv),

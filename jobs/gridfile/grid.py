@@ -1,4 +1,4 @@
-"""From blocks to runs: lazily, in a stable order, each run once, with an account of what fell away."""
+"""Expands the blocks of a grid to runs: lazily, in a stable order, each run once."""
 
 from __future__ import annotations
 
@@ -28,17 +28,28 @@ class _Refusal:
     count: int = 0
 
 
+@dataclass(frozen=True, slots=True)
 class Expansion:
-    """One pass over the runs of a grid: iterate it once; its counts are complete when the iteration has ended.
+    """All runs of a grid, and what the expansion left out."""
 
-    Iterating raises `SpecError` after the last combination if any was refused by the task's settings, or if no run
-    is left; after the first refused combination no more runs are handed out.
+    runs: tuple[RunSpec, ...]
+    notes: tuple[str, ...]  # what may be a mistake in the grid
+    combinations: int  # with seeds, before anything is left out
+    excluded: int
+    duplicates: int  # combinations that give a run which another one gave before
+
+
+class _Expander:
+    """One pass over the runs of a grid; its counts and notes are complete when it has ended.
+
+    Iterating raises `SpecError` after the last combination if the task's settings refuse any, or
+    if no run is left; after the first refused combination it yields no more runs.
     """
 
     def __init__(self, grid: GridSpec) -> None:
-        self.combinations = 0  # with seeds, before anything is left out
+        self.combinations = 0
         self.excluded = 0
-        self.duplicates = 0  # combinations that are a run already met
+        self.duplicates = 0
         self.runs = 0
         self._grid = grid
         self._words = vocabulary_of(grid.task)
@@ -83,7 +94,7 @@ class Expansion:
         return bool(found)
 
     def _settings(self, block: Block, values: Values) -> TaskSettings | None:
-        """The typed settings, None where they are refused or were refused before."""
+        """Return the typed settings, None where they are refused or were refused before."""
         try:
             settings = self._words.model.model_validate(values)
         except ValidationError as error:
@@ -117,7 +128,8 @@ class Expansion:
         if not self.runs:
             line = self._grid.blocks[0].line
             raise SpecError(
-                f"{self._grid.source}:{line}: no run is left: exclude takes all {self.combinations:,} combinations"
+                f"{self._grid.source}:{line}: no run is left: "
+                f"exclude takes all {self.combinations:,} combinations"
             )
 
     def _refused(self, reason: str, refusal: _Refusal) -> str:
@@ -126,12 +138,13 @@ class Expansion:
         if refusal.count >= MAX_REFUSED:
             number = f"{refusal.count:,} combinations or more are"
         return (
-            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, the first: "
-            f"{refusal.first} (leave them out with exclude, or put the axis under when)"
+            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, "
+            f"the first: {refusal.first} "
+            "(leave them out with exclude, or put the axis under when)"
         )
 
     def notes(self) -> tuple[str, ...]:
-        """What may be a mistake in the grid, the notes of reading it first; complete when the iteration has ended."""
+        """Return what may be a mistake in the grid, the notes of reading it first."""
         return tuple(dict.fromkeys((*self._grid.notes, *self._own_notes())))
 
     def _own_notes(self) -> Iterator[str]:
@@ -152,7 +165,7 @@ class Expansion:
 
 
 def _reasons(error: ValidationError) -> list[str]:
-    """What a settings model says against a combination, in its own words."""
+    """Return what a settings model says against a combination, in its own words."""
     found = []
     for fault in error.errors(include_url=False):
         name = ".".join(map(str, fault["loc"]))
@@ -163,7 +176,7 @@ def _reasons(error: ValidationError) -> list[str]:
 
 
 def _described(values: Mapping[str, Scalar], block: Block, grid: GridSpec) -> str:
-    """A combination by what the grid file says about it: what varies, or all that it sets."""
+    """Render a combination by what varies in the grid file, or by all that it sets."""
     varying = [name for name in grid.axes() if name in values]
     return (
         " ".join(f"{name}={shown(values[name])}" for name in varying or block.named())
@@ -172,7 +185,7 @@ def _described(values: Mapping[str, Scalar], block: Block, grid: GridSpec) -> st
 
 
 def shown(value: Scalar) -> str:
-    """A value as a grid file has it."""
+    """Return a value as a grid file has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -193,23 +206,48 @@ class GridSpec:
     container: str | None = None
     fallback: str | None = None  # the data set to take where the grid's own cannot be found
     retries: int = 0  # of each run that its machine ended
-    pack: int = 1  # runs that share a GPU and a job at the same time
+    pack: int = 1  # runs that share a GPU and a job at a time
     chain: int = 1  # runs one after the other in one job
     stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
     checkpoint_every: int = 1  # epochs
     keep: Literal["none", "best", "last"] = "best"
     predictions: bool = False  # whether runs write what their model says about each test sample
-    notes: tuple[
-        str, ...
-    ] = ()  # what may be a mistake; for large grids `Expansion.notes` knows more
+    notes: tuple[str, ...] = ()  # what may be a mistake; of large grids `Expansion.notes` has more
 
     def runs(self) -> Iterator[RunSpec]:
-        """Every run once: blocks in order, the last axis fastest, seeds innermost. Raises as `Expansion` does."""
-        return iter(self.expand())
+        """Yield every run once: blocks in order, the last axis fastest, seeds innermost.
 
-    def expand(self) -> Expansion:
-        """The same, with counts of what was left out and what was met twice."""
-        return Expansion(self)
+        Raises:
+            SpecError: after the last run, where the task's settings refuse a combination, or no
+                run is left.
+        """
+        return iter(_Expander(self))
+
+    def expand(self, most: int | None = None) -> Expansion:
+        """Return all runs, with what was left out and what may be a mistake.
+
+        Args:
+            most: the largest number of runs; None: any number.
+
+        Raises:
+            SpecError: there are more, the task's settings refuse a combination, or no run is left.
+        """
+        expander = _Expander(self)
+        runs: list[RunSpec] = []
+        for run in expander:
+            runs.append(run)
+            if most is not None and len(runs) > most:
+                raise SpecError(
+                    f"{self.source}: more than {most:,} runs: shorten the lists, or draw from them "
+                    "with random and samples"
+                )
+        return Expansion(
+            tuple(runs),
+            expander.notes(),
+            expander.combinations,
+            expander.excluded,
+            expander.duplicates,
+        )
 
     @property
     def size_hint(self) -> int:
@@ -217,7 +255,7 @@ class GridSpec:
         return sum(block.size_hint for block in self.blocks)
 
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
-        """What varies, with its values, in file order; `seed` last where there are several."""
+        """Return what varies, with its values, in file order; several seeds come last."""
         words = vocabulary_of(self.task)
         always = {
             name: value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from jobs.config.resources import Resources
 from jobs.runs.batches import handed_over
 from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Cause, JobHandle
+from jobs.schedulers.base import Cause, JobHandle, parse_signal
 
 # Causes outside the run; so is a SIGKILL, which no run sends to itself.
 INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.UNKNOWN})
@@ -96,7 +95,7 @@ def ending_of(status: RunStatus) -> ExitRecord:
 def is_infrastructure(ending: ExitRecord) -> bool:
     """Whether the machine caused the end, not the run: a repetition may succeed."""
     if ending.cause is Cause.SIGNAL:
-        return signal_number(ending.detail) == signal.SIGKILL
+        return parse_signal(ending.detail) == signal.SIGKILL
     return ending.cause in INFRASTRUCTURE
 
 
@@ -123,7 +122,7 @@ def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
 
 
 def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
-    cause = Cause.parse(str(record.get("cause"))) or Cause.UNKNOWN
+    cause = Cause.parse(record.get("cause")) or Cause.UNKNOWN
     return ExitRecord(cause, str(record.get("detail", "")))
 
 
@@ -163,31 +162,6 @@ def find_auto_retries(
 
 def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> int:
     return sum(map(is_infrastructure, past_endings(status, trials.get(status.run_id, ()))))
-
-
-def signal_number(detail: str) -> int:
-    """Return the number of the signal that a text names; 0 where it names none.
-
-    >>> signal_number("signal 9"), signal_number("SIGTERM"), signal_number("no idea")
-    (9, 15, 0)
-    """
-    named = re.search(r"\bSIG[A-Z0-9]+\b", detail)
-    if named and named[0] in signal.Signals.__members__:
-        return int(signal.Signals[named[0]])
-    numbered = re.search(r"\d+", detail)
-    return int(numbered[0]) if numbered else 0
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal.
-
-    >>> signal_name(15), signal_name(0)
-    ('SIGTERM', 'a signal')
-    """
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "a signal"
 
 
 def has_progressed(folder: RunFolder, tag: str) -> bool:

@@ -12,10 +12,9 @@ from typing import Any
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
 from jobs.common.text import render_pairs
-from jobs.runs.attempts import signal_name, signal_number
 from jobs.runs.queries import own_settings, varying_settings
 from jobs.runs.status import RunStatus, describe_cause
-from jobs.schedulers.base import Cause
+from jobs.schedulers.base import Cause, parse_signal, signal_name
 
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # the number is the cause: 9 is not 11
@@ -291,5 +290,5 @@ def _about_error(error: RunError | None) -> str:
 def _about_cause(cause: Cause, detail: str) -> str:
     if cause is not Cause.SIGNAL:
         return OF_CAUSE[cause]
-    number = signal_number(detail)
+    number = parse_signal(detail) or 0
     return OF_SIGNAL.get(number, OTHER_SIGNAL.format(name=signal_name(number)))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import read_result
 from jobs.runs.journal import Journal
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Job
-from jobs.schedulers.pbs import script as pbs_script
-from jobs.schedulers.slurm import script as slurm_script
+from jobs.schedulers import registry
 
 BLOCK = 1 << 16
 
@@ -46,24 +43,19 @@ def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
     return text.split("\n")[-lines:] if text else []
 
 
-# Where each cluster writes the output of a job: from batch file, job and index within the job.
-PLACES: Mapping[str, Callable[[Path, Job, int], Path]] = {
-    "pbs": lambda batch, job, index: pbs_script.find_output(batch, job.first, job.native_id, index),
-    "slurm": lambda batch, job, index: slurm_script.output_of(batch, job.native_id, index),
-}
-
-
 def job_output_path(status: RunStatus) -> Path | None:
     """Return the file with the output of a run's last job, None for runs on this machine."""
     handle = status.handle
-    if handle is None or handle.scheduler not in PLACES:
+    if handle is None or handle.scheduler == registry.LOCAL:
         return None
     folder = GridFolder(status.folder.path.parent)
     for submission in Journal(folder).submissions().values():
         for job in submission.jobs:
             if (submission.scheduler, job.native_id) == (handle.scheduler, handle.native_id):
-                path = PLACES[handle.scheduler](folder.path / submission.batch, job, handle.index)
-                return path if path.is_file() and path.stat().st_size else None
+                batch = folder.path / submission.batch
+                path = registry.output_path(handle.scheduler, batch, job, handle.index)
+                has_text = path is not None and path.is_file() and path.stat().st_size > 0
+                return path if has_text else None
     return None
 
 

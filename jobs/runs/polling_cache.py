@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,8 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import write_whole
 from anlp.records.files import read_json
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, parse_signal
 
 VERSION = 1
 MOST_JOBS = 1_000_000  # a damaged file must not fill the memory
@@ -51,14 +50,9 @@ def read_cache(path: Path) -> JobStateCache:
 def write_cache(path: Path, answers: JobStateCache) -> None:
     """Replace the cache by rename; only the owner can read it. Errors of the disk are ignored."""
     form = {"version": VERSION, "notes": dict(answers.notes), "jobs": _render_jobs(answers.jobs)}
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(form, file, separators=(",", ":"))
-        draft.replace(path)
-    except OSError:  # a full or read-only disk: it is only a cache
-        with suppress(OSError):
-            draft.unlink()
+    content = json.dumps(form, separators=(",", ":")).encode()
+    with suppress(OSError):  # a full or read-only disk: it is only a cache
+        write_whole(path, content, mode=0o600, sync=False)
 
 
 def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
@@ -95,10 +89,9 @@ def _spans(indices: Sequence[int]) -> Iterable[tuple[int, int]]:
 def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, CachedState]:
     found: dict[JobHandle, CachedState] = {}
     for name, native, spans, time, phase, cause, detail, node in forms:
-        answer = CachedState(
-            JobState(Phase(phase), None if cause is None else Cause[cause], detail, node),
-            float(time),
-        )
+        why = None if cause is None else Cause[cause]
+        number = parse_signal(detail) if why is Cause.SIGNAL else None
+        answer = CachedState(JobState(Phase(phase), why, detail, node, number), float(time))
         for first, last in spans:
             if len(found) + last - first >= MOST_JOBS:
                 raise ValueError("more jobs than any grid has")

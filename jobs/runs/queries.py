@@ -9,7 +9,7 @@ from typing import Any
 
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
-from anlp.core.metrics import higher_is_better
+from anlp.core.metrics import default_metric, higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
@@ -42,12 +42,14 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
 
 
 def selection_metric(done: Sequence[RunStatus]) -> str | None:
-    """Return the validation metric to compare finished runs by: the one they monitored."""
-    metrics = [set(status.result.metrics) for status in done if status.result]
-    shared = set.intersection(*metrics) if metrics else set()
-    monitored = {str(status.values.get("monitor")) for status in done} & shared
-    candidates = sorted(monitored) or sorted(name for name in shared if name.startswith("val/"))
-    return candidates[0] if candidates else None
+    """The metric that ranks finished runs; None where none has a finite one."""
+    measured = set()
+    for status in done:
+        if status.result is not None:
+            measured |= {
+                name for name, value in status.result.metrics.items() if math.isfinite(value)
+            }
+    return default_metric(measured, {str(status.values.get("monitor")) for status in done})
 
 
 def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:
@@ -98,8 +100,8 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     return statuses
 
 
-def narrow(statuses: Sequence[RunStatus], only: str | None) -> list[RunStatus]:
-    """Return the runs that the filter `only` matches; all of them without one.
+def narrow(statuses: Sequence[RunStatus], only: str) -> list[RunStatus]:
+    """The runs that the filter `only` matches; all of them where it is empty.
 
     Raises:
         SpecError: the text is no filter, or it asks for a name that no run has.

@@ -1,35 +1,35 @@
-"""Where and how runs are to be carried out: the choice that submit and retry share, and its command line."""
+"""Where and how runs are carried out: the options that submit and retry share."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from anlp.core.command import whole_number
 from anlp.core.errors import UserError
-from anlp.core.units import parse_memory, parse_walltime
+from anlp.records.options import RunOptions
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
+from jobs.config.resources import ASKED, Resources
 from jobs.containers.image import ImageChoice, choose_image
 from jobs.runs.options import SubmitOptions
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import is_profile_path, load_profile
 
-NAMED_RESOURCES = (
-    *("gpus", "cpus", "queue", "account", "qos"),
-    *("gpu_type", "constraint", "exclude", "nodes"),
-)
 Number = TypeVar("Number", int, float)
 
 
 def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where and how, shared by submit and retry."""
+    """Add the arguments that say where and how, shared by submit and retry."""
     group = parser.add_argument_group("where and how")
     group.add_argument(
-        "--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(registry.NAMES)}"
+        "--on",
+        default="auto",
+        metavar="NAME",
+        help=f"scheduler: {', '.join(registry.NAMES)}, or one that another package adds",
     )
     group.add_argument(
         "--slots",
@@ -37,30 +37,7 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="local: runs at a time (default: one per core or GPU)",
     )
-    group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
-    group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
-    group.add_argument("--gpus", type=whole_number(0), metavar="N", help="GPUs of each run")
-    group.add_argument("--cpus", type=whole_number(1), metavar="N", help="CPUs of each run")
-    group.add_argument(
-        "--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)"
-    )
-    group.add_argument("--account", metavar="A", help="account or project that pays")
-    group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
-    group.add_argument("--gpu-type", metavar="T", help="kind of GPU, as the site names it")
-    group.add_argument("--constraint", metavar="F", help="features that a node must have")
-    group.add_argument("--exclude", metavar="NODES", help="Slurm: nodes not to use")
-    group.add_argument(
-        "--nodes",
-        type=whole_number(1),
-        metavar="N",
-        help="Slurm: nodes of each job (a run uses one)",
-    )
-    group.add_argument(
-        "--extra",
-        action="append",
-        metavar="OPTION",
-        help="one more option of the scheduler: --extra=--nice=50",
-    )
+    _add_resources(group)
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
     group.add_argument(
         "--max-parallel",
@@ -118,79 +95,163 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
 
 
-def override(target: SubmitOptions, args: argparse.Namespace) -> SubmitOptions:
-    """`target` with what was given on the command line."""
-    resources, options = target.resources, target.options
-    if args.time is not None:
-        resources = replace(resources, walltime_min=parsed("--time", parse_walltime, args.time))
-    if args.mem is not None:
-        resources = replace(resources, mem_mib=parsed("--mem", parse_memory, args.mem))
-    profile = args.profile or _remembered(target.profile, args.on)
-    named = {name: getattr(args, name) for name in NAMED_RESOURCES}
-    resources = replace(
-        resources, **{name: value for name, value in named.items() if value is not None}
-    )
-    if args.extra:
-        resources = replace(resources, extra=(*resources.extra, *args.extra))
-    if args.device is not None:
-        options = replace(options, device=args.device)
-    if args.retries is not None:
-        options = replace(options, retries=args.retries)
-    if args.stop_after is not None:
-        options = replace(options, stop_after=args.stop_after)
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    """Add an option for each field of `Resources`."""
+    for name, asked in ASKED.items():
+        with_it = registry.titles_with(name)
+        where = f"{', '.join(with_it)}: " if with_it else ""
+        if name == "extra":
+            group.add_argument(
+                *asked.flags, action="append", metavar=asked.metavar, help=where + asked.help
+            )
+            continue
+        group.add_argument(
+            *asked.flags,
+            type=str if asked.least is None else whole_number(asked.least),
+            metavar=asked.metavar,
+            help=where + asked.help,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What one command says about where and how; None and False leave what the grid says."""
+
+    on: str = "auto"
+    slots: int | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)  # fields of `Resources` by name
+    extra: tuple[str, ...] = ()  # beside the grid's own
+    profile: str | None = None
+    max_parallel: int | None = None
+    pack: int | None = None
+    chain: int | None = None
+    canary: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)  # fields of `RunOptions` by name
+    wandb: Literal["auto", "online", "offline", "disabled"] | None = None  # its mode
+    container: str | None = None  # "": none, whatever grid and profile say
+    live: bool = False
+    quiet: bool = False
+
+
+def read_overrides(args: argparse.Namespace) -> Overrides:
+    """Return what the arguments of `add_submit_arguments` say.
+
+    Raises:
+        UserError: a size or a time cannot be read, or two arguments contradict each other.
+    """
+    if args.no_container and (args.container or args.live):
+        raise UserError("--no-container: contradicts --container and --live; leave one out")
+    options = _given(args, ("device", "retries", "stop_after"))
     if args.predictions:
-        options = replace(options, predictions=True)
-    if args.wandb is not None:
-        options = replace(options, wandb=replace(options.wandb, mode=args.wandb))
-    return replace(
-        target,
-        image=_image(target, args, profile),
+        options["predictions"] = True
+    return Overrides(
         on=args.on,
         slots=args.slots,
-        resources=resources,
-        options=options,
-        max_parallel=args.max_parallel or target.max_parallel,
-        profile=_lasting(profile),
-        quiet=args.quiet,
+        resources=_read_resources(args),
+        extra=tuple(args.extra or ()),
+        profile=args.profile,
+        max_parallel=args.max_parallel,
+        pack=args.pack,
+        chain=args.chain,
         canary=args.canary,
-        packing=Packing(args.pack or target.packing.pack, args.chain or target.packing.chain),
+        options=options,
+        wandb=args.wandb,
+        container="" if args.no_container else args.container,
+        live=args.live,
+        quiet=args.quiet,
     )
+
+
+def _read_resources(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the given fields of `Resources`, but for `extra`, which is added to the grid's own."""
+    found = {}
+    for name, asked in ASKED.items():
+        value = getattr(args, asked.dest)
+        if value is None or name == "extra":
+            continue
+        if asked.parse is not None:
+            value = parsed(asked.flags[0], asked.parse, value)
+        found[name] = value
+    return found
+
+
+def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    found = {}
+    for name in names:
+        value = getattr(args, name)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def override(target: SubmitOptions, given: Overrides) -> SubmitOptions:
+    """Return `target` with what was given over it.
+
+    Raises:
+        UserError: there is no such profile or image.
+    """
+    profile = given.profile or _remembered(target.profile, given.on)
+    return replace(
+        target,
+        image=_image(target, given, profile),
+        on=given.on,
+        slots=given.slots,
+        resources=override_resources(target.resources, given),
+        options=_override_options(target.options, given),
+        max_parallel=given.max_parallel or target.max_parallel,
+        profile=_lasting(profile),
+        quiet=given.quiet,
+        canary=given.canary,
+        packing=Packing(given.pack or target.packing.pack, given.chain or target.packing.chain),
+    )
+
+
+def override_resources(resources: Resources, given: Overrides) -> Resources:
+    """Return `resources` with what was given over them."""
+    return replace(resources, **given.resources, extra=(*resources.extra, *given.extra))
+
+
+def _override_options(options: RunOptions, given: Overrides) -> RunOptions:
+    options = replace(options, **given.options)
+    if given.wandb is not None:
+        options = replace(options, wandb=replace(options.wandb, mode=given.wandb))
+    return options
 
 
 def _remembered(profile: str | None, on: str) -> str | None:
-    """The profile of the last submission, unless this one goes elsewhere."""
+    """Return the profile of the last submission, unless this one goes elsewhere."""
     return profile if profile and on in ("auto", load_profile(profile).scheduler) else None
 
 
 def _lasting(profile: str | None) -> str | None:
-    """The name of a profile, or the whole path of its file: a retry reads it again, from wherever that is called."""
+    """Return a profile's name, or its file's full path: a retry may run in another folder."""
     return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
 
 
-def _image(
-    target: SubmitOptions, args: argparse.Namespace, profile: str | None
-) -> ImageChoice | None:
-    """The command line goes before the grid, the grid before the profile."""
-    if args.no_container and (args.container or args.live):
-        raise UserError("--no-container: contradicts --container and --live; leave one out")
+def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> ImageChoice | None:
+    """Return the image: the command line goes before the grid, the grid before the profile."""
     site = None if profile is None else load_profile(profile)
-    wishes = (
-        "" if args.no_container else args.container,
-        target.container,
-        site and site.container,
-    )
-    path = next((wish for wish in wishes if wish is not None), "")
-    if not path:
-        if args.live:
-            raise UserError(
-                "--live: puts this checkout's code over an image's; name one with --container"
-            )
-        return None
-    return choose_image(path, is_live=args.live or target.is_live, binds=site.binds if site else ())
+    path = given.container
+    if path is None:
+        path = target.container
+    if path is None and site is not None:
+        path = site.container
+    if path:
+        binds = site.binds if site else ()
+        return choose_image(path, is_live=given.live or target.is_live, binds=binds)
+    if given.live:
+        raise UserError(
+            "--live: puts this checkout's code over an image's; name one with --container"
+        )
+    return None
 
 
 def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
-    """What `parse` makes of the text of an option; its fault as a sentence that names the option."""
+    """Return what `parse` makes of an option's text.
+
+    Raises:
+        UserError: `parse` refuses it; the message names the option.
+    """
     try:
         return parse(text)
     except ValueError as error:

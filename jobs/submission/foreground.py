@@ -1,13 +1,12 @@
-"""A submission on this machine: wave by wave, each followed to its end, with what the machine ended repeated."""
+"""Carries out a submission on this machine: stage by stage, each to its end, with retries."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
 from anlp.core.lease import HeldError
@@ -16,7 +15,6 @@ from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
-from jobs.config.packing import ALONE
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
@@ -26,7 +24,7 @@ from jobs.schedulers.base import Batch, Cause
 from jobs.schedulers.local.events import ElementEnded, Event, Summary, Tick
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.batching import SubmissionStage
-from jobs.submission.submitter import Submitter
+from jobs.submission.submitter import SubmittedBatch, Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
 from jobs.views.progress import ProgressScreen, standing_of
 
@@ -35,94 +33,129 @@ CHAIN_SAVES_NOTHING = (
 )
 
 
+LauncherFactory = Callable[[], LocalScheduler]
+
+
 @dataclass(frozen=True, slots=True)
 class ForegroundRun:
-    """Runs what a desk hands over; this process stays until all of it has ended."""
+    """Carries out runs on this machine; this process stays until all of them have ended."""
 
-    desk: Submitter
+    submitter: Submitter
 
     def run(self, specs: Sequence[RunSpec], scheduler: LocalScheduler) -> int:
-        """Wave by wave, each to its end; behind a canary that failed nothing is run.
+        """Run stage by stage, each to its end; after a canary that failed, run nothing.
+
+        Args:
+            specs: the runs.
+            scheduler: carries out the first stage; later ones get a new one each.
 
         Returns:
             0, 1 if a run failed or was lost, 130 if it was stopped.
         """
-        if self.desk.target.packing.chain > 1:
-            print(f"{self.desk.folder.name}: note: {CHAIN_SAVES_NOTHING}")
-        history = read_states(self.desk.folder, self.desk.query) if self.desk.target.canary else {}
-        waves = self.desk.waves(specs, history)
-        canaries = [wave for wave in waves if wave.is_canary]
-        others = waves[len(canaries) :]
-        launchers = chain([scheduler], iter(self._make_launcher, None))
-        code = self._run_all(canaries, launchers)
+        submitter = self.submitter
+        if submitter.target.packing.chain > 1:
+            print(f"{submitter.folder.name}: note: {CHAIN_SAVES_NOTHING}")
+        history = read_states(submitter.folder, submitter.query) if submitter.target.canary else {}
+        stages = submitter.stages(specs, history)
+        canaries = [stage for stage in stages if stage.is_canary]
+        others = stages[len(canaries) :]
+        make_launcher = self._launchers_after(scheduler)
+        code = self._run_stages(canaries, make_launcher)
         if code:
-            rest = sum(len(wave.specs) for wave in others)
-            why = "a canary failed" if code == EXIT_RUNS_FAILED else "the canaries were stopped"
-            left = f"the other {count(rest, 'run')} did not begin; any submit takes them"
-            print(f"{self.desk.folder.name}: {why}, so {left}")
+            self._say_not_begun(others, code)
             return code
-        ended = self._run_all(others, launchers)
+        ended = self._run_stages(others, make_launcher)
         if code is None and ended is None:
-            history = read_states(self.desk.folder, self.desk.query)
-            say_nothing_to_do(self.desk.folder, make_plan(specs, history, self.desk.redo))
+            history = read_states(submitter.folder, submitter.query)
+            say_nothing_to_do(submitter.folder, make_plan(specs, history, submitter.redo))
         return ended or EXIT_OK
 
-    def _run_all(
-        self, waves: Sequence[SubmissionStage], launchers: Iterator[LocalScheduler]
+    def _launchers_after(self, first: LocalScheduler) -> LauncherFactory:
+        """Return a factory that gives `first`, then a new launcher each time."""
+        unused = [first]
+
+        def make_launcher() -> LocalScheduler:
+            return unused.pop() if unused else self._new_launcher()
+
+        return make_launcher
+
+    def _say_not_begun(self, stages: Sequence[SubmissionStage], code: int) -> None:
+        runs = count(sum(len(stage.specs) for stage in stages), "run")
+        why = "a canary failed" if code == EXIT_RUNS_FAILED else "the canaries were stopped"
+        print(
+            f"{self.submitter.folder.name}: {why}, so the other {runs} did not begin; "
+            "any submit takes them"
+        )
+
+    def _run_stages(
+        self, stages: Sequence[SubmissionStage], make_launcher: LauncherFactory
     ) -> int | None:
-        """Their exit code: 1 if a run failed, 130 as soon as they were stopped; None where nothing was left to do."""
+        """Exit code: 1 if a run failed, 130 once stopped; None where nothing was left to do."""
         codes = []
-        for wave in waves:
-            code = self._run_wave(wave, launchers)
+        for stage in stages:
+            code = self._run_stage(stage, make_launcher)
             if code is not None:
                 codes.append(code)
             if code == EXIT_INTERRUPTED:
                 break
         return max(codes, default=None)
 
-    def _run_wave(self, wave: SubmissionStage, launchers: Iterator[LocalScheduler]) -> int | None:
-        """Follows a wave to its end, with what its machine ended repeated as often as the grid asks (`retries`)."""
-        code = self._run_once(wave, launchers, again=False)
-        if code != EXIT_RUNS_FAILED or not self.desk.target.options.retries:
+    def _run_stage(self, stage: SubmissionStage, make_launcher: LauncherFactory) -> int | None:
+        """Run a stage to its end, and repeat as often as the grid asks what its machine ended."""
+        code = self._run_missing(stage, make_launcher)
+        if code != EXIT_RUNS_FAILED or not self.submitter.target.options.retries:
             return code
-        while (again := self._run_once(wave, launchers, again=True)) is not None:
+        while (again := self._run_due(stage, make_launcher)) is not None:
             if again == EXIT_INTERRUPTED:
                 return again
-        history = read_states(self.desk.folder, self.desk.query)
-        failed = any(
-            history[spec.run_id].state in FAILURES for spec in wave.specs if spec.run_id in history
-        )
-        return EXIT_RUNS_FAILED if failed else EXIT_OK
+        history = read_states(self.submitter.folder, self.submitter.query)
+        for spec in stage.specs:
+            if spec.run_id in history and history[spec.run_id].state in FAILURES:
+                return EXIT_RUNS_FAILED
+        return EXIT_OK
 
-    def _run_once(
-        self, wave: SubmissionStage, launchers: Iterator[LocalScheduler], *, again: bool
-    ) -> int | None:
-        """Follows what is missing of a wave, or `again` what is due of it; None where there is nothing of the kind."""
-        with self.desk.held():
-            plan, history = self.desk.plan(wave.specs)
-            chosen = (
-                tuple(spec for spec in plan.chosen if spec.run_id in plan.due)
-                if again
-                else plan.chosen
-            )
-            if not chosen:
+    def _run_missing(self, stage: SubmissionStage, make_launcher: LauncherFactory) -> int | None:
+        """Run what is missing of a stage; None where nothing is."""
+        with self.submitter.held():
+            plan, history = self.submitter.plan(stage.specs)
+            if not plan.chosen:
                 return None
-            launcher = next(launchers)
-            handed = self.desk.hand_over(launcher, replace(wave, specs=chosen), history, ALONE)
-        if again:
-            what = "1 run is" if len(chosen) == 1 else f"{len(chosen)} runs are"
-            why = f"their machine ended them, not they themselves (retries: {self.desk.target.options.retries})"
-            print(f"{self.desk.folder.name}: {what} repeated: {why}")
-        else:
-            say_taken_meanwhile(len(wave.specs) - len(chosen))
+            launcher = make_launcher()
+            chosen = replace(stage, specs=plan.chosen)
+            submitted = self.submitter.submit_stage(launcher, chosen, history)
+        say_taken_meanwhile(len(stage.specs) - len(plan.chosen))
+        return self._follow(launcher, submitted)
+
+    def _run_due(self, stage: SubmissionStage, make_launcher: LauncherFactory) -> int | None:
+        """Repeat the lost runs of a stage that are due (`retries`); None where none is."""
+        with self.submitter.held():
+            plan, history = self.submitter.plan(stage.specs)
+            due = tuple(spec for spec in plan.chosen if spec.run_id in plan.due)
+            if not due:
+                return None
+            launcher = make_launcher()
+            submitted = self.submitter.submit_stage(launcher, replace(stage, specs=due), history)
+        what = "1 run is" if len(due) == 1 else f"{len(due)} runs are"
+        why = (
+            "their machine ended them, not they themselves "
+            f"(retries: {self.submitter.target.options.retries})"
+        )
+        print(f"{self.submitter.folder.name}: {what} repeated: {why}")
+        return self._follow(launcher, submitted)
+
+    def _follow(self, launcher: LocalScheduler, submitted: SubmittedBatch) -> int:
+        quiet = self.submitter.target.quiet
         return follow(
-            launcher, self.desk.journal, handed.batch, handed.specs, quiet=self.desk.target.quiet
+            launcher, self.submitter.journal, submitted.batch, submitted.specs, quiet=quiet
         )
 
-    def _make_launcher(self) -> LocalScheduler:
-        pack = self.desk.target.packing.pack
+    def _new_launcher(self) -> LocalScheduler:
+        target = self.submitter.target
         launcher = registry.get_scheduler(
-            registry.LOCAL, slots=self.desk.target.slots, container=self.desk.container, pack=pack
+            registry.LOCAL,
+            slots=target.slots,
+            container=self.submitter.container,
+            pack=target.packing.pack,
         )
         if not isinstance(launcher, LocalScheduler):
             raise TypeError(
@@ -139,7 +172,7 @@ def follow(
     *,
     quiet: bool = False,
 ) -> int:
-    """Runs what was submitted to the end.
+    """Run what was submitted to the end.
 
     Returns:
         0, 1 if a run failed, was lost or could not write, 130 if it was stopped.
@@ -161,23 +194,23 @@ def follow(
     counts = count_states(journal.folder, specs, summary, batch.tag)
     _print_summary(journal.folder, counts, stopped=summary.stopped_by is not None)
     if tripped := circuit_breaker.read(batch.path):
-        print(f"  held back: {tripped}; once that is fixed, any submit of this grid takes the rest")
+        print(f"  held back: {tripped}; fix that, and any submit of this grid takes the rest")
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
     if no_room := sum(ended.state.cause is Cause.DISK_FULL for ended in summary.ended.values()):
         print(
-            f"  {count(no_room, 'run')} could not write to a folder: free space or fix the permissions, "
-            "then any submit of this grid goes on"
+            f"  {count(no_room, 'run')} could not write to a folder: free space or fix the "
+            "permissions, then any submit of this grid goes on"
         )
-    return (
-        EXIT_RUNS_FAILED if counts[RunState.FAILED] or counts[RunState.LOST] or no_room else EXIT_OK
-    )
+    if counts[RunState.FAILED] or counts[RunState.LOST] or no_room:
+        return EXIT_RUNS_FAILED
+    return EXIT_OK
 
 
 class ExitRecorder:
-    """Puts on record whatever ended without a result, many elements at a time: each writing costs a lock and a sync.
+    """Records what ended without a result, many elements at once: a write takes a lock and a sync.
 
-    The journal may be held by another command or its disk be full: then it is tried again, and following goes on.
+    Where another command holds the journal, or its disk is full, it tries again later.
     """
 
     def __init__(self, journal: Journal, batch: Batch, specs: Sequence[RunSpec]) -> None:
@@ -187,7 +220,7 @@ class ExitRecorder:
         self._waiting: dict[int, ExitRecord] = {}
 
     def on_event(self, event: Event) -> None:
-        """Remembers an element that ended; writes what is remembered when there is time."""
+        """Remember an element that ended; write what is remembered when there is time."""
         if isinstance(event, ElementEnded):
             run_id = self._specs[event.index].run_id
             ending = ending_of(event, self._journal.folder.run(run_id), self._batch.tag)
@@ -198,13 +231,14 @@ class ExitRecorder:
                 self._write(patience_s=0.0)
 
     def write_rest(self) -> None:
-        """Writes what is left; says so where that is not possible."""
+        """Write what is left; say so where that is not possible."""
         try:
             self._write(patience_s=LOCK_PATIENCE_S)
         except (HeldError, OSError) as error:
-            said = f"{len(self._waiting)} ended without a result, and that could not be written down ({error}); "
             print(
-                f"{self._journal.folder.journal}: {said}they count as interrupted", file=sys.stderr
+                f"{self._journal.folder.journal}: {len(self._waiting)} ended without a result, "
+                f"and that could not be written down ({error}); they count as interrupted",
+                file=sys.stderr,
             )
 
     def _write(self, *, patience_s: float) -> None:
@@ -215,7 +249,7 @@ class ExitRecorder:
 
 
 def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | None:
-    """How an element ended without a result; None where there is one, or another process is at it."""
+    """Return how an element ended without a result; None with one, or if it runs elsewhere."""
     standing, _ = standing_of(ended, folder, tag)
     if standing.cause is None:
         return None
@@ -225,7 +259,7 @@ def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | 
 def count_states(
     folder: GridFolder, specs: Sequence[RunSpec], summary: Summary, tag: str
 ) -> Counter[RunState]:
-    """How many runs of a submission that came to its end are in each state."""
+    """Return how many runs of a submission that came to its end are in each state."""
     return Counter(
         standing_of(summary.ended.get(index), folder.run(spec.run_id), tag)[0].state
         for index, spec in enumerate(specs)
@@ -238,9 +272,8 @@ def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bo
     if stopped:
         print("  stopped: any submit of this grid continues")
     if counts[RunState.FAILED] or counts[RunState.LOST]:
-        print(
-            f"  why: python -m jobs.status {folder.name}   again: python -m jobs.retry {folder.name}"
-        )
+        name = folder.name
+        print(f"  why: python -m jobs.status {name}   again: python -m jobs.retry {name}")
     if counts[RunState.RUNNING]:
         print("  running: another process is at them; submit again when it has ended")
     if counts[RunState.DONE]:

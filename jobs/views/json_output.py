@@ -1,4 +1,4 @@
-"""The JSON form of a grid's state, for other programs; it is stable: names are added, never changed or removed."""
+"""The JSON form of a grid's state. It is stable: names are added, never changed or removed."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 from anlp.records.results import RunState
 from jobs.runs.failures import FailureGroup
 from jobs.runs.polling import SchedulerReport
-from jobs.runs.status import Progress, RunStatus, read_progress
+from jobs.runs.status import Progress, RunStatus
 from jobs.views.status import Overview
 
 
 def overview_json(overview: Overview) -> dict[str, Any]:
-    """The value that `jobs.status --json` prints."""
+    """Return the value that `jobs.status --json` prints."""
     return {
         "grid": overview.folder.name,
         "folder": str(overview.folder.path),
         "time": round(overview.now, 3),
-        "only": overview.only,
+        "only": overview.only or None,
         "n": len(overview.chosen),
         "counts": {state.value: len(overview.of(state)) for state in RunState},
         "varying": overview.names,
         "failures": [_group_json(group) for group in overview.failures],
-        "runs": [run_json(status) for status in overview.chosen],
+        "runs": [
+            run_json(status, overview.progress.get(status.run_id)) for status in overview.chosen
+        ],
         "cost": overview.cost.to_json() if overview.cost else None,
         "schedulers": [report_json(account) for account in overview.accounts],
     }
 
 
 def report_json(account: SchedulerReport) -> dict[str, Any]:
-    """How much one shared scheduler had to say."""
+    """Return what one shared scheduler reported."""
     return {
         "scheduler": account.scheduler,
         "asked": account.asked,
@@ -45,11 +47,21 @@ def _group_json(group: FailureGroup) -> dict[str, Any]:
     return {"title": group.title, "n": len(ids), "common": dict(group.common), "runs": ids}
 
 
-def run_json(status: RunStatus) -> dict[str, Any]:
-    """One run in `jobs.status --json`."""
+def run_json(status: RunStatus, progress: Progress | None) -> dict[str, Any]:
+    """Return one run in `jobs.status --json`.
+
+    Args:
+        status: of the run.
+        progress: how far it has come, where it is running.
+    """
     result = status.result
-    error = result.error if result else None
-    progress = read_progress(status) if status.state is RunState.RUNNING else None
+    error = None
+    if result and result.error:
+        error = {
+            "type": result.error.type,
+            "message": result.error.message,
+            "epoch": result.error.epoch,
+        }
     return {
         "id": status.run_id,
         "state": status.state.value,
@@ -61,9 +73,7 @@ def run_json(status: RunStatus) -> dict[str, Any]:
         "job": status.handle.native_id if status.handle else None,
         "cause": status.cause.value if status.cause else None,
         "detail": status.detail,
-        "error": {"type": error.type, "message": error.message, "epoch": error.epoch}
-        if error
-        else None,
+        "error": error,
         "metrics": _finite(result.metrics) if result else {},
         "seconds": result.seconds if result else None,
         "progress": _progress_json(progress) if progress else None,
@@ -79,7 +89,7 @@ def _progress_json(progress: Progress) -> dict[str, Any]:
 
 
 def _finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: null stands for it."""
+    """Replace NaN and infinities by null, which JSON has."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in metrics.items()

@@ -1,64 +1,23 @@
-"""What runs have cost, as people read it."""
+"""The screen of `jobs.status`: the state of a grid as text, from values that were read before."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from anlp.core.align import align
 from anlp.core.units import count, render_duration, render_hours, render_memory
-from anlp.records import circuit_breaker
 from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.common.terminal import STYLE_OF_STATE, Canvas
 from jobs.common.text import render_pairs
-from jobs.runs import cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
-from jobs.runs.status import Progress, RunStatus, read_progress
-from jobs.schedulers.base import Cause
-
-
-def render_cost(cost: Cost) -> list[tuple[str, str]]:
-    """Rows of a name and a sentence; what nobody wrote down is left out."""
-    rows = [("time", _hours(cost.gpu_hours or 0.0, cost.cpu_hours or 0.0))]
-    if cost.cpu_efficiency is not None:
-        rows.append(("CPU", f"{cost.cpu_efficiency:.0%} of what was asked for was used"))
-    if cost.peak_mib is not None:
-        rows.append(("memory", _memory(cost.peak_mib, cost.asked_mib)))
-    if cost.gpu_peak_mib is not None:
-        rows.append(("GPU memory", f"{render_memory(cost.gpu_peak_mib)} at most"))
-    if cost.wait_median_s is not None and cost.wait_p95_s is not None:
-        median, most = render_duration(cost.wait_median_s), render_duration(cost.wait_p95_s)
-        rows.append(("queue", f"half of the runs began within {median}, 95 % within {most}"))
-    if cost.lost_attempts:
-        attempts = f"{cost.lost_attempts:,} attempt{'s' * (cost.lost_attempts != 1)}"
-        rows.append(
-            (
-                "lost",
-                f"{attempts} killed or failed: {_hours(cost.lost_gpu_hours, cost.lost_cpu_hours)}",
-            )
-        )
-    return rows
-
-
-def _hours(gpu: float, cpu: float) -> str:
-    in_cpus = render_hours(cpu, "CPU-hours")
-    return f"{render_hours(gpu, 'GPU-hours')}, {in_cpus}" if gpu else in_cpus
-
-
-def _memory(peak_mib: float, asked_mib: float | None) -> str:
-    peak = render_memory(peak_mib)
-    return (
-        f"{peak} at most"
-        if asked_mib is None
-        else f"{peak} of {render_memory(asked_mib)} asked for, at most"
-    )
-
+from jobs.runs.status import Progress, RunStatus
 
 ROWS = 10  # of a section; --all shows everything
 BEST = 5
@@ -69,14 +28,29 @@ IN_SHORT = Canvas(width=44)  # a column of --all
 
 @dataclass(frozen=True)
 class Overview:
-    """A grid at one moment: all its runs, and those that the filter left."""
+    """A grid at one moment.
+
+    Args:
+        folder: the grid's.
+        every: all its runs.
+        chosen: the runs that match the filter.
+        only: the filter; empty: none.
+        now: unix time.
+        accounts: what shared schedulers reported.
+        progress: of running runs by id; those without an entry have not ended an epoch.
+        held_back: why the circuit breaker skipped runs; empty: it did not.
+        cost: of the chosen runs that ended; None where none did.
+    """
 
     folder: GridFolder
     every: tuple[RunStatus, ...]
     chosen: tuple[RunStatus, ...]
-    only: str | None
+    only: str
     now: float
-    accounts: tuple[SchedulerReport, ...] = ()  # what shared schedulers had to say
+    accounts: tuple[SchedulerReport, ...] = ()
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    held_back: str = ""
+    cost: Cost | None = None
 
     @cached_property
     def names(self) -> list[str]:
@@ -85,30 +59,25 @@ class Overview:
 
     @cached_property
     def failures(self) -> list[FailureGroup]:
-        """The chosen failed and lost runs by fingerprint; what they have in common is judged against all runs."""
+        """The chosen failed and lost runs by fingerprint, with what sets them apart."""
         return group_failures(self.every, self.chosen, self.names)
 
-    @cached_property
-    def cost(self) -> Cost | None:
-        """What the chosen runs that ended have cost."""
-        return cost.read(self.folder, self.chosen)
-
     def counts(self) -> dict[RunState, int]:
-        """How many of the chosen runs are in each state that occurs, in the order of `RunState`."""
+        """Return the number of chosen runs in each state that occurs, in `RunState`'s order."""
         counted = Counter(status.state for status in self.chosen)
         return {state: counted[state] for state in RunState if counted[state]}
 
     def of(self, *states: RunState) -> list[RunStatus]:
-        """The chosen runs in these states."""
+        """Return the chosen runs in these states."""
         return [status for status in self.chosen if status.state in states]
 
     def settings(self, status: RunStatus) -> str:
-        """What tells a run apart from the others, as text."""
+        """Return what tells a run apart from the others, as text."""
         return render_pairs(own_settings(status, self.names))
 
 
 def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = False) -> str:
-    """The whole screen of `jobs.status`."""
+    """Return the whole screen of `jobs.status`."""
     sections = [_headline(overview, canvas)]
     if every_run:
         sections.append(_every_run(overview, canvas))
@@ -119,13 +88,10 @@ def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = Fal
 
 def _headline(overview: Overview, canvas: Canvas) -> str:
     n, total = len(overview.chosen), len(overview.every)
-    runs = (
-        count(n, "run")
-        if overview.only is None
-        else f"{n} of {count(total, 'run')} ({overview.only})"
-    )
+    runs = f"{n} of {count(total, 'run')} ({overview.only})" if overview.only else count(n, "run")
     last = max((status.since or 0.0 for status in overview.every), default=0.0)
-    line = f"{overview.folder.name}: {runs}, submitted {render_duration(overview.now - last)} ago, in {overview.folder.path}"
+    ago = render_duration(overview.now - last)
+    line = f"{overview.folder.name}: {runs}, submitted {ago} ago, in {overview.folder.path}"
     counts = overview.counts()
     width = len(str(total))
     painted = [
@@ -141,7 +107,7 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
 
 
 def _notes(overview: Overview) -> list[str]:
-    """What must be known to read the counts: a scheduler is down, was asked a while ago, has runs that cannot start."""
+    """Return notes on the counts: an outage, old answers, runs that cannot start."""
     told = [line for account in overview.accounts for line in account.render(overview.now)]
     states = (RunState.QUEUED, RunState.RUNNING)
     said = Counter(
@@ -155,13 +121,19 @@ def _notes(overview: Overview) -> list[str]:
     ]
 
 
+def shown_running(overview: Overview, *, every_run: bool = False) -> list[RunStatus]:
+    """Return the running runs whose progress the screen shows."""
+    running = overview.of(RunState.RUNNING)
+    return running if every_run else running[:ROWS]
+
+
 def _running(overview: Overview, canvas: Canvas) -> str:
     running = overview.of(RunState.RUNNING)
-    shown = running[:ROWS]
+    shown = shown_running(overview)
     rows = [
         (
             status.run_id,
-            *_progress_cells(read_progress(status)),
+            *_progress_cells(overview.progress.get(status.run_id)),
             _elapsed(status, overview.now),
             overview.settings(status),
         )
@@ -175,11 +147,12 @@ def _running(overview: Overview, canvas: Canvas) -> str:
 def _progress_cells(progress: Progress | None) -> tuple[str, str]:
     if progress is None:
         return "starting", ""
-    value = progress.metrics.get("val/acc", progress.metrics.get("val/loss"))
+    epoch = f"epoch {progress.epoch}/{progress.epochs}"
     name = "val/acc" if "val/acc" in progress.metrics else "val/loss"
-    return f"epoch {progress.epoch}/{progress.epochs}", f"{name} {value:.4f}" if isinstance(
-        value, float | int
-    ) else ""
+    value = progress.metrics.get(name)
+    if not isinstance(value, float | int):
+        return epoch, ""
+    return epoch, f"{name} {value:.4f}"
 
 
 def _elapsed(status: RunStatus, now: float) -> str:
@@ -196,34 +169,24 @@ def _failures(overview: Overview, canvas: Canvas) -> str:
         ids = " ".join(status.run_id for status in group.runs[:IDS])
         more = len(group.runs) - IDS
         own = overview.settings(group.runs[0]) if len(group.runs) == 1 else ""
-        lines.append(
-            canvas.clip(
-                f"     {ids}" + (f" and {more} more" if more > 0 else f"  {own}" if own else "")
-            )
-        )
+        if more > 0:
+            ids += f" and {more} more"
+        elif own:
+            ids += f"  {own}"
+        lines.append(canvas.clip(f"     {ids}"))
     n = sum(len(group.runs) for group in overview.failures)
-    return _section(
-        canvas,
-        "failed and lost",
-        n,
-        lines,
-        hidden=n - sum(len(g.runs) for g in overview.failures[:ROWS]),
-    )
+    shown = sum(len(group.runs) for group in overview.failures[:ROWS])
+    return _section(canvas, "failed and lost", n, lines, hidden=n - shown)
 
 
 def _interrupted(overview: Overview, canvas: Canvas) -> str:
     stopped = overview.of(RunState.INTERRUPTED)
     causes = Counter(status.cause.value for status in stopped if status.cause)
     why = ", ".join(f"{number}x {cause}" for cause, number in causes.most_common())
-    line = canvas.clip(f"  {why}; submit the grid again and they go on from their last checkpoints")
+    line = canvas.clip(f"  {why}; submit the grid again to continue from the last checkpoints")
     lines = [line] if stopped else []
-    waited = [
-        status.since or 0.0
-        for status in stopped
-        if status.cause in (Cause.SKIPPED, Cause.CANCELLED)
-    ]
-    if waited and (tripped := circuit_breaker.latest(overview.folder, min(waited))):
-        lines.append(canvas.clip(f"  held back: {tripped}"))
+    if stopped and overview.held_back:
+        lines.append(canvas.clip(f"  held back: {overview.held_back}"))
     return _section(canvas, "interrupted", len(stopped), lines)
 
 
@@ -247,13 +210,44 @@ def _cost(overview: Overview, canvas: Canvas) -> str:
     )
 
 
+def render_cost(cost: Cost) -> list[tuple[str, str]]:
+    """Rows of a name and a sentence; what was not recorded is left out."""
+    rows = [("time", _hours(cost.gpu_hours or 0.0, cost.cpu_hours or 0.0))]
+    if cost.cpu_efficiency is not None:
+        rows.append(("CPU", f"{cost.cpu_efficiency:.0%} of what was asked for was used"))
+    if cost.peak_mib is not None:
+        rows.append(("memory", _memory(cost.peak_mib, cost.asked_mib)))
+    if cost.gpu_peak_mib is not None:
+        rows.append(("GPU memory", f"{render_memory(cost.gpu_peak_mib)} at most"))
+    if cost.wait_median_s is not None and cost.wait_p95_s is not None:
+        median, most = render_duration(cost.wait_median_s), render_duration(cost.wait_p95_s)
+        rows.append(("queue", f"half of the runs began within {median}, 95 % within {most}"))
+    if cost.lost_attempts:
+        attempts = f"{cost.lost_attempts:,} {'attempt' if cost.lost_attempts == 1 else 'attempts'}"
+        hours = _hours(cost.lost_gpu_hours, cost.lost_cpu_hours)
+        rows.append(("lost", f"{attempts} killed or failed: {hours}"))
+    return rows
+
+
+def _hours(gpu: float, cpu: float) -> str:
+    in_cpus = render_hours(cpu, "CPU-hours")
+    return f"{render_hours(gpu, 'GPU-hours')}, {in_cpus}" if gpu else in_cpus
+
+
+def _memory(peak_mib: float, asked_mib: float | None) -> str:
+    peak = render_memory(peak_mib)
+    if asked_mib is None:
+        return f"{peak} at most"
+    return f"{peak} of {render_memory(asked_mib)} asked for, at most"
+
+
 def _every_run(overview: Overview, canvas: Canvas) -> str:
     metric = selection_metric(overview.of(RunState.DONE))
     rows = [
         (
             status.run_id,
             status.state.value,
-            IN_SHORT.clip(_in_short(status, metric)),
+            IN_SHORT.clip(_in_short(overview, status, metric)),
             overview.settings(status),
         )
         for status in overview.chosen
@@ -261,10 +255,10 @@ def _every_run(overview: Overview, canvas: Canvas) -> str:
     return "\n".join(_table(canvas, rows))
 
 
-def _in_short(status: RunStatus, metric: str | None) -> str:
-    """The one thing to know about a run: its metric, its progress, or what ended it."""
+def _in_short(overview: Overview, status: RunStatus, metric: str | None) -> str:
+    """Return the one thing to know about a run: its metric, its progress, or what ended it."""
     if status.state is RunState.RUNNING:
-        return " ".join(cell for cell in _progress_cells(read_progress(status)) if cell)
+        return " ".join(_progress_cells(overview.progress.get(status.run_id))).strip()
     if status.state in FAILURES:
         return describe(status)
     if status.state is RunState.INTERRUPTED:
@@ -274,7 +268,7 @@ def _in_short(status: RunStatus, metric: str | None) -> str:
 
 
 def _next(overview: Overview, canvas: Canvas) -> str:
-    """What to type next; nothing that would not help now."""
+    """Return what to type next, in this state of the grid."""
     name = overview.folder.name
     n_failed = len(overview.of(*FAILURES))
     hints: list[tuple[str, str]] = []

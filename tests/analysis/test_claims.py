@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import claims
 from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from curve_zoo import learned
-from run_folders import Grid
 
 from analysis import convergence
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
+from tests.support.curves import learned
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from run_folders import Grid
 
 from analysis import curves
 from analysis.data.frames import history_frame
 from analysis.data.load import from_disk
 from analysis.plots.curves import CurvesInfo, curves_info
 from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 def info_of(grid: Grid, metric: str = "val/acc", by: str = "") -> CurvesInfo:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_folders import Grid
 
 from analysis import convergence, curves, importance, parallel, plot, report, tables
 from analysis.data.load import Runs
@@ -17,10 +16,12 @@ from analysis.plots.chart import save_chart
 from analysis.plots.curves import curves_info, draw_curves
 from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
 from analysis.plots.style import new_figure, save
+from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS
-from analysis.results.table import Plan, build_table
+from analysis.results.table import build_table
 from anlp.core.errors import UserError, run_command
 from anlp.records.results import Outcome
+from tests.support.run_folders import Grid
 
 HISTORY = [{"epoch": 0, "val/acc": 0.1}, {"epoch": 1, "val/acc": 0.9}]
 ODD_NAMES = ["数据集", "x" * 300, "$a_1$ % & # \\ {", r"$\frac{$", "a\nb", "", "🙂", "<script>"]
@@ -167,6 +168,8 @@ def test_charts_answer_or_say_why_not(
     assert (code == 0 and printed.out.strip()) or (
         code == 2 and len(printed.err.strip().splitlines()) == 1
     )
+    drawn = [path for path in Path.cwd().rglob("*.svg") if "<path" in path.read_text()]
+    assert bool(drawn) == (code == 0)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +189,14 @@ def test_charts_of_odd_names_draw(tmp_path: Path, kind: str, options: dict[str, 
 
     save_chart(chart, tmp_path / "chart.png")
 
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
 
 @pytest.mark.parametrize("form", RENDERERS)
 def test_odd_names_render(form: str) -> None:
-    assert RENDERERS[form](build_table(odd_frames()[0], Plan(), "数据 $"))
+    text = RENDERERS[form](build_table(odd_frames()[0], Plan(), "数据 $"))
+
+    assert "0.5" in text or "50" in text
 
 
 def test_a_bound_that_no_run_passes_is_one_sentence(
@@ -215,3 +222,6 @@ def test_odd_names_draw(tmp_path: Path) -> None:
             curves_info(runs, history, "val/acc", "name", grid="数据 $"), figure.add_subplot()
         )
         save(figure, tmp_path / "curves.png")
+
+    assert "<path" in (tmp_path / "parallel.svg").read_text()
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import importance
 from anlp.core.errors import UserError
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)

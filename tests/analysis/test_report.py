@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from run_folders import Grid
 
 from analysis import report
 from analysis.data.load import Runs, load
-from analysis.effects.render import table as importance_table
+from analysis.effects.render import importance_rows
+from analysis.reporting.blocks import Cells
 from analysis.reporting.discussion import discussion_section
 from analysis.reporting.effort import effort_section
 from analysis.reporting.findings import Findings, Missing, find_out
@@ -23,8 +23,10 @@ from analysis.reporting.provenance import provenance_section
 from analysis.reporting.render import render_html, render_markdown
 from analysis.reporting.verdicts import fates_section
 from analysis.results.caption import render_caption
-from analysis.results.cells import make_sheet
-from analysis.results.table import Plan, build_table
+from analysis.results.cells import make_text_table
+from analysis.results.plan import Plan
+from analysis.results.table import build_table
+from analysis.text.tables import plain_cells
 from anlp.core.errors import UserError
 from anlp.records.cost import add_up
 from anlp.records.elements import Element
@@ -33,6 +35,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
 from anlp.tasks import make_spec
 from jobs.gridfile import load_grid
+from tests.support.run_folders import Grid
 
 SECTIONS = (
     *("question", "effort", "results", "discussion", "parallel", "settings"),
@@ -150,12 +153,12 @@ def test_tables_are_those_of_the_commands(folder: Path, findings: Findings) -> N
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     table = build_table(findings.runs, Plan(top=12), "study")
 
-    for cell in (cell for line in make_sheet(table).lines for cell in line if "±" in cell):
+    for cell in (c.text for line in make_text_table(table).lines for c in line if "±" in c.text):
         assert cell in page
         assert cell in text
     assert html.escape(render_caption(table)) in page
     assert not isinstance(findings.importance, Missing)
-    for row in importance_table(findings.importance):
+    for row in importance_rows(findings.importance):
         assert f"{100 * row['total']:.1f} %" in page
 
 
@@ -301,7 +304,9 @@ def test_runs_that_were_submitted_and_never_began_are_counted(grid: Grid) -> Non
     )
     findings = find_out(load(grid.path), "study")
 
-    assert "('submitted and not begun', '1')" in str(effort_section(findings))
+    section = effort_section(findings)
+    tables = [block.sheet for block in section.blocks if isinstance(block, Cells)]
+    assert plain_cells(("submitted and not begun", "1")) in tables[0].lines
 
 
 ODD = [

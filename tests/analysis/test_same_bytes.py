@@ -10,9 +10,10 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+from tests.support.run_folders import Grid
+
 WRITE_ALL = """
 import sys
 from analysis import curves, export, parallel, plot, report, tables

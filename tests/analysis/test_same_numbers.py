@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import wandb
 from pandas.testing import assert_frame_equal
-from wandb_stub import KEY, Stub
 
 import analysis
 from anlp.core.spec import RunSpec
@@ -22,6 +21,7 @@ from anlp.records.elements import Element
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions, WandbOptions
 from anlp.tasks import make_spec
+from tests.support.wandb_server import KEY, Stub
 
 pytestmark = pytest.mark.slow  # a process that trains for each way in which a run can end
 

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import Grid
 
 from analysis import tables
 from anlp.records.files import write_json
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult
 from anlp.tasks import make_spec
+from tests.support.run_folders import Grid
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import wandb
-from curve_zoo import learned
-from wandb_stub import KEY, Stub
 
 import analysis
 from analysis import convergence, curves, export, importance, parallel, plot, report, tables
 from anlp.core.errors import run_command
 from anlp.records.results import Outcome, RunResult
 from anlp.tasks import make_spec
+from tests.support.curves import learned
+from tests.support.wandb_server import KEY, Stub
 
 ADDRESS = "wandb://me/anlp/study"
 BASELINES, SIZES = (

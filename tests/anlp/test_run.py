@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import OFF, folder_of, numbers_of, run_apart, write_batch
 
 from anlp.core import lease
 from anlp.core.errors import SpecError
@@ -19,6 +18,7 @@ from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult, read_result
 from anlp.run import main, run_element
 from anlp.tasks import spec_from_json
+from tests.support.tiny_runs import OFF, folder_of, numbers_of, run_apart, write_batch
 
 
 def run(batch: Path, index: int = 0) -> int:

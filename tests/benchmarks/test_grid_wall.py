@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from anlp.datasets import catalogue
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("ANLP_DATA") or ROOT / "data")
 
 

@@ -5,10 +5,10 @@ import statistics
 
 import pandas as pd
 import pytest
-from web_browser import METRIC, Open
 
 from analysis.cli.arguments import select_runs
 from benchmarks.web_page import drag_frames, made_runs, our_axis
+from tests.support.browser import METRIC, Open
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from web_browser import METRIC, Open
 
 from benchmarks.web_page import made_runs
+from tests.support.browser import METRIC, Open
 
 pytestmark = pytest.mark.slow
 

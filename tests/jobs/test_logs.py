@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, lose, start, submit, wait_until
 
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
@@ -15,6 +14,17 @@ from jobs import logs
 from jobs.runs import logs as run_logs
 from jobs.runs.logs import tail
 from jobs.schedulers.base import Cause
+from tests.support.grids import (
+    GONE,
+    a_spec,
+    an_error,
+    fail,
+    finish,
+    lose,
+    start,
+    submit,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -177,7 +187,7 @@ def test_following_shows_what_is_added_until_the_run_ends(
     finish(folder, spec, tag)
     held.release(ending="done")
 
-    assert follower.wait(timeout=10) == 0
+    assert follower.wait(timeout=120) == 0
     assert out.read_text() == f"one\ntwo\nthree\n-- {spec.run_id} is done\n"
 
 

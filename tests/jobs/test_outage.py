@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import DOWN, FakeCluster
-from made_grids import a_spec, finish, submit
-from quick_runner import call_submit
 
 from anlp.core.errors import SchedulerError
 from anlp.records.folders import GridFolder
 from jobs import cancel, explain, logs, retry, status
 from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.schedulers.base import Cause, JobState, Phase
+from tests.support.grids import a_spec, finish, submit
+from tests.support.quick_runner import call_submit
+from tests.support.schedulers.fake_cluster import DOWN, FakeCluster
 
 SPECS = [a_spec(lr=lr) for lr in (0.1, 0.2, 0.3)]
 GRID = """\

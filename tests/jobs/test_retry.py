@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_grids import GONE, a_spec, an_error, fail, finish, journal_lines, lose, submit
-from quick_runner import use_quick_runner
 
 from anlp.core import lease
 from anlp.core.errors import UserError
@@ -24,6 +22,8 @@ from jobs.config.resources import Resources
 from jobs.runs.journal import ExitRecord, Journal
 from jobs.runs.queries import read_grid
 from jobs.schedulers.base import Cause
+from tests.support.grids import GONE, a_spec, an_error, fail, finish, journal_lines, lose, submit
+from tests.support.quick_runner import use_quick_runner
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_what_is_left_is_said_with_what_to_do_and_nothing_is_submitted(
     text = "\n".join(squeezed(capsys.readouterr().out))
     assert text.startswith("demo: 0 runs to repeat, 2 left\n")
     assert (
-        "left  a fault of its configuration, which stays; mend the grid, or the code and then --force"
+        "left  its configuration is at fault; fix the grid, or fix the code and then --force"
         in text
     )
     assert (

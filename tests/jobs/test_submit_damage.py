@@ -6,11 +6,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from made_grids import GONE, a_spec, lose
-from made_grids import submit as made_submit
-from quick_runner import call_submit
-from small_study import attempts, counts, make_folder, make_quick_place, runs_by_lr, start_quick  # noqa: F401 - fixtures
-from submits import Place
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState, read_result
@@ -18,6 +13,18 @@ from jobs.runs.journal import Journal
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Cause
+from tests.support.grids import GONE, a_spec, lose
+from tests.support.grids import submit as made_submit
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import (  # noqa: F401 - fixtures
+    attempts,
+    counts,
+    make_folder,
+    make_quick_place,
+    runs_by_lr,
+    start_quick,
+)
+from tests.support.submits import Place
 
 
 def spoil_journal(folder: GridFolder) -> None:
@@ -97,7 +104,7 @@ def test_a_damaged_line_of_a_batch_file_moves_no_other(folder: GridFolder) -> No
 
 def test_a_deleted_run_folder_is_trained_again(folder: GridFolder, quick_place: Place) -> None:
     start_quick(quick_place).communicate(
-        timeout=60
+        timeout=120
     )  # it is gone then, and responsible for nothing any more
     call_submit("study.yaml")  # remembers what is finished
     victim = runs_by_lr(folder, 0.1)[0].folder

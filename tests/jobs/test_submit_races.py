@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_grids import GONE, a_spec
-from made_grids import submit as made_submit
-from quick_runner import call_submit
-from small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
-from submits import Place, make_place, numbers_of, wait_until
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
+from tests.support.grids import GONE, a_spec
+from tests.support.grids import submit as made_submit
+from tests.support.quick_runner import call_submit
+from tests.support.small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
+from tests.support.submits import Place, make_place, numbers_of, wait_until
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(
@@ -64,7 +64,7 @@ def test_two_submits_at_once_train_each_run_once(quick_place: Place) -> None:
     for number in range(10):
         grid = ("--name", f"round-{number}")
         both = [start_quick(quick_place, *grid) for _ in range(2)]
-        said = [process.communicate(timeout=60)[0] for process in both]
+        said = [process.communicate(timeout=120)[0] for process in both]
 
         assert [process.returncode for process in both] == [0, 0], said
         place = GridFolder(quick_place.root / grid[1])
@@ -83,9 +83,9 @@ def test_a_larger_grid_beside_a_running_one_takes_only_what_is_new(
     monkeypatch.delenv("QUICK_SLEEP")
 
     second = start_quick(quick_place, "--set", "lr=0.1,0.2,0.3,0.4,0.5")
-    said = second.communicate(timeout=60)[0]
+    said = second.communicate(timeout=120)[0]
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
 
     assert second.returncode == 0, said
     assert "to submit         4" in said
@@ -120,7 +120,7 @@ def test_a_stopped_submit_continues_to_the_same_numbers(
         lambda: sum(run.metrics.exists() for run in place.runs()) == 2, lambda: "no run began"
     )
     os.killpg(process.pid, number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
 
     assert process.returncode == 130, err
     assert "stopped: any submit of this grid continues" in out

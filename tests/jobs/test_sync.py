@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import wandb
 from pandas.testing import assert_frame_equal
-from wandb_stub import KEY, Stub
 
 import analysis
 from anlp.core import lease
@@ -25,6 +24,7 @@ from anlp.records.wandb_offline import MARK, pending_copies
 from anlp.tasks import make_spec
 from jobs import sync
 from jobs.common.external import Answer
+from tests.support.wandb_server import KEY, Stub
 
 ROWS = [{"epoch": epoch, "val/acc": epoch / 10} for epoch in range(4)]
 

@@ -6,11 +6,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from made_grids import a_spec, submit
 
 from anlp.core.errors import UserError
+from anlp.core.verbs import verbs_of
 from anlp.records.folders import GridFolder
 from jobs import __main__ as jobs_main
+from tests.support.grids import a_spec, submit
+
+VERBS = verbs_of("jobs")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
@@ -20,9 +23,7 @@ def test_without_a_verb_the_commands_are_listed(
     assert jobs_main.main(arguments) == 0
 
     text = capsys.readouterr().out
-    assert [f"python -m jobs.{verb} " in text for verb in jobs_main.COMMANDS] == [True] * len(
-        jobs_main.COMMANDS
-    )
+    assert [verb.name for verb in VERBS if f"python -m {verb.module} " not in text] == []
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest() -> None:
@@ -40,7 +41,7 @@ def test_a_verb_is_passed_its_arguments(
     assert "demo: 1 of 1 run (seed=0)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", list(jobs_main.COMMANDS))
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
 def test_every_command_explains_itself_with_examples(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.data.frames import history_frame
+from analysis.data.load import from_disk
+from analysis.verdicts.breakdown import build_breakdown
+from analysis.verdicts.judge import CONVERGENT, Judged, judge_runs
+from anlp.core.errors import UserError
+from anlp.records.results import Outcome
+from tests.support.curves import learned
+from tests.support.run_folders import Grid
+
+
+def judged(grid: Grid, **options: Any) -> Judged:
+    records = from_disk(grid.path)
+    return judge_runs(grid.frame(), history_frame(records), **options)
+
+
+def verdicts(found: Judged) -> Mapping[int, str]:
+    return dict(zip(found.runs["seed"], found.runs["verdict"], strict=True))
+
+
+def test_every_run_gets_its_verdict(grid: Grid) -> None:
+    grid.add(0.9, seed=0, history=learned(0.9))
+    grid.add(0.1, seed=1, history=learned(0.1))
+    grid.add(seed=2, outcome=Outcome.DIVERGED, history=learned(0.5, 4))
+    grid.add(seed=3, outcome=Outcome.FAILED, history=learned(0.5, 4))
+    grid.add(seed=4, outcome=None)
+    grid.add(seed=5, outcome=None, history=learned(0.9, 4))
+    grid.add(0.9, seed=6)
+
+    found = judged(grid)
+
+    labels = ["converged", "stuck", "diverged", "crashed", "missing", "too short", "missing"]
+    assert verdicts(found) == dict(enumerate(labels))
+    assert found.runs.set_index("seed")["onset"].to_dict()[2] == 4
+    assert set(found.curves) == set(found.runs["run_id"][found.runs["seed"].isin([0, 1, 2, 3, 5])])
+    assert len(found.of(CONVERGENT)) == 1
+
+
+def test_a_live_run_takes_chance_from_its_finished_siblings(grid: Grid) -> None:
+    grid.add(0.9, seed=0, history=learned(0.9))
+    grid.add(seed=1, outcome=None, history=learned(0.9))
+
+    assert verdicts(judged(grid)) == {0: "converged", 1: "converged"}
+
+
+def test_without_any_finished_run_chance_has_to_be_given(grid: Grid) -> None:
+    grid.add(outcome=None, history=learned(0.9))
+
+    with pytest.raises(UserError, match=r"give --chance .* and --samples"):
+        judged(grid)
+    assert verdicts(judged(grid, level=0.1, samples=500)) == {0: "converged"}
+
+
+def test_weak_plateaus_are_measured_against_the_best_run(grid: Grid) -> None:
+    grid.add(0.9, seed=0, history=learned(0.9))
+    grid.add(0.3, seed=1, history=learned(0.3))
+
+    assert judged(grid).runs.set_index("seed")["cause"].to_dict() == {0: "settled", 1: "weak"}
+
+
+def test_an_epoch_logged_twice_counts_once(grid: Grid) -> None:
+    lines = learned(0.9)
+    grid.add(0.9, history=[*lines[:6], {**lines[5], "val/acc": 0.7}, *lines[6:]])
+
+    (curve,) = judged(grid).curves.values()
+
+    assert curve.epochs.tolist() == list(range(13))
+    assert curve.score[5] == 0.7
+
+
+def test_regression_is_judged_by_r2_where_no_accuracy_was_logged() -> None:
+    lines = [
+        {**line, "val/r2": line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]}
+        for line in learned(0.9)
+    ]
+    runs = pd.DataFrame(
+        {
+            "run_id": ["a"],
+            "config_id": ["c"],
+            "task": ["odd"],
+            "seed": [0],
+            "outcome": ["ok"],
+            "size/val": [500],
+        }
+    )
+    table = pd.DataFrame(lines).drop(columns="val/acc").assign(run_id="a")
+
+    found = judge_runs(runs, table)
+
+    assert (found.metric, verdicts(found)) == ("val/r2", {0: "converged"})
+
+
+def regression(metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One run that learns, as the task of emotions logs it: no accuracy and no R²."""
+    lines = [
+        {**line, metric: line["val/acc"] - 0.1, "val/loss": 1.1 - line["val/acc"]}
+        for line in learned(0.9)
+    ]
+    runs = pd.DataFrame(
+        {
+            "run_id": ["a"],
+            "config_id": ["c"],
+            "task": ["odd"],
+            "seed": [0],
+            "outcome": ["ok"],
+            "size/val": [500],
+        }
+    )
+    return runs, pd.DataFrame(lines).drop(columns="val/acc").assign(run_id="a")
+
+
+def test_regression_is_judged_by_its_rank_correlation_where_nothing_else_was_logged() -> None:
+    found = judge_runs(*regression("val/spearman"))
+
+    assert (found.metric, verdicts(found)) == ("val/spearman", {0: "converged"})
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "val/mae", "lr"])
+def test_there_is_no_verdict_by_what_has_no_chance(metric: str) -> None:
+    with pytest.raises(UserError, match=f"no verdict by '{metric}': expected an accuracy"):
+        judge_runs(*regression("val/spearman"), metric)
+
+
+def study(grid: Grid, failing: Sequence[float], seeds: int = 3) -> Judged:
+    """Two optimizers and five learning rates, of which adam fails at some."""
+    for optimizer in ("sgd", "adam"):
+        for lr in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
+            for units in (16, 32, 64):
+                for seed in range(seeds):
+                    top = 0.1 if lr in failing else 0.9
+                    lines = learned(top)
+                    grid.add(
+                        top,
+                        seed=seed,
+                        history=lines,
+                        optimizer=optimizer,
+                        lr=lr,
+                        units=units,
+                        model="cnn",
+                    )
+    return judged(grid)
+
+
+def test_the_setting_that_explains_failure_is_found(grid: Grid) -> None:
+    found = build_breakdown(study(grid, (1e-1, 1.0)), "study")
+
+    (one,) = found.explanations
+    assert one.condition == "lr >= 0.1"
+    assert (one.failed_with, one.n_with, one.failed_without, one.n_without) == (12, 12, 0, 18)
+    assert one.odds.low > 1
+
+
+def test_nothing_explains_what_did_not_happen(grid: Grid) -> None:
+    assert not build_breakdown(study(grid, (), 1)).explanations
+
+
+def test_shares_count_runs_by_level(grid: Grid) -> None:
+    shares = {(s.setting, s.level): s for s in build_breakdown(study(grid, (1.0,), 1)).shares}
+
+    assert shares["lr", "1"].counts == {"converged": 0, "stuck": 6}
+    assert shares["optimizer", "sgd"].counts == {"converged": 12, "stuck": 3}
+    assert shares["lr", "0.1"].n == 6
+    assert [level for setting, level in shares if setting == "lr"] == [
+        "0.0001",
+        "0.001",
+        "0.01",
+        "0.1",
+        "1",
+    ]
+
+
+def test_the_edge_of_stability_is_the_largest_rate_that_trains(grid: Grid) -> None:
+    edges = {edge.by: edge for edge in build_breakdown(study(grid, (1e-1, 1.0), 1)).edges}
+
+    assert edges["optimizer=adam"].value == 0.01
+    assert not edges["optimizer=adam"].is_largest
+
+
+def test_random_designs_are_shown_by_quarters() -> None:
+    n = 40
+    rates = np.geomspace(1e-5, 1, n)
+    runs = pd.DataFrame(
+        {
+            **{name: [f"{name}{i}" for i in range(n)] for name in ("run_id", "config_id")},
+            "task": "odd",
+            "seed": 0,
+            "outcome": "ok",
+            "lr": rates,
+            "baseline/random": 0.1,
+            "size/val": 500,
+        }
+    )
+    lines = [
+        {**line, "run_id": f"run_id{i}"}
+        for i, rate in enumerate(rates)
+        for line in learned(0.9 if 1e-4 < rate < 0.1 else 0.1)
+    ]
+
+    found = build_breakdown(judge_runs(runs, pd.DataFrame(lines)))
+
+    assert [share.n for share in found.shares] == [10, 10, 10, 10]
+    assert found.explanations[0].condition.startswith("lr ")
+
+
+def test_one_run_and_no_setting_break_down_to_nothing(grid: Grid) -> None:
+    grid.add(0.9, history=learned(0.9))
+
+    found = build_breakdown(judged(grid))
+
+    assert (found.settings, found.shares, found.explanations) == ((), (), ())
+    assert [edge.value for edge in found.edges] == [0.001]
+
+
+def test_a_missing_onset_is_nan(grid: Grid) -> None:
+    grid.add(outcome=None)
+
+    assert math.isnan(judged(grid).runs["onset"].iloc[0])

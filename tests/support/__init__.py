@@ -1,0 +1,1 @@
+"""What tests share: made grids, quick runs, pretended and real schedulers, a wandb server, a browser."""
