@@ -60,7 +60,7 @@ def wait_for_orphans(
     deadline = time.monotonic() + patience_s
     journal = Journal(folder)
     if has_unanswered(journal):
-        with journal.locked():
+        with journal.held():
             reconcile(journal)
     states = read_states(folder, query)
     leaving = count_orphans(states.values())

@@ -36,7 +36,7 @@ from tests.support.submits import Place, make_place
         (["study.yaml", "--set", "lr=fast"], "--set lr=fast: expected a number > 0"),
         (
             ["study.yaml", "--on", "mainframe"],
-            "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)",
+            "--on: no scheduler 'mainframe' (known: auto, local, lsf, pbs, slurm)",
         ),
         (["study.yaml", "--json"], "--json: shows a plan only"),
         (["study.yaml", "--per", "model"], "--per: goes with --confirm"),
@@ -73,7 +73,7 @@ from tests.support.submits import Place, make_place
         (["none.yaml"], "none.yaml:3: grid.lr: expected at least one value, got an empty list"),
         (["empty.yaml"], "empty.yaml:1: expected a mapping"),
         (["absurd.yaml"], "absurd.yaml: more than 15,000 runs: shorten the lists"),
-        (["huge.yaml"], "Submit 10,100 runs? There is no terminal to ask on"),
+        (["huge.yaml"], "Submit 10,100 runs? There is no terminal"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(
