@@ -81,10 +81,15 @@ class Phase(str, Enum):
 
 
 class Cause(str, Enum):
-    """Names why a job ended before its run wrote a result."""
+    """Names why a job ended before its run wrote a result.
+
+    Journals hold the names, so these stay: `HELD_BACK` and `NO_ROOM` are written, and the code
+    calls them `SKIPPED` and `DISK_FULL`.
+    """
 
     CANCELLED = "cancelled"
-    SKIPPED = "held back"  # not started: a canary or too many runs in a row failed before it
+    HELD_BACK = "held back"  # not started: a canary or too many runs in a row failed before it
+    SKIPPED = HELD_BACK
     PREEMPTED = "preempted"
     TIMEOUT = "time limit"
     OUT_OF_MEMORY = "out of memory"
@@ -94,7 +99,8 @@ class Cause(str, Enum):
     EXIT = "exit code"
     LAUNCHER = "its launcher ended"
     CONTINUE = "asked to be continued"
-    DISK_FULL = "its folder could not be written"  # a full disk or a quota
+    NO_ROOM = "its folder could not be written"  # a full disk or a quota
+    DISK_FULL = NO_ROOM
     UNKNOWN = "unknown"
 
     @classmethod

@@ -194,7 +194,7 @@ def test_runs_that_were_held_back_are_interrupted_and_taken_by_the_next_submit(
     endings = [line["cause"] for line in journal_lines(folder) if line["event"] == "ended"]
     assert sorted(endings) == [
         "EXIT",
-        *["SKIPPED"] * 3,
+        *["HELD_BACK"] * 3,
     ]  # on record before anything is submitted again
     # dense has passed; of the cnn runs there is one to be had, and it is the canary now
     assert [rates_of(folder, number) for number in (3, 4)] == [[0.5], [0.2, 0.3]]
