@@ -1,82 +1,80 @@
-"""`python -m analysis.curves GRID`: learning curves of all runs, coloured by one setting.
-
-python -m analysis.curves mnist --by lr
-python -m analysis.curves mnist --metric train/loss --scale log --by optimizer --style bands
-python -m analysis.curves mnist --by configuration --only 'model=cnn lr=0.01' --smooth 5
-"""
+"""Draw learning curves of all runs, coloured by a setting: `python -m analysis.curves GRID`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from analysis.cli.arguments import add_grid, say_notes, select_runs
 from analysis.cli.charts import add_output, write_chart
 from analysis.data.load import load
 from analysis.plots.curves import curves_chart
-from anlp.core.errors import run_command
+from anlp.core.command import add_filter, make_parser
+from anlp.core.errors import EXIT_OK, run_command
 
-CURVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "metric": {
-        "default": "",
-        "metavar": "METRIC",
-        "help": "what was logged each epoch; default val/acc",
-    },
-    "by": {
-        "default": "",
-        "metavar": "SETTING",
-        "help": "colours the lines, a setting or `configuration`; default lr if it varies, else the first that does",
-    },
-    "style": {
-        "choices": ("lines", "medians", "bands", "both"),
-        "help": "runs, medians with bands, or both; default by their number",
-    },
-    "smooth": {
-        "type": int,
-        "default": 0,
-        "metavar": "N",
-        "help": "a running mean over N epochs, said in the title",
-    },
-    "scale": {"choices": ("linear", "log"), "default": "linear", "help": "of the y axis"},
-}
+EXAMPLES = """\
+  python -m analysis.curves mnist --by lr
+  python -m analysis.curves mnist --metric train/loss --scale log --by optimizer --style bands
+  python -m analysis.curves mnist --by configuration --only 'model=cnn lr=0.01' --smooth 5"""
 
 
-def cli() -> int:
-    """The command with its exit code; wants `sys.argv`."""
-    return run_command(lambda: main(sys.argv[1:]))
+def make_arguments() -> argparse.ArgumentParser:
+    """Make the parser of curves."""
+    parser = make_parser(
+        "analysis.curves", "Draw learning curves of all runs, coloured by one setting.", EXAMPLES
+    )
+    add_grid(parser)
+    parser.add_argument(
+        "--metric", default="", metavar="METRIC", help="logged each epoch (default: val/acc)"
+    )
+    parser.add_argument(
+        "--by",
+        default="",
+        metavar="SETTING",
+        help="colours the lines: a setting or `configuration` (default: lr if it varies, else the "
+        "first that does)",
+    )
+    parser.add_argument(
+        "--style",
+        choices=("lines", "medians", "bands", "both"),
+        help="runs, medians with bands, or both (default: by their number)",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a running mean over N epochs, said in the title",
+    )
+    parser.add_argument(
+        "--scale", choices=("linear", "log"), default="linear", help="of the y axis"
+    )
+    add_filter(parser)
+    add_output(parser)
+    return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Writes the chart and prints where it is.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the chart and print where it is.
 
     Raises:
-        UserError: there is no such grid, no run has logged the metric, or the file cannot be written.
+        UserError: there is no such grid, no run has logged the metric, or a file cannot be written.
     """
-    options = _parser().parse_args(argv)
+    options = make_arguments().parse_args(argv)
     loaded = load(options.grid)
     say_notes(loaded.notes)
     loaded = replace(loaded, runs=select_runs(loaded.runs, options.only))
     given = {name: getattr(options, name) for name in ("metric", "by", "style", "smooth", "scale")}
     chart = curves_chart(loaded, **{name: value for name, value in given.items() if value})
     write_chart(chart, options, loaded, "curves")
-    return 0
+    return EXIT_OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.curves",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_grid(parser)
-    for name in ("metric", "by", "style", "smooth", "scale"):
-        parser.add_argument(f"--{name}", **CURVE_OPTIONS[name])
-    parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
-    add_output(parser)
-    return parser
+def cli() -> int:
+    """Run the command; return its exit code."""
+    return run_command(main)
 
 
 if __name__ == "__main__":

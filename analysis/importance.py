@@ -1,9 +1,4 @@
-"""`python -m analysis.importance GRID`: which settings explain a metric, alone and together, and how much is seeds.
-
-python -m analysis.importance mnist
-python -m analysis.importance mnist --metric test/acc --only model=cnn
-python -m analysis.importance mnist --no-clip --no-forest --json
-"""
+"""Tell which settings explain a metric: `python -m analysis.importance GRID`."""
 
 from __future__ import annotations
 
@@ -11,76 +6,86 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from analysis.cli.arguments import add_grid, say_notes, select_runs
-from analysis.data.frames import metric_columns
+from analysis.cli.arguments import add_grid, choose_metric, say_notes, select_runs
+from analysis.cli.output import add_format, chosen_format, write_or_print
 from analysis.data.load import load
-from analysis.data.metric_choice import usual_metric
 from analysis.effects.design import build_design
-from analysis.effects.explain import explain
+from analysis.effects.explain import Importance, explain
 from analysis.effects.render import render_csv, render_json, render_text
-from anlp.core.errors import UserError, known_name, run_command
+from anlp.core.command import add_filter, make_parser
+from anlp.core.errors import EXIT_OK, UserError, run_command
 
 MANY = 1000  # configurations, of which forests take some seconds
+SUFFIXES = {"text": ".txt", "json": ".json", "csv": ".csv"}
+EXAMPLES = """\
+  python -m analysis.importance mnist
+  python -m analysis.importance mnist --metric test/acc --only model=cnn
+  python -m analysis.importance mnist --no-clip --no-forest --json"""
 
 
-def cli() -> int:
-    """The command with its exit code; wants `sys.argv`."""
-    return run_command(lambda: main(sys.argv[1:]))
+def make_arguments() -> argparse.ArgumentParser:
+    """Make the parser of importance."""
+    parser = make_parser(
+        "analysis.importance",
+        "Tell how much of a metric's variance each setting explains, alone and with others, and "
+        "how much is seeds.",
+        EXAMPLES,
+    )
+    add_grid(parser)
+    parser.add_argument(
+        "--metric",
+        default="",
+        metavar="METRIC",
+        help="what is explained (default: val/acc, else what the runs monitor)",
+    )
+    add_filter(parser)
+    parser.add_argument(
+        "--no-clip",
+        dest="clip",
+        action="store_false",
+        help="runs below chance level keep their score",
+    )
+    parser.add_argument("--ranks", action="store_true", help="explain ranks instead of scores")
+    parser.add_argument(
+        "--no-forest", dest="forest", action="store_false", help="no random forests for comparison"
+    )
+    add_format(parser, SUFFIXES, "text", "json", "csv")
+    return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Prints the importance of every setting of a grid.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the importance of every setting of a grid.
 
     Raises:
         UserError: there is no such grid, no finished run, or nothing varies.
     """
-    options = _parser().parse_args(argv)
+    options = make_arguments().parse_args(argv)
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
     if loaded.runs.empty:
         raise UserError("no runs to explain: nothing of this grid has started yet")
     runs = select_runs(loaded.runs, options.only)
-    metric = (
-        known_name(options.metric, metric_columns(runs), "--metric")
-        if options.metric
-        else usual_metric(runs)
-    )
+    metric = choose_metric(runs, options.metric)
     design = build_design(runs, metric, clip=options.clip, ranks=options.ranks)
     if options.forest and len(design.means) > MANY:
         print(f"growing forests over {len(design.means):,} configurations …", file=sys.stderr)
     importance = explain(design, with_forest=options.forest)
-    if options.csv:
-        sys.stdout.write(render_csv(importance))
-    else:
-        sys.stdout.write((render_json if options.json else render_text)(importance, loaded.grid))
-    return 0
+    text = _render(importance, chosen_format(options, SUFFIXES, "text"), loaded.grid)
+    write_or_print(text, options.out)
+    return EXIT_OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.importance",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_grid(parser)
-    parser.add_argument(
-        "--metric", default="", help="what is explained (val/acc; else what runs monitor)"
-    )
-    parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
-    parser.add_argument(
-        "--no-clip",
-        dest="clip",
-        action="store_false",
-        help="runs worse than the baseline keep their score",
-    )
-    parser.add_argument("--ranks", action="store_true", help="of ranks instead of scores")
-    parser.add_argument(
-        "--no-forest", dest="forest", action="store_false", help="no random forests for comparison"
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="everything, for machines")
-    form.add_argument("--csv", action="store_true", help="a row per setting")
-    return parser
+def cli() -> int:
+    """Run the command; return its exit code."""
+    return run_command(main)
+
+
+def _render(importance: Importance, form: str, grid: str) -> str:
+    if form == "json":
+        return render_json(importance, grid)
+    if form == "csv":
+        return render_csv(importance)
+    return render_text(importance, grid)
 
 
 if __name__ == "__main__":

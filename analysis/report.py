@@ -1,13 +1,13 @@
-"""`python -m analysis.report GRID`: everything about a grid as one HTML page and as Markdown, with what to run next."""
+"""Write everything about a grid as HTML and Markdown: `python -m analysis.report GRID`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from analysis.cli.arguments import add_grid, picture_path
+from analysis.cli.arguments import add_grid, default_path
+from analysis.cli.output import add_out
 from analysis.data.load import load
 from analysis.reporting.blocks import Document, Section, figures
 from analysis.reporting.discussion import best_lines, discussion_section
@@ -22,52 +22,76 @@ from analysis.reporting.render import FIGURES, render_html, render_markdown
 from analysis.reporting.results import results_section
 from analysis.reporting.settings import settings_section
 from analysis.reporting.verdicts import fates_section
+from analysis.text.output import write_file
 from analysis.web.page import component_script, component_style
-from anlp.core.errors import UserError, run_command
-from anlp.core.files import write_whole
+from anlp.core.command import make_parser
+from anlp.core.errors import EXIT_OK, run_command
 from anlp.core.progress import Progress
 
 EXAMPLES = """\
-examples:
-  python -m analysis.report mnist                                  runs/mnist/report/report.html, report.md, figures/
-  python -m analysis.report mnist --out /tmp/mnist --report test/f1
+  python -m analysis.report mnist              runs/mnist/report/: report.html, report.md, figures/
+  python -m analysis.report mnist -o /tmp/mnist --report test/f1
   python -m analysis.report --from wandb://my-team/anlp/mnist"""
 
 
-def cli() -> int:
-    """The command with its exit code; wants `sys.argv`."""
-    return run_command(lambda: main(sys.argv[1:]))
+def make_arguments() -> argparse.ArgumentParser:
+    """Make the parser of report."""
+    parser = make_parser(
+        "analysis.report",
+        "Write everything about a grid as one HTML page and as Markdown, with what to run next.",
+        EXAMPLES,
+    )
+    add_grid(parser)
+    parser.add_argument(
+        "--select",
+        default="",
+        metavar="METRIC",
+        help="ranks configurations (default: val/acc, else what the runs monitor)",
+    )
+    parser.add_argument(
+        "--report",
+        default="",
+        metavar="METRIC",
+        help="what is reported (default: test/acc, else --select on the test set)",
+    )
+    add_out(parser, "default: report/ in the grid's folder", metavar="DIR", old="--output")
+    return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Writes the report and prints where it is.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the report and print where it is.
 
     Raises:
         UserError: there is no such grid, no run, or a file cannot be written.
     """
-    options = _parser().parse_args(argv)
+    options = make_arguments().parse_args(argv)
     loaded = load(options.grid)
     findings = find_out(loaded, options.grid, select=options.select, report=options.report)
     advice = advise(findings)
     grid = render_grid(advice, findings)
     document = build_document(findings, advice, grid)
     files = report_files(document, grid, findings.name)
-    folder = options.out or picture_path(loaded, "report")
+    folder = options.out or default_path(loaded, "report")
     for name, content in files.items():
-        _write(folder / name, content)
+        write_file(folder / name, content)
     for name in files:
         if "/" not in name:
             print(folder / name)
-    return 0
+    return EXIT_OK
+
+
+def cli() -> int:
+    """Run the command; return its exit code."""
+    return run_command(main)
 
 
 def build_document(findings: Findings, advice: Advice, grid: str) -> Document:
-    """The report, section by section.
+    """Write the report, section by section.
 
     Args:
         findings: about the grid.
         advice: what to run next.
-        grid: the same as a grid file.
+        grid: the advice as a grid file.
     """
     makers: tuple[Callable[[], Section], ...] = (
         lambda: question_section(findings.loaded),
@@ -94,7 +118,7 @@ def build_document(findings: Findings, advice: Advice, grid: str) -> Document:
 
 
 def report_files(document: Document, grid: str, name: str) -> dict[str, bytes]:
-    """Every file of the report by its name in the report's folder."""
+    """Return every file of the report by its name in the report's folder."""
     files = {
         "report.html": render_html(document).encode(),
         "report.md": render_markdown(document).encode(),
@@ -107,45 +131,11 @@ def report_files(document: Document, grid: str, name: str) -> dict[str, bytes]:
 
 
 def _lead(findings: Findings) -> str:
-    """The one thing that a reader in a hurry takes away."""
+    """Write the size of the grid and the most important result."""
     count = (
         f"{len(findings.runs):,} runs of {findings.runs['config_id'].nunique():,} configurations."
     )
     return " ".join([count, *best_lines(findings)[:1]])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_grid(parser)
-    parser.add_argument(
-        "--select",
-        default="",
-        metavar="METRIC",
-        help="ranks configurations; default val/acc where there is one",
-    )
-    parser.add_argument(
-        "--report",
-        default="",
-        metavar="METRIC",
-        help="what is reported; default the same on the test set",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: report/ in the grid's folder"
-    )
-    return parser
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m analysis.tables GRID`: mean ± interval per configuration, the best marked, baselines below."""
+"""Print the results table of a grid: `python -m analysis.tables GRID`."""
 
 from __future__ import annotations
 
@@ -6,118 +6,133 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from analysis.cli.arguments import add_grid, say_notes, select_runs
+from analysis.cli.arguments import add_grid, say_notes, select_runs, share
+from analysis.cli.output import add_format, chosen_format, write_or_print
 from analysis.data.load import load
 from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
 from analysis.results.table import Table, build_table, chosen_metrics
-from anlp.core.errors import UserError, run_command
-from anlp.core.files import write_whole
+from anlp.core.command import add_filter, make_parser, whole_number
+from anlp.core.errors import EXIT_OK, run_command
 
-FORMAT_OF_SUFFIX = {
-    ".txt": "text",
-    ".md": "md",
-    ".csv": "csv",
-    ".tex": "latex",
-    ".html": "html",
-    ".json": "json",
+SUFFIXES = {
+    "text": ".txt",
+    "md": ".md",
+    "csv": ".csv",
+    "latex": ".tex",
+    "html": ".html",
+    "json": ".json",
 }
+EXAMPLES = """\
+  python -m analysis.tables mnist                     all configurations, the best first
+  python -m analysis.tables mnist --top 3 --per model
+  python -m analysis.tables mnist --only 'model=cnn lr<=0.01' --by optimizer
+  python -m analysis.tables mnist --pivot lr optimizer
+  python -m analysis.tables mnist -o paper/table.tex
+  python -m analysis.tables mnist --json"""
 
 
-def cli() -> int:
-    """The command with its exit code; wants `sys.argv`."""
-    return run_command(lambda: main(sys.argv[1:]))
-
-
-def main(argv: Sequence[str]) -> int:
-    """Prints or writes the table of a grid.
-
-    Raises:
-        UserError: there is no such grid, no finished run, or a name is unknown.
-    """
-    options = _parser().parse_args(argv)
-    loaded = load(options.grid, history=False)
-    say_notes(loaded.notes)
-    runs = select_runs(loaded.runs, options.only)
-    table = build_table(
-        runs, _plan(options, *chosen_metrics(runs, options.select, options.report)), loaded.grid
+def make_arguments() -> argparse.ArgumentParser:
+    """Make the parser of tables."""
+    parser = make_parser(
+        "analysis.tables",
+        "Print mean ± interval per configuration, the best marked, baselines below.",
+        EXAMPLES,
     )
-    text = _render(table, _format(options))
-    if options.output is None:
-        sys.stdout.write(text)
-    else:
-        _write(options.output, text)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
     add_grid(parser)
-    parser.add_argument(
+    _add_rows(parser)
+    _add_methods(parser)
+    add_format(parser, SUFFIXES, "text on a terminal, md otherwise", "json")
+    return parser
+
+
+def _add_rows(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose metrics, rows and their order."""
+    group = parser.add_argument_group("metrics and rows")
+    group.add_argument(
         "--select",
         default="",
         metavar="METRIC",
-        help="ranks configurations (val/acc; else what runs monitor)",
+        help="ranks configurations (default: val/acc, else what the runs monitor)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--report",
         default="",
         metavar="METRIC",
-        help="what the table shows (test/acc; else --select on the test set)",
+        help="what the table shows (default: test/acc, else --select on the test set)",
     )
-    parser.add_argument(
-        "--top", type=_positive, metavar="K", help="only the K best (with --per: of each level)"
+    group.add_argument(
+        "--top",
+        type=whole_number(1),
+        metavar="K",
+        help="only the K best (with --per: of each level)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--per", "--best-per", metavar="SETTING", help="the best of each level of a setting"
     )
-    parser.add_argument(
-        "--worst", action="store_true", help="with --top or --per: the worst of all, too"
+    group.add_argument(
+        "--worst", action="store_true", help="with --top or --per: also the worst of all"
     )
-    parser.add_argument(
+    group.add_argument(
         "--by", metavar="SETTING", help="groups of rows, each with its own best and tied ones"
     )
-    parser.add_argument(
+    group.add_argument(
         "--pivot",
         nargs=2,
         metavar=("DOWN", "ACROSS"),
-        help="two settings, e.g. lr optimizer; a cell shows its best",
+        help="two settings, such as lr optimizer; a cell shows its best",
     )
-    parser.add_argument("--only", default="", metavar="FILTER", help="e.g. 'model=cnn lr<=0.01'")
-    parser.add_argument(
-        "--sort", default="", metavar="NAMES", help="settings or metrics, apart by commas"
+    add_filter(parser)
+    group.add_argument(
+        "--sort", default="", metavar="NAMES", help="settings or metrics, with commas between them"
     )
-    parser.add_argument(
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    """Add the options of intervals and tests."""
+    group = parser.add_argument_group("intervals and tests")
+    group.add_argument(
         "--ci",
         "--interval",
         dest="interval",
         choices=("t", "z", "bootstrap-t"),
         default="t",
-        help="Student t, z as older tables have it, or bootstrap-t for rows of 20 seeds and more (%(default)s)",
+        help="Student t, z as in older tables, or bootstrap-t for rows of at least 20 seeds "
+        "(default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--tied",
         choices=("welch", "moderated", "pooled", "none"),
         default="welch",
-        help="tests of the daggers: which rows cannot be told from the best (%(default)s)",
+        help="tests for the daggers: rows that cannot be told from the best (default: %(default)s)",
     )
-    parser.add_argument("--level", type=_level, default=0.95, help="nominal coverage (%(default)s)")
-    parser.add_argument(
-        "--format", choices=tuple(RENDERERS), help="default: text on a terminal, md otherwise"
+    group.add_argument(
+        "--level", type=share("0.95"), default=0.95, help="nominal coverage (default: %(default)s)"
     )
-    parser.add_argument(
-        "--json",
-        action="store_const",
-        const="json",
-        dest="format",
-        help="the same as --format json",
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="the suffix decides the format"
-    )
-    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print or write the table of a grid.
+
+    Raises:
+        UserError: there is no such grid, no finished run, or a name is unknown.
+    """
+    options = make_arguments().parse_args(argv)
+    loaded = load(options.grid, history=False)
+    say_notes(loaded.notes)
+    runs = select_runs(loaded.runs, options.only)
+    metrics = chosen_metrics(runs, options.select, options.report)
+    table = build_table(runs, _plan(options, *metrics), loaded.grid)
+    usual = "text" if options.out is None and sys.stdout.isatty() else "md"
+    text = _render(table, chosen_format(options, SUFFIXES, usual))
+    write_or_print(text, options.out)
+    return EXIT_OK
+
+
+def cli() -> int:
+    """Run the command; return its exit code."""
+    return run_command(main)
 
 
 def _plan(options: argparse.Namespace, select: str, report: str) -> Plan:
@@ -137,45 +152,12 @@ def _plan(options: argparse.Namespace, select: str, report: str) -> Plan:
     )
 
 
-def _format(options: argparse.Namespace) -> str:
-    if options.format:
-        return str(options.format)
-    if options.output is not None:
-        return FORMAT_OF_SUFFIX.get(options.output.suffix, "md")
-    return "text" if sys.stdout.isatty() else "md"
-
-
 def _render(table: Table, form: str) -> str:
-    if form == "text":
-        is_terminal = sys.stdout.isatty()
-        columns = shutil.get_terminal_size().columns if is_terminal else WIDTH
-        return render_text(table, bold=is_terminal, width=min(columns, WIDTH))
-    return RENDERERS[form](table)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    print(f"wrote {path}", file=sys.stderr)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return number
-
-
-def _level(text: str) -> float:
-    level = float(text)
-    if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(
-            f"expected a level between 0 and 1 such as 0.95, got {text}"
-        )
-    return level
+    if form != "text":
+        return RENDERERS[form](table)
+    is_terminal = sys.stdout.isatty()
+    columns = shutil.get_terminal_size().columns if is_terminal else WIDTH
+    return render_text(table, bold=is_terminal, width=min(columns, WIDTH))
 
 
 if __name__ == "__main__":

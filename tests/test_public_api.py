@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python-api.md"
 PUBLIC = {
+    "anlp": ["TaskSettings", "TrainingSettings", "__version__", "register_task"],
     "jobs": ["Overrides", "RunStatus", "Submission", "grid_status", "submit_grid"],
+    "analysis": [
+        *("Plan", "Runs", "Table", "importance_table", "load"),
+        *("render_table", "results_table", "verdict_table"),
+    ],
 }
 
 

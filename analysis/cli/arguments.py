@@ -1,30 +1,31 @@
-"""What the commands of analysis share at their edge: filtering what was loaded, saying what was skipped."""
+"""Arguments that the commands of analysis share, and what they do with the loaded runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.data.frames import fields
+from analysis.data.frames import fields, metric_columns
 from analysis.data.load import Runs
-from anlp.core.errors import UserError
+from analysis.data.metric_choice import usual_metric
+from anlp.core.errors import UserError, known_name
 from anlp.core.filters import parse_filter
 
 NOTES_SHOWN = 5
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
-    """The argument that every command begins with, `grid`: what `analysis.load` takes, `--from` before an address."""
+    """Add `grid`: a name, a file, a folder, or an address of wandb, also behind `--from`."""
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument(
         "grid",
         nargs="?",
         default=argparse.SUPPRESS,  # else its absence would overwrite what --from says
-        help="name under runs/ (or $ANLP_RUNS), the grid's folder, or its YAML file",
+        help="the grid's name, its YAML file or its folder",
     )
     group.add_argument(
         "--from",
@@ -34,8 +35,29 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def share(example: str) -> Callable[[str], float]:
+    """Return a function that reads an argument which is a number between 0 and 1.
+
+    >>> share("0.95")("0.5")
+    0.5
+    """
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < 1:
+            raise argparse.ArgumentTypeError(
+                f"expected a number between 0 and 1 such as {example}, got {text!r:.60}"
+            )
+        return number
+
+    return parse
+
+
 def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:
-    """The rows that pass the filter `only` (all for an empty one).
+    """Return the rows that pass the filter `only` (all for an empty one).
 
     Raises:
         UserError: the filter is malformed, names something that no run has, or leaves none.
@@ -44,24 +66,34 @@ def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:
         return runs
     chosen = parse_filter(only)
     chosen.check([*map(str, runs.columns), "id", "state"])
-    rows = runs.to_dict("records")
-    keep = [
-        chosen.matches(fields({str(name): value for name, value in row.items()})) for row in rows
-    ]
+    names = [str(name) for name in runs.columns]
+    rows = runs.itertuples(index=False, name=None)
+    keep = [chosen.matches(fields(dict(zip(names, row, strict=True)))) for row in rows]
     if len(runs) and not any(keep):
         raise UserError(f"--only {only!r} leaves none of {len(runs)} runs")
     return runs[keep]
 
 
+def choose_metric(runs: pd.DataFrame, asked: str) -> str:
+    """Return the metric that `--metric` asks for, or the usual one of these runs.
+
+    Raises:
+        UserError: no run has it, or no run has finished with a metric.
+    """
+    if asked:
+        return known_name(asked, metric_columns(runs), "--metric")
+    return usual_metric(runs)
+
+
 def say_notes(notes: Sequence[str]) -> None:
-    """The first few notes on stderr, and how many more there are."""
+    """Print the first few notes on stderr, and how many more there are."""
     for note in notes[:NOTES_SHOWN]:
         print(note, file=sys.stderr)
     if len(notes) > NOTES_SHOWN:
         print(f"… and {len(notes) - NOTES_SHOWN} more such notes", file=sys.stderr)
 
 
-def picture_path(loaded: Runs, name: str) -> Path:
-    """Where a picture lies unless asked otherwise: in the grid's folder, relative to here where that is shorter."""
+def default_path(loaded: Runs, name: str) -> Path:
+    """Return the path of a file in the grid's folder, relative to here where that is shorter."""
     path, here = loaded.folder / name, Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,4 +1,4 @@
-"""The runs of a grid as a design: factors with their levels, and what every configuration reached."""
+"""Arrange the runs of a grid as a design: factors with levels, and scores of configurations."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ import pandas as pd
 from analysis.data.baselines import chance_levels
 from analysis.data.frames import varying_settings
 from analysis.stats.intervals import Array
-from analysis.text.levels import level_key
+from analysis.text.levels import is_missing, level_key
 from analysis.text.metrics import is_share, render_value
 from anlp.core.errors import UserError
 from anlp.core.metrics import higher_is_better
 
-FEW_LEVELS = (
-    12  # that settings of a grid have; in a random design every number determines all others
-)
+# that settings of a grid have; in a random design every number determines all others
+FEW_LEVELS = 12
 HUGE = 1e100  # a score beyond has no square, and says nothing
 Codes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A setting that varies, or several that only make sense together."""
+    """A setting that varies, or several that only have a meaning together."""
 
     name: str
-    levels: tuple[
-        Any, ...
-    ]  # ascending; tuples of values for several settings; None: has no effect there
+    # ascending; tuples of values for several settings; None: has no effect there
+    levels: tuple[Any, ...]
     is_number: bool
 
 
@@ -52,30 +50,32 @@ class Design:
 
     @property
     def missing_share(self) -> float:
-        """Of the cells of the full factorial."""
+        """Return the share of the full factorial's cells that are missing."""
         return 1 - len(self.means) / math.prod(len(factor.levels) for factor in self.factors)
 
     def values(self) -> Array:
-        """(n_configurations, n_factors) numbers as they are; NaN for everything that is none."""
-        columns = [
-            np.array([_number(level) if factor.is_number else math.nan for level in factor.levels])[
-                codes
-            ]
-            for factor, codes in zip(self.factors, self.codes.T, strict=True)
-        ]
+        """Return (n_configurations, n_factors) numbers as they are; NaN for everything else."""
+        columns = []
+        for factor, codes in zip(self.factors, self.codes.T, strict=True):
+            numbers = np.full(len(factor.levels), math.nan)
+            if factor.is_number:
+                numbers = np.array([_number(level) for level in factor.levels])
+            columns.append(numbers[codes])
         return np.stack(columns, axis=1)
 
 
 def build_design(
     runs: pd.DataFrame, metric: str, *, clip: bool = True, ranks: bool = False
 ) -> Design:
-    """The design behind the search runs of a grid; confirm runs would weigh the best configurations more.
+    """Build the design of the search runs of a grid.
+
+    Confirm runs are left out: they would weigh the best configurations more.
 
     Args:
         runs: see `analysis.data.frames`.
         metric: a column of it.
-        clip: whether a run worse than the baseline counts as the baseline, and a diverged one, too: how badly a run
-            failed would explain nearly all variance otherwise.
+        clip: whether a run below chance level counts as chance level, and a diverged one, too: how
+            badly a run failed would explain nearly all variance otherwise.
         ranks: whether scores are replaced by their ranks.
 
     Raises:
@@ -90,7 +90,8 @@ def build_design(
     names = varying_settings(used)
     if not names:
         raise UserError(
-            f"no setting varies over the {_runs(len(used))} with {metric}: there is nothing to compare"
+            f"no setting varies over the {_runs(len(used))} with {metric}: there is nothing to "
+            "compare"
         )
     if ranks:
         scores = scores.rank()
@@ -155,43 +156,46 @@ def _scores(
 def _independent(
     columns: dict[str, list[Any]], configurations: int
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """The columns without those that follow from another; one that has no effect everywhere is joined with the other.
+    """Leave out columns that follow from another one, and join those with an effect in parts.
 
-    `momentum` that only sgd has is one factor with `optimizer`: then the grid is a full factorial again.
+    `momentum`, which only sgd has, becomes one factor with `optimizer`: then the grid is a full
+    factorial again.
     """
     notes: list[str] = []
-    found = dict(columns)
+    factors = dict(columns)
     for name in [name for name, values in columns.items() if None in values]:
-        effective = [value is not None for value in found[name]]
-        partner = _leader({**found, name: effective}, name, configurations)
-        if partner and not _leader(found, name, configurations):
-            joint = list(zip(found[partner], found[name], strict=True))
-            found = {
-                (f"{partner}+{name}" if key == partner else key): values
-                for key, values in found.items()
-            }
-            found[f"{partner}+{name}"] = joint
-            del found[name]
+        has_effect = [value is not None for value in factors[name]]
+        partner = _leader({**factors, name: has_effect}, name, configurations)
+        if partner and not _leader(factors, name, configurations):
+            factors = _joined(factors, partner, name)
             notes.append(
                 f"{name} has an effect with some values of {partner} only: both are one factor"
             )
-    for name in list(found):
-        if leader := _leader(found, name, configurations):
-            del found[name]
+    for name in list(factors):
+        if leader := _leader(factors, name, configurations):
+            del factors[name]
             notes.append(f"{name} follows from {leader} and is left out")
-    return found, notes
+    return factors, notes
+
+
+def _joined(columns: dict[str, list[Any]], first: str, second: str) -> dict[str, list[Any]]:
+    """Return the columns with two of them as one, in the place of the first."""
+    joined = {}
+    for name, values in columns.items():
+        if name == first:
+            joined[f"{first}+{second}"] = list(zip(values, columns[second], strict=True))
+        elif name != second:
+            joined[name] = values
+    return joined
 
 
 def _leader(columns: dict[str, list[Any]], name: str, configurations: int) -> str | None:
-    """Another column whose levels determine those of this one."""
+    """Return another column whose levels determine those of this one."""
     for other, values in columns.items():
         levels = len(set(values))
-        is_grid = levels <= max(FEW_LEVELS, configurations / 2)
-        if (
-            other != name
-            and is_grid
-            and len(set(zip(values, columns[name], strict=True))) == levels
-        ):
+        if other == name or levels > max(FEW_LEVELS, configurations / 2):
+            continue
+        if len(set(zip(values, columns[name], strict=True))) == levels:
             return other
     return None
 
@@ -213,31 +217,28 @@ def _codes(factor: Factor, values: Iterable[Any]) -> Codes:
 def _edges(
     runs: pd.DataFrame, scores: pd.Series[float], names: Sequence[str], metric: str
 ) -> list[str]:
-    """A sentence for every number whose value in the best configuration is the first or last that was tried."""
+    """Name the numbers whose best value is the smallest or largest that was tried."""
     means = scores.groupby(runs["config_id"]).mean()
-    best = runs[
-        runs["config_id"] == (means.idxmax() if higher_is_better(metric) else means.idxmin())
-    ].iloc[0]
-    found = []
+    best_id = means.idxmax() if higher_is_better(metric) else means.idxmin()
+    best = runs[runs["config_id"] == best_id].iloc[0]
+    sentences = []
     for name in names:
-        levels = sorted(
-            value for value in set(_plain(runs[name])) if isinstance(value, int | float)
-        )
+        levels = sorted(v for v in set(_plain(runs[name])) if isinstance(v, int | float))
         value = best[name]
         if len(levels) < 2 or isinstance(levels[0], bool) or value not in (levels[0], levels[-1]):
             continue
         if value == 0 and levels[0] == 0:  # nothing lies below
             continue
         end, way = ("largest", "larger") if value == levels[-1] else ("smallest", "smaller")
-        found.append(
+        sentences.append(
             f"{name}: the best configuration has the {end} value tried, {value:.6g}; try {way} ones"
         )
-    return found
+    return sentences
 
 
 def _plain(values: pd.Series[Any]) -> list[Any]:
-    """Python's own values, None for whatever is missing."""
-    return [None if value is None or value != value else value for value in values.tolist()]
+    """Return Python's own values, None for missing ones."""
+    return [None if is_missing(value) else value for value in values.tolist()]
 
 
 def _order(level: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Which settings explain a metric: by the method that the design allows, with the others beside it."""
+"""Measure which settings explain a metric, by the best method that the design allows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_AXES = 16  # 2^16 subsets are as many as a decomposition takes in seconds
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Everything that is known about which factor matters; arrays are parallel to the factors."""
+    """The importance of the factors by several methods; arrays are parallel to the factors."""
 
     design: Design
     method: Method
@@ -37,7 +37,7 @@ class Importance:
 
     @property
     def order(self) -> list[int]:
-        """The factors, most important first, by the best measure there is."""
+        """Return the factors, most important first, by the best measure there is."""
         if self.decomposition is not None:
             weights = self.decomposition.shapley
         elif self.forest is not None and self.forest.is_reliable:
@@ -48,11 +48,12 @@ class Importance:
 
 
 def explain(design: Design, *, with_forest: bool = True) -> Importance:
-    """The importance of every factor of a design.
+    """Measure the importance of every factor of a design.
 
     Args:
         design: see `analysis.effects.design`.
-        with_forest: whether random forests are grown, for comparison or because nothing else is possible.
+        with_forest: whether random forests are grown, for comparison or because nothing else is
+            possible.
 
     Raises:
         UserError: a forest is wanted and scikit-learn is not installed.
@@ -66,11 +67,9 @@ def explain(design: Design, *, with_forest: bool = True) -> Importance:
     decomposition = _decompose(design) if method in ("exact", "approximate") else None
     if decomposition is not None and np.isnan(decomposition.seed_variance):
         notes.append("one seed per configuration: noise is unknown, it is part of the interactions")
-    forest = (
-        forest_importance(design.codes.astype(float), design.means)
-        if with_forest and varies
-        else None
-    )
+    forest = None
+    if with_forest and varies:
+        forest = forest_importance(design.codes.astype(float), design.means)
     notes += _forest_notes(method, forest, design, with_forest and varies)
     pearson = correlations(design.values(), design.means)
     return Importance(design, method, decomposition, forest, pearson, (*design.notes, *notes))
@@ -86,7 +85,8 @@ def _choose(design: Design) -> tuple[Method, list[str]]:
             f"{missing:.1%} of the factorial is missing: least squares of main effects and pairs"
         ]
     return "forest", [
-        f"{missing:.0%} of the full factorial is missing: no exact decomposition, permutation instead"
+        f"{missing:.0%} of the full factorial is missing: no exact decomposition, permutation "
+        "instead"
     ]
 
 
@@ -95,11 +95,10 @@ def _decompose(design: Design) -> Decomposition:
         return approximate_anova(
             design.codes.astype(float), design.means, design.variances, design.counts
         )
-    shape = tuple(
-        len(factor.levels) for factor in design.factors
-    )  # np.unique has put the cells into this order
+    # np.unique has put the cells into this order
+    shape = tuple(len(factor.levels) for factor in design.factors)
     return anova_of_cells(
-        *(part.reshape(shape) for part in (design.means, design.variances, design.counts))
+        design.means.reshape(shape), design.variances.reshape(shape), design.counts.reshape(shape)
     )
 
 
@@ -114,11 +113,10 @@ def _forest_notes(
         ]
     if forest.is_reliable:
         return []
-    return [
-        f"permutation importance is refused: the forest has not understood the surface (out-of-bag R² below {MIN_R2:g})"
-        + (
-            "; there is no other measure for this design, more configurations would help"
-            if method == "forest"
-            else ""
-        )
-    ]
+    note = (
+        "permutation importance is refused: the forest has not understood the surface (out-of-bag "
+        f"R² below {MIN_R2:g})"
+    )
+    if method == "forest":
+        note += "; there is no other measure for this design, more configurations would help"
+    return [note]

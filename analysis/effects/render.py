@@ -1,4 +1,4 @@
-"""Importance as text for a terminal, as JSON and as CSV."""
+"""Render importance as text for a terminal, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ METHODS = {
 
 
 def render_text(importance: Importance, grid: str = "") -> str:
-    """What a person reads."""
+    """Render text to read."""
     design = importance.design
     runs, configurations = int(design.counts.sum()), len(design.means)
-    head = f"{grid}: {design.metric} over {configurations:,} configurations, {runs:,} runs"
-    names = ["setting", *(name for name in _columns(importance) if name not in ("setting",))]
-    rows = [names, *([_cell(name, row[name]) for name in names] for row in table(importance))]
+    title = f"{grid}: {design.metric} over {configurations:,} configurations, {runs:,} runs"
+    names = _columns(importance)
+    rows = [
+        names,
+        *([_cell(name, row[name]) for name in names] for row in importance_rows(importance)),
+    ]
     lines = [
-        head,
+        title,
         METHODS[importance.method],
         "",
         *align(rows, [name != "setting" for name in names]),
@@ -40,8 +43,8 @@ def render_text(importance: Importance, grid: str = "") -> str:
 
 
 def render_json(importance: Importance, grid: str = "") -> str:
-    """Everything, shares as numbers."""
-    found, forest, design = importance.decomposition, importance.forest, importance.design
+    """Render everything as JSON, shares as numbers."""
+    anova, forest, design = importance.decomposition, importance.forest, importance.design
     form = {
         "grid": grid,
         "metric": design.metric,
@@ -49,12 +52,13 @@ def render_json(importance: Importance, grid: str = "") -> str:
         "configurations": len(design.means),
         "runs": int(design.counts.sum()),
         "factors": [
-            {name: _plain(value) for name, value in row.items()} for row in table(importance)
+            {name: _plain(value) for name, value in row.items()}
+            for row in importance_rows(importance)
         ],
         "interactions": [
             {"settings": names, "share": share} for names, share in interactions(importance)
         ],
-        "seed_share": None if found is None else found.seed_share,
+        "seed_share": None if anova is None else anova.seed_share,
         "oob_r2": None if forest is None else forest.oob_r2,
         "best_at_edge": design.best_at_edge,
         "notes": importance.notes,
@@ -63,41 +67,39 @@ def render_json(importance: Importance, grid: str = "") -> str:
 
 
 def render_csv(importance: Importance) -> str:
-    """A row per setting."""
+    """Render a row per setting as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _columns(importance), lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {name: _plain(value) for name, value in row.items()} for row in table(importance)
+        {name: _plain(value) for name, value in row.items()} for row in importance_rows(importance)
     )
     return text.getvalue()
 
 
-def table(importance: Importance) -> list[dict[str, Any]]:
-    """One row per factor, most important first; what was refused is not among the columns."""
-    found, forest, design = importance.decomposition, importance.forest, importance.design
+def importance_rows(importance: Importance) -> list[dict[str, Any]]:
+    """Return a row per factor, most important first; without columns that were refused."""
+    anova, forest, design = importance.decomposition, importance.forest, importance.design
     rows = []
     for index in importance.order:
         row: dict[str, Any] = {
             "setting": design.factors[index].name,
             "levels": len(design.factors[index].levels),
         }
-        if found is not None:
-            row |= {
-                "first": found.first[index],
-                "total": found.joint[index],
-                "Shapley": found.shapley[index],
-            }
+        if anova is not None:
+            row["first"] = anova.first[index]
+            row["total"] = anova.joint[index]
+            row["Shapley"] = anova.shapley[index]
         if forest is not None and forest.is_reliable:
             row["permutation"] = forest.permutation[index]
-        if forest is not None and (forest.is_reliable or found is not None):
+        if forest is not None and (forest.is_reliable or anova is not None):
             row["forest (wandb)"] = forest.impurity[index]
         rows.append({**row, "Pearson (wandb)": importance.pearson[index]})
     return rows
 
 
 def interactions(importance: Importance) -> list[tuple[list[str], float]]:
-    """Names of the settings that interact, with their share, largest first; none for a forest."""
+    """Return the settings that interact with their share, largest first; none for a forest."""
     if importance.decomposition is None:
         return []
     factors = importance.design.factors
@@ -108,7 +110,7 @@ def interactions(importance: Importance) -> list[tuple[list[str], float]]:
 
 
 def _columns(importance: Importance) -> list[str]:
-    return list(table(importance)[0])
+    return list(importance_rows(importance)[0])
 
 
 def _cell(name: str, value: Any) -> str:
@@ -120,17 +122,19 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _interactions(importance: Importance) -> list[str]:
-    found = [item for item in interactions(importance)[:PAIRS_SHOWN] if item[1] >= LEAST_SHARE]
-    parts = [f"{' × '.join(names)} {100 * share:.1f} %" for names, share in found]
+    parts = []
+    for names, share in interactions(importance)[:PAIRS_SHOWN]:
+        if share >= LEAST_SHARE:
+            parts.append(f"{' × '.join(names)} {100 * share:.1f} %")
     return [f"interactions: {', '.join(parts)}"] if parts else []
 
 
 def _seeds(importance: Importance) -> list[str]:
-    found = importance.decomposition
-    if found is None or math.isnan(found.seed_variance):
+    anova = importance.decomposition
+    if anova is None or math.isnan(anova.seed_variance):
         return []
     return [
-        f"seeds: {100 * found.seed_share:.1f} % of all variance; the shares above are of the rest"
+        f"seeds: {100 * anova.seed_share:.1f} % of all variance; the shares above are of the rest"
     ]
 
 

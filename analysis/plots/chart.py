@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots.style import new_figure, save
-from anlp.core.errors import UserError
+from analysis.text.frames import render_frame
+from analysis.text.output import write_file
 
 WIDTH, HEIGHT = 6.8, 4.2  # inches
 
@@ -37,17 +38,5 @@ def save_chart(chart: Chart, picture: Path) -> Path:
         chart.draw(figure.add_subplot())
         save(figure, picture, alt=chart.alt)
     table = picture.with_suffix(".csv")
-    save_table(chart.table, table)
+    write_file(table, render_frame(chart.table, "csv").encode())
     return table
-
-
-def save_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        table.to_csv(path, index=False, lineterminator="\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from analysis.text.output import write_file
 from anlp.core.errors import UserError
 
 FORMATS = ("png", "svg", "pdf")
@@ -76,16 +77,12 @@ def save(figure: Figure, path: Path, *, alt: str = "") -> None:
         "svg": {"Date": None, "Description": alt or None},
         "pdf": {"CreationDate": None, "Subject": alt or None},
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(figure, path, form, known[form])
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    content = BytesIO()
+    write(figure, content, form, known[form])
+    write_file(path, content.getvalue())
 
 
-def write(
-    figure: Figure, target: Path | BytesIO, form: str, metadata: Mapping[str, str | None]
-) -> None:
+def write(figure: Figure, target: BytesIO, form: str, metadata: Mapping[str, str | None]) -> None:
     """Lay the figure out, then draw it once: `savefig` alone would draw rasterised parts twice."""
     figure.draw_without_rendering()
     figure.set_layout_engine(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.effects.explain import Importance
-from analysis.effects.render import METHODS, interactions, table
+from analysis.effects.render import METHODS, importance_rows, interactions
 from analysis.plots.heatmap import heatmap_chart
 from analysis.plots.sweep import sweep_chart
 from analysis.reporting.blocks import Block, Cells, Notice, Points, Section, Text, plain_sheet
@@ -19,7 +19,7 @@ def settings_section(findings: Findings) -> Section:
     found = findings.importance
     if isinstance(found, Missing):
         return _section(Notice(f"Importance cannot be told: {found.reason}."), *_charts(findings))
-    rows = table(found)
+    rows = importance_rows(found)
     heads = tuple(rows[0])
     lines = [tuple(_cell(name, row.get(name)) for name in heads) for row in rows]
     numbers = frozenset(range(1, len(heads)))

@@ -1,4 +1,4 @@
-"""The sentences under a results table: what its numbers are, how the rows were chosen, what was left out."""
+"""Write the caption of a results table: its numbers, the choice of its rows, what is left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METHOD_NAMES = {"t": "Student t", "z": "normal (z)", "bootstrap-t": "bootstrap-t
 
 
 def render_caption(table: Table) -> str:
-    """One paragraph of plain text."""
+    """Write one paragraph of plain text."""
     rows = [row for row in table.rows if not row.name]
     ties = render_ties(table.ties, table.plan.by or "")
     parts = [
@@ -34,44 +34,49 @@ def _measure(table: Table, rows: list[Row]) -> str:
 
 
 def _interval(table: Table, rows: list[Row]) -> str:
-    plan = table.plan
     counts = {(row.interval.method if row.interval else "", row.n) for row in rows if row.n}
-    over_seeds = [
-        (method, sorted(n for other, n in counts if other == method)) for method in METHOD_NAMES
-    ]
-    parts = [
-        f"mean ± {100 * plan.level:g} % {METHOD_NAMES[method]} interval over n = {_range(found)} seeds"
-        for method, found in over_seeds
-        if found
-    ]
+    parts = _over_seeds(table, counts)
     single = _single(table, counts)
     if not parts:
         return single
-    text = " or ".join(parts)
+    sentences = [f"{' or '.join(parts)}{_method_note(table, counts)}."]
+    methods = {method for method, _ in counts}
+    if "" in methods:
+        sentences.append("Rows with fewer seeds show their values without an interval over seeds.")
+    if "wilson" in methods:
+        sentences.append(f"{single[0].upper()}{single[1:]}")
+    return " ".join(sentences)
+
+
+def _over_seeds(table: Table, counts: set[tuple[str, int]]) -> list[str]:
+    """Say over how many seeds the intervals of each method are."""
+    level = f"{100 * table.plan.level:g} %"
+    parts = []
+    for method, name in METHOD_NAMES.items():
+        seeds = sorted(n for other, n in counts if other == method)
+        if seeds:
+            parts.append(f"mean ± {level} {name} interval over n = {_range(seeds)} seeds")
+    return parts
+
+
+def _method_note(table: Table, counts: set[tuple[str, int]]) -> str:
+    """Say what the method of the intervals cannot do."""
+    plan = table.plan
     if plan.method == "z":
         n = min(n for method, n in counts if method == "z")
-        text += f" (with n = {n} it covers the true mean in {100 * z_coverage(n, plan.level):.1f} % of cases only)"
+        coverage = 100 * z_coverage(n, plan.level)
+        return f" (with n = {n} it covers the true mean in {coverage:.1f} % of cases only)"
     if plan.method == "bootstrap-t" and any(method == "t" for method, _ in counts):
-        text += f" (bootstrap-t takes at least {BOOTSTRAP_SEEDS} seeds)"
-    few = (
-        " Rows with fewer seeds show their values without an interval over seeds."
-        if min(counts)[0] == ""
-        else ""
-    )
-    few += (
-        f" {single[0].upper()}{single[1:]}"
-        if any(method == "wilson" for method, _ in counts)
-        else ""
-    )
-    return f"{text}.{few}"
+        return f" (bootstrap-t takes at least {BOOTSTRAP_SEEDS} seeds)"
+    return ""
 
 
 def _single(table: Table, counts: set[tuple[str, int]]) -> str:
-    """What stands where no interval over seeds is possible."""
+    """Say what stands where no interval over seeds is possible."""
     if any(method == "wilson" for method, _ in counts):
         return (
-            f"one seed: {100 * table.plan.level:g} % Wilson interval in brackets, test sampling only, no seed variance "
-            f"(an interval over seeds takes at least {MIN_SEEDS})."
+            f"one seed: {100 * table.plan.level:g} % Wilson interval in brackets, test sampling "
+            f"only, no seed variance (an interval over seeds takes at least {MIN_SEEDS})."
         )
     most = max((n for _, n in counts), default=0)
     seeds = "one seed per configuration" if most <= 1 else "both values where there are two seeds"
@@ -85,35 +90,47 @@ def _range(numbers: list[int]) -> str:
 def _selection(table: Table) -> str:
     plan, count = table.plan, table.n_configurations
     by = f"mean {plan.select} over the {table.chosen_by} runs"
-    searched = "configuration" if count == 1 else "configurations"
+    searched = "configuration searched" if count == 1 else "configurations searched"
     only = f" among runs with {plan.only}" if plan.only else ""
     if plan.pivot is not None:
-        rule = f"Each cell is the best per {' and '.join(plan.pivot)} of {count} {searched} searched, by {by}"
-    elif plan.top is None and plan.per is None:
         rule = (
-            f"The one {searched} searched"
-            if count == 1
-            else f"All {count} {searched} searched, ranked by {by}"
+            f"Each cell is the best per {' and '.join(plan.pivot)} of {count} {searched}, by {by}"
         )
+    elif plan.top is not None or plan.per is not None:
+        rule = f"The {_chosen(table)} of {count} {searched}, by {by}"
+    elif count == 1:
+        rule = f"The one {searched}"
     else:
-        shown = (plan.top or 1) if plan.per or plan.by else min(plan.top or 1, count)
-        best = "best" if shown == 1 else f"best {shown}"
-        per = plan.per or plan.by
-        worst = ", and the worst of all," if plan.worst else ""
-        rule = f"The {best}{f' per {per}' if per else ''}{worst} of {count} {searched} searched, by {by}"
+        rule = f"All {count} {searched}, ranked by {by}"
     return f"{rule}{only}."
 
 
+def _chosen(table: Table) -> str:
+    """Name the rows that are shown, such as `best 3 per model`."""
+    plan = table.plan
+    shown = plan.top or 1
+    if not plan.per and not plan.by:
+        shown = min(shown, table.n_configurations)
+    best = "best" if shown == 1 else f"best {shown}"
+    group = plan.per or plan.by
+    per = f" per {group}" if group else ""
+    worst = ", and the worst of all," if plan.worst else ""
+    return f"{best}{per}{worst}"
+
+
 def _purpose(table: Table, rows: list[Row]) -> str:
-    found = {row.purpose for row in rows}
+    purposes = {row.purpose for row in rows}
     optimistic = "selected and reported on the same runs, so the best of them are optimistic"
     if table.chosen_by == "confirm":
         return (
             "Confirm runs only: the search that chose these configurations is not among the runs."
         )
-    if found == {"confirm"}:
-        return "Confirmed: confirm runs only, fresh seeds that took no part in the selection; selected: optimistic."
-    if "confirm" in found:
+    if purposes == {"confirm"}:
+        return (
+            "Confirmed: confirm runs only, fresh seeds that took no part in the selection; "
+            "selected: optimistic."
+        )
+    if "confirm" in purposes:
         return f"Confirmed: fresh seeds only, the best is among those. Selected: {optimistic}."
     if len(rows) > 1 or table.n_configurations > 1:
         return f"Rows are {optimistic}{_optimism(table)}."
@@ -121,17 +138,22 @@ def _purpose(table: Table, rows: list[Row]) -> str:
 
 
 def _optimism(table: Table) -> str:
-    found = table.optimism
-    if found is None:
+    optimism = table.optimism
+    if optimism is None:
         return ""
-    if found.k < 2:
+    if optimism.k < 2:
         return ", though none is tied with the best"
-    if found.expected is None:
-        return " by an unknown amount, since one seed does not show how much seeds vary: confirm the best"
-    amount = render_value(table.plan.report, found.expected)
-    seeds = "1 seed" if found.n == 1 else f"{found.n} seeds"
-    luck = "" if found.shared == 1 else f", seed luck shared by {100 * found.shared:.0f} %"
-    top = f"{found.k} configurations that cannot be told apart at the top, {seeds} each{luck}"
+    if optimism.expected is None:
+        return (
+            " by an unknown amount, since one seed does not show how much seeds vary: confirm the "
+            "best"
+        )
+    amount = render_value(table.plan.report, optimism.expected)
+    seeds = "1 seed" if optimism.n == 1 else f"{optimism.n} seeds"
+    luck = ""
+    if optimism.shared != 1:
+        luck = f", seed luck shared by {100 * optimism.shared:.0f} %"
+    top = f"{optimism.k} configurations that cannot be told apart at the top, {seeds} each{luck}"
     return f" by up to {amount} as expected from {top}: confirm the best"
 
 
@@ -143,9 +165,9 @@ def _left_out(table: Table, rows: list[Row]) -> str:
     short = next((row for row in rows if 0 < row.n < row.n_total and not row.n_failed), None)
     if failed:
         parts.append(
-            f"{failed.n_trained}/{failed.n_total} trained: the score is over the seeds that trained, "
-            "the others diverged, crashed or ended at chance; all: the mean over every seed, diverged ones at the "
-            "baseline."
+            f"{failed.n_trained}/{failed.n_total} trained: the score is over the seeds that "
+            "trained, the others diverged, crashed or ended at chance; all: the mean over every "
+            "seed, diverged ones at the baseline."
         )
     if short:
         parts.append(

@@ -1,4 +1,4 @@
-"""Exact functional ANOVA of a factorial grid: how much of the variance each setting explains, no surrogate model."""
+"""Decompose the variance of a factorial grid exactly (functional ANOVA, no surrogate model)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Subset = tuple[int, ...]  # axes of the design, ascending
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """The variance of a design in its parts; in an exact one `parts` and `noise` add up to `total`."""
+    """The variance of a design in its parts.
+
+    In an exact one `parts` and `noise` add up to `total`.
+    """
 
     levels: tuple[int, ...]  # per axis
     parts: Mapping[Subset, float]  # V_S of every subset of axes, as it is
@@ -26,35 +29,38 @@ class Decomposition:
 
     @property
     def signal(self) -> float:
-        """Variance between cells beyond noise: what the shares below are shares of."""
+        """Return the variance between cells beyond noise, of which the shares below are parts."""
         return sum(self.corrected.values())
 
     @property
     def seed_share(self) -> float:
-        """Of the total variance, the part within cells; 0 where nothing varies."""
+        """Return the part of the total variance within cells; 0 where nothing varies."""
         return self.noise / self.total if self.total > 0 else 0.0
 
     @property
     def first(self) -> Array:
-        """(n_axes,) what each axis explains alone."""
+        """Return (n_axes,) the share that each axis explains alone."""
         return np.array([self.share((axis,)) for axis in range(len(self.levels))])
 
     @property
     def joint(self) -> Array:
-        """(n_axes,) everything in which an axis takes part ("total order"): more than 1 together if axes interact."""
+        """Return (n_axes,) the share of all effects with an axis ("total order").
+
+        Together they are more than 1 where axes interact.
+        """
         return self._per_axis(divided=False)
 
     @property
     def shapley(self) -> Array:
-        """(n_axes,) the same with every interaction split evenly among its axes: 1 together."""
+        """Return (n_axes,) shares with interactions split evenly among their axes; 1 together."""
         return self._per_axis(divided=True)
 
     def share(self, subset: Subset) -> float:
-        """Of the signal, the part that belongs to `subset` alone."""
+        """Return the part of the signal that belongs to `subset` alone."""
         return self.corrected.get(subset, 0.0) / self.signal if self.signal > 0 else 0.0
 
     def interactions(self) -> list[tuple[Subset, float]]:
-        """Subsets of two and more axes with their shares, largest first."""
+        """Return subsets of two and more axes with their shares, largest first."""
         found = [(subset, self.share(subset)) for subset in self.corrected if len(subset) > 1]
         return sorted(found, key=lambda item: (-item[1], item[0]))
 
@@ -66,12 +72,13 @@ class Decomposition:
 
 
 def factorial_anova(scores: Array) -> Decomposition:
-    """The decomposition of a full factorial with the same number of seeds everywhere.
+    """Decompose a full factorial with the same number of seeds everywhere.
 
     Args:
         scores: (levels of axis 0, levels of axis 1, ..., n_seeds) finite.
 
-    Source: Sobol 1993, Hutter et al. 2014; the parts add up to the total (tests/analysis/stats/test_anova.py).
+    Source: Sobol 1993, Hutter et al. 2014; the parts add up to the total
+    (tests/analysis/stats/test_anova.py).
     """
     return anova_of_cells(
         scores.mean(axis=-1), scores.var(axis=-1), np.full(scores.shape[:-1], scores.shape[-1])
@@ -79,7 +86,7 @@ def factorial_anova(scores: Array) -> Decomposition:
 
 
 def anova_of_cells(means: Array, variances: Array, counts: Array) -> Decomposition:
-    """The same from what the cells hold, which need not have equally many seeds; all cells weigh the same.
+    """Decompose a full factorial given as cells, which may differ in seeds; all weigh the same.
 
     Args:
         means: (levels of axis 0, ...) mean over seeds.
@@ -102,9 +109,9 @@ def anova_of_cells(means: Array, variances: Array, counts: Array) -> Decompositi
 
 
 def effects(cells: Array) -> dict[Subset, Array]:
-    """The effect of every subset of axes; each has length 1 along the axes that are not in it.
+    """Return the effect of every subset of axes, of length 1 along the axes that are not in it.
 
-    One axis after the other, every array is split into its mean along the axis and what deviates from it.
+    One axis after the other, every array is split into its mean along the axis and the rest.
     """
     found: dict[Subset, Array] = {(): cells}
     for axis in range(cells.ndim):
@@ -117,11 +124,11 @@ def effects(cells: Array) -> dict[Subset, Array]:
 
 
 def degrees(levels: tuple[int, ...], subset: Subset) -> int:
-    """Degrees of freedom of an effect."""
+    """Return the degrees of freedom of an effect."""
     return prod(levels[axis] - 1 for axis in subset)
 
 
 def pooled_variance(variances: Array, counts: Array) -> float:
-    """Of single seeds over all cells; NaN where no cell has two."""
+    """Return the variance of single seeds over all cells; NaN where no cell has two."""
     freedom = float((counts - 1).sum())
     return float((variances * counts).sum()) / freedom if freedom else float("nan")

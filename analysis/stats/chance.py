@@ -1,4 +1,4 @@
-"""Chance level of a score on a validation set, with the bound that luck alone rarely passes."""
+"""Bound the scores that chance alone reaches on a validation set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 
 from scipy.special import chdtri, ndtri, stdtrit
 
-ALPHA = 0.001  # a run that knows nothing exceeds the chance bound in any of its epochs with this probability
+# the probability that a run at chance level exceeds the chance bound in any of its epochs
+ALPHA = 0.001
 
 
 ScoreKind = Literal["share", "r2", "correlation"]  # accuracy or F1; R²; Spearman's and its like
@@ -16,7 +17,7 @@ ScoreKind = Literal["share", "r2", "correlation"]  # accuracy or F1; R²; Spearm
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """What a model that knows nothing reaches on the validation set."""
+    """The scores of a model on the validation set that has learned nothing."""
 
     level: float  # accuracy of the better of random and majority class; 0 for R² and correlations
     samples: int  # of the validation set
@@ -24,7 +25,10 @@ class Chance:
     kind: ScoreKind = "share"
 
     def bound(self, evaluations: int) -> float:
-        """What the best of that many evaluations exceeds by chance in one of 1,000 runs only; 1 where any may do so."""
+        """Return the score that the best of so many evaluations exceeds in one of 1,000 runs only.
+
+        1 where every score may be chance.
+        """
         tail = ALPHA / max(evaluations, 1)
         if self.kind == "share":
             return self.level - float(ndtri(tail)) * self.error(self.level)
@@ -35,7 +39,7 @@ class Chance:
         )  # r² of unrelated predictions
 
     def error(self, score: float) -> float:
-        """Standard error of a score that comes from the finite validation set."""
+        """Return the standard error of a score that comes from the finite validation set."""
         if self.kind == "share":
             return math.sqrt(max(score * (1 - score), 0.0) / self.samples)
         if self.kind == "correlation":  # Bonett and Wright 2000
@@ -44,7 +48,10 @@ class Chance:
 
 
 def _correlation_bound(samples: int, tail: float) -> float:
-    """Of a rank correlation of unrelated orders: Student's t, and 1 where one order of so few is not that rare."""
+    """Bound a rank correlation of unrelated orders by Student's t.
+
+    1 where the samples are so few that a perfect order is not rare enough.
+    """
     if samples < 4 or (samples < 20 and 1 / math.factorial(samples) > tail):
         return 1.0
     t = float(stdtrit(samples - 2, 1 - tail))

@@ -1,4 +1,4 @@
-"""Confusion matrices and what follows from them: precision, recall and F1 of each class and over all."""
+"""Count confusion matrices, and derive precision, recall and F1 of each class and over all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Classes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of one run; arrays are (n_classes,), NaN where a class has no samples and was never answered."""
+    """The scores of one run.
+
+    Arrays are (n_classes,), NaN where a class has no samples and was never answered.
+    """
 
     precision: Array
     recall: Array
@@ -23,16 +26,16 @@ class Scores:
     accuracy: float  # also micro precision, recall and F1: each sample has one class and one answer
 
     def macro(self, name: str) -> float:
-        """Mean of `precision`, `recall` or `f1` over the classes that have one."""
+        """Average `precision`, `recall` or `f1` over the classes that have one."""
         return _mean(getattr(self, name), np.ones(self.support.size))
 
     def weighted(self, name: str) -> float:
-        """The same, each class with the weight of its samples."""
+        """Average `precision`, `recall` or `f1`, each class with the weight of its samples."""
         return _mean(getattr(self, name), self.support)
 
 
 def confusion(targets: Classes, answers: Classes, classes: int) -> Array:
-    """(classes, classes) samples of each class (rows) that got each answer (columns).
+    """Count the samples of each class (rows) that got each answer (columns).
 
     Args:
         targets: (N,) in [0, classes).
@@ -44,14 +47,14 @@ def confusion(targets: Classes, answers: Classes, classes: int) -> Array:
 
 
 def row_shares(counts: Array) -> Array:
-    """Of each class, the share that got each answer; NaN for a class without samples."""
+    """Return the share of each class that got each answer; NaN for a class without samples."""
     totals = counts.sum(axis=-1, keepdims=True)
     shares: Array = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     return shares
 
 
 def scores(counts: Array) -> Scores:
-    """The scores behind a confusion matrix.
+    """Derive the scores of a confusion matrix.
 
     Args:
         counts: (n_classes, n_classes), classes in rows, answers in columns; at least one sample.

@@ -1,4 +1,4 @@
-"""Rank correlations with their intervals, and their average over seeds."""
+"""Compute rank correlations with intervals, and average them over seeds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RankCorrelation:
 
 
 def rank_correlation(x: Scores, y: Scores, level: float = 0.95) -> RankCorrelation:
-    """Spearman's rank correlation with a Bonett-Wright interval, Kendall's tau-b beside it.
+    """Return Spearman's rank correlation with a Bonett-Wright interval, and Kendall's tau-b.
 
     Args:
         x: (n,) finite.
@@ -37,7 +37,8 @@ def rank_correlation(x: Scores, y: Scores, level: float = 0.95) -> RankCorrelati
     Raises:
         TooFewSeedsError: fewer than four pairs.
 
-    Source: covers 95.7 and 95.6 % at n = 30 and 200 for rho = 0.6 (tests/analysis/stats/test_correlation.py).
+    Source: covers 95.7 and 95.6 % at n = 30 and 200 for rho = 0.6
+    (tests/analysis/stats/test_correlation.py).
     """
     from scipy.stats import kendalltau  # a second to import
 
@@ -54,7 +55,10 @@ def rank_correlation(x: Scores, y: Scores, level: float = 0.95) -> RankCorrelati
 
 
 def spearman_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Ends of the interval in Fisher's z space with the standard error sqrt((1 + r²/2) / (n - 3)) of Bonett-Wright."""
+    """Return the ends of the interval, in Fisher's z space with the error of Bonett-Wright.
+
+    The standard error is sqrt((1 + r²/2) / (n - 3)).
+    """
     if math.isnan(r) or abs(r) >= 1:
         return r, r
     half_width = float(ndtri((1 + level) / 2)) * math.sqrt((1 + r**2 / 2) / (n - 3))
@@ -62,20 +66,23 @@ def spearman_interval(r: float, n: int, level: float = 0.95) -> tuple[float, flo
 
 
 def average_correlation(correlations: Sequence[float]) -> float:
-    """Mean over seeds, taken in Fisher's z space; NaN ones are left out, ±1 count as the nearest number below."""
+    """Average correlations in Fisher's z space.
+
+    NaN ones are left out, ±1 count as the nearest number below.
+    """
     known = [min(max(r, -1 + 1e-12), 1 - 1e-12) for r in correlations if not math.isnan(r)]
     return math.tanh(sum(map(math.atanh, known)) / len(known)) if known else math.nan
 
 
 def pearson(x: Array, y: Array) -> float:
-    """The linear correlation, NaN where one side is constant."""
+    """Return the linear correlation, NaN where one side is constant."""
     left, right = x - x.mean(), y - y.mean()
     scale = math.sqrt(float(left @ left) * float(right @ right))
     return float(left @ right) / scale if scale else math.nan
 
 
 def _ranks(values: Array) -> Array:
-    """Ranks from 1, ties share their mean."""
+    """Return ranks from 1; ties share their mean."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: Array = (last - (counts - 1) / 2)[inverse]

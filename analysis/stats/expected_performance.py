@@ -1,4 +1,4 @@
-"""Expected validation performance: the best score to expect from a search of k configurations."""
+"""Estimate the best score to expect from a search of k configurations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.stats.intervals import Array, NotFiniteError, Scores, TooFewSeedsE
 
 @dataclass(frozen=True, slots=True)
 class EvpCurve:
-    """Arrays are (n_budgets,) and parallel; higher is better."""
+    """The expected best by budget; arrays are (n_budgets,) and parallel, higher is better."""
 
     budgets: Array  # configurations searched: 1, 2, ..., N at most
     expected: Array  # U: unbiased, exact for a search without repetition among these configurations
@@ -23,17 +23,19 @@ class EvpCurve:
 
 
 def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
-    """The expected best of k configurations drawn from those that were run, for k = 1 to `max_budget`.
+    """Return the expected best of k of the configurations that were run, for k to `max_budget`.
 
     Args:
-        values: (n_configurations,) finite, one per configuration (the mean over its seeds), higher is better.
+        values: (n_configurations,) finite, one per configuration (the mean over its seeds), higher
+            is better.
         max_budget: all configurations unless given.
 
     Raises:
         TooFewSeedsError: there are no values.
         NotFiniteError: a value is NaN or infinite.
 
-    Source: U of Tang et al. 2020 (arXiv 2004.13705), equal to enumeration (tests/analysis/stats/test_expected_performance.py).
+    Source: U of Tang et al. 2020 (arXiv 2004.13705), equal to enumeration
+    (tests/analysis/stats/test_expected_performance.py).
     """
     ordered = np.sort(np.asarray(values, dtype=float))
     if not ordered.size:
@@ -53,7 +55,7 @@ def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
 
 
 def unbiased_best(ordered: Array, k: int) -> float:
-    """Mean of the maximum over all subsets of size `k`, 1 <= k <= N.
+    """Average the maximum over all subsets of size `k`, 1 <= k <= N.
 
     Args:
         ordered: (N,) ascending.
@@ -67,7 +69,7 @@ def unbiased_best(ordered: Array, k: int) -> float:
 
 
 def resampled_best(ordered: Array, k: int) -> float:
-    """Mean of the maximum of `k` draws with replacement.
+    """Average the maximum of `k` draws with replacement.
 
     Args:
         ordered: (N,) ascending.
@@ -78,7 +80,7 @@ def resampled_best(ordered: Array, k: int) -> float:
 
 
 def _jackknife_sd(ordered: Array, k: int) -> float:
-    """From the estimates without each configuration in turn, all of them at once by prefix sums."""
+    """Estimate the error from leaving out each configuration, all at once by prefix sums."""
     n = ordered.size
     if n < 2:
         return np.nan
@@ -97,7 +99,7 @@ def _jackknife_sd(ordered: Array, k: int) -> float:
 
 
 def _weights(ranks: npt.NDArray[np.int64], k: int, n: int) -> Array:
-    """C(rank - 1, k - 1) / C(n, k), 0 for ranks below k."""
+    """Return C(rank - 1, k - 1) / C(n, k), 0 for ranks below k."""
     usable = np.maximum(ranks, k)
     logs = (
         gammaln(usable)

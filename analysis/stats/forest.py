@@ -1,4 +1,4 @@
-"""Importance by random forests: as wandb shows it, and by permutation for designs that are no factorial."""
+"""Measure importance by random forests: as wandb shows it, and by permutation."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ MIN_R2 = (
 
 @dataclass(frozen=True, slots=True)
 class ForestImportance:
-    """Arrays are (n_axes,)."""
+    """Importance of each axis; arrays are (n_axes,)."""
 
     impurity: Array  # 1 together; the column that wandb shows
-    permutation: Array  # half of the loss of R² on held-out configurations: estimates the total share of an axis
+    # half of the loss of R² on held-out configurations: estimates the total share of an axis
+    permutation: Array
     oob_r2: float
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the forest has understood enough for its importances to mean something."""
+        """Return whether the forest predicts well enough for its importances to mean something."""
         return self.oob_r2 >= MIN_R2
 
 
 def forest_importance(
     codes: Array, scores: Array, *, random_state: int = 0
 ) -> ForestImportance | None:
-    """Random-forest importances over configurations, None for too few of them or no variance.
+    """Return random-forest importances, None for too few configurations or no variance.
 
-    Configurations and not runs are the samples: seeds of one configuration in the bag and out of it would make the
-    out-of-bag R² a memory test.
+    Configurations and not runs are the samples: seeds of one configuration in the bag and out of
+    it would make the out-of-bag R² a memory test.
 
     Args:
         codes: (n_configurations, n_axes) numbers; levels of categories in any order.
@@ -74,7 +75,9 @@ def forest_importance(
 
 
 def correlations(values: Array, scores: Array) -> Array:
-    """Pearson's r of each axis with the scores, as wandb shows it: blind to interactions and to U shapes.
+    """Return Pearson's r of each axis with the scores, as wandb shows it.
+
+    It is blind to interactions and to U shapes.
 
     Args:
         values: (n_configurations, n_axes); NaN throughout for axes that are no numbers.
@@ -90,7 +93,7 @@ def correlations(values: Array, scores: Array) -> Array:
 def _squared_error_gain(
     inspection: Any, forest: Any, codes: Array, scores: Array, random_state: int
 ) -> Array:
-    """Squared error that permuting each axis adds, summed over the rows."""
+    """Sum over the rows the squared error that permuting each axis adds."""
     result = inspection.permutation_importance(
         forest,
         codes,
@@ -107,6 +110,7 @@ def _sklearn() -> tuple[Any, Any]:
         from sklearn import ensemble, inspection  # a second to import, and an extra
     except ImportError:
         raise UserError(
-            "random-forest importance needs scikit-learn: pip install 'anlp[analysis]', or add --no-forest"
+            "random-forest importance needs scikit-learn: pip install 'anlp[analysis]', or add "
+            "--no-forest"
         ) from None
     return ensemble, inspection

@@ -1,4 +1,4 @@
-"""Intervals from few numbers: arrays in, numbers out, nothing but numpy and scipy."""
+"""Compute intervals from few numbers: arrays in, numbers out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class NotFiniteError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its interval, never clipped to the range of the metric: clip for display only."""
+    """An estimate with its interval.
+
+    It is not clipped to the range of the metric: clip for display only.
+    """
 
     mean: float
     half_width: float
@@ -42,13 +45,13 @@ class Interval:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether mean ± half-width says it; the others are written with their ends."""
+        """Return whether mean ± half-width says it; other intervals are written with their ends."""
         return self.method in ("t", "z")
 
 
 @dataclass(frozen=True, slots=True)
 class TwoPart:
-    """Seeds of which some failed: no single interval of a mean holds then, these two do."""
+    """Two intervals for seeds of which some failed, for which no interval of the mean holds."""
 
     trained: Interval  # Wilson, of the share of seeds that trained
     survivors: Interval | None  # Student t over those that did, None for fewer than two
@@ -56,18 +59,20 @@ class TwoPart:
 
 
 def mean_interval(scores: Scores, level: float = 0.95, method: Method = "t") -> Interval:
-    """Interval of the mean over seeds: Student t, or normal quantiles (`z`) to reproduce older tables.
+    """Return the interval of the mean over seeds.
 
     Args:
         scores: (n_seeds,) one metric value per seed, finite.
         level: nominal coverage in (0, 1).
-        method: `z` is too narrow for few seeds, see `z_coverage`; `bootstrap-t` suits skewed scores of many seeds.
+        method: `t` is Student's; `z` (normal quantiles) reproduces older tables and is too narrow
+            for few seeds, see `z_coverage`; `bootstrap-t` suits skewed scores of many seeds.
 
     Raises:
         TooFewSeedsError: fewer than two values, or than 20 for `bootstrap-t`.
         NotFiniteError: a value is NaN or infinite.
 
-    Source: t covers 94-96 % at n = 5..10 where z covers 88-92 % (tests/analysis/stats/test_coverage.py).
+    Source: t covers 94-96 % at n = 5..10 where z covers 88-92 %
+    (tests/analysis/stats/test_coverage.py).
     """
     values = _finite(scores)
     if values.size < 2:
@@ -84,7 +89,9 @@ def mean_interval(scores: Scores, level: float = 0.95, method: Method = "t") -> 
 def interval_from_moments(
     mean: float, sd: float, n: int, level: float = 0.95, method: Literal["t", "z"] = "t"
 ) -> Interval:
-    """The same from the mean and the sample standard deviation (n - 1 in its denominator) of n >= 2 values.
+    """Return the interval of a mean from mean, sample standard deviation and n >= 2.
+
+    The standard deviation has n - 1 in its denominator.
 
     Raises:
         TooFewSeedsError: n < 2.
@@ -96,12 +103,14 @@ def interval_from_moments(
 
 
 def z_coverage(n: int, level: float = 0.95) -> float:
-    """True coverage of a nominal `level` z interval of the mean of n normal values with unknown variance."""
+    """Return the true coverage of a nominal z interval of the mean of n normal values."""
     return float(2 * stdtr(n - 1, _quantile(level, n, "z")) - 1)
 
 
 def wilson(k: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson interval of a share from k successes among n samples; `mean` is k / n, which is not its centre.
+    """Return the Wilson interval of a share from k successes among n samples.
+
+    Its `mean` is k / n, which is not its centre.
 
     Raises:
         ValueError: not 0 <= k <= n, or n = 0.
@@ -118,10 +127,10 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
 
 
 def two_part(scores: Scores, has_trained: Sequence[bool], level: float = 0.95) -> TwoPart:
-    """The share of seeds that trained, and the mean over those that did.
+    """Return the share of seeds that trained, and the mean over those that did.
 
     Args:
-        scores: (n_seeds,) of all seeds, finite; a failed one has what it ended with, chance for instance.
+        scores: (n_seeds,) of all seeds, finite; a failed one has its last score.
         has_trained: (n_seeds,) parallel to `scores`.
         level: nominal coverage of both intervals.
 
@@ -129,7 +138,8 @@ def two_part(scores: Scores, has_trained: Sequence[bool], level: float = 0.95) -
         TooFewSeedsError: there are no seeds at all.
         NotFiniteError: a score is NaN or infinite.
 
-    Source: with 10 % of seeds at chance an interval of the plain mean covers 65 % at n = 10, these two 93 and 95 %.
+    Source: with 10 % of seeds at chance an interval of the plain mean covers 65 % at n = 10, these
+    two 93 and 95 %.
     """
     values, trained = _finite(scores), np.asarray(has_trained, dtype=bool)
     if not values.size:
@@ -139,9 +149,9 @@ def two_part(scores: Scores, has_trained: Sequence[bool], level: float = 0.95) -
 
 
 def interquartile_mean(values: Scores) -> float:
-    """Mean of the middle half, floor(n / 4) values cut at each end: across configurations or data sets, not seeds.
+    """Average the middle half: floor(n / 4) values are cut at each end.
 
-    Over fewer than eight seeds it would hide the ones that failed.
+    For configurations or data sets: over fewer than eight seeds it would hide those that failed.
 
     Raises:
         TooFewSeedsError: there are no values.
@@ -154,15 +164,15 @@ def interquartile_mean(values: Scores) -> float:
 
 
 def sampling_sd(share: float, samples: int) -> float:
-    """Standard deviation of an accuracy that comes from the finite test set alone.
+    """Return the standard deviation of an accuracy that comes from the finite test set alone.
 
-    Seeds that scatter by much more than this are unstable; by about this, they differ in single samples only.
+    Seeds that scatter by much more are unstable; by about this, they differ in single samples only.
     """
     return math.sqrt(share * (1 - share) / samples)
 
 
 def _bootstrap_t(values: Array, level: float) -> Interval:
-    """Quantiles of the studentised mean from resamples; the same call gives the same ends."""
+    """Return quantiles of the studentised mean from resamples, equal in every call."""
     n, mean, error = (
         values.size,
         float(values.mean()),

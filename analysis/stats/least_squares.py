@@ -1,4 +1,4 @@
-"""Approximate ANOVA of a factorial with a few missing cells: type-II least squares of main effects and pairs."""
+"""Approximate the ANOVA of a factorial with a few missing cells by type-II least squares."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ MAX_COLUMNS = 2000  # of the linear model; beyond, solving takes minutes
 
 
 def count_columns(levels: Sequence[int]) -> int:
-    """Coefficients of the model of order two."""
+    """Count the coefficients of the model of main effects and pairs."""
     freedom = [number - 1 for number in levels]
     return 1 + sum(freedom) + sum(a * b for a, b in combinations(freedom, 2))
 
 
 def approximate_anova(codes: Array, means: Array, variances: Array, counts: Array) -> Decomposition:
-    """Each term against the model of all terms that do not contain it; what the model leaves counts to no axis.
+    """Compare each term with the model of all terms that do not contain it.
+
+    What the model does not explain counts to no axis.
 
     Args:
         codes: (n_cells, n_axes) level of each cell on each axis, 0, 1, ...; cells that are there.
@@ -47,7 +49,7 @@ def approximate_anova(codes: Array, means: Array, variances: Array, counts: Arra
 
 
 def _terms(codes: Array, levels: Sequence[int]) -> dict[Subset, Array]:
-    """Columns of each term: sum-to-zero contrasts of the axes, products of them for pairs."""
+    """Return the columns of each term: sum-to-zero contrasts, products of them for pairs."""
     main: dict[Subset, Array] = {
         (axis,): _contrasts(codes[:, axis], number)
         for axis, number in enumerate(levels)
@@ -73,7 +75,7 @@ def _gain(
     gram: Array,
     moment: Array,
 ) -> float:
-    """Sum of squares that `subset` adds to the terms that do not contain it."""
+    """Return the sum of squares that `subset` adds to the terms that do not contain it."""
     others = {term for term in terms if not set(subset) <= set(term)}
     without = np.array([not name or name in others for name in owner])
     with_it = without | np.array([name == subset for name in owner])
@@ -81,7 +83,7 @@ def _gain(
 
 
 def _explained(gram: Array, moment: Array, used: Array) -> float:
-    """Sum of squares of the least-squares fit with the columns `used`."""
+    """Return the sum of squares of the least-squares fit with the columns `used`."""
     part = moment[used]
     coefficients = np.linalg.lstsq(gram[np.ix_(used, used)], part, rcond=1e-10)[0]
     return float(part @ coefficients)

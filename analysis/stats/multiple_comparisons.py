@@ -1,4 +1,4 @@
-"""Which configurations are tied with the best: one-sided tests against it, adjusted for how many there are."""
+"""Find the configurations tied with the best by one-sided tests, adjusted for their number."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Mean, sample variance (NaN for one seed) and number of seeds; arrays of one shape, or single numbers."""
+    """Mean, sample variance (NaN for one seed) and number of seeds.
+
+    Arrays of one shape, or single numbers.
+    """
 
     mean: Array
     variance: Array
     n: Array
 
     def take(self, index: int) -> Moments:
-        """Those of one configuration."""
+        """Return the moments of one configuration."""
         return Moments(self.mean[index], self.variance[index], self.n[index])
 
 
@@ -38,14 +41,15 @@ class TiedSet:
 
     method: TiedMethod
     reference: int  # the best mean
-    p: Array  # one-sided, NaN where there is no test (the reference, configurations with too few seeds)
+    # one-sided, NaN where there is no test (the reference, configurations with too few seeds)
+    p: Array
     adjusted: Array  # by Holm over all tests
     is_tied: Flags  # tested and not rejected; False for the reference
     notes: tuple[str, ...]  # what could not be done as asked, and why
 
     @property
     def n_tests(self) -> int:
-        """Size of the family."""
+        """Count the tests: the size of the family."""
         return int(np.isfinite(self.p).sum())
 
 
@@ -69,7 +73,7 @@ class Pairing:
 
 
 def moments(groups: Groups) -> Moments:
-    """Of each configuration.
+    """Return the moments of each configuration.
 
     Args:
         groups: per configuration (n_seeds,) finite scores, at least one.
@@ -90,17 +94,18 @@ def tied_set(
     reference: int | None = None,
     in_prior: Sequence[bool] | None = None,
 ) -> TiedSet:
-    """The configurations that cannot be told from the best.
+    """Find the configurations that cannot be told from the best.
 
     Args:
         groups: per configuration (n_seeds,) finite scores, higher is better (negate losses).
-        method: `welch` needs no assumption on variances; `moderated` shrinks them towards each other (Smyth 2004);
-            `pooled` takes one variance for all, refused where a Brown-Forsythe test sees several; `paired` takes
-            differences seed by seed, for which all groups have the same seeds in the same order.
+        method: `welch` needs no assumption on variances; `moderated` shrinks them towards each
+            other (Smyth 2004); `pooled` takes one variance for all, refused where a Brown-Forsythe
+            test sees several; `paired` takes differences seed by seed, for which all groups have
+            the same seeds in the same order.
         alpha: error rate of the family.
         reference: the configuration to compare with; the best mean unless given.
-        in_prior: for `moderated`: configurations whose variance takes part in the prior; leave out those of which
-            seeds have failed.
+        in_prior: for `moderated`: configurations whose variance takes part in the prior; leave out
+            those of which seeds have failed.
 
     Source: with 80 tied configurations of 5 to 10 seeds, 0.5 to 1.1 % are excluded
     (tests/analysis/stats/test_multiple_comparisons.py).
@@ -110,7 +115,8 @@ def tied_set(
     notes: list[str] = []
     if method == "pooled" and not _has_one_variance(groups):
         notes.append(
-            "variances differ (Brown-Forsythe, p < 0.05): Welch tests instead of one pooled variance"
+            "variances differ (Brown-Forsythe, p < 0.05): Welch tests instead of one pooled "
+            "variance"
         )
         method = "welch"
     p = _p_paired(groups, best) if method == "paired" else _p_values(found, best, method, in_prior)
@@ -124,7 +130,7 @@ def tied_set(
 
 
 def holm(p: Array) -> Array:
-    """Holm's step-down adjusted p values along the last axis; NaN is no test and stays NaN."""
+    """Return Holm's step-down adjusted p values along the last axis; NaN is no test and stays."""
     order = np.argsort(p, axis=-1)  # NaN last
     ordered = np.take_along_axis(p, order, axis=-1)
     tests = np.isfinite(p).sum(axis=-1, keepdims=True)
@@ -136,13 +142,16 @@ def holm(p: Array) -> Array:
 
 
 def welch_p(best: Moments, others: Moments) -> Array:
-    """One-sided p values of "the best is better" with each side's own variance; shapes broadcast."""
+    """Return one-sided p values of "the best is better" by Welch's test; shapes broadcast."""
     error, freedom = _welch(best, others)
     return _upper_tail(best.mean - others.mean, error, freedom)
 
 
 def moderated_p(best: Moments, others: Moments, prior: Prior) -> Array:
-    """The same with variances shrunk towards the prior, which also lends its degrees of freedom."""
+    """Return one-sided p values with variances shrunk towards the prior.
+
+    The prior also adds its degrees of freedom.
+    """
     error = np.sqrt(
         prior.shrink(best.variance, best.n) / best.n
         + prior.shrink(others.variance, others.n) / others.n
@@ -152,7 +161,10 @@ def moderated_p(best: Moments, others: Moments, prior: Prior) -> Array:
 
 
 def effect(a: Scores, b: Scores, level: float = 0.95) -> Effect:
-    """Difference of the means with its interval, and the share of pairs of seeds in which `a` is above `b`."""
+    """Return the difference of the means with its interval, and how often `a` is above `b`.
+
+    The latter is the share of pairs of seeds.
+    """
     left, right = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     difference = float(left.mean() - right.mean())
     above = left[:, None] > right
@@ -166,7 +178,7 @@ def effect(a: Scores, b: Scores, level: float = 0.95) -> Effect:
 
 
 def choose_pairing(scores: Array, *, alpha: float = ALPHA) -> Pairing:
-    """Whether to compare seed by seed.
+    """Decide whether to compare seed by seed.
 
     Args:
         scores: (n_configurations, n_seeds), one column per seed that all configurations share.
@@ -181,9 +193,10 @@ def choose_pairing(scores: Array, *, alpha: float = ALPHA) -> Pairing:
 
 
 def seed_correlation(scores: Array) -> float:
-    """Intraclass correlation of the seed block in a two-way table (n_configurations, n_seeds): 0 if nothing is shared.
+    """Return the intraclass correlation of the seeds of a table (n_configurations, n_seeds).
 
-    High where the same seed means the same split or the same order of samples, and that matters.
+    It is high where a seed means one split or one order of samples, and that matters; 0 if nothing
+    is shared.
     """
     configurations, seeds = scores.shape
     rows, columns, grand = (
@@ -227,7 +240,10 @@ def _p_paired(groups: Groups, best: int) -> Array:
 
 
 def _welch(a: Moments, b: Moments) -> tuple[Array, Array]:
-    """Standard error of the difference and Satterthwaite's degrees of freedom; NaN for one seed."""
+    """Return the standard error of the difference and Satterthwaite's degrees of freedom.
+
+    NaN for one seed.
+    """
     left, right = a.variance / a.n, b.variance / b.n
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = (left + right) ** 2 / (left**2 / (a.n - 1) + right**2 / (b.n - 1))
@@ -235,7 +251,10 @@ def _welch(a: Moments, b: Moments) -> tuple[Array, Array]:
 
 
 def _upper_tail(difference: Array, error: Array, freedom: Array) -> Array:
-    """P(T > difference / error); without any spread a difference is certain, and equality is no difference."""
+    """Return P(T > difference / error).
+
+    Without any spread a difference is certain, and equality is no difference.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         p = stdtr(freedom, -difference / error)
     certain = np.where(difference > 0, 0.0, 1.0)
@@ -243,7 +262,7 @@ def _upper_tail(difference: Array, error: Array, freedom: Array) -> Array:
 
 
 def _has_one_variance(groups: Groups) -> bool:
-    """Whether a Brown-Forsythe test lets one variance stand for all."""
+    """Return whether a Brown-Forsythe test lets one variance stand for all."""
     from scipy.stats import f_oneway  # a second to import
 
     several = [np.asarray(group, dtype=float) for group in groups if len(group) > 1]

@@ -1,4 +1,4 @@
-"""Odds ratios of two-by-two tables."""
+"""Compute odds ratios of two-by-two tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ class OddsRatio:
     ratio: float
     low: float
     high: float
-    strength: float  # root of the likelihood ratio: comparable between conditions, perfect separation the strongest
+    # root of the likelihood ratio: comparable between conditions, perfect separation the strongest
+    strength: float
 
 
 def odds_ratio(
     failed_with: int, with_it: int, failed_without: int, without_it: int, level: float = 0.95
 ) -> OddsRatio:
-    """The odds ratio of failing, with Woolf's interval after adding one half to every cell (Haldane, Anscombe).
+    """Return the odds ratio of failing with Woolf's interval.
+
+    One half is added to every cell first (Haldane, Anscombe).
 
     Args:
         failed_with: failures among those with the condition.
@@ -50,7 +53,7 @@ def odds_ratio(
 def _likelihood_ratio(
     failed_with: int, with_it: int, failed_without: int, without_it: int
 ) -> float:
-    """G² of the table against equal shares of failure."""
+    """Return G² of the table against equal shares of failure."""
     total, failed = with_it + without_it, failed_with + failed_without
     cells = (
         (failed_with, with_it, failed),

@@ -1,4 +1,4 @@
-"""What a number of seeds can decide at all: smallest p values, seeds for a given power, when pairing pays."""
+"""Tell what a number of seeds can decide: smallest p values, seeds for a given power."""
 
 from __future__ import annotations
 
@@ -12,34 +12,43 @@ MAX_SEEDS = 100_000
 
 
 def smallest_p(n: int, *, paired: bool = False) -> float:
-    """The smallest two-sided p value that a permutation test of `n` against `n` seeds (or `n` pairs) can give."""
+    """Return the smallest two-sided p value of a permutation test of `n` against `n` seeds.
+
+    With `paired`, of `n` pairs.
+    """
     return min(1.0, 2 / (2**n if paired else math.comb(2 * n, n)))
 
 
 def largest_family(n: int, *, paired: bool = False, alpha: float = ALPHA) -> int:
-    """How many comparisons Holm's first step may have before a permutation test with `n` seeds can never reject."""
+    """Return how many comparisons a permutation test with `n` seeds can decide by Holm's method.
+
+    With more, its first step can never reject.
+    """
     return int(alpha / smallest_p(n, paired=paired) * (1 + 1e-12))
 
 
 def seeds_to_reject(comparisons: int, *, paired: bool = False, alpha: float = ALPHA) -> int:
-    """The fewest seeds with which a permutation test of that many comparisons can reject at all."""
+    """Return the fewest seeds with which a permutation test of so many comparisons can reject."""
     return next(n for n in count(1) if largest_family(n, paired=paired, alpha=alpha) >= comparisons)
 
 
 def resolution_line(n: int, configurations: int, *, paired: bool = False) -> str:
-    """The sentence to print where a permutation test could never reject; empty where it could."""
+    """Return the sentence to print where a permutation test can never reject; empty if it can."""
     comparisons = configurations - 1
     if comparisons < 1 or largest_family(n, paired=paired) >= comparisons:
         return ""
     seeds = "1 seed" if n == 1 else f"{n} seeds"
     needed = seeds_to_reject(comparisons, paired=paired)
-    return f"With {seeds} and {configurations} configurations a permutation test can never reject; {needed} are needed."
+    return (
+        f"With {seeds} and {configurations} configurations a permutation test can never reject; "
+        f"{needed} are needed."
+    )
 
 
 def seeds_for_power(
     difference: float, comparisons: int = 1, *, power: float = 0.8, alpha: float = ALPHA
 ) -> int:
-    """Seeds per configuration with which a two-sided t test sees a true difference.
+    """Return the seeds per configuration with which a two-sided t test sees a true difference.
 
     Args:
         difference: of the two means, in standard deviations of single seeds.
@@ -65,17 +74,23 @@ def seeds_for_power(
 
 
 def seeds_for_superiority(share: float, *, alpha: float = ALPHA, beta: float = ALPHA) -> int:
-    """Seeds per configuration to show that A beats B in `share` of the pairs of seeds (Noether 1987, one-sided)."""
+    """Return the seeds per configuration to show that A beats B in `share` of the pairs.
+
+    One-sided (Noether 1987).
+    """
     return math.ceil(float(ndtri(1 - alpha) + ndtri(1 - beta)) ** 2 / (6 * (share - 0.5) ** 2))
 
 
 def break_even(n: int, comparisons: int = 1, *, alpha: float = ALPHA) -> float:
-    """The correlation between configurations over seeds above which a paired t test is sharper than Welch's."""
+    """Return the correlation over seeds above which a paired t test is sharper than Welch's."""
     upper = 1 - alpha / comparisons / 2
     return float(1 - (stdtrit(2 * n - 2, upper) / stdtrit(n - 1, upper)) ** 2)
 
 
 def _power(difference: float, n: int, alpha: float) -> float:
-    """Of a two-sided two-sample t test; the rejections on the wrong side are too rare to count."""
+    """Return the power of a two-sided two-sample t test.
+
+    Rejections on the wrong side are too rare to count.
+    """
     critical = float(stdtrit(2 * n - 2, 1 - alpha / 2))
     return float(1 - nctdtr(2 * n - 2, difference * math.sqrt(n / 2), critical))

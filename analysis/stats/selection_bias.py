@@ -1,4 +1,4 @@
-"""How much too good the best of many looks, when it is reported on the runs that chose it."""
+"""Estimate the selection bias (winner's curse) of the best, reported on the runs that chose it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_RESIDUALS = 10  # fewer say nothing about how two metrics share their luck
 
 
 def expected_max(k: int) -> float:
-    """Expectation of the largest of `k` standard normal numbers: 2.43 for 80 of them."""
+    """Return the expectation of the largest of `k` standard normal numbers: 2.43 for 80 of them."""
     if k < 2:
         return 0.0
     x = (
@@ -26,25 +26,32 @@ def expected_max(k: int) -> float:
 
 
 def optimism_of_best(sd: float, n: int, k: int, shared: float = 1.0) -> float:
-    """By how much the mean of the best of `k` equal configurations exceeds the truth: an upper bound for unequal ones.
+    """Return how much the mean of the best of `k` equal configurations exceeds the truth.
+
+    For unequal ones, that is an upper bound.
 
     Args:
         sd: of single seeds.
         n: seeds per configuration.
         k: configurations among which the best was chosen.
-        shared: correlation of the luck in the metric that chose with that in the one that is reported.
+        shared: correlation of the luck in the metric that chose with that in the reported one.
     """
     return max(shared, 0.0) * sd * expected_max(k) / math.sqrt(n)
 
 
 def pooled_sd(groups: Sequence[Scores]) -> float:
-    """Standard deviation of single seeds around the mean of their configuration; NaN where none has two seeds."""
+    """Return the standard deviation of single seeds around the mean of their configuration.
+
+    NaN where no configuration has two seeds.
+    """
     residuals, freedom = _residuals(groups)
     return math.sqrt(float(residuals @ residuals) / freedom) if freedom else math.nan
 
 
 def shared_luck(chosen_by: Sequence[Scores], reported: Sequence[Scores]) -> float:
-    """Correlation over seeds, within configurations, of two metrics; 1 where there are too few seeds to know better.
+    """Return the correlation of two metrics over seeds, within configurations.
+
+    1 where there are too few seeds to know.
 
     Args:
         chosen_by: per configuration (n_seeds,) of the metric that chose.

@@ -1,4 +1,4 @@
-"""Variances of few seeds, shrunk towards what they have in common (Smyth 2004, the moderated t of limma)."""
+"""Shrink the variances of few seeds towards each other (Smyth 2004, moderated t of limma)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from scipy.special import digamma, polygamma
 
 from analysis.stats.intervals import Array
 
-FLOOR = 1e-5  # of the median variance: one that is 0 by rounding would drag the mean of logarithms to minus infinity
+# of the median variance: one that is 0 by rounding would make the mean of logarithms -infinity
+FLOOR = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The common variance and for how many degrees of freedom it counts; infinitely many: all variances are equal."""
+    """The common variance and the degrees of freedom for which it counts.
+
+    Infinitely many: all variances are equal.
+    """
 
     variance: float
     freedom: float
     total_freedom: float  # of all variances that took part
 
     def shrink(self, variance: Array, n: Array) -> Array:
-        """(d0 s0² + d s²) / (d0 + d), d = n - 1; a single seed has the prior's variance."""
+        """Return (d0 s0² + d s²) / (d0 + d), d = n - 1; a single seed has the prior's variance."""
         own = n - 1
         if math.isinf(self.freedom):
             return np.full_like(np.asarray(n, dtype=float), self.variance)
@@ -36,7 +40,7 @@ class Prior:
 
 
 def fit_prior(variance: Array, n: Array) -> Prior:
-    """The prior by the moments of log variances; one of no freedom where fewer than two can be used.
+    """Fit the prior to the moments of log variances; no freedom where fewer than two can be used.
 
     Args:
         variance: (n_configurations,) sample variances; NaN for single seeds, which are left out.
@@ -58,7 +62,7 @@ def fit_prior(variance: Array, n: Array) -> Prior:
 
 
 def trigamma_inverse(y: float) -> float:
-    """The positive x with trigamma(x) = y, by Newton's method on its reciprocal (Smyth 2004, appendix)."""
+    """Solve trigamma(x) = y for x > 0 by Newton's method on the reciprocal (Smyth 2004)."""
     x = 0.5 + 1 / y
     for _ in range(50):
         value = float(polygamma(1, x))

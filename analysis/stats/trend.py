@@ -1,4 +1,4 @@
-"""Whether a short series rises: Mann-Kendall's test and Theil-Sen's slope, in microseconds."""
+"""Test whether a short series rises: Mann-Kendall's test and Theil-Sen's slope."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_POINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Of y over x."""
+    """The trend of y over x."""
 
     p_rising: float  # one-sided; 1 for a constant series
     p_falling: float  # likewise
@@ -27,7 +27,7 @@ class Trend:
 
 
 def trend(x: Array, y: Array) -> Trend:
-    """The trend of a series.
+    """Return the trend of a series.
 
     Args:
         x: (n,) ascending, for instance epochs.
@@ -44,7 +44,7 @@ def trend(x: Array, y: Array) -> Trend:
 
 
 def thinned(series: Array) -> Array:
-    """At most `MAX_POINTS` of a series, first and last among them."""
+    """Return at most `MAX_POINTS` of a series, first and last among them."""
     if series.size <= MAX_POINTS:
         return series
     chosen: Array = series[np.linspace(0, series.size - 1, MAX_POINTS).round().astype(int)]
@@ -52,7 +52,7 @@ def thinned(series: Array) -> Array:
 
 
 def _p_at_least(score: int, y: Array) -> float:
-    """P(S >= score) of a series in random order: exact without ties, normal with them."""
+    """Return P(S >= score) of a series in random order: exact without ties, normal with them."""
     n = y.size
     ordered = np.sort(y)
     if (ordered[1:] != ordered[:-1]).all():
@@ -64,7 +64,7 @@ def _p_at_least(score: int, y: Array) -> float:
 
 @lru_cache(maxsize=MAX_POINTS + 1)
 def _tails(n: int) -> Array:
-    """Entry c is the share of orders of n values in which at least c pairs are concordant."""
+    """Return the shares of orders of n values in which at least c pairs are concordant, by c."""
     shares: Array = np.ones(1)
     for size in range(2, n + 1):
         shares = np.convolve(shares, np.full(size, 1 / size))

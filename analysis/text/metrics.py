@@ -1,4 +1,4 @@
-"""What the name of a metric says: which direction is better, its unit, how its values are written."""
+"""Read the name of a metric: its kind, its unit, and how its values are written."""
 
 from __future__ import annotations
 
@@ -13,27 +13,39 @@ SIGNIFICANT_DIGITS = 4  # of every other metric
 
 
 def is_share(metric: str) -> bool:
-    """Whether the metric is a share of samples in [0, 1], which people read in percent."""
+    """Return whether the metric is a share of samples in [0, 1], which people read in percent."""
     return bool(words_of(metric) & SHARES)
 
 
 def is_correlation(metric: str) -> bool:
-    """Whether the metric is a correlation, which is 0 for unrelated answers."""
+    """Return whether the metric is a correlation, which is 0 for unrelated answers."""
     return bool(words_of(metric) & CORRELATIONS)
 
 
 def label(metric: str) -> str:
-    """The metric with its unit, for the head of a column or an axis."""
+    """Return the metric with its unit, for the head of a column or an axis.
+
+    >>> label("test/acc"), label("val/loss")
+    ('test/acc [%]', 'val/loss')
+    """
     return f"{metric} [%]" if is_share(metric) else metric
 
 
 def render_value(metric: str, value: float) -> str:
-    """`98.027` for an accuracy of 0.98027, `0.06871` for a loss."""
+    """Write a value in the unit of its metric.
+
+    >>> render_value("test/acc", 0.98027), render_value("val/loss", 0.068712)
+    ('98.027', '0.06871')
+    """
     return render_values(metric, value)[0]
 
 
 def render_values(metric: str, value: float, *others: float) -> list[str]:
-    """`value` and what belongs to it (an interval's half-width), all with the decimals that suit `value`."""
+    """Write `value` and others, such as the half-width of its interval, with its decimals.
+
+    >>> render_values("val/loss", 0.068712, 0.0031)
+    ['0.06871', '0.00310']
+    """
     if is_share(metric):
         return [f"{100 * number:.{SHARE_DECIMALS}f}" for number in (value, *others)]
     magnitude = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0

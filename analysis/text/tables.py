@@ -1,4 +1,4 @@
-"""Tables of plain text cells as aligned text, Markdown, LaTeX and HTML; the one place that does it."""
+"""Render tables of plain text cells as aligned text, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings the verdicts go with: shares per level, the conditions that explain failure, edges of stability."""
+"""Relate verdicts to settings: shares per level, conditions of failure, edges of stability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.data.frames import varying_settings
 from analysis.stats.odds import OddsRatio, odds_ratio
-from analysis.text.levels import level_key, render_level
+from analysis.text.levels import NOTHING, is_missing, level_key, render_level
 from analysis.verdicts.judge import COLUMNS, CONVERGENT, DIVERGENT, Judged
 
 ALPHA = 0.05
@@ -23,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class LevelShares:
-    """How many runs at one level of a setting have which verdict."""
+    """The verdicts of the runs at one level of a setting."""
 
     setting: str
     level: str
@@ -31,7 +31,7 @@ class LevelShares:
 
     @property
     def n(self) -> int:
-        """Runs at this level."""
+        """Count the runs at this level."""
         return sum(self.counts.values())
 
 
@@ -70,7 +70,7 @@ class Breakdown:
 
 
 def build_breakdown(judged: Judged, grid: str = "") -> Breakdown:
-    """The breakdown of judged runs.
+    """Relate the verdicts of judged runs to their settings.
 
     Args:
         judged: all of them, or those that a filter left.
@@ -88,30 +88,30 @@ def build_breakdown(judged: Judged, grid: str = "") -> Breakdown:
 
 
 def level_shares(judged: pd.DataFrame, settings: Sequence[str]) -> list[LevelShares]:
-    """Per setting and level; numbers of many levels are grouped by quartiles.
+    """Count verdicts per setting and level; numbers of many levels are grouped by quartiles.
 
     Args:
         judged: the frame of `analysis.verdicts.judge.Judged`.
         settings: those that vary.
     """
     labels = [str(label) for label in pd.unique(judged["verdict"])]
-    found = []
+    shares = []
     for setting in settings:
         names = np.array(_level_names(judged[setting]))
         ascending = sorted(zip(map(level_key, judged[setting]), names.tolist(), strict=True))
         for level in dict.fromkeys(name for _, name in ascending):
             verdicts = judged["verdict"].to_numpy()[names == level].tolist()
-            found.append(
-                LevelShares(setting, level, {label: verdicts.count(label) for label in labels})
-            )
-    return found
+            counts = {label: verdicts.count(label) for label in labels}
+            shares.append(LevelShares(setting, level, counts))
+    return shares
 
 
 def explanations(judged: pd.DataFrame, settings: Sequence[str]) -> list[Explanation]:
-    """The strongest condition on each setting that goes with failure, strongest first; none if nothing does.
+    """Find the strongest condition on each setting that goes with failure, strongest first.
 
-    Seeds of a configuration share their fate, so configurations are counted and not runs: one has failed if at least
-    half of its seeds are divergent. Runs apart (crashed, missing, too short) take no part.
+    Seeds of a configuration tend to fail together, so configurations are counted and not runs: one
+    has failed if at least half of its seeds are divergent. Crashed, missing and too short runs take
+    no part.
 
     Args:
         judged: the frame of `analysis.verdicts.judge.Judged`.
@@ -127,16 +127,15 @@ def explanations(judged: pd.DataFrame, settings: Sequence[str]) -> list[Explanat
     level = 1 - ALPHA / max(len(conditions), 1)
     best: dict[str, Explanation] = {}
     for setting, text, flags in conditions:
-        found = _explain(setting, text, flags, failed, level)
-        if found.odds.low > 1 and (
-            setting not in best or found.odds.strength > best[setting].odds.strength
-        ):
-            best[setting] = found
-    return sorted(best.values(), key=lambda found: -found.odds.strength)
+        explanation = _explain(setting, text, flags, failed, level)
+        strongest = best[setting].odds.strength if setting in best else -np.inf
+        if explanation.odds.low > 1 and explanation.odds.strength > strongest:
+            best[setting] = explanation
+    return sorted(best.values(), key=lambda explanation: -explanation.odds.strength)
 
 
 def stability_edges(judged: pd.DataFrame, setting: str = "lr", by: str = "optimizer") -> list[Edge]:
-    """The largest `setting` at which at least 80 % of the runs learned and kept what they learned, per level of `by`.
+    """Find the largest `setting` at which at least 80 % of the runs trained, per level of `by`.
 
     Args:
         judged: the frame of `analysis.verdicts.judge.Judged`.
@@ -167,7 +166,7 @@ def _decided(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _configurations(judged: pd.DataFrame) -> tuple[pd.DataFrame, Flags]:
-    """One row per configuration that was decided, and whether it failed."""
+    """Return one row per configuration that was decided, and whether it failed."""
     decided = _decided(judged)
     divergent = decided["verdict"].isin([label.value for label in DIVERGENT])
     shares = divergent.groupby(decided["config_id"], sort=False).mean()
@@ -175,16 +174,16 @@ def _configurations(judged: pd.DataFrame) -> tuple[pd.DataFrame, Flags]:
 
 
 def _conditions(setting: str, values: pd.Series[Any]) -> Iterator[tuple[str, Flags]]:
-    """Every level, and for numbers every bound from below and from above."""
+    """Yield every level, and for numbers every bound from below and from above."""
     levels = sorted(values.dropna().unique().tolist(), key=level_key)
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if not is_number or len(levels) <= MAX_LEVELS:
         for level in levels:
             yield f"{setting} = {render_level(level)}", (values == level).to_numpy()
     if is_number and len(levels) > 2:
-        bounds = (
-            levels if len(levels) <= MAX_LEVELS else sorted(set(values.quantile([0.25, 0.5, 0.75])))
-        )
+        bounds = levels
+        if len(levels) > MAX_LEVELS:
+            bounds = sorted(set(values.quantile([0.25, 0.5, 0.75])))
         for bound in bounds:
             yield f"{setting} >= {render_level(bound)}", (values >= bound).to_numpy()
             yield f"{setting} <= {render_level(bound)}", (values <= bound).to_numpy()
@@ -201,12 +200,12 @@ def _explain(setting: str, text: str, flags: Flags, failed: Flags, level: float)
 
 
 def _level_names(values: pd.Series[Any]) -> list[str]:
-    """The level of every run in words."""
+    """Return the level of every run in words."""
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if is_number and values.nunique() > MAX_LEVELS:
         quarters = pd.qcut(values, 4, duplicates="drop")
         return [
-            "–" if quarter != quarter else f"{quarter.left:.3g} to {quarter.right:.3g}"
+            NOTHING if is_missing(quarter) else f"{quarter.left:.3g} to {quarter.right:.3g}"
             for quarter in quarters
         ]
     return [render_level(value) for value in values]

@@ -1,4 +1,4 @@
-"""The evidence of a verdict in words, each statement with its number."""
+"""Put the evidence of a verdict in words, each statement with its number."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
         "not finite",
     ): "the loss was not finite any more in epoch {epoch:d}: learning rate too large",
     (Label.DIVERGED, "exploded"): (
-        "train loss ended at {end_loss:.4g}, far above the {start:.4g} of its start: learning rate too large"
+        "train loss ended at {end_loss:.4g}, far above the {start:.4g} of its start: "
+        "learning rate too large"
     ),
     (Label.STUCK, "never moved"): (
-        "{metric} {end} is where it began ({first}) and train loss fell by {fall}: frozen, learning rate too small"
+        "{metric} {end} is where it began ({first}) and train loss fell by {fall}: "
+        "frozen, learning rate too small"
     ),
     (
         Label.STUCK,
@@ -28,33 +30,41 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
         "(knowing nothing: {chance_loss:.4g}): blown to one answer, learning rate too large"
     ),
     (Label.STUCK, "constant"): (
-        f"{STUCK}; it went from {{first}} to {{values:d}} exact values in {{epochs:d}} epochs, as one answer to "
+        f"{STUCK}; it went from {{first}} to {{values:d}} exact values in {{epochs:d}} "
+        f"epochs, as one answer to "
         "everything does: learning rate too large"
     ),
     (Label.STUCK, "unrelated"): (
-        f"{STUCK}, though train loss fell by {{fall}}: the size of the answers was learned, not what they depend on"
+        f"{STUCK}, though train loss fell by {{fall}}: the size of the answers was "
+        f"learned, not what they depend on"
     ),
     (Label.STUCK, "memorised"): (
-        f"{STUCK} while train loss fell to {{end_loss:.4g}}: it learns the training set only, look at labels and splits"
+        f"{STUCK} while train loss fell to {{end_loss:.4g}}: it learns the training set "
+        f"only, look at labels and splits"
     ),
     (Label.STUCK, "at chance"): f"{STUCK}; no train loss was logged to say why",
     (Label.COLLAPSED, "collapsed"): (
-        "{metric} rose to {best} in epoch {best_epoch:d} and ended at {end}, inside the chance band (up to {bound}): "
+        "{metric} rose to {best} in epoch {best_epoch:d} and ended at {end}, inside the "
+        "chance band (up to {bound}): "
         "learning rate too large late, or its schedule"
     ),
     (Label.UNSTABLE, "fell"): (
-        "{metric} fell by {drop} within the last {epochs:d} epochs, of {learned} learned: learning rate too large late"
+        "{metric} fell by {drop} within the last {epochs:d} epochs, of {learned} "
+        "learned: learning rate too large late"
     ),
     (Label.UNSTABLE, "rough"): (
-        "{metric} scatters by {rough} from epoch to epoch in the last {epochs:d}, of {learned} learned: "
+        "{metric} scatters by {rough} from epoch to epoch in the last {epochs:d}, of "
+        "{learned} learned: "
         "learning rate too large late, or a small validation set"
     ),
     (Label.OVERFIT, "benign"): (
-        "validation loss rose by {rise:.3g} from its lowest {lowest:.3g} while train loss fell; {metric} kept its "
+        "validation loss rose by {rise:.3g} from its lowest {lowest:.3g} while train "
+        "loss fell; {metric} kept its "
         "{end}: stop earlier or regularise if the loss matters"
     ),
     (Label.OVERFIT, "harmful"): (
-        "validation loss rose by {rise:.3g} from its lowest {lowest:.3g} while train loss fell; {metric} lost {lost}, "
+        "validation loss rose by {rise:.3g} from its lowest {lowest:.3g} while train "
+        "loss fell; {metric} lost {lost}, "
         "ending at {end}: stop earlier or regularise"
     ),
     (
@@ -62,7 +72,8 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
         "rising",
     ): "{metric} {end} still gained {gain} over the last {epochs:.0f} epochs: train longer",
     (Label.IMPROVING, "begun"): (
-        f"{STUCK}, but train loss has fallen by {{fall}} and goes on falling: train longer, or raise the learning rate"
+        f"{STUCK}, but train loss has fallen by {{fall}} and goes on falling: train "
+        f"longer, or raise the learning rate"
     ),
     (
         Label.CONVERGED,
@@ -92,7 +103,7 @@ COUNTS = frozenset({"epoch", "best_epoch", "least", "samples", "values"})
 
 
 def render_evidence(verdict: Verdict, metric: str) -> str:
-    """One line of words and numbers.
+    """Write the evidence in one line.
 
     Args:
         verdict: see `analysis.verdicts.rules.verdict_of`.
@@ -113,7 +124,7 @@ def render_evidence(verdict: Verdict, metric: str) -> str:
 
 
 def render_score(metric: str, value: float) -> str:
-    """A score within a sentence, with its unit."""
+    """Write a score within a sentence, with its unit."""
     return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""The verdicts on all runs of a grid: frames in, frames and curves out."""
+"""Judge all runs of a grid: frames in, frames and curves out."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ COLUMNS = ("verdict", "cause", "onset", "epochs", "evidence")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Runs with their verdicts, and all that a figure of them needs."""
+    """Runs with their verdicts, and what a figure of them needs."""
 
     metric: str
-    runs: (
-        pd.DataFrame
-    )  # the frame `runs` with the columns of `COLUMNS`; onset is missing where there is none
+    # the frame `runs` with the columns of `COLUMNS`; onset is missing where there is none
+    runs: pd.DataFrame
     verdicts: Mapping[str, Verdict]  # by run_id
     curves: Mapping[str, Curve]  # by run_id, of every run that logged an epoch
 
     def of(self, labels: frozenset[Label]) -> pd.DataFrame:
-        """The runs with one of these verdicts."""
+        """Return the runs with one of these verdicts."""
         return self.runs[self.runs["verdict"].isin([label.value for label in labels])]
 
 
@@ -54,43 +53,43 @@ def judge_runs(
     level: float | None = None,
     samples: int | None = None,
 ) -> Judged:
-    """The verdict on every run.
+    """Judge every run.
 
     Args:
         runs: see `analysis.data.frames`.
         history: likewise.
-        metric: what was logged of the validation set, see `kind_of`; the first of `SCORES` that was, unless given.
-        level: accuracy of knowing nothing; from the baselines of finished runs unless given.
+        metric: what was logged of the validation set, see `kind_of`; the first of `SCORES` that was
+            logged, unless given.
+        level: accuracy at chance level; from the baselines of finished runs unless given.
         samples: of the validation set, likewise.
 
     Raises:
-        UserError: nothing says what chance is, or what it is for this metric.
+        UserError: the chance level is unknown, or has no meaning for this metric.
     """
-    score = metric or next(
-        (name for name in SCORES if name in history and history[name].notna().any()), SCORES[0]
-    )
+    logged = [name for name in SCORES if name in history and history[name].notna().any()]
+    score = metric or (logged[0] if logged else SCORES[0])
     chances = _Chances(runs, score, level=level, samples=samples)
     curves = curves_of(history, score)
     verdicts = {
         str(run["run_id"]): _judge_run(run, curves, chances) for run in runs.to_dict("records")
     }
     verdicts = mark_weak(verdicts)
-    found = [verdicts[str(run)] for run in runs["run_id"]]
+    in_order = [verdicts[str(run)] for run in runs["run_id"]]
     judged = runs.assign(
-        verdict=[verdict.label.value for verdict in found],
-        cause=[verdict.cause for verdict in found],
-        onset=[math.nan if verdict.onset is None else verdict.onset for verdict in found],
+        verdict=[verdict.label.value for verdict in in_order],
+        cause=[verdict.cause for verdict in in_order],
+        onset=[math.nan if verdict.onset is None else verdict.onset for verdict in in_order],
         epochs=[_last_epoch(curves.get(str(run))) for run in runs["run_id"]],
-        evidence=[render_evidence(verdict, score) for verdict in found],
+        evidence=[render_evidence(verdict, score) for verdict in in_order],
     )
     return Judged(score, judged, verdicts, curves)
 
 
 def kind_of(metric: str) -> ScoreKind:
-    """What chance means for a score.
+    """Return the kind of a score, which decides what chance means for it.
 
     Raises:
-        UserError: that is known for shares, R² and correlations only.
+        UserError: it is no share, R² or correlation.
     """
     if is_share(metric):
         return "share"
@@ -99,13 +98,16 @@ def kind_of(metric: str) -> ScoreKind:
     if is_correlation(metric):
         return "correlation"
     raise UserError(
-        f"--metric: no verdict by {metric!r}: expected an accuracy, F1, R² or correlation of the validation set, for "
-        "which it is known what chance reaches (losses are looked at beside it)"
+        f"--metric: no verdict by {metric!r}: expected an accuracy, F1, R² or correlation of the "
+        "validation set, for which it is known what chance reaches (losses are looked at beside it)"
     )
 
 
 def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
-    """The curve of every run that logged an epoch, by run_id; of an epoch logged twice, the later line counts."""
+    """Return the curve of every run that logged an epoch, by run_id.
+
+    Of an epoch logged twice, the later line counts.
+    """
     if history.empty:
         return {}
     lines = history.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(
@@ -171,16 +173,14 @@ def _judge_run(run: Mapping[Any, Any], curves: Mapping[str, Curve], chances: _Ch
     if run["outcome"] == "failed":
         return Verdict(Label.CRASHED, "crashed")
     if curve is None:
-        return Verdict(
-            Label.MISSING, "not finished" if run["outcome"] == UNFINISHED else "not logged"
-        )
-    return verdict_of(
-        curve, chances.of(str(run["run_id"]), curve), has_diverged=run["outcome"] == "diverged"
-    )
+        is_live = run["outcome"] == UNFINISHED
+        return Verdict(Label.MISSING, "not finished" if is_live else "not logged")
+    chance = chances.of(str(run["run_id"]), curve)
+    return verdict_of(curve, chance, has_diverged=run["outcome"] == "diverged")
 
 
 def _target_variance(curve: Curve) -> float:
-    """From a squared error and its R²: loss = (1 - R²) variance."""
+    """Derive the variance of the targets from a squared error: loss = (1 - R²) variance."""
     usable = np.isfinite(curve.score) & np.isfinite(curve.val_loss) & (curve.score < 1)
     if not usable.any():
         return math.nan

@@ -1,4 +1,4 @@
-"""Verdicts as text for a terminal, as JSON and as CSV."""
+"""Render verdicts as text for a terminal, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.text.levels import render_level
+from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.judge import APART, COLUMNS, CONVERGENT, DIVERGENT, Judged
 from analysis.verdicts.rules import Label
@@ -25,7 +25,7 @@ GROUPS: Mapping[str, frozenset[Label]] = {
 
 
 def render_text(breakdown: Breakdown, *, rows: int | None = ROWS_SHOWN) -> str:
-    """What a person reads; `rows` limits each list of runs, None does not."""
+    """Render text to read; `rows` limits each list of runs, None does not."""
     judged = breakdown.judged
     lines = [
         f"{breakdown.grid}: {len(judged.runs):,} runs judged by {judged.metric}",
@@ -41,7 +41,7 @@ def render_text(breakdown: Breakdown, *, rows: int | None = ROWS_SHOWN) -> str:
 
 
 def render_json(breakdown: Breakdown) -> str:
-    """Everything, with the numbers behind each verdict."""
+    """Render everything as JSON, with the numbers behind each verdict."""
     judged = breakdown.judged
     form = {
         "grid": breakdown.grid,
@@ -51,22 +51,22 @@ def render_json(breakdown: Breakdown) -> str:
             {"setting": s.setting, "level": s.level, "n": s.n, "counts": s.counts}
             for s in breakdown.shares
         ],
-        "explanations": [_explanation_form(found) for found in breakdown.explanations],
+        "explanations": [_explanation_json(why) for why in breakdown.explanations],
         "edges": [
             {"by": edge.by, "lr": edge.value, "is_largest": edge.is_largest}
             for edge in breakdown.edges
         ],
         "runs": [
             {**_plain(row), "numbers": _plain(judged.verdicts[str(row["run_id"])].numbers)}
-            for row in _table(judged, breakdown.settings).to_dict("records")
+            for row in verdict_frame(breakdown).to_dict("records")
         ],
     }
     return json.dumps(form, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def render_csv(breakdown: Breakdown) -> str:
-    """A row per run: its settings that vary, its verdict and the evidence."""
-    table = _table(breakdown.judged, breakdown.settings)
+    """Render `verdict_frame` as CSV."""
+    table = verdict_frame(breakdown)
     table["onset"] = table["onset"].astype("Int64")
     return table.to_csv(index=False, lineterminator="\n")
 
@@ -108,19 +108,19 @@ def _shares(breakdown: Breakdown) -> list[str]:
     return align(rows, (False, False, *[True] * (1 + len(labels))))
 
 
-def _explanations(found: Sequence[Explanation], judged: Judged) -> list[str]:
-    if not found:
+def _explanations(explanations: Sequence[Explanation], judged: Judged) -> list[str]:
+    if not explanations:
         failures = len(judged.of(DIVERGENT))
         return ["no setting goes with failure" if failures else "no run failed to learn"]
     lines = ["configurations fail more often with"]
     rows = [
         [
-            f"  {one.condition}",
-            f"{one.failed_with} of {one.n_with}",
-            f"(else {one.failed_without} of {one.n_without}),",
-            f"odds ratio {one.odds.ratio:.3g} [{one.odds.low:.3g}, {one.odds.high:.3g}]",
+            f"  {why.condition}",
+            f"{why.failed_with} of {why.n_with}",
+            f"(else {why.failed_without} of {why.n_without}),",
+            f"odds ratio {why.odds.ratio:.3g} [{why.odds.low:.3g}, {why.odds.high:.3g}]",
         ]
-        for one in found
+        for why in explanations
     ]
     return lines + align(rows, (False, True, False, False))
 
@@ -166,24 +166,25 @@ def _run_cells(row: Mapping[Any, Any], settings: Sequence[str]) -> list[str]:
     ]
 
 
-def _table(judged: Judged, settings: Sequence[str]) -> pd.DataFrame:
-    names = ["run_id", "config_id", "purpose", "seed", "outcome", *settings, *COLUMNS]
-    return judged.runs[list(dict.fromkeys(names))].copy()
+def verdict_frame(breakdown: Breakdown) -> pd.DataFrame:
+    """Return a row per run: its settings that vary, its verdict and the evidence."""
+    names = ["run_id", "config_id", "purpose", "seed", "outcome", *breakdown.settings, *COLUMNS]
+    return breakdown.judged.runs[list(dict.fromkeys(names))].copy()
 
 
-def _explanation_form(found: Explanation) -> dict[str, Any]:
+def _explanation_json(why: Explanation) -> dict[str, Any]:
     counts = {
-        name: getattr(found, name)
+        name: getattr(why, name)
         for name in ("failed_with", "n_with", "failed_without", "n_without")
     }
-    odds = {"odds_ratio": found.odds.ratio, "low": found.odds.low, "high": found.odds.high}
-    return {"setting": found.setting, "condition": found.condition, **counts, **odds}
+    odds = {"odds_ratio": why.odds.ratio, "low": why.odds.low, "high": why.odds.high}
+    return {"setting": why.setting, "condition": why.condition, **counts, **odds}
 
 
 def _plain(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """JSON has neither NaN nor numpy's numbers."""
+    """Return values for JSON, which has neither NaN nor numpy's numbers."""
     plain = {
         str(name): value.item() if hasattr(value, "item") else value
         for name, value in values.items()
     }
-    return {name: None if value != value else value for name, value in plain.items()}
+    return {name: None if is_missing(value) else value for name, value in plain.items()}

@@ -1,4 +1,4 @@
-"""What became of a training run, by rules in units of what it learned and of binomial noise; no tuning per task."""
+"""Judge a training run by rules in units of what it learned and of binomial noise."""
 
 from __future__ import annotations
 
@@ -16,35 +16,32 @@ from analysis.stats.trend import trend
 
 MIN_EPOCHS = 8  # fewer say too little, see the recalls in docs/verdicts.md
 TREND_ALPHA = 0.01
-EXPLODED = 3.0  # times the loss of a model that knows nothing
+EXPLODED = 3.0  # times the loss at chance level
 MOVED = 0.05  # of the initial loss: less has not moved
-ROUGH, DRAWDOWN = (
-    0.05,
-    0.25,
-)  # of the learned range, and beyond what a plateau shows by its validation set alone:
-ROUGH_ERRORS, DROP_ERRORS = (
-    2.0,
-    5.0,
-)  # standard errors; the largest drop among 33 equal scores exceeds 5 in 2 %
+# of the learned range; both also have to exceed what a validation set of this size would show:
+ROUGH, DRAWDOWN = 0.05, 0.25
+# standard errors; the largest drop among 33 equal scores exceeds 5 in 2 %
+ROUGH_ERRORS, DROP_ERRORS = 2.0, 5.0
 OVERFIT_RISE = 0.10  # of the initial drop of the validation loss
 OVERFIT_EPOCHS = 5
 LEAST_GAIN = 0.005
-SHORT_TAIL = 8  # epochs: a shorter tail with a single step back cannot reach p < 0.01, its gain has to be larger instead
+# epochs: a shorter tail with a single step back cannot reach p < 0.01, so its gain has to be larger
+SHORT_TAIL = 8
 SHORT_ALPHA, SHORT_GAIN = 0.05, 0.10  # the latter of the learned range
 BEGUN = 0.10  # of the initial loss gone, and falling: it may yet learn
-MEMORISED = 0.5  # of the loss that knows nothing: below on the training set, and still chance on the validation set
-BLOWN = 1.5  # times the loss that knows nothing, after the first epoch
-BLIP, FAINT_BLIP = (
-    1,
-    3,
-)  # epochs above the chance bound that are no learning if it ends below; as many as three if
-FAINT = 2.0  # times the distance from chance to its bound was not reached
+# of the loss at chance level: below on the training set, and still chance on the validation set
+MEMORISED = 0.5
+BLOWN = 1.5  # times the loss at chance level, after the first epoch
+# epochs above the chance bound that do not count as learning if the run ends below; the larger one
+# where the best score is less than FAINT times as far from chance as the bound
+BLIP, FAINT_BLIP = 1, 3
+FAINT = 2.0
 SETTLED = 0.95  # of the learned range
 WEAK = 0.5  # of the best run's range
 
 
 class Label(str, Enum):
-    """The verdicts, as they are shown."""
+    """The verdicts as they are shown."""
 
     CONVERGED = "converged"
     IMPROVING = "improving"
@@ -59,18 +56,21 @@ class Label(str, Enum):
 
     @property
     def is_convergent(self) -> bool:
-        """It learned and kept what it learned."""
+        """Return whether the run learned and kept what it learned."""
         return self in (Label.CONVERGED, Label.IMPROVING, Label.OVERFIT)
 
     @property
     def is_divergent(self) -> bool:
-        """It did not learn, lost what it had learned, or never came to rest."""
+        """Return whether the run did not learn, lost what it learned, or never came to rest."""
         return self in (Label.UNSTABLE, Label.COLLAPSED, Label.STUCK, Label.DIVERGED)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a run logged; arrays are (n_epochs,) and parallel, epoch 0 (before the first update) first where logged."""
+    """What a run logged; arrays are (n_epochs,) and parallel.
+
+    Epoch 0, before the first update, is first where it was logged.
+    """
 
     epochs: Array
     score: Array  # validation accuracy or R²
@@ -80,13 +80,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The label, why, and the numbers that say so (`analysis.verdicts.evidence` puts them in words)."""
+    """The label, why, and the numbers that `analysis.verdicts.evidence` puts in words."""
 
     label: Label
     cause: str
-    onset: int | None = (
-        None  # the epoch at which it began; for `converged` the one at which it had come to rest
-    )
+    # the epoch at which it began; for `converged` the one at which it had come to rest
+    onset: int | None = None
     learned: float = 0.0  # best score less chance
     numbers: Mapping[str, float] = field(default_factory=dict)
 
@@ -121,22 +120,22 @@ class _Run:
 
     @cached_property
     def fall(self) -> float:
-        """Of the training loss, from its start to its lowest, as a share; NaN where it was not logged."""
-        return (
-            float((self.train[0] - self.train.min()) / abs(self.train[0])) if self.train[0] else 0.0
-        )
+        """Return the share by which the training loss fell to its lowest; NaN if not logged."""
+        start = self.train[0]
+        return float((start - self.train.min()) / abs(start)) if start else 0.0
 
     def epoch(self, index: int) -> int:
         return int(self.epochs[index])
 
 
 def verdict_of(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> Verdict:
-    """The verdict on one run: the first rule that matches.
+    """Judge one run by the first rule that matches.
 
     Args:
         curve: at least one epoch, NaN for what was not finite or not measured.
         chance: of the run's validation set.
-        has_diverged: the run stopped because its loss was not finite; the curve ends before that epoch.
+        has_diverged: the run stopped because its loss was not finite; the curve ends before that
+            epoch.
     """
     if has_diverged or (broken := _first_broken(curve)) is not None:
         onset = int(curve.epochs[-1]) + 1 if has_diverged else int(curve.epochs[broken or 0])
@@ -154,27 +153,35 @@ def verdict_of(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> V
         return _exploded(run) or Verdict(
             Label.TOO_SHORT, "too few", learned=run.learned, numbers=numbers
         )
-    return next(found for rule in RULES if (found := rule(run)))
+    for rule in RULES:
+        verdict = rule(run)
+        if verdict is not None:
+            return verdict
+    return _converged(run)
 
 
 def mark_weak(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """The same with "weak" as the cause of converged runs that learned less than half of what the best run did."""
+    """Return the verdicts with the cause "weak" where a converged run learned little.
+
+    That is less than half of what the best run learned.
+    """
     best = max(
         (verdict.learned for verdict in verdicts.values() if verdict.label.is_convergent),
         default=0.0,
     )
-    return {
-        name: replace(
-            verdict, cause="weak", numbers={**verdict.numbers, "of_best": verdict.learned / best}
-        )
-        if verdict.label is Label.CONVERGED and verdict.learned < WEAK * best
-        else verdict
-        for name, verdict in verdicts.items()
-    }
+    marked = dict(verdicts)
+    for name, verdict in verdicts.items():
+        if verdict.label is Label.CONVERGED and verdict.learned < WEAK * best:
+            numbers = {**verdict.numbers, "of_best": verdict.learned / best}
+            marked[name] = replace(verdict, cause="weak", numbers=numbers)
+    return marked
 
 
 def _first_broken(curve: Curve) -> int | None:
-    """Index of the first epoch that is not finite; gaps in what is measured only now and then are none."""
+    """Return the index of the first epoch that is not finite.
+
+    Gaps in what is measured only now and then do not count.
+    """
     found = []
     for series, may_have_gaps in (
         (curve.train_loss, False),
@@ -186,9 +193,8 @@ def _first_broken(curve: Curve) -> int | None:
             found.append(int(np.isinf(series).argmax()))
         if missing.all():  # not logged
             continue
-        missing[0] &= (
-            may_have_gaps or curve.epochs[0] > 0
-        )  # before the first update there may be no training loss
+        # before the first update there may be no training loss
+        missing[0] &= may_have_gaps or curve.epochs[0] > 0
         first = int(missing.argmax())
         if missing.any() and (not may_have_gaps or (first > 1 and missing[first:].all())):
             found.append(first)
@@ -196,7 +202,10 @@ def _first_broken(curve: Curve) -> int | None:
 
 
 def _measured(curve: Curve) -> Curve:
-    """The epochs that have a score; a loss that was not measured before the first update is that of the next epoch."""
+    """Return the epochs that have a score.
+
+    A loss that was not measured before the first update is that of the next epoch.
+    """
     has_score = np.isfinite(curve.score)
     losses = [loss[has_score] for loss in (curve.train_loss, curve.val_loss)]
     for loss in losses:
@@ -229,16 +238,10 @@ def _stuck(run: _Run) -> Verdict | None:
     is_blip = above <= (FAINT_BLIP if is_faint else BLIP)
     if run.end > run.bound or not is_blip:
         step = 3 * math.sqrt(2) * max(run.chance.error(run.end), run.chance.error(run.chance.level))
-        if (
-            run.fall < MOVED and abs(run.end - run.score[0]) <= step
-        ):  # a random initialisation is no coin
-            return Verdict(
-                Label.STUCK,
-                "never moved",
-                0,
-                run.learned,
-                {**numbers, "first": float(run.score[0])},
-            )
+        # the score of a random initialisation need not be near chance level
+        if run.fall < MOVED and abs(run.end - run.score[0]) <= step:
+            numbers |= {"first": float(run.score[0])}
+            return Verdict(Label.STUCK, "never moved", 0, run.learned, numbers)
         return None
     cause = _why_stuck(run)
     if cause == "constant":
@@ -260,7 +263,7 @@ def _stuck(run: _Run) -> Verdict | None:
 
 
 def _why_stuck(run: _Run) -> str:
-    """What the training loss says about a run that stayed at chance."""
+    """Find the cause in the training loss of a run that stayed at chance."""
     if not run.has_train_loss:
         return "at chance"
     is_known = math.isfinite(run.chance.loss)
@@ -274,23 +277,22 @@ def _why_stuck(run: _Run) -> str:
     tail = trend(run.epochs[-run.tail :], run.train[-run.tail :])
     if run.fall >= BEGUN and tail.p_falling < TREND_ALPHA:
         return "begun"
-    return (
-        "frozen" if is_known or run.fall < BEGUN else "unrelated"
-    )  # a loss may fall without any order learned
+    # a loss may fall without any order learned
+    return "frozen" if is_known or run.fall < BEGUN else "unrelated"
 
 
 def _answers_the_same(run: _Run) -> bool:
-    """Whether the scores since the first update are a few exact values, far apart or far from where they began.
+    """Return whether the scores since the first update are a few exact values.
 
-    That is a model with one answer to everything, each value the share of a class; one that hardly moves scatters by
-    single samples around its first score.
+    They are far apart or far from the first score: that is a model with one answer to everything,
+    each value the share of a class. One that hardly moves scatters by single samples around its
+    first score.
     """
     after = run.score[1:]
     jump = 3 * math.sqrt(2) * run.chance.error(run.chance.level)
     has_jumped = max(np.ptp(after), np.abs(after - run.score[0]).max()) > jump
-    return (
-        run.chance.kind == "share" and 2 * np.unique(after).size <= after.size and bool(has_jumped)
-    )
+    has_few_values = 2 * np.unique(after).size <= after.size
+    return run.chance.kind == "share" and has_few_values and bool(has_jumped)
 
 
 def _collapsed(run: _Run) -> Verdict | None:
@@ -307,7 +309,7 @@ def _collapsed(run: _Run) -> Verdict | None:
 
 
 def _unstable(run: _Run) -> Verdict | None:
-    """Swings count beyond what a small validation set alone would show."""
+    """Return the verdict on swings beyond what a small validation set alone would show."""
     tail, noise = run.score[-run.tail :], run.chance.error(run.end)
     steps = np.diff(tail)
     rough = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2)
@@ -355,7 +357,11 @@ def _overfit(run: _Run) -> Verdict | None:
 
 
 def _improving(run: _Run) -> Verdict | None:
-    """The gain decides: plateaus are autocorrelated, and p values alone would call one in ten of them a trend."""
+    """Return the verdict on a rising score.
+
+    The gain decides: plateaus are autocorrelated, and p values alone would call one in ten of them
+    a trend.
+    """
     found = trend(run.epochs[-run.tail :], run.score[-run.tail :])
     span = run.tail * float(run.epochs[-1] - run.epochs[-run.tail]) / max(run.tail - 1, 1)
     gain = found.slope * span
@@ -382,5 +388,10 @@ def _converged(run: _Run) -> Verdict:
 
 
 RULES: tuple[Callable[[_Run], Verdict | None], ...] = (
-    *(_exploded, _stuck, _collapsed, _unstable, _overfit, _improving, _converged),
+    _exploded,
+    _stuck,
+    _collapsed,
+    _unstable,
+    _overfit,
+    _improving,
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from jobs.runs.polling import SchedulerReport
 from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
 from jobs.views import status as status_view
+from jobs.views.json_output import overview_json
 from tests.support.grids import (
     GONE,
     a_spec,
@@ -86,6 +88,23 @@ def test_the_screen_counts_states_and_shows_the_rows_worth_a_look(
     assert "0.9100  lr=0.1" in text
     assert "python -m jobs.logs demo --failed" in text
     assert "python -m jobs.retry demo" in text
+
+
+def test_a_screen_is_drawn_from_values_without_the_disk(
+    folder: GridFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_mixed_grid(folder)
+    runs = tuple(read_states(folder, lambda jobs: {}).values())
+    look = status_view.Overview(folder, runs, runs, "", time.time())
+    look = status.read_details(look, every_run=True)
+    before = status_view.render_overview(look, terminal.Canvas(), every_run=True)
+    as_json = overview_json(look)
+
+    shutil.rmtree(folder.path)
+
+    assert "epoch 1/10 val/acc 0.2500" in before
+    assert status_view.render_overview(look, terminal.Canvas(), every_run=True) == before
+    assert overview_json(look) == as_json
 
 
 def test_the_best_runs_come_first_by_the_monitored_metric(

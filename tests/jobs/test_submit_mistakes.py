@@ -17,9 +17,9 @@ from anlp.datasets import catalogue
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs import submit
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
+from jobs.submission import stages
 from tests.support.quick_runner import call_submit
 from tests.support.small_study import GRID, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
 from tests.support.submits import Place, make_place
@@ -36,7 +36,7 @@ from tests.support.submits import Place, make_place
         (["study.yaml", "--set", "lr=fast"], "--set lr=fast: expected a number > 0"),
         (
             ["study.yaml", "--on", "mainframe"],
-            "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)",
+            "--on: no scheduler 'mainframe' (known: auto, local, lsf, pbs, slurm)",
         ),
         (["study.yaml", "--json"], "--json: shows a plan only"),
         (["study.yaml", "--per", "model"], "--per: goes with --confirm"),
@@ -73,7 +73,7 @@ from tests.support.submits import Place, make_place
         (["none.yaml"], "none.yaml:3: grid.lr: expected at least one value, got an empty list"),
         (["empty.yaml"], "empty.yaml:1: expected a mapping"),
         (["absurd.yaml"], "absurd.yaml: more than 15,000 runs: shorten the lists"),
-        (["huge.yaml"], "Submit 10,100 runs? Nobody to ask here"),
+        (["huge.yaml"], "Submit 10,100 runs? There is no terminal"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(
@@ -83,7 +83,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(submit, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
+    monkeypatch.setattr(stages, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
     Path("none.yaml").write_text("task: mnist\nfixed: {data: digits}\ngrid: {lr: []}\n")
     Path("empty.yaml").touch()
     axes = "grid: {lr: {logspace: [0.001, 0.1, 101]}, dropout: {linspace: [0, 0.5, 100]}}\n"
@@ -172,7 +172,7 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
-            r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, then any submit",
+            r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, then any",
             said,
         ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)

@@ -104,7 +104,7 @@ def test_a_diverged_seed_is_at_chance_level_in_table_and_importance(
     table = build_table(runs, Plan(select=metric, report=metric))
     design = build_design(runs, metric)
 
-    shown = [float(row.plain_mean or 0.0) for row in table.rows if not row.name]
+    shown = [row.plain_mean or 0.0 for row in table.rows if not row.name]
     assert sorted(map(float, design.means)) == pytest.approx(sorted(shown))
     assert shown[0] == pytest.approx((3 * table.rows[0].scores[0] + level) / 4)
 

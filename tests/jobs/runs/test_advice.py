@@ -6,7 +6,7 @@ import pytest
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunError, RunResult, RunState
-from jobs.runs.advice import advise
+from jobs.runs.failures import advise
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
 from tests.support.grids import an_error
@@ -42,7 +42,7 @@ def test_different_causes_have_different_advice() -> None:
             f"{RETRY} --force",
         ),
         (an_error("MemoryError", ""), "asks for half as much again", RETRY),
-        (an_error("RuntimeError", "odd"), "Mend the cause, then retry", RETRY),
+        (an_error("RuntimeError", "odd"), "Fix the cause, then retry", RETRY),
     ],
 )
 def test_the_command_is_the_one_that_repeats_the_run(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.schedulers.pbs.parse import parse_count, render_ranges
+from jobs.schedulers.batch import render_ranges
+from jobs.schedulers.pbs.parse import parse_count
 from jobs.schedulers.slurm.parse import parse_job_id
 from tests.support.properties import repeatable
 

@@ -15,8 +15,9 @@ from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container, binds_of
 from jobs.schedulers.base import Batch
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.script import (
-    Piece,
     Start,
     render_clock,
     render_directives,
@@ -25,15 +26,16 @@ from jobs.schedulers.pbs.script import (
     warn_after_s,
 )
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import Profile, apply, load_profile, profile_names
+from jobs.schedulers.profiles import load_profile, profile_names
+from jobs.schedulers.site import apply
 from tests.support import scripted_elements
-from tests.support.schedulers.pbs.sites import RUNNER, TAG
+from tests.support.schedulers.pbs.sites import RUNNER, TAG, pbs_profile
 from tests.support.submits import wait_until
 
 GOLDEN = Path(__file__).with_name("golden")
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
 START = Start(Path("/home/user/my project"), ("/home/user/anlp/.venv/bin/python", "-m", "anlp.run"))
-GENERIC = load_profile("generic-pbs")
+GENERIC = pbs_profile("generic-pbs")
 WITHOUT_WARNING = replace(GENERIC, warn_s=0.0)
 SITE = replace(
     GENERIC,
@@ -46,7 +48,7 @@ SITE = replace(
 )
 
 
-METACENTRUM = load_profile("metacentrum")
+METACENTRUM = pbs_profile("metacentrum")
 IMAGE = Container(
     Path("/home/user/anlp/containers/anlp.sif"),
     binds=binds_of([Path("/home/user/my project"), Path("/home/user/anlp/runs")]),
@@ -59,7 +61,7 @@ WAITING = replace(BATCH, after=("12.pbs-m1.example.org", "13.pbs-m1.example.org"
 
 
 def render(
-    profile: Profile,
+    profile: PbsProfile,
     piece: Piece,
     resources: Resources,
     dialect: Dialect = Dialect.PRO,
@@ -275,7 +277,7 @@ def test_without_a_time_limit_nothing_is_submitted() -> None:
 
 
 def start_by_hand(
-    folder: Path, behaviour: str, profile: Profile = WITHOUT_WARNING, **environment: str
+    folder: Path, behaviour: str, profile: PbsProfile = WITHOUT_WARNING, **environment: str
 ) -> subprocess.Popen[str]:
     path = scripted_elements.write_batch(folder, "exit 5", behaviour)
     batch = Batch(TAG, "grid", path, 2)
@@ -307,7 +309,7 @@ def hear_everything() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def write_env_file(folder: Path, text: str) -> Profile:
+def write_env_file(folder: Path, text: str) -> PbsProfile:
     """A profile whose jobs run `text` before they begin."""
     file = folder / "env"
     file.write_text(text)

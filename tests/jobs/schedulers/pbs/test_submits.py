@@ -211,7 +211,7 @@ def test_a_server_that_comes_back_within_a_minute_is_waited_for(
 
     assert set(place.runs_by_job().values()) == {1}
     assert (
-        f"cannot connect to server {HOST} (errno=15010); asking again in 0 s"
+        f"cannot connect to server {HOST} (errno=15010); trying again in 0 s"
         in capsys.readouterr().err
     )
 
