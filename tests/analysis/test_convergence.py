@@ -71,6 +71,7 @@ def test_json_has_the_numbers_behind_each_verdict(
     assert form["edges"] == [{"by": "", "lr": 0.01, "is_largest": False}]
 
 
+@pytest.mark.slow
 def test_csv_has_a_row_per_run(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convergence.main(["study", "--csv"])
 

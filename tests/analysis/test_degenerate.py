@@ -172,6 +172,7 @@ def test_charts_answer_or_say_why_not(
     assert bool(drawn) == (code == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -199,6 +200,7 @@ def test_odd_names_render(form: str) -> None:
     assert "0.5" in text or "50" in text
 
 
+@pytest.mark.slow
 def test_a_bound_that_no_run_passes_is_one_sentence(
     grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ def test_a_bound_that_no_run_passes_is_one_sentence(
         parallel.main(["study", "--above", "0.95"])
 
 
+@pytest.mark.slow
 def test_odd_names_draw(tmp_path: Path) -> None:
     runs, history = odd_frames()
     parallels = parallel_info(runs, "val/acc", grid="数据 $")

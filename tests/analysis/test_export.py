@@ -25,6 +25,7 @@ def two_runs(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     grid.add(0.5, model="dense", history=[{"epoch": 0, "val/loss": None}])
 
 
+@pytest.mark.slow
 def test_both_tables_go_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export.main(["study", "--parquet", str(tmp_path / "out")]) == 0
 

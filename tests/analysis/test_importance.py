@@ -28,6 +28,7 @@ def study(grid: Grid) -> Path:
     return grid.path
 
 
+@pytest.mark.slow
 def test_the_table_has_shares_interactions_and_seeds(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_few_configurations_have_no_forest_and_say_so(
     assert "no forest: it takes at least 10 configurations, there are 6" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_and_csv_have_the_numbers(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     importance.main(["study", "--no-forest", "--json"])
     form = json.loads(capsys.readouterr().out)

@@ -74,6 +74,7 @@ def chart_of(study: Grid, kind: str) -> Chart:
 CLASSES = sorted(set(KINDS) - set(OF_QUANTITIES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_kind_draws_the_same_bytes_twice_with_a_table_and_words(
     study: Grid, tmp_path: Path, kind: str
@@ -89,6 +90,7 @@ def test_every_kind_draws_the_same_bytes_twice_with_a_table_and_words(
     assert len(chart.alt) > len(chart.title)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_pictures_have_no_dates(study: Grid, tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):
@@ -97,6 +99,7 @@ def test_pictures_have_no_dates(study: Grid, tmp_path: Path, suffix: str) -> Non
     assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OF_QUANTITIES)
 def test_quantities_are_drawn(grid: Grid, tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(0)
@@ -114,6 +117,7 @@ def test_quantities_are_drawn(grid: Grid, tmp_path: Path, kind: str) -> None:
     assert (tmp_path / "chart.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_picture_lies_in_the_grids_folder_with_its_table(
     study: Grid, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +127,7 @@ def test_the_picture_lies_in_the_grids_folder_with_its_table(
     assert (study.path / "box.csv").read_text().startswith("run_id,lr,")
 
 
+@pytest.mark.slow
 def test_several_formats_are_written_at_once(
     study: Grid, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +136,7 @@ def test_several_formats_are_written_at_once(
     assert {path.name for path in Path("out").iterdir()} == {"sweep.svg", "sweep.pdf", "sweep.csv"}
 
 
+@pytest.mark.slow
 def test_a_report_is_a_table_on_the_screen(study: Grid, capsys: pytest.CaptureFixture[str]) -> None:
     assert plot.main(["report", "study", "--format", "latex"]) == 0
     assert r"a\_1 & " in capsys.readouterr().out

@@ -114,6 +114,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_the_page_and_its_markdown_have_every_section(folder: Path) -> None:
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     assert re.findall(r'<section id="([a-z]+)"', page) == list(SECTIONS)
@@ -122,6 +123,7 @@ def test_the_page_and_its_markdown_have_every_section(folder: Path) -> None:
     assert "Does adam need a smaller rate than sgd?" in page
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(study: Grid, folder: Path) -> None:
     again = files(write(study, "again"))
 
@@ -149,6 +151,7 @@ def test_every_figure_of_the_markdown_lies_beside_it(folder: Path) -> None:
     assert [name for name in names if not (folder / name).is_file()] == []
 
 
+@pytest.mark.slow
 def test_tables_are_those_of_the_commands(folder: Path, findings: Findings) -> None:
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     table = build_table(findings.runs, Plan(top=12), "study")
@@ -238,6 +241,7 @@ def test_of_runs_too_short_to_judge_nothing_is_said(grid: Grid) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_another_metric_is_reported_on_request(study: Grid) -> None:
     page = (write(study, "other", "--report", "val/acc") / "report.html").read_text()
 
@@ -266,6 +270,7 @@ def test_what_a_person_can_put_right_is_one_sentence(
         report.main(argv)
 
 
+@pytest.mark.slow
 def test_a_report_in_the_grids_folder_is_no_run(grid: Grid) -> None:
     grid.add(0.9)
     report.main([str(grid.path)])
@@ -322,6 +327,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 def test_commands_to_paste_are_safe_and_show_what_the_page_shows(grid: Grid) -> None:
     for lr in (0.1, 0.01):
         for seed in range(3):
@@ -362,6 +368,7 @@ def test_the_next_grid_has_a_name_that_submit_takes(tmp_path: Path, name: str) -
     assert len(list(load_grid(path).runs())) > 0
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text_in_both_formats(tmp_path: Path) -> None:
     common = {"task": "odd", "purpose": "search", "seed": 0, "outcome": "ok"}
     rows = [

@@ -14,6 +14,8 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.run_folders import Grid
 
+pytestmark = pytest.mark.slow
+
 WRITE_ALL = """
 import sys
 from analysis import curves, export, parallel, plot, report, tables

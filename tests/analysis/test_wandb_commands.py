@@ -19,6 +19,8 @@ from anlp.tasks import make_spec
 from tests.support.curves import learned
 from tests.support.wandb_server import KEY, Stub
 
+pytestmark = pytest.mark.slow
+
 ADDRESS = "wandb://me/anlp/study"
 BASELINES, SIZES = (
     {"random": 0.1, "majority": 0.1135},

@@ -195,6 +195,7 @@ def test_run_held_by_another_process_is_left_to_it(
     assert run(batch) == 0
 
 
+@pytest.mark.slow
 def test_element_of_several_runs_carries_out_all_and_reports_the_worst(tmp_path: Path) -> None:
     batch = write_batch(
         tmp_path / "grid", {"epochs": 1}, {"data": "mnist"}, {"epochs": 2}, data_dir=str(tmp_path)
@@ -298,6 +299,7 @@ def test_a_fault_of_ours_has_a_code_of_its_own_and_its_traceback_is_shown(
     assert "RuntimeError: a fault in the runner" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_help_shows_an_example_without_loading_torch() -> None:
     code = "import sys, anlp.run\ntry: anlp.run.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
     shown = subprocess.run(
@@ -308,6 +310,7 @@ def test_help_shows_an_example_without_loading_torch() -> None:
     assert shown.endswith("False\n")
 
 
+@pytest.mark.slow
 def test_run_mirrors_itself_to_wandb_offline(tmp_path: Path) -> None:
     batch = write_batch(tmp_path, {"epochs": 1}, wandb=replace(OFF, mode="offline"))
 

@@ -66,6 +66,7 @@ def some_run(root: Path) -> str:
     return run_id
 
 
+@pytest.mark.slow
 def test_commands_on_slurm_keep_to_their_budget(
     root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +89,7 @@ def test_commands_on_slurm_keep_to_their_budget(
     assert slurm() == ["squeue", "scancel"]
 
 
+@pytest.mark.slow
 def test_commands_on_pbs_keep_to_their_budget(
     root: Path, pbs: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:

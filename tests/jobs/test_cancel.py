@@ -157,6 +157,7 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     assert cancelled(folder, tag) == {1}
 
 
+@pytest.mark.slow
 def test_nothing_is_written_while_another_command_holds_the_grid(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,7 @@ def test_following_a_run_that_has_ended_ends_at_once(
     assert show(capsys, "-f", spec.run_id) == f"all is said\n-- {spec.run_id} is done\n"
 
 
+@pytest.mark.slow
 def test_following_shows_what_is_added_until_the_run_ends(
     folder: GridFolder, tmp_path: Path
 ) -> None:

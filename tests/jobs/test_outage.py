@@ -209,6 +209,7 @@ def test_commands_in_a_row_share_one_question(
     assert cluster.asked == [("slurm", 2)]
 
 
+@pytest.mark.slow
 def test_submit_asks_once_about_what_is_under_way(
     folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_node_that_ended_two_jobs_is_left_out_on_slurm_only(folder: GridFolder
     assert {ask["exclude"] for ask in asks_of(folder, "--on", "pbs").values()} == {None}
 
 
+@pytest.mark.slow
 def test_runs_that_ask_for_unlike_resources_go_out_as_batches_of_their_own(
     folder: GridFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

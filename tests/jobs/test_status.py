@@ -338,6 +338,7 @@ def test_a_value_is_shown_so_that_a_filter_finds_it(value: Any, text: str) -> No
     assert render_value(value) == text
 
 
+@pytest.mark.slow
 def test_the_command_starts_light_and_ends_with_code_2_on_mistakes(folder: GridFolder) -> None:
     a_mixed_grid(folder)
     code = "import sys; from jobs import status; status.main(['demo']); print(sorted(sys.modules), file=sys.stderr)"

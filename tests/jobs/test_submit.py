@@ -26,6 +26,8 @@ from tests.support.small_study import (
 )
 from tests.support.submits import Place, make_place, tree_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_grid_is_trained_once_and_then_there_is_nothing_to_do(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,7 @@ def clutter(folder: GridFolder) -> None:
     (folder.path / "lock" / "readme").touch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil", [spoil_journal, spoil_finished, spoil_batch, delete_batches, clutter]
 )
@@ -102,6 +103,7 @@ def test_a_damaged_line_of_a_batch_file_moves_no_other(folder: GridFolder) -> No
     }
 
 
+@pytest.mark.slow
 def test_a_deleted_run_folder_is_trained_again(folder: GridFolder, quick_place: Place) -> None:
     start_quick(quick_place).communicate(
         timeout=120
@@ -118,6 +120,7 @@ def test_a_deleted_run_folder_is_trained_again(folder: GridFolder, quick_place: 
     assert attempts(folder) == 6
 
 
+@pytest.mark.slow
 def test_a_result_whose_attempt_was_not_ended_is_not_repeated(folder: GridFolder) -> None:
     call_submit("study.yaml")
     for path in folder.path.glob(

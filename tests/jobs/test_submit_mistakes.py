@@ -99,6 +99,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     assert not folder.path.parent.exists()
 
 
+@pytest.mark.slow
 def test_values_with_shell_characters_reach_no_shell(folder: GridFolder, tmp_path: Path) -> None:
     tag = "$(touch hacked); touch hacked\nü`touch hacked`"
     text = GRID.replace(
@@ -142,6 +143,7 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_runs_but_no_words(
     folder: GridFolder,
     tmp_path: Path,
@@ -162,6 +164,7 @@ def test_a_full_disk_loses_runs_but_no_words(
         assert counts(GridFolder(disk / "runs" / "study")) == {"done": 6}
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continues(
     folder: GridFolder, quick_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         assert counts(GridFolder(root / "study")) == {"done": 6}
 
 
+@pytest.mark.slow
 def test_data_that_is_missing_is_an_error_or_loudly_replaced(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from tests.support.small_study import attempts, counts, make_folder, make_quick_
 from tests.support.submits import Place, make_place, numbers_of, wait_until
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_left_to_it(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,6 +33,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(
     assert "the queued and running ones were submitted before" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_runs_that_leave_after_their_submit_was_killed_are_waited_for(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

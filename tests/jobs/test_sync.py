@@ -69,6 +69,7 @@ def steps(stub: Stub) -> dict[str, list[int]]:
     return {run_id: [row["_step"] for row in run["history"]] for run_id, run in stub.runs().items()}
 
 
+@pytest.mark.slow
 def test_offline_runs_arrive_and_a_second_call_sends_nothing(
     grid: GridFolder, stub: Stub, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_offline_runs_arrive_and_a_second_call_sends_nothing(
     assert json.loads((made[0].wandb / MARK).read_text())["url"] == stub.url
 
 
+@pytest.mark.slow
 def test_what_was_uploaded_gives_the_frames_of_the_folders(grid: GridFolder, stub: Stub) -> None:
     for seed in range(2):
         add(grid, seed)
@@ -111,6 +113,7 @@ def test_a_copy_that_is_marked_is_not_sent_again(
     assert capsys.readouterr().out == "study: nothing to upload\n"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_live_is_left_out_and_said(
     grid: GridFolder, stub: Stub, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +175,7 @@ def test_one_run_that_cannot_be_sent_does_not_stop_the_others(
     assert pending_copies(bad) != []
 
 
+@pytest.mark.slow
 def test_without_a_key_it_is_one_sentence(grid: GridFolder) -> None:
     add(grid, 0)
 
@@ -181,6 +185,7 @@ def test_without_a_key_it_is_one_sentence(grid: GridFolder) -> None:
         sync.main(["study"])
 
 
+@pytest.mark.slow
 def test_with_nobody_listening_it_is_one_sentence(
     grid: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

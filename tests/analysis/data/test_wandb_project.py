@@ -22,6 +22,8 @@ from anlp.records.results import Outcome, RunResult
 from anlp.tasks import make_spec
 from tests.support.wandb_server import KEY, Stub
 
+pytestmark = pytest.mark.slow
+
 HISTORY = [
     {"_step": 0, "_timestamp": 1.0, "val/acc": 0.1},
     {"_step": 1, "val/acc": 0.9, "val/loss": "NaN"},

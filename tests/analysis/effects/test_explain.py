@@ -55,6 +55,7 @@ def test_a_full_factorial_is_decomposed_exactly() -> None:
     assert found.notes == ()
 
 
+@pytest.mark.slow
 def test_a_few_missing_cells_make_it_approximate() -> None:
     exact = explain(build_design(runs_of(FULL), "val/acc"), with_forest=False)
 

@@ -62,6 +62,7 @@ def test_missing_values_are_one_group_and_the_last(grid: Grid) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_through_the_best_configuration_with_its_t_interval(grid: Grid) -> None:
     for lr in (0.001, 0.1):
         for dropout, scores in ((0.0, [0.90, 0.91, 0.92]), (0.5, [0.5, 0.6, 0.7])):
@@ -74,6 +75,7 @@ def test_a_sweep_goes_through_the_best_configuration_with_its_t_interval(grid: G
     assert (line.n, len(line.points)) == ((3, 3), 12)
 
 
+@pytest.mark.slow
 def test_the_median_of_a_sweep_is_over_all_runs(grid: Grid) -> None:
     for dropout, score in ((0.0, 0.9), (0.3, 0.5), (0.5, 0.1)):
         grid.add(score, lr=0.1, dropout=dropout)
@@ -83,6 +85,7 @@ def test_the_median_of_a_sweep_is_over_all_runs(grid: Grid) -> None:
     assert [*line.centre, *line.low, *line.high] == pytest.approx([50, 30, 70])
 
 
+@pytest.mark.slow
 def test_a_sweep_of_losses_takes_the_lowest_and_is_logarithmic_over_a_wide_range(
     grid: Grid,
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_sweep_of_losses_takes_the_lowest_and_is_logarithmic_over_a_wide_range
     assert info.chance == pytest.approx(math.log(10))
 
 
+@pytest.mark.slow
 def test_zero_has_its_place_on_a_logarithmic_axis(grid: Grid) -> None:
     for weight_decay in (0.0, 1e-4, 1e-2):
         grid.add(0.9, weight_decay=weight_decay)
@@ -106,6 +110,7 @@ def test_zero_has_its_place_on_a_logarithmic_axis(grid: Grid) -> None:
     assert [at for at, _ in info.ticks] == pytest.approx([-6, -4, -2])
 
 
+@pytest.mark.slow
 def test_lost_runs_of_a_sweep_are_marked_and_told(grid: Grid) -> None:
     grid.add(0.9, lr=0.1)
     grid.add(outcome=Outcome.DIVERGED, lr=10.0)
@@ -116,6 +121,7 @@ def test_lost_runs_of_a_sweep_are_marked_and_told(grid: Grid) -> None:
     assert info.title.endswith("1 run of 2")
 
 
+@pytest.mark.slow
 def test_the_table_of_a_sweep_has_a_row_per_point(grid: Grid) -> None:
     for optimizer in ("adam", "sgd"):
         for lr in (0.1, 0.01):
@@ -148,6 +154,7 @@ def test_a_box_counts_what_was_lost(grid: Grid) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_cells_of_a_heatmap_are_the_best_mean_and_the_most_frequent_verdict(grid: Grid) -> None:
     flat = [{"epoch": e, "val/acc": 0.1, "train/loss": 2.3, "val/loss": 2.3} for e in range(12)]
     rising = [
@@ -306,6 +313,7 @@ def test_several_data_sets_are_not_mixed(grid: Grid) -> None:
         classes_chart(loaded(grid))
 
 
+@pytest.mark.slow
 def test_labels_of_thirty_rates_do_not_touch(grid: Grid) -> None:
     for number in range(30):
         grid.add(0.9, lr=float(f"{10 ** (-5 + 0.17 * number):.3g}"))
@@ -349,6 +357,7 @@ def test_a_title_ends_within_the_picture_whatever_the_names_of_rows() -> None:
         assert right <= figure.bbox.x1
 
 
+@pytest.mark.slow
 def test_knowing_nothing_is_on_the_axis_only_where_the_runs_keep_half_of_it(grid: Grid) -> None:
     for number in range(6):
         grid.add(0.97 + 0.001 * number, seed=number, dropout=0.1 * (number % 2))

@@ -105,6 +105,7 @@ def test_a_selection_keeps_the_axes_and_says_how_many_it_shows(grid: Grid) -> No
     assert "left out: 1 diverged" in some.subtitle
 
 
+@pytest.mark.slow
 def test_jitter_is_small_and_the_same_every_time(grid: Grid) -> None:
     for seed in range(20):
         grid.add(0.5 + seed / 100, seed=seed, model=("cnn", "dense")[seed % 2])
@@ -126,6 +127,7 @@ def test_shares_are_never_on_a_logarithmic_axis() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_it_draws_the_same_bytes_twice(grid: Grid, tmp_path: Path, suffix: str) -> None:
     for seed in range(3):
@@ -140,6 +142,7 @@ def test_it_draws_the_same_bytes_twice(grid: Grid, tmp_path: Path, suffix: str) 
     assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_writes_beside_the_runs_and_says_where(
     grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +190,7 @@ def test_axes_are_ordered_by_importance_the_most_important_beside_the_metric(gri
     assert [scale.name for scale in info.scales] == ["lr", "dropout", "val/acc [%]"]
 
 
+@pytest.mark.slow
 def test_both_pictures_are_written_with_their_tables(
     grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

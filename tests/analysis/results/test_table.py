@@ -25,6 +25,7 @@ def scores_with(mean: float, sd: float, n: int) -> list[float]:
     return [float(score) for score in mean + sd * ramp / ramp.std(ddof=1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mean", "sd", "n", "printed"),
     [
@@ -42,6 +43,7 @@ def test_z_reproduces_published_rows_from_run_folders_to_text(
     assert printed in render_text(build_table(grid.frame(), Plan(method="z")))
 
 
+@pytest.mark.slow
 def test_t_is_the_default(grid: Grid) -> None:
     grid.add_seeds(scores_with(0.98027, 0.01359, 7))
 
@@ -78,6 +80,7 @@ def test_a_loss_is_better_when_lower(grid: Grid) -> None:
     assert found[0].is_best
 
 
+@pytest.mark.slow
 def test_top_per_setting_takes_the_best_of_each_level(grid: Grid) -> None:
     for score, model, lr in [
         (0.9, "cnn", 0.1),
@@ -94,6 +97,7 @@ def test_top_per_setting_takes_the_best_of_each_level(grid: Grid) -> None:
     assert "The best per model of 4 configurations searched" in render_caption(table)
 
 
+@pytest.mark.slow
 def test_the_worst_of_all_stands_below_the_best_of_each(grid: Grid) -> None:
     for model, scores in {"dense": (0.9, 0.5, 0.7), "cnn": (0.8, 0.6)}.items():
         for lr, score in zip((0.1, 0.01, 0.001), scores, strict=False):

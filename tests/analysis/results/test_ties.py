@@ -81,6 +81,7 @@ def test_losses_are_tied_from_below(grid: Grid) -> None:
     assert form["difference_lo"] < form["best_minus_this"] < form["difference_hi"]
 
 
+@pytest.mark.slow
 def test_the_caption_has_the_resolution_and_the_rule_of_pairing(grid: Grid) -> None:
     table = build_table(study(grid, {0.1 / (i + 1): 0.9 for i in range(12)}).frame(), Plan())
 
@@ -92,6 +93,7 @@ def test_the_caption_has_the_resolution_and_the_rule_of_pairing(grid: Grid) -> N
     assert "Not paired: the correlation of seeds across configurations" in caption
 
 
+@pytest.mark.slow
 def test_seeds_that_share_their_luck_are_paired(grid: Grid) -> None:
     table = build_table(study(grid, shared=0.03).frame(), Plan())
 
@@ -100,6 +102,7 @@ def test_seeds_that_share_their_luck_are_paired(grid: Grid) -> None:
     assert table.ties[0].pairing is not None
 
 
+@pytest.mark.slow
 def test_pairs_are_not_made_where_seeds_are_missing(grid: Grid) -> None:
     study(grid, shared=0.03)
     grid.add(0.9, seed=0, lr=0.5)
@@ -108,6 +111,7 @@ def test_pairs_are_not_made_where_seeds_are_missing(grid: Grid) -> None:
     assert "Not paired, though" in render_caption(build_table(grid.frame(), Plan()))
 
 
+@pytest.mark.slow
 def test_groups_have_their_own_best(grid: Grid) -> None:
     study(grid, model="cnn")
     study(grid, {0.1: 0.5, 0.01: 0.8}, model="dense")
@@ -122,6 +126,7 @@ def test_groups_have_their_own_best(grid: Grid) -> None:
     assert len(rules) == 3
 
 
+@pytest.mark.slow
 def test_groups_take_the_top_of_each(grid: Grid) -> None:
     study(grid, {0.1: 0.7, 0.01: 0.9}, model="cnn")
     study(grid, {0.1: 0.5, 0.01: 0.8}, model="dense")
@@ -141,6 +146,7 @@ def pivoted(grid: Grid) -> Table:
     return build_table(grid.frame(), Plan(pivot=("lr", "optimizer")))
 
 
+@pytest.mark.slow
 def test_a_pivot_has_the_best_of_each_cell(grid: Grid) -> None:
     lines = render_text(pivoted(grid)).splitlines()
 
@@ -153,6 +159,7 @@ def test_a_pivot_has_the_best_of_each_cell(grid: Grid) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_pivot_renders_everywhere_and_stays_tidy_as_csv(grid: Grid) -> None:
     table = pivoted(grid)
 
@@ -253,6 +260,7 @@ def test_a_seed_that_is_not_done_yet_is_no_failure(grid: Grid) -> None:
     assert "1/2 trained" in text
 
 
+@pytest.mark.slow
 def test_bootstrap_t_is_for_rows_of_twenty_seeds(grid: Grid) -> None:
     rng = np.random.default_rng(0)
     grid.add_seeds((1 - 0.02 * rng.exponential(size=20)).tolist(), lr=0.1)

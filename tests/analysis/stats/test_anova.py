@@ -148,6 +148,7 @@ def test_least_squares_is_exact_on_a_full_factorial_of_order_two() -> None:
     )
 
 
+@pytest.mark.slow
 def test_least_squares_is_near_with_four_percent_missing() -> None:
     scores = noisy(cliff())
 

@@ -22,6 +22,7 @@ def test_r_and_tau_are_those_of_scipy_with_ties() -> None:
     assert found.low < found.r < found.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 200])
 def test_the_interval_covers_the_true_correlation(n: int) -> None:
     rng, rho, repetitions = np.random.default_rng(n), 0.6, 3000

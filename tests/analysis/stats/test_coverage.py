@@ -16,11 +16,13 @@ def coverage(n: int, method: Literal["t", "z"]) -> float:
     return sum(interval.low <= 0 <= interval.high for interval in intervals) / SIMULATIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(5, 11))
 def test_t_intervals_cover_the_mean_as_often_as_they_say(n: int) -> None:
     assert 0.94 <= coverage(n, "t") <= 0.96
 
 
+@pytest.mark.slow
 def test_z_intervals_do_not() -> None:
     assert coverage(5, "z") < 0.90
 

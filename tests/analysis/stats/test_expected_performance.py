@@ -28,6 +28,7 @@ def test_the_resampled_estimate_is_enumeration_of_all_draws() -> None:
     assert evp_curve(values).resampled == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_one_configuration_is_the_mean_and_all_are_the_maximum() -> None:
     values = np.random.default_rng(0).random(2000)
 
@@ -39,6 +40,7 @@ def test_one_configuration_is_the_mean_and_all_are_the_maximum() -> None:
     assert curve.reliable_to == 1000
 
 
+@pytest.mark.slow
 def test_the_estimate_is_unbiased_where_resampling_is_low() -> None:
     rng, n, k = np.random.default_rng(0), 20, 5
     curves = [evp_curve(rng.random(n), k) for _ in range(2000)]

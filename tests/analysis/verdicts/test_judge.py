@@ -150,6 +150,7 @@ def study(grid: Grid, failing: Sequence[float], seeds: int = 3) -> Judged:
     return judged(grid)
 
 
+@pytest.mark.slow
 def test_the_setting_that_explains_failure_is_found(grid: Grid) -> None:
     found = build_breakdown(study(grid, (1e-1, 1.0)), "study")
 
@@ -159,6 +160,7 @@ def test_the_setting_that_explains_failure_is_found(grid: Grid) -> None:
     assert one.odds.low > 1
 
 
+@pytest.mark.slow
 def test_nothing_explains_what_did_not_happen(grid: Grid) -> None:
     assert not build_breakdown(study(grid, (), 1)).explanations
 
@@ -178,6 +180,7 @@ def test_shares_count_runs_by_level(grid: Grid) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_edge_of_stability_is_the_largest_rate_that_trains(grid: Grid) -> None:
     edges = {edge.by: edge for edge in build_breakdown(study(grid, (1e-1, 1.0), 1)).edges}
 

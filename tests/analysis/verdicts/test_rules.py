@@ -79,6 +79,7 @@ def test_r2_of_permuted_targets_is_called_learned_in_less_than_one_percent() -> 
     assert np.mean(np.array(best) > Chance(0.0, n, 1.0, kind="r2").bound(epochs)) <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "epochs"), [(8, 20), (30, 20), (200, 50)])
 def test_a_correlation_of_unrelated_orders_is_called_learned_in_less_than_one_percent(
     n: int, epochs: int
@@ -90,6 +91,7 @@ def test_a_correlation_of_unrelated_orders_is_called_learned_in_less_than_one_pe
     assert np.mean(best > Chance(0.0, n, math.nan, kind="correlation").bound(epochs)) <= 0.01
 
 
+@pytest.mark.slow
 def test_the_error_of_a_correlation_is_what_samples_of_that_size_scatter_by() -> None:
     rng, n, rho = np.random.default_rng(0), 60, 0.6
     x, noise = rng.normal(size=(2, 3000, n))

@@ -325,6 +325,7 @@ def test_what_lies_behind_the_end_of_a_piece_is_nothing_to_the_cnn() -> None:
     assert torch.equal(model(frames, lengths), model(other, lengths))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_piece_in_a_padded_batch_is_what_it_is_alone() -> None:
     torch.manual_seed(0)
@@ -430,6 +431,7 @@ def test_batch_norm_of_a_frozen_backbone_stays_as_it_was() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_model_of_genres_overfits_a_few_batches(tmp_path: Path) -> None:
     settings = make_spec(
         "fma_genre", {"data": "made", "hidden": 16, "overfit_batches": 1, "batch_size": 8}, 0

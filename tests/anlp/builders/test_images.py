@@ -83,6 +83,7 @@ def test_validation_images_of_the_folders_own_are_what_runs_select_on(tmp_path: 
     assert data.names == ("fake", "real")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear_probe", "xgboost"])
 def test_validation_images_stay_apart_in_every_method(tmp_path: Path, method: str) -> None:
     if method == "xgboost":
@@ -268,6 +269,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_nets_give_logits_and_a_gradient_to_every_parameter(name: str) -> None:
     torch.manual_seed(0)
@@ -347,6 +349,7 @@ def test_weights_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> 
         images_transfer.build(settings, 0, DatasetCache(tmp_path), torch.device("cpu"))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_net_with_given_weights_begins_with_them(tmp_path: Path) -> None:
     from torchvision import models
 
@@ -391,6 +394,7 @@ def test_a_fitted_predictor_answers_evenly_before_and_rightly_after() -> None:
     assert (model(places).argmax(1) == classes).float().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_features_of_a_frozen_net_are_computed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,6 +411,7 @@ def test_features_of_a_frozen_net_are_computed_once(
     assert first.train.samples.inputs[0].shape[1] == 512
 
 
+@pytest.mark.slow
 def test_features_are_kept_beside_the_runs_where_the_data_folder_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

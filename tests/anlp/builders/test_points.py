@@ -114,6 +114,7 @@ def test_perceptron_gives_logits_and_a_gradient_to_every_parameter(
     assert list(model.layers()) == ["000", "001", "002", "003"]
 
 
+@pytest.mark.slow
 def test_residual_connections_keep_the_gradient_of_a_deep_net_alive() -> None:
     def first_gradient(residual: bool) -> float:
         torch.manual_seed(0)

@@ -93,6 +93,7 @@ def test_a_padded_batch_gives_what_each_sequence_alone_gives(name: str) -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = make(name).eval()  # without dropout: a unit that is left out has no gradient
@@ -214,6 +215,7 @@ def write_wavs(folder: Path, speakers: str = "abc", per_digit: int = 5, rate: in
     return folder
 
 
+@pytest.mark.slow
 def test_a_tested_speaker_is_heard_neither_in_training_nor_in_selection(tmp_path: Path) -> None:
     write_wavs(tmp_path / "own")
 
@@ -224,6 +226,7 @@ def test_a_tested_speaker_is_heard_neither_in_training_nor_in_selection(tmp_path
     assert data.test.targets[0].bincount().tolist() == [5] * 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tested", "selecting"), [("a", "c"), ("b", "a"), ("c", "b")])
 def test_each_speaker_can_be_the_stranger(tmp_path: Path, tested: str, selecting: str) -> None:
     write_wavs(tmp_path / "own", per_digit=1)
@@ -247,6 +250,7 @@ def test_a_stranger_who_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         load_wav_digits(tmp_path, "own", split="speaker", test_speaker="d", **MFCC)
 
 
+@pytest.mark.slow
 def test_a_random_split_tests_every_fifth_recording_of_each_speaker(tmp_path: Path) -> None:
     write_wavs(tmp_path / "own" / "recordings")
 
@@ -256,6 +260,7 @@ def test_a_random_split_tests_every_fifth_recording_of_each_speaker(tmp_path: Pa
     assert (len(data.train), len(data.test)) == (120, 30)
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_again_when_asked_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +275,7 @@ def test_features_are_computed_once_and_again_when_asked_for_others(
         load_wav_digits(tmp_path, "own", split="speaker", features="mel", coefficients=13, bands=40)
 
 
+@pytest.mark.slow
 def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(
     tmp_path: Path,
 ) -> None:
@@ -423,6 +429,7 @@ def test_an_archive_that_is_damaged_in_the_middle_is_not_taken_for_a_shorter_one
         load_wav_digits(tmp_path, "packed", split="speaker", **MFCC)
 
 
+@pytest.mark.slow
 def test_an_archive_is_read_like_the_folder(tmp_path: Path) -> None:
     write_archive(tmp_path)
 
@@ -462,6 +469,7 @@ def test_faults_of_a_folder_are_sentences(
         load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
 
+@pytest.mark.slow
 def test_too_few_recordings_to_test_every_fifth_are_told(tmp_path: Path) -> None:
     write_wavs(tmp_path / "own", per_digit=4)
 
@@ -471,6 +479,7 @@ def test_too_few_recordings_to_test_every_fifth_are_told(tmp_path: Path) -> None
         load_wav_digits(tmp_path, "own", split="random", **MFCC)
 
 
+@pytest.mark.slow
 def test_digits_that_nobody_says_are_no_classes(tmp_path: Path) -> None:
     remove(write_wavs(tmp_path / "own", per_digit=1).glob("[0-6]*"))
 

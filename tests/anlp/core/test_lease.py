@@ -81,6 +81,7 @@ def test_a_silent_holder_elsewhere_is_taken_over_after_the_lease(tmp_path: Path)
     assert time.monotonic() - before >= 0.4
 
 
+@pytest.mark.slow
 def test_a_beating_holder_elsewhere_keeps_its_claim(tmp_path: Path) -> None:
     path = _record(tmp_path)
     beat = f"""
@@ -135,6 +136,7 @@ def _contend(folder: str, rounds: int, ledger: str) -> None:
         held.release()
 
 
+@pytest.mark.slow
 def test_contenders_never_hold_it_together(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     context = multiprocessing.get_context("spawn")

@@ -86,6 +86,7 @@ def test_a_file_that_is_opened_does_not_take_the_place_of_a_closed_stream(tmp_pa
     assert path.read_text() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["jobs", "--help"], ["jobs.submit", "--help"], ["jobs.status", "--help"]]
 )

@@ -30,6 +30,8 @@ from anlp.tasks import make_spec
 from tests.support import scripted_elements
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120.0
 
 

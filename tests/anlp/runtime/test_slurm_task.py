@@ -20,6 +20,8 @@ from anlp.core.stop_flag import stop_flag
 from anlp.runtime import slurm_task
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120.0
 
 

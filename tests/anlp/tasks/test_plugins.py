@@ -139,6 +139,7 @@ def test_a_grid_of_a_task_of_another_package_trains(tmp_path: Path) -> None:
     assert results[0]["provenance"]["data"]["names"] == ["even", "odd"]
 
 
+@pytest.mark.slow
 def test_all_tasks_are_listed_with_those_of_other_packages(tmp_path: Path) -> None:
     install(tmp_path, "anlp-parity", "anlp_parity", "parity", __init__=register_only("parity"))
 
@@ -147,6 +148,7 @@ def test_all_tasks_are_listed_with_those_of_other_packages(tmp_path: Path) -> No
     assert names == [*TASKS.built_in, "parity"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -169,6 +171,7 @@ def test_a_broken_package_is_named_where_its_task_is_asked_for(
     assert (listed.returncode, listed.stdout.split()) == (0, list(TASKS.built_in))
 
 
+@pytest.mark.slow
 def test_a_name_that_two_packages_bring_is_refused(tmp_path: Path) -> None:
     for package in ("first", "second"):
         install(tmp_path, f"anlp-{package}", f"anlp_{package}", "parity", __init__=register_only())
@@ -185,6 +188,7 @@ def test_a_name_that_two_packages_bring_is_refused(tmp_path: Path) -> None:
     assert "anlp-second" in asked.stderr
 
 
+@pytest.mark.slow
 def test_a_task_of_this_package_stays_where_another_package_takes_its_name(tmp_path: Path) -> None:
     install(tmp_path, "anlp-bad", "anlp_bad", "mnist", __init__=register_only("mnist"))
 
@@ -197,6 +201,7 @@ def test_a_task_of_this_package_stays_where_another_package_takes_its_name(tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_package_imported_before_its_entry_point_is_read_is_no_clash(tmp_path: Path) -> None:
     text = "import anlp\nclass S(anlp.TaskSettings): ...\nanlp.register_task('parity', S, 'b:b')"
     install(tmp_path, "anlp-parity", "anlp_parity", "parity", __init__=text)
@@ -227,6 +232,7 @@ def modules_after(code: str, *, of: Sequence[str]) -> list[str]:
     return python(ROOT, "-c", shown).stdout.split()
 
 
+@pytest.mark.slow
 def test_import_anlp_is_light_and_a_run_reads_no_entry_points() -> None:
     heavy = ["pydantic", "torch", "anlp.tasks", "importlib.metadata"]
 

@@ -213,6 +213,7 @@ def test_a_run_killed_with_9_keeps_what_it_logged_up_to_the_last_seconds(folder:
     assert len(run.steps) >= 10
 
 
+@pytest.mark.slow
 def test_a_run_killed_with_9_is_continued_beside_the_same_service(folder: RunFolder) -> None:
     def body(run: Run) -> None:
         run.log(0, 1, 2)
@@ -246,6 +247,7 @@ def test_online_rows_config_group_and_tags_arrive(folder: RunFolder, stub: Stub)
     assert said(folder) == ""
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued_on_the_server(folder: RunFolder, stub: Stub) -> None:
     attempt(folder, train(3, "interrupted"))
     first = stub.runs()[folder.run_id]
@@ -258,6 +260,7 @@ def test_an_interrupted_run_is_continued_on_the_server(folder: RunFolder, stub: 
     assert said(folder) == ""
 
 
+@pytest.mark.slow
 def test_what_ran_offline_is_on_the_server_once_there_is_one(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +276,7 @@ def test_what_ran_offline_is_on_the_server_once_there_is_one(
     assert offline_runs(folder) == []
 
 
+@pytest.mark.slow
 def test_an_upload_adds_to_the_server_what_it_lacks(
     folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +301,7 @@ def test_an_upload_adds_to_the_server_what_it_lacks(
     assert runs_with_copies(folder.path.parent) == []
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_keeps_the_offline_folder(
     folder: RunFolder, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +319,7 @@ def test_an_upload_that_fails_keeps_the_offline_folder(
     assert offline_runs(folder)[0].steps == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_run_that_replaces_another_leaves_the_rows_on_the_server_alone(
     folder: RunFolder, stub: Stub
 ) -> None:
@@ -422,6 +428,7 @@ def test_a_server_that_ends_in_the_middle_costs_no_row(
 # faults of wandb itself
 
 
+@pytest.mark.slow
 def test_a_service_that_dies_in_the_middle_is_replaced(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +461,7 @@ def test_a_service_that_is_gone_is_replaced(
     assert_went_offline(folder, "continuing offline")
 
 
+@pytest.mark.slow
 def test_a_stopped_service_holds_nobody_up(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,6 +487,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_in_the_log(folder: RunFolde
     assert f"every row is in {folder.metrics}" in said(folder)
 
 
+@pytest.mark.slow
 def test_a_copy_that_the_disk_did_not_take_is_noticed(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_every_model_has_small_settings_here() -> None:
     assert set(SMALL) == {(kind.task, kind.name) for kind in kinds()}
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_model_gives_one_value_per_class_or_target(kind: Kind) -> None:
     needs_of(kind)

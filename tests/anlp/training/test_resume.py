@@ -21,6 +21,8 @@ from tests.support.tiny_runs import (
     write_batch,
 )
 
+pytestmark = pytest.mark.slow
+
 # everything that carries state from step to step: masks, momentum, smoothing, the plateau's history, the best weights
 EVENTFUL = {
     "model": "cnn",

@@ -65,6 +65,7 @@ def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["dense", "cnn"])
 def test_three_batches_are_learned_by_heart(datasets: DatasetCache, model: str) -> None:
     debugging: dict[str, Any] = {
@@ -117,6 +118,7 @@ def test_the_optimizers_are_those_that_a_grid_may_name() -> None:
     assert sorted(get_args(annotation)) == sorted(OPTIMIZERS)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_numbers_and_another_seed_others(datasets: DatasetCache) -> None:
     stochastic: dict[str, Any] = {"dropout": 0.3, "augment": "shift"}
     first = without_seconds(fit(trainer(datasets, **stochastic)))
@@ -127,6 +129,7 @@ def test_same_seed_gives_the_same_numbers_and_another_seed_others(datasets: Data
     assert without_seconds(fit(trainer(datasets, seed=1, **stochastic))) != first
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_with_every_feature_on(datasets: DatasetCache) -> None:
     features: dict[str, Any] = {
         "model": "cnn",

@@ -42,6 +42,7 @@ def test_a_command_that_hangs_is_ended(timeout_s: float) -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_impatient")
 def test_whoever_waits_is_told_for_what_and_the_answer_is_whole(
     capsys: pytest.CaptureFixture[str],
@@ -54,6 +55,7 @@ def test_whoever_waits_is_told_for_what_and_the_answer_is_whole(
     assert capsys.readouterr() == ("", "waiting for squeue, 45 s at most\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_impatient")
 def test_on_a_terminal_the_line_goes_away_again(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
@@ -76,6 +78,7 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_command_that_takes_too_long_stays_behind(tmp_path: Path) -> None:
     """A site's `qsub` may be a script that waits for a password in a child."""
     command = write(

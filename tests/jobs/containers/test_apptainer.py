@@ -186,6 +186,7 @@ def test_the_script_for_slurm_is_the_golden_one() -> None:
     assert _script(Path("/home/user/work")) == GOLDEN.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("shellcheck") is None, reason="needs shellcheck: apt-get install shellcheck"
 )

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from anlp.core.errors import SpecError
 from jobs.gridfile import GridSpec, load_grid
 
+pytestmark = pytest.mark.slow
+
 AXES: dict[str, st.SearchStrategy[Any]] = {
     "lr": st.sampled_from([0.1, 0.01, 1e-5, 2]),
     "dropout": st.sampled_from([0, 0.25, 0.5]),

@@ -31,6 +31,7 @@ def test_a_dry_run_plans_and_writes_nothing(grid: Path) -> None:
     assert not plan.folder.exists()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_submitted_and_its_states_are_read(grid: Path) -> None:
     first = jobs.submit_grid("lr", only="lr=0.1")
     rest = jobs.submit_grid("lr")
@@ -44,6 +45,7 @@ def test_what_is_missing_is_submitted_and_its_states_are_read(grid: Path) -> Non
     assert [run.values["lr"] for run in jobs.grid_status(grid, only="lr>=0.2")] == [0.2, 0.3]
 
 
+@pytest.mark.slow
 def test_failed_runs_are_taken_where_that_is_asked(
     grid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,12 +59,14 @@ def test_failed_runs_are_taken_where_that_is_asked(
     assert (len(again.planned), again.submitted, again.exit_code) == (1, 1, 0)
 
 
+@pytest.mark.slow
 def test_results_are_replaced_without_a_question(grid: Path) -> None:
     jobs.submit_grid(grid)
 
     assert jobs.submit_grid(grid, redo="all", overrides=jobs.Overrides(quiet=True)).submitted == 3
 
 
+@pytest.mark.slow
 def test_a_submitted_grid_is_found_by_its_name_or_folder_when_its_file_is_gone(grid: Path) -> None:
     done = jobs.submit_grid(grid, only="lr=0.1")
     grid.unlink()
@@ -74,6 +78,7 @@ def test_a_submitted_grid_is_found_by_its_name_or_folder_when_its_file_is_gone(g
     assert len(jobs.grid_status("lr")) == 3
 
 
+@pytest.mark.slow
 def test_several_kept_files_are_not_guessed_at(grid: Path) -> None:
     jobs.submit_grid(grid, only="lr=0.1")
     grid.write_text(GRID.replace("0.3]", "0.4]"))

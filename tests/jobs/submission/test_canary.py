@@ -87,6 +87,7 @@ def states_of(folder: GridFolder) -> dict[float, RunState]:
 # --- on this machine
 
 
+@pytest.mark.slow
 def test_the_rest_begins_when_the_canaries_have_passed(folder: GridFolder) -> None:
     assert submit_specs(folder, SPECS, CANARY, redo="none") == 0
 
@@ -94,6 +95,7 @@ def test_the_rest_begins_when_the_canaries_have_passed(folder: GridFolder) -> No
     assert set(states_of(folder).values()) == {RunState.DONE}
 
 
+@pytest.mark.slow
 def test_behind_a_canary_that_failed_nothing_begins(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +110,7 @@ def test_behind_a_canary_that_failed_nothing_begins(
     )
 
 
+@pytest.mark.slow
 def test_a_model_whose_canary_has_passed_sends_no_other(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_model_whose_canary_has_passed_sends_no_other(
     assert [rates_of(folder, number) for number in (2, 3)] == [[0.4], [0.2, 0.3, 0.5]]
 
 
+@pytest.mark.slow
 def test_where_everything_is_done_that_is_said(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +135,7 @@ def test_where_everything_is_done_that_is_said(
     assert "nothing to submit: 5 done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_line_asks_for_canaries(
     folder: GridFolder,
     tmp_path: Path,

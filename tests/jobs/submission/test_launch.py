@@ -65,6 +65,7 @@ def events_of(folder: GridFolder) -> list[str]:
 # --- submitting
 
 
+@pytest.mark.slow
 def test_the_intent_is_written_before_the_scheduler_is_asked(folder: GridFolder) -> None:
     assert submit_specs(folder, SPECS, QUIET, redo="none") == 0
 
@@ -74,6 +75,7 @@ def test_the_intent_is_written_before_the_scheduler_is_asked(folder: GridFolder)
     ]
 
 
+@pytest.mark.slow
 def test_what_another_submit_took_meanwhile_is_left_out(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_disk_that_is_full_after_the_scheduler_answered_leaves_no_pool(
     assert made[0].is_closed
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_purpose_it_was_submitted_for(folder: GridFolder) -> None:
     tag = made_submit(folder, SPECS[:1], purpose="confirm", launcher=GONE)
     lose(folder, tag, 0, Cause.SIGNAL)
@@ -164,6 +167,7 @@ def test_a_run_keeps_the_purpose_it_was_submitted_for(folder: GridFolder) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_batches_are_numbered_past_whatever_lies_beside_them(folder: GridFolder) -> None:
     folder.batches.mkdir(parents=True)
     for name in ("7.jsonl", "7 copy.jsonl", "notes.jsonl"):
@@ -333,6 +337,7 @@ def test_the_summary_counts_what_became_of_each_run(folder: GridFolder) -> None:
     assert dict(counts) == {RunState.DONE: 1, RunState.LOST: 1, RunState.INTERRUPTED: 1}
 
 
+@pytest.mark.slow
 def test_ten_thousand_endings_take_one_writing(folder: GridFolder) -> None:
     specs = [SPECS[0]] * 10_000
     endings = ExitRecorder(
@@ -388,6 +393,7 @@ def attempts_of(folder: GridFolder) -> list[int]:
     return [len(list(folder.run(spec.run_id).attempts.iterdir())) for spec in SPECS]
 
 
+@pytest.mark.slow
 def test_what_its_machine_ended_is_repeated_in_the_same_command(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -399,6 +405,7 @@ def test_what_its_machine_ended_is_repeated_in_the_same_command(
     assert "study: 2 runs are repeated: their machine ended them" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_repeating_ends_after_as_many_times_as_the_grid_says(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +419,7 @@ def test_repeating_ends_after_as_many_times_as_the_grid_says(
     assert attempts_of(folder) == [3, 1, 1]
 
 
+@pytest.mark.slow
 def test_without_retries_and_for_exceptions_nothing_is_repeated(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +432,7 @@ def test_without_retries_and_for_exceptions_nothing_is_repeated(
     assert attempts_of(folder) == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_next_submit_takes_what_is_due(folder: GridFolder) -> None:
     tag = made_submit(folder, SPECS, launcher=GONE)
     lose(folder, tag, 0, Cause.NODE)
@@ -440,6 +449,7 @@ def test_the_next_submit_takes_what_is_due(folder: GridFolder) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_after_too_many_alike_failures_the_rest_does_not_begin(
     folder: GridFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -468,6 +478,7 @@ def test_after_too_many_alike_failures_the_rest_does_not_begin(
     )
 
 
+@pytest.mark.slow
 def test_a_new_submission_counts_anew(folder: GridFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUICK_FAIL", "0.1 0.2")
     target = replace(with_options(stop_after=2), slots=1)

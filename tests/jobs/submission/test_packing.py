@@ -297,6 +297,7 @@ def test_whatever_a_pack_says_of_a_death_is_a_cause_that_jobs_know() -> None:
     assert said <= {cause.value for cause in Cause}
 
 
+@pytest.mark.slow
 def test_chains_have_nothing_to_save_on_this_machine_and_it_says_so(
     folder: GridFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

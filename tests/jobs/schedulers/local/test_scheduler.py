@@ -33,6 +33,8 @@ from tests.support.paths import ROOT
 from tests.support.schedulers.conformance import SchedulerConformance
 from tests.support.submits import wait_until
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120.0
 TINY = PoolOptions(
     runner="tests.support.scripted_elements:run", prepare=None, modules=(), grace_s=1.0

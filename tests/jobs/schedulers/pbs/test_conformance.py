@@ -16,6 +16,8 @@ from tests.support.schedulers.conformance import DependencyConformance, Schedule
 from tests.support.schedulers.pbs import fake_pbs
 from tests.support.schedulers.pbs.sites import Site, pbs_profile, settle
 
+pytestmark = pytest.mark.slow
+
 
 class PbsBench:
     """The pretended PBS with the tiny runner."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.schedulers.pbs import fake_pbs
 
+pytestmark = pytest.mark.slow
+
 HOST = fake_pbs.HOST
 
 

@@ -19,6 +19,8 @@ from tests.support import scripted_elements
 from tests.support.schedulers.pbs import fake_pbs
 from tests.support.schedulers.pbs.sites import TAG, Site, settle
 
+pytestmark = pytest.mark.slow
+
 HOST = "pbs-m1.example.org"
 
 

@@ -463,6 +463,7 @@ def test_the_sites_clean_up_is_called_in_batch_jobs_with_scratch_alone(
     assert [file.name for file in (tmp_path / "scratch").iterdir()] == ["precious"]
 
 
+@pytest.mark.slow
 def test_a_file_of_secrets_that_the_node_does_not_see_is_missed_aloud(tmp_path: Path) -> None:
     profile = replace(GENERIC, env_file=tmp_path / "gone")
 

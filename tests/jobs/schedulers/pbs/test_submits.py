@@ -32,6 +32,8 @@ from tests.support.quick_runner import call_submit
 from tests.support.schedulers.pbs import fake_pbs
 from tests.support.submits import wait_until
 
+pytestmark = pytest.mark.slow
+
 GRID = """\
 task: mnist
 fixed: {data: digits, hidden: 16, epochs: 2}

@@ -22,7 +22,7 @@ from tests.support import scripted_elements
 from tests.support.quick_runner import call_submit
 from tests.support.schedulers.pbs.sites import RUNNER, settle
 from tests.support.schedulers.slurm import torque_wrappers
-from tests.support.schedulers.slurm.cluster import PATIENCE_S, Cluster
+from tests.support.schedulers.slurm.cluster import NODES, PATIENCE_S, Cluster
 from tests.support.submits import wait_until
 
 pytestmark = pytest.mark.slow
@@ -117,7 +117,7 @@ def test_elements_end_as_they_should_where_qstat_tells_no_exit_codes(login: Logi
     assert {(state.phase, state.cause, state.detail) for state in states.values()} == {
         (Phase.ENDED, Cause.UNKNOWN, "PBS does not say how it ended")
     }
-    assert {state.node[:1] for state in states.values()} == {"n"}
+    assert {state.node[:1] for state in states.values()} == {NODES[0]}
     assert output_of(batch.path, 0, 0).read_text().startswith("element 0 prints")
 
 

@@ -99,6 +99,7 @@ def test_a_call_whose_answer_was_lost_is_never_made_again(calls: Calls, batch: B
     assert calls.look()["sbatch"] == 1
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(
     calls: Calls, tmp_path: Path
 ) -> None:
