@@ -36,7 +36,7 @@ from tests.support.submits import Place, make_place
         (["study.yaml", "--set", "lr=fast"], "--set lr=fast: expected a number > 0"),
         (
             ["study.yaml", "--on", "mainframe"],
-            "--on: no scheduler 'mainframe' (known: auto, local, pbs, slurm)",
+            "--on: no scheduler 'mainframe' (known: auto, local, lsf, pbs, slurm)",
         ),
         (["study.yaml", "--json"], "--json: shows a plan only"),
         (["study.yaml", "--per", "model"], "--per: goes with --confirm"),
