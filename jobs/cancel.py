@@ -51,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = make_arguments().parse_args(argv)
     folder = find_grid(args.grid)
-    inquiry = JobPoller.for_changing(folder)
-    runs = read_grid(folder, inquiry.states)
+    poller = JobPoller.for_changing(folder)
+    runs = read_grid(folder, poller.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]
     stopped: list[RunStatus] = []
     if active and _is_agreed(folder, active, _mates(active, runs), yes=args.yes):
-        stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
+        stopped = cancel_runs(folder, {status.run_id for status in active}, poller)
         text = _render(folder, active, stopped)
     elif active:
         text = "nothing was cancelled"
@@ -88,7 +88,7 @@ def _render(folder: GridFolder, active: Sequence[RunStatus], stopped: Sequence[R
     )
 
 
-def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) -> list[RunStatus]:
+def cancel_runs(folder: GridFolder, run_ids: Iterable[str], poller: JobPoller) -> list[RunStatus]:
     """Ask the schedulers to stop the jobs of `run_ids`, after writing so to the journal.
 
     Returns:
@@ -98,7 +98,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) 
     with Journal(folder).held() as journal:
         reconcile(journal)
         asked = asked_runs(folder, journal.submissions())
-        states = read_states(folder, inquiry.states)
+        states = read_states(folder, poller.states)
         record_endings(journal, states.values())
         active = [status for status in states.values() if status.state.is_active]
         wanted = set(run_ids)
@@ -106,7 +106,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) 
         stopped = [status for status in active if _element(asked[status.run_id]) in elements]
         journal.cancel(_by_tag(elements))
         handles = list(dict.fromkeys(status.handle for status in stopped if status.handle))
-        inquiry.forget(handles)
+        poller.forget(handles)
         registry.cancel(handles)
     return stopped
 

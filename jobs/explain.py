@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(args.names) not in (1, 2):
         parser.error("expected GRID RUN or RUN")
     target = locate_run(args.names, COMMAND, fresh=args.fresh)
-    found = explain(target.folder, target.every, target.status, args.lines, target.inquiry.accounts)
+    found = explain(target.folder, target.every, target.status, args.lines, target.poller.reports)
     if args.json:
         print(json.dumps(explanation_json(found), allow_nan=False))
     else:
@@ -111,7 +111,7 @@ def _advice_lines(advice: Advice, canvas: Canvas) -> list[str]:
 
 
 def _account_lines(found: Explanation, canvas: Canvas, now: float) -> list[str]:
-    notes = [line for account in found.accounts for line in account.render(now)]
+    notes = [line for report in found.reports for line in report.render(now)]
     return [canvas.paint(f"  {line}", "yellow") for note in notes for line in _wrap(note, canvas)]
 
 
@@ -217,7 +217,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
         },
         "log": list(found.log),
         "printed": list(found.printed),
-        "schedulers": [report_json(account) for account in found.accounts],
+        "schedulers": [report_json(report) for report in found.reports],
     }
 
 

@@ -72,17 +72,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.failed or len(args.names) not in (1, 2):
         parser.error("expected GRID RUN, RUN, or GRID --failed")
     target = locate_run(args.names, COMMAND, fresh=args.fresh)
-    _say_accounts(target.inquiry)
+    _say_reports(target.poller)
     if args.follow:
         return _follow(target.folder, target.status, args.lines or LINES)
     print("\n".join(_last_words(target.status, args.lines or LINES)))
     return EXIT_OK
 
 
-def _say_accounts(inquiry: JobPoller) -> None:
+def _say_reports(poller: JobPoller) -> None:
     """Print on stderr, apart from the log, that a scheduler is down or was asked a while ago."""
-    for account in inquiry.accounts:
-        for line in account.render(time.time()):
+    for report in poller.reports:
+        for line in report.render(time.time()):
             print(line, file=sys.stderr)
 
 
@@ -99,9 +99,9 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
 
 
 def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
-    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
-    groups = group_failures(read_grid(folder, inquiry.states))
-    _say_accounts(inquiry)
+    poller = JobPoller.for_viewing(folder, fresh=fresh)
+    groups = group_failures(read_grid(folder, poller.states))
+    _say_reports(poller)
     if not groups:
         print(f"{folder.name}: no run failed or was lost")
     for group in groups:

@@ -96,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
     folder = find_grid(args.grid)
-    inquiry = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
-    every = read_grid(folder, inquiry.states)
+    poller = JobPoller.for_dry_run(folder) if args.dry_run else JobPoller.for_changing(folder)
+    every = read_grid(folder, poller.states)
     statuses = narrow(every, args.only)
     given = read_overrides(args)
     target = override(last_options(folder), given)
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("nothing was submitted")
         return EXIT_OK
     specs = [spec_from_json(status.form) for status in statuses if status.run_id in asks]
-    return submit_specs(folder, specs, target, redo="failed", asks=asks, query=inquiry.states)
+    return submit_specs(folder, specs, target, redo="failed", asks=asks, query=poller.states)
 
 
 @dataclass(frozen=True, slots=True)

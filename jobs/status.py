@@ -78,7 +78,7 @@ def _look(folder: GridFolder, only: str, *, fresh: bool) -> Overview:
     poller = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, poller.states)
     chosen = narrow(every, only)
-    return Overview(folder, tuple(every), tuple(chosen), only, time.time(), poller.accounts)
+    return Overview(folder, tuple(every), tuple(chosen), only, time.time(), poller.reports)
 
 
 def read_details(overview: Overview, *, every_run: bool) -> Overview:
@@ -119,7 +119,7 @@ def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
     try:
         while True:
             overview = _look(folder, args.only, fresh=args.fresh)
-            sight = overview.counts(), [account.outage for account in overview.accounts]
+            sight = overview.counts(), [report.outage for report in overview.reports]
             if sys.stdout.isatty() or sight != shown:
                 _draw(read_details(overview, every_run=args.all), canvas, every_run=args.all)
             shown = sight

@@ -48,7 +48,7 @@ class Explanation:
     metrics: Mapping[str, Any]  # final ones, or those of the last epoch
     arose: str  # where its exception arose
     log: tuple[str, ...]
-    accounts: tuple[SchedulerReport, ...] = ()  # of shared schedulers
+    reports: tuple[SchedulerReport, ...] = ()  # of shared schedulers
     printed: tuple[str, ...] = ()  # the end of what its job printed, for a lost run
 
 
@@ -57,7 +57,7 @@ def explain(
     statuses: Sequence[RunStatus],
     status: RunStatus,
     lines: int,
-    accounts: tuple[SchedulerReport, ...],
+    reports: tuple[SchedulerReport, ...],
 ) -> Explanation:
     """Read what the grid's folder and the run's own files say about one run.
 
@@ -66,7 +66,7 @@ def explain(
         statuses: all its runs.
         status: the run.
         lines: how many lines of its log.
-        accounts: what shared schedulers reported.
+        reports: what shared schedulers reported.
     """
     names = varying_settings(statuses)
     constant = [name for name in status.values if name not in names]
@@ -83,7 +83,7 @@ def explain(
         metrics=_metrics(status),
         arose=render_frame(result.error.traceback) if result and result.error else "",
         log=tuple(last_words(status, lines)),
-        accounts=accounts,
+        reports=reports,
         printed=tuple(last_job_output(status, lines)) if status.state is RunState.LOST else (),
     )
 

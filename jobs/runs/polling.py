@@ -140,7 +140,7 @@ class JobPoller:
         return cls(folder, policy, ask=ask, now=now)
 
     @property
-    def accounts(self) -> tuple[SchedulerReport, ...]:
+    def reports(self) -> tuple[SchedulerReport, ...]:
         """Return one report for each shared scheduler that this command needed, after `states`."""
         names = sorted({*self._oldest, *self._outages})
         return tuple(
@@ -153,7 +153,7 @@ class JobPoller:
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what schedulers said beside their answers."""
-        return tuple(note for account in self.accounts for note in account.notes)
+        return tuple(note for report in self.reports for note in report.notes)
 
     @property
     def unreachable(self) -> dict[str, str]:

@@ -121,7 +121,7 @@ class FoundRun:
     folder: GridFolder
     every: list[RunStatus]
     status: RunStatus
-    inquiry: JobPoller
+    poller: JobPoller
 
 
 def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> FoundRun:
@@ -136,10 +136,10 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
         UserError: there is no such run, or several grids have one.
     """
     folder = find_grid(names[0]) if len(names) == 2 else _grid_of(names[0], command)
-    inquiry = JobPoller.for_viewing(folder, fresh=fresh)
-    every = read_grid(folder, inquiry.states)
+    poller = JobPoller.for_viewing(folder, fresh=fresh)
+    every = read_grid(folder, poller.states)
     return FoundRun(
-        folder, every, match_run({status.run_id: status for status in every}, names[-1]), inquiry
+        folder, every, match_run({status.run_id: status for status in every}, names[-1]), poller
     )
 
 

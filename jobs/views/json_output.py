@@ -28,17 +28,17 @@ def overview_json(overview: Overview) -> dict[str, Any]:
             run_json(status, overview.progress.get(status.run_id)) for status in overview.chosen
         ],
         "cost": overview.cost.to_json() if overview.cost else None,
-        "schedulers": [report_json(account) for account in overview.accounts],
+        "schedulers": [report_json(report) for report in overview.reports],
     }
 
 
-def report_json(account: SchedulerReport) -> dict[str, Any]:
+def report_json(report: SchedulerReport) -> dict[str, Any]:
     """Return what one shared scheduler reported."""
     return {
-        "scheduler": account.scheduler,
-        "asked": account.asked,
-        "outage": account.outage or None,
-        "notes": list(account.notes),
+        "scheduler": report.scheduler,
+        "asked": report.asked,
+        "outage": report.outage or None,
+        "notes": list(report.notes),
     }
 
 

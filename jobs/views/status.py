@@ -37,7 +37,7 @@ class Overview:
         chosen: the runs that match the filter.
         only: the filter; empty: none.
         now: unix time.
-        accounts: what shared schedulers reported.
+        reports: what shared schedulers reported.
         progress: of running runs by id; those without an entry have not ended an epoch.
         held_back: why the circuit breaker skipped runs; empty: it did not.
         cost: of the chosen runs that ended; None where none did.
@@ -48,7 +48,7 @@ class Overview:
     chosen: tuple[RunStatus, ...]
     only: str
     now: float
-    accounts: tuple[SchedulerReport, ...] = ()
+    reports: tuple[SchedulerReport, ...] = ()
     progress: Mapping[str, Progress] = field(default_factory=dict)
     held_back: str = ""
     cost: Cost | None = None
@@ -109,7 +109,7 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
 
 def _notes(overview: Overview) -> list[str]:
     """Return notes on the counts: an outage, old answers, runs that cannot start."""
-    told = [line for account in overview.accounts for line in account.render(overview.now)]
+    told = [line for report in overview.reports for line in report.render(overview.now)]
     states = (RunState.QUEUED, RunState.RUNNING)
     said = Counter(
         (state.value, status.detail)

@@ -305,7 +305,7 @@ def test_what_a_scheduler_said_is_whole_on_a_narrow_terminal(folder: GridFolder)
     runs = tuple(read_states(folder, lambda jobs: {}).values())
     outage = "there is no squeue here: run this on a login node of the cluster"
     look = status_view.Overview(
-        folder, runs, runs, "", time.time(), accounts=(SchedulerReport("slurm", None, outage),)
+        folder, runs, runs, "", time.time(), reports=(SchedulerReport("slurm", None, outage),)
     )
 
     lines = status_view.render_overview(look, terminal.Canvas(width=60)).splitlines()

@@ -72,12 +72,12 @@ def test_only_jobs_that_nobody_asked_about_are_asked_about(
 def test_one_command_asks_about_a_job_once_however_long_it_takes(
     folder: GridFolder, cluster: FakeCluster
 ) -> None:
-    inquiry = ask(folder, cluster, fresh=True, tolerant=False)
-    inquiry.states(JOBS[:2])
+    poller = ask(folder, cluster, fresh=True, tolerant=False)
+    poller.states(JOBS[:2])
     cluster.now += 3600
 
-    inquiry.states(JOBS)
-    inquiry.states(JOBS)
+    poller.states(JOBS)
+    poller.states(JOBS)
 
     assert cluster.asked == [("slurm", 2), ("slurm", 1)]
 
@@ -98,11 +98,11 @@ def test_jobs_of_this_machine_are_looked_at_each_time_and_not_kept(
 ) -> None:
     tag = submit(folder, [a_spec()])
     handle = submission(folder, tag).handle(0)
-    inquiry = ask(folder, cluster)
+    poller = ask(folder, cluster)
 
-    assert inquiry.states([handle]) == {handle: JobState(Phase.QUEUED)}
+    assert poller.states([handle]) == {handle: JobState(Phase.QUEUED)}
     assert not folder.answers.exists()
-    assert inquiry.accounts == ()
+    assert poller.reports == ()
 
 
 def test_what_is_finished_leaves_the_file(folder: GridFolder, cluster: FakeCluster) -> None:
@@ -124,10 +124,10 @@ def test_a_command_that_writes_nothing_keeps_no_answers(
 
 
 def test_what_was_cancelled_is_asked_about_anew(folder: GridFolder, cluster: FakeCluster) -> None:
-    inquiry = ask(folder, cluster, fresh=True, tolerant=False)
-    inquiry.states(JOBS)
+    poller = ask(folder, cluster, fresh=True, tolerant=False)
+    poller.states(JOBS)
 
-    inquiry.forget(JOBS[:1])
+    poller.forget(JOBS[:1])
     ask(folder, cluster).states(JOBS)
 
     assert cluster.asked == [("slurm", 3), ("slurm", 1)]
@@ -155,13 +155,11 @@ def test_while_it_is_down_its_last_answer_stands_with_its_age(
     ask(folder, cluster).states(JOBS)
     cluster.now += 185
     cluster.go_down()
-    inquiry = ask(folder, cluster)
+    poller = ask(folder, cluster)
 
-    assert inquiry.states(JOBS) == dict.fromkeys(JOBS, JobState(Phase.RUNNING))
-    assert inquiry.accounts == (
-        SchedulerReport("slurm", 1_000_000.0, DOWN.removeprefix("slurm: ")),
-    )
-    assert inquiry.accounts[0].render(cluster.now) == [
+    assert poller.states(JOBS) == dict.fromkeys(JOBS, JobState(Phase.RUNNING))
+    assert poller.reports == (SchedulerReport("slurm", 1_000_000.0, DOWN.removeprefix("slurm: ")),)
+    assert poller.reports[0].render(cluster.now) == [
         "slurm does not answer; this is what the folders and its answer of 3 min 5 s ago say "
         "(squeue: Unable to contact slurm controller (connect failure))"
     ]
@@ -172,17 +170,17 @@ def test_where_it_never_answered_nothing_is_known_and_nothing_lost(
 ) -> None:
     submit(folder, [a_spec(seed=seed) for seed in range(2)], slurm_job="4711")
     cluster.go_down()
-    inquiry = ask(folder, cluster)
+    poller = ask(folder, cluster)
 
-    found = read_states(folder, inquiry.states)
+    found = read_states(folder, poller.states)
 
     assert {status.state for status in found.values()} == {RunState.QUEUED}
     assert (
-        inquiry.accounts[0]
+        poller.reports[0]
         .render(cluster.now)[0]
         .startswith("slurm does not answer; this is what the folders say (")
     )
-    assert inquiry.unreachable == {
+    assert poller.unreachable == {
         "slurm": "squeue: Unable to contact slurm controller (connect failure)"
     }
 
@@ -191,10 +189,10 @@ def test_a_server_that_is_down_is_asked_once_by_a_command(
     folder: GridFolder, cluster: FakeCluster
 ) -> None:
     cluster.go_down()
-    inquiry = ask(folder, cluster)
+    poller = ask(folder, cluster)
 
-    inquiry.states(JOBS)
-    inquiry.states(JOBS)
+    poller.states(JOBS)
+    poller.states(JOBS)
 
     assert len(cluster.asked) == 1
 
@@ -221,10 +219,10 @@ def test_who_only_looks_is_served_where_there_is_no_scheduler_at_all(
     folder: GridFolder, cluster: FakeCluster
 ) -> None:
     cluster.error = SchedulerError("slurm: there is no squeue here")
-    inquiry = ask(folder, cluster)
+    poller = ask(folder, cluster)
 
-    assert inquiry.states(JOBS) == {}
-    assert inquiry.unreachable == {"slurm": "there is no squeue here"}
+    assert poller.states(JOBS) == {}
+    assert poller.unreachable == {"slurm": "there is no squeue here"}
     with pytest.raises(SchedulerError, match="no squeue here"):
         ask(folder, cluster, tolerant=False).states(JOBS)
 

@@ -8,14 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, parse_signal
 from tests.support.properties import repeatable
 
 handles = st.builds(
     JobHandle, st.sampled_from(["slurm", "pbs"]), st.sampled_from(["7", "8[]"]), st.integers(0, 30)
 )
+
+
+def a_state(phase: Phase, cause: Cause | None, detail: str, node: str) -> JobState:
+    """A state as a backend gives it: the number of a signal is that which its detail names."""
+    number = parse_signal(detail) if cause is Cause.SIGNAL else None
+    return JobState(phase, cause, detail, node, number)
+
+
 states = st.builds(
-    JobState,
+    a_state,
     st.sampled_from(Phase),
     st.none() | st.sampled_from(Cause),
     st.text(max_size=6),
