@@ -9,7 +9,8 @@ One rule for tables, charts, importance and verdicts, by the kind of score:
 | cross-entropy (`…/loss` of a classifier) | `-log(accuracy of guessing)` |
 | anything else | unknown |
 
-A run whose result does not say its baselines (it is live, or crashed) has those of runs on the same data.
+A run whose result does not say its baselines (it is live, or crashed) has those of runs on the
+same data.
 Baselines are of the test set; the other splits are close to it.
 """
 

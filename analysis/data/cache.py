@@ -1,7 +1,7 @@
-"""What was read of a grid's runs, kept in columns beside them, so that only what changed is read again.
+"""Keep what was read of a grid's runs in columns, so that only what changed is read again.
 
-The cache is nobody's record: whatever it holds can be read again, and is, where the cache is damaged, of another
-version or gone. It is two Parquet files and an index with their checksums, which is written last.
+Everything in the cache can be read again, and is where the cache is damaged, of another version or
+removed. It is two Parquet files and an index with their checksums, which is written last.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Pulled:
     )  # the epochs of the first run, of the second, ...; empty where they were not asked for
 
     def tables(self) -> dict[str, pa.Table]:
-        """Both by name."""
+        """Return both tables by name."""
         return {"runs": self.runs, "history": self.history}
 
 
@@ -75,16 +75,16 @@ class Cache:
 
     @property
     def exists(self) -> bool:
-        """Whether something was kept here before."""
+        """Return whether something was kept here before."""
         return self._index.exists()
 
     def read_runs(self) -> pa.Table | None:
-        """The runs, None where there is nothing that can be trusted."""
+        """Return the runs, None where the cache is missing or damaged."""
         self._found = read_json(self._index) or {}
         return self._read_table("runs") if self._found.get("version") == _version() else None
 
     def read_history(self, runs: pa.Table) -> pa.Table | None:
-        """The epochs that belong to these runs, None where they cannot be trusted."""
+        """Return the epochs of these runs, None where they are missing or damaged."""
         history = self._read_table("history")
         return (
             history
@@ -93,7 +93,7 @@ class Cache:
         )
 
     def write(self, pulled: Pulled) -> None:
-        """Replaces what was there; a reader sees the old runs or the new ones, with their own epochs.
+        """Replace what was there; a reader sees old or new runs, with their own epochs.
 
         Raises:
             OSError: the folder cannot be written.
@@ -129,7 +129,9 @@ class Cache:
 
 
 def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[str]]:
-    """What the source has, with as little reading as possible, and notes on what could not be read.
+    """Return what the source has, and notes on what could not be read.
+
+    As little as possible is read.
 
     Args:
         source: is asked only for what the cache does not have as it is there.
@@ -147,7 +149,7 @@ def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[s
 
 
 def read_all(source: Source) -> list[Reading]:
-    """Every run of the source, read now, in the order of the ids."""
+    """Read every run of the source now, in the order of the ids."""
     wanted = source.run_ids()
     with Progress("reading runs", len(wanted)) as progress:
         found = list(progress.over(source.read(wanted)))
@@ -155,7 +157,7 @@ def read_all(source: Source) -> list[Reading]:
 
 
 class _Collection:
-    """Runs on their way into columns, some from the cache, the others as they are read."""
+    """Runs collected in columns: some from the cache, the others as they are read."""
 
     def __init__(self, cache: Cache, known: pa.Table | None, kept: list[int]) -> None:
         self._cache = cache
@@ -166,7 +168,7 @@ class _Collection:
         self._saved_at = time.monotonic()
 
     def complete(self, source: Source, wanted: Sequence[str]) -> tuple[Pulled, list[str]]:
-        """Reads what is missing; what was read before an interruption is in the cache."""
+        """Read what is missing; what was read before an interruption is in the cache."""
         have = set(self._pulled.runs["run_id"].to_pylist())
         missing = [run_id for run_id in wanted if run_id not in have]
         notes, trouble = _notes(self._pulled.runs), ""
@@ -190,13 +192,13 @@ class _Collection:
             self._save()
 
     def _fold(self) -> None:
-        """Records take twenty times the memory of their columns."""
+        """Turn records into columns, which take a twentieth of the memory."""
         if self._block:
             self._parts.append(_columns(self._block))
             self._block = []
 
     def _save(self) -> str:
-        """Writes everything so far to the cache; why that is impossible, empty when it is not."""
+        """Write everything so far to the cache; return why that failed, empty where it did not."""
         self._fold()
         if self._is_kept and not self._parts:
             return ""
@@ -227,7 +229,7 @@ def _notes(runs: pa.Table) -> list[str]:
 
 
 def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> Pulled:
-    """These rows of the cache with their epochs; none where its epochs cannot be read."""
+    """Keep these rows of the cache with their epochs; none where its epochs cannot be read."""
     epochs = None if known is None or not rows else cache.read_history(known)
     return (
         _columns([])
@@ -264,18 +266,18 @@ def _join(parts: Sequence[Pulled]) -> Pulled:
 
 
 def _take(pulled: Pulled, rows: npt.NDArray[np.int64]) -> Pulled:
-    """These runs, in this order, with their epochs."""
+    """Return these runs, in this order, with their epochs."""
     counts = pulled.runs[EPOCHS].to_numpy()
     ends = np.cumsum(counts)
     taken = counts[rows]
-    # the places of the epochs of each run are consecutive: its first one, and how far into the run each is
+    # the epochs of each run are consecutive: its first one, and how far into the run each is
     first = np.repeat((ends - counts)[rows], taken)
     within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
     return Pulled(pulled.runs.take(rows), pulled.history.take(first + within))
 
 
 def _version() -> str:
-    """What the rows of a run depend on beside its files: this program, and the settings that the tasks have."""
+    """Return what rows depend on beside the files: this program and the settings of the tasks."""
     tasks = {name: _settings_form(task.settings) for name, task in TASKS.items()}
     text = json.dumps([FORM, anlp.__version__, RUN_COLUMNS, tasks], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,7 +14,9 @@ USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
 
 
 def usual_metric(runs: pd.DataFrame) -> str:
-    """The metric that chooses where nobody says which: accuracy, else what the runs were told to monitor, else a usual.
+    """Return the metric that ranks configurations unless one is named.
+
+    That is accuracy, else what the runs monitor, else the first of `USUAL_METRICS`.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -41,13 +43,13 @@ def usual_metric(runs: pd.DataFrame) -> str:
 
 
 def tested_metric(runs: pd.DataFrame, select: str) -> str:
-    """The same metric on the test set, where it was measured there."""
+    """Return the metric on the test set, where it was measured there."""
     name = f"test/{select.partition('/')[2]}"
     return name if name in measured_metrics(runs) else select
 
 
 def nothing_finished(runs: pd.DataFrame) -> str:
-    """Why there is no metric, in a sentence without its end: how many runs there are in which state."""
+    """Say why there is no metric: how many runs there are in which state."""
     finished = int((runs["outcome"] == "ok").sum())
     if finished:
         return f"no run has a finite metric ({finished} finished without one)"
@@ -58,7 +60,7 @@ def nothing_finished(runs: pd.DataFrame) -> str:
 
 
 def measured_metrics(runs: pd.DataFrame) -> list[str]:
-    """The metrics of which some run that finished has a finite value."""
+    """Return the metrics of which some finished run has a finite value."""
     finished = runs[runs["outcome"] == "ok"]
     return [
         name for name in metric_columns(runs) if np.isfinite(finished[name].astype(float)).any()
