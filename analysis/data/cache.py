@@ -34,29 +34,23 @@ from anlp.records.results import RunRecord
 from anlp.tasks import TASKS
 
 FORM = 2  # of the tables below
-STAMP, NOTE, EPOCHS = (
-    "_stamp",
-    "_note",
-    "_epochs",
-)  # private columns of the runs: see `Reading`; rows in `history`
-PROVENANCE = (
-    "_provenance"  # likewise: that of the result, as JSON text; null while there is no result
-)
+# private columns of the runs: two of `Reading`, how many rows of `history`, and the provenance of
+# the result as JSON text, null while there is no result
+STAMP, NOTE, EPOCHS, PROVENANCE = "_stamp", "_note", "_epochs", "_provenance"
 PRIVATE_TYPES = {STAMP: pa.string(), NOTE: pa.string(), EPOCHS: pa.int64(), PROVENANCE: pa.string()}
 BLOCK = 500  # runs that are in memory as records at a time
 SAVE_EVERY_S = 20.0  # what an interruption of a long reading may cost
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class RunTables:
     """Runs in columns."""
 
     runs: pa.Table  # in the order of the ids
-    history: (
-        pa.Table
-    )  # the epochs of the first run, of the second, ...; empty where they were not asked for
+    # the epochs of the first run, of the second, ...; empty where they were not asked for
+    history: pa.Table
 
-    def tables(self) -> dict[str, pa.Table]:
+    def by_name(self) -> dict[str, pa.Table]:
         """Return both tables by name."""
         return {"runs": self.runs, "history": self.history}
 
@@ -86,20 +80,18 @@ class Cache:
     def read_history(self, runs: pa.Table) -> pa.Table | None:
         """Return the epochs of these runs, None where they are missing or damaged."""
         history = self._read_table("history")
-        return (
-            history
-            if history is not None and history.num_rows == sum(runs[EPOCHS].to_pylist())
-            else None
-        )
+        if history is None or history.num_rows != sum(runs[EPOCHS].to_pylist()):
+            return None
+        return history
 
-    def write(self, pulled: Pulled) -> None:
+    def write(self, tables: RunTables) -> None:
         """Replace what was there; a reader sees old or new runs, with their own epochs.
 
         Raises:
             OSError: the folder cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        entries = {name: self._write_table(table, name) for name, table in pulled.tables().items()}
+        entries = {name: self._write_table(table, name) for name, table in tables.by_name().items()}
         write_json(self._index, {"version": _version(), **entries})
         kept = {self._index.name, *(entry["file"] for entry in entries.values())}
         for path in self._folder.glob("*"):
@@ -128,7 +120,7 @@ class Cache:
         return {"file": file, "crc32": crc32(content)}
 
 
-def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[str]]:
+def read_tables(source: Source, cache: Cache, *, history: bool) -> tuple[RunTables, list[str]]:
     """Return what the source has, and notes on what could not be read.
 
     As little as possible is read.
@@ -144,7 +136,7 @@ def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[s
     if known is not None and len(kept) == len(wanted) == known.num_rows:
         epochs = cache.read_history(known) if history else empty_history()
         if epochs is not None:
-            return Pulled(known, epochs), _notes(known)
+            return RunTables(known, epochs), _notes(known)
     return _Collection(cache, known, kept).complete(source, wanted)
 
 
@@ -163,11 +155,11 @@ class _Collection:
         self._cache = cache
         self._pulled = _keep(known, kept, cache)
         self._is_kept = known is not None and self._pulled.runs.num_rows == known.num_rows
-        self._parts: list[Pulled] = []
+        self._parts: list[RunTables] = []
         self._block: list[Reading] = []
         self._saved_at = time.monotonic()
 
-    def complete(self, source: Source, wanted: Sequence[str]) -> tuple[Pulled, list[str]]:
+    def complete(self, source: Source, wanted: Sequence[str]) -> tuple[RunTables, list[str]]:
         """Read what is missing; what was read before an interruption is in the cache."""
         have = set(self._pulled.runs["run_id"].to_pylist())
         missing = [run_id for run_id in wanted if run_id not in have]
@@ -228,17 +220,17 @@ def _notes(runs: pa.Table) -> list[str]:
     return [note for note in runs[NOTE].to_pylist() if note]
 
 
-def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> Pulled:
+def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> RunTables:
     """Keep these rows of the cache with their epochs; none where its epochs cannot be read."""
     epochs = None if known is None or not rows else cache.read_history(known)
     return (
         _columns([])
         if known is None or epochs is None
-        else _take(Pulled(known, epochs), np.asarray(rows))
+        else _take(RunTables(known, epochs), np.asarray(rows))
     )
 
 
-def _columns(readings: Sequence[Reading]) -> Pulled:
+def _columns(readings: Sequence[Reading]) -> RunTables:
     found = [(reading, reading.record) for reading in readings if reading.record is not None]
     history = history_table([record for _, record in found])
     counts = {
@@ -252,28 +244,28 @@ def _columns(readings: Sequence[Reading]) -> Pulled:
         {**run_row(record), **more, PROVENANCE: _provenance(record)}
         for (_, record), more in zip(found, private, strict=True)
     ]
-    return Pulled(runs_table(rows, PRIVATE_TYPES), history)
+    return RunTables(runs_table(rows, PRIVATE_TYPES), history)
 
 
 def _provenance(record: RunRecord) -> str | None:
     return json.dumps(dict(record.result.provenance)) if record.result else None
 
 
-def _join(parts: Sequence[Pulled]) -> Pulled:
+def _join(parts: Sequence[RunTables]) -> RunTables:
     runs = join_tables([part.runs for part in parts])
     history = join_tables([part.history for part in parts])
-    return _take(Pulled(runs, history), np.argsort(runs["run_id"].to_numpy()))
+    return _take(RunTables(runs, history), np.argsort(runs["run_id"].to_numpy()))
 
 
-def _take(pulled: Pulled, rows: npt.NDArray[np.int64]) -> Pulled:
+def _take(tables: RunTables, rows: npt.NDArray[np.int64]) -> RunTables:
     """Return these runs, in this order, with their epochs."""
-    counts = pulled.runs[EPOCHS].to_numpy()
+    counts = tables.runs[EPOCHS].to_numpy()
     ends = np.cumsum(counts)
     taken = counts[rows]
     # the epochs of each run are consecutive: its first one, and how far into the run each is
     first = np.repeat((ends - counts)[rows], taken)
     within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
-    return Pulled(pulled.runs.take(rows), pulled.history.take(first + within))
+    return RunTables(tables.runs.take(rows), tables.history.take(first + within))
 
 
 def _version() -> str:

@@ -53,18 +53,15 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     Raises:
         UserError: there is no such grid, or the server cannot be read.
     """
-    from analysis.data.cache import (
-        PROVENANCE,
-        Cache,
-        pull,  # pandas and pyarrow take a moment to import: not before they are needed
-    )
+    # pandas and pyarrow take a moment to import: not before they are needed
+    from analysis.data.cache import PROVENANCE, Cache, read_tables
     from analysis.data.frames import empty_history, epochs_frame, runs_frame
 
     folder, source = _find(str(grid))
-    pulled, notes = pull(source, Cache(folder / CACHE), history=history)
-    epochs = pulled.history if history and pulled.history is not None else empty_history()
-    told = tuple(pulled.runs[PROVENANCE].to_pylist())
-    return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes), told)
+    tables, notes = read_tables(source, Cache(folder / CACHE), history=history)
+    epochs = tables.history if history and tables.history is not None else empty_history()
+    provenance = tuple(tables.runs[PROVENANCE].to_pylist())
+    return Runs(folder, runs_frame(tables.runs), epochs_frame(epochs), tuple(notes), provenance)
 
 
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:

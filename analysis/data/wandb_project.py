@@ -30,14 +30,14 @@ SCHEME = "wandb://"
 PAGE = 500  # runs
 THREADS = 16
 STEPS_PER_PAGE = 10_000
-ENDED = frozenset(
-    {"finished", "failed", "crashed", "killed", "preempted"}
-)  # states in which a run logs no more
+# states in which a run logs no more
+ENDED = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
-_STATUS = re.compile(
-    r"(?:returned error|HTTP) (\d{3})\b"
-)  # in what wandb says, where it does not hand it over
-_NOBODY = re.compile(r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE)
+# in the texts of exceptions, where they have no status of their own
+_STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")
+_NO_ANSWER = re.compile(
+    r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE
+)
 _NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
 
 
@@ -58,9 +58,8 @@ class Project:
 
 def _folder_name(text: str) -> str:
     name = quote(text, safe=" ")
-    return (
-        name if name.strip(".") else name.replace(".", "%2E")
-    )  # "." and ".." are names of other folders
+    # "." and ".." are names of other folders
+    return name if name.strip(".") else name.replace(".", "%2E")
 
 
 def parse_project(text: str) -> Project:
@@ -230,9 +229,8 @@ def status_of(error: Exception) -> int | None:
         return int(status.group(1))
     if status:
         return int(status)
-    return (
-        0 if answer is None or _NOBODY.search(str(error)) else 200
-    )  # 200: an answer that says what it does not like
+    # 200: an answer that names a fault
+    return 0 if answer is None or _NO_ANSWER.search(str(error)) else 200
 
 
 @contextmanager
