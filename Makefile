@@ -1,14 +1,16 @@
 # make demo   set up, train a real grid on this machine, show its table and charts
-# make test   set up, run every test
+# make test   set up, run every test (as root on Debian it installs the programs that tests need)
 # make image  build containers/anlp.sif (IMAGE='--cpu --from debootstrap': see containers/build.sh --help)
+# make docs   build the documentation as a site, with broken links as errors
 # make check  format, lint, types, import contracts, fast tests (before each commit)
 
 PYTHON ?=
 IMAGE ?=
 BIN := .venv/bin
 DEMO := grids/demo.yaml
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal -q
 
-.PHONY: demo test check lint setup bench image clean
+.PHONY: demo test check fast lint setup bench image docs clean
 
 demo: setup
 	$(BIN)/python -m jobs.submit $(DEMO)
@@ -18,10 +20,15 @@ demo: setup
 	$(BIN)/python -m analysis.curves demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist worksteal -q
+	@.ci/programs
+	$(PYTEST)
 
-check: lint
-	$(BIN)/python -m pytest -n auto --dist worksteal -q -m "not slow"
+# the linters beside the tests: most tests wait for processes that they start
+check: setup
+	@$(MAKE) --no-print-directory -j2 -Otarget lint fast
+
+fast: setup
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -32,6 +39,10 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.grid_wall
+
+docs: setup
+	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --editable '.[docs]' || $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 image:
 	containers/build.sh $(IMAGE)

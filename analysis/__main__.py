@@ -1,4 +1,4 @@
-"""`python -m analysis` lists the commands; `python -m analysis VERB …` is `python -m analysis.VERB …`."""
+"""`python -m analysis` lists the commands; with a VERB it is `python -m analysis.VERB`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main)
 
 

@@ -36,7 +36,7 @@ def make_arguments() -> argparse.ArgumentParser:
         "--metric",
         default="",
         metavar="METRIC",
-        help="what is explained (default: val/acc, else what the runs monitor)",
+        help="what is explained (default: what the runs monitor, else val/acc)",
     )
     add_filter(parser)
     parser.add_argument(

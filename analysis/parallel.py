@@ -49,7 +49,7 @@ def make_arguments() -> argparse.ArgumentParser:
         "--metric",
         default="",
         metavar="METRIC",
-        help="the last axis and the colour (default: val/acc, else what the runs monitor)",
+        help="the last axis and the colour (default: what the runs monitor, else val/acc)",
     )
     parser.add_argument(
         "--above", metavar="BOUND", help="only runs better than this number, or than the `baseline`"

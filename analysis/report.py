@@ -46,7 +46,7 @@ def make_arguments() -> argparse.ArgumentParser:
         "--select",
         default="",
         metavar="METRIC",
-        help="ranks configurations (default: val/acc, else what the runs monitor)",
+        help="ranks configurations (default: what the runs monitor, else val/acc)",
     )
     parser.add_argument(
         "--report",

@@ -54,7 +54,7 @@ def _add_rows(parser: argparse.ArgumentParser) -> None:
         "--select",
         default="",
         metavar="METRIC",
-        help="ranks configurations (default: val/acc, else what the runs monitor)",
+        help="ranks configurations (default: what the runs monitor, else val/acc)",
     )
     group.add_argument(
         "--report",

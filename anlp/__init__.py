@@ -1,7 +1,8 @@
-"""What runs on a compute node: tasks, data, models, training, tracking; `core` and `records` are shared with all.
+"""What runs on a compute node: tasks, data, models, training, tracking.
 
-For packages that bring a task of their own: `TaskSettings`, `TrainingSettings` and `register_task`.
-Each is imported when it is first used, so that `import anlp` stays cheap.
+`core` and `records` are shared with `jobs` and `analysis`. For packages that bring a task of their
+own: `TaskSettings`, `TrainingSettings` and `register_task`. Each is imported when it is first used,
+so that `import anlp` stays cheap.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'anlp' has no attribute {name!r}")
-    from importlib import import_module
+    from importlib import import_module  # not needed by most who import anlp
 
     return getattr(import_module(_MODULES[name]), name)
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from anlp import __version__
-from anlp.core.command import EPILOG, called_as
+from anlp.core.command import EPILOG, called_as, version_line
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.verbs import STAGES, call_verb, changes_something, find_verb, verbs_of
 
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(overview())
         return EXIT_OK
     if first == "--version":
-        print(f"anlp {__version__}")
+        print(version_line())
         return EXIT_OK
     if first == COMPLETION or first.startswith(f"{COMPLETION}="):
         print(completion_script(*_shell(arguments)))
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def overview() -> str:
-    """The verbs by stage, with what each does."""
+    """Return the verbs by stage, with what each does."""
     width = max(len(verb.name) for verb in verbs_of())
     lines = [HEAD]
     for stage, verbs in STAGES.items():
@@ -63,13 +62,13 @@ def overview() -> str:
 
 
 def _shell(arguments: Sequence[str]) -> list[str]:
-    """The words behind `--print-completion`, as one or as two arguments."""
+    """Return the words behind `--print-completion`, as one or as two arguments."""
     _, is_one, shell = arguments[0].partition("=")
     return [shell] if is_one else list(arguments[1:2])
 
 
 def completion_script(shell: str = "") -> str:
-    """The script that completes verbs, options and grid names in a shell.
+    """Return the script that completes verbs, options and grid names in a shell.
 
     Raises:
         UserError: the shell is unknown, or shtab is not installed.
@@ -105,7 +104,7 @@ COMPLETE_GRID = {"bash": "_anlp_grids", "zsh": "_anlp_grids", "tcsh": "f"}
 
 
 def complete_parser() -> argparse.ArgumentParser:
-    """A parser of `anlp` with all its verbs: what a completion script is made from."""
+    """Return a parser of `anlp` with all its verbs: what a completion script is made from."""
     parser = argparse.ArgumentParser(prog="anlp")
     parser.add_argument("--version", action="store_true", help="print the version")
     parser.add_argument(COMPLETION, choices=SHELLS, help="print a completion script")
@@ -123,7 +122,7 @@ def complete_parser() -> argparse.ArgumentParser:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=changes_something(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Deprecated entry point: `python -m anlp.pool` is `python -m anlp.runtime.pool`; kept for one release."""
+"""Deprecated entry point: use `python -m anlp.runtime.pool`; kept for one release."""
 
 from __future__ import annotations
 

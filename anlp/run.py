@@ -1,4 +1,4 @@
-"""`python -m anlp.run`: carries out one element of a batch file, the one thing a node executes."""
+"""`python -m anlp.run`: carries out one element of a batch file on a compute node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from anlp.core.errors import (
     run_command,
 )
 from anlp.core.spec import RunSpec
-from anlp.core.stop_flag import ClaimLostError, Interrupted, StopFlag, stop_flag
+from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
 from anlp.records import circuit_breaker
 from anlp.records.accounting import Meter, usage_now
 from anlp.records.files import write_json
@@ -41,11 +41,11 @@ from anlp.runtime.packed_runs import PackedRuns
 from anlp.runtime.redirect import output_to
 from anlp.tasks import read_element
 
-if TYPE_CHECKING:  # these import torch: `--help` and a finished run need none of it
+if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
     from anlp.tracking import Tracker
 
-# runs without a result first: of the others nobody asks the exit code
+# runs without a result first: their exit code decides what happens next
 EXITS_BY_WEIGHT = (
     EXIT_DISK_FULL,
     EXIT_CONTINUE,
@@ -65,10 +65,11 @@ def run_element(
     datasets: DatasetCache | None = None,
     member: int | None = None,
 ) -> int:
-    """Carries out the run of element `index` of a batch file; where it has several, each in a child (`anlp.runtime.packed_runs`).
+    """Carry out the run of element `index` of a batch file.
 
-    SIGTERM, SIGUSR2 and Ctrl-C make what is under way save a checkpoint and end the element. What
-    is said goes to each run's `log.txt`.
+    Several runs are each carried out in a child (`anlp.runtime.packed_runs`). SIGTERM, SIGUSR2 and
+    Ctrl-C make a run under way save a checkpoint and end the element. Output goes to each run's
+    `log.txt`.
 
     Args:
         batch: `runs/<grid>/batches/<n>.jsonl`.
@@ -78,9 +79,9 @@ def run_element(
         member: which of the element's runs alone, from 0; None: all of them.
 
     Returns:
-        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 somebody else is
-            at a run, 5 held
-        back: too many runs of the batch failed alike, 6 a run's folder could not be written.
+        0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 another process
+        has a run, 5 held back: too many runs of the batch failed alike, 6 a run's folder could not
+        be written.
 
     Raises:
         SpecError: the batch file has no such element.
@@ -110,7 +111,7 @@ def run_element(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run of an element, and what it takes to execute it."""
+    """One run of an element, with what it takes to execute it."""
 
     spec: RunSpec
     options: RunOptions
@@ -123,10 +124,12 @@ class _Run:
     meter: Meter = field(default_factory=Meter)
 
     def execute(self) -> int:
-        """Return the exit code; takes the run's claim unless there is nothing to do."""
-        if (code := self.exit_of_earlier_result()) is not None:
+        """Return the run's exit code; takes its lease unless there is nothing to do."""
+        code = self.exit_of_earlier_result()
+        if code is not None:
             return code
-        if (tripped := circuit_breaker.read(self.batch)) is not None:
+        tripped = circuit_breaker.read(self.batch)
+        if tripped is not None:
             print(f"run {self.spec.run_id}: held back: {tripped}", file=sys.stderr)
             return EXIT_SKIPPED
         try:
@@ -142,9 +145,8 @@ class _Run:
             return self._execute_held(held)
 
     def _execute_held(self, held: lease.Lease) -> int:
-        if (
-            code := self.exit_of_earlier_result()
-        ) is not None:  # finished while we were waiting for the claim
+        code = self.exit_of_earlier_result()  # another process may have finished it meanwhile
+        if code is not None:
             return code
         try:
             with output_to(self.folder.log):
@@ -152,7 +154,7 @@ class _Run:
         except Interrupted:
             held.release(ending="interrupted", **self.meter.read())
             return EXIT_CONTINUE
-        except ClaimLostError:
+        except LeaseLostError:
             return EXIT_HELD
         except OSError as error:  # the disk is full or gone: there is no place for a result
             held.release(ending="failed", **self.meter.read())
@@ -161,11 +163,9 @@ class _Run:
         return EXIT_OK if outcome.is_result else EXIT_RUNS_FAILED
 
     def _attempt(self, held: lease.Lease) -> Outcome:
-        """Trains, and returns after `result.json` is on disk."""
+        """Train, and return after `result.json` is on disk."""
         print(self._header(held), flush=True)
-        for draft in self.folder.path.glob(
-            ".*.tmp"
-        ):  # of attempts that were killed while they wrote
+        for draft in self.folder.path.glob(".*.tmp"):  # of attempts killed while they wrote
             draft.unlink(missing_ok=True)
         self._set_earlier_result_aside()
         write_json(
@@ -174,7 +174,7 @@ class _Run:
         self.flag.raise_if_set()
         result = self._train(held)
         if not held.is_current():
-            raise ClaimLostError
+            raise LeaseLostError
         write_json(self.folder.result, result.to_json())
         print(f"ended: {result.outcome.value}", flush=True)
         circuit_breaker.stop_if_tripped(
@@ -182,7 +182,6 @@ class _Run:
             self.spec.run_id,
             result.error,
             stop_after=self.options.stop_after,
-            job=self.job,
         )
         if result.outcome.is_result:
             self.folder.checkpoint.unlink(missing_ok=True)
@@ -215,12 +214,13 @@ class _Run:
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":
             return ()
-        from anlp.tracking.wandb import open_mirror  # a run without wandb need not load it
+        # imported here: a run without wandb does not load it
+        from anlp.tracking.wandb import open_mirror
 
         return (open_mirror(self.spec, self.options, self.folder),)
 
     def exit_of_earlier_result(self) -> int | None:
-        """Return the exit code where an earlier result stands, None where the run is to be carried out."""
+        """Return the exit code of an earlier result, None where the run is to be carried out."""
         result = read_result(self.folder)
         if result is None or self._is_redone(result):
             return None
@@ -234,7 +234,11 @@ class _Run:
         )
 
     def _set_earlier_result_aside(self) -> None:
-        """The result goes last: whoever is killed in between finds it and begins again."""
+        """Remove the files of the result that this attempt replaces.
+
+        The result goes last: a process killed in between leaves it, and the next attempt begins
+        again.
+        """
         if self.options.redo == "all" and self.folder.result.exists():
             for path in (self.folder.checkpoint, self.folder.weights, self.folder.metrics):
                 path.unlink(missing_ok=True)
@@ -243,11 +247,13 @@ class _Run:
     def _header(self, held: lease.Lease) -> str:
         now = time.strftime("%Y-%m-%d %H:%M:%S %z")
         process = f"process {held.record['pid']} on {held.record['host']}"
-        return f"=== run {self.spec.run_id}, attempt {int(held.path.stem)}: {now}, {process}, job {self.job} ==="
+        attempt = f"run {self.spec.run_id}, attempt {int(held.path.stem)}"
+        return f"=== {attempt}: {now}, {process}, job {self.job} ==="
 
     def _give_up(self, error: OSError) -> int:
         print(
-            f"run {self.spec.run_id}: stopped without a result, its folder cannot be written: {error}",
+            f"run {self.spec.run_id}: stopped without a result, "
+            f"its folder cannot be written: {error}",
             file=sys.stderr,
         )
         return EXIT_DISK_FULL
@@ -274,13 +280,14 @@ class _Run:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carries out what the command line names; see `run_element` for the exit code."""
+    """Carry out what the command line names; see `run_element` for the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m anlp.run",
         description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
-        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 somebody else is at it, "
-        "5 held back, 6 its folder cannot be written, 70 a fault of ours)",
+        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, "
+        "4 another process has the run, 5 held back, 6 its folder cannot be written, "
+        "70 a fault in anlp)",
     )
     parser.add_argument(
         "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"
@@ -296,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = run_element(given.batch, given.index, job=given.job)
     except UserError:
         raise
-    except Exception:  # not 1, which says that a run has a result with its failure
+    except Exception:  # not 1, which stands for a failed run with a result
         traceback.print_exc()
         return EXIT_ESCAPED
     _report(given.batch, given.index)
@@ -304,7 +311,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(batch: Path, index: int) -> None:
-    """One line per run: how it stands and where to read on."""
+    """Print one line per run: its state and its log."""
     for spec in read_element(batch, index).specs:
         folder = GridFolder(batch.resolve().parent.parent).run(spec.run_id)
         result = read_result(folder)

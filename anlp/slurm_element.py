@@ -1,4 +1,4 @@
-"""Deprecated entry point of jobs that were queued before 0.1.0: `python -m anlp.slurm_element`; kept for one release."""
+"""Deprecated entry point of jobs that were queued before 0.1.0; kept for one release."""
 
 from __future__ import annotations
 

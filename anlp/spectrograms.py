@@ -1,9 +1,9 @@
-"""`python -m anlp.spectrograms AUDIO OUT`: music files to the `.npy` spectrograms that the music tasks read.
+"""`python -m anlp.spectrograms AUDIO OUT`: music files to spectrograms for the music tasks.
 
-128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame of 23 ms, or per
-beat with `--beat`. What is computed already stays, unless its sound is newer; files are computed
-side by side. A spectrogram appears whole, by rename: whatever ends the command, the next one goes
-on from there.
+A `.npy` file has 128 mel bands (torchaudio) above 12 pitch classes (librosa), one column per frame
+of 23 ms, or per beat with `--beat`. A spectrogram that is not older than its sound is kept; files
+are computed in parallel. A spectrogram is written whole, by rename: after an interruption the next
+command goes on from there.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ EXAMPLES = """examples:
 
 
 def spectrogram_of(path: Path, *, beat: bool) -> Frames:
-    """Return (140, T) of one file: mel energies in decibels below its loudest (0 to -80), pitch classes from 0 to 1.
+    """Compute (140, T) of one file.
+
+    Mel energies in decibels below its loudest (0 to -80), then pitch classes from 0 to 1.
 
     Raises:
         ValueError: the file cannot be read, or holds no sound.
     """
+    # imported by the workers only: the command itself starts at once
     import librosa
     import torch
     from torchaudio import transforms
@@ -65,16 +68,16 @@ def spectrogram_of(path: Path, *, beat: bool) -> Frames:
         frames = np.concatenate([decibels, chroma[:, : decibels.shape[1]]])
         found = _by_beat(wave, frames) if beat else frames
     except Exception as error:  # decoders raise almost anything for a damaged file
-        said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: cannot be read as sound ({said})") from error
+        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: cannot be read as sound ({reason})") from error
     if not np.isfinite(found).all():
         raise ValueError(f"{path}: its spectrogram has NaN or infinite values; look at the file")
     return found.astype(np.float32)
 
 
 def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the median of the frames of each beat; of all frames where there is no beat (a single word, say)."""
-    import librosa
+    """Return the median of the frames of each beat; of all frames where there is no beat."""
+    import librosa  # loaded by now
 
     _, beats = librosa.beat.beat_track(y=wave, sr=RATE, hop_length=HOP)
     if not len(beats):
@@ -85,7 +88,10 @@ def _by_beat(wave: npt.NDArray[Any], frames: npt.NDArray[Any]) -> npt.NDArray[An
 
 
 def _compute(source: Path, target: Path, beat: bool) -> str:
-    """Return what went wrong; empty where nothing did. Drafts that a killed command left of the same file are removed."""
+    """Compute a spectrogram and return what went wrong; empty where nothing did.
+
+    Drafts of the file that a killed command left are removed.
+    """
     try:
         frames = spectrogram_of(source, beat=beat)
         buffer = io.BytesIO()
@@ -101,7 +107,7 @@ def _compute(source: Path, target: Path, beat: bool) -> str:
 
 
 def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Return sound files with the place of their spectrogram, those left out that have one which is not older.
+    """Return sound files with the path of their spectrogram, without those that are done.
 
     Raises:
         UserError: there is no sound in the folder, or two files would become one spectrogram.
@@ -136,7 +142,7 @@ def _copy_labels(audio: Path, out: Path) -> None:
 
 
 def _claim_folder(out: Path, beat: bool) -> None:
-    """Notes what the files of a folder are.
+    """Record what the files of a folder are.
 
     Raises:
         UserError: they are something else already.
@@ -171,20 +177,21 @@ def _faults(work: Sequence[tuple[Path, Path]], beat: bool, workers: int) -> Iter
                     yield fault
         except BrokenProcessPool as error:
             raise UserError(
-                "a process that computed was killed, most likely for want of memory; what is done is kept: repeat the "
-                f"command with fewer than --workers {workers}"
+                "a worker process was killed, most likely for lack of memory; finished files are "
+                f"kept: repeat the command with fewer than --workers {workers}"
             ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Computes what is missing; 1 if a file could not be read.
+    """Compute what is missing; the exit code is 1 if a file could not be read.
 
     Raises:
         UserError: librosa is not installed, or there is nothing to compute.
     """
     parser = argparse.ArgumentParser(
         prog="python -m anlp.spectrograms",
-        description="Computes spectrograms of music, in the layout that the tasks fma_genre and fma_emotion read.",
+        description="Computes spectrograms of music, in the layout of the tasks fma_genre and "
+        "fma_emotion.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -224,7 +231,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{len(work) - faults} computed, {faults} could not be read, in {given.out}")
     if not any(given.out.glob("*_labels.txt")):
         print(
-            f"note: no *_labels.txt in {given.audio}; the tasks want train_labels.txt and test_labels.txt beside train/"
+            f"note: no *_labels.txt in {given.audio}; "
+            "the tasks want train_labels.txt and test_labels.txt beside train/"
         )
     return EXIT_RUNS_FAILED if faults else EXIT_OK
 

@@ -21,7 +21,6 @@ from typing import Any, Literal
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions, WandbOptions
-from benchmarks import slurm_stub
 from benchmarks.container_start import measure_image
 from benchmarks.made import RUNNER, finished_grid, note_path, specs, write_batch
 from benchmarks.measure import KIB_PER_MIB, Spread, describe_machine, load, run, spread
@@ -29,6 +28,7 @@ from jobs.config.resources import Resources
 from jobs.schedulers.local.events import ElementEnded, ElementStarted, Event
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.schedulers.local.worker_pool import PoolOptions
+from tests.support.schedulers.slurm import fake_slurm
 
 MANY = 10_000
 SOME = 400
@@ -123,7 +123,7 @@ def measure_commands(root: Path, repeats: int) -> dict[str, Spread]:
 
 def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
     """Measure the client's part of a submit to Slurm and of a status, with an instant Slurm."""
-    path = f"{slurm_stub.install(root / 'slurm')}:{os.environ['PATH']}"
+    path = f"{fake_slurm.install(root / 'slurm')}:{os.environ['PATH']}"
     grid, found, costs = _write_many(root), {}, []
     for number in range(repeats):
         words = ["jobs.submit", str(grid), "--on", "slurm", "--name", f"cluster{number}"]

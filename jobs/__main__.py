@@ -1,4 +1,4 @@
-"""`python -m jobs` lists the commands; `python -m jobs VERB …` is `python -m jobs.VERB …`."""
+"""`python -m jobs` lists the commands; with a VERB it is `python -m jobs.VERB`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=changes_something(sys.argv[1:]))
 
 

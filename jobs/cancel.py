@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from anlp.core.command import add_filter, add_grid, add_yes, make_parser
+from anlp.core.command import add_filter, add_grid, add_json, add_yes, make_parser
 from anlp.core.errors import EXIT_OK, run_command
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
@@ -29,7 +30,7 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of cancel."""
+    """Return the command line of cancel."""
     parser = make_parser(
         "jobs.cancel",
         "Stops queued and running runs. They keep their checkpoints: any submit continues them.",
@@ -37,6 +38,7 @@ def make_arguments() -> argparse.ArgumentParser:
     )
     add_grid(parser)
     add_filter(parser)
+    add_json(parser, "the ids of the runs that were asked to stop")
     add_yes(parser)
     return parser
 
@@ -52,26 +54,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     inquiry = JobPoller.for_changing(folder)
     runs = read_grid(folder, inquiry.states)
     active = [status for status in narrow(runs, args.only) if status.state.is_active]
-    if not active:
+    stopped: list[RunStatus] = []
+    if active and _is_agreed(folder, active, _mates(active, runs), yes=args.yes):
+        stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
+        text = _render(folder, active, stopped)
+    elif active:
+        text = "nothing was cancelled"
+    else:
         which = "matching run" if args.only else "run"
-        print(f"{folder.name}: nothing to cancel: no {which} is queued or running")
-        return EXIT_OK
-    mates = _mates(active, runs)
-    if mates and not ask_yes_no(f"Stop {_tally(mates)} as well, in the same jobs?", yes=args.yes):
-        print("nothing was cancelled")
-        return EXIT_OK
-    if len(active) > MANY_RUNS and not ask_yes_no(
-        f"Stop {_tally(active)} of {folder.name}?", yes=args.yes
-    ):
-        print("nothing was cancelled")
-        return EXIT_OK
-    stopped = cancel_runs(folder, {status.run_id for status in active}, inquiry)
-    print(f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}")
-    print(
+        text = f"{folder.name}: nothing to cancel: no {which} is queued or running"
+    if args.json:
+        ids = [status.run_id for status in stopped]
+        text = json.dumps({"grid": folder.name, "stopped": ids})
+    print(text)
+    return EXIT_OK
+
+
+def _is_agreed(
+    folder: GridFolder, active: Sequence[RunStatus], mates: Sequence[RunStatus], *, yes: bool
+) -> bool:
+    if mates and not ask_yes_no(f"Stop {_tally(mates)} as well, in the same jobs?", yes=yes):
+        return False
+    if len(active) <= MANY_RUNS:
+        return True
+    return ask_yes_no(f"Stop {_tally(active)} of {folder.name}?", yes=yes)
+
+
+def _render(folder: GridFolder, active: Sequence[RunStatus], stopped: Sequence[RunStatus]) -> str:
+    return (
+        f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}\n"
         "  submit the grid again to continue them; where they stand: "
         f"python -m jobs.status {folder.name}"
     )
-    return EXIT_OK
 
 
 def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) -> list[RunStatus]:
@@ -98,7 +112,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], inquiry: JobPoller) 
 
 
 def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunStatus]:
-    """Active runs that share a job with those that are named, and are not among them."""
+    """Return the active runs that share a job with the named ones."""
     ids = {status.run_id for status in named}
     shared = {status.handle for status in named if status.in_job > 1}
     found = []
@@ -121,7 +135,7 @@ def _by_tag(elements: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:
 
 
 def _tally(statuses: Sequence[RunStatus]) -> str:
-    """`3 queued and 2 running runs`."""
+    """Render a number of runs: `3 queued and 2 running runs`."""
     parts = []
     for state in (RunState.QUEUED, RunState.RUNNING):
         number = sum(status.state is state for status in statuses)
@@ -143,7 +157,7 @@ def _ended_meanwhile(asked: Sequence[RunStatus], stopped: Sequence[RunStatus]) -
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=True)
 
 

@@ -1,4 +1,4 @@
-"""`python -m jobs.explain RUN`: shows one run: settings, place, why it waits or ended, last lines."""
+"""`python -m jobs.explain RUN`: shows settings, place, reason and last lines of one run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
 from jobs.common.text import render_pairs
-from jobs.runs.advice import Advice
 from jobs.runs.detail import Attempt, Explanation, explain
-from jobs.runs.failures import describe
+from jobs.runs.failures import Advice, describe
 from jobs.runs.queries import locate_run
 from jobs.runs.status import read_progress
 from jobs.schedulers.base import JobHandle
@@ -40,7 +39,7 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of explain."""
+    """Return the command line of explain."""
     parser = make_parser(
         "jobs.explain", "Shows all that is known about one run; changes nothing.", EXAMPLES
     )
@@ -57,7 +56,7 @@ def make_arguments() -> argparse.ArgumentParser:
         help=f"lines of its log ({LINES})",
     )
     add_fresh(parser)
-    add_json(parser, "one value (form: docs/looking-after-runs.md)")
+    add_json(parser, "all of it")
     return parser
 
 
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
-    """The screen of `jobs.explain`."""
+    """Return the screen of `jobs.explain`."""
     status = found.status
     state = canvas.paint(status.state.value, STYLE_OF_STATE.get(status.state, "bold"))
     head = f"{canvas.paint(status.run_id, 'bold')} of {found.grid}: {state}{_reason(found)}"
@@ -160,7 +159,7 @@ def _places(found: Explanation, now: float) -> list[tuple[str, str]]:
 
 
 def render_handle(handle: JobHandle) -> str:
-    """`local, process 123 on node7` or `slurm, job 4711, element 3`."""
+    """Render a handle: `local, process 123 on node7` or `slurm, job 4711, element 3`."""
     try:
         launcher = Process.from_id(handle.native_id)
     except ValueError:
@@ -196,7 +195,7 @@ def _section(canvas: Canvas, title: str, lines: Sequence[str]) -> str:
 
 
 def explanation_json(found: Explanation) -> dict[str, Any]:
-    """The value that `--json` prints: the form of a run in `jobs.status --json`, and more."""
+    """Return the value that `--json` prints: a run as `jobs.status --json` has it, and more."""
     status = found.status
     progress = read_progress(status) if status.state is RunState.RUNNING else None
     return {
@@ -223,7 +222,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main)
 
 

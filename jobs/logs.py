@@ -1,4 +1,4 @@
-"""`python -m jobs.logs RUN`: shows the log of a run, live with -f; with --failed one per failure."""
+"""`python -m jobs.logs RUN`: shows the log of a run, or one for each kind of failure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of logs."""
+    """Return the command line of logs."""
     parser = make_parser(
         "jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
     )
@@ -80,14 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_accounts(inquiry: JobPoller) -> None:
-    """On stderr, apart from the log: a scheduler is down, or was asked a while ago."""
+    """Print on stderr, apart from the log, that a scheduler is down or was asked a while ago."""
     for account in inquiry.accounts:
         for line in account.render(time.time()):
             print(line, file=sys.stderr)
 
 
 def _only_grid(names: Sequence[str]) -> GridFolder:
-    """The grid that was named; without a name the only one there is."""
+    """Return the grid that was named; without a name the only one there is."""
     if names:
         return find_grid(names[0])
     known = list_grids()
@@ -116,7 +116,7 @@ def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
 
 
 def _last_words(status: RunStatus, lines: int) -> list[str]:
-    """The end of a run's log; without a log the reason, and the end of what its job printed."""
+    """Return the end of a run's log; without one the reason, and the job's last output."""
     return last_words(status, lines) or [_why_empty(status), *last_job_output(status, lines)]
 
 
@@ -177,7 +177,7 @@ def _print_added(path: Path, position: int) -> int:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main)
 
 

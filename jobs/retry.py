@@ -39,6 +39,7 @@ from jobs.runs.options import last_options
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import MANY_RUNS, narrow, read_grid
 from jobs.runs.status import RunStatus
+from jobs.schedulers import registry
 from jobs.submission.arguments import (
     Overrides,
     add_submit_arguments,
@@ -56,11 +57,9 @@ EXAMPLES = """\
   python -m jobs.retry mnist --only state=lost --mem 16G
   python -m jobs.retry mnist --only 'batch_size=4096' --force"""
 
-CAN_EXCLUDE = frozenset({"slurm"})
-
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of retry."""
+    """Return the command line of retry."""
     parser = make_parser(
         "jobs.retry",
         "Submits failed and lost runs again, each with the resources that its failure calls for; "
@@ -142,7 +141,7 @@ def _decide(
     policy: Policy,
     given: Overrides,
 ) -> list[Row]:
-    """What is done about the failed and lost runs, the largest group of failures first."""
+    """Return what is done about the failed and lost runs, the largest group of failures first."""
     trials = read_attempts(folder, Journal(folder).submissions()) if broken else {}
     policy = replace(policy, bad_nodes=find_bad_nodes(every, trials))
     rows: dict[tuple[str, str, str], dict[str, Resources | None]] = defaultdict(dict)
@@ -171,11 +170,11 @@ def _read_policy(args: argparse.Namespace, given: Overrides) -> Policy:
 def _remedy(
     status: RunStatus, trials: SubmittedAttempts, policy: Policy, given: Overrides
 ) -> RetryDecision:
-    """What is done about a run, with what the command line says about every run."""
+    """Return what is done about a run, with what the command line says about every run."""
     case = _case(status, trials[status.run_id])
     before = status.handle.scheduler if status.handle else ""
     where = before if given.on == "auto" else given.on
-    remedy = decide(case, replace(policy, can_exclude=where in CAN_EXCLUDE))
+    remedy = decide(case, replace(policy, can_exclude=registry.can_exclude_nodes(where)))
     if remedy.ask is None:
         return remedy
     return replace(remedy, ask=override_resources(remedy.ask, given))
@@ -213,7 +212,7 @@ def _summary(rows: Sequence[Row], statuses: Sequence[RunStatus]) -> str:
 
 
 def _plan_json(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
-    """The value that `--json` prints."""
+    """Return the value that `--json` prints."""
     return {
         "grid": folder.name,
         "repeated": sum(len(row.asks) for row in rows if not row.is_left),
@@ -234,7 +233,7 @@ def _plan_json(folder: GridFolder, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=True)
 
 

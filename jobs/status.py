@@ -25,18 +25,18 @@ from jobs.views.json_output import overview_json
 from jobs.views.status import Overview, render_overview, shown_running
 
 EXAMPLES = """\
-  python -m jobs.status mnist                              counts, failures by cause, the best so far
-  python -m jobs.status mnist --watch                      again and again until nothing runs
-  python -m jobs.status mnist --only 'model=cnn lr<=0.01'  these runs only
+  python -m jobs.status mnist            counts, failures by cause, the best so far
+  python -m jobs.status mnist --watch    refresh until nothing runs
+  python -m jobs.status mnist --only 'model=cnn lr<=0.01'
   python -m jobs.status mnist --only state=failed,lost --all
-  python -m jobs.status mnist --fresh                      ask the scheduler, even if it was just asked
+  python -m jobs.status mnist --fresh    ask the scheduler, even if it was just asked
   python -m jobs.status mnist --json | jq .counts"""
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of status."""
+    """Return the command line of status."""
     parser = make_parser(
         "jobs.status", "Shows where the runs of a grid stand; changes nothing.", EXAMPLES
     )
@@ -45,7 +45,7 @@ def make_arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "-w", "--watch", action="store_true", help="refresh until nothing is queued or running"
     )
-    add_json(parser, "one value (form: docs/looking-after-runs.md)")
+    add_json(parser, "counts, failures and runs")
     add_fresh(parser)
     parser.add_argument("-a", "--all", action="store_true", help="list every run")
     return parser
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _look(folder: GridFolder, only: str, *, fresh: bool) -> Overview:
-    """The states of the runs, without what else the screen shows of them."""
+    """Return the states of the runs, without what else the screen shows of them."""
     poller = JobPoller.for_viewing(folder, fresh=fresh)
     every = read_grid(folder, poller.states)
     chosen = narrow(every, only)
@@ -82,7 +82,7 @@ def _look(folder: GridFolder, only: str, *, fresh: bool) -> Overview:
 
 
 def read_details(overview: Overview, *, every_run: bool) -> Overview:
-    """The overview with what a screen or `--json` shows beside the states, read from the disk.
+    """Return the overview with what is shown beside the states, read from the disk.
 
     Args:
         overview: the states.
@@ -102,7 +102,7 @@ def read_details(overview: Overview, *, every_run: bool) -> Overview:
 
 
 def _read_held_back(overview: Overview) -> str:
-    """Why the circuit breaker skipped interrupted runs; empty where it did not."""
+    """Return why the circuit breaker skipped interrupted runs; empty where it did not."""
     waited = [
         status.since or 0.0
         for status in overview.of(RunState.INTERRUPTED)
@@ -139,7 +139,7 @@ def _draw(overview: Overview, canvas: Canvas, *, every_run: bool) -> None:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main)
 
 

@@ -39,7 +39,7 @@ EXAMPLES = """\
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of submit."""
+    """Return the command line of submit."""
     parser = make_parser(
         "jobs.submit",
         "Expands a grid file into runs and submits those that are missing; safe to repeat.",
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     expanded = expand(request)
     folder = expanded.folder
     poller = JobPoller.for_dry_run(folder) if request.dry_run else JobPoller.for_changing(folder)
-    chosen = choose(request, expanded, read_history(request, expanded.folder, poller.states))
+    chosen = choose(request, expanded, read_history(request, folder, poller.states))
     placed = place(request, expanded, chosen)
     show(request, placed)
     if request.dry_run or not placed.plan.chosen:
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_request(args: argparse.Namespace) -> SubmitRequest:
-    """What the command line asks for.
+    """Return what the command line asks for.
 
     Raises:
         UserError: arguments contradict each other, or there is no such grid file.
@@ -152,7 +152,7 @@ def _confirmation(args: argparse.Namespace) -> Confirmation | None:
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=True)
 
 

@@ -43,7 +43,7 @@ class Sent:
 
 
 def make_arguments() -> argparse.ArgumentParser:
-    """The command line of sync."""
+    """Return the command line of sync."""
     parser = make_parser(
         "jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES
     )
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def offline_runs(folder: GridFolder) -> list[RunFolder]:
-    """The runs of a grid that have something to upload, in the order of their ids."""
+    """Return the runs of a grid that have something to upload, in the order of their ids."""
     found = sorted({copy.parent.parent.name for copy in folder.path.glob(f"*/wandb/{PATTERN}")})
     return [folder.run(run_id) for run_id in found if pending_copies(folder.run(run_id))]
 
@@ -125,7 +125,7 @@ def upload_share(folders: Sequence[RunFolder]) -> list[Sent]:
 
 
 def parse_answer(answer: Answer) -> dict[str, Sent]:
-    """What an uploading process said of each run, by the run's path; other lines are left out."""
+    """Return what an uploading process said of each run, by path; skip other lines."""
     found = {}
     for line in answer.out.splitlines():
         told = _parse_line(line)
@@ -173,7 +173,7 @@ def _print_screen(folder: GridFolder, waiting: Sequence[RunFolder], sent: Sequen
 
 
 def cli() -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     return run_command(main, outlives_reader=True)
 
 

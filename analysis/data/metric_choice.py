@@ -9,14 +9,11 @@ import pandas as pd
 
 from analysis.data.frames import metric_columns
 from anlp.core.errors import UserError
-
-USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
+from anlp.core.metrics import default_metric
 
 
 def usual_metric(runs: pd.DataFrame) -> str:
-    """Return the metric that ranks configurations unless one is named.
-
-    That is accuracy, else what the runs monitor, else the first of `USUAL_METRICS`.
+    """Return the metric that ranks configurations unless one is named: the one all runs monitor.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -24,19 +21,10 @@ def usual_metric(runs: pd.DataFrame) -> str:
     Raises:
         UserError: no run has finished with a metric.
     """
-    known = measured_metrics(runs)
-    monitored = (
-        [str(name) for name in runs["monitor"].dropna().unique()] if "monitor" in runs else []
-    )
-    validated = [name for name in known if name.startswith("val/")]
-    wanted = (
-        USUAL_METRICS[0],
-        *(monitored if len(monitored) == 1 else []),
-        *USUAL_METRICS,
-        *validated,
-        *known,
-    )
-    found = next((name for name in wanted if name in known), None)
+    monitored: list[str] = []
+    if "monitor" in runs:
+        monitored = [str(name) for name in runs["monitor"].dropna().unique()]
+    found = default_metric(measured_metrics(runs), monitored)
     if found is None:
         raise UserError(nothing_finished(runs))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+LOG = logging.getLogger("anlp.http")
 TRIES = 6
 FIRST_WAIT_S = 1.0  # doubled each time
 LONGEST_WAIT_S = 60.0
@@ -41,13 +43,13 @@ class Retries:
         for number in range(TRIES - 1):
             self._wait()
             try:
-                return action()
+                return _timed(action)
             except Exception as error:
                 if not self._is_transient(error):
                     raise
             self._postpone(min(self._first_wait_s * 2**number, LONGEST_WAIT_S))
         self._wait()
-        return action()
+        return _timed(action)
 
     def _wait(self) -> None:
         while (left := self._resume_at - time.monotonic()) > 0:
@@ -59,6 +61,19 @@ class Retries:
             self._resume_at = max(
                 self._resume_at, time.monotonic() + wait_s * self._random.uniform(0.5, 1.0)
             )
+
+
+def _timed(action: Callable[[], Found]) -> Found:
+    """What `action` returns; how long it took, and its error, go to the debug log."""
+    began = time.monotonic()
+    outcome = "answered"
+    try:
+        return action()
+    except Exception as error:
+        outcome = f"failed ({type(error).__name__}: {error})"
+        raise
+    finally:
+        LOG.debug("request %s after %.2f s", outcome, time.monotonic() - began)
 
 
 def in_threads(

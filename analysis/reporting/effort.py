@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.data.cost import Cost, Share, add_up
 from analysis.data.frames import varying_settings
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain_sheet
 from analysis.reporting.findings import Findings
 from analysis.text.levels import level_key, render_level
 from anlp.core.units import SECONDS_PER_HOUR, render_duration, render_hours, render_memory
-from anlp.records.files import read_jsonl
+from anlp.records.batches import read_batch
+from anlp.records.cost import Cost, add_up
 from anlp.records.folders import GridFolder
 
 STATES: Mapping[str, str] = {
@@ -34,8 +34,8 @@ def effort_section(findings: Findings) -> Section:
     )
     blocks: list[Block] = [Text(sentence), _factors(findings), _states(findings)]
     blocks += [Notice(note) for note in findings.loaded.notes[:5]]
-    cost = add_up(findings.origins, findings.shares)
-    blocks += [_cost(cost), *_per_fate(findings, findings.shares)] if cost.runs else [_no_cost()]
+    cost = add_up([usage for usage in findings.usages if usage.attempts], findings.shares)
+    blocks += [_cost(cost), *_per_fate(findings, cost)] if cost.runs else [_no_cost()]
     return Section("effort", "Plan and cost", tuple(blocks))
 
 
@@ -43,13 +43,8 @@ def planned_ids(folder: Path) -> set[str]:
     """The runs that batch files speak of; none where there are no such files."""
     found: set[str] = set()
     for batch in sorted(GridFolder(folder).batches.glob("*.jsonl")):
-        for line in read_jsonl(batch):
-            specs = line.get("specs")
-            found |= {
-                str(spec["run_id"])
-                for spec in specs or ()
-                if isinstance(spec, dict) and "run_id" in spec
-            }
+        for line in read_batch(batch):
+            found.update(line.run_ids)
     return found
 
 
@@ -90,8 +85,8 @@ def _cost(cost: Cost) -> Block:
     if cost.used_cpu_hours is not None:
         share = (
             ""
-            if cost.efficiency is None
-            else f" ({100 * cost.efficiency:.0f} % of the cores asked for)"
+            if cost.cpu_efficiency is None
+            else f" ({100 * cost.cpu_efficiency:.0f} % of the cores asked for)"
         )
         lines.append(
             ("processor time used", render_hours(cost.used_cpu_hours, "CPU-hours") + share)
@@ -114,14 +109,14 @@ def _cost(cost: Cost) -> Block:
     )
 
 
-def _per_fate(findings: Findings, shares: Mapping[str, Share]) -> list[Block]:
+def _per_fate(findings: Findings, total: Cost) -> list[Block]:
     """What went into runs that came to nothing."""
     lost = [
-        origin
-        for origin, outcome in zip(findings.origins, findings.runs["outcome"], strict=True)
+        usage
+        for usage, outcome in zip(findings.usages, findings.runs["outcome"], strict=True)
         if outcome in ("failed", "diverged")
     ]
-    spent, total = add_up(lost, shares), add_up(findings.origins, shares)
+    spent = add_up(lost, findings.shares)
     if not spent.run_hours or not total.run_hours:
         return []
     return [

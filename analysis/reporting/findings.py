@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from analysis.data.cost import Share, parse_provenance, read_shares
+from analysis.data.cost import parse_provenance, read_usages
 from analysis.data.frames import metric_columns, varying_settings
 from analysis.data.load import Runs
-from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
 from analysis.results.configurations import Configuration, configurations
@@ -21,6 +21,9 @@ from analysis.results.table import Table, build_table
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from anlp.core.errors import UserError, known_name
+from anlp.core.metrics import USUAL_METRICS
+from anlp.records.cost import RunUsage, Share, read_shares
+from anlp.records.folders import GridFolder
 
 TOP = 12  # configurations in the table of the best
 MANY = 3_000  # configurations beyond which no forests are grown for comparison
@@ -50,7 +53,8 @@ class Findings:
     breakdown: Breakdown | Missing
     importance: Importance | Missing
     origins: tuple[Mapping[str, Any], ...]  # parallel to the runs
-    shares: Mapping[str, Share]
+    usages: tuple[RunUsage, ...]  # likewise
+    shares: Mapping[str, Share]  # of jobs, by tag of the submission
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -94,6 +98,7 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
     per = _telling(runs)
     design = attempt(lambda: _design(runs, chooser))
     few = not isinstance(design, Missing) and len(design.means) <= MANY
+    origins = parse_provenance(loaded.provenance)
     return Findings(
         address=address,
         loaded=loaded,
@@ -106,8 +111,9 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
         else None,
         breakdown=attempt(lambda: build_breakdown(judge_runs(runs, loaded.history), loaded.grid)),
         importance=design if isinstance(design, Missing) else _explain(design, with_forest=few),
-        origins=tuple(parse_provenance(loaded.provenance)),
-        shares=read_shares(loaded.folder),
+        origins=tuple(origins),
+        usages=tuple(read_usages(loaded.runs, origins, loaded.folder)),
+        shares=read_shares(GridFolder(loaded.folder)),
     )
 
 

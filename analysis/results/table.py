@@ -17,7 +17,7 @@ from analysis.data.frames import (
     setting_columns,
     varying_settings,
 )
-from analysis.data.metric_choice import USUAL_METRICS, tested_metric, usual_metric
+from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.results.configurations import (
     Configuration,
     Run,
@@ -32,7 +32,7 @@ from analysis.results.ties import Ties, mark_rows
 from analysis.stats.selection_bias import optimism_of_best, pooled_sd, shared_luck
 from analysis.text.levels import level_key, none_if_nan
 from anlp.core.errors import UserError, known_name
-from anlp.core.metrics import higher_is_better
+from anlp.core.metrics import USUAL_METRICS, higher_is_better
 
 ACCURACY = "test/acc"
 # name in results -> name in tables, and the metric it is in

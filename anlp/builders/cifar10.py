@@ -1,4 +1,4 @@
-"""Task `cifar10`: what a small colour image shows."""
+"""Task `cifar10`: the class of a small colour image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CROP_PART = 8  # images move by up to a side / 8
 def build(
     settings: Cifar10Settings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     is_debugging = settings.overfit_batches > 0
     augments = settings.augment == "crop_flip" and not is_debugging
@@ -36,6 +36,7 @@ def build(
     torch.manual_seed(seeding.key(seed, "init"))
     model = _make_model(settings, data, dropout, datasets).to(device)
     train, val, test = make_splits(data, settings, seed, device)
+    shift = RandomShift(settings.image_size // CROP_PART)
     return Workload(
         model=model,
         train=train,
@@ -43,9 +44,7 @@ def build(
         test=test,
         names=data.names,
         objective=Classification(),
-        augment=in_turn(RandomShift(settings.image_size // CROP_PART), RandomFlip())
-        if augments
-        else None,
+        augment=in_turn(shift, RandomFlip()) if augments else None,
         is_stochastic=dropout > 0 or augments,
         baselines=classification_baselines(data),
     )
@@ -90,11 +89,10 @@ def _make_model(
 
 
 def weights_file(name: str, datasets: DatasetCache) -> Path:
-    """Return the staged file with the weights of a net that was trained on ImageNet.
+    """Return the downloaded file with the weights of a net that was trained on ImageNet.
 
     Raises:
-        UserError: it is not at hand, or not the published one; the text names the file and where to
-            put it.
+        UserError: the file is missing, or not the published one.
     """
     found = catalogue.find(name, datasets.data_dir)
     if found is None:

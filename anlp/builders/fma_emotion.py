@@ -1,4 +1,7 @@
-"""Task `fma_emotion`: valence, energy, danceability of a piece, with a backbone of its own or one that knows genres."""
+"""Task `fma_emotion`: valence, energy and danceability of a piece of music.
+
+The backbone is trained from scratch, or taken from a run that has learned genres.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from anlp.training.workload import Workload
 def build(
     settings: FmaEmotionSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
@@ -51,10 +54,10 @@ def build(
 
 
 def take_backbone(backbone: nn.Module, run_id: str, datasets: DatasetCache) -> None:
-    """Gives a backbone the weights that an earlier run kept of its own; the read-out stays new.
+    """Give a backbone the weights that an earlier run kept; the read-out stays new.
 
     Raises:
-        UserError: there is no such run, or its backbone is another one.
+        UserError: there is no such run, its weights cannot be read, or its backbone is another one.
     """
     weights = load_weights(datasets.weights_of(run_id))
     own = {
@@ -67,7 +70,8 @@ def take_backbone(backbone: nn.Module, run_id: str, datasets: DatasetCache) -> N
     except RuntimeError as error:
         line = str(error).splitlines()[-1].strip()
         raise UserError(
-            f"init_from: the backbone of run {run_id} is not this one ({line}); use the same model, features and sizes"
+            f"init_from: the backbone of run {run_id} is not this one ({line}); "
+            "use the same model, features and sizes"
         ) from error
 
 
@@ -78,6 +82,6 @@ def _weights(settings: FmaEmotionSettings) -> tuple[float, ...]:
 
 
 def _baselines(data: DataSet) -> dict[str, float]:
-    """Return mean absolute error on the test set of always answering the training mean."""
+    """Return the mean absolute error on the test set of always answering the training mean."""
     mean = data.train.targets[0].mean(0)
     return {"mean": float((data.test.targets[0] - mean).abs().mean())}

@@ -21,7 +21,7 @@ from anlp.training.workload import Workload
 def build(
     settings: FmaGenreSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))
@@ -45,7 +45,7 @@ def build(
 
 
 def make_backbone(settings: SpectrogramSettings, data: DataSet, dropout: float) -> nn.Module:
-    """Return what turns a piece into a vector."""
+    """Make the part of the model that turns a piece into a vector."""
     features = data.train.inputs[0].shape[2]
     if settings.model == "cnn2d":
         return SpectrogramCnn(

@@ -1,4 +1,4 @@
-"""Task `images_transfer`: a net from scratch, its frozen features, all of it fine-tuned, and two without gradients."""
+"""Task `images_transfer`: a net from scratch, frozen, fine-tuned, and two without gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNTRAINED_SEED = 0  # of the net whose features are those of no training
 def build(
     settings: ImagesTransferSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     images = datasets.get(settings.data_key())
     torch.manual_seed(seeding.key(seed, "init"))
     data, model = _prepare(settings, images, seed, datasets, device)
@@ -96,12 +96,15 @@ def _shrunk(images: DataSet, side: int) -> DataSet:
 def _featured(
     settings: ImagesTransferSettings, images: DataSet, datasets: DatasetCache, device: torch.device
 ) -> DataSet:
-    """Return the vectors of the frozen net, computed once for all runs that use them (on one kind of device)."""
+    """Return the vectors of the frozen net.
+
+    They are computed once, for all runs that use them on one kind of device.
+    """
     source = datasets.data_dir / images.name
 
     def compute() -> dict[str, Tensor]:
         with torch.random.fork_rng():
-            torch.manual_seed(UNTRAINED_SEED)  # an untrained net is the same for every run
+            torch.manual_seed(UNTRAINED_SEED)  # every run gets one untrained net
             net = _make_backbone(settings, images, datasets, with_weights=True).to(device).eval()
         return {name: _features(net, part, device) for name, part in _parts(images).items()}
 
@@ -111,7 +114,7 @@ def _featured(
         "image_size": settings.image_size,
         "device": device.type,
     }
-    if not source.exists():  # generated images have no place of their own
+    if not source.exists():  # generated images: no folder to keep features beside
         return _with_inputs(images, compute())
     kept = cached(
         source,
@@ -128,7 +131,7 @@ def _parts(images: DataSet) -> dict[str, Samples]:
 
 
 def _with_inputs(images: DataSet, inputs: Mapping[str, Tensor]) -> DataSet:
-    """Return the same samples, seen in another way."""
+    """Return the data set with other inputs for its samples."""
     made = {name: Samples((inputs[name],), part.targets) for name, part in _parts(images).items()}
     return DataSet(images.name, made["train"], made["test"], images.names, val=made.get("val"))
 

@@ -23,11 +23,10 @@ SHIFT_PART = 8  # images move by up to a width / 8
 def build(
     settings: MnistSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
-    is_debugging = (
-        settings.overfit_batches > 0
-    )  # nothing may stand between the model and a loss of 0
+    # nothing may stand between the model and a loss of 0
+    is_debugging = settings.overfit_batches > 0
     dropout = 0.0 if is_debugging else settings.dropout
     shifts = settings.augment == "shift" and not is_debugging
     torch.manual_seed(seeding.key(seed, "init"))

@@ -21,7 +21,7 @@ MAP_MARGIN = 0.05  # of the data's width around it
 def build(
     settings: PointsSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     torch.manual_seed(seeding.key(seed, "init"))
     train, val, test = make_splits(data, settings, seed, device)
@@ -52,7 +52,10 @@ def build(
 
 
 def map_of(data: DataSet) -> Tensor:
-    """Return (MAP_SIDE ** 2, 2) places in rows that cover the data, for a picture of what the model decides where."""
+    """Return places that cover the data in rows, for a map of the model's decisions.
+
+    The shape is (MAP_SIDE ** 2, 2).
+    """
     places = data.train.inputs[0]
     low, high = places.amin(0), places.amax(0)
     margin = MAP_MARGIN * (high - low)

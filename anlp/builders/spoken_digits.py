@@ -1,4 +1,7 @@
-"""Task `spoken_digits`: the digit said (and by whom, man or woman), from a sequence of audio features."""
+"""Task `spoken_digits`: the digit said, from a sequence of audio features.
+
+Where the data set has both, a class is a digit said by a man or by a woman.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from anlp.training.workload import Workload
 def build(
     settings: SpokenDigitsSettings, seed: int, datasets: DatasetCache, device: torch.device
 ) -> Workload:
-    """Model, data and objective of one run, on `device`."""
+    """Build model, data and objective of one run, on `device`."""
     data = datasets.get(settings.data_key())
     dropout = 0.0 if settings.overfit_batches else settings.dropout
     torch.manual_seed(seeding.key(seed, "init"))

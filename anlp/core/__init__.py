@@ -1,1 +1,4 @@
-"""Errors, run specs, leases, filters and messages; imports the standard library, pydantic and PyYAML only."""
+"""Errors, run specs, leases, filters and messages.
+
+Imports the standard library, pydantic and PyYAML only.
+"""

@@ -1,4 +1,4 @@
-"""Align texts in columns on a terminal, whatever alphabet they are in."""
+"""Align texts in columns on a terminal, in any alphabet."""
 
 from __future__ import annotations
 

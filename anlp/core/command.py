@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anlp import __version__
 from anlp.core import debug_log
 from anlp.core.errors import UserError
 
@@ -30,7 +30,7 @@ _called_as: ContextVar[str] = ContextVar("called_as", default="")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose faults are one sentence, and which starts the debug log where `-v` asks for it."""
+    """A parser whose faults are one sentence, and which starts the debug log for `-v`."""
 
     def error(self, message: str) -> NoReturn:
         """Raise the fault as one line, without the list of all options before it."""
@@ -47,12 +47,18 @@ class CommandParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
-        """Read the arguments; `-v` or `ANLP_DEBUG=1` start the debug log before the command's work."""
+        """Read the arguments; start the debug log for `-v` or `ANLP_DEBUG=1`."""
         parsed: argparse.Namespace = super().parse_args(args, namespace)
         debug_log.start_if_asked(os.environ)
         if parsed.verbose:
             debug_log.start()
         return parsed
+
+
+def version_line() -> str:
+    """Return `anlp 0.1.0`."""
+    package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
+    return f"anlp {package.__version__}"
 
 
 @contextmanager
@@ -66,7 +72,7 @@ def called_as(name: str) -> Iterator[None]:
 
 
 def make_parser(module: str, summary: str, examples: str) -> CommandParser:
-    """A parser with the options of every command, whose --help ends with examples to copy."""
+    """Return a parser with the options of every command and examples in its --help."""
     name = _called_as.get() or f"python -m {module}"
     examples = examples.replace(f"python -m {module}", name)
     parser = CommandParser(
@@ -76,7 +82,7 @@ def make_parser(module: str, summary: str, examples: str) -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"anlp {__version__}")
+    parser.add_argument("--version", action="version", version=version_line())
     parser.add_argument(
         "-v",
         "--verbose",
@@ -87,7 +93,7 @@ def make_parser(module: str, summary: str, examples: str) -> CommandParser:
 
 
 def whole_number(least: int, most: int = 1_000_000) -> Callable[[str], int]:
-    """A function that reads an argument which is a whole number within bounds."""
+    """Return a function that reads an argument which is a whole number within bounds."""
 
     def parse(text: str) -> int:
         is_number = text.isdecimal() and len(text) <= len(str(most))

@@ -1,6 +1,6 @@
 """The debug log on stderr: each external command and request, its time and its answer.
 
-`-v` or `ANLP_DEBUG=1` turns it on. There is one handler; modules log to `logging.getLogger("anlp.…")`.
+`-v` or `ANLP_DEBUG=1` turns it on. There is one handler; modules log to loggers below `anlp`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _HideSecrets(logging.Filter):
 
 
 def hide_secrets(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with `***` for the values of secret variables and of settings such as `api_key=…`.
+    """Replace the values of secret variables and of settings such as `api_key=…` by `***`.
 
     >>> hide_secrets("curl -u me:hunter22 --token=abc", {"WANDB_API_KEY": "hunter22"})
     'curl -u me:*** --token=***'
@@ -42,7 +42,7 @@ def hide_secrets(text: str, environ: Mapping[str, str]) -> str:
 
 
 def shorten(text: str) -> str:
-    """An answer as the log shows it: without its end where it is long.
+    """Return an answer as the log shows it: without its end where it is long.
 
     >>> shorten("  4711  ")
     '4711'

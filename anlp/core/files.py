@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-READABLE = 0o666  # by all whom the process' umask leaves in
+READABLE = 0o666  # by everyone, less what the umask takes away
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = READABLE, sync: bool = True) -> None:
@@ -18,8 +18,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = READABLE, sync: bool 
         path: replaced where it exists.
         content: of the whole file.
         mode: permissions of a file, before the umask; 0o600 keeps it from other users.
-        sync: whether the content is on the disk before the name appears, so that a power cut cannot
-            leave half of it.
+        sync: whether the content is on the disk before the name appears, against power cuts.
     """
     with _draft(path, content, mode=mode, sync=sync) as draft:
         draft.replace(path)

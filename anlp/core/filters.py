@@ -30,7 +30,10 @@ _ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition on one name; `wanted` are the alternatives as text (for `~` one regular expression)."""
+    """One condition on one name.
+
+    `wanted` are the alternatives as text, for `~` one regular expression.
+    """
 
     name: str
     operator: str
@@ -73,7 +76,7 @@ class Filter:
         return all(term.matches(values.get(term.name)) for term in self.terms)
 
     def check(self, known: Iterable[str]) -> None:
-        """Does nothing if every name is among `known`.
+        """Check that every name is among `known`.
 
         Raises:
             SpecError: one fault per name that is not.
@@ -90,14 +93,15 @@ class Filter:
 
 
 def parse_filter(text: str) -> Filter:
-    """Return the filter written in `text`: terms apart by blanks (all must hold), alternatives by commas, blanks in quotes.
+    """Parse a filter: terms apart by blanks, alternatives by commas, blanks in quotes.
+
+    All terms must hold.
 
     Operators: `=` and `!=` (text with its case, numbers as numbers), `<` `<=` `>` `>=` (numbers),
     `~` (regular expression, found anywhere in the value). `id=` takes the beginning of an id.
 
     Raises:
-        SpecError: the text is no filter, a bound is no number, or a regular expression is wrong;
-            all faults of it.
+        SpecError: the text is no filter, a bound is no number, or a regular expression is wrong.
     """
     terms: list[Term] = []
     faults: list[str] = []
@@ -105,9 +109,8 @@ def parse_filter(text: str) -> Filter:
     while position < end:
         match = _TERM.match(text, position)
         if match is None:
-            faults.append(
-                f"filter {text!r}: expected NAME=VALUE such as model=cnn, got {text[position:].strip()!r}"
-            )
+            found = text[position:].strip()
+            faults.append(f"filter {text!r}: expected NAME=VALUE such as model=cnn, got {found!r}")
             break
         position = match.end()
         term = _term(match["name"], match["operator"], match["value"])
@@ -154,7 +157,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Return a value as people write it; an enum that is text counts as its text."""
+    """Return a value as text; an enum that is text counts as its text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str.__str__(value) if isinstance(value, str) else str(value)

@@ -1,9 +1,9 @@
-"""Numbered claims in a folder: at most one living holder at a time, also on shared file systems without trusted locks.
+"""Leases: at most one living holder of a folder, without trusting locks of the file system.
 
-A claim is a file `000001.json`, created whole by `link`; the highest number is the current one.
-Taking over from a dead holder means creating the next number, which only one contender can do. A
+A lease is a file `000001.json`, created whole by `link`; the highest number is the current one. To
+take over from a dead holder, a process creates the next number, which only one contender can do. A
 holder on this host is judged by its process; a holder on another host by its heartbeat (the file's
-modification time), watched for a lease without comparing clocks.
+modification time), watched for the length of a lease without comparing clocks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEEP_S = 60.0
 
 
 class HeldError(Exception):
-    """Somebody alive holds the claim; `holder` is what they wrote."""
+    """A living process holds the lease; `holder` is its record."""
 
     def __init__(self, holder: Mapping[str, Any]) -> None:
         self.holder = holder
@@ -36,7 +36,10 @@ class HeldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process for good: the pid alone is reused, the pid with its start time on one boot of one host is not."""
+    """A process that cannot be confused with another.
+
+    A pid alone is reused; a pid with its start time on one boot of one host is not.
+    """
 
     host: str
     boot: str
@@ -61,11 +64,11 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """Return the process that has this pid here and now; where there is none, one that is not alive."""
+        """Return the process that has this pid now; one that is not alive where there is none."""
         return cls(socket.gethostname(), _boot_id(), pid, _start_ticks(pid) or 0)
 
     def is_here(self) -> bool:
-        """Tell whether it ran on this very host, so that `is_alive` can tell."""
+        """Tell whether it ran on this host, so that `is_alive` can tell."""
         return self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
@@ -74,7 +77,7 @@ class Process:
 
 
 def process_from_json(form: Mapping[str, Any]) -> Process:
-    """Return the process recorded in a claim."""
+    """Return the process recorded in a lease."""
     return Process(str(form["host"]), str(form["boot"]), int(form["pid"]), int(form["started"]))
 
 
@@ -86,29 +89,34 @@ def _boot_id() -> str:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Start time of a living process in clock ticks since boot; None for one that is gone or a zombie."""
+    """Return the start time of a living process in clock ticks since boot.
+
+    None: it is gone, or a zombie.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    fields = text[
-        text.rindex(")") + 2 :
-    ].split()  # the command name before may hold blanks and parentheses
+    # the command name before may hold blanks and parentheses
+    fields = text[text.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 @dataclass
 class Lease:
-    """A claim that this process holds; use as a context manager or call `release`."""
+    """A lease that this process holds; use as a context manager or call `release`."""
 
     path: Path
     record: dict[str, Any]
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def keep_alive(self, lease_s: float = LEASE_S) -> None:
-        """Beats from a daemon thread until released."""
+        """Start a thread that updates the heartbeat until the lease is released."""
         thread = threading.Thread(
-            target=self._beat, args=(lease_s / BEATS_PER_LEASE,), daemon=True, name="claim-beat"
+            target=self._beat,
+            args=(lease_s / BEATS_PER_LEASE,),
+            daemon=True,
+            name="lease-heartbeat",
         )
         thread.start()
 
@@ -118,11 +126,18 @@ class Lease:
                 os.utime(self.path)
 
     def is_current(self) -> bool:
-        """Return false once somebody took over (this process was frozen for longer than the lease)."""
+        """Tell whether the lease is still held by this process.
+
+        It is not once another process took over, because this one was frozen for longer than the
+        lease.
+        """
         return latest(self.path.parent) == self.path
 
     def release(self, **ending: Any) -> None:
-        """Marks the claim as ended, with what is given kept in its record; on a full disk it is removed instead."""
+        """Mark the lease as ended, with `ending` kept in its record.
+
+        On a full disk the file is removed instead.
+        """
         if self._stop.is_set():
             return
         self._stop.set()
@@ -130,9 +145,8 @@ class Lease:
         try:
             write_whole(self.path, _encode(self.record), sync=False)
         except OSError:
-            with contextlib.suppress(
-                OSError
-            ):  # on a dead or read-only disk it is held until this process ends
+            # on a dead or read-only disk the lease is held until this process ends
+            with contextlib.suppress(OSError):
                 self.path.unlink()
 
     def __enter__(self) -> Lease:
@@ -145,12 +159,12 @@ class Lease:
 def acquire(
     folder: Path, info: Mapping[str, Any] | None = None, *, lease_s: float = LEASE_S
 ) -> Lease:
-    """Return the claim of `folder`, taken now or after its dead holder's lease on another host has run out.
+    """Take the lease of `folder`, after waiting for a silent holder on another host.
 
     Args:
-        folder: created if missing; holds nothing but claims.
-        info: kept in the claim's record.
-        lease_s: how long the heartbeat of a holder on another host may stand still.
+        folder: created if missing; holds nothing but leases.
+        info: kept in the lease's record.
+        lease_s: how long the heartbeat of a holder on another host may stop.
 
     Raises:
         HeldError: a living process holds it.
@@ -172,23 +186,23 @@ def acquire(
         }
         path = folder / f"{number:06d}.json"
         if not create_whole(path, _encode(record)):
-            continue  # somebody was faster: judge the new holder
-        if latest(folder) != path:  # our number had been used and swept up before
+            continue  # another process was faster: judge the new holder
+        if latest(folder) != path:  # the number had been used and swept before
             path.unlink(missing_ok=True)
             continue
-        claim = Lease(path, record)
-        claim.keep_alive(lease_s)
-        return claim
+        held = Lease(path, record)
+        held.keep_alive(lease_s)
+        return held
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the current claim of a folder, None where nobody ever took one."""
+    """Return the current lease of a folder, None where there never was one."""
     names = [name for name in _names(folder) if name.endswith(".json") and name[:-5].isdigit()]
     return folder / max(names) if names else None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the record of a claim; empty when it was swept up meanwhile."""
+    """Return the record of a lease; empty where it was swept meanwhile."""
     try:
         with path.open("rb", buffering=0) as file:
             found = json.loads(file.read())
@@ -199,29 +213,32 @@ def read(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who took a claim last, as read once."""
+    """The process that took a lease last, as read once."""
 
     path: Path
     record: Mapping[str, Any]  # empty where it could not be read
 
     @property
     def number(self) -> int:
-        """How many claims there were, this one included."""
+        """How many leases there were, this one included."""
         return int(self.path.stem)
 
     def is_alive(self) -> bool:
-        """Return a quick look whether the claim is held: by its process here, by the age of its heartbeat elsewhere."""
+        """Tell, without waiting, whether the lease is held.
+
+        By the process on this host, by the age of the heartbeat elsewhere.
+        """
         return _is_alive(self.path, self.record, LEASE_S)
 
 
 def read_latest(folder: Path) -> Holder | None:
-    """Return the current claim of a folder with its record, None where nobody ever took one."""
+    """Return the current lease of a folder with its record, None where there never was one."""
     path = latest(folder)
     return None if path is None else Holder(path, read(path))
 
 
 def is_alive(path: Path, lease_s: float = LEASE_S) -> bool:
-    """Return the same quick look at any claim."""
+    """Tell, without waiting, whether a lease is held; see `Holder.is_alive`."""
     return _is_alive(path, read(path), lease_s)
 
 
@@ -237,16 +254,16 @@ def _is_alive(path: Path, record: Mapping[str, Any], lease_s: float) -> bool:
 
 
 def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
-    """Marks the current claim as ended on behalf of process `pid` of this host, which died and cannot do it any more.
+    """Mark the current lease as ended on behalf of a process of this host that died.
 
     Args:
-        folder: of the claims.
-        pid: of the dead process; its parent must not have let the number go to another one yet.
-        ending: kept in the claim's record, as by `Lease.release`.
+        folder: of the leases.
+        pid: of the dead process; its parent must not have let the number go to another process.
+        ending: kept in the lease's record, as by `Lease.release`.
 
     Returns:
-        False, and nothing was changed, where the current claim is another's or its holder had said
-            how it ended.
+        False, and nothing was changed, where the current lease is of another process, or its holder
+        had recorded how it ended.
     """
     path = latest(folder)
     record = read(path) if path else {}
@@ -260,24 +277,20 @@ def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
 
 
 def sweep(folder: Path, keep_s: float = KEEP_S) -> None:
-    """Removes old claims (for folders whose history nobody wants); call it while holding the current one.
+    """Remove old leases of a folder without a history; call it while holding the current one.
 
-    Claims that ended within `keep_s` before the current one began stay: whoever counted from one of
-    them and creates a number that was swept meanwhile must find a higher number that was there all
-    the time it looked.
+    Leases that ended within `keep_s` before the current one began stay: a process that counted from
+    one of them and creates a number that was swept meanwhile must find a higher number that was
+    there all the time it looked.
     """
     current = latest(folder)
     with contextlib.suppress(OSError):
-        newest = (
-            current.stat().st_mtime if current else 0.0
-        )  # the file server's clock, as for the others
+        # times of the file server's clock, all of them
+        newest = current.stat().st_mtime if current else 0.0
         for name in _names(folder):
             path = folder / name
-            if (
-                current is not None
-                and name < current.name
-                and newest - path.stat().st_mtime > keep_s
-            ):
+            is_older = current is not None and name < current.name
+            if is_older and newest - path.stat().st_mtime > keep_s:
                 path.unlink(missing_ok=True)
 
 
@@ -290,7 +303,7 @@ def _is_held(path: Path, lease_s: float) -> bool:
 
 
 def _beats(path: Path, lease_s: float) -> bool:
-    """Watches a heartbeat for up to a lease: True as soon as it moves."""
+    """Watch a heartbeat for up to a lease; return True as soon as it moves."""
     try:
         before = path.stat().st_mtime_ns
         deadline = time.monotonic() + lease_s
@@ -299,7 +312,7 @@ def _beats(path: Path, lease_s: float) -> bool:
             if path.stat().st_mtime_ns != before:
                 return "ended" not in read(path)
     except OSError:
-        pass  # swept up: not held any more
+        pass  # swept: not held any more
     return False
 
 

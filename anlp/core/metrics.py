@@ -1,24 +1,54 @@
-"""Which way of a metric is better, told by its name: the one rule for training, confirming, tables and charts."""
+"""Rules about metrics, by their names: which way is better, and which one ranks runs by default."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
+# The metrics that rank runs where these do not agree on one, the first that was measured.
+USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
 LOWER_IS_BETTER = frozenset(
     {"loss", "error", "err", "mse", "mae", "rmse", "perplexity", "seconds", "norm"}
 )
 
 
 def higher_is_better(metric: str) -> bool:
-    """Return losses and errors are better when lower, every other metric when higher.
+    """Tell whether a metric is better when higher; losses and errors are better when lower.
+
+    >>> higher_is_better("val/acc"), higher_is_better("val/mae")
+    (True, False)
 
     Args:
-        metric: `val/mae`; what stands before the last slash says where it was measured, not what it
-            is.
+        metric: `val/mae`; what stands before the last slash says where it was measured.
     """
     return not words_of(metric) & LOWER_IS_BETTER
 
 
+def default_metric(measured: Collection[str], monitored: Collection[str]) -> str | None:
+    """The metric that ranks finished runs where none is named; None where nothing was measured.
+
+    It is the metric that all runs monitor. Where they differ, or did not measure it, it is the
+    first usual one, then the first on the validation set, then the first of all.
+
+    Args:
+        measured: metrics of which some finished run has a finite value.
+        monitored: what the runs were told to monitor.
+
+    >>> default_metric({"val/acc", "val/loss"}, {"val/loss"})
+    'val/loss'
+    >>> default_metric({"val/acc", "val/loss"}, {"val/acc", "val/loss"})
+    'val/acc'
+    >>> default_metric({"test/mae", "val/mae"}, {"val/f1"})
+    'val/mae'
+    """
+    by_agreement = monitored if len(set(monitored)) == 1 else ()
+    validated = sorted(name for name in measured if name.startswith("val/"))
+    for name in (*by_agreement, *USUAL_METRICS, *validated, *sorted(measured)):
+        if name in measured:
+            return name
+    return None
+
+
 def words_of(metric: str) -> frozenset[str]:
-    """Return `{"spearman", "valence"}` of `val/spearman_valence`."""
+    """Return the words of a metric's name: `{"spearman", "valence"}` of `val/spearman_valence`."""
     return frozenset(re.split(r"[^a-z0-9]+", metric.rpartition("/")[2].lower()))

@@ -1,4 +1,7 @@
-"""The messages between a pool of forked runs (`anlp.runtime.pool`) and the process that feeds it: one JSON object per line."""
+"""The messages between a pool of forked runs (`anlp.runtime.pool`) and the process that feeds it.
+
+Each is one line with a JSON object.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ from typing import Any, TypeVar
 Message = TypeVar("Message")
 
 # The environment of a process that forks runs, to be set before torch or numpy is loaded: one
-# thread, since others do
-# not survive a fork, and CUDA left to the forks (`torch.cuda.is_available()` asks in a way that
-# does not start it).
+# thread, since others do not survive a fork, and CUDA left to the forks (with the last variable
+# `torch.cuda.is_available()` does not start it).
 FORKING: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -25,7 +27,7 @@ FORKING: Mapping[str, str] = {
 
 
 class Stop(str, Enum):
-    """Why the pool itself ended a child; the values are what people read."""
+    """Why the pool itself ended a child; people read the values."""
 
     TIME_LIMIT = "time limit"
     OUT_OF_MEMORY = "out of memory"
@@ -43,9 +45,10 @@ class PrepareRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Run one element in a child of its own as soon as a slot is free; `key` names it in every answer.
+    """Run one element in a child as soon as a slot is free.
 
-    Where `member` is given, only that run of the element, counted from 0.
+    `key` names it in every reply. Where `member` is given, only that run of the element, counted
+    from 0.
     """
 
     key: int
@@ -66,14 +69,14 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """Take nothing more, let the children leave (`now`: kill them), then end."""
+    """Take no more requests, let the children leave (`now`: kill them), then end."""
 
     now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyReply:
-    """The pool has imported what it was told to; `threads` must be 1 for its forks to be safe."""
+    """The pool has imported its modules; `threads` must be 1 for its forks to be safe."""
 
     pid: int
     slots: int
@@ -109,7 +112,7 @@ class EndedReply:
 
 @dataclass(frozen=True, slots=True)
 class NoticeReply:
-    """Something that people should read; it changes nothing."""
+    """A text for people; it changes nothing."""
 
     text: str
 
@@ -132,7 +135,7 @@ REPLIES: Mapping[str, type[Reply]] = {
 
 
 def render(message: Request | Reply) -> bytes:
-    """Return the line that says it, line break included."""
+    """Return the line of a message, line break included."""
     names = {kind: name for name, kind in (*REQUESTS.items(), *REPLIES.items())}
     return (
         json.dumps({names[type(message)]: asdict(message)}, separators=(",", ":")).encode() + b"\n"
@@ -164,12 +167,15 @@ def _with_stop(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class LineBuffer:
-    """Whole lines out of a stream that arrives in pieces."""
+    """Splits a stream that arrives in pieces into lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterable[bytes]:
-        """Return the lines that `piece` completes, in order; an unfinished one is kept for the next piece."""
+        """Return the lines that `piece` completes, in order.
+
+        An unfinished line is kept for the next piece.
+        """
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return [line for line in lines if line.strip()]

@@ -1,4 +1,7 @@
-"""How far a command is that takes longer than a moment, on stderr: a line that moves, or a few lines in a log."""
+"""Progress of a command that takes longer than a moment, on stderr.
+
+On a terminal one line that moves, elsewhere a line now and then.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
 
-PATIENCE_S = 2.0  # nobody wants to hear of less
+PATIENCE_S = 2.0  # a shorter command shows no progress
 TERMINAL_EVERY_S = 0.2
 LOG_EVERY_S = 15.0
 
@@ -19,7 +22,7 @@ class Progress:
 
     Args:
         what: what is going on, e.g. `reading runs`.
-        total: how many there are, 0 where nobody knows.
+        total: how many there are, 0 where that is not known.
         stream: stderr by default.
         clock: seconds that only go forward.
     """
@@ -44,17 +47,17 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return self._clock() - self._started
 
     def add(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Count so many more as done."""
         self._done += count
         if self._clock() >= self._due:
             self._draw()
 
     def over(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, each counted when it is there."""
+        """Yield the items, each counted when it is there."""
         for item in items:
             self.add()
             yield item
@@ -70,6 +73,7 @@ class Progress:
     def _draw(self) -> None:
         self._drawn = True
         self._due = self._clock() + (TERMINAL_EVERY_S if self._is_terminal else LOG_EVERY_S)
-        line = f"{self._what}: {self._done:,}{f' of {self._total:,}' if self._total else ''}, {self.seconds:.0f} s"
+        of = f" of {self._total:,}" if self._total else ""
+        line = f"{self._what}: {self._done:,}{of}, {self.seconds:.0f} s"
         self._stream.write(f"\r\x1b[K{line}" if self._is_terminal else f"{line}\n")
         self._stream.flush()

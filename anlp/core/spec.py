@@ -1,4 +1,4 @@
-"""What a run is: a task, its fully resolved settings and a seed, and the id that follows from them."""
+"""What a run is: a task, its settings and a seed, and the id that follows from them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ SEED = "seed"
 
 @dataclass(frozen=True, slots=True)
 class DefaultForHash:
-    """Marks a setting that was added after release: at this value it is left out of the id, so old runs keep theirs."""
+    """Marks a setting that was added after release.
+
+    At this value the setting is left out of the id, so that older runs keep theirs.
+    """
 
     value: Scalar
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveWhen:
-    """A setting that means something only while `setting` has one of `values` (`filters` only for `model: cnn`)."""
+    """Marks a setting that has an effect only while another has one of some values.
+
+    For example `filters` for `model: cnn` only.
+    """
 
     setting: str
     values: frozenset[str]
@@ -36,7 +42,10 @@ class ActiveWhen:
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """A data set as a run wants it: what a process loads once for all runs that ask for the same."""
+    """A data set as a run wants it.
+
+    A process loads it once for all runs with an equal key.
+    """
 
     loader: str  # "module:function", called with the data folder, the name and the options
     name: str
@@ -66,19 +75,18 @@ class TaskSettings(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        cls.neutral = {
-            name: mark.value
-            for name, field in cls.model_fields.items()
-            for mark in field.metadata
-            if isinstance(mark, DefaultForHash)
-        }
+        neutral: dict[str, Scalar] = {}
+        for name, field in cls.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, DefaultForHash):
+                    neutral[name] = mark.value
+        cls.neutral = neutral
 
     @model_validator(mode="after")
     def _reset_what_does_not_apply(self) -> Self:
         for name, rule in self.only_for.items():
             if self.__dict__[rule.setting] not in rule.values:
-                # a frozen model refuses setattr; inside its own validator the new object is still
-                # ours to finish
+                # a frozen model refuses setattr; inside its validator the object is not finished
                 self.__dict__[name] = type(self).model_fields[name].default
         return self
 
@@ -98,7 +106,7 @@ class TaskSettings(BaseModel):
         )
 
     def check_key(self) -> DataKey | None:
-        """Return what is called on the login node to look at the data of this run; None where nothing is."""
+        """Return what checks the data of this run on the login node, None where nothing does."""
         key, check = self.data_key(), self.checks.get(str(self.__dict__.get("data", "")))
         if check is None and key is not None and key.loader == self.loaders.get(""):
             check = self.checks.get("")
@@ -113,7 +121,7 @@ class TaskSettings(BaseModel):
         return dict(self.__dict__)
 
     def identity(self) -> dict[str, Scalar]:
-        """Return the settings that make up the id: all but those at their neutral value."""
+        """Return the settings that make up the id: all but those at their `DefaultForHash`."""
         found = dict(self.__dict__)
         for name, value in self.neutral.items():
             if found[name] == value:
@@ -122,7 +130,10 @@ class TaskSettings(BaseModel):
 
 
 def canonical_json(value: Any) -> str:
-    """Return one text per value: sorted keys, no blanks, floats in their shortest form that reads back equal.
+    """Return the one text of a value: sorted keys, no blanks, shortest exact floats.
+
+    >>> canonical_json({"lr": 0.1, "epochs": 3})
+    '{"epochs":3,"lr":0.1}'
 
     Raises:
         ValueError: for NaN or infinity, which have no JSON form.
@@ -134,7 +145,7 @@ def canonical_json(value: Any) -> str:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run: the same spec is the same run wherever and however often it is submitted."""
+    """One run; equal specs are one run, wherever and however often they are submitted."""
 
     task: str
     settings: TaskSettings
@@ -153,7 +164,7 @@ class RunSpec:
 
     @cached_property
     def config_id(self) -> str:
-        """The same without the seed: runs that share it are replicates of one configuration."""
+        """Like `run_id`, without the seed: runs that share it are replicates of a configuration."""
         identity = {"task": self.task, "settings": self.settings.identity()}
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:RUN_ID_LENGTH]
 

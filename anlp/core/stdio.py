@@ -1,4 +1,4 @@
-"""Standard streams that are not as a program expects them: closed from the start, or with nobody left who reads."""
+"""Standard streams that are closed from the start, or that lose their reader."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def open_closed() -> None:
-    """Gives streams that were closed (`>&-`) to /dev/null: otherwise the next file that is opened takes their place."""
+    """Open streams that were closed (`>&-`) on /dev/null.
+
+    Otherwise the next file that is opened takes their descriptor.
+    """
     for name, mode in STREAMS:
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the process
 
 
 def outlive_reader() -> None:
-    """From now on what is printed while nobody reads it is dropped, and what is being done goes on."""
+    """Drop output that has lost its reader from now on, instead of failing."""
     stream = sys.__stdout__
     if stream is not None and sys.stdout is stream and not stream.isatty():
         stream.flush()
@@ -30,7 +33,7 @@ def outlive_reader() -> None:
 
 
 def drop_unread() -> bool:
-    """Tell whether stdout or stderr is a pipe that nobody reads any more; what is left of their output is then dropped."""
+    """Drop the output of stdout or stderr that has lost its reader; tell whether there was any."""
     lost = [
         stream
         for stream in (sys.stdout, sys.stderr)
@@ -42,7 +45,7 @@ def drop_unread() -> bool:
 
 
 class _Dropping(io.FileIO):
-    def write(self, data: bytes, /) -> int | None:  # type: ignore[override]  # any buffer, as the class says itself
+    def write(self, data: bytes, /) -> int | None:  # type: ignore[override]  # any buffer, as for FileIO
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -59,8 +62,8 @@ def _has_no_reader(stream: object) -> bool:
 
 
 def _descriptor(stream: object) -> int | None:
-    """Return its number, None for a stream that a test or a notebook has put there."""
+    """Return a stream's descriptor, None for the stream of a test or a notebook."""
     try:
-        return int(stream.fileno())  # type: ignore[attr-defined]  # what has none says so
+        return int(stream.fileno())  # type: ignore[attr-defined]  # caught below
     except (AttributeError, OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Signals that ask a run to save what it has and make room."""
+"""Signals that ask a run to save a checkpoint and leave."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SIGURG, which whatever does not know it ignores: it may go to all of a job without ending what
-# mounts its image
+# SIGURG is ignored by programs that do not know it: sent to a whole job, it does not end the
+# process that mounts its image
 ASKS_TO_STOP = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGURG)
 
 
-class Interrupted(Exception):  # noqa: N818 it is no error
+class Interrupted(Exception):  # noqa: N818 - it is no error
     """The run was asked to stop and has saved its checkpoint."""
 
 
-class ClaimLostError(Exception):
-    """This process stood still for so long that another has taken the run over: nothing may be written any more."""
+class LeaseLostError(Exception):
+    """Another process has taken over the run: nothing may be written any more.
+
+    This process was frozen for longer than its lease.
+    """
 
 
 class StopFlag:
@@ -31,22 +34,22 @@ class StopFlag:
         return self.signal is not None
 
     def raise_if_set(self) -> None:
-        """Raises `Interrupted` where nothing is worth saving."""
+        """Raise `Interrupted` where a signal has arrived; for use where nothing is worth saving."""
         if self.signal is not None:
             raise Interrupted(signal.Signals(self.signal).name)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
+        """Handle a signal."""
         del frame
         self.signal = self.signal or number
 
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """A flag that SIGTERM, SIGUSR2, SIGURG and Ctrl-C set for as long as the context lasts."""
+    """Provide a flag that SIGTERM, SIGUSR2, SIGURG and Ctrl-C set while the context lasts."""
     flag = StopFlag()
     before = {number: signal.signal(number, flag.receive) for number in ASKS_TO_STOP}
-    # whoever forked us may have held them back until there is somebody to receive them
+    # the parent may have blocked them until there is a handler
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKS_TO_STOP)
     try:
         yield flag

@@ -13,15 +13,13 @@ from anlp.core.spec import ActiveWhen, DefaultForHash, TaskSettings
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-OfClasses = Literal[
-    "val/loss", "val/acc"
-]  # what tells which epoch is best, where classes are told apart
+OfClasses = Literal["val/loss", "val/acc"]  # `monitor` of a classification
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int, Field(ge=0)]
 
 
 class TrainingSettings(TaskSettings):
-    """How a model is trained, whatever it is. 0 switches a feature off where the name allows it."""
+    """How a model is trained; 0 switches a feature off where the setting's bounds allow it."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)] = 10
     batch_size: Count = 64
@@ -32,32 +30,27 @@ class TrainingSettings(TaskSettings):
     weight_decay: NonNegative = 0.0
 
     schedule: Literal["none", "cosine", "step", "plateau", "onecycle"] = "none"
-    warmup_epochs: NonNegative = (
-        0.0  # linear rise from 0; for onecycle the rising part (0: 30 % of the training)
-    )
+    # linear rise from 0; for onecycle the rising part (0: 30 % of the training)
+    warmup_epochs: NonNegative = 0.0
     decay_every: Count = 10  # step: epochs between two decays
     decay_patience: Count = 3  # plateau: epochs without a better `monitor` before a decay
     decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1  # step, plateau
 
     clip_norm: NonNegative = 0.0  # 0: no clipping
     precision: Literal["fp32", "bf16"] = "fp32"
-    patience: CountOrOff = (
-        0  # early stopping after this many epochs without a better `monitor`; 0: never
-    )
-    monitor: str = "val/acc"  # every task says which measures it has
+    # early stopping after this many epochs without a better `monitor`; 0: never
+    patience: CountOrOff = 0
+    monitor: str = "val/acc"  # every task narrows it to the metrics that it has
     test_at: Literal["best", "last"] = "best"  # which epoch's weights are measured on the test set
     test_each_epoch: bool = False
-    layer_norms: Annotated[bool, DefaultForHash(False)] = (
-        False  # the gradient norm of every layer, too
-    )
+    # the gradient norm of every layer, too
+    layer_norms: Annotated[bool, DefaultForHash(False)] = False
 
-    val_fraction: Annotated[float, Field(gt=0, lt=1)] = (
-        0.1  # share of the training set held out, split by the seed
-    )
+    # share of the training set held out, split by the seed
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     train_samples: CountOrOff = 0  # use only this many samples of the training set; 0: all
-    overfit_batches: CountOrOff = (
-        0  # train on this many batches only, the field's first debugging step; 0: off
-    )
+    # train on this many batches only, the field's first debugging step; 0: off
+    overfit_batches: CountOrOff = 0
 
     only_for: ClassVar[Mapping[str, ActiveWhen]] = {
         "momentum": ActiveWhen("optimizer", frozenset({"sgd", "rmsprop"})),

@@ -1,7 +1,8 @@
 """Amounts as text and back: counts, durations, hours of machine time, memory.
 
-One look in every screen, table and message: `45 s`, `12 min`, `1 h 30 min`, `2 d 3 h`; `512 MiB`, `1.5 GiB`. What
-people type as the value of an option keeps the form of the option: `--time 1h30m`, `--mem 6G`.
+One look in every screen, table and message: `45 s`, `12 min`, `1 h 30 min`, `2 d 3 h`; `512 MiB`,
+`1.5 GiB`. What people type as the value of an option keeps the form of the option: `--time 1h30m`,
+`--mem 6G`.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def render_hours(hours: float, unit: str) -> str:
 
     >>> render_hours(0.341, "GPU-hours"), render_hours(1.25, "GPU-hours")
     ('0.34 GPU-hours', '1.2 GPU-hours')
-    >>> render_hours(3400, "CPU-hours"), render_hours(0.001, "CPU-hours"), render_hours(0, "CPU-hours")
-    ('3,400 CPU-hours', 'under 0.01 CPU-hours', '0 CPU-hours')
+    >>> render_hours(3400, "CPU-hours"), render_hours(0.001, "CPU-hours")
+    ('3,400 CPU-hours', 'under 0.01 CPU-hours')
     """
     if 0 < hours < 0.01:
         return f"under 0.01 {unit}"
@@ -115,7 +116,7 @@ def render_memory_option(mib: float) -> str:
 
 
 def parse_memory(text: str | int) -> int:
-    """Read an amount of memory, in MiB; a bare number is MiB. Units are binary, as schedulers read them.
+    """Read an amount of memory, in MiB; a bare number is MiB. Units are binary.
 
     >>> parse_memory("8G"), parse_memory("500M"), parse_memory("16GiB"), parse_memory(2048)
     (8192, 500, 16384, 2048)
@@ -133,8 +134,8 @@ def parse_memory(text: str | int) -> int:
 def parse_walltime(text: str | float) -> float:
     """Read a time limit, in minutes: units, `h:m:s` or `d-h:m:s`; a bare number is minutes.
 
-    >>> parse_walltime("1h30m"), parse_walltime("01:30:00"), parse_walltime("1-00:00:00"), parse_walltime(30)
-    (90.0, 90.0, 1440.0, 30.0)
+    >>> [parse_walltime(text) for text in ("1h30m", "01:30:00", "1-00:00:00", 30)]
+    [90.0, 90.0, 1440.0, 30.0]
 
     Raises:
         ValueError: the text is no positive time.

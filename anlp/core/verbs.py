@@ -1,4 +1,4 @@
-"""The verbs of the command line: what each does, which module carries it out, and how it is called."""
+"""The verbs of the command line: what each does, its module, and how it is called."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ STAGES: Mapping[str, Sequence[Verb]] = {
 
 
 def verbs_of(package: str = "") -> list[Verb]:
-    """All verbs, or those whose module is in `package`, in the order of the overview."""
+    """Return all verbs, or those whose module is in `package`, in the order of the overview."""
     every = [verb for verbs in STAGES.values() for verb in verbs]
     return [verb for verb in every if not package or verb.module.startswith(f"{package}.")]
 
 
 def find_verb(name: str, verbs: Iterable[Verb]) -> Verb:
-    """The verb of this name.
+    """Return the verb of this name.
 
     Raises:
         UserError: there is none; the message has the nearest name and the whole list.
@@ -89,7 +89,7 @@ def call_verb(verb: Verb, argv: Sequence[str], called: str = "") -> int:
 
 
 def dispatch(package: str, argv: Sequence[str] | None) -> int:
-    """`python -m PACKAGE [VERB …]`: run the command that is named, or list the package's commands.
+    """Run the command that `python -m PACKAGE VERB …` names, or list the package's commands.
 
     Raises:
         UserError: there is no such command.
@@ -103,12 +103,12 @@ def dispatch(package: str, argv: Sequence[str] | None) -> int:
 
 
 def changes_something(argv: Sequence[str]) -> bool:
-    """Whether the first argument names a verb that changes something."""
+    """Return whether the first argument names a verb that changes something."""
     return any(verb.changes for verb in verbs_of() if [verb.name] == list(argv[:1]))
 
 
 def list_package(package: str) -> str:
-    """The commands of a package, one to a line."""
+    """Return the commands of a package, one to a line."""
     verbs = verbs_of(package)
     width = max(len(verb.module) for verb in verbs)
     lines = [f"  python -m {verb.module:<{width}}  {verb.summary}" for verb in verbs]

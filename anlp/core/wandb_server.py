@@ -1,4 +1,4 @@
-"""Which wandb server this environment speaks to, with which key, and whether anybody answers there; asks nobody."""
+"""The wandb server that this environment names, the key for it, and whether it answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from anlp.core.errors import UserError
 
 PROBE_S = 3.0
 
-# wandb.ai moved house with wandb 0.31: a key that netrc holds under either name is good for the
-# public server
+# wandb.ai got a new host with wandb 0.31; a key that netrc has for either works for both
 _PUBLIC_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A wandb server; the key stays out of every text about it."""
+    """A wandb server; no text about it shows the key."""
 
     url: str
     key: str | None = field(repr=False)
@@ -32,10 +31,10 @@ class Site:
         return urlsplit(self.url).netloc
 
     def require(self) -> None:
-        """Looks once whether the server can be used from here.
+        """Check once whether the server can be used from here.
 
         Raises:
-            UserError: there is no key for it, or nobody answers.
+            UserError: there is no key for it, or it does not answer.
         """
         if self.key is None:
             raise UserError(
@@ -56,11 +55,13 @@ def find_site(default_url: str) -> Site:
 
 
 def is_answering(url: str, timeout_s: float = PROBE_S) -> bool:
-    """Tell whether anything answers at `url`, by the proxies of the environment, be it with an error.
+    """Tell whether a server answers at `url`, through the proxies of the environment.
+
+    An error counts as an answer.
 
     `wandb.init` asks an unreachable server again and again for 12 s and more; this looks once.
     """
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the person's own server, never a value of a grid
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the user's own server
     try:
         with urllib.request.urlopen(request, timeout=timeout_s):  # noqa: S310 - as above
             return True

@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory: what a run trains on, loaded once per process and shared with forked children."""
+"""Data sets as tensors in memory, loaded once per process and shared with forked children."""
 
 from __future__ import annotations
 

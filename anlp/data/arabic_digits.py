@@ -1,11 +1,12 @@
-"""UCI Spoken Arabic Digit: 8,800 utterances of ten digits by 88 speakers, 13 MFCC a frame, as padded sequences.
+"""UCI Spoken Arabic Digit: 8,800 utterances of ten digits by 88 speakers, 13 MFCC a frame.
 
 A file holds one block of lines per utterance. Blocks carry no labels: the data set's documentation
 orders them by digit, male speakers before female within each, as many blocks of each (330 to train,
-110 to test), ten blocks of one speaker after the other. That this is so was checked: trained under
-these labels a recurrent net reaches 97.8 % on the test speakers, whom it has never heard; and
+110 to test), ten blocks of one speaker after the other. This was checked: trained under these
+labels a recurrent net reaches 97.8 % on the test speakers, who are not in the training set; and
 within runs of ten blocks the mean of the features varies 0.18 times as much as within all of a
 class (0.51 to 0.58 where the runs of ten begin 3 or 5 blocks later).
+
 Source: Hammami & Bedda, UCI Machine Learning Repository, data set 195.
 """
 
@@ -36,13 +37,13 @@ MADE_OF_CLASS = 10
 def load_arabic_digits(
     data_dir: Path, name: str = "spoken-arabic-digit", *, split: str = "random", **_: object
 ) -> DataSet:
-    """Return the data set from files that were staged beforehand; 20 classes, digit and gender.
+    """Load the data set from downloaded files; 20 classes, digit and gender.
 
     Args:
         data_dir: the data folder.
         name: of the data set.
-        split: "speaker": the utterances of a man and a woman are one group, so that strangers
-            select, as strangers are tested; "random": who selects may be heard in training.
+        split: "speaker": the utterances of a man and a woman are one group, so that validation and
+            test speakers are not in the training set; "random": validation speakers may be.
 
     Raises:
         UserError: a file is missing, or not what it should be.
@@ -59,12 +60,15 @@ def load_arabic_digits(
 
 
 def speakers_of(train: Samples) -> Tensor:
-    """Return (N,) number of each utterance's speaker among those of the same gender; the same over all digits."""
+    """Return (N,) number of each utterance's speaker among those of one gender.
+
+    A speaker has one number over all digits.
+    """
     return torch.arange(len(train)) % BLOCKS_OF_CLASS[TRAIN_FILE] // BLOCKS_OF_SPEAKER
 
 
 def make_sequences(data_dir: Path, name: str = "made", **_: object) -> DataSet:
-    """Return generated sequences of the same form, for tests and smoke runs: each class has a tone of its own."""
+    """Make sequences of this form for tests and smoke runs; each class has its own tone."""
     del data_dir
     draw = torch.Generator().manual_seed(0)
     train, test = (_made(MADE_OF_CLASS * len(NAMES), draw) for _ in range(2))
@@ -73,29 +77,30 @@ def make_sequences(data_dir: Path, name: str = "made", **_: object) -> DataSet:
 
 
 def read_blocks(path: Path, blocks_of_class: int) -> Samples:
-    """Return the utterances of one file.
+    """Read the utterances of one file.
 
     Raises:
-        UserError: another number of blocks or of values, or something that is no finite number;
-            names the file.
+        UserError: another number of blocks or of values, or a value that is no finite number.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         blocks = parse_blocks(content.decode("ascii"))
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(
-            f"{path}: not a readable file of utterances ({error}); remove it, and submit downloads it again"
+            f"{path}: not a readable file of utterances ({error}); remove it, "
+            "and submit downloads it again"
         ) from error
     wanted = blocks_of_class * len(NAMES)
     if len(blocks) != wanted:
         raise UserError(
-            f"{path}: {len(blocks)} utterances, expected {wanted}; remove it, and submit downloads it again"
+            f"{path}: {len(blocks)} utterances, expected {wanted}; remove it, "
+            "and submit downloads it again"
         )
     return pad(blocks, (torch.arange(len(NAMES)).repeat_interleave(blocks_of_class),))
 
 
 def parse_blocks(text: str) -> list[Tensor]:
-    """Return the blocks of lines that blank lines separate, each (frames, 13).
+    """Parse blocks of lines, separated by blank lines; each becomes (frames, 13).
 
     Raises:
         ValueError: a line has not 13 finite numbers; the text names it.
@@ -114,11 +119,9 @@ def parse_blocks(text: str) -> list[Tensor]:
             f"line {wrong + 1}: expected finite numbers, got {lines[wrong].strip()[:60]!r}"
         )
     starts = np.flatnonzero(np.diff(numbers, prepend=-2) > 1)  # the first frame of each block
-    return (
-        [torch.from_numpy(block.copy()) for block in np.split(values, starts[1:])]
-        if len(values)
-        else []
-    )
+    if not len(values):
+        return []
+    return [torch.from_numpy(block.copy()) for block in np.split(values, starts[1:])]
 
 
 def _made(count: int, draw: torch.Generator) -> Samples:

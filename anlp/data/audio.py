@@ -1,4 +1,4 @@
-"""Waveforms to features: MFCC and mel spectrograms by torchaudio, wav files read without a codec."""
+"""Waveforms to features: MFCC and mel spectrograms by torchaudio; wav files without a codec."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLOOR = 1e-6  # of a band's energy, before the logarithm
 
 
 def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
-    """Return sampling rate in Hz and samples (S,) in [-1, 1] of a wav file; channels are averaged.
+    """Read a wav file: sampling rate in Hz, and samples (S,) in [-1, 1]; channels are averaged.
 
     Args:
         path: where it is from, for the error.
@@ -33,12 +33,9 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", wavfile.WavFileWarning
-            )  # what it says of a file that is cut short
-            warnings.filterwarnings(
-                "ignore", "Chunk .* not understood", wavfile.WavFileWarning
-            )  # names, dates
+            warnings.simplefilter("error", wavfile.WavFileWarning)  # the file is cut short
+            names_and_dates = "Chunk .* not understood"
+            warnings.filterwarnings("ignore", names_and_dates, wavfile.WavFileWarning)
             rate, samples = wavfile.read(io.BytesIO(content))
     except (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning) as error:
         raise UserError(
@@ -48,7 +45,8 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
         raise UserError(f"{path}: it has no sound; remove or replace it")
     if rate < LEAST_RATE:
         raise UserError(
-            f"{path}: expected a sampling rate of at least {LEAST_RATE} Hz, got {rate}; remove or replace it"
+            f"{path}: expected a sampling rate of at least {LEAST_RATE} Hz, got {rate}; "
+            "remove or replace it"
         )
     if not np.isfinite(samples).all():
         raise UserError(f"{path}: it holds NaN or infinite samples; remove or replace it")
@@ -67,7 +65,7 @@ def _scaled(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def least_samples(rate: int) -> int:
-    """Return sound of fewer samples than this has no frame."""
+    """Return how many samples a sound needs at least to have a frame."""
     return _size_of_transform(rate) // 2 + 1
 
 
@@ -76,7 +74,7 @@ def _size_of_transform(rate: int) -> int:
 
 
 def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn.Module:
-    """Return a module that turns samples (S,) into features (F, T), T about one per 10 ms.
+    """Make a module that turns samples (S,) into features (F, T), T about one per 10 ms.
 
     Args:
         kind: "mfcc" or "mel" (log energies).
@@ -87,19 +85,16 @@ def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn
     Raises:
         ValueError: more bands than the rate has frequencies for: some would always be empty.
     """
-    from torchaudio import (  # only data that is computed from sound needs it: half a second
-        functional,
-        transforms,
-    )
+    # imported here: it takes half a second, and only data computed from sound needs it
+    from torchaudio import functional, transforms
 
     window, hop = int(WINDOW_S * rate), int(HOP_S * rate)
     size = _size_of_transform(rate)
-    edges = (
-        functional.melscale_fbanks(size // 2 + 1, 0.0, rate / 2, bands, rate)
-        if bands <= size // 2
-        else None
-    )
-    if edges is None or not edges.any(0).all():
+    has_room = bands <= size // 2
+    if has_room:
+        edges = functional.melscale_fbanks(size // 2 + 1, 0.0, rate / 2, bands, rate)
+        has_room = bool(edges.any(0).all())
+    if not has_room:
         raise ValueError(
             f"bands: {bands} are too many at {rate} Hz: some would hold no frequency; take fewer"
         )
@@ -112,5 +107,5 @@ def make_transform(kind: str, rate: int, *, coefficients: int, bands: int) -> nn
 
 class _Log(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Return the logarithm of energies, in the shape of `x`."""
         return (x + FLOOR).log()

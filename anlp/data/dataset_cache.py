@@ -1,4 +1,4 @@
-"""The data sets of a process: each is loaded once, on first use or ahead of time."""
+"""The data sets of a process, each loaded once, on first use or ahead of time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from anlp.records.elements import Element
 
 
 class DatasetCache:
-    """Data sets from one folder, kept after loading: a process that forks after `preload` shares them.
+    """Data sets from one folder, kept after loading.
+
+    A process that forks after `preload` shares them with its children.
 
     Args:
         data_dir: the data folder.
-        runs: the folder of all grids, for what a run takes from an earlier one; None: there is
-            none.
+        runs: the folder of all grids, for what a run takes from an earlier one; None: no such
+            folder.
     """
 
     def __init__(self, data_dir: Path, runs: Path | None = None) -> None:
@@ -31,8 +33,7 @@ class DatasetCache:
         """Return the data set of a run (`TaskSettings.data_key`).
 
         Raises:
-            UserError: its files are missing or damaged; the sentence says which were expected
-                where.
+            UserError: its files are missing or damaged.
         """
         if key is None:
             raise UserError(
@@ -43,31 +44,29 @@ class DatasetCache:
         return self._loaded[key]
 
     def weights_of(self, run_id: str) -> Path:
-        """Return the kept weights of an earlier run, of whichever grid.
+        """Return the file with the kept weights of an earlier run, of any grid.
 
         Raises:
             UserError: there are none.
         """
-        found = (
-            sorted(self.runs.glob(f"*/{run_id}/weights.pt"))
-            if self.runs and run_id.isalnum()
-            else []
-        )
+        found: list[Path] = []
+        if self.runs and run_id.isalnum():
+            found = sorted(self.runs.glob(f"*/{run_id}/weights.pt"))
         if not found:
             raise UserError(
-                f"init_from: no weights of a run {run_id!r} in {self.runs}; finish that run first, with "
-                "`checkpoints: {keep: best}` in its grid"
+                f"init_from: no weights of a run {run_id!r} in {self.runs}; "
+                "finish that run first, with `checkpoints: {keep: best}` in its grid"
             )
         return found[0]
 
     def preload(self, keys: Iterable[DataKey]) -> None:
-        """Loads what is not there yet; a set that cannot be loaded is left for the run that needs it to report."""
+        """Load what is missing; the run that needs a set reports why it cannot be loaded."""
         for key in keys:
             with contextlib.suppress(UserError):
                 self.get(key)
 
     def preload_elements(self, elements: Iterable[Element]) -> None:
-        """Loads the data sets of the runs of these elements."""
+        """Load the data sets of the runs of these elements."""
         keys = (spec.settings.data_key() for element in elements for spec in element.specs)
         self.preload(dict.fromkeys(key for key in keys if key is not None))
 

@@ -28,12 +28,11 @@ def cached(
     """Return what `compute` returns, from `.features` beside `source` where it was computed before.
 
     Args:
-        source: a file or folder; what was computed before it changed is not used (name, size and
-            time of modification of everything in it).
+        source: a file or folder; features computed before it changed (name, size or time of
+            modification of anything in it) are not used.
         options: of the computation.
-        compute: called where nothing is kept, and where no place can be written every time.
-        spare: a folder whose `.features` are used where the data folder cannot be written; None:
-            there is none.
+        compute: called where nothing is kept; where no place can be written, every time.
+        spare: a folder whose `.features` are used where the data folder cannot be written.
     """
     key = canonical_json(
         {"version": VERSION, "source": source.name, **_state_of(source), **options}
@@ -54,13 +53,16 @@ def cached(
 
 
 def _state_of(source: Path) -> dict[str, Scalar]:
-    """Return a folder's own time says nothing about what is two levels down, and the latest time nothing about older files."""
+    """Return what changes when any file of a folder changes.
+
+    A folder's own time does not tell of files two levels down, and the latest time not of older
+    files.
+    """
     entries = [source, *sorted(source.rglob("*") if source.is_dir() else ())]
     state = hashlib.sha256()
     for entry in entries:
-        found = (
-            entry.stat() if entry.exists() else entry.lstat()
-        )  # a link to nothing is for the reader to name
+        # a link to nothing has a state, too; the loader reports it
+        found = entry.stat() if entry.exists() else entry.lstat()
         state.update(
             f"{entry.relative_to(source)}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(
                 errors="surrogateescape"

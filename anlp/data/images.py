@@ -1,4 +1,4 @@
-"""Colour images as tensors of bytes: CIFAR-10 from torchvision's files, folders with a folder for each class."""
+"""Colour images as tensors of bytes: CIFAR-10, and folders with a folder for each class."""
 
 from __future__ import annotations
 
@@ -41,21 +41,20 @@ CIFAR_TEST = ("test_batch",)
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 ARCHIVE = "images.tar.gz"
 SPLITS = ("train", "test")
-PARTS: Mapping[
-    str, str
-] = {  # names of folders, in any case, of the part that their images belong to
+# the part of the data set by the name of a folder, in any case
+PARTS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-DECODING = 2  # changes with what becomes of a file: images that were kept before are decoded again
+DECODING = 2  # a new number where images are decoded in a new way: kept ones are decoded again
 LAYOUT = "train/CLASS/ and test/CLASS/ (val/CLASS/, too, if you like), or CLASS/"
 TEST_EVERY = 5  # of each class, where a folder has no split of its own
 MADE_SIDE, MADE_OF_CLASS = 32, 20
 
 
 def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIFAR_SIDE) -> DataSet:
-    """Return CIFAR-10 from `cifar-10-python.tar.gz`; its content is checked before it is unpickled.
+    """Load CIFAR-10 from `cifar-10-python.tar.gz`, whose content is checked before it is unpickled.
 
     Raises:
         UserError: the file is missing or is not the one its authors published.
@@ -76,11 +75,12 @@ def load_cifar10(data_dir: Path, name: str = "cifar10", *, image_size: int = CIF
 
 
 def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
-    """Return images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/` (every fifth is tested).
+    """Load images under `NAME/train/CLASS/` and `NAME/test/CLASS/`, or `NAME/CLASS/`.
 
-    Where there is `NAME/val/CLASS/`, too, its images are what runs select on. `NAME/images.tar.gz`
-    may hold the same. Images are turned as their camera says, laid on white where they are
-    transparent, cut to their central square and resized, once. What begins with a dot is no image.
+    Without parts, every fifth image of a class is tested. Images under `NAME/val/CLASS/`, if any,
+    are the validation set. `NAME/images.tar.gz` may hold these folders instead. Images are turned
+    as their camera recorded, laid on white where they are transparent, cut to their central square
+    and resized, once. Files and folders whose names begin with a dot are ignored.
 
     Raises:
         UserError: no such folder, no images, fewer than two classes, a class without images in one
@@ -102,7 +102,7 @@ def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
 
 
 def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SIDE) -> DataSet:
-    """Return generated images of ten classes, for tests and smoke runs: stripes of a width and colour for each class."""
+    """Make images of ten classes, each with its stripes, for tests and smoke runs."""
     del data_dir
     draw = torch.Generator().manual_seed(0)
     train, test = (_made(image_size, draw) for _ in SPLITS)
@@ -112,7 +112,7 @@ def make_images(data_dir: Path, name: str = "made", *, image_size: int = MADE_SI
 def _data_set(
     name: str, train: Samples, test: Samples, names: tuple[str, ...], val: Samples | None = None
 ) -> DataSet:
-    """Return with the mean and standard deviation (C, 1, 1) of each channel of the training images."""
+    """Return a data set with mean and standard deviation (C, 1, 1) of the training images."""
     pixels = train.inputs[0]
     total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for piece in torch.split(pixels, 1024):
@@ -132,7 +132,7 @@ def _classes(arrays: Arrays, part: str) -> Tensor:
 
 
 def _resized(images: Tensor, side: int) -> Tensor:
-    """Return (N, 3, side, side) bytes; the same tensor where it has that size already."""
+    """Return images as (N, 3, side, side) bytes."""
     if images.shape[-1] == side:
         return images
     from torchvision.transforms.functional import resize  # a second to import
@@ -166,7 +166,7 @@ def _cifar_batches(archive: tarfile.TarFile, names: tuple[str, ...]) -> tuple[Te
         file = archive.extractfile(f"cifar-10-batches-py/{name}")
         if file is None:
             raise KeyError(name)
-        batch = pickle.load(file, encoding="latin1")  # noqa: S301 - the archive's digest was checked
+        batch = pickle.load(file, encoding="latin1")  # noqa: S301 - digest checked
         images.append(torch.from_numpy(batch["data"].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).copy()))
         classes.append(torch.tensor(batch["labels"]))
     return torch.cat(images), torch.cat(classes)
@@ -182,12 +182,12 @@ def _read_folder(folder: Path, side: int) -> Arrays:
         "names": np.array(names)
     }
     for part, classes in parts.items():
-        arrays[f"{part}_images"] = torch.stack(
-            [image for name in names for image in classes[name]]
-        ).numpy()
-        arrays[f"{part}_classes"] = np.repeat(
-            np.arange(len(names)), [len(classes[name]) for name in names]
-        )
+        images: list[Tensor] = []
+        for name in names:
+            images += classes[name]
+        counts = [len(classes[name]) for name in names]
+        arrays[f"{part}_images"] = torch.stack(images).numpy()
+        arrays[f"{part}_classes"] = np.repeat(np.arange(len(names)), counts)
     return arrays
 
 
@@ -196,22 +196,25 @@ def _check_classes(folder: Path, parts: Mapping[str, Mapping[str, list[Tensor]]]
     if len(names) < 2:
         found = f"one class, {names[0]}" if names else "no images"
         raise UserError(
-            f"{folder}: {found}; expected {LAYOUT}, with images ({' '.join(sorted(ENDINGS))}) for two classes or more"
+            f"{folder}: {found}; expected {LAYOUT}, with images ({' '.join(sorted(ENDINGS))}) "
+            "for two classes or more"
         )
     for part, classes in parts.items():
         missing = [name for name in names if not classes.get(name)]
         if missing == names:
             raise UserError(
-                f"{folder}: no {part} images; expected {LAYOUT}, or at least {TEST_EVERY} images a class"
+                f"{folder}: no {part} images; expected {LAYOUT}, "
+                f"or at least {TEST_EVERY} images a class"
             )
         if missing:
             raise UserError(
-                f"{folder}: class {missing[0]!r} has no {part} images, but others have; add some or remove the class"
+                f"{folder}: class {missing[0]!r} has no {part} images, but others have; "
+                "add some or remove the class"
             )
 
 
 def _images(folder: Path) -> Iterator[tuple[str, str, Path, Path | bytes]]:
-    """Part, class, name and content (or the file that has it) of every image, in order of their paths.
+    """Yield part, class, name and content (or file) of every image, in order of their paths.
 
     Raises:
         UserError: some images are under train/ or test/, and some are beside them.
@@ -234,12 +237,15 @@ def _images(folder: Path) -> Iterator[tuple[str, str, Path, Path | bytes]]:
 
 
 def _part_of(path: PurePosixPath) -> str:
-    """Return of an image in the folder of a class in the folder of a part; empty for any other."""
+    """Return the part of an image in a class's folder in a part's folder; empty for any other."""
     return PARTS.get(path.parts[0].lower(), "") if len(path.parts) > 2 else ""
 
 
 def _is_image(path: PurePosixPath) -> bool:
-    """Return by its name; systems leave files and folders of their own whose names begin with a dot, or __MACOSX."""
+    """Tell by its path whether a file is an image.
+
+    Systems leave hidden files and folders of their own, or __MACOSX.
+    """
     is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in ENDINGS and not is_hidden
 
@@ -269,7 +275,7 @@ def _archived(path: Path) -> Mapping[PurePosixPath, bytes]:
 
 
 def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
-    """Return (3, side, side) bytes: the central square, resized.
+    """Decode an image to (3, side, side) bytes: the central square, resized.
 
     Raises:
         UserError: not an image.
@@ -284,26 +290,24 @@ def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
         raise UserError(
             f"{path}: not a readable image (of no known kind); remove or replace it"
         ) from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # what its decoders raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image ({error}); remove or replace it") from error
     return torch.from_numpy(np.asarray(fitted, dtype=np.uint8).copy()).permute(2, 0, 1).contiguous()
 
 
 def _in_colour(image: Picture) -> Picture:
-    """Return upright and RGB: 16 bits of grey are scaled (a plain conversion cuts them off), and nothing shines through."""
+    """Return an image upright and in RGB.
+
+    16 bits of grey are scaled (a plain conversion cuts them off), and transparent parts become
+    white.
+    """
     from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # I;16 and its kin
         grey = np.asarray(upright, dtype=np.float64)
-        return Image.fromarray(
-            (grey / max(grey.max(), 65535) * 255).clip(0, 255).astype(np.uint8)
-        ).convert("RGB")
+        scaled = (grey / max(grey.max(), 65535) * 255).clip(0, 255)
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if upright.has_transparency_data:
         white = Image.new("RGBA", upright.size, "white")
         return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")

@@ -15,10 +15,7 @@ from anlp.core.errors import UserError
 from anlp.data.samples import DataSet, Samples
 from anlp.datasets import catalogue
 
-MEAN, STD = (
-    33.318421449829934,
-    78.56748998339798,
-)  # of the 60,000 training images; values are 0..255
+MEAN, STD = 33.318421449829934, 78.56748998339798  # of the 60,000 training images, 0..255
 CLASSES, SIDE = 10, 28
 IMAGES = {"train": 60_000, "t10k": 10_000}  # by the beginning of the files' names
 AGAIN = "remove it, and submit downloads it again"
@@ -26,7 +23,7 @@ IDX_BYTES = 0x08  # the type code of unsigned bytes, the only one these files us
 
 
 def load_mnist(data_dir: Path, name: str = "mnist") -> DataSet:
-    """Return the data set from files that were staged beforehand; nothing is downloaded here.
+    """Load the data set from downloaded files; nothing is downloaded here.
 
     Raises:
         UserError: a file is missing or is not what it should be.
@@ -63,7 +60,7 @@ def _read_samples(images: Path, labels: Path, count: int) -> Samples:
 
 
 def read_idx(path: Path) -> Tensor:
-    """Return the array of bytes in an idx file.
+    """Read the array of bytes in an idx file.
 
     Raises:
         UserError: not an idx file of bytes, or cut short.
@@ -76,7 +73,7 @@ def read_idx(path: Path) -> Tensor:
 
 
 def parse_idx(content: bytes) -> Tensor:
-    """Return the array in the content of an idx file: two zeros, type, number of dimensions, their sizes, the values.
+    """Parse the content of an idx file: two zeros, type, number of dimensions, sizes, values.
 
     Raises:
         ValueError: anything else.

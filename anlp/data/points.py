@@ -14,9 +14,7 @@ from anlp.data.samples import DataSet, Samples
 from anlp.datasets import catalogue
 from anlp.datasets.point_files import read_rows
 
-SEED = (
-    20_240_501  # of the generated points and of the test split: the data is the same for every run
-)
+SEED = 20_240_501  # of the generated points and of the test split, for every run
 TEST_PART = 5  # one point in so many is tested
 SPIRAL_ARMS = 3
 SPIRAL_NOISE = 0.02
@@ -28,7 +26,7 @@ Points = tuple[Tensor, Tensor]  # (N, 2) places, (N,) classes
 
 
 def make_points(data_dir: Path, name: str, *, points: int) -> DataSet:
-    """Return generated points; the same for every seed and machine.
+    """Make points by a formula; every seed and machine gets these.
 
     Args:
         data_dir: nothing is read from it.
@@ -43,33 +41,33 @@ def make_points(data_dir: Path, name: str, *, points: int) -> DataSet:
 
 
 def read_points(data_dir: Path, name: str, *, points: int = 0) -> DataSet:
-    """Return the points of a CSV file with the columns long, lat, label; of each class every fifth point is tested.
+    """Read the points of a CSV file with the columns long, lat, label.
+
+    Of each class every fifth point is tested.
 
     Raises:
-        UserError: no such file, or whatever `anlp.datasets.point_files` finds wrong with it.
+        UserError: no such file, or `anlp.datasets.point_files` finds a fault in it.
     """
     del points  # of generated data only
     found = catalogue.find(name, data_dir)
     if found is None:
         raise UserError(catalogue.where_to_put(name, data_dir))
     rows = read_rows(found[""])
-    names = tuple(
-        sorted(
-            set(rows.labels),
-            key=lambda label: (len(label), label) if label.isdecimal() else (0, label),
-        )
-    )
+    names = tuple(sorted(set(rows.labels), key=_label_order))
     number = {label: k for k, label in enumerate(names)}
     classes = torch.tensor([number[label] for label in rows.labels])
     order = _shuffled(len(classes))
-    order = order[
-        classes[order].argsort(stable=True)
-    ]  # class by class, in random order within each
+    order = order[classes[order].argsort(stable=True)]  # class by class, each in random order
     return _split(name, torch.tensor(rows.places), classes, names, order, _ranks(classes[order]))
 
 
+def _label_order(label: str) -> tuple[int, str]:
+    """Return the key to sort a label by: numbers by their value."""
+    return (len(label), label) if label.isdecimal() else (0, label)
+
+
 def spirals(count: int, draw: torch.Generator) -> Points:
-    """Return arms that wind around the origin, one class each."""
+    """Make arms that wind around the origin, one class each."""
     classes = torch.arange(count) % SPIRAL_ARMS
     radius = torch.rand(count, generator=draw).sqrt()
     turn = 4.5 * radius + classes * (2 * math.pi / SPIRAL_ARMS)
@@ -78,7 +76,7 @@ def spirals(count: int, draw: torch.Generator) -> Points:
 
 
 def moons(count: int, draw: torch.Generator) -> Points:
-    """Return two half circles that reach into each other."""
+    """Make two half circles that reach into each other."""
     classes = torch.arange(count) % 2
     turn = math.pi * torch.rand(count, generator=draw)
     upper = torch.stack([turn.cos(), turn.sin()], 1)
@@ -88,7 +86,7 @@ def moons(count: int, draw: torch.Generator) -> Points:
 
 
 def regions(count: int, draw: torch.Generator) -> Points:
-    """Return a map of states with ragged borders: longitudes of -10 to 30, latitudes of 35 to 70 degrees."""
+    """Make a map of states with ragged borders, -10 to 30 degrees east and 35 to 70 north."""
     capitals = torch.rand(REGIONS, 2, generator=draw)
     places = torch.rand(count, 2, generator=draw)
     ragged = places + 0.02 * torch.stack([(37 * places[:, 1]).sin(), (41 * places[:, 0]).cos()], 1)
@@ -109,7 +107,7 @@ def _shuffled(count: int) -> Tensor:
 
 
 def _ranks(classes: Tensor) -> Tensor:
-    """Return (N,) the how-manieth of its class each is, from 0, in sorted classes."""
+    """Return (N,) the position of each point within its class, from 0, in sorted classes."""
     counts: Tensor = classes.bincount()
     return torch.arange(len(classes)) - (counts.cumsum(0) - counts)[classes]
 
@@ -117,7 +115,7 @@ def _ranks(classes: Tensor) -> Tensor:
 def _split(
     name: str, places: Tensor, classes: Tensor, names: tuple[str, ...], order: Tensor, ranks: Tensor
 ) -> DataSet:
-    """Return of `order` those whose rank is a multiple of five are tested."""
+    """Split into training and test points: ranks that are multiples of five are tested."""
     tested, trained = order[ranks % TEST_PART == 0], order[ranks % TEST_PART != 0]
     train = Samples((places[trained],), (classes[trained],))
     std = train.inputs[0].std(0)

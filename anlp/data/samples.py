@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Inputs and targets of the same samples, row by row.
+    """Inputs and targets of some samples, row by row.
 
-    Both are tuples so that a sequence may bring its length along and a sample may have several
-    targets. Inputs keep the type they are stored in (bytes for images): the model's first step
-    makes them floats, batch by batch.
+    Both are tuples: a sequence may bring its length along, and a sample may have several targets.
+    Inputs keep the type they are stored in (bytes for images); the model's first step makes them
+    floats, batch by batch.
     """
 
     inputs: tuple[Tensor, ...]  # each (N, ...)
@@ -31,7 +31,7 @@ class Samples:
         )
 
     def to(self, device: torch.device) -> Samples:
-        """Return the same samples on `device`; nothing is copied if they are there."""
+        """Return these samples on `device`; nothing is copied if they are there."""
         return Samples(
             tuple(tensor.to(device) for tensor in self.inputs),
             tuple(tensor.to(device) for tensor in self.targets),
@@ -66,8 +66,8 @@ class DataSet:
             dimension.
         std: of all training input values, as stored.
         val: held out by the data set itself; None: split by the run's seed.
-        groups: (N,) of the training samples: a group (what one speaker said, say) is never on both
-            sides of that split; None: each sample is on its own.
+        groups: (N,) of the training samples: a group (the utterances of a speaker, say) is never
+            on both sides of that split; None: each sample is on its own.
         origins: of the classes, where labels were merged or dropped.
     """
 

@@ -13,7 +13,7 @@ CONSTANT = 1e-6  # what rounding to 32 bits makes of a constant, as a share of i
 
 
 def pad(sequences: Sequence[Tensor], targets: tuple[Tensor, ...]) -> Samples:
-    """Return samples with two inputs: (N, T, F) frames, zeros behind the end of each sequence, and (N,) lengths.
+    """Return samples with two inputs: (N, T, F) frames padded with zeros, and (N,) lengths.
 
     Args:
         sequences: N of (T_k, F), T_k at least 1.
@@ -27,10 +27,9 @@ def pad(sequences: Sequence[Tensor], targets: tuple[Tensor, ...]) -> Samples:
 
 
 def feature_moments(samples: Samples) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (F,) of each feature over all frames of padded sequences, without the padding.
+    """Return mean and standard deviation (F,) of each feature, without the padding.
 
-    A feature that never changes has 1 as deviation: what is tested may change, and would be out of
-    all proportion.
+    A constant feature has 1 as deviation: it may vary in the test set, where it would become huge.
     """
     frames, lengths = samples.inputs
     valid = torch.arange(frames.shape[1]) < lengths[:, None]  # (N, T)

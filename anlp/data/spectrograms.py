@@ -54,7 +54,7 @@ class Labelled:
 
 
 def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> DataSet:
-    """Return pieces with their genre, after merging and dropping.
+    """Load pieces with their genre, after merging and dropping.
 
     Args:
         data_dir: the data folder.
@@ -63,7 +63,7 @@ def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> Da
         mapping: `lab`, `none`, or the name of a YAML file in the folder.
 
     Raises:
-        UserError: a file is missing, damaged, or says something unknown; the sentence names it.
+        UserError: a file is missing or damaged, or a genre is unknown.
     """
     folder = _folder(data_dir, name)
     table = read_mapping(folder, mapping)
@@ -72,28 +72,28 @@ def load_genres(data_dir: Path, name: str, *, features: str, mapping: str) -> Da
     unknown = sorted({genre for _, genre in parts["test"]} - set(names))
     if unknown:
         raise UserError(
-            f"{folder / 'test_labels.txt'}: genre {unknown[0]!r} has no training pieces; merge or drop it (mapping)"
+            f"{folder / 'test_labels.txt'}: genre {unknown[0]!r} has no training pieces; "
+            "merge or drop it (mapping)"
         )
     if len(names) < 2:
         raise UserError(
-            f"{folder / 'train_labels.txt'}: one genre is left, {names[0]}; look at mapping: {mapping}"
+            f"{folder / 'train_labels.txt'}: one genre is left, {names[0]}; "
+            f"look at mapping: {mapping}"
         )
     number = {genre: k for k, genre in enumerate(names)}
-    train, test = (
-        pad(
-            [_read_piece(folder, part, line, features) for line, _ in labelled],
-            (torch.tensor([number[genre] for _, genre in labelled]),),
-        )
-        for part, labelled in parts.items()
-    )
-    return _data_set(name, train, test, names, _origins(folder, table))
+    samples: dict[str, Samples] = {}
+    for part, labelled in parts.items():
+        pieces = [_read_piece(folder, part, line, features) for line, _ in labelled]
+        classes = torch.tensor([number[genre] for _, genre in labelled])
+        samples[part] = pad(pieces, (classes,))
+    return _data_set(name, samples["train"], samples["test"], names, _origins(folder, table))
 
 
 def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> DataSet:
-    """Return pieces with their valence, energy or danceability, or all three; every fifth is tested.
+    """Load pieces with their valence, energy or danceability, or all; every fifth is tested.
 
     Raises:
-        UserError: a file is missing or damaged; the sentence names it.
+        UserError: a file is missing or damaged.
     """
     folder = _folder(data_dir, name)
     path = folder / "train_labels.txt"
@@ -102,22 +102,22 @@ def load_emotions(data_dir: Path, name: str, *, features: str, target: str) -> D
         raise UserError(f"{path}: {len(lines)} pieces, expected at least {TEST_EVERY}")
     wanted = EMOTIONS if target == "all" else (target,)
     columns = _columns(path)
-    values = torch.tensor(
-        [_values(path, line, {name: columns[name] for name in wanted}) for line in lines]
-    )
+    chosen = {name: columns[name] for name in wanted}
+    values = torch.tensor([_values(path, line, chosen) for line in lines])
     pieces = [_read_piece(folder, "train", line, features) for line in lines]
     tested = torch.arange(len(lines)) % TEST_EVERY == TEST_EVERY - 1
-    train, test = (
-        pad([pieces[k] for k in torch.nonzero(rows).flatten().tolist()], (values[rows],))
-        for rows in (~tested, tested)
-    )
+    parts: list[Samples] = []
+    for rows in (~tested, tested):
+        positions = torch.nonzero(rows).flatten().tolist()
+        parts.append(pad([pieces[position] for position in positions], (values[rows],)))
+    train, test = parts
     return _data_set(name, train, test, wanted)
 
 
 def make_genres(
     data_dir: Path, name: str = "made", *, features: str, mapping: str = "none"
 ) -> DataSet:
-    """Return generated pieces of four genres, each with bands of its own, for tests and smoke runs."""
+    """Make pieces of four genres, each with bands of its own, for tests and smoke runs."""
     del data_dir, mapping
     pieces, kinds = _made(features)
     cut = MADE_PIECES * 2 // 3
@@ -126,7 +126,7 @@ def make_genres(
 
 
 def make_emotions(data_dir: Path, name: str = "made", *, features: str, target: str) -> DataSet:
-    """Return the same pieces with quantities that follow from their bands."""
+    """Make the pieces of `make_genres` with quantities that follow from their bands."""
     del data_dir
     pieces, kinds = _made(features)
     cut = MADE_PIECES * 2 // 3
@@ -139,7 +139,7 @@ def make_emotions(data_dir: Path, name: str = "made", *, features: str, target: 
 
 
 def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
-    """Return the table of genres; None: every genre stays as it is.
+    """Read the table of genres; None: every genre stays as it is.
 
     Raises:
         UserError: no such file, or not a table of texts.
@@ -154,9 +154,9 @@ def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
     try:
         table = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: not a readable table of genres ({said}); use mapping: lab or none"
+            f"{path}: not a readable table of genres ({reason}); use mapping: lab or none"
         ) from error
     if not isinstance(table, dict) or not all(
         value is None or isinstance(value, str) for value in table.values()
@@ -166,11 +166,13 @@ def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
 
 
 def read_labels(path: Path, columns: int) -> list[Labelled]:
-    """Return the lines behind the header, each with a piece and so many labels; a line that is there twice counts once.
+    """Read the lines below the header, each with a piece and so many labels.
+
+    A repeated line counts once.
 
     Raises:
-        UserError: the file cannot be read, has no header or nothing behind it, a line has another
-            number of columns, or a piece has two different labels.
+        UserError: the file cannot be read, has no header or no piece, a line has another number of
+            columns, or a piece has two different labels.
     """
     lines = _lines(path)
     found: dict[str, Labelled] = {}
@@ -204,12 +206,13 @@ def _parse_line(path: Path, number: int, line: str, columns: int) -> Labelled:
 
 
 def _columns(path: Path) -> Mapping[str, int]:
-    """Return place of each emotion among the labels: as the header says, which need not name them."""
+    """Return the position of each emotion among the labels: by the header, which may name them."""
     header = [name.strip().lower() for name in _lines(path)[0].replace("\t", ",").split(",")[1:]]
     named = [name for name in EMOTIONS if name in header]
     if named and sorted(header) != sorted(EMOTIONS):
         raise UserError(
-            f"{path}:1: expected the columns {', '.join(EMOTIONS)} in any order, got {', '.join(header)}"
+            f"{path}:1: expected the columns {', '.join(EMOTIONS)} in any order, "
+            f"got {', '.join(header)}"
         )
     order = header if named else list(EMOTIONS)
     return {name: order.index(name) for name in EMOTIONS}
@@ -278,7 +281,7 @@ def _file_of(folder: Path, base: str) -> Path | None:
 
 
 def _read_piece(folder: Path, part: str, line: Labelled, features: str) -> Tensor:
-    """Return (T, F) frames of a piece.
+    """Read (T, F) frames of a piece.
 
     Raises:
         UserError: its file is missing, or no finite array of 140 rows.
@@ -287,27 +290,29 @@ def _read_piece(folder: Path, part: str, line: Labelled, features: str) -> Tenso
     if path is None:
         wanted = folder / part / f"{line.base}{SUFFIXES[0]}"
         raise UserError(
-            f"{wanted}: missing, and {part}_labels.txt:{line.number} names it; put it there or drop the line"
+            f"{wanted}: missing, and {part}_labels.txt:{line.number} names it; "
+            "put it there or drop the line"
         )
     frames = _read_array(path)
     if frames.ndim != 2 or frames.shape[0] != MEL + CHROMA or frames.shape[1] == 0:
         raise UserError(
             f"{path}: expected {MEL + CHROMA} rows of frames, got an array of shape {frames.shape}"
         )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is told below
+    with np.errstate(over="ignore"):  # values too large become infinite, see below
         chosen = frames[ROWS[features]].T.astype(np.float32)
     if not np.isfinite(chosen).all():
         raise UserError(
-            f"{path}: it holds NaN or infinite values; compute it again, or drop its line in the labels"
+            f"{path}: it holds NaN or infinite values; compute it again, "
+            "or drop its line in the labels"
         )
     return torch.from_numpy(np.ascontiguousarray(chosen))
 
 
 def _read_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """Return numbers; nothing in the file is run, whatever it holds.
+    """Read an array of numbers; nothing in the file is executed.
 
     Raises:
-        UserError: it is no whole `.npy` file, or not one of numbers.
+        UserError: not a whole `.npy` file, or not one of numbers.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

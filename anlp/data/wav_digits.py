@@ -1,8 +1,9 @@
-"""Spoken digits from wav files named `DIGIT_SPEAKER_INDEX.wav`, as padded sequences of MFCC or mel features."""
+"""Spoken digits from wav files named `DIGIT_SPEAKER_INDEX.wav`, as MFCC or mel features."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,40 +23,29 @@ TEST_EVERY = 5  # random: of the recordings of each digit and speaker, every fif
 
 
 def load_wav_digits(
-    data_dir: Path,
-    name: str,
-    *,
-    features: str,
-    coefficients: int,
-    bands: int,
-    split: str,
-    test_speaker: str = "",
+    data_dir: Path, name: str, *, split: str, test_speaker: str = "", **features: Scalar
 ) -> DataSet:
-    """Return the recordings in a folder, in its folder `recordings` or its `recordings.tar.gz`; features are computed once.
+    """Load the recordings in a folder; features are computed once.
+
+    They are in the folder itself, in its folder `recordings` or in its `recordings.tar.gz`.
 
     Args:
         data_dir: the data folder.
         name: of the folder in it.
-        features: mfcc or mel.
-        coefficients: mfcc: per frame.
-        bands: mel bands per frame.
-        split: "speaker": one speaker is tested and the one before by name selects (before the
-            first: the last); "random": every fifth recording of each digit and speaker is tested.
+        split: "speaker": one speaker is the test set and the one before by name is for validation
+            (before the first: the last); "random": every fifth recording of each digit and speaker
+            is tested.
         test_speaker: of a split by speakers; "": the last by name.
+        features: `features` (mfcc or mel), `coefficients` (mfcc: per frame) and `bands` (of the mel
+            scale, per frame).
 
     Raises:
-        UserError: no such folder, no recordings in it, one that is not readable, or too few
-            speakers to split by.
+        UserError: no such folder, no or unreadable recordings, or too few speakers to split by.
     """
     found = catalogue.find(name, data_dir)
     if found is None:
         raise UserError(catalogue.where_to_put(name, data_dir))
-    options: dict[str, Scalar] = {
-        "features": features,
-        "coefficients": coefficients,
-        "bands": bands,
-    }
-    arrays = cached(found[""], options, lambda: _compute(found[""], features, coefficients, bands))
+    arrays = cached(found[""], features, lambda: _compute(found[""], features))
     frames = np.split(arrays["frames"], arrays["ends"][:-1])
     sequences = [torch.from_numpy(part) for part in frames]
     named = zip(
@@ -81,44 +71,45 @@ def load_wav_digits(
 def _parts(
     folder: Path, recordings: list[Recording], split: str, test_speaker: str
 ) -> tuple[set[int], set[int]]:
-    """Return which recordings are tested, and which select where the split itself says so."""
+    """Return which recordings are tested, and which are for validation where the split has any."""
     if split == "random":
         tested = _every_fifth(recordings)
         if not tested:
             raise UserError(
-                f"{folder}: split: random tests every {TEST_EVERY}th recording of each digit and speaker, "
-                f"and none has so many; add recordings, or use split: speaker"
+                f"{folder}: split: random tests every {TEST_EVERY}th recording of each digit and "
+                "speaker, and none has so many; add recordings, or use split: speaker"
             )
         return tested, set()
-    speakers = tested_and_selecting(folder, recordings, test_speaker)
-    first, second = (
-        {k for k, r in enumerate(recordings) if r.speaker == name} for name in speakers
-    )
-    return first, second
+    test_name, val_name = tested_and_selecting(folder, recordings, test_speaker)
+    speakers = [recording.speaker for recording in recordings]
+    tested = {row for row, speaker in enumerate(speakers) if speaker == test_name}
+    selecting = {row for row, speaker in enumerate(speakers) if speaker == val_name}
+    return tested, selecting
 
 
 def _digits(folder: Path, recordings: list[Recording], trained: list[int]) -> tuple[str, ...]:
-    """Return the digits there are, which are the classes.
+    """Return the digits that occur, which are the classes.
 
     Raises:
-        UserError: one is said, but not to learn from; or there is only one.
+        UserError: one is not in the training set, or there is only one.
     """
-    said = sorted({recording.digit for recording in recordings})
-    heard = {recordings[row].digit for row in trained}
-    unheard = [digit for digit in said if digit not in heard]
-    if unheard:
+    digits = sorted({recording.digit for recording in recordings})
+    in_training = {recordings[row].digit for row in trained}
+    missing = [digit for digit in digits if digit not in in_training]
+    if missing:
         raise UserError(
-            f"{folder}: no recordings of digit {unheard[0]} are left to train on; add some, or remove the others"
+            f"{folder}: no recordings of digit {missing[0]} are left to train on; "
+            "add some, or remove the others"
         )
-    if len(said) < 2:
+    if len(digits) < 2:
         raise UserError(
-            f"{folder}: expected recordings of at least two digits, found those of {said[0]} only"
+            f"{folder}: expected recordings of at least two digits, found those of {digits[0]} only"
         )
-    return tuple(map(str, said))
+    return tuple(map(str, digits))
 
 
 def _every_fifth(recordings: list[Recording]) -> set[int]:
-    """Return of each digit and speaker."""
+    """Return every fifth recording of each digit and speaker."""
     ranks: Counter[tuple[int, str]] = Counter()
     tested = set()
     for number, recording in enumerate(recordings):
@@ -136,15 +127,20 @@ def _samples(
     return pad([sequences[row] for row in rows], (classes,))
 
 
-def _compute(folder: Path, features: str, coefficients: int, bands: int) -> Arrays:
-    """Return frames of all recordings one behind the other, where each ends, and whose they are."""
+def _compute(folder: Path, features: Mapping[str, Scalar]) -> Arrays:
+    """Compute the frames of all recordings in one array, where each ends, and whose they are."""
     found = sorted(read_recordings(folder), key=lambda pair: pair[0])
     waves = [_read(folder, recording, source) for recording, source in found]
     rate = Counter(rate for rate, _ in waves).most_common(1)[0][0]
     for (recording, source), (own_rate, wave) in zip(found, waves, strict=True):
         _check_wave(_path(folder, recording, source), own_rate, len(wave), rate)
     try:
-        transform = make_transform(features, rate, coefficients=coefficients, bands=bands)
+        transform = make_transform(
+            str(features["features"]),
+            rate,
+            coefficients=int(features["coefficients"]),
+            bands=int(features["bands"]),
+        )
     except ValueError as error:
         raise UserError(f"{folder}: {error}") from error
     frames = [transform(wave).T for _, wave in waves]  # (T, F)
@@ -168,20 +164,21 @@ def _read(folder: Path, recording: Recording, source: Path | bytes) -> tuple[int
 
 
 def _path(folder: Path, recording: Recording, source: Path | bytes) -> Path:
-    """Return for errors: in an archive the name that it has there."""
+    """Return the path for error messages: in an archive the name that it has there."""
     if isinstance(source, Path):
         return source
     return folder / ARCHIVE / f"{recording.digit}_{recording.speaker}_{recording.index}.wav"
 
 
 def _check_wave(path: Path, own_rate: int, samples: int, rate: int) -> None:
-    """Bands of one rate are not those of another, so that all have the one that most have."""
+    """Check that a recording has the rate of most of the others, and is long enough."""
     if own_rate != rate:
         raise UserError(
-            f"{path}: {own_rate} Hz, but most of the others have {rate} Hz; convert it, or remove it"
+            f"{path}: {own_rate} Hz, but most of the others have {rate} Hz; "
+            "convert it, or remove it"
         )
     if samples < least_samples(rate):
         raise UserError(
-            f"{path}: {samples} samples at {rate} Hz are too short, expected at least {least_samples(rate)}; "
-            "remove or replace it"
+            f"{path}: {samples} samples at {rate} Hz are too short, "
+            f"expected at least {least_samples(rate)}; remove or replace it"
         )

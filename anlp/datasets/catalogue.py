@@ -1,4 +1,4 @@
-"""Brings the files of a data set to where runs will look for them; light, for the login node."""
+"""Where the files of data sets are, and their download; light, for the login node."""
 
 from __future__ import annotations
 
@@ -42,10 +42,8 @@ class DataFiles:
     ending: str = ".gz"
 
 
-WEIGHTS = (
-    "weights",
-    str(Path("~/.cache/torch/hub/checkpoints").expanduser()),
-)  # the second is torchvision's cache
+TORCHVISION_CACHE = str(Path("~/.cache/torch/hub/checkpoints").expanduser())
+WEIGHTS = ("weights", TORCHVISION_CACHE)
 WEIGHTS_URLS = ("https://download.pytorch.org/models/",)
 BUILT_IN = DataFiles({}, ())  # in a package, or made from a formula
 CATALOGUE: Mapping[str, DataFiles] = {
@@ -64,9 +62,7 @@ CATALOGUE: Mapping[str, DataFiles] = {
         ending="",
     ),
     "cifar10": DataFiles(
-        {
-            "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"
-        },  # of the archive, as its authors publish it
+        {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},  # of the archive itself
         ("cifar10", "."),  # the second is torchvision's place
         ("https://www.cs.toronto.edu/~kriz/",),
         ending="",
@@ -94,20 +90,20 @@ CATALOGUE: Mapping[str, DataFiles] = {
 
 
 def needs_files(name: str) -> bool:
-    """Tell whether the data set has files at all; embedded ones have none."""
+    """Tell whether the data set has files at all; built-in ones have none."""
     return name not in CATALOGUE or bool(CATALOGUE[name].digests)
 
 
 def is_published(name: str) -> bool:
-    """Tell whether `stage` knows where to download it; a folder of the user's own it does not."""
+    """Tell whether `stage` can download it; a folder of the user's own it cannot."""
     return name in CATALOGUE and bool(CATALOGUE[name].urls)
 
 
 def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
-    """Return the data set's files by name (without `.gz`), None if one is missing. Looks at names, not into files.
+    """Return the data set's files by name (without `.gz`), None if one is missing.
 
-    A name that is not in the catalogue is a file or folder of the user's own in the data folder;
-    its key is "".
+    Looks at names, not into files. A name that is not in the catalogue is a file or folder of the
+    user's own in the data folder; its key is "".
     """
     if name not in CATALOGUE:
         own = data_dir / name
@@ -122,11 +118,10 @@ def find(name: str, data_dir: Path) -> Mapping[str, Path] | None:
 
 
 def stage(name: str, data_dir: Path) -> None:
-    """Makes sure that `find` succeeds: downloads what is missing; returns after the files are whole and in place.
+    """Download what `find` misses; return after the files are whole and in place.
 
     Raises:
-        UserError: something is missing and cannot be downloaded; the text names the files and where
-            to put them.
+        UserError: a file is missing and cannot be downloaded.
     """
     if not is_published(name):
         if needs_files(name) and find(name, data_dir) is None:
@@ -142,18 +137,21 @@ def stage(name: str, data_dir: Path) -> None:
 
 
 def where_to_put(name: str, data_dir: Path) -> str:
-    """Return the sentence for somebody whose data set is not there."""
+    """Return the sentence for a data set that is not there."""
     if name not in CATALOGUE:
         return (
-            f"data {name}: neither a known data set ({', '.join(sorted(CATALOGUE))}) nor a file or folder "
-            f"{data_dir / name}; put it there or set ANLP_DATA"
+            f"data {name}: neither a known data set ({', '.join(sorted(CATALOGUE))}) "
+            f"nor a file or folder {data_dir / name}; put it there or set ANLP_DATA"
         )
     entry = CATALOGUE[name]
     files = ", ".join(
         f"{file}[.gz]" if entry.ending or file.endswith(".txt") else file for file in entry.digests
     )
     places = " or ".join(str(data_dir / folder) for folder in entry.folders)
-    return f"data {name}: files are missing; expected {files} in {places}; put them there or set ANLP_DATA"
+    return (
+        f"data {name}: files are missing; expected {files} in {places}; "
+        "put them there or set ANLP_DATA"
+    )
 
 
 def is_plain(name: str) -> bool:
@@ -162,17 +160,19 @@ def is_plain(name: str) -> bool:
 
 
 def _find_file(file: str, folders: tuple[str, ...], data_dir: Path) -> Path | None:
-    candidates = (
-        data_dir / folder / (file + ending) for folder in folders for ending in ("", ".gz")
-    )
-    return next((path for path in candidates if path.is_file()), None)
+    for folder in folders:
+        for ending in ("", ".gz"):
+            path = data_dir / folder / (file + ending)
+            if path.is_file():
+                return path
+    return None
 
 
 def _download(file: str, entry: DataFiles, folder: Path) -> None:
-    """Leaves the file whole and checked under its name; tries the mirrors in turn, going on where the last broke off.
+    """Download a file, check it, and put it in place.
 
-    What an earlier download left is taken over by renaming, which only one of several commands can
-    do.
+    The mirrors are tried in turn, each going on where the last broke off. What an earlier download
+    left is taken over by renaming, which only one of several commands can do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part, draft = folder / f".{file}.part", folder / f".{file}.{uuid.uuid4().hex[:8]}.tmp"
@@ -193,7 +193,10 @@ def _download(file: str, entry: DataFiles, folder: Path) -> None:
 
 
 def _try_mirror(url: str, draft: Path, digest: str, *, packed: bool) -> str | None:
-    """Downloads into `draft`; what went wrong, None if nothing did. What is whole but wrong is removed."""
+    """Download into `draft` and return what went wrong, None if nothing did.
+
+    A whole file with wrong content is removed.
+    """
     try:
         _fetch(url, draft)
     except (OSError, http.client.HTTPException) as error:
@@ -207,9 +210,10 @@ def _try_mirror(url: str, draft: Path, digest: str, *, packed: bool) -> str | No
 
 
 def _fetch(url: str, path: Path) -> None:
-    """Downloads what `path` does not hold yet; a server that cannot begin in the middle begins anew."""
+    """Download what `path` lacks, or all where the server cannot start in the middle."""
     had = path.stat().st_size if path.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={had}-"} if had else {})  # noqa: S310 - a constant of this module
+    headers = {"Range": f"bytes={had}-"} if had else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - a constant of this module
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - as above
     except urllib.error.HTTPError as error:
@@ -229,7 +233,9 @@ def _fetch(url: str, path: Path) -> None:
 
 
 def verify(name: str, data_dir: Path) -> None:
-    """Reads the files that are there and compares them with what was published; for what is read without looking.
+    """Compare the content of the files that are there with what was published.
+
+    For files that are read without a check of their own.
 
     Raises:
         UserError: a file has another content.
@@ -248,19 +254,18 @@ def _fault(path: Path, digest: str) -> str:
 
 
 def check(path: Path, digest: str) -> None:
-    """Whether a file has the content that its digest says.
+    """Check that a file has the content of its digest.
 
     Raises:
-        OSError: it has another; the text says which.
+        OSError: it has another content.
     """
     _check(path, digest, packed=path.suffix == ".gz" and not path.name.endswith(".tar.gz"))
 
 
 def _check(path: Path, digest: str, *, packed: bool) -> None:
     kind, _, wanted = digest.rpartition(":")
-    found = (
-        hashlib.sha256() if kind == "sha256" else hashlib.md5(usedforsecurity=False)
-    )  # what is published
+    # what is published
+    found = hashlib.sha256() if kind == "sha256" else hashlib.md5(usedforsecurity=False)
     with gzip.open(path) if packed else path.open("rb") as content:
         for piece in _pieces(content):
             found.update(piece)

@@ -25,16 +25,16 @@ class LabelledPoints:
 
 
 def check_points(data_dir: Path, name: str, **_: object) -> None:
-    """Raises what reading the file of the data folder would raise."""
+    """Raise what reading the file of the data folder would raise."""
     read_rows(data_dir / name)
 
 
 def read_rows(path: Path) -> LabelledPoints:
-    """Return the points of a file, its columns in any order; others are ignored.
+    """Read the points of a file, its columns in any order; other columns are ignored.
 
     Raises:
-        UserError: not a CSV file, a column is missing, a value is no number, or there is too little
-            to tell apart.
+        UserError: not a CSV file, a column is missing, a value is no number, or there are too few
+            points or classes.
     """
     found = LabelledPoints([], [])
     try:
@@ -46,9 +46,9 @@ def read_rows(path: Path) -> LabelledPoints:
             for row in rows:
                 _add_row(found, path, rows.line_num, row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        said = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"{path}: not a readable CSV file in UTF-8 ({said}); save it as one"
+            f"{path}: not a readable CSV file in UTF-8 ({reason}); save it as one"
         ) from error
     _check_classes(path, Counter(found.labels))
     return found
@@ -94,7 +94,8 @@ def _check_classes(path: Path, counts: Counter[str]) -> None:
     rare = min(counts, key=lambda label: counts[label])
     if counts[rare] < LEAST_POINTS:
         raise UserError(
-            f"{path}: class {rare!r} has fewer than {LEAST_POINTS} points; add some, or drop the class"
+            f"{path}: class {rare!r} has fewer than {LEAST_POINTS} points; "
+            "add some, or drop the class"
         )
     if len(counts) < 2:
         raise UserError(f"{path}: expected at least two classes, found {rare!r} only")

@@ -1,4 +1,4 @@
-"""Recordings of spoken digits by the names of their files, `DIGIT_SPEAKER_INDEX.wav`; light, for the login node."""
+"""Recordings of spoken digits by their names, `DIGIT_SPEAKER_INDEX.wav`; for the login node."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAMED = re.compile(r"(\d)_(.+)_(\d+)\.wav", re.IGNORECASE)
 ENDING = ".wav"
 ARCHIVE = "recordings.tar.gz"
 EXAMPLE = "3_theo_12.wav"
-LEAST_SPEAKERS = 3  # one to train on, one to select by, one to test
+LEAST_SPEAKERS = 3  # one to train on, one for validation, one to test
 PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Recording:
-    """What a file's name says."""
+    """The content of a recording, by its file's name."""
 
     digit: int
     speaker: str
@@ -32,10 +32,10 @@ class Recording:
 def check_recordings(
     data_dir: Path, name: str, *, split: str, test_speaker: str = "", **_: object
 ) -> None:
-    """Looks at the names of the recordings in a folder of the data folder, before anything is queued.
+    """Check the names of the recordings in a folder of the data folder, before submission.
 
     Raises:
-        UserError: there are none, one's name says nothing, or they cannot be split as asked.
+        UserError: there are none, a name has another form, or they cannot be split as asked.
     """
     recordings = [recording for recording, _ in read_recordings(data_dir / name)]
     if split == "speaker":
@@ -43,11 +43,12 @@ def check_recordings(
 
 
 def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
-    """Recordings with their file, or its content where it is in an archive; the first place that has any counts.
+    """Yield recordings with their file, or with its content where it is in an archive.
+
+    The first place that has any counts: the folder, its folder `recordings`, its archive.
 
     Raises:
-        UserError: no folder, no recordings in it, a file whose name says nothing, or an archive
-            that is not readable.
+        UserError: no folder, no recordings in it, a name of another form, or an unreadable archive.
     """
     if not folder.is_dir():
         raise UserError(
@@ -69,10 +70,10 @@ def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
 
 
 def parse_name(path: Path) -> Recording:
-    """Return what the name of a recording says.
+    """Parse the name of a recording.
 
     Raises:
-        UserError: nothing.
+        UserError: it has another form.
     """
     match = NAMED.fullmatch(path.name)
     if match is None:
@@ -85,7 +86,9 @@ def parse_name(path: Path) -> Recording:
 def tested_and_selecting(
     folder: Path, recordings: Iterable[Recording], test_speaker: str
 ) -> tuple[str, str]:
-    """Return the speaker who is tested ("" is the last by name) and the one before by name, who selects.
+    """Return the test speaker and the validation speaker, the one before by name.
+
+    "" is the last speaker by name.
 
     Raises:
         UserError: too few speakers, or the one asked for is not among them.
@@ -93,8 +96,8 @@ def tested_and_selecting(
     speakers: Sequence[str] = sorted({recording.speaker for recording in recordings})
     if len(speakers) < LEAST_SPEAKERS:
         raise UserError(
-            f"{folder}: split: speaker needs at least {LEAST_SPEAKERS} speakers, found {', '.join(speakers)}; "
-            "use split: random"
+            f"{folder}: split: speaker needs at least {LEAST_SPEAKERS} speakers, "
+            f"found {', '.join(speakers)}; use split: random"
         )
     if test_speaker and test_speaker not in speakers:
         raise UserError(
@@ -105,12 +108,15 @@ def tested_and_selecting(
 
 
 def _is_sound(name: str) -> bool:
-    """Return hidden files are none: archives made on a Mac hold a `._NAME.wav` beside each."""
+    """Tell whether a name is that of a recording.
+
+    Archives made on a Mac hold a hidden `._NAME.wav` beside each.
+    """
     return name.lower().endswith(ENDING) and not name.startswith(".")
 
 
 def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Read to its very end: damage in the middle looks like an end to `tarfile`, only the checksum behind it tells."""
+    """Read an archive to its end: only the checksum there shows damage in the middle."""
     try:
         with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
@@ -123,5 +129,5 @@ def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             while unpacked.read(PIECE):
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a readable archive ({said}); fetch it again") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a readable archive ({reason}); fetch it again") from error

@@ -11,7 +11,10 @@ from anlp.models.layers import Dropout, Standardize
 class Cnn(nn.Module):
     """Two convolutions with pooling, a fully connected layer with dropout, a linear read-out.
 
-    Pooling comes before ReLU: both orders give the same numbers, and this one touches a quarter of
+    `ConvNet` has any number of layers, but initialises and orders its layers in another way:
+    merging the two would change the numbers of every run of `mnist`.
+
+    Pooling comes before ReLU: both orders give equal numbers, and this one touches a quarter of
     them.
 
     Args:
@@ -57,6 +60,6 @@ class Cnn(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stubs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, outputs) of images (B, channels, side, side)."""
+        """Return logits (B, outputs) of images (B, channels, side, side)."""
         logits: Tensor = self.head(self.features(x))
         return logits

@@ -11,6 +11,9 @@ from anlp.models.layers import Dropout, Standardize
 class ConvNet(nn.Module):
     """Blocks of convolution, batch norm, ReLU and pooling, then dense layers with dropout.
 
+    `Cnn` is the two-block net of the task `mnist`; it stays apart, because its initialisation and
+    the order of its layers, and so the numbers of its runs, are others.
+
     Args:
         side: height and width of the images.
         outputs: logits per sample.
@@ -62,7 +65,7 @@ class ConvNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stubs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, outputs) of images (B, channels, side, side)."""
+        """Return logits (B, outputs) of images (B, channels, side, side)."""
         x = self.standardize(x)
         for block in self.blocks:
             x = block(x)  # (B, filters, side / 2, side / 2)
@@ -71,7 +74,7 @@ class ConvNet(nn.Module):
 
 
 def side_after(side: int, conv_layers: int, kernel_size: int, padding: int) -> int:
-    """Return side of the maps behind so many blocks; 0 or less: there is nothing left of the image."""
+    """Return the side of the maps behind so many blocks; below 1: nothing is left of the image."""
     for _ in range(conv_layers):
         side = (side + 2 * padding - kernel_size + 1) // 2
     return side
@@ -96,7 +99,7 @@ class _Block(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Half the side."""
+        """Return maps of half the side."""
         y = self.first(x)
         if self.second is not None:
             y = y + self.second(y)

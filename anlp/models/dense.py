@@ -10,6 +10,9 @@ from anlp.models.layers import Dropout, Standardize
 class Dense(nn.Module):
     """ReLU network with two hidden layers and dropout after each.
 
+    `Mlp` has any depth, but its layers are made in another order: merging the two would change the
+    initial weights, and so the numbers of every run of `mnist`.
+
     Args:
         inputs: values per sample.
         outputs: logits per sample.
@@ -43,6 +46,6 @@ class Dense(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, outputs) of samples (B, ...)."""
+        """Return logits (B, outputs) of samples (B, ...)."""
         logits: Tensor = self.layers(x)
         return logits

@@ -11,11 +11,13 @@ WORD_MIN = -(2**63)
 
 
 class Standardize(nn.Module):
-    """Stored values (bytes of an image) as floats with mean 0 and standard deviation 1 over the training set.
+    """Turns stored values (bytes of an image) into floats of mean 0 and deviation 1.
+
+    Mean and deviation are those of the training set.
 
     Args:
         mean: one for all values, or one per feature of the last dimension.
-        std: in the same way.
+        std: likewise.
     """
 
     mean: Tensor | float
@@ -30,16 +32,18 @@ class Standardize(nn.Module):
             self.mean, self.scale = mean, 1.0 / std
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape, floats."""
+        """Return floats of the shape of `x`."""
         if x.is_floating_point():
             return (x - self.mean) * self.scale
-        return (
-            x.to(torch.float32).sub_(self.mean).mul_(self.scale)
-        )  # in place: the conversion made a copy
+        # in place: the conversion made a copy
+        return x.to(torch.float32).sub_(self.mean).mul_(self.scale)
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` that takes a last batch of one sample: it has no variance, so the running one stands in."""
+    """`nn.BatchNorm1d` that takes a last batch of one sample.
+
+    It has no variance, so the running one is used.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape (B, C)."""
@@ -51,7 +55,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` with the CPU's masks drawn 16 bits per unit from 64-bit words, several times faster.
+    """`nn.Dropout` with faster masks on the CPU: 16 bits per unit out of 64-bit words.
 
     Source: 400 us per 64 x 512 mask with `nn.Dropout` on one core, more than a tenth of a training
     step.
@@ -62,7 +66,10 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape; in training each unit is zero with probability `rate`, the others scaled to keep the mean."""
+        """Return `x` with each unit zero at probability `rate` in training, the others scaled.
+
+        Scaling keeps the mean.
+        """
         if not self.training or self.rate == 0:
             return x
         if x.device.type != "cpu":
@@ -70,12 +77,12 @@ class Dropout(nn.Module):
         return x * _mask(x, self.rate)
 
     def extra_repr(self) -> str:
-        """Return shown in the model's text form."""
+        """Return what is shown in the model's text form."""
         return f"rate={self.rate}"
 
 
 def _mask(x: Tensor, rate: float) -> Tensor:
-    """Return zeros with probability `rate`, and 1 / (1 - rate)."""
+    """Return zeros with probability `rate`, and 1 / (1 - rate) otherwise."""
     words = torch.empty((x.numel() * BITS + 63) // 64, dtype=torch.int64).random_(WORD_MIN, None)
     draws = words.view(torch.int16)[: x.numel()].view(x.shape)
     threshold = round(rate * 2**BITS) - 2 ** (BITS - 1)

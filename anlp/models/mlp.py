@@ -10,7 +10,11 @@ from anlp.models.layers import BatchNorm, Dropout, Standardize
 
 
 class Mlp(nn.Module):
-    """Hidden layers of one width: linear, batch norm where asked for, ReLU, dropout; then a linear read-out.
+    """Hidden layers of one width, then a linear read-out.
+
+    A hidden layer is linear, batch norm where asked for, ReLU, dropout. `Dense` is the net of the
+    task `mnist` with two hidden layers; it stays apart, because its layers are made in another
+    order: its initial weights, and so the numbers of its runs, are others.
 
     Args:
         inputs: values per sample.
@@ -46,7 +50,7 @@ class Mlp(nn.Module):
         self.share = depth**-0.5 if residual and depth else 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, outputs) of samples (B, ...)."""
+        """Return logits (B, outputs) of samples (B, ...)."""
         x = self.standardize(x).flatten(1)  # (B, inputs)
         for number, layer in enumerate(self.hidden):
             y = layer(x)  # (B, width)

@@ -1,4 +1,4 @@
-"""Many frames become one vector; what lies behind the end of a sequence never counts."""
+"""Pooling of many frames to one vector; frames behind the end of a sequence never count."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def valid_frames(frames: Tensor, lengths: Tensor) -> Tensor:
-    """Return (B, T) whether a frame of (B, T, F) belongs to its sequence of (B,) lengths."""
+    """Return (B, T) whether a frame of (B, T, F) is within its sequence of (B,) lengths."""
     return torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
 
 
 def pool(frames: Tensor, lengths: Tensor, how: str) -> Tensor:
-    """Return (B, F) of padded (B, T, F): the mean, max, sum or last of each sequence's own frames."""
+    """Return (B, F): mean, max, sum or last of the frames of each sequence of (B, T, F)."""
     if how == "last":
         return frames[torch.arange(len(frames), device=frames.device), lengths - 1]
     outside = ~valid_frames(frames, lengths).unsqueeze(-1)  # (B, T, 1)
@@ -23,7 +23,7 @@ def pool(frames: Tensor, lengths: Tensor, how: str) -> Tensor:
 
 
 def parts(frames: Tensor, lengths: Tensor, count: int) -> Tensor:
-    """Return (B, count, F): the means of `count` even parts of each sequence's own frames of padded (B, T, F).
+    """Return (B, count, F): the means of `count` even parts of each sequence of (B, T, F).
 
     Parts begin and end as those of `torch.nn.AdaptiveAvgPool1d` on the sequence alone; they overlap
     where the frames cannot be divided evenly.

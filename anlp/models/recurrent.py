@@ -14,8 +14,8 @@ from anlp.models.pooling import pool, valid_frames
 class Recurrent(nn.Module):
     """GRU or LSTM over the frames, self-attention over its states where asked for, then pooling.
 
-    A padded batch gives what each sequence alone would: states behind the end are neither computed
-    nor attended to.
+    A padded batch gives what each sequence alone would: states behind the end of a sequence are
+    neither computed nor attended to.
 
     Args:
         inputs: features per frame.
@@ -61,7 +61,7 @@ class Recurrent(nn.Module):
         self.hidden = hidden
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Vectors (B, size) of padded sequences (B, T, inputs) with lengths (B,)."""
+        """Return vectors (B, size) of padded sequences (B, T, inputs) with lengths (B,)."""
         packed = pack_padded_sequence(
             self.standardize(x), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
@@ -74,14 +74,13 @@ class Recurrent(nn.Module):
             states = self.norm(states + attended)  # (B, T, size)
         if self.pooling == "last" and self.cells.bidirectional:
             forward = pool(states[..., : self.hidden], lengths, "last")  # (B, hidden)
-            return torch.cat(
-                [forward, states[:, 0, self.hidden :]], 1
-            )  # the other one ends at the first frame
+            backward = states[:, 0, self.hidden :]  # it ends at the first frame
+            return torch.cat([forward, backward], 1)
         return pool(states, lengths, self.pooling)
 
 
 class Pooled(nn.Module):
-    """No order of frames: they are pooled, and two dense layers follow.
+    """Two dense layers over pooled frames, whose order does not count.
 
     Args:
         inputs: features per frame.
@@ -111,13 +110,15 @@ class Pooled(nn.Module):
         self.size = squeeze
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Vectors (B, squeeze) of padded sequences (B, T, inputs) with lengths (B,)."""
+        """Return vectors (B, squeeze) of padded sequences (B, T, inputs) with lengths (B,)."""
         vectors: Tensor = self.layers(pool(self.standardize(x), lengths, self.pooling))
         return vectors
 
 
 class Headed(nn.Module):
-    """A backbone that makes vectors, dropout, and a linear read-out; the backbone can be taken to another task.
+    """A backbone that makes vectors, dropout, and a linear read-out.
+
+    The backbone can be taken to another task.
 
     Args:
         backbone: has the attribute `size`, the length of its vectors.
@@ -129,23 +130,23 @@ class Headed(nn.Module):
         super().__init__()
         self.backbone = backbone
         size = backbone.size
-        assert isinstance(size, int)  # noqa: S101 - tells the type checker what `size` of a module is
+        assert isinstance(size, int)  # noqa: S101 - for the type checker
         self.head = nn.Sequential(Dropout(dropout), nn.Linear(size, outputs))
         self.is_frozen = False
 
     def freeze(self) -> None:
-        """From here on only the read-out learns; nothing in the backbone changes or is random any more."""
+        """Let only the read-out learn from here on; the backbone neither changes nor is random."""
         self.is_frozen = True
         self.backbone.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Like that of every module, but a frozen backbone stays as it was measured: batch norm and dropout, too."""
+        """Set the mode as for any module, but keep a frozen backbone in evaluation mode."""
         super().train(mode)
         if self.is_frozen:
             self.backbone.eval()
         return self
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Outputs (B, outputs) of whatever the backbone takes."""
+        """Return outputs (B, outputs) of the backbone's inputs."""
         outputs: Tensor = self.head(self.backbone(*inputs))
         return outputs

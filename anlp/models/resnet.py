@@ -1,4 +1,4 @@
-"""torchvision's ResNets as backbones: from scratch or with weights that were trained before."""
+"""torchvision's ResNets as backbones, from scratch or with pretrained weights."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stubs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors (B, size) of images (B, 3, side, side)."""
+        """Return vectors (B, size) of images (B, 3, side, side)."""
         vectors: Tensor = self.net(self.standardize(x))
         return vectors
 
@@ -67,9 +67,7 @@ class ResNet(nn.Module):
 def _load(net: nn.Module, path: Path) -> None:
     try:
         weights = torch.load(path, weights_only=True, map_location="cpu")
-    except (
-        Exception
-    ) as error:  # damaged bytes raise almost anything, with advice that nobody should follow
+    except Exception as error:  # damaged bytes raise almost anything, with misleading advice
         raise UserError(
             f"{path}: not a whole file of weights, or one with more in it; fetch it again"
         ) from error
@@ -80,6 +78,7 @@ def _load(net: nn.Module, path: Path) -> None:
     )
     if wrong:
         raise UserError(
-            f"{path}: not the weights of this net ({wrong[0]} does not fit); fetch those of the right one"
+            f"{path}: not the weights of this net ({wrong[0]} does not fit); "
+            "fetch those of the right one"
         )
     net.load_state_dict(weights)

@@ -8,23 +8,16 @@ from anlp.models.layers import Standardize
 from anlp.models.pooling import parts, valid_frames
 
 KERNELS = (5, 5, 3, 3)
-TIMES = 4  # parts of a piece that are told apart at the end, however long it is
+TIMES = 4  # parts of a piece that have a mean each at the end, however long it is
 
 
 class SpectrogramCnn(nn.Module):
-    """Four blocks of convolution, batch norm, ReLU and pooling; each but the first has twice the filters before it.
+    """Four blocks of convolution, batch norm, ReLU and pooling, then four means over time.
 
-    What is left of the time of each piece is averaged in four parts, so that pieces of any length
-    become vectors of one length and the net can be taken to other data. Behind each block, what
-    lies beyond the end of a piece is 0 again, as it is for a piece alone: but for batch norm's
-    statistics in training, nothing depends on who shares its batch.
-
-    Args:
-        inputs: features per frame.
-        filters: of the first block.
-        size: of the vectors.
-        mean: of the stored features; they enter as (value - mean) / std, and padding as 0.
-        std: of the stored features.
+    Each block but the first has twice the filters of the one before it. The means let pieces of any
+    length become vectors of one length, and the net be taken to other data. Behind each block, what
+    lies beyond the end of a piece is set to 0 again: apart from batch norm's statistics in
+    training, the other pieces of a batch make no difference.
     """
 
     def __init__(
@@ -55,16 +48,14 @@ class SpectrogramCnn(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Vectors (B, size) of padded pieces (B, T, inputs) with lengths (B,)."""
-        maps = (self.standardize(x) * valid_frames(x, lengths).unsqueeze(-1)).unsqueeze(
-            1
-        )  # (B, 1, T, inputs)
+        """Return vectors (B, size) of padded pieces (B, T, inputs) with lengths (B,)."""
+        frames = self.standardize(x) * valid_frames(x, lengths).unsqueeze(-1)
+        maps = frames.unsqueeze(1)  # (B, 1, T, inputs)
         for block in self.blocks:
             maps = block(maps)  # (B, C, T, F)
             inside = valid_frames(maps[:, 0], lengths)
-            maps = self.halve(
-                maps * inside[:, None, :, None]
-            )  # ReLU leaves nothing below 0: what is outside never wins
+            # ReLU leaves nothing below 0, so that the zeros outside never win
+            maps = self.halve(maps * inside[:, None, :, None])
             lengths = (lengths + 1) // 2
         frames = maps.transpose(1, 2).flatten(2)  # (B, T, C * F)
         vectors: Tensor = self.out(parts(frames, lengths, TIMES))

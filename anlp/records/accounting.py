@@ -1,4 +1,4 @@
-"""What attempts at a run used of their machines: wall time from claims, the rest from the process itself."""
+"""What attempts at a run used: wall time from leases, the rest measured by the process itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from anlp.core import lease
 
 KIB_PER_MIB = 1024
 MIB = 1024 * 1024
-KILLED = "killed"  # what no process can write itself
+KILLED = "killed"  # a killed process writes no ending
 KEPT = ("done", "diverged", "interrupted")
 
 
 class Meter:
-    """Counts from the moment it is made; a process that makes one run after the other makes one for each."""
+    """Measures what a process uses from the moment it is made; make one for each run."""
 
     def __init__(self) -> None:
         self._cpu_before_s = _cpu_s()
@@ -30,11 +30,12 @@ class Meter:
             cuda.reset_peak_memory_stats()
 
     def read(self) -> dict[str, float]:
-        """What was used so far.
+        """Return what was used so far.
 
         Returns:
-            `cpu_s`, of the process and the children it has waited for; `peak_rss_mib`, of the process since it began,
-            shared pages included; `gpu_peak_mib`, what tensors took of the GPU, only where one was used.
+            `cpu_s`, of the process and the children it has waited for; `peak_rss_mib`, of the
+            process since it began, shared pages included; `gpu_peak_mib`, the memory of tensors on
+            the GPU, only where one was used.
         """
         used = {
             "cpu_s": round(_cpu_s() - self._cpu_before_s, 3),
@@ -50,13 +51,13 @@ class AttemptUsage:
 
     since: float  # unix
     ended: float  # unix; of a killed attempt its last sign of life, up to half a minute early
-    ending: str  # done, diverged, failed, interrupted; killed; ended: an exception of ours escaped
+    ending: str  # done, diverged, failed, interrupted; killed; ended: the runner itself raised
     batch: str = ""  # tag of the submission
-    cpu_s: float | None = None  # None: nobody wrote it down
+    cpu_s: float | None = None  # None: not measured
 
     @property
     def wall_s(self) -> float:
-        """Seconds from its first to its last sign of life."""
+        """Return the seconds from its first to its last sign of life."""
         return max(0.0, self.ended - self.since)
 
     @property
@@ -65,12 +66,16 @@ class AttemptUsage:
         return self.ending not in KEPT
 
     def to_json(self) -> dict[str, Any]:
-        """An entry of `spent` in a result's provenance."""
+        """Return the entry of `spent` in a result's provenance."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def usage_from_json(form: Mapping[str, Any]) -> AttemptUsage:
-    """Inverse of `AttemptUsage.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    """Invert `AttemptUsage.to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: the form is damaged.
+    """
     cpu_s = form.get("cpu_s")
     return AttemptUsage(
         float(form["since"]),
@@ -82,11 +87,11 @@ def usage_from_json(form: Mapping[str, Any]) -> AttemptUsage:
 
 
 def read_usage(attempts: Path, *, before: Path | None = None) -> list[AttemptUsage]:
-    """The attempts of a run from their claims, first to last.
+    """Read the attempts of a run from their leases, first to last.
 
     Args:
-        attempts: the folder of the claims (`RunFolder.attempts`).
-        before: a claim: only those before it.
+        attempts: the folder of the leases (`RunFolder.attempts`).
+        before: a lease: only those before it.
     """
     try:
         names = sorted(
@@ -94,16 +99,15 @@ def read_usage(attempts: Path, *, before: Path | None = None) -> list[AttemptUsa
         )
     except OSError:  # it never began
         return []
-    return [
-        spent
-        for name in names
-        if before is None or name < before.name
-        for spent in _read(attempts / name)
-    ]
+    found = []
+    for name in names:
+        if before is None or name < before.name:
+            found += _read(attempts / name)
+    return found
 
 
 def usage_up_to(latest: lease.Holder) -> list[AttemptUsage]:
-    """The same up to the latest claim, which has been read already."""
+    """Return the attempts of a run up to the latest lease, which has been read already."""
     earlier = read_usage(latest.path.parent, before=latest.path) if latest.number > 1 else []
     return [*earlier, *_usage_in(latest.path, latest.record)]
 
@@ -113,9 +117,8 @@ def _read(path: Path) -> list[AttemptUsage]:
 
 
 def _usage_in(path: Path, record: Mapping[str, Any]) -> list[AttemptUsage]:
-    with contextlib.suppress(
-        KeyError, TypeError, ValueError, OSError
-    ):  # damaged, or swept up meanwhile
+    # a lease may be damaged, or removed meanwhile
+    with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
         is_told = "ended" in record
         ended = record["ended"] if is_told else path.stat().st_mtime
         ending = record.get("ending", "ended") if is_told else KILLED
@@ -124,20 +127,20 @@ def _usage_in(path: Path, record: Mapping[str, Any]) -> list[AttemptUsage]:
 
 
 def usage_now(held: lease.Lease, ending: str, used: Mapping[str, float]) -> list[AttemptUsage]:
-    """All attempts up to the one that holds the claim and is about to end so."""
+    """Return all attempts of a run, with the one that holds the lease ending now."""
     record = {**held.record, "ended": time.time(), "ending": ending, **used}
     return [*read_usage(held.path.parent, before=held.path), usage_from_json(record)]
 
 
 def _cpu_s() -> float:
-    own, children = (
-        resource.getrusage(resource.RUSAGE_SELF),
-        resource.getrusage(resource.RUSAGE_CHILDREN),
-    )
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def _cuda() -> Any:
     """torch.cuda where this process has used it, else None; never loads torch."""
     torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return torch.cuda

@@ -1,9 +1,9 @@
-"""Read batch files: what each submission of a grid handed over, one line for each element of its jobs."""
+"""Read batch files: what a submission hands over, one line for each element of its jobs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class BatchLine:
     """One line of a batch file, as far as it can be read without knowing the task."""
 
     index: int  # of the element
-    specs: tuple[Mapping[str, Any], ...]  # `RunSpec.to_json()` of each run
+    specs: Sequence[Mapping[str, Any]]  # `RunSpec.to_json()` of each run
     options: Mapping[str, Any]  # `RunOptions.to_json()`
     at_once: int = 1  # runs of the element that go at the same time; the others follow
 
@@ -36,7 +36,8 @@ def read_batch(path: Path, tag: str | None = None) -> tuple[BatchLine, ...]:
 
     Args:
         path: the file.
-        tag: of a submission: the lines of another one, which took over the name of a deleted file, are left out.
+        tag: of a submission; lines of another one, which reused the name of a deleted file, are
+            left out.
 
     Raises:
         OSError: the file is there and cannot be read.
@@ -54,18 +55,24 @@ def read_batch(path: Path, tag: str | None = None) -> tuple[BatchLine, ...]:
 @functools.lru_cache(maxsize=KEPT_FILES)
 def _read(path: Path, stamp: tuple[int, int, int]) -> tuple[BatchLine, ...]:
     del stamp  # tells the versions of a file apart
-    lines = (_parse_line(index, form) for index, form in read_numbered_jsonl(path))
-    return tuple(line for line in lines if line is not None)
+    lines: list[BatchLine] = []
+    options: Mapping[str, Any] = {}
+    for index, form in read_numbered_jsonl(path):
+        if not _is_whole(form):
+            continue
+        if form["options"] != options:
+            options = form["options"]  # lines share them: 10,000 copies would fill the memory
+        lines.append(BatchLine(index, form["specs"], options, form.get("at_once", 1)))
+    return tuple(lines)
 
 
-def _parse_line(index: int, form: Mapping[str, Any]) -> BatchLine | None:
-    """One line; None where it is damaged."""
-    specs, options, at_once = form.get("specs"), form.get("options"), form.get("at_once", 1)
+def _is_whole(form: Mapping[str, Any]) -> bool:
+    """Whether a line has all that is read from it."""
+    specs, options = form.get("specs"), form.get("options")
     if not isinstance(specs, list) or not all(map(_is_spec, specs)):
-        return None
-    if not isinstance(options, dict) or "batch" not in options or not isinstance(at_once, int):
-        return None
-    return BatchLine(index, tuple(specs), options, at_once)
+        return False
+    is_readable = isinstance(options, dict) and "batch" in options
+    return is_readable and isinstance(form.get("at_once", 1), int)
 
 
 def _is_spec(form: object) -> bool:

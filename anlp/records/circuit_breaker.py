@@ -1,8 +1,8 @@
-"""The circuit-breaker of a batch: what ends is noted, and after too many alike failures nothing more is begun.
+"""The circuit breaker of a batch: after too many equal failures no further run is begun.
 
 Two files beside the batch file and no process that waits: each run that ends appends a line to
-`3.ended`; whoever finds the same failure `stop_after` times there, and nothing that ended well
-since, creates `3.tripped`; whoever begins looks for that. A line that was torn or lost counts for
+`3.ended`; a run that finds its failure `stop_after` times there, and no success since, creates
+`3.tripped`; a run that is to begin looks for that file. A line that was torn or lost counts for
 nothing.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import subprocess
 import sys
 import time
@@ -28,7 +28,9 @@ from anlp.records.results import RunError
 
 LONGEST = 300  # characters of a message: a line is one write
 TAIL = 1 << 20  # bytes that are read of the notes, thousands of lines
-SCANCEL_TIMEOUT_S = 20.0
+CANCEL_TIMEOUT_S = 20.0
+# The command that takes pending elements of this job's array off the queue, set by what starts the job.
+CANCEL_PENDING = "ANLP_CANCEL_PENDING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +54,33 @@ def read(batch: Path) -> Tripped | None:
     form = read_json(_marker(batch)) or {}
     try:
         return Tripped(Fingerprint(**form["failure"]), int(form["count"]), float(form["time"]))
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # not yet written, or damaged: that it is there is what counts
+    except (KeyError, TypeError, ValueError):  # unfinished or damaged: its presence is what counts
         return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
 
 
 def latest(folder: GridFolder, since: float) -> Tripped | None:
-    """Return why a batch of the grid was stopped after `since` (unix time), the last time that happened; None: never."""
-    found = [read(path.with_suffix(".jsonl")) for path in folder.batches.glob("*.tripped")]
-    return max(
-        (one for one in found if one and one.time >= since), key=lambda one: one.time, default=None
-    )
+    """Return why a batch of the grid was stopped last, after `since` (unix time); None: never."""
+    newest = None
+    for path in folder.batches.glob("*.tripped"):
+        tripped = read(path.with_suffix(".jsonl"))
+        if tripped is None or tripped.time < since:
+            continue
+        if newest is None or tripped.time > newest.time:
+            newest = tripped
+    return newest
 
 
 def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -> Tripped | None:
-    """Notes that a run ended, and stops the batch where this failure is one too many.
+    """Note that a run ended, and stop the batch where this failure is one too many.
 
     Args:
         batch: the batch file.
         run_id: the run.
         error: what ended it; None where it ended well.
-        stop_after: how many alike failures are too many; 0: none are, and nothing is noted.
+        stop_after: how many equal failures are too many; 0: none are, and nothing is noted.
 
     Returns:
-        Why the batch was stopped, for whoever did it; None for everybody else.
+        Why the batch was stopped, where this call did it; None otherwise.
     """
     if not stop_after:
         return None
@@ -92,7 +94,7 @@ def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -
 
 
 def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
-    """Return how often each failure occurred since a run last ended well; lines in order, newest last."""
+    """Count each failure since a run last ended well; lines in order, newest last."""
     found: Counter[Fingerprint] = Counter()
     for line in lines:
         if line.get("failure") is None:
@@ -103,41 +105,38 @@ def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
     return found
 
 
-def cancel_waiting(job: str) -> str:
-    """Takes what waits of a Slurm array off the queue; what stays there ends by itself as soon as it begins.
+def cancel_pending() -> str:
+    """Take what waits of this job's array off the queue, by the command that the environment names.
 
-    Args:
-        job: as `anlp.run` was told it: `slurm:503_7`; of any other nothing is cancelled.
+    What stays in the queue ends by itself as soon as it begins.
 
     Returns:
-        What went wrong, in words; empty where nothing did.
+        What went wrong, in words; empty where nothing did, or where no command is named.
     """
-    array = re.fullmatch(r"slurm:(\d+)_\d+", job)
-    if not array:
+    argv = shlex.split(os.environ.get(CANCEL_PENDING, ""))
+    if not argv:
         return ""
-    argv = ["scancel", "--quiet", "--state=PENDING", array[1]]
     try:
-        done = subprocess.run(  # noqa: S603 - a list, and the id is digits
+        done = subprocess.run(  # noqa: S603 - a list, which the job's own script or launcher set
             argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SCANCEL_TIMEOUT_S,
+            timeout=CANCEL_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return f"scancel: {error}"
-    return (
-        f"scancel: {done.stderr.strip() or f'exit code {done.returncode}'}"
-        if done.returncode
-        else ""
-    )
+        return f"{argv[0]}: {error}"
+    if done.returncode == 0:
+        return ""
+    return f"{argv[0]}: {done.stderr.strip() or f'exit code {done.returncode}'}"
 
 
-def stop_if_tripped(
-    batch: Path, run_id: str, error: RunError | None, *, stop_after: int, job: str
-) -> None:
-    """`note`, and where that stops the batch also says so and cancels what waits; never raises for a full disk."""
+def stop_if_tripped(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -> None:
+    """Note that a run ended; where that stops the batch, say so and cancel what waits.
+
+    Never raises for a full disk.
+    """
     try:
         tripped = note(batch, run_id, error, stop_after=stop_after)
     except OSError as fault:
@@ -145,7 +144,7 @@ def stop_if_tripped(
         return
     if tripped is not None:
         print(f"{batch}: {tripped}: what has not begun is held back", file=sys.stderr)
-        if fault_of_cancel := cancel_waiting(job):
+        if fault_of_cancel := cancel_pending():
             print(fault_of_cancel, file=sys.stderr)
 
 
@@ -162,7 +161,10 @@ def _cut(failure: Fingerprint) -> Fingerprint:
 
 
 def _append(path: Path, form: Mapping[str, Any]) -> None:
-    """One write of a whole line; the line end before it keeps it apart from what a killed writer left."""
+    """Append a whole line in one write.
+
+    The line break before it separates it from what a killed writer left.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, b"\n" + json.dumps(form).encode() + b"\n")
@@ -181,7 +183,7 @@ def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _create(path: Path, form: Mapping[str, Any]) -> bool:
-    """Creates the file, or returns False because somebody else did."""
+    """Create the file; return False where another process did."""
     try:
         with path.open("x") as file:
             file.write(json.dumps(form))

@@ -1,4 +1,4 @@
-"""Why a run died beside others that go on in the same job: said by the process that forked it, read by `jobs.runs.status`."""
+"""Why a run died beside others of its job: recorded by the process that forked it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class CrashRecord:
 def record_crash(
     folder: RunFolder, pid: int | None, loss: CrashRecord, *, job: str, batch: str
 ) -> None:
-    """Puts it on record in the attempt that died, or in one of its own where the run died before it began.
+    """Record the end in the attempt that died, or in a new one where the run died before it began.
 
     Args:
         folder: of the run.
-        pid: of the process that died, a child of this one; None: it never came to be.
+        pid: of the process that died, a child of this one; None: it was never started.
         loss: why.
         job: the scheduler's name for the job.
         batch: tag of the submission.
@@ -38,20 +38,19 @@ def record_crash(
         return
     current = lease.latest(folder.attempts)
     if current is None or not lease.is_alive(current):
-        with contextlib.suppress(
-            lease.HeldError
-        ):  # somebody has begun it anew: it is not lost any more
+        # where another process has begun the run again, it is not lost any more
+        with contextlib.suppress(lease.HeldError):
             lease.acquire(folder.attempts, {"job": job, "batch": batch}).release(**ending)
 
 
 def read_crash(folder: RunFolder, batch: str) -> CrashRecord | None:
-    """Return why the run was lost in the submission `batch`, None where it was not (or was begun again since)."""
+    """Return why the run was lost in the submission `batch`, None where it was not."""
     current = lease.read_latest(folder.attempts)
     return None if current is None else crash_in(current.record, batch)
 
 
 def crash_in(record: Mapping[str, Any], batch: str) -> CrashRecord | None:
-    """Return the same from the record of the run's latest attempt."""
+    """Like `read_crash`, from the record of the run's latest attempt."""
     if record.get("ending") != LOST or record.get("batch") != batch:
         return None
     return CrashRecord(str(record.get("cause", "")), str(record.get("detail", "")))

@@ -16,9 +16,7 @@ class Element:
     specs: tuple[RunSpec, ...]
     options: RunOptions
     at_once: int = 1  # how many of them at the same time; the others follow
-    mem_limit_mib: int | None = (
-        None  # of each where there are several: the scheduler limits only their sum
-    )
+    mem_limit_mib: int | None = None  # of each of several: the scheduler limits only their sum
 
     def to_json(self) -> dict[str, Any]:
         """Return the line in the batch file; `anlp.tasks.element_from_json` reads it."""

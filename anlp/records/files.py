@@ -1,8 +1,9 @@
-"""Read and write JSON files and JSON lines; files are replaced whole, so that readers never see half of one."""
+"""Read and write JSON files and JSON lines."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,20 @@ from anlp.core.files import write_whole
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a `metrics.jsonl`; a torn last line is dropped, a missing file has none."""
+    """Read the lines of a `metrics.jsonl`; a torn last line is dropped, a missing file has none."""
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n")] if b"\n" in content else b""
+        # all lines at once take half the time
         rows = json.loads(
-            b"[" + whole.replace(b"\n", b",") + b"]"
-        )  # all lines at once: half the time
+            b"["
+            + whole.replace(
+                b"\
+",
+                b",",
+            )
+            + b"]"
+        )
         if len(rows) == content.count(b"\n") and all(type(row) is dict for row in rows):
             return list(rows)
     except (OSError, ValueError):
@@ -26,17 +34,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; lines that were not written whole are left out, a missing file has none.
+    """Yield the objects of a JSON-lines file.
+
+    Torn or damaged lines are skipped; a missing file has none.
 
     Raises:
-        OSError: the file is there and cannot be read; what it says is not known, which is not
-            nothing.
+        OSError: the file is there and cannot be read.
     """
     return (form for _, form in read_numbered_jsonl(path))
 
 
 def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same with the number of each line, from 0; lines that are left out count."""
+    """Yield the objects of a JSON-lines file with the number of their line, from 0."""
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines):
@@ -53,7 +62,7 @@ def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file, None where there is none."""
+    """Read the object in a JSON file, None where there is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -62,18 +71,18 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, form: Mapping[str, Any]) -> None:
-    """Writes by rename and returns after it is on disk: a reader sees the old file or the new one, never half."""
+    """Write an object as JSON, by rename; return after it is on disk."""
     write_whole(path, (json.dumps(without_nan(form), indent=1) + "\n").encode())
 
 
 def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
-    """Like `write_json`, one object per line."""
+    """Write one object per line, by rename; return after it is on disk."""
     write_whole(path, b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms))
 
 
 def without_nan(value: Any) -> Any:
-    """Return JSON has no NaN: null stands for it."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    """Return a value with null in place of NaN and infinity, which JSON has not."""
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
         return {key: without_nan(item) for key, item in value.items()}

@@ -1,4 +1,7 @@
-"""What two failures of one cause have in common: the exception, its message without figures, where it arose."""
+"""Fingerprints of failures: the exception, its message without figures, where it arose.
+
+Two failures of one cause have one fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ _FRAME = re.compile(
 )
 _FOREIGN = ("/site-packages/", "/dist-packages/", "/lib/python", "<frozen ")
 
-# What differs between two failures of one cause; the order matters: a path may hold digits, a
-# quotation anything.
+# What differs between two failures of one cause. The order matters: paths contain digits.
 _SPECIFICS = (
     (re.compile(r"'[^']*'|\"[^\"]*\""), "'…'"),
     (re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s:,;)\]]+"), "PATH"),
@@ -33,8 +35,8 @@ class Fingerprint:
 
     def __str__(self) -> str:
         """`ValueError: bad shape, in loop.py step`."""
-        said = f"{self.type}: {self.message}" if self.message else self.type
-        return f"{said}, in {self.place}" if self.place else said
+        text = f"{self.type}: {self.message}" if self.message else self.type
+        return f"{text}, in {self.place}" if self.place else text
 
 
 def fingerprint_of(error: RunError) -> Fingerprint:
@@ -42,9 +44,13 @@ def fingerprint_of(error: RunError) -> Fingerprint:
     return Fingerprint(error.type, normalise(error.message), place(error.traceback))
 
 
-@functools.lru_cache(maxsize=1024)  # thousands of runs that end alike say the same few things
+@functools.lru_cache(maxsize=1024)  # thousands of runs may end alike
 def normalise(message: str) -> str:
-    """Return the first line of a message without what differs from run to run: numbers, hex, paths, quoted values."""
+    """Return the first line of a message without numbers, hex, paths and quoted values.
+
+    >>> normalise("file 'a.npy' has 3 rows")
+    "file '…' has N rows"
+    """
     line = first_line(message)
     for pattern, stand_in in _SPECIFICS:
         line = pattern.sub(stand_in, line)
@@ -57,20 +63,28 @@ def first_line(text: str) -> str:
 
 
 def innermost_frame(traceback: str) -> str:
-    """Return the line of the innermost frame of our own code (of any code where none is ours); empty where there is none."""
+    """Return the line of the innermost frame of this project's code.
+
+    Of any code where none is this project's; empty where there is no frame.
+    """
     frames = list(_FRAME.finditer(traceback))
     own = [frame for frame in frames if not any(part in frame["path"] for part in _FOREIGN)]
-    return (own or frames)[-1][0].strip() if frames else ""
+    if not frames:
+        return ""
+    return (own or frames)[-1][0].strip()
 
 
 def render_frame(traceback: str) -> str:
-    """Return the innermost frame of our own code as `loop.py:88 in step`; empty where there is none."""
+    """Return the innermost frame as `loop.py:88 in step`; empty where there is none."""
     frame = _FRAME.match(innermost_frame(traceback))
     return f"{_file(frame['path'])}:{frame['line']} in {frame['function']}" if frame else ""
 
 
 def place(traceback: str) -> str:
-    """Return the same without the line number, so that it survives an edit further up: `loop.py step`."""
+    """Return the innermost frame without its line number: `loop.py step`.
+
+    It survives an edit further up.
+    """
     frame = _FRAME.match(innermost_frame(traceback))
     return f"{_file(frame['path'])} {frame['function']}" if frame else ""
 

@@ -1,4 +1,4 @@
-"""Paths of a grid's folder and of a run's folder, and how a grid is found by its name, file or folder."""
+"""Paths of a grid's folder and of a run's folder; a grid found by its name, file or folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        """Written once, by rename, last: its presence means that the run ended."""
+        """Written once, last, by rename: its presence means that the run ended."""
         return self.path / "result.json"
 
     @property
@@ -57,12 +57,12 @@ class RunFolder:
 
     @property
     def attempts(self) -> Path:
-        """One claim (see `anlp.core.lease`) per attempt: who ran it, where, and how the attempt ended."""
+        """One lease (see `anlp.core.lease`) per attempt: its process and how the attempt ended."""
         return self.path / "attempts"
 
     @property
     def predictions(self) -> Path:
-        """What the model said about each test sample, where the grid asks for it (`RunOptions.predictions`)."""
+        """The model's outputs for each test sample, where the grid asks for it."""
         return self.path / "predictions.npz"
 
     @property
@@ -94,17 +94,17 @@ class GridFolder:
 
     @property
     def lock(self) -> Path:
-        """Claims of whoever plans and submits."""
+        """Leases of commands that plan and submit."""
         return self.path / "lock"
 
     @property
     def finished(self) -> Path:
-        """Cache of the results that are final, so that nobody reads 10,000 folders twice."""
+        """Cache of the results that are final, instead of reading 10,000 folders again."""
         return self.path / "finished.jsonl"
 
     @property
     def answers(self) -> Path:
-        """Cache of what schedulers said last, so that commands in a row ask once."""
+        """Cache of the schedulers' last answers, so that commands in a row ask once."""
         return self.path / "answers.json"
 
     def run(self, run_id: str) -> RunFolder:
@@ -131,8 +131,9 @@ def list_grids() -> list[GridFolder]:
 def find_grid(text: str) -> GridFolder:
     """Return the folder of the grid that a person named: by its name, its YAML file or its folder.
 
-    A name is looked for in `runs_root` first and in the working directory next. A text with a slash is a folder and
-    nothing else; a YAML file stands for the grid whose name it gives, or else for the one called as the file is.
+    A name is looked for in `runs_root` first and in the working directory next. A text with a slash
+    is a folder and nothing else. A YAML file stands for the grid whose name it gives, or else for
+    the one with the name of the file.
 
     Raises:
         UserError: there is no such grid; the text names the nearest ones.

@@ -11,9 +11,8 @@ from typing import Any, Literal
 class WandbOptions:
     """How runs mirror themselves to wandb; the key is never among them."""
 
-    mode: Literal["auto", "online", "offline", "disabled"] = (
-        "auto"  # auto: online with a key, offline without
-    )
+    # auto: online with a key, offline without
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     project: str = "anlp"
     entity: str | None = None
     group: str = ""
@@ -28,9 +27,8 @@ class ContainerOptions:
     program: str = ""  # that inspected it: "apptainer 1.4.5"
     sha256: str = ""  # empty for an unpacked image, which has none
     image_commit: str = ""  # git commit of the code in it
-    mode: Literal["baked", "live"] = (
-        "baked"  # live: the working tree of the submission goes over that code
-    )
+    # live: the working tree of the submission goes over that code
+    mode: Literal["baked", "live"] = "baked"
 
     def to_json(self) -> dict[str, str]:
         """Return the form in a run's options and in its provenance."""
@@ -39,7 +37,10 @@ class ContainerOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run is carried out. None of it changes what the run is or its numbers, so none of it is in the id."""
+    """How a run is carried out.
+
+    No option changes what the run is or its numbers, so none is part of its id.
+    """
 
     data_dir: str = "data"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -47,14 +48,12 @@ class RunOptions:
     keep: Literal["none", "best", "last"] = "best"  # which weights stay when the run is done
     predictions: bool = False  # whether `predictions.npz` is written when the run is done
     purpose: Literal["search", "confirm"] = "search"
-    batch: str = ""  # tag of the submission; a result says which submission it belongs to
-    redo: Literal["none", "failed", "all"] = (
-        "none"  # which results of earlier submissions are set aside and repeated
-    )
-    stop_after: int = (
-        0  # so many runs of the submission that fail alike hold back the rest of it; 0: none do
-    )
-    retries: int = 0  # how often a run that its machine ended is submitted again unasked
+    batch: str = ""  # tag of the submission, which the result carries
+    # which results of earlier submissions are set aside and repeated
+    redo: Literal["none", "failed", "all"] = "none"
+    # so many runs of the submission that fail alike hold back the rest of it; 0: none do
+    stop_after: int = 0
+    retries: int = 0  # how often a run that its machine ended is submitted again automatically
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     container: ContainerOptions | None = None  # the image it was submitted with
     wandb: WandbOptions = field(default_factory=WandbOptions)
@@ -62,13 +61,13 @@ class RunOptions:
     def to_json(self) -> dict[str, Any]:
         """Return the form in batch files and `spec.json`."""
         form = {name: getattr(self, name) for name in self.__slots__ if name != "wandb"}
-        form["container"] = self.container and self.container.to_json()
+        form["container"] = None if self.container is None else self.container.to_json()
         mirror = {name: getattr(self.wandb, name) for name in self.wandb.__slots__}
         return {**form, "wandb": {**mirror, "tags": list(self.wandb.tags)}}
 
 
 def options_from_json(form: Mapping[str, Any]) -> RunOptions:
-    """Inverse of `RunOptions.to_json`; names that this version does not know are left aside."""
+    """Inverse of `RunOptions.to_json`; names that this version does not know are ignored."""
     mirror = {
         name: value
         for name, value in form.get("wandb", {}).items()

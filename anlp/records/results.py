@@ -1,4 +1,4 @@
-"""Every path and file format of a run: where its files are, how they are written whole, how they are read back."""
+"""The result of a run, and the states that a run may be in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUMMARY_KEY = "result"  # of the text in a mirror's summary
 
 
 class Outcome(str, Enum):
-    """How a run ended, as it said itself in `result.json`."""
+    """How a run ended, as its `result.json` has it."""
 
     OK = "ok"
     DIVERGED = "diverged"  # the loss became NaN or infinite: a result, not a failure
@@ -37,20 +37,18 @@ class RunState(str, Enum):
     RUNNING = "running"
     DONE = "done"
     DIVERGED = "diverged"
-    # stopped from outside (Ctrl-C, cancel, its launcher died): any submit continues it
-    INTERRUPTED = "interrupted"
+    INTERRUPTED = "interrupted"  # stopped from outside (Ctrl-C, cancel): any submit continues it
     FAILED = "failed"  # it raised: repeated by retry only
-    # its job ended without a result (killed, out of memory, time limit): repeated by retry only
-    LOST = "lost"
+    LOST = "lost"  # ended without a result (killed, out of memory, time limit): repeated by retry
 
     @property
     def is_final(self) -> bool:
-        """Nothing will change this state but a retry or a replacement."""
+        """Whether only a retry or a replacement can change this state."""
         return self in (RunState.DONE, RunState.DIVERGED, RunState.FAILED)
 
     @property
     def is_active(self) -> bool:
-        """Somebody is responsible for the run right now."""
+        """Whether a job or a process has the run right now."""
         return self in (RunState.QUEUED, RunState.RUNNING)
 
 
@@ -77,35 +75,38 @@ class RunResult:
 
     run_id: str
     outcome: Outcome
-    metrics: Mapping[str, float] = field(
-        default_factory=dict
-    )  # at the epoch that was tested, "test/acc" and so on
+    # at the epoch that was tested, "test/acc" and so on
+    metrics: Mapping[str, float] = field(default_factory=dict)
     epoch: int | None = None  # the tested epoch
     epochs: int = 0  # epochs trained
     steps: int = 0  # optimizer updates
-    baselines: Mapping[str, float] = field(
-        default_factory=dict
-    )  # {"random": 0.1, "majority": 0.1135} in test/acc
-    sizes: Mapping[str, int] = field(
-        default_factory=dict
-    )  # samples: {"train": 54000, "val": 6000, "test": 10000}
+    # {"random": 0.1, "majority": 0.1135} in test/acc
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    # samples: {"train": 54000, "val": 6000, "test": 10000}
+    sizes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0  # of all attempts together
     error: RunError | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `result.json`; non-finite metrics become null."""
-        error = self.error and {name: getattr(self.error, name) for name in self.error.__slots__}
+        error = None
+        if self.error is not None:
+            error = {name: getattr(self.error, name) for name in self.error.__slots__}
         form = {name: getattr(self, name) for name in self.__slots__}
         return {**form, "version": RESULT_VERSION, "outcome": self.outcome.value, "error": error}
 
     def to_summary(self) -> dict[str, Any]:
-        """Return what a mirror shows of it: the metrics, and the whole as text for `result_from_summary`."""
+        """Return what a mirror shows: the metrics, and the whole result as text."""
         return {**self.metrics, SUMMARY_KEY: json.dumps(without_nan(self.to_json()))}
 
 
 def result_from_json(form: Mapping[str, Any]) -> RunResult:
-    """Inverse of `RunResult.to_json`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    """Inverse of `RunResult.to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: not the form of a result.
+    """
     known = {name: value for name, value in form.items() if name in RunResult.__slots__}
     error = form.get("error")
     metrics = {
@@ -123,7 +124,7 @@ def result_from_json(form: Mapping[str, Any]) -> RunResult:
 
 
 def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
-    """Inverse of `RunResult.to_summary`; None where there is no result, or none that can be read."""
+    """Inverse of `RunResult.to_summary`; None where there is no readable result."""
     try:
         return result_from_json(json.loads(summary[SUMMARY_KEY]))
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -131,7 +132,7 @@ def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
 
 
 def read_result(folder: RunFolder) -> RunResult | None:
-    """Return the result of a run, None while there is none (or none that can be read)."""
+    """Read the result of a run, None while there is none (or none that can be read)."""
     form = read_json(folder.result)
     try:
         return None if form is None else result_from_json(form)

@@ -1,4 +1,4 @@
-"""What a run left in wandb's offline folders, and the mark that says which of it is on the server."""
+"""The wandb copies that a run left offline, and the mark of those that are on the server."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from anlp.records.folders import RunFolder
 
 PATTERN = "offline-run-*"  # as wandb calls the folder of one attempt that was mirrored offline
 MARK = "uploaded.json"
-CLAIMS = "uploads"  # one process at a time sends a run
+LEASES = "uploads"  # one process at a time sends a run
 
 
 def runs_with_copies(path: Path) -> list[RunFolder]:
-    """Return the runs in or below a folder that have an offline copy, in the order of their paths."""
-    return [
-        RunFolder(found)
-        for found in sorted({copy.parent.parent for copy in path.glob(f"**/wandb/{PATTERN}")})
-    ]
+    """Return the runs in or below a folder that have an offline copy, ordered by path."""
+    runs = {copy.parent.parent for copy in path.glob(f"**/wandb/{PATTERN}")}
+    return [RunFolder(run) for run in sorted(runs)]
 
 
 def pending_copies(folder: RunFolder) -> list[Path]:
@@ -31,7 +29,7 @@ def pending_copies(folder: RunFolder) -> list[Path]:
 
 
 def done_copies(folder: RunFolder) -> list[Path]:
-    """Return the offline copies of a run that are marked as uploaded and still take space."""
+    """Return the offline copies of a run that are uploaded and still take space."""
     done = _marked(folder)
     return [copy for copy in sorted(folder.wandb.glob(PATTERN)) if copy.name in done]
 
@@ -43,7 +41,7 @@ def is_live(folder: RunFolder) -> bool:
 
 
 def mark_uploaded(folder: RunFolder, copies: Sequence[Path], url: str) -> None:
-    """From now on these copies count as done, whether they are still there or not."""
+    """Mark copies as done, whether they are still there or not."""
     names = [copy.name for copy in copies]
     write_json(folder.wandb / MARK, {"copies": names, "url": url, "at": time.time()})
 
@@ -53,6 +51,6 @@ def _marked(folder: RunFolder) -> frozenset[str]:
 
 
 def remove_copies(copies: Iterable[Path]) -> None:
-    """Frees the space of copies that are done; later ones, of an attempt that has begun since, stay."""
+    """Remove copies that are done; those of an attempt that has begun since stay."""
     for copy in copies:
         shutil.rmtree(copy, ignore_errors=True)

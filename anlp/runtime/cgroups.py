@@ -1,4 +1,4 @@
-"""What forked children use of the machine, as /proc and the control groups tell it."""
+"""Memory and threads of forked children, from /proc and the control groups."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def memory_over_limit(pid: int, limit_mib: int) -> float | None:
-    """Return MiB of its own memory that process `pid` holds, if that is more than the limit; None if not, or if it is gone.
+    """Return MiB of its own memory that process `pid` holds, if more than the limit.
 
-    Memory still shared copy-on-write with the parent (data sets, torch) is not the child's own. The
-    anonymous resident set bounds it from above at a hundredth of the cost, so the exact figure is
-    asked for only beyond that bound.
+    None: it holds less, or is gone. Memory still shared copy-on-write with the parent (data sets,
+    torch) is not the child's own. The anonymous resident set is an upper bound at a hundredth of
+    the cost, so that the exact figure is read only beyond that bound.
     """
     bound = parse_kib(_read(pid, "status"), "RssAnon")
     if bound is None or bound / KIB_PER_MIB <= limit_mib:
         return None
     own = parse_kib(_read(pid, "smaps_rollup"), "Private_Dirty")
-    used = (
-        bound if own is None else own
-    ) / KIB_PER_MIB  # no smaps_rollup (sandboxes): the bound is all there is
+    # without smaps_rollup (in a sandbox) only the bound is known
+    used = (bound if own is None else own) / KIB_PER_MIB
     return used if used > limit_mib else None
 
 
 def parse_kib(text: str, name: str) -> float | None:
-    """Return the value of a `Name:   123 kB` line of /proc/PID/status or smaps_rollup, None where there is no such line."""
+    """Parse a `Name:   123 kB` line of /proc/PID/status or smaps_rollup, None without one."""
     match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return float(match[1]) if match else None
 
 
 def thread_count() -> int:
-    """Return threads of the calling process."""
+    """Return the number of threads of the calling process."""
     return len(os.listdir("/proc/self/task"))
 
 
 def count_memory_kills(root: Path = CGROUPS) -> int:
-    """Return how many processes the kernel has killed for want of memory in this process' control group, so far."""
+    """Count the processes that the kernel killed in this control group for lack of memory."""
     for line in _text(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # version 2

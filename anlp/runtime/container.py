@@ -1,4 +1,4 @@
-"""Whether this process runs inside an image, and what a run's provenance says of it."""
+"""Whether this process runs in an image, and the image's part of a run's provenance."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from typing import NoReturn
 
 from anlp.records.options import ContainerOptions
 
-LIVE = Path(
-    "/opt/live"
-)  # of the image: where the working tree is put over the code that is baked in
+LIVE = Path("/opt/live")  # in the image: where the working tree goes over the code of the image
 LARGE_BYTES = 16_000_000
 VARIABLES = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")  # set inside, to the image's path
 
 
 def image_of(environment: Mapping[str, str]) -> str:
-    """Return the image that this process runs in; empty where it runs on the machine itself."""
+    """Return the image that this process runs in; empty outside an image."""
     return next((environment[name] for name in VARIABLES if environment.get(name)), "")
 
 
 def preload_libraries(maps: Path = Path("/proc/self/maps")) -> None:
-    """Reads the smaller libraries of this process, so that it can still use them when nobody mounts the image any more.
+    """Read the smaller libraries of this process, to be independent of the mounted image.
 
-    A signal to the whole job ends the process that does; whatever code is touched for the first
-    time after that is a bus error. Of the large libraries only parts are used, and the first
-    checkpoint has used those.
+    A signal to the whole job also ends the process that mounts the image; code that is touched for
+    the first time after that is a bus error. Of the large libraries only parts are used, and the
+    first checkpoint has used those.
     """
     lines = (line.split(maxsplit=5) for line in maps.read_text().splitlines())
     for path in {Path(words[5]) for words in lines if len(words) == 6 and words[5].startswith("/")}:
@@ -38,7 +36,7 @@ def preload_libraries(maps: Path = Path("/proc/self/maps")) -> None:
 
 
 def exit_process(code: int, environment: Mapping[str, str]) -> NoReturn:
-    """Ends this process; in an image without the interpreter's own tidying up, whose code nothing used before."""
+    """End this process; in an image without the interpreter's cleanup, whose code is not loaded."""
     if image_of(environment):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -49,10 +47,10 @@ def exit_process(code: int, environment: Mapping[str, str]) -> NoReturn:
 def provenance(
     submitted: ContainerOptions | None, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """Return the entry `container` where there is one: what submit knew of the image, and which code is really executed.
+    """Return the entry `container` where there is an image: its origin, and which code is executed.
 
     Args:
-        submitted: of the run's options.
+        submitted: what submit knew of the image.
         environment: of this process.
     """
     image = image_of(environment)

@@ -1,4 +1,4 @@
-"""What happens in a forked child: it cuts itself loose, runs one element and leaves by its exit code."""
+"""Forked children: each detaches from its parent, runs one element and exits with its code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,56 +21,69 @@ from anlp.tasks import read_element
 
 PR_SET_PDEATHSIG = 1
 POOL_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-PARENTS_SIGNALS = POOL_SIGNALS | {
-    signal.SIGUSR2,
-    signal.SIGURG,
-}  # whatever a parent of runs may listen to
+PARENTS_SIGNALS = POOL_SIGNALS | {signal.SIGUSR2, signal.SIGURG}  # that a parent may listen to
 
 Runner = Callable[..., int]
 
 
 @dataclass(frozen=True, slots=True)
 class ForkContext:
-    """What a child needs to know of its pool."""
+    """What all children of a parent get.
 
-    runner: Runner  # (batch: Path, index: int, *, job: str, datasets[, member: int]) -> exit code
-    datasets: Any  # what was loaded once for all elements of the batch
-    pool_pid: int
-    close: Iterable[int] = ()  # descriptors that are the pool's alone
-    environment: Mapping[str, str] = field(default_factory=dict)  # of its slot
-    held_back: Iterable[int] = ()  # signals that wait until the runner lets them through
-
-
-def fork(request: RunRequest, inheritance: ForkContext) -> int:
-    """Return the pid of a new child that runs the element; the child itself never returns.
-
-    Signals are held back around the fork: one that arrived in the child before it cut itself loose
-    would be written to the parent's wake-up descriptor and taken for one sent to the parent.
+    Args:
+        runner: what a child runs: (batch: Path, index: int, *, job: str, datasets[, member: int])
+            -> exit code.
+        private: descriptors that a child closes.
+        blocked: signals that wait until the runner unblocks them.
     """
+
+    runner: Runner
+    private: Iterable[int] = ()
+    blocked: Iterable[int] = ()
+
+
+def fork(
+    request: RunRequest, context: ForkContext, datasets: Any, environment: Mapping[str, str]
+) -> int:
+    """Fork a child that runs the element, and return its pid; the child itself never returns.
+
+    Signals are blocked around the fork: one that arrived in the child before it detached would be
+    written to the parent's wake-up descriptor and taken for one sent to the parent.
+
+    Args:
+        request: which element to run.
+        context: what all children of this process get.
+        datasets: what was loaded once for all elements of the batch.
+        environment: set in the child.
+    """
+    parent = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
+
+    def run_child() -> int:
+        _detach_from_parent(context, parent)
+        os.environ.update(environment)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*before, *context.blocked})
+        which = {} if request.member is None else {"member": request.member}
+        batch, job = Path(request.batch), request.job
+        code = context.runner(batch, request.index, job=job, datasets=datasets, **which)
+        return int(code)
+
     try:
         pid = os.fork()
         if pid == 0:
-            _be_child(request, inheritance, before)
+            _be_child(run_child, request)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with contextlib.suppress(OSError):
-        os.setpgid(pid, pid)  # both sides do it: whoever is first, it holds from here on
+        os.setpgid(pid, pid)  # both processes do it: it holds from here on
     return pid
 
 
-def _be_child(request: RunRequest, inheritance: ForkContext, mask: Iterable[int]) -> NoReturn:
+def _be_child(work: Callable[[], int], request: RunRequest) -> NoReturn:
     code = EXIT_ESCAPED
     try:
-        _detach_from_parent(inheritance, mask)
-        which = {} if request.member is None else {"member": request.member}
-        runner, batch = inheritance.runner, Path(request.batch)
-        code = int(
-            runner(batch, request.index, job=request.job, datasets=inheritance.datasets, **which)
-        )
-    except (
-        BaseException
-    ):  # SystemExit and KeyboardInterrupt too: nothing may climb into the pool's loop
+        code = work()
+    except BaseException:  # SystemExit, too: nothing may rise into the loop of the parent
         _report(request, traceback.format_exc())
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -79,22 +92,20 @@ def _be_child(request: RunRequest, inheritance: ForkContext, mask: Iterable[int]
         os._exit(code)  # no atexit, no destructors: they belong to the pool
 
 
-def _detach_from_parent(inheritance: ForkContext, mask: Iterable[int]) -> None:
+def _detach_from_parent(context: ForkContext, parent: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     os.setpgid(0, 0)
-    die_with(inheritance.pool_pid)
-    for descriptor in inheritance.close:
+    die_with(parent)
+    for descriptor in context.private:
         os.close(descriptor)
-    os.environ.update(inheritance.environment)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, *inheritance.held_back})
 
 
 def die_with(parent: int) -> None:
-    """Has the kernel send SIGTERM to this process when `parent` dies, so that it checkpoints and leaves."""
+    """Let the kernel send SIGTERM to this process when `parent` dies, so that it checkpoints."""
     libc().prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel knew of our wish
+    if os.getppid() != parent:  # it died before the call
         os._exit(EXIT_CONTINUE)
 
 
@@ -105,7 +116,7 @@ def libc() -> ctypes.CDLL:
 
 
 def _report(request: RunRequest, text: str) -> None:
-    """Appends a traceback to the log of the run, and to stderr where that is another file."""
+    """Append a traceback to the log of the run, and to stderr where that is another file."""
     sys.stderr.write(text)
     sys.stderr.flush()
     with contextlib.suppress(Exception):  # an unreadable batch file is what the traceback is about

@@ -1,4 +1,4 @@
-"""The runs of an element that has several: children of this process, which loads torch and the data for all of them."""
+"""The runs of an element that has several, in children of a process with torch and data loaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from anlp.records.crash import CrashRecord, read_crash, record_crash
 from anlp.records.elements import Element
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.runtime.cgroups import count_memory_kills
-from anlp.runtime.fork import Runner
+from anlp.runtime.fork import ForkContext, Runner
 from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
@@ -39,12 +39,11 @@ EXITS_OF_RUNS = frozenset(
 
 
 def prepare_element(index: int) -> Prepare:
-    """Loads what the runs of one element need."""
+    """Return what loads the things that the runs of one element share."""
 
     def prepare(batch: Path, cleanup: ExitStack) -> Any:
-        from anlp.runtime.preload import (
-            prepare,  # torch is loaded only where something is left to train
-        )
+        # torch is imported only where something is left to train
+        from anlp.runtime.preload import prepare
 
         return prepare(batch, cleanup, index=index)
 
@@ -53,31 +52,30 @@ def prepare_element(index: int) -> Prepare:
 
 @dataclass(frozen=True, slots=True)
 class PackedRuns:
-    """An element of several runs, and how they are carried out: `element.at_once` at a time, each in a child."""
+    """An element of several runs; `element.at_once` of them run at a time, each in a child."""
 
     batch: Path
     index: int
     element: Element
     job: str
     runner: Runner  # carries out one run: (batch, index, *, job, datasets, member) -> exit code
-    standing: Sequence[
-        Callable[[], int | None]
-    ]  # of each run: its exit code where it has its result, else None
+    # of each run: its exit code where it has a result, else None
+    standing: Sequence[Callable[[], int | None]]
     flag: StopFlag
 
     def run(self, prepare: Prepare | None = None) -> list[int]:
-        """Carries out what is missing; the exit code of each run, in order.
+        """Carry out what is missing; return the exit code of each run, in order.
 
-        A run that dies leaves the others alone and is not begun again by the same submission: it
-        would die again. Once the flag is set, all that run are asked to leave, once, and no other
-        begins.
+        A run that dies leaves the others alone and is not begun again by this submission: it would
+        die again. Once the flag is set, all runs are asked to leave, once, and no other begins.
         """
-        codes = {
-            member: code
-            for member in range(len(self.element.specs))
-            if (code := self._known(member)) is not None
-        }
-        missing = [member for member in range(len(self.element.specs)) if member not in codes]
+        members = range(len(self.element.specs))
+        codes: dict[int, int] = {}
+        for member in members:
+            code = self._known(member)
+            if code is not None:
+                codes[member] = code
+        missing = [member for member in members if member not in codes]
         if missing and not self.flag.is_set():
             os.environ.update(pool_messages.FORKING)
             with ExitStack() as cleanup:
@@ -87,20 +85,20 @@ class PackedRuns:
                 if notice:
                     _say(notice)
                 codes |= _Session(self, datasets).work(missing)
-        return [codes.get(member, EXIT_CONTINUE) for member in range(len(self.element.specs))]
+        return [codes.get(member, EXIT_CONTINUE) for member in members]
 
     def folder(self, member: int) -> RunFolder:
         """Return the folder of a run."""
         return GridFolder(self.batch.resolve().parent.parent).run(self.element.specs[member].run_id)
 
     def name(self, member: int) -> str:
-        """Return how a run is called in what the job prints."""
+        """Return the name of a run in the output of the job."""
         return (
             f"run {self.element.specs[member].run_id} ({member + 1} of {len(self.element.specs)})"
         )
 
     def request(self, member: int) -> pool_messages.RunRequest:
-        """Return what its child is told."""
+        """Return the request that starts a run."""
         limit = self.element.mem_limit_mib
         return pool_messages.RunRequest(
             member, str(self.batch), self.index, self.job, None, limit, member
@@ -113,13 +111,14 @@ class PackedRuns:
         if lost is None:
             return None
         _say(
-            f"{self.name(member)}: was lost before ({lost.cause}: {lost.detail}), left to jobs.retry"
+            f"{self.name(member)}: was lost before ({lost.cause}: {lost.detail}), "
+            "left to jobs.retry"
         )
         return EXIT_RUNS_FAILED
 
 
 class _Session:
-    """One stretch of work on a pack, from the first fork to the end of the last child."""
+    """The children of a pack, from the first fork to the end of the last child."""
 
     def __init__(self, pack: PackedRuns, datasets: Any) -> None:
         self._pack = pack
@@ -129,7 +128,7 @@ class _Session:
         self._memory_kills = count_memory_kills()
 
     def work(self, members: Sequence[int]) -> Mapping[int, int]:
-        """Return the exit codes of those that were begun."""
+        """Return the exit codes of the runs that were begun."""
         flag = self._pack.flag
         with signal_pipe({signal.SIGCHLD}) as woken, selectors.PollSelector() as selector:
             selector.register(woken, selectors.EVENT_READ)
@@ -150,11 +149,9 @@ class _Session:
     def _make_children(self, count: int, private: Sequence[int]) -> ChildSupervisor:
         return ChildSupervisor(
             make_slots(count, visible_gpus(os.environ)),
-            self._pack.runner,
+            ForkContext(self._pack.runner, private=private, blocked=ASKS_TO_STOP),
             self._take,
             datasets=self._datasets,
-            private=private,
-            held_back=ASKS_TO_STOP,
             grace_s=GRACE_S,
         )
 
@@ -183,7 +180,10 @@ class _Session:
         return EXIT_CONTINUE if loss is None else EXIT_RUNS_FAILED
 
     def _put_on_record(self, member: int, loss: CrashRecord | None) -> None:
-        """How a run ended that cannot say so any more; no loss: it was asked to leave, and is to be continued."""
+        """Record how a run ended that cannot do so itself.
+
+        No loss: it was asked to leave, and is to be continued.
+        """
         folder, pid = self._pack.folder(member), self._pids.get(member)
         if loss is not None:
             record_crash(
@@ -194,14 +194,14 @@ class _Session:
 
     def _explain(self, ended: pool_messages.EndedReply) -> CrashRecord:
         if ended.exit is not None:
-            told = ": its traceback is in its log" if ended.exit == EXIT_ESCAPED else ""
-            return CrashRecord("exit code", f"exit code {ended.exit}{told}")
+            hint = ": its traceback is in its log" if ended.exit == EXIT_ESCAPED else ""
+            return CrashRecord("exit code", f"exit code {ended.exit}{hint}")
         if ended.stop is Stop.NOT_STARTED:
             return CrashRecord("never started", ended.detail)
         if ended.stop is not None or ended.signal is None:
             return CrashRecord(ended.stop.value if ended.stop else "unknown", ended.detail)
         if ended.signal == signal.SIGKILL and count_memory_kills() > self._memory_kills:
-            self._memory_kills += 1  # one by one: two may have been killed before we looked
+            self._memory_kills += 1  # one by one: two may have been killed since the last look
             return CrashRecord(
                 "out of memory", "the kernel killed it: the memory of its job ran out"
             )
@@ -209,14 +209,12 @@ class _Session:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(
-        OSError
-    ):  # the disk with the job's output is full: the runs may be on another
+    with contextlib.suppress(OSError):  # a full disk: the runs may be on another
         print(text, flush=True)
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """Return what each child sees of the GPUs that its job was given; nothing to say where that is one, or is not told."""
+    """Return the GPUs of the job, of which each child sees one; empty for a single GPU or none."""
     names = [
         name.strip()
         for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")

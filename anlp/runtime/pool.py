@@ -1,9 +1,9 @@
-"""`python -m anlp.runtime.pool`: many elements on one machine, each in a child forked from a process that has torch loaded.
+"""`python -m anlp.runtime.pool`: many elements on one machine, in forked children.
 
-Requests come on stdin, replies go to stdout (`anlp.core.pool_messages`). The pool ends when it is
-told to, or when its stdin closes because whoever started it died; in both cases its children are
-asked to checkpoint first. It never initialises CUDA and has no threads, because neither survives a
-fork.
+The pool has torch loaded. Requests come on stdin, replies go to stdout (`anlp.core.pool_messages`).
+It ends on request, or when its stdin closes because the process that feeds it died; in both cases
+its children are asked to checkpoint first. It never initialises CUDA and has no threads, because
+neither survives a fork.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from anlp.core import pool_messages
 from anlp.core.errors import EXIT_OK, UserError, run_command
 from anlp.core.signals import signal_pipe
 from anlp.runtime.cgroups import thread_count
-from anlp.runtime.fork import POOL_SIGNALS, Runner, libc
+from anlp.runtime.fork import POOL_SIGNALS, ForkContext, Runner, libc
 from anlp.runtime.supervisor import ChildSupervisor, Prepare, Slot, load_shared, make_slots
 
 GRACE_S = 20.0
 
 
 class Pool:
-    """The loop that serves requests: one thread, woken by its stdin, by signals and by deadlines, idle otherwise."""
+    """The loop that serves requests: one thread, woken by stdin, by signals and by deadlines."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Pool:
         self._cleanup = ExitStack()
 
     def serve(self) -> None:
-        """Returns when it was stopped, or its requests ended, and no child is left."""
+        """Serve until stopped, or until requests end and no child is left."""
         with (
             self._cleanup,
             signal_pipe(POOL_SIGNALS) as woken,
@@ -66,10 +66,11 @@ class Pool:
         ):  # epoll has no files
             self._children = ChildSupervisor(
                 self._slots,
-                self._runner,
+                ForkContext(
+                    self._runner, private=(self._requests, self._replies, *woken.descriptors)
+                ),
                 self._reply,
                 datasets=self._datasets,
-                private=(self._requests, self._replies, *woken.descriptors),
                 grace_s=self._grace_s,
             )
             selector.register(
@@ -83,7 +84,7 @@ class Pool:
 
     def _read_requests(self, selector: selectors.BaseSelector) -> None:
         piece = os.read(self._requests, 1 << 16)
-        if not piece:  # whoever feeds us is gone
+        if not piece:  # the process that sends requests is gone
             selector.unregister(self._requests)
             self._stop_all(now=False)
             return
@@ -125,9 +126,7 @@ class Pool:
         self._children.stop(now=now)
 
     def _reply(self, reply: pool_messages.Reply) -> None:
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # nobody listens any more: the end of our stdin will tell us so
+        with contextlib.suppress(BrokenPipeError):  # the end of stdin will follow
             os.write(self._replies, pool_messages.render(reply))
 
 
@@ -170,7 +169,10 @@ def _resolve(text: str) -> Any:
 
 
 def _take_over_stdio() -> tuple[int, int]:
-    """Return descriptors of requests and replies; stdin is closed and stdout is stderr from here on, for libraries' prints."""
+    """Return descriptors of requests and replies.
+
+    From here on stdin is closed and stdout is stderr, for libraries that print.
+    """
     requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -180,7 +182,7 @@ def _take_over_stdio() -> tuple[int, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until stopped; the exit code is 0 then."""
+    """Serve until stopped; the exit code is 0 then."""
     began = time.monotonic()
     options = _parse_arguments(argv)
     requests, replies = _take_over_stdio()

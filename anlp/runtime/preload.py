@@ -1,4 +1,4 @@
-"""What a process loads before it forks runs, so that none of them has to."""
+"""What a process loads before it forks runs, for all of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LAZY_MODULES = (
 
 
 def warm_up() -> None:
-    """Loads all that training needs, without computing a gradient: autograd's threads do not survive a fork."""
+    """Load what training needs; no gradient is computed, as autograd's threads survive no fork."""
     torch.set_num_threads(1)
     for module in LAZY_MODULES:
         importlib.import_module(module)

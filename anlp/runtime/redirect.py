@@ -1,4 +1,4 @@
-"""Sends everything a process says, down to its native code, into a file."""
+"""Redirects all output of a process, down to its native code, into a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Appends stdout and stderr to `path` for as long as the context lasts, tracebacks of crashes included."""
+    """Append stdout and stderr to `path` while the context lasts, with tracebacks of crashes."""
     sys.stdout.flush()
     sys.stderr.flush()
     with path.open("a", encoding="utf-8", buffering=1) as file, _descriptors_to(file.fileno()):
@@ -29,7 +29,7 @@ def output_to(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _descriptors_to(target: int) -> Iterator[None]:
-    """Points descriptors 1 and 2 at `target`, and back again."""
+    """Point descriptors 1 and 2 at `target` while the context lasts."""
     saved = {number: os.dup(number) for number in (1, 2)}
     for number in saved:
         os.dup2(target, number)

@@ -1,4 +1,4 @@
-"""`python -m anlp.runtime.slurm_task`: one task of a Slurm array, requeued after a warning of its time limit.
+"""`python -m anlp.runtime.slurm_task`: one task of a Slurm array, requeued when time is up.
 
 SIGUSR2 makes the run save a checkpoint and leave with exit code 3; the task is then requeued under
 its own id by submitit's contract, without its pickle per element.
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError, run_command
 from anlp.core.signals import signal_pipe
+from anlp.records.circuit_breaker import CANCEL_PENDING
 from anlp.runtime.container import exit_process
 from anlp.runtime.submitit_requeue import TaskRequeue
 
 WARNING = signal.SIGUSR2
-OWN_WARNING_S = (
-    45.0  # before the time limit, where Slurm's warning, which comes earlier, did not arrive
-)
+# before the time limit, where Slurm's warning, which comes earlier, did not arrive
+OWN_WARNING_S = 45.0
 
 
 def execute(run: Callable[[], int], slurm: TaskRequeue, limit_min: int) -> int:
@@ -37,8 +37,7 @@ def execute(run: Callable[[], int], slurm: TaskRequeue, limit_min: int) -> int:
     Returns:
         The element's exit code: 3 where it was stopped and the next submit continues it.
     """
-    # a run's stop flag takes the handlers over and says only that it was set: the pipe has the
-    # numbers
+    # a run's stop flag takes the handlers over and keeps no number: the pipe has them
     with signal_pipe() as arrived, own_warning(limit_min):
         code = slurm.run(run)
         signals = arrived.take()
@@ -66,7 +65,7 @@ def own_warning(limit_min: int) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the element that the task's index names; exit codes as of `anlp.run`, 70 where an exception escaped."""
+    """Run the element of the task's index; exit codes as of `anlp.run`, 70 for an exception."""
     # blocked until a run listens (its stop flag unblocks it): while torch loads it must be neither
     # lost nor deadly
     signal.pthread_sigmask(signal.SIG_BLOCK, {WARNING})
@@ -85,11 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     index = given.first + int(slurm.array_task)
     run_element = _resolve(given.runner)
     job = f"slurm:{slurm.job_id}"
+    array = slurm.job_id.partition("_")[0]
+    os.environ[CANCEL_PENDING] = f"scancel --quiet --state=PENDING {array}"
     try:
         return execute(lambda: run_element(given.batch, index, job=job), slurm, given.limit_min)
     except UserError:
         raise
-    except Exception:  # the run left no result: not 1, which says that there is one
+    except Exception:  # the run left no result, which exit code 1 would claim
         traceback.print_exc()
         return EXIT_ESCAPED
 
@@ -97,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m anlp.runtime.slurm_task",
-        description="Carries out one element of a batch file as a task of a Slurm array; job.sh calls it.",
+        description="Carries out one element of a batch file as a task of a Slurm array. "
+        "job.sh calls it.",
     )
     parser.add_argument(
         "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"

@@ -1,4 +1,4 @@
-"""submitit's checkpoint contract for one task of a Slurm array: count the time limits, say why, requeue.
+"""submitit's checkpoint contract for a task of a Slurm array: count time limits, requeue.
 
 The only module that knows submitit. Two things that submitit keeps to itself are used here, in its
 versions 1.5: `DelayedSubmission._timeout_countdown` (the count) and `JobEnvironment._requeue`
@@ -56,12 +56,11 @@ class TaskRequeue:
         return str(self._environment.job_id)
 
     def run(self, task: Callable[[], int]) -> int:
-        """Run the task and return its exit code; the time that the job has used is counted from here."""
+        """Run the task and return its exit code; the job's time is counted from here."""
         paths = _Paths(self._folder, self.job_id)
         count = paths.submitted_pickle
-        count.with_suffix(".json.save_tmp").unlink(
-            missing_ok=True
-        )  # of an attempt killed while it wrote
+        # of an attempt killed while it wrote
+        count.with_suffix(".json.save_tmp").unlink(missing_ok=True)
         self._task = _Task(task)
         self._task.set_timeout(self._limit_min, _read_left(count, self._continuations))
         self._handler = SignalHandler(self._environment, paths, self._task)
@@ -84,7 +83,7 @@ class _Task(DelayedSubmission):
         super().__init__(_Function(task))
 
     def dump(self, filepath: str | Path) -> None:
-        """Write how many time limits the task may still reach, where submitit would pickle the function."""
+        """Write how many time limits are left, where submitit would pickle the function."""
         write_json(Path(filepath), {"left": self._timeout_countdown})
 
 
@@ -118,7 +117,7 @@ class _ImageEnvironment(SlurmJobEnvironment):
 
 
 def _read_left(path: Path, continuations: int) -> int:
-    """Read how many time limits may still be reached; without a readable file, go by Slurm's own count."""
+    """Read how many time limits are left; without a readable file, go by Slurm's own count."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return int(json.loads(path.read_text())["left"])
     return continuations - int(os.environ.get("SLURM_RESTART_COUNT", "0"))

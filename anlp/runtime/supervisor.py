@@ -1,4 +1,4 @@
-"""Forked runs of one process: who has a slot, who waits for one, who must leave, and what wakes their parent."""
+"""Forked runs of one process: their slots, their limits, their ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from anlp.core import pool_messages
 from anlp.core.pool_messages import Stop
 from anlp.core.units import render_usage
 from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit
-from anlp.runtime.fork import ForkContext, Runner, fork
+from anlp.runtime.fork import ForkContext, fork
 
 MEMORY_POLL_S = 0.5  # an exact look costs up to 7 ms where torch and data are shared
 Prepare = Callable[[Path, ExitStack], Any]
@@ -26,14 +26,17 @@ Prepare = Callable[[Path, ExitStack], Any]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place where one child at a time runs."""
+    """A place where one child at a time runs."""
 
     number: int
     environment: Mapping[str, str]
 
 
 def make_slots(count: int, devices: Sequence[str]) -> list[Slot]:
-    """Return slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn; without any they see what their parent sees."""
+    """Return slots that take `devices` (each a CUDA_VISIBLE_DEVICES) in turn.
+
+    Without devices, children see what their parent sees.
+    """
     return [
         Slot(number, {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})
         for number in range(count)
@@ -54,41 +57,37 @@ class Child:
 
     @property
     def deadline(self) -> float:
-        """When something must happen to it: the end of its grace, or else of its time."""
+        """When the child is to be asked to leave, or killed."""
         limit = self.request.time_limit_s
         return self.kill_at if self.stop or limit is None else self.began + limit
 
 
 class ChildSupervisor:
-    """The children of this process; `tend` is to be called whenever one may have ended or a deadline has passed.
+    """The children of this process.
+
+    Call `tend` whenever a child may have ended or a deadline has passed.
 
     Args:
         slots: where they run.
-        runner: what each of them runs.
+        context: what each of them gets.
         tell: is called with a `StartedReply` and an `EndedReply` for every request.
         datasets: what was loaded for a batch file, by its name in the requests.
-        private: descriptors that no child inherits.
-        held_back: signals that wait until a child's runner lets them through.
         grace_s: from SIGTERM to SIGKILL.
     """
 
     def __init__(
         self,
         slots: Sequence[Slot],
-        runner: Runner,
+        context: ForkContext,
         tell: Callable[[pool_messages.StartedReply | pool_messages.EndedReply], None],
         *,
         datasets: Mapping[str, Any],
-        private: Iterable[int],
-        held_back: Collection[signal.Signals] = (),
         grace_s: float,
     ) -> None:
         self._free = deque(slots)
-        self._runner = runner
+        self._context = context
         self._tell = tell
         self._datasets = datasets
-        self._private = tuple(private)
-        self._held_back = held_back
         self._grace_s = grace_s
         self._waiting: deque[pool_messages.RunRequest] = deque()
         self._children: dict[int, Child] = {}  # by pid
@@ -99,11 +98,11 @@ class ChildSupervisor:
         return bool(self._children or self._waiting)
 
     def add(self, request: pool_messages.RunRequest) -> None:
-        """Queues it; `tend` forks it once a slot is free."""
+        """Queue a request; `tend` forks it once a slot is free."""
         self._waiting.append(request)
 
     def tend(self) -> None:
-        """Reaps who has ended, ends who is over a limit, fills free slots."""
+        """Reap children that ended, end those over a limit, fill free slots."""
         self._reap()
         self._enforce(time.monotonic())
         self._start_waiting()
@@ -118,7 +117,7 @@ class ChildSupervisor:
         return None if first == math.inf else max(0.0, first - now)
 
     def cancel(self, keys: Collection[int]) -> None:
-        """Lets these leave; those that wait never start."""
+        """Ask these children to leave; those that wait never start."""
         for request in [request for request in self._waiting if request.key in keys]:
             self._waiting.remove(request)
             self._tell(
@@ -131,7 +130,10 @@ class ChildSupervisor:
                 self._ask_to_leave(child, Stop.CANCELLED)
 
     def stop(self, *, now: bool = False) -> None:
-        """Forgets those that wait, and lets the others leave (`now`: kills them); asking again asks nobody twice."""
+        """Forget requests that wait, and ask the children to leave (`now`: kill them).
+
+        A child is asked only once.
+        """
         self._waiting.clear()
         for child in self._children.values():
             self._ask_to_leave(child, Stop.SHUTDOWN)
@@ -149,8 +151,8 @@ class ChildSupervisor:
             if child.deadline <= now:
                 self._end_of_time(child)
             limit = child.request.mem_limit_mib
-            used = limit and memory_over_limit(child.pid, limit)
-            if limit and used:
+            used = None if limit is None else memory_over_limit(child.pid, limit)
+            if limit is not None and used is not None:
                 child.stop, child.detail = Stop.OUT_OF_MEMORY, render_usage(used, limit)
                 _kill(child)
 
@@ -175,16 +177,8 @@ class ChildSupervisor:
         while self._waiting and self._free:
             request, slot = self._waiting.popleft(), self._free.popleft()
             datasets = self._datasets.get(request.batch)
-            mine = ForkContext(
-                self._runner,
-                datasets,
-                os.getpid(),
-                self._private,
-                slot.environment,
-                self._held_back,
-            )
             try:
-                pid = fork(request, mine)
+                pid = fork(request, self._context, datasets, slot.environment)
             except OSError as error:
                 self._free.append(slot)
                 self._tell(
@@ -213,21 +207,23 @@ def _ended(child: Child, status: int, peak_rss_mib: float) -> pool_messages.Ende
 def _kill(child: Child) -> None:
     child.kill_at = math.inf
     try:
-        os.killpg(child.pid, signal.SIGKILL)  # with whatever it started itself
+        os.killpg(child.pid, signal.SIGKILL)  # with the processes that it started
     except ProcessLookupError:
-        os.kill(
-            child.pid, signal.SIGKILL
-        )  # not yet a group of its own; a child we have not reaped still has its pid
+        # not yet a group of its own; a child that was not reaped still has its pid
+        os.kill(child.pid, signal.SIGKILL)
 
 
 def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any, str]:
-    """Return what the runs share, loaded before they are forked, and what there is to say where it could not be loaded."""
+    """Load what the runs share, before they are forked.
+
+    Returns also a notice where it could not be loaded.
+    """
     found, notice = None, ""
     try:
         found = prepare(batch, cleanup)
-    except Exception as error:  # each run meets the same fault and reports it in its own result
+    except Exception as error:  # each run meets the fault and reports it in its own result
         notice = f"could not load what the runs share ({type(error).__name__}: {error})"
     gc.collect()
-    # a child's collector then leaves these objects, and the pages they share with us, alone
+    # the children's collectors then leave these objects and their shared pages alone
     gc.freeze()
     return found, notice

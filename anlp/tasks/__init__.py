@@ -97,11 +97,13 @@ def read_element(batch: Path, index: int) -> Element:
             form = json.loads(next(islice(lines, index, None)))
     except (OSError, ValueError, StopIteration):
         raise SpecError(
-            f"{batch}: no element {index} in this batch file; submit the grid again to write a new one"
+            f"{batch}: no element {index} in this batch file; "
+            "submit the grid again to write a new one"
         ) from None
     for spec in form["specs"]:
         if spec["task"] not in TASKS:
             raise SpecError(
-                f"{batch}: task {spec['task']!r} is unknown on this machine; install its package here"
+                f"{batch}: task {spec['task']!r} is unknown on this machine; "
+                "install its package here"
             )
     return element_from_json(form)

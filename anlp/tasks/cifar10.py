@@ -17,7 +17,10 @@ CNN = frozenset({"cnn"})
 
 
 class Cifar10Settings(TrainingSettings):
-    """`data`: `cifar10`, or a folder of images in the data folder (`train/CLASS/*.jpg`, `test/CLASS/*.jpg`)."""
+    """Small colour images; `data` is `cifar10`, or a folder of images in the data folder.
+
+    The folder has `train/CLASS/*.jpg` and `test/CLASS/*.jpg`.
+    """
 
     data: str = "cifar10"
     image_size: Annotated[int, Field(ge=8, le=512)] = 32
@@ -33,9 +36,8 @@ class Cifar10Settings(TrainingSettings):
     residual: bool = False  # cnn: each block adds a second convolution to its output
     dropout: Fraction = 0.0
     pretrained: bool = False  # resnets: begin with weights trained on ImageNet
-    augment: Literal["none", "crop_flip"] = (
-        "none"  # crop: by up to an eighth of the side; flip: left and right
-    )
+    # crop: by up to an eighth of the side; flip: left and right
+    augment: Literal["none", "crop_flip"] = "none"
     monitor: OfClasses = "val/acc"
 
     smoke: ClassVar[Mapping[str, Scalar]] = {
@@ -78,7 +80,7 @@ class Cifar10Settings(TrainingSettings):
             side = (side + 2 * self.padding - self.kernel_size + 1) // 2
         if side < 1:
             raise ValueError(
-                f"conv_layers: {self.conv_layers} with kernel_size {self.kernel_size} and padding {self.padding} leave "
-                f"nothing of {self.image_size} pixels"
+                f"conv_layers: {self.conv_layers} with kernel_size {self.kernel_size} "
+                f"and padding {self.padding} leave nothing of {self.image_size} pixels"
             )
         return self

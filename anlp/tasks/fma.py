@@ -15,16 +15,15 @@ LSTM, CNN = frozenset({"lstm"}), frozenset({"cnn2d"})
 
 
 class SpectrogramSettings(TrainingSettings):
-    """What both tasks have in common: features, and a backbone that turns a sequence of them into a vector."""
+    """Settings of both tasks: features, and a backbone that turns a sequence into a vector."""
 
     features: Literal["mel", "chroma", "fused"] = "mel"  # 128 mel bands, 12 pitch classes, or both
     model: Literal["lstm", "cnn2d"] = "lstm"
     hidden: Count = 128  # lstm
     layers: Annotated[int, Field(ge=1, le=20)] = 1  # lstm
     bidirectional: bool = False  # lstm
-    filters: Count = (
-        32  # cnn2d: of the first block; each of the three that follow has twice as many
-    )
+    # cnn2d: of the first block; each of the three that follow has twice as many
+    filters: Count = 32
     feature_size: Count = 1000  # cnn2d: length of the vector
     dropout: Fraction = 0.1
 
@@ -47,12 +46,14 @@ class SpectrogramSettings(TrainingSettings):
 
 
 class FmaGenreSettings(SpectrogramSettings):
-    """`data`: a folder with `train/*.npy`, `test/*.npy`, `train_labels.txt` and `test_labels.txt`."""
+    """Genres; `data` is a folder with `train/*.npy`, `test/*.npy` and the labels of both.
+
+    These are in `train_labels.txt` and `test_labels.txt`.
+    """
 
     data: str = "fma_genre_spectrograms_beat"
-    mapping: str = (
-        "lab"  # table that merges and drops genres: `lab`, `none`, or a YAML file in the folder
-    )
+    # table that merges and drops genres: `lab`, `none`, or a YAML file in the folder
+    mapping: str = "lab"
     monitor: Literal["val/loss", "val/acc", "val/f1"] = "val/f1"
 
     loaders: ClassVar[Mapping[str, str]] = {
@@ -63,14 +64,17 @@ class FmaGenreSettings(SpectrogramSettings):
 
 
 class FmaEmotionSettings(SpectrogramSettings):
-    """`data`: a folder with `train/*.npy` and `train_labels.txt` of `id,valence,energy,danceability`."""
+    """Emotions; `data` is a folder with `train/*.npy` and `train_labels.txt`.
+
+    A line of the labels is `id,valence,energy,danceability`.
+    """
 
     data: str = "multitask_dataset_beat"
     target: Literal["valence", "energy", "danceability", "all"] = "energy"
     valence_weight: NonNegative = 1.0  # all: of each error in the sum
     energy_weight: NonNegative = 1.0
     danceability_weight: NonNegative = 1.0
-    # id of an earlier run whose backbone is taken over; or `GRID` or `GRID: FILTER`, its best run
+    # id of an earlier run whose backbone is taken over; `GRID` or `GRID: FILTER`: its best run
     init_from: str = ""
     freeze: bool = False  # only the new read-out is trained
     monitor: Literal["val/loss", "val/mae", "val/spearman"] = "val/spearman"
@@ -95,9 +99,7 @@ class FmaEmotionSettings(SpectrogramSettings):
     @model_validator(mode="after")
     def _what_is_frozen_was_trained(self) -> Self:
         if self.freeze and not self.init_from:
-            raise ValueError(
-                "freeze: true needs init_from: a backbone that was never trained is of no use"
-            )
+            raise ValueError("freeze: true needs init_from: an untrained backbone learns nothing")
         if (
             self.target == "all"
             and self.valence_weight + self.energy_weight + self.danceability_weight == 0

@@ -1,4 +1,4 @@
-"""Settings of the task `images_transfer`: what a net that was trained elsewhere is worth on a small image set."""
+"""Settings of the task `images_transfer`: a pretrained net on a small set of images."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from anlp.core.training_settings import Count, OfClasses, Positive, TrainingSett
 BY_GRADIENT = frozenset({"scratch", "linear_probe", "finetune"})
 ON_FEATURES = frozenset({"linear_probe", "logistic_regression"})
 OF_TRAINING = (
-    *(
-        "epochs",
-        "batch_size",
-        "lr",
-        "optimizer",
-        "weight_decay",
-        "schedule",
-        "warmup_epochs",
-        "clip_norm",
-    ),
-    *("precision", "patience", "test_at"),
+    "epochs",
+    "batch_size",
+    "lr",
+    "optimizer",
+    "weight_decay",
+    "schedule",
+    "warmup_epochs",
+    "clip_norm",
+    "precision",
+    "patience",
+    "test_at",
 )
 
 
@@ -35,9 +35,7 @@ class ImagesTransferSettings(TrainingSettings):
         "finetune"
     )
     backbone: Literal["resnet18", "resnet34"] = "resnet18"
-    weights: Literal["imagenet", "random"] = (
-        "imagenet"  # random: what features of an untrained net are worth
-    )
+    weights: Literal["imagenet", "random"] = "imagenet"  # random: features of an untrained net
     image_size: Annotated[int, Field(ge=16, le=512)] = 224
     penalty: Positive = 1.0  # logistic_regression: strength of its L2 term
     pixels: Annotated[int, Field(ge=8, le=256)] = 64  # xgboost: side of the images that it sees
@@ -73,8 +71,6 @@ class ImagesTransferSettings(TrainingSettings):
 
     def assets(self) -> tuple[str, ...]:
         """Return the weights to begin with."""
-        return (
-            (self.backbone,)
-            if self.method in ON_FEATURES | {"finetune"} and self.weights == "imagenet"
-            else ()
-        )
+        if self.weights == "imagenet" and self.method in ON_FEATURES | {"finetune"}:
+            return (self.backbone,)
+        return ()

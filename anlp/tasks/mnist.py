@@ -10,7 +10,10 @@ from anlp.core.training_settings import Count, Fraction, OfClasses, TrainingSett
 
 
 class MnistSettings(TrainingSettings):
-    """`data: mnist` is 28x28 (60,000 + 10,000), `data: digits` scikit-learn's 8x8 (1,797, embedded)."""
+    """Handwritten digits.
+
+    `data: mnist` is 28x28 (60,000 + 10,000), `data: digits` scikit-learn's 8x8 (1,797, built in).
+    """
 
     data: Literal["mnist", "digits"] = "mnist"
     model: Literal["dense", "cnn"] = "dense"
@@ -19,9 +22,8 @@ class MnistSettings(TrainingSettings):
     filters: Count = 16  # cnn: filters of the first convolution, the second has twice as many
     units: Count = 128  # cnn: units of the fully connected layer
     label_smoothing: Fraction = 0.0
-    augment: Literal["none", "shift"] = (
-        "none"  # shift: by up to an eighth of the width, each sample its own
-    )
+    # shift: by up to an eighth of the width, each sample its own
+    augment: Literal["none", "shift"] = "none"
     monitor: OfClasses = "val/acc"
 
     smoke: ClassVar[Mapping[str, Scalar]] = {"data": "digits", "epochs": 1, "train_samples": 128}

@@ -1,4 +1,4 @@
-"""Settings of the task `points`: points of the plane in classes, told apart by a perceptron of any shape."""
+"""Settings of the task `points`: classes of points of the plane, by a perceptron."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ class PointsSettings(TrainingSettings):
     """`data`: a generator, or the name of a CSV file (`long,lat,label`) in the data folder."""
 
     data: str = "regions"  # spirals, moons, regions; or a file of the user's own
-    points: Annotated[int, Field(ge=20, le=10_000_000)] = (
-        6000  # of generated data, test points included
-    )
+    points: Annotated[int, Field(ge=20, le=10_000_000)] = 6000  # generated, with test points
     model: Literal["mlp"] = "mlp"
     depth: Annotated[int, Field(ge=0, le=1000)] = 6  # hidden layers
     width: Count = 16  # units of each

@@ -1,4 +1,4 @@
-"""The tasks by name: those of this package in a table, others by `register_task` and entry points.
+"""The tasks by name: those of this package in a table, others by `register_task`.
 
 Another package brings a task with an entry point of the group `anlp.tasks`, named like the task,
 whose value is a light module (no torch) that calls `anlp.register_task`. Entry points are read
@@ -25,7 +25,10 @@ OWN_PACKAGE = "anlp"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task: its settings class and the `module:function` of its builder, imported on the compute node only."""
+    """A task: its settings class and the `module:function` of its builder.
+
+    The builder is imported on the compute node only.
+    """
 
     settings: type[TaskSettings]
     builder: str
@@ -43,7 +46,7 @@ class TaskRegistry(Mapping[str, Task]):
         self.built_in = built_in
         self._tasks: dict[str, Task] = {}
         self._owners: dict[str, str] = {}  # package of each task that is not in the table
-        self._faults: dict[str, str] = {}  # sentence of each entry point that is of no use
+        self._faults: dict[str, str] = {}  # sentence of each entry point that cannot be used
         self._has_read = False
         self._package = ""  # whose entry point is being loaded
 
@@ -87,9 +90,8 @@ class TaskRegistry(Mapping[str, Task]):
         if self._has_read:
             return
         self._has_read = True
-        from importlib.metadata import (
-            entry_points,  # not on the way to a run of a task of the table
-        )
+        # imported here: a run of a task of the table reads no entry points
+        from importlib.metadata import entry_points
 
         for entry in entry_points(group=GROUP):
             self._package = entry.dist.name if entry.dist else "an unknown package"
@@ -110,7 +112,7 @@ class TaskRegistry(Mapping[str, Task]):
             )
 
     def _is_registered_by(self, entry: EntryPoint) -> bool:
-        """Tell whether the task is the entry point's own: a module imported earlier has registered it by then."""
+        """Tell whether the task is the entry point's own, registered by an earlier import."""
         task = self._tasks.get(entry.name)
         if task is None:
             return False
@@ -122,7 +124,7 @@ class TaskRegistry(Mapping[str, Task]):
             raise UserError(f"task {name!r} of {package}: {owner} has a task of this name")
 
     def _note_fault(self, name: str, error: Exception) -> None:
-        """Keep the fault for the lookup of that task; a name of the table is never looked up there, so warn at once."""
+        """Keep a fault for lookups of the task; warn where the name is one of the table."""
         fault = str(error)
         if not isinstance(error, UserError):
             reason = f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Settings of the task `spoken_digits`: which digit is said, from sequences of audio features."""
+"""Settings of the task `spoken_digits`: the digit said, from sequences of audio features."""
 
 from __future__ import annotations
 
@@ -28,20 +28,15 @@ class SpokenDigitsSettings(TrainingSettings):
     data: str = GIVEN
     features: Literal["given", "mfcc", "mel"] = "given"
     coefficients: Annotated[int, Field(ge=1, le=128)] = 13  # mfcc: of each frame
-    bands: Annotated[int, Field(ge=4, le=256)] = (
-        40  # mel: bands; mfcc: what the coefficients are computed from
-    )
-    split: Literal["speaker", "random"] = (
-        "speaker"  # speaker: who selects (and, of audio, is tested) is never trained on
-    )
-    test_speaker: Annotated[str, DefaultForHash("")] = (
-        ""  # split: speaker, of audio: who is tested; "": the last by name
-    )
+    bands: Annotated[int, Field(ge=4, le=256)] = 40  # of the mel scale, also for mfcc
+    # speaker: validation speakers (and, of audio, test speakers) are not in the training set
+    split: Literal["speaker", "random"] = "speaker"
+    # split: speaker, of audio: the test speaker; "": the last by name
+    test_speaker: Annotated[str, DefaultForHash("")] = ""
 
     model: Literal["linear", "gru", "lstm", "gru_attention"] = "gru_attention"
-    pooling: Literal["mean", "max", "sum", "last"] = (
-        "mean"  # of the frames, or of a recurrent net's states
-    )
+    # of the frames, or of a recurrent net's states
+    pooling: Literal["mean", "max", "sum", "last"] = "mean"
     hidden: Count = 96  # recurrent: units of each layer and direction
     layers: Annotated[int, Field(ge=1, le=20)] = 2
     bidirectional: bool = False

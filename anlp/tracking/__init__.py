@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it trains; every tracker has the same two verbs."""
+"""Where the numbers of a run go while it trains; every tracker has these two methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Tracker(Protocol):
     """One place that metrics go to."""
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Records the metrics of one epoch.
+        """Record the metrics of one epoch.
 
         Args:
             metrics: by name, `val/acc` and so on.
@@ -18,7 +18,7 @@ class Tracker(Protocol):
         """
 
     def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
-        """Closes the tracker.
+        """Close the tracker.
 
         Args:
             outcome: a value of `anlp.records.results.Outcome`, or "interrupted".

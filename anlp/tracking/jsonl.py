@@ -13,7 +13,7 @@ from anlp.records.files import write_jsonl
 
 
 class JsonlTracker:
-    """Appends one line per epoch, each with the system before `log` returns.
+    """Appends one line per epoch; the operating system has it before `log` returns.
 
     Args:
         path: rewritten whole with `kept` first, so that lines after the checkpoint that a run
@@ -24,12 +24,11 @@ class JsonlTracker:
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()) -> None:
         if kept or path.exists():
             write_jsonl(path, kept)
-        self._file = path.open(
-            "ab", buffering=0
-        )  # a line that a full disk refused must not be tried again on closing
+        # unbuffered: a line that a full disk refused must not be tried again on closing
+        self._file = path.open("ab", buffering=0)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Appends the line of epoch `step`; values that are not finite become null."""
+        """Append the line of epoch `step`; values that are not finite become null."""
         line = {
             "epoch": step,
             **{name: value if math.isfinite(value) else None for name, value in metrics.items()},
@@ -39,6 +38,6 @@ class JsonlTracker:
             raise OSError(errno.ENOSPC, "the line could not be written whole", self._file.name)
 
     def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
-        """Closes the file; outcome and final metrics are in `result.json`."""
+        """Close the file; outcome and final metrics are in `result.json`."""
         del outcome, summary
         self._file.close()

@@ -1,8 +1,8 @@
-"""`python -m anlp.tracking.upload FOLDER`: sends to the wandb server what runs had to leave in offline folders.
+"""`python -m anlp.tracking.upload FOLDER`: sends offline copies of runs to the wandb server.
 
 `wandb sync` sends an offline folder as it is, and adds its rows to those that the server has of the
 run already. This sends the rows of `metrics.jsonl` that the server lacks, so that it can be
-interrupted anywhere and repeated. `python -m jobs.sync GRID` runs several of these side by side.
+interrupted anywhere and repeated. `python -m jobs.sync GRID` runs several of these in parallel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from anlp.records.folders import RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import read_result
 from anlp.records.wandb_offline import (
-    CLAIMS,
+    LEASES,
     done_copies,
     is_live,
     mark_uploaded,
@@ -35,21 +35,18 @@ from anlp.tracking.wandb_service import start_shared_service
 from anlp.tracking.wandb_session import QUIET, Session, find_site
 
 FINISH_S = 600.0
-_REFUSED = (
-    "user is not logged in",
-    "permission",
-    "api key",
-)  # of what wandb says when no run will be taken
+# of wandb's messages where the server will take no run at all
+_REFUSED = ("user is not logged in", "permission", "api key")
 
 State = Literal["uploaded", "left out", "failed"]
 Tell = Callable[[RunFolder, State, str], None]
 
 
 def upload(folder: RunFolder, url: str) -> None:
-    """Brings the server up to what the folder has, marks the run as uploaded and removes its offline copies.
+    """Bring the server up to date, mark the run as uploaded and remove its offline copies.
 
     Raises:
-        Exception: whatever wandb raises; the offline copies stay then.
+        Exception: of wandb; the offline copies stay then.
     """
     copies = pending_copies(folder)
     if copies:
@@ -59,10 +56,11 @@ def upload(folder: RunFolder, url: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Uploads what the command line names."""
+    """Upload what the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m anlp.tracking.upload",
-        description="Sends runs that were mirrored offline to the wandb server, and removes their offline copies.",
+        description="Sends runs that were mirrored offline to the wandb server, and removes their "
+        "offline copies.",
         epilog="example: python -m anlp.tracking.upload runs/mnist",
     )
     parser.add_argument("folder", type=Path, nargs="+", help="a run, a grid, or a folder of grids")
@@ -95,11 +93,11 @@ def _try(folder: RunFolder, url: str) -> tuple[State, str]:
     if is_live(folder):
         return "left out", "it is still running"
     try:
-        with lease.acquire(folder.wandb / CLAIMS):
+        with lease.acquire(folder.wandb / LEASES):
             upload(folder, url)
     except lease.HeldError as error:
         return "left out", f"it is being uploaded, {error}"
-    except Exception as error:  # the others are still to be uploaded, unless none of them will be
+    except Exception as error:  # the other runs are still to be uploaded, unless all would fail
         text = str(error).strip().partition("\n")[0] or type(error).__name__
         if any(words in text.lower() for words in _REFUSED):
             raise UserError(f"{url} refuses the key in WANDB_API_KEY or netrc ({text})") from error
@@ -110,18 +108,18 @@ def _try(folder: RunFolder, url: str) -> tuple[State, str]:
 def _send(folder: RunFolder) -> None:
     form = read_json(folder.spec)
     if form is None:
-        raise UserError(f"{folder.spec}: cannot be read, so nobody knows what run this is")
+        raise UserError(f"{folder.spec}: cannot be read, so that the run is not known")
     result = read_result(folder)
     session = Session(
         "online", spec_from_json(form["spec"]), options_from_json(form["options"]), folder, FINISH_S
     )
     for row in read_metrics(folder.metrics):
         session.log(row, row["epoch"])
-    outcome, summary = (
-        ("interrupted", {}) if result is None else (result.outcome.value, result.to_summary())
-    )
-    session.finish(outcome, summary)
-    remove_copies([session.path])  # what wandb wrote down while it sent
+    if result is None:
+        session.finish("interrupted", {})
+    else:
+        session.finish(result.outcome.value, result.to_summary())
+    remove_copies([session.path])  # what wandb wrote while it sent
 
 
 def _tell(folder: RunFolder, state: State, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The wandb mirror of a run: a copy of its metrics in wandb that can neither fail the run nor hold it up."""
+"""The wandb mirror of a run: a copy of its metrics that can neither fail nor delay the run."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ __all__ = ["BUDGET_S", "WandbMirror", "open_mirror", "preload", "start_shared_se
 BUDGET_S = 15.0
 SAFE_S = 2 * FLUSH_S
 
-# A service keeps the id of a run whose process was killed for as long as it lives; a fresh one
-# knows nothing of it.
+# A service keeps the id of a run whose process was killed as long as it lives; a new one does not.
 _IN_USE = "is in use"
 
 _AnyMode = Literal["online", "offline", "disabled"]
@@ -57,14 +56,14 @@ _Items = queue.SimpleQueue["_Row | _End"]
 def open_mirror(
     spec: RunSpec, options: RunOptions, folder: RunFolder, *, budget_s: float = BUDGET_S
 ) -> WandbMirror:
-    """Return a tracker that copies the run to wandb in a thread of its own; returns at once and never raises.
+    """Return a tracker that copies the run to wandb in a thread; at once, and without raising.
 
-    A row has to be in `metrics.jsonl` before it is logged here: whatever goes wrong is made good
-    from that file.
+    A row has to be in `metrics.jsonl` before it is logged here: what goes wrong is repaired from
+    that file.
 
     Args:
         spec: its settings, seed, task and config id become the config, its run id the wandb id.
-        options: `options.wandb` says how; the key comes from WANDB_API_KEY or netrc.
+        options: `options.wandb` has the details; the key comes from WANDB_API_KEY or netrc.
         folder: wandb's own files go to `folder.wandb`.
         budget_s: the most that `finish` may wait for wandb; nothing else waits at all.
     """
@@ -92,11 +91,11 @@ class WandbMirror:
             _say(f"{error}; every row is in {self._folder.metrics}")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Hands one row over; takes microseconds whatever wandb is doing."""
+        """Hand one row over, in microseconds."""
         self._items.put(_Row(dict(metrics), step))
 
     def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
-        """Returns when wandb has everything on disk (online: on the server), or when the budget is spent.
+        """Return when wandb has everything on disk (online: on the server), or after the budget.
 
         Args:
             outcome: ok, diverged, failed or interrupted.
@@ -112,7 +111,7 @@ class WandbMirror:
 
 
 class _Worker:
-    """The thread: one way of mirroring after the other, until one of them reaches the end."""
+    """The thread: tries one way of mirroring after the other, until one reaches the end."""
 
     def __init__(
         self, items: _Items, spec: RunSpec, options: RunOptions, folder: RunFolder, budget_s: float
@@ -126,25 +125,22 @@ class _Worker:
             options.redo == "all" and next(read_jsonl(folder.metrics), None) is None
         )
         self._end: _End | None = None
-        self._service: Service | None = None  # one of our own, where no pool shares its
+        self._service: Service | None = None  # of this worker, where no pool shares one
         self._is_abandoned = False
 
     def run(self) -> None:
-        """Never raises: whatever happens is a line in the log."""
-        time.sleep(
-            0.001
-        )  # hands the interpreter back to `open_mirror`, which would else wait 5 ms for its turn
+        """Mirror the run; never raises, what goes wrong is a line in the log."""
+        # hands the interpreter back to `open_mirror`, which would otherwise wait 5 ms for its turn
+        time.sleep(0.001)
         try:
             self._mirror()
-        except (
-            Exception
-        ) as error:  # of wandb, of the disk, of the network: none of it is the run's business
+        except Exception as error:  # of wandb, the disk or the network: it must not touch the run
             self._say(f"{_reason(error)}; every row is in {self._folder.metrics}")
         finally:
             self._leave_own_service()
 
     def abandon(self) -> None:
-        """The run waits no longer: no more words, and no process of ours that runs on."""
+        """Print nothing more, and kill the worker's own service: the run waits no longer."""
         self._is_abandoned = True
         if self._service is not None:
             self._service.kill()
@@ -166,7 +162,7 @@ class _Worker:
             self._copy(mode)
 
     def _reachable(self, mode: _AnyMode) -> _AnyMode:
-        """Return offline instead of online where trying could only cost time."""
+        """Return offline instead of online where the server cannot be reached."""
         if mode != "online":
             return mode
         site = find_site()
@@ -193,7 +189,7 @@ class _Worker:
         session.remove_earlier()
 
     def _follow(self, session: Session, safe_at: float | None) -> _End:
-        """Copies rows as they come; at `safe_at` this copy is on disk and those of earlier attempts can go."""
+        """Copy rows as they come; at `safe_at` remove the folders of earlier attempts."""
         while self._end is None:
             try:
                 item = self._items.get(
@@ -215,8 +211,8 @@ class _Worker:
             os.environ.update(self._service.environment)
 
     def _leave_service(self) -> None:
-        """Forgets the connection to a service, and ends the service if it is our own."""
-        import wandb
+        """Forget the connection to a service, and end the worker's own service."""
+        import wandb  # loaded by now
 
         os.environ.pop("WANDB_SERVICE", None)
         service, self._service = self._service, None
@@ -234,7 +230,7 @@ class _Worker:
 
 
 def _mode(options: WandbOptions) -> _AnyMode:
-    """Return what `auto` means here: WANDB_MODE if somebody set it, else online where there is a key."""
+    """Resolve `auto`: WANDB_MODE where it is set, else online where there is a key."""
     if options.mode != "auto":
         return options.mode
     for wish in _MODES:
@@ -244,7 +240,7 @@ def _mode(options: WandbOptions) -> _AnyMode:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what wandb says; it names hosts and statuses, never a key."""
+    """Return the first line of wandb's message; it has hosts and statuses, never a key."""
     if isinstance(error, MirrorError):
         return str(error)
     text = str(error).strip().partition("\n")[0].rstrip(".")

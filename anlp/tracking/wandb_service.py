@@ -1,4 +1,7 @@
-"""One wandb service process for all runs of a machine: started once, joined by every child through its environment."""
+"""One wandb service process for all runs of a machine, joined through the environment.
+
+wandb is imported inside functions only: it takes a second, and runs without it need not load it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 2.0
@@ -28,18 +32,22 @@ _MODULES = (
 
 
 def preload() -> None:
-    """Imports what `wandb.init` needs; starts no thread and no process, so that forking afterwards is safe."""
+    """Import what `wandb.init` needs.
+
+    Starts no thread and no process, so that forking afterwards is safe.
+    """
     for name in _MODULES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    # wandb asks too, and it takes a child process to tell; the answer is remembered
+    # starts a process, once; wandb asks, too
     platform.processor()
 
 
 class Service:
-    """A running service, or none that could be started: then `environment` is empty and each run starts its own.
+    """A running service, or none that could be started.
 
-    It ends with `stop`, and by itself within seconds after the process that started it has died.
+    Without one `environment` is empty and each run starts its own. A service ends with `stop`, and
+    by itself within seconds after the process that started it has died.
     """
 
     def __init__(
@@ -51,17 +59,16 @@ class Service:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the service, for whoever accounts for its time."""
+        """Process id of the service, for the accounting of its time."""
         return None if self._process is None else self._process.pid
 
     def stop(self) -> None:
-        """Ends the service, in the process that started it, after what it has in hand is on disk."""
+        """End the service after what it has in hand is on disk; only its owner can."""
         if self._process is None or os.getpid() != self._owner:
             return
         try:
             _say_goodbye(self.environment["WANDB_SERVICE"])
-        # it is gone, or another version of wandb: a signal ends it too, milliseconds less safely
-        except Exception:
+        except Exception:  # it is gone, or another version of wandb: a signal ends it, too
             self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
@@ -69,7 +76,7 @@ class Service:
             self.kill()
 
     def kill(self) -> None:
-        """Ends the service at once, whatever it still had to do."""
+        """End the service at once, with anything unfinished lost."""
         if self._process is not None and os.getpid() == self._owner:
             self._process.kill()
             self._process.wait()
@@ -82,10 +89,10 @@ class Service:
 
 
 def start_shared_service() -> Service:
-    """Return the service for the children of this process; they join it with `os.environ.update(service.environment)`.
+    """Start the service for the children of this process.
 
-    Never raises: where it cannot be started, one line on stderr says why and every run starts a
-    service of its own.
+    They join it with `os.environ.update(service.environment)`. Never raises: where it cannot be
+    started, one line on stderr gives the reason and every run starts a service of its own.
     """
     process = None
     try:
@@ -93,8 +100,7 @@ def start_shared_service() -> Service:
             port_file = Path(scratch, "port")
             process = _launch(port_file)
             return Service(process, {"WANDB_SERVICE": _token(port_file, process)})
-    # wandb missing or changed inside: the runs do without, a mirror must not stop a pool
-    except Exception as error:
+    except Exception as error:  # wandb is missing or has changed: a mirror must not stop a pool
         if process is not None:
             process.kill()
             process.wait()
@@ -109,7 +115,7 @@ def start_shared_service() -> Service:
 def _launch(port_file: Path) -> subprocess.Popen[bytes]:
     from wandb.util import get_core_path
 
-    return subprocess.Popen(  # noqa: S603 - the program that wandb brings along; no value of a user among its arguments
+    return subprocess.Popen(  # noqa: S603 - wandb's program, without values of users
         [
             get_core_path(),
             "--no-observability",
@@ -121,8 +127,7 @@ def _launch(port_file: Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # Ctrl-C at the terminal is for us: the runs still have to say goodbye to it
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C must not end it before the runs have finished with it
     )
 
 
@@ -130,8 +135,7 @@ def _token(port_file: Path, process: subprocess.Popen[bytes]) -> str:
     from wandb.sdk.lib.service import service_port_file
 
     deadline = time.monotonic() + START_TIMEOUT_S
-    # wandb's own poll looks five times a second: ours waits the 20 ms that it takes, wandb's then
-    # reads the file
+    # wandb's own poll looks five times a second; this one waits the 20 ms that the start takes
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if port_file.read_text().endswith("EOF"):
@@ -141,11 +145,12 @@ def _token(port_file: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 def _say_goodbye(token: str) -> None:
-    """Asks a service to finish what it has in hand and to end, as `wandb beta core stop` does."""
+    """Ask a service to finish what it has in hand and to end, as `wandb beta core stop` does."""
     from wandb.proto import wandb_server_pb2 as messages
     from wandb.sdk.lib import asyncio_manager
     from wandb.sdk.lib.service import service_token
 
+    protocol: Any = messages  # its classes are made at import
     address = service_token.UnixServiceToken.from_env_string(token)
     if address is None:
         raise ValueError(f"no socket in {token}")
@@ -155,8 +160,8 @@ def _say_goodbye(token: str) -> None:
         client = address.connect(asyncer=loop)
 
         async def leave() -> None:
-            request = messages.ServerInformTeardownRequest(exit_code=0)  # type: ignore[attr-defined]  # made at import
-            await client.publish(messages.ServerRequest(inform_teardown=request))  # type: ignore[attr-defined]
+            request = protocol.ServerInformTeardownRequest(exit_code=0)
+            await client.publish(protocol.ServerRequest(inform_teardown=request))
             await client.close()
 
         loop.run(leave)

@@ -1,4 +1,7 @@
-"""One wandb run, opened, fed and closed, with the settings that make it quick and keep it out of the way."""
+"""One wandb run, opened, fed and closed, with settings that make it quick and quiet.
+
+wandb is imported inside functions only: it takes a second, and runs without it need not load it.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["online", "offline"]
 
-FLUSH_S = 1.0  # what a kill -9 can cost the offline files
-TRANSMIT_S = 2.0  # what it can cost the server, until the run is continued
+FLUSH_S = 1.0  # a kill -9 can lose so much of the offline files
+TRANSMIT_S = 2.0  # and so much on the server, until the run is continued
 WRITTEN_S = 1.0
 NAME_LENGTH = 100
 
@@ -40,7 +43,7 @@ QUIET: Mapping[str, str] = {
 
 
 class MirrorError(Exception):
-    """Mirroring does not work this way; the text says why."""
+    """Mirroring does not work this way; the text gives the reason."""
 
 
 class Session:
@@ -77,9 +80,8 @@ class Session:
         self.path = Path(self._run.dir).parent
         if self.path.parent.resolve() != folder.wandb.resolve():
             raise MirrorError(f"{folder.wandb} cannot be written, wandb chose {self.path}")
-        self._next_step = (
-            self._run.starting_step
-        )  # `step` itself is 0 for a moment even where the server has rows
+        # `step` itself is 0 for a moment even where the server has rows
+        self._next_step = self._run.starting_step
 
     @property
     def has_rows(self) -> bool:
@@ -87,11 +89,11 @@ class Session:
         return self._next_step > 0
 
     def close(self) -> None:
-        """Leaves what wandb has as it was."""
+        """Leave what wandb has as it was."""
         self._run.finish()
 
     def log(self, metrics: Mapping[str, Any], step: int) -> None:
-        """Adds a row unless wandb has that step; null stands for NaN."""
+        """Add a row unless wandb has that step; null stands for NaN."""
         if step < self._next_step:
             return
         values = {
@@ -103,7 +105,7 @@ class Session:
         self._next_step = step + 1
 
     def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
-        """Returns when everything is on disk (online: on the server).
+        """Return when everything is on disk (online: on the server).
 
         Raises:
             TimeoutError: the server did not take everything in time.
@@ -117,7 +119,10 @@ class Session:
             raise MirrorError(f"{self.path} is not complete (disk full?)")
 
     def _is_whole(self) -> bool:
-        """Tell whether the last thing written is on disk: wandb says nothing of a full disk, and is done a little early."""
+        """Tell whether the last row is on disk.
+
+        wandb does not report a full disk, and is done a little early.
+        """
         deadline = time.monotonic() + WRITTEN_S
         while True:
             if any(b"outcome" in file.read_bytes() for file in self.path.glob("*.wandb")):
@@ -127,7 +132,7 @@ class Session:
             time.sleep(0.002)
 
     def remove_earlier(self) -> None:
-        """Removes the folders that earlier attempts left: this one has all that they have."""
+        """Remove the folders of earlier attempts: this one has all of their rows."""
         for pattern in ("run-*", "offline-run-*"):  # as wandb calls them online and offline
             for path in self._folder.wandb.glob(pattern):
                 if path.name != self.path.name:
@@ -135,7 +140,7 @@ class Session:
 
 
 def readable_name(spec: RunSpec) -> str:
-    """Return what tells the run from its neighbours: the settings that are not at their default, and the seed."""
+    """Return the settings that are not at their default, and the seed."""
     defaults = {name: field.default for name, field in type(spec.settings).model_fields.items()}
     chosen = [
         f"{name}={value}"
@@ -146,7 +151,7 @@ def readable_name(spec: RunSpec) -> str:
 
 
 def config_of(spec: RunSpec) -> dict[str, Any]:
-    """Return every resolved setting, and what else one filters by."""
+    """Return every resolved setting, the task, the seed and the configuration's id."""
     return {
         **spec.settings.values(),
         "task": spec.task,
@@ -156,7 +161,7 @@ def config_of(spec: RunSpec) -> dict[str, Any]:
 
 
 def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
-    """Return those of the settings that this version of wandb has; `x_` names are private to it and come and go."""
+    """Return the settings that this version of wandb has; names in `x_` come and go."""
     wanted = {
         "silent": True,
         "console": "off",
@@ -182,7 +187,7 @@ def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:
 
 
 def _do_not_stop() -> None:
-    """The stop button of the web page would interrupt the training; runs are stopped by `jobs.cancel`."""
+    """Ignore the stop button of the web page, which would interrupt the training."""
 
 
 def find_site() -> Site:

@@ -15,7 +15,7 @@ from torch import nn
 
 from anlp.core.metrics import higher_is_better
 from anlp.core.spec import RunSpec
-from anlp.core.stop_flag import ClaimLostError, Interrupted
+from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.core.training_settings import TrainingSettings
 from anlp.records.files import read_metrics
 from anlp.records.folders import RunFolder
@@ -32,9 +32,8 @@ from anlp.training.schedules import Schedule
 from anlp.training.trainer import DivergedError, Metrics, Trainer, TrainerConfig
 from anlp.training.workload import Workload, describe_data
 
-SAVE_INTERVAL_S = (
-    1.0  # a checkpoint due sooner is skipped: repeating a second is cheaper than writing
-)
+# a checkpoint due sooner is skipped: repeating a second is cheaper than writing
+SAVE_INTERVAL_S = 1.0
 PRECISIONS: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -43,7 +42,7 @@ class AttemptHooks:
     """How an attempt is tied to the process that carries it out.
 
     Args:
-        open_mirrors: opens the trackers beside `metrics.jsonl`, once that file says where the run
+        open_mirrors: opens the trackers beside `metrics.jsonl`, once that file shows where the run
             stands.
         should_stop: asked before each step.
         holds_lease: asked before each file is written: whether this process still holds the run's
@@ -84,9 +83,8 @@ class Attempt:
         self.build = build
         self.hooks = hooks
 
-        self.found: tuple[tuple[int, int], int] | None = (
-            None  # (epoch, step) of a checkpoint, its time
-        )
+        # (epoch, step) of a checkpoint, its time
+        self.found: tuple[tuple[int, int], int] | None = None
         self.trackers: list[Tracker] = []
         self.trainer: Trainer | None = None
         self.device_name = ""
@@ -99,11 +97,11 @@ class Attempt:
 
         Raises:
             Interrupted: the run was asked to stop and has saved its checkpoint.
-            ClaimLostError: another process has taken over the run.
+            LeaseLostError: another process has taken over the run.
         """
         try:
             result = self._train_and_test()
-        except (Interrupted, ClaimLostError):
+        except (Interrupted, LeaseLostError):
             self._finish_trackers("interrupted", {})
             raise
         except DivergedError:
@@ -141,7 +139,7 @@ class Attempt:
         return self._test(trainer, settings)
 
     def _test(self, trainer: Trainer, settings: TrainingSettings) -> RunResult:
-        """Measure the test set once, with the weights that `test_at` names, and keep the weights asked for."""
+        """Measure the test set with the weights of `test_at`, and keep the weights asked for."""
         best = trainer.best_epoch if trainer.epoch else 0
         epoch = best if settings.test_at == "best" else trainer.epoch
         self._keep_weights(trainer)
@@ -165,7 +163,7 @@ class Attempt:
         checkpoint.save_weights(self.folder.weights, weights, epoch)
 
     def _continue(self, trainer: Trainer) -> list[dict[str, Any]]:
-        """Put the trainer where the last checkpoint was taken; return the lines of `metrics.jsonl` up to there."""
+        """Load the last checkpoint; return the lines of `metrics.jsonl` up to there."""
         saved = self._load_checkpoint(trainer.device)
         if saved is None:
             return []
@@ -173,9 +171,9 @@ class Attempt:
         if [line.get("epoch") for line in lines] != list(range(saved["epoch"] + 1)):
             print(f"{self.folder.metrics}: epochs are missing; starting from scratch")
             return []
-        history = [
-            {name: value for name, value in line.items() if name != "epoch"} for line in lines
-        ]
+        history = [{**line} for line in lines]
+        for metrics in history:
+            del metrics["epoch"]
         trainer.load(saved["trainer"], history)
         self.found = (trainer.epoch, trainer.step), self.folder.checkpoint.stat().st_mtime_ns
         self.seconds_before = saved["seconds"]
@@ -220,13 +218,13 @@ class Attempt:
         }
         checkpoint.save_checkpoint(self.folder.checkpoint, content)
         if self.found is not None and self.found[0] == (self.trainer.epoch, self.trainer.step):
-            # the file's time says when the run got so far: it has not got any further
+            # the file's time is when the run got so far, and it has got no further
             os.utime(self.folder.checkpoint, ns=(self.found[1], self.found[1]))
         self.saved_at = time.perf_counter()
 
     def _check_lease(self) -> None:
         if not self.hooks.holds_lease():
-            raise ClaimLostError
+            raise LeaseLostError
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.started
@@ -279,7 +277,7 @@ class Attempt:
 def make_trainer(
     settings: TrainingSettings, workload: Workload, seed: int, *, keeps_best: bool
 ) -> Trainer:
-    """Make the trainer that the settings describe; nothing below this function knows the settings."""
+    """Make the trainer of some settings; code below this function does not know them."""
     trained = [parameter for parameter in workload.model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(
         settings.optimizer,
@@ -308,7 +306,7 @@ def make_trainer(
 
 
 def _make_placeholder() -> nn.Parameter:
-    """Make a parameter for the optimizer of a model without gradients, which must have at least one."""
+    """Make the parameter that an optimizer needs, for a model without gradients."""
     return nn.Parameter(torch.zeros(()))
 
 

@@ -1,4 +1,4 @@
-"""What predictors that learn nothing reach."""
+"""Scores of predictors that learn nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from anlp.data.samples import DataSet
 
 
 def classification_baselines(data: DataSet) -> dict[str, float]:
-    """Test accuracy of guessing evenly (`random`) and of the most frequent class of the training set (`majority`)."""
+    """Return the test accuracy of chance (`random`) and of the majority class (`majority`).
+
+    The majority is that of the training set.
+    """
     return {
         "random": 1 / data.classes,
         "majority": majority_share(data.train.targets[0], data.test.targets[0]),
@@ -16,7 +19,7 @@ def classification_baselines(data: DataSet) -> dict[str, float]:
 
 
 def majority_share(train: Tensor, test: Tensor) -> float:
-    """Return accuracy on `test` of always answering the most frequent class of `train`.
+    """Return the accuracy on `test` of always answering the most frequent class of `train`.
 
     Args:
         train: (N,) classes.

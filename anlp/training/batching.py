@@ -1,4 +1,4 @@
-"""Batches of sequences of like length: less padding to compute, and orders that still differ from epoch to epoch."""
+"""Batches of sequences of like length: less padding, and another order every epoch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from torch import Tensor
 
 from anlp.data.samples import Samples
 
-# within so many random batches samples are sorted: batches stay varied, and little is padded
-BATCHES_PER_BUCKET = 32
+BATCHES_PER_BUCKET = 32  # random batches whose samples are sorted together by length
 
 
 def like_lengths_together(lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
@@ -32,6 +31,6 @@ def like_lengths_together(lengths: Tensor, batch_size: int, generator: torch.Gen
 
 
 def trim(batch: Samples) -> Samples:
-    """Return a batch of padded sequences (B, T, ...) with their lengths (B,) as second input, cut to its longest sequence."""
+    """Cut a batch of padded sequences (B, T, ...) to its longest; its second input has lengths."""
     sequences, lengths, *others = batch.inputs
     return Samples((sequences[:, : int(lengths.max())], lengths, *others), batch.targets)

@@ -1,4 +1,4 @@
-"""The files that tensors of a run are kept in: `checkpoint.pt` to continue from, `weights.pt` to use later.
+"""The files with a run's tensors: `checkpoint.pt` to continue from, `weights.pt` to keep.
 
 Each has a version of its own: a new form of checkpoints leaves the weights of finished runs
 readable.
@@ -26,7 +26,7 @@ class UnreadableError(Exception):
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` (tensors, numbers, text, lists, dicts) by rename; an error leaves the earlier file intact."""
+    """Write a checkpoint (tensors, numbers, text, lists, dicts) by rename."""
     _save(path, CHECKPOINT_VERSION, content)
 
 
@@ -43,7 +43,7 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> dict[str,
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], epoch: int) -> None:
-    """Write the weights of a model (its `state_dict`) by rename, with the epoch that they are of."""
+    """Write the weights of a model (its `state_dict`) by rename, with their epoch."""
     _save(path, WEIGHTS_VERSION, {"epoch": epoch, "model": weights})
 
 

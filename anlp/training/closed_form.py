@@ -1,4 +1,4 @@
-"""Predictors that are fitted in one go, in the form of models: logits of samples, uniform ones before the fit."""
+"""Predictors that are fitted at once, as models; before the fit all classes are equal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Fitted(nn.Module):
 
     Args:
         classifier: of scikit-learn's kind.
-        classes: how many there are; one that the training samples lack never is the answer.
+        classes: how many there are; one that the training samples lack is never predicted.
     """
 
     def __init__(self, classifier: Any, classes: int) -> None:
@@ -29,14 +29,14 @@ class Fitted(nn.Module):
         self.seen: Tensor | None = None
 
     def fit(self, split: Split) -> None:
-        """Fits to all samples of a split."""
+        """Fit to all samples of a split."""
         samples = split.samples.gather(split.rows)
         seen, places = torch.unique(samples.targets[0], return_inverse=True)
         self.classifier.fit(_flat(samples.inputs[0]), places.cpu().numpy())
         self.seen = seen.cpu()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log-probabilities (B, classes) of samples (B, ...)."""
+        """Return log-probabilities (B, classes) of samples (B, ...)."""
         if self.seen is None:
             return torch.zeros(len(x), self.classes, device=x.device)
         found = torch.from_numpy(
@@ -48,7 +48,8 @@ class Fitted(nn.Module):
 
 
 def logistic_regression(penalty: float, seed: int) -> Any:
-    """Return scikit-learn's, on standardised values; `penalty` is 1 / C, the strength of its L2 term."""
+    """Make scikit-learn's, on standardised values; `penalty` is the L2 strength, 1 / C."""
+    # imported here: it takes seconds, and only this method needs it
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -59,7 +60,7 @@ def logistic_regression(penalty: float, seed: int) -> Any:
 
 
 def gradient_boosting(trees: int, depth: int, seed: int, device: torch.device) -> Any:
-    """Return XGBoost's trees.
+    """Make XGBoost's trees.
 
     Raises:
         UserError: xgboost is not installed.

@@ -1,4 +1,4 @@
-"""Where a run computes, set up so that the same seed gives the same numbers there."""
+"""The device of a run, set up so that a seed gives equal numbers on equal devices."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def describe_device(device: torch.device) -> str:
 
 
 def _make_cuda_deterministic() -> None:
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # cuBLAS reads it when its handle is made
+    # cuBLAS reads it when its handle is made
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # an operation without a deterministic kernel is a warning in the log, not the end of the run
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # missing in the stubs
+    deterministic = torch.utils.deterministic
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # not in the stubs
     torch.backends.cudnn.benchmark = False

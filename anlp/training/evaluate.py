@@ -13,7 +13,10 @@ from anlp.training.workload import Split, Workload
 def evaluate(
     workload: Workload, split: Split, prefix: str, precision: torch.dtype = torch.float32
 ) -> dict[str, float]:
-    """Return means over `split` in evaluation mode, named `prefix/loss` and so on, and the workload's summary of all of it."""
+    """Measure a model on a split in evaluation mode; names are `prefix/loss` and so on.
+
+    The means over the samples, and the workload's summary of all of them.
+    """
     device = split.rows.device
     workload.model.eval()
     meters = MetricAccumulator(workload.objective.names, device)

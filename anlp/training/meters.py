@@ -1,4 +1,4 @@
-"""Means over the samples of an epoch, summed on the device without waiting for it."""
+"""Means over the samples of an epoch; the sums stay on the device, without synchronisation."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class MetricAccumulator:
         self.layers: dict[str, Tensor] = {}
 
     def add(self, measures: Sequence[Tensor], samples: int) -> None:
-        """Counts a batch: its mean loss and the sums of the other measures."""
+        """Count a batch: its mean loss and the sums of the other measures."""
         self.sums[0].add_(measures[0].detach(), alpha=samples)
         for total, value in zip(self.sums[1:], measures[1:], strict=True):
             total.add_(value)
         self.samples += samples
 
     def add_norm(self, norm: Tensor) -> None:
-        """Counts the gradient norm of one step."""
+        """Count the gradient norm of one step."""
         self.norm.add_(norm)
         self.norms += 1
 
     def add_layers(self, norms: Mapping[str, Tensor]) -> None:
-        """Counts the gradient norm of each layer in the step that `add_norm` counts next."""
+        """Count the gradient norm of each layer in the step that `add_norm` counts next."""
         for name, norm in norms.items():
             self.layers[name] = self.layers.get(name, 0.0) + norm.detach().double()
 
@@ -48,25 +48,25 @@ class MetricAccumulator:
         return math.isfinite(self.sums[0].item())
 
     def means(self, prefix: str) -> dict[str, float]:
-        """Return mean of each measure per sample, named `prefix/name`."""
+        """Return the mean of each measure per sample, named `prefix/name`."""
         return {
             f"{prefix}/{name}": total.item() / self.samples
             for name, total in zip(self.names, self.sums, strict=True)
         }
 
     def mean_norm(self) -> float:
-        """Return mean of the counted gradient norms."""
+        """Return the mean of the counted gradient norms."""
         return self.norm.item() / max(1, self.norms)
 
     def layer_norms(self) -> dict[str, float]:
-        """Return mean gradient norm of each layer, named `grad_norm/name`."""
+        """Return the mean gradient norm of each layer, named `grad_norm/name`."""
         return {
             f"grad_norm/{name}": total.item() / max(1, self.norms)
             for name, total in self.layers.items()
         }
 
     def state(self) -> dict[str, Any]:
-        """Return for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "sums": self.sums,
             "samples": self.samples,

@@ -14,18 +14,25 @@ class Objective(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the measures: "loss" first."""
+        """Names of the measures, "loss" first."""
 
     def __call__(
         self, output: Any, targets: tuple[Tensor, ...], *, training: bool
     ) -> tuple[Tensor, ...]:
-        """The mean loss over the batch, then for each further name its SUM over the batch.
+        """Return the mean loss over the batch, then for each further name its SUM over the batch.
 
         Args:
             output: of the model.
             targets: of the batch.
             training: regularisation of the loss (label smoothing) applies in training only.
         """
+
+
+def as_columns(targets: tuple[Tensor, ...]) -> Tensor:
+    """Return targets as (B, K): one tensor of (B, K) or of (B,), or K of (B,)."""
+    if len(targets) == 1:
+        return targets[0].reshape(len(targets[0]), -1)
+    return torch.stack(targets, 1)
 
 
 class Classification:
@@ -44,7 +51,7 @@ class Classification:
     def __call__(
         self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool
     ) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy, and how many of the batch are classified correctly."""
+        """Return the mean cross-entropy, and how many of the batch are classified correctly."""
         (target,) = targets
         logits = output.float()  # bf16 is too coarse for a sum over classes
         smoothing = self.label_smoothing if training else 0.0
@@ -68,7 +75,9 @@ class Regression:
     def __call__(
         self, output: Tensor, targets: tuple[Tensor, ...], *, training: bool
     ) -> tuple[Tensor, Tensor]:
-        """The loss over the batch, and the sum of absolute errors (each sample's the mean over its targets).
+        """Return the mean loss, and the sum of absolute errors.
+
+        A sample's error is the mean over its targets.
 
         Args:
             output: (B, K).
@@ -77,10 +86,7 @@ class Regression:
         """
         del training
         values = output.float()
-        wanted = (
-            targets[0].reshape(len(values), -1) if len(targets) == 1 else torch.stack(targets, 1)
-        )
-        errors = values - wanted.float()
+        errors = values - as_columns(targets).float()
         weights = errors.new_tensor(self.weights or (1.0,) * errors.shape[1])
         loss = (errors.square().mean(0) * weights).sum()
         return loss, errors.detach().abs().mean(1).sum()

@@ -1,4 +1,4 @@
-"""`predictions.npz`: what a trained model says about each test sample, for confusion matrices and galleries.
+"""`predictions.npz`: a trained model's outputs for each test sample, and what charts show of it.
 
 Arrays: `outputs` (N, C) as the model gives them (logits of classes, values of quantities),
 `targets` (N,) or one `target_K` (N,) for each of several, `names` (C,); for images `noted` (M,)
@@ -35,17 +35,16 @@ STEPS = 255
 def write_predictions(
     path: Path, workload: Workload, precision: torch.dtype = torch.float32
 ) -> None:
-    """Writes what the model says about the test set, by rename."""
+    """Write the model's outputs for the test set, by rename."""
     workload.model.eval()
     outputs = _outputs(workload, precision)
     rows = workload.test.rows
     targets = [target.index_select(0, rows).cpu() for target in workload.test.samples.targets]
     arrays: dict[str, Tensor] = {"outputs": outputs}
-    arrays |= (
-        {"targets": targets[0]}
-        if len(targets) == 1
-        else {f"target_{k}": t for k, t in enumerate(targets)}
-    )
+    if len(targets) == 1:
+        arrays["targets"] = targets[0]
+    else:
+        arrays |= {f"target_{k}": target for k, target in enumerate(targets)}
     inputs = workload.test.samples.inputs[0]
     pictures = inputs if workload.pictures is None else workload.pictures
     if pictures.dim() == 4 and len(targets) == 1:  # images, in classes
@@ -70,7 +69,7 @@ def write_predictions(
 
 
 def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int = SHOWN) -> Tensor:
-    """Return positions of the most confident mistakes, of the least confident hits, and of plain hits that these are not.
+    """Return positions of the most confident mistakes, the least confident hits, and plain hits.
 
     Args:
         outputs: (N, C) logits.
@@ -81,16 +80,15 @@ def note_samples(outputs: Tensor, targets: Tensor, most: int = NOTED, shown: int
     """
     confidence, answers = outputs.softmax(1).max(1)
     wrong = answers != targets
-    mistakes = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)[
-        : int(wrong.sum())
-    ][:most]
+    by_confidence = torch.where(wrong, confidence, -1.0).argsort(descending=True, stable=True)
+    mistakes = by_confidence[: int(wrong.sum())][:most]
     hits = torch.where(wrong, 2.0, confidence).argsort(stable=True)[: int((~wrong).sum())]
     hard, plain = hits[:most], hits[most:].flip(0)
     return torch.cat([mistakes, hard, plain[_turns(targets[plain]).argsort(stable=True)][:shown]])
 
 
 def _small(pictures: Tensor) -> Tensor:
-    """Return at most `SIDE` pixels wide and high: for the eye."""
+    """Return pictures of at most `SIDE` pixels in width and height."""
     sides = [min(side, SIDE) for side in pictures.shape[2:]]
     if list(pictures.shape[2:]) == sides or not len(pictures):
         return pictures
@@ -98,14 +96,14 @@ def _small(pictures: Tensor) -> Tensor:
 
 
 def _turns(classes: Tensor) -> Tensor:
-    """Return (N,) how many of the same class come before each."""
+    """Return (N,) how many samples of its class come before each."""
     same = functional.one_hot(classes, int(classes.max()) + 1 if len(classes) else 1)
     before: Tensor = (same.cumsum(0) - same).gather(1, classes[:, None]).squeeze(1)
     return before
 
 
 def _pieces(workload: Workload, target: Tensor) -> dict[str, Tensor]:
-    """Return some sequences to look at, in bytes: for the eye 256 steps are enough."""
+    """Return some sequences to look at, in bytes: 256 steps are enough to see."""
     if target.is_floating_point():
         first = target.reshape(len(target), -1)[:, 0]
         ends = first.argsort()[torch.tensor([0, len(first) // 2, len(first) - 1])]

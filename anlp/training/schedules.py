@@ -46,33 +46,32 @@ class Schedule:
             monitored: value of the monitored metric after each epoch so far.
         """
         if self.kind == "onecycle":
-            return self.lr * _onecycle(
-                step, self.steps, self.warmup_steps or round(ONECYCLE_RISE * self.steps)
-            )
+            rise = self.warmup_steps or round(ONECYCLE_RISE * self.steps)
+            return self.lr * _onecycle(step, self.steps, rise)
         if step < self.warmup_steps:
             return self.lr * (step + 1) / self.warmup_steps
         return self.lr * self._decay(step, monitored)
 
     def _decay(self, step: int, monitored: Sequence[float]) -> float:
         if self.kind == "cosine":
-            return (
-                1
-                + math.cos(
-                    math.pi * _share(step - self.warmup_steps, self.steps - self.warmup_steps)
-                )
-            ) / 2
+            share = _share(step - self.warmup_steps, self.steps - self.warmup_steps)
+            return (1 + math.cos(math.pi * share)) / 2
         if self.kind == "step":
             return float(self.decay_factor ** (step // self.steps_per_epoch // self.decay_every))
         if self.kind == "plateau":
-            return float(
-                self.decay_factor
-                ** count_plateaus(monitored, self.decay_patience, self.higher_is_better)
-            )
+            plateaus = count_plateaus(monitored, self.decay_patience, self.higher_is_better)
+            return float(self.decay_factor**plateaus)
         return 1.0
 
 
 def count_plateaus(values: Sequence[float], patience: int, higher_is_better: bool) -> int:
-    """Return how often `patience` values in a row were no better than the best before them; each plateau counts anew."""
+    """Count how often `patience` values in a row were no better than the best before them.
+
+    After a plateau the count begins anew.
+
+    >>> count_plateaus([1.0, 2.0, 2.0, 1.9, 1.8, 1.7], patience=2, higher_is_better=True)
+    2
+    """
     best, waited, plateaus = -math.inf, 0, 0
     for value in values:
         score = value if higher_is_better else -value
@@ -84,7 +83,7 @@ def count_plateaus(values: Sequence[float], patience: int, higher_is_better: boo
 
 
 def _onecycle(step: int, steps: int, rise: int) -> float:
-    """Return share of the peak: cosine up from 1/25 over `rise` steps, cosine down to almost nothing."""
+    """Return the share of the peak: cosine up over `rise` steps, then down to almost 0."""
     if step < rise:
         return _between(ONECYCLE_START, 1.0, _share(step, rise))
     return _between(1.0, ONECYCLE_END, _share(step - rise, steps - rise - 1))

@@ -1,4 +1,4 @@
-"""Measures of a whole split that are no means over its samples: macro-averaged F1, rank correlation."""
+"""Metrics of a whole split that are no means over samples: macro F1, rank correlation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from anlp.training.objectives import as_columns
 
 
 def macro_f1(outputs: Tensor, targets: tuple[Tensor, ...]) -> Mapping[str, float]:
@@ -31,28 +33,28 @@ def macro_f1(outputs: Tensor, targets: tuple[Tensor, ...]) -> Mapping[str, float
 def spearman(
     outputs: Tensor, targets: tuple[Tensor, ...], names: Sequence[str] = ()
 ) -> Mapping[str, float]:
-    """Return `spearman`: rank correlation of answers and targets, the mean over several targets, and `spearman_NAME` of each.
+    """Return `spearman`, the rank correlation, and for several targets `spearman_NAME` of each.
+
+    `spearman` is then the mean over the targets.
 
     Args:
         outputs: (N, K) values.
         targets: one of (N, K), or K of (N,).
         names: of the K targets.
     """
-    wanted = targets[0].reshape(len(outputs), -1) if len(targets) == 1 else torch.stack(targets, 1)
+    wanted = as_columns(targets)
     each = [
         _correlation(_ranks(a), _ranks(b))
         for a, b in zip(outputs.unbind(1), wanted.unbind(1), strict=True)
     ]
     found = {"spearman": sum(each) / len(each)}
-    return (
-        found
-        if len(each) == 1
-        else found | {f"spearman_{name}": r for name, r in zip(names, each, strict=True)}
-    )
+    if len(each) > 1:
+        found |= {f"spearman_{name}": r for name, r in zip(names, each, strict=True)}
+    return found
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """Return (N,) ranks from 0; equal values share the mean of theirs."""
+    """Return (N,) ranks from 0; equal values share their mean rank."""
     found: tuple[Tensor, Tensor, Tensor] = torch.unique(
         values.double(), return_inverse=True, return_counts=True
     )
@@ -62,7 +64,7 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
-    """Return Pearson's; 0 where one of them does not vary: a constant answer orders nothing."""
+    """Return Pearson's correlation; 0 where one of both does not vary."""
     a, b = a - a.mean(), b - b.mean()
     scale = (a.square().sum() * b.square().sum()).sqrt()
     return (a * b).sum().div(scale).item() if scale > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What is trained on, selected on and tested on; the split is drawn from the run's seed."""
+"""Training, validation and test samples of a run; the split is drawn from the run's seed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from anlp.training.workload import Split
 def make_splits(
     data: DataSet, settings: TrainingSettings, seed: int, device: torch.device
 ) -> tuple[Split, Split, Split]:
-    """Return training, validation and test samples of a run, on `device`; the data set's own validation set where it has one.
+    """Return training, validation and test samples of a run, on `device`.
 
-    Where it has groups instead, whole groups are held out.
+    A validation set of the data set itself is used where it has one; where it has groups, whole
+    groups are held out.
 
     Raises:
         ValueError: fewer than two samples.
@@ -41,7 +42,7 @@ def make_splits(
 def split_by_groups(
     whole: Split, groups: Tensor, seed: int, *, val_fraction: float
 ) -> tuple[Split, Split]:
-    """Return what is trained on and what is held out, whole groups each.
+    """Return training and validation samples, whole groups each.
 
     Args:
         whole: the training set.
@@ -51,16 +52,14 @@ def split_by_groups(
     """
     kinds: Tensor = torch.unique(groups)
     order = kinds[torch.randperm(len(kinds), generator=seeding.generator(seed, "split"))]
-    held_out = torch.isin(
-        groups, order[: min(max(1, round(val_fraction * len(kinds))), len(kinds) - 1)]
-    )
-    return whole.take(torch.nonzero(~held_out).flatten()), whole.take(
-        torch.nonzero(held_out).flatten()
-    )
+    count = min(max(1, round(val_fraction * len(kinds))), len(kinds) - 1)
+    held_out = torch.isin(groups, order[:count])
+    train, val = (torch.nonzero(rows).flatten() for rows in (~held_out, held_out))
+    return whole.take(train), whole.take(val)
 
 
 def _fewer(split: Split, seed: int, samples: int) -> Split:
-    """Return a random part of so many samples; 0: all of them."""
+    """Return so many random samples of a split; 0: all of them."""
     if not samples:
         return split
     return split.take(
@@ -71,7 +70,7 @@ def _fewer(split: Split, seed: int, samples: int) -> Split:
 def split_training_set(
     whole: Split, seed: int, *, val_fraction: float, samples: int = 0, overfit_samples: int = 0
 ) -> tuple[Split, Split]:
-    """Return what is trained on and what is held out for selection.
+    """Return training and validation samples.
 
     Args:
         whole: the training set.
@@ -84,9 +83,8 @@ def split_training_set(
     Raises:
         ValueError: fewer than two samples.
     """
-    order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))[
-        : samples or None
-    ]
+    order = torch.randperm(len(whole), generator=seeding.generator(seed, "split"))
+    order = order[: samples or None]
     if len(order) < 2:
         raise ValueError(f"expected at least 2 training samples to split, got {len(order)}")
     held_out = min(max(1, round(val_fraction * len(order))), len(order) - 1)

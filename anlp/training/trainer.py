@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, measured, stoppable between any two steps, continued bit for bit."""
+"""The training loop: epochs of batches, stoppable between any two steps, continued bit for bit."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from anlp.training.schedules import Schedule
 from anlp.training.workload import Split, Workload
 
 CHECK_EVERY = 50  # steps between two looks for NaN: looking waits for the device
-# gradient norms that make up `grad_norm`, evenly spread; all of them where gradients are clipped
-NORMS_PER_EPOCH = 16
+NORMS_PER_EPOCH = 16  # gradient norms in the mean `grad_norm`; every step's with clipping
 UNTRAINED_SAMPLES = 2000  # of the training set, measured before the first update
 
 Metrics = dict[str, float]
@@ -99,12 +98,15 @@ class Trainer:
 
     @property
     def updates(self) -> int:
-        """Optimizer updates so far."""
+        """Number of optimizer updates so far."""
         return self.epoch * self.steps_per_epoch + self.step
 
     @property
     def monitored(self) -> list[float]:
-        """The monitored metric after each completed epoch, epoch 1 first: an untrained model is never the best."""
+        """The monitored metric after each completed epoch.
+
+        Epoch 1 is first: an untrained model is never the best.
+        """
         return [metrics[self.config.monitor] for metrics in self.history[1:]]
 
     @property
@@ -119,7 +121,7 @@ class Trainer:
         after_epoch: Callable[[], None] = lambda: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Trains to the end from wherever `load` has put it.
+        """Train to the end, from the state that `load` has set.
 
         Args:
             on_epoch: gets the metrics of an epoch as soon as they are known, epoch 0 before the
@@ -128,7 +130,7 @@ class Trainer:
             should_stop: asked before each step.
 
         Raises:
-            Interrupted: `should_stop` said so; `state` is what to continue from.
+            Interrupted: `should_stop` returned True; `state` is what to continue from.
             DivergedError: the loss is not finite any more.
         """
         if not self.history:
@@ -152,7 +154,7 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any], history: list[Metrics]) -> None:
-        """Continues from `state`.
+        """Continue from `state`.
 
         Args:
             state: from `state` of a trainer made alike.
@@ -196,7 +198,7 @@ class Trainer:
                 raise DivergedError
 
     def _fit_in_one_go(self, fit: Callable[[Split], None]) -> None:
-        """Its training measures are those of the fitted model on what it was fitted to."""
+        """Fit the model; its training measures are those on the samples that it was fitted to."""
         started = time.perf_counter()
         train = self.workload.train
         fit(train)
@@ -210,7 +212,7 @@ class Trainer:
         self.epoch_seconds += time.perf_counter() - started
 
     def _train_step(self, rows: Tensor, lr: float) -> None:
-        """One update; everything random in it follows from the seed and the number of the step."""
+        """Make one update; everything random in it follows from the seed and the step's number."""
         workload = self.workload
         if workload.is_stochastic:
             self._seed_step()
@@ -227,9 +229,10 @@ class Trainer:
             parameter.grad = None  # what `zero_grad` does, without its 40 us of profiling hooks
         torch.autograd.backward(measures[0])
         if self.step % self.norm_every == 0:
+            # before clipping
             self.meters.add_layers(
                 {name: _norm_of(layer) for name, layer in workload.layers.items()}
-            )  # before clipping
+            )
             self.meters.add_norm(self._clip_or_measure())
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -253,7 +256,7 @@ class Trainer:
         return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def _order(self, epoch: int) -> Tensor:
-        """Return rows of the training samples in the order of `epoch` (completed epochs before it)."""
+        """Return rows of the training samples in the order of `epoch` (the first is 0)."""
         train = self.workload.train
         if not self.config.reshuffles:
             return train.rows
@@ -265,7 +268,10 @@ class Trainer:
         return train.take(torch.randperm(len(train), generator=generator)).rows
 
     def _untrained_metrics(self) -> Metrics:
-        """Return epoch 0: all in evaluation mode, training metrics on 2,000 samples, the gradient norm of the first batch."""
+        """Return the metrics of epoch 0, in evaluation mode.
+
+        Training metrics are of 2,000 samples, the gradient norm is of the first batch.
+        """
         started = time.perf_counter()
         train = self.workload.train
         part = Split(train.samples, train.rows[:UNTRAINED_SAMPLES])
@@ -292,7 +298,7 @@ class Trainer:
         return float(nn.utils.get_total_norm(gradients))
 
     def _epoch_metrics(self) -> Metrics:
-        """Closes the epoch under way."""
+        """Return the metrics of the epoch under way, and close it."""
         if not self.meters.is_finite():
             raise DivergedError
         started = time.perf_counter()
@@ -327,5 +333,5 @@ class Trainer:
 
 
 def _norm_of(layer: nn.Module) -> Tensor:
-    """Return of the gradients of a layer's parameters."""
+    """Return the norm of the gradients of a layer's parameters."""
     return nn.utils.get_total_norm([p.grad for p in layer.parameters() if p.grad is not None])

@@ -1,4 +1,4 @@
-"""What a run's data looks like in numbers, for the record."""
+"""The parts of a training (`Workload`), and the description of its data for the record."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from anlp.training.objectives import Objective
 
 
 def describe_data(workload: Workload) -> dict[str, Any]:
-    """Return names of the classes and how many samples of each every split has, under `data`; nothing for quantities.
+    """Return names and counts of the classes in every split, under `data`; {} for quantities.
 
-    Where labels were merged or dropped, `origins` says what became of each.
+    Where labels were merged or dropped, `origins` has what became of each.
     """
     target = workload.train.samples.targets[0]
     if not workload.names or target.dim() != 1 or target.is_floating_point():
@@ -41,7 +41,7 @@ Summary = Callable[[Tensor, tuple[Tensor, ...]], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Some rows of a data set, in an order; the data itself is not copied."""
+    """Some rows of a data set, in an order; the data is not copied."""
 
     samples: Samples
     rows: Tensor  # (N,) indices into samples
@@ -59,7 +59,7 @@ class Split:
         return Split(self.samples, self.rows[rows.to(self.rows.device)])
 
     def batches(self, size: int) -> Iterator[Samples]:
-        """Its samples in order, `size` at a time; the last batch may be smaller."""
+        """Yield the samples in order, `size` at a time; the last batch may be smaller."""
         return map(self.samples.gather, torch.split(self.rows, size))
 
 
@@ -111,10 +111,10 @@ class Workload:
     origins: tuple[Origin, ...] = ()
 
     def batches(self, split: Split) -> Iterator[Samples]:
-        """The samples of a split in order, as the model takes them where nothing is learned."""
+        """Yield the samples of a split in order, as the model takes them in evaluation."""
         for batch in split.batches(self.eval_batch):
             yield self.collate(batch) if self.collate else batch
 
     def sizes(self) -> dict[str, int]:
-        """Return samples per split."""
+        """Return the number of samples per split."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}

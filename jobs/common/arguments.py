@@ -6,7 +6,7 @@ import argparse
 
 
 def add_fresh(parser: argparse.ArgumentParser) -> None:
-    """The flag of commands that look at a grid and change nothing."""
+    """Add `--fresh`, for commands that show a grid and change nothing."""
     parser.add_argument(
         "--fresh",
         action="store_true",

@@ -1,25 +1,34 @@
-"""The one way in which `jobs` runs a command and reads its answer: no shell, no terminal, always a time limit."""
+"""Run external commands and read their answers: no shell, no terminal, always a time limit."""
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from anlp.core.debug_log import shorten
+
+LOG = logging.getLogger("anlp.external")
 NOT_FOUND = 127
 NOT_STARTED = 126
 TIMED_OUT = 124
-SILENT_S = 2.0  # a wait that nobody need be told of
+SILENT_S = 2.0  # longer waits are announced
 CLEAR_LINE = "\r\x1b[K"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said; its code is 127 where there is none, 126 if it may not be run, 124 if it took too long."""
+    """What a command printed, and its exit code.
+
+    The code is 127 if there is no such command, 126 if it may not be run, 124 if it took too long.
+    """
 
     code: int
     out: str
@@ -27,17 +36,30 @@ class Answer:
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answer:
-    """Runs `argv` with stdin closed, so that a command which would ask for a password fails instead of waiting.
+    """Run a command with stdin closed: one that would ask for a password fails instead of waiting.
 
-    Ctrl-C does not reach it: what a scheduler is about to accept is accepted, and its answer read. Whoever waits for
-    longer than a moment is told for what, on stderr.
+    Ctrl-C does not reach it: what a scheduler is about to accept is accepted, and its answer read.
+    A wait of more than a moment is announced on stderr.
 
     Args:
         argv: the command.
-        timeout_s: after which it is killed.
-        name: what it is called, where its first word does not say so.
+        timeout_s: time limit, after which it is killed.
+        name: for messages, where the first word does not say what it is.
     """
-    name = name or argv[0]
+    began = time.monotonic()
+    answer = _run(argv, timeout_s, name or argv[0])
+    LOG.debug(
+        "%s: exit code %d after %.2f s\n  out: %s\n  err: %s",
+        shlex.join(argv),
+        answer.code,
+        time.monotonic() - began,
+        shorten(answer.out),
+        shorten(answer.err),
+    )
+    return answer
+
+
+def _run(argv: Sequence[str], timeout_s: float, name: str) -> Answer:
     try:
         process = subprocess.Popen(  # noqa: S603 - argv is a list, nothing reaches a shell
             list(argv),
@@ -46,7 +68,7 @@ def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answ
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,  # no terminal: a ticket's password is asked for on /dev/tty, not on stdin
+            start_new_session=True,  # no terminal: passwords are asked for on /dev/tty
         )
     except FileNotFoundError:
         return Answer(NOT_FOUND, "", f"{name}: no such command")
@@ -65,7 +87,7 @@ def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answ
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """With all that it started: at some sites commands are scripts, and nothing of them may stay behind."""
+    """Kill a command with all that it started: at some sites commands are scripts."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -82,7 +104,7 @@ def _read(process: subprocess.Popen[str], name: str, timeout_s: float) -> tuple[
 
 @contextmanager
 def _waiting(words: str) -> Iterator[None]:
-    """Says so meanwhile: on a terminal on a line that goes away again, elsewhere on one that stays."""
+    """Announce a wait: on a terminal in a line that is erased, elsewhere in one that stays."""
     stream = sys.stderr
     if not stream.isatty():
         print(words, file=stream, flush=True)

@@ -1,4 +1,4 @@
-"""Which code was submitted: the git commit of this installation, marked when the tree had changes."""
+"""Find the git commit of this installation, marked where the tree has changes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from jobs.common import external
 
 HERE = Path(__file__).resolve().parents[2]
 
-
-PARTS = (
-    "anlp",
-    "jobs",
-    "analysis",
-    "profiles",
-    "containers",
-    "setup.cfg",
-    "pyproject.toml",
-)  # what an image holds
+# What an image holds.
+PARTS = ("anlp", "jobs", "analysis", "profiles", "containers", "setup.cfg", "pyproject.toml")
 
 
 def code_commit() -> str:
-    """Full commit hash, with `+dirty` appended where the code differs from it, also by files that are not in git yet.
+    """Return the full commit hash, with `+dirty` appended where the code differs from it.
 
-    Empty where the code is no git checkout of its own: installed below somebody else's, it is not of that commit.
+    Files that are not in git yet count as a difference. Empty where the code is no git checkout of
+    its own, also if it is installed below another checkout.
     """
     head = _git("rev-parse", "--show-prefix", "HEAD")
     if head.code != 0 or not head.out.startswith("\n"):

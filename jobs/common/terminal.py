@@ -1,4 +1,4 @@
-"""Shared pieces of text screens: colour, aligned columns, values, times and the settings that tell runs apart."""
+"""Write for terminals: colour, width, and questions to the user."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from anlp.records.results import RunState
 
 
 def ask_yes_no(question: str, *, yes: bool) -> bool:
-    """Asks on the terminal; without one only `--yes` agrees.
+    """Ask on the terminal; without one only `--yes` agrees.
 
     Raises:
-        UserError: there is nobody to ask.
+        UserError: there is no terminal.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UserError(f"{question} Nobody to ask here: repeat the command with --yes to agree.")
+        raise UserError(
+            f"{question} There is no terminal to ask on: repeat the command with --yes to agree."
+        )
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
@@ -49,15 +51,15 @@ class Canvas:
     width: int | None = None
 
     def paint(self, text: str, style: str) -> str:
-        """`text` in a style of `STYLES`, plain where there is no colour."""
+        """Return `text` in a style of `STYLES`, plain where there is no colour."""
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.colour else text
 
     def clip(self, line: str) -> str:
-        """A plain `line` cut to the width, with an ellipsis where something is missing."""
+        """Return a plain `line` cut to the width, with an ellipsis where something is missing."""
         return line if self.width is None else clip(line, self.width)
 
     def wrap(self, text: str) -> list[str]:
-        """An indented sentence on as many lines as it takes, nothing of it missing."""
+        """Return an indented sentence on as many lines as it takes."""
         if self.width is None:
             return ["  " + text]
         return textwrap.wrap(
@@ -66,7 +68,7 @@ class Canvas:
 
 
 def canvas_of(stream: TextIO) -> Canvas:
-    """The canvas of an output stream: colour only on a terminal and not with `NO_COLOR` set."""
+    """Return the canvas of a stream: colour only on a terminal, and not with `NO_COLOR` set."""
     if not stream.isatty():
         return Canvas()
     return Canvas(colour=not os.environ.get("NO_COLOR"), width=shutil.get_terminal_size().columns)

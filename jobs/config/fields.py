@@ -1,4 +1,4 @@
-"""Keys of grid files and profiles: the field that each fills and how its value is read."""
+"""Read the values of grid files and profiles, and name the field that each key fills."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.errors import closest
-from anlp.core.units import parse_memory, parse_walltime
 from jobs.config.yaml_tree import Leaf, Table, Tree, show
 
-COUNTS: Mapping[str, tuple[int, int]] = {  # least and most
+COUNTS: Mapping[str, tuple[int, int]] = {  # smallest and largest value
     "retries": (0, 100),
     "stop_after": (0, 1000),
     "pack": (1, 1000),
@@ -20,28 +19,31 @@ COUNTS: Mapping[str, tuple[int, int]] = {  # least and most
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of a block of options: the field it fills and how its value is read (`ValueError`: what was expected)."""
+    """Names the field that a key fills, and how its value is read.
+
+    `parse` raises `ValueError` with what was expected.
+    """
 
     field: str
     parse: Callable[[Tree], Any]
 
 
 def text(tree: Tree) -> str:
-    """A scalar as it is written: `project: 2024` is text, too."""
+    """Read a scalar as it is written: `project: 2024` is text, too."""
     if not isinstance(tree, Leaf) or tree.value is None or not tree.text.strip():
         raise ValueError(f"expected text, got {show(tree)}")
     return tree.text
 
 
 def texts(tree: Tree) -> tuple[str, ...]:
-    """A list of texts, or one."""
+    """Read a list of texts, or one."""
     if isinstance(tree, Table):
         raise ValueError(f"expected a list of texts, got {show(tree)}")
     return (text(tree),) if isinstance(tree, Leaf) else tuple(text(item) for item in tree.items)
 
 
 def whole(least: int, most: int = 1_000_000) -> Callable[[Tree], int]:
-    """Reads a whole number within bounds."""
+    """Return a reader of a whole number within bounds."""
 
     def parse(tree: Tree) -> int:
         value = tree.value if isinstance(tree, Leaf) else None
@@ -53,7 +55,7 @@ def whole(least: int, most: int = 1_000_000) -> Callable[[Tree], int]:
 
 
 def one_of(*choices: str) -> Callable[[Tree], str]:
-    """Reads one of a few words."""
+    """Return a reader of one of a few words."""
 
     def parse(tree: Tree) -> str:
         if isinstance(tree, Leaf) and tree.text in choices:
@@ -65,8 +67,8 @@ def one_of(*choices: str) -> Callable[[Tree], str]:
     return parse
 
 
-def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
-    """Reads an amount with a unit, by a parser of `jobs.config.resources`."""
+def amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
+    """Return a reader of an amount with a unit, which `parse` reads."""
 
     def read(tree: Tree) -> Any:
         is_amount = (
@@ -77,20 +79,3 @@ def _amount(parse: Callable[[str], Any], example: str) -> Callable[[Tree], Any]:
         return parse(tree.text)
 
     return read
-
-
-RESOURCE_KEYS: Mapping[str, Key] = {
-    "gpus": Key("gpus", whole(0)),
-    "cpus": Key("cpus", whole(1)),
-    "mem": Key("mem_mib", _amount(parse_memory, "an amount of memory such as 8G or 500M")),
-    "time": Key("walltime_min", _amount(parse_walltime, "a time such as 30m, 1h30m or 01:30:00")),
-    "queue": Key("queue", text),
-    "partition": Key("queue", text),
-    "account": Key("account", text),
-    "qos": Key("qos", text),
-    "gpu_type": Key("gpu_type", text),
-    "constraint": Key("constraint", text),
-    "exclude": Key("exclude", text),
-    "nodes": Key("nodes", whole(1)),
-    "extra": Key("extra", texts),
-}

@@ -1,4 +1,4 @@
-"""Several runs in one job: at the same time on one GPU (`pack`), one after the other (`chain`), or both."""
+"""Several runs in one job: at the same time on a GPU (`pack`), one after the other (`chain`)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ class Packing:
 
     @property
     def size(self) -> int:
-        """Runs of a full job."""
+        """Return the number of runs of a full job."""
         return self.pack * self.chain
 
     def fit(self, runs: int) -> Packing:
-        """The same for so few runs that not every place would be taken: a job asks for no more than it uses."""
+        """Return the packing for so many runs: a job asks for no more places than it uses.
+
+        >>> Packing(pack=4, chain=3).fit(2)
+        Packing(pack=2, chain=1)
+        """
         pack = min(self.pack, max(runs, 1))
         return Packing(pack, min(self.chain, max(math.ceil(runs / pack), 1)))
 
     def ask(self, resources: Resources) -> Resources:
-        """What a job asks for, from what each of its runs does: packed runs share the GPUs, and nothing else."""
+        """Return what a job asks for, from what a run asks for: packed runs share GPUs only."""
         memory, time = resources.mem_mib, resources.walltime_min
         return replace(
             resources,

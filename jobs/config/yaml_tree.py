@@ -1,4 +1,4 @@
-"""Strict YAML: text -> a tree of leaves, lists and tables in which everything knows its line."""
+"""Parse strict YAML into a tree of leaves, lists and tables in which everything knows its line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Items:
-    """A list. Aliases share one object, so a tree is walked by its grammar, never blindly."""
+    """A list. Aliases share one object: walk a tree by its grammar, or it may never end."""
 
     items: tuple[Tree, ...]
     line: int
@@ -41,7 +41,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Entry:
-    """What a key of a table leads to, and the line of the key."""
+    """The value of a key of a table, and the line of the key."""
 
     line: int
     tree: Tree
@@ -66,24 +66,19 @@ class Faults:
     found: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, line: int, path: str, message: str) -> None:
-        """Remembers `source:line: path: message`; the path may be empty."""
+        """Add `source:line: path: message`; the path may be empty."""
         where = f"{path}: " if path else ""
         self.found.append((line, f"{self.source}:{line}: {where}{message}"))
 
     def add_plain(self, sentence: str) -> None:
-        """Remembers a sentence that belongs to no line of the file (command-line settings)."""
+        """Add a sentence that belongs to no line of the file (command-line settings)."""
         self.found.append((1 << 60, sentence))
 
     def raise_if_any(self) -> None:
-        """Raises `SpecError` with every fault once, unless there is none."""
+        """Raise `SpecError` with every fault once, unless there is none."""
         if self.found:
-            raise SpecError(
-                list(
-                    dict.fromkeys(
-                        text for _, text in sorted(self.found, key=lambda fault: fault[0])
-                    )
-                )
-            )
+            ordered = sorted(self.found, key=lambda fault: fault[0])
+            raise SpecError(list(dict.fromkeys(text for _, text in ordered)))
 
 
 def join(path: str, key: str) -> str:
@@ -92,7 +87,7 @@ def join(path: str, key: str) -> str:
 
 
 def show(tree: Tree) -> str:
-    """A value as a fault quotes it: text in quotes, numbers as written, anything larger by its kind."""
+    """Render a value for a fault: text in quotes, numbers as written, all else by its kind."""
     if isinstance(tree, Items):
         return "a list"
     if isinstance(tree, Table):
@@ -119,16 +114,16 @@ _RESOLVERS: dict[Any, Any] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with few and plain scalar types: 1e-3 is a number; on, no, 1:30 and dates are text."""
+    """PyYAML's parser with few scalar types: 1e-3 is a number; on, no, 1:30 and dates are text."""
 
     yaml_implicit_resolvers = _RESOLVERS
 
 
 def read_text(path: Path) -> str:
-    """The text of a grid file.
+    """Read a grid file.
 
     Raises:
-        SpecError: there is no such file, it cannot be read, is no UTF-8 text or larger than 1 MB; one sentence.
+        SpecError: there is no such file, it cannot be read, is no UTF-8 text or larger than 1 MB.
     """
     try:
         content = path.read_bytes()
@@ -144,7 +139,8 @@ def read_text(path: Path) -> str:
         ) from None
     if len(content) > MAX_BYTES:
         raise SpecError(
-            f"{path}: expected a grid file of at most {MAX_BYTES / 1e6:g} MB, got {len(content) / 1e6:.1f} MB"
+            f"{path}: expected a grid file of at most {MAX_BYTES / 1e6:g} MB, "
+            f"got {len(content) / 1e6:.1f} MB"
         )
     try:
         return content.decode("utf-8-sig")
@@ -164,7 +160,7 @@ def _neighbours(path: Path) -> str:
 
 
 def parse_yaml(text: str, faults: Faults) -> Tree | None:
-    """The tree of a YAML document; faults go to `faults`. None: it could not be parsed, or is empty."""
+    """Parse a YAML document; faults go to `faults`. None: it could not be parsed, or is empty."""
     try:
         node = yaml.compose(text, Loader=_Loader)
         return None if node is None else _Converter(faults).convert(node, "")
@@ -181,11 +177,15 @@ def parse_yaml(text: str, faults: Faults) -> Tree | None:
 
 
 def parse_leaf(text: str) -> Leaf:
-    """A scalar of the command line, typed as an unquoted scalar of a file is."""
+    """Read a scalar of the command line, typed as an unquoted scalar of a file is.
+
+    >>> parse_leaf("1e-3").value, parse_leaf("true").value, parse_leaf("no").value
+    (0.001, True, 'no')
+    """
     tag = next((tag for tag, pattern in _RESOLVERS[None] if pattern.match(text)), _TAG + "str")
     try:
         return Leaf(_scalar(tag, text), text, 0)
-    except ValueError:  # thousands of digits: text, which no number setting accepts
+    except ValueError:  # thousands of digits: kept as text, which no numeric setting accepts
         return Leaf(text, text, 0)
 
 
@@ -200,7 +200,7 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
 
 
 def _scalar(tag: str, text: str) -> Scalar | None:
-    """The value of a scalar; raises `ValueError` where the tag promises what the text does not hold."""
+    """The value of a scalar; raises `ValueError` where the text is not of the tag's type."""
     if tag == _TAG + "null":
         return None
     if tag == _TAG + "bool":
@@ -219,7 +219,7 @@ def _boolean(text: str) -> bool:
 
 
 class _Converter:
-    """Turns PyYAML's nodes into a tree, each node once however many aliases lead to it."""
+    """Turns PyYAML's nodes into a tree, each node once, even if several aliases lead to it."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
@@ -229,7 +229,7 @@ class _Converter:
     def convert(self, node: yaml.Node, path: str) -> Tree | None:
         """The tree of `node`, None where a fault was noted in its place."""
         if id(node) not in self.done:
-            self.done[id(node)] = None  # an alias that leads back here finds nothing and is refused
+            self.done[id(node)] = None  # an alias that leads back here is refused
             self.done[id(node)] = self._convert(node, path)
         elif self.done[id(node)] is None:
             self._refuse(
@@ -255,11 +255,9 @@ class _Converter:
         try:
             return Leaf(_scalar(node.tag, node.value), node.value, _line(node))
         except ValueError as error:
-            sentence = (
-                str(error)
-                if str(error).startswith("expected")
-                else "expected a number of usual length"
-            )
+            sentence = str(error)
+            if not sentence.startswith("expected"):
+                sentence = "expected a number of usual length"
             return self._refuse(node, path, sentence)
 
     def _table(self, node: yaml.MappingNode, path: str) -> Table:

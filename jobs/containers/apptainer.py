@@ -1,54 +1,60 @@
-"""How a program is started inside an image: the one place that knows Apptainer's command line and environment."""
+"""Start programs inside an image: the one place with Apptainer's command line and environment."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anlp.core.errors import UserError
 
 PROGRAMS = ("apptainer", "singularity")
 EXIT_NOT_STARTED = 255  # of the program itself, with a line that begins with FATAL: on stderr
-LIVE = Path("/opt/live/anlp")  # of the image: what lies there goes before the code that is baked in
+LIVE = Path("/opt/live/anlp")  # of the image: code here goes before the code that is baked in
 
-# What passes into the image of the environment, and nothing else.
+# What passes into the image of the environment; a scheduler adds the prefixes of its own variables.
 PREFIXES = (
     "ANLP_",
     "CUDA_",
     "NCCL_",
     "NVIDIA_",
-    "PBS_",
     "PYTORCH_",
-    "SLURM_",
     "SUBMITIT_",
     "TORCH_",
     "WANDB_",
 )
 NAMES = (
-    *("LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER"),
-    *(
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    ),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A path of the host and where it appears in the image."""
+    """Names a path of the host and where it appears in the image."""
 
     source: Path
     target: Path
     read_only: bool = False
 
     def render(self) -> str:
-        """`SOURCE:TARGET[:ro]`.
+        """Return `SOURCE:TARGET[:ro]`.
 
         Raises:
             UserError: a path that Apptainer would read as something else.
@@ -64,7 +70,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An image and how programs are started in it.
+    """Describes an image and how programs are started in it.
 
     Args:
         image: the SIF file, or a folder with an unpacked image.
@@ -72,6 +78,7 @@ class Container:
         binds: what of the host is seen inside, besides what the site binds by itself.
         cwd: where programs start; it is bound.
         has_gpus: whether the node's driver is wanted inside.
+        prefixes: of the environment variables that pass into the image.
     """
 
     image: Path
@@ -79,17 +86,22 @@ class Container:
     binds: tuple[Bind, ...] = ()
     cwd: Path = Path("/")
     has_gpus: bool = False
+    prefixes: tuple[str, ...] = PREFIXES
+
+    def passing(self, prefixes: Iterable[str]) -> Container:
+        """Return a container into which variables with these prefixes pass as well."""
+        return replace(self, prefixes=tuple(sorted({*self.prefixes, *prefixes})))
 
     def exec_argv(self, *command: str) -> tuple[str, ...]:
-        """The words that start `command` in the image."""
+        """Return the words that start `command` in the image."""
         return (*self._words("exec"), str(self.image), *command)
 
     def run_argv(self) -> tuple[str, ...]:
-        """The words in place of `python -m anlp.run`: the image's own runscript."""
+        """Return the words in place of `python -m anlp.run`: the image's own runscript."""
         return (*self._words("run"), str(self.image))
 
     def _words(self, verb: str) -> tuple[str, ...]:
-        """Without `--no-eval` Apptainer runs what stands in `$(...)` of the values of variables."""
+        """Return the command line; without `--no-eval`, `$(...)` in values would be run."""
         binds = [word for bind in self.binds for word in ("--bind", bind.render())]
         gpus = ["--nv"] if self.has_gpus else []
         return (
@@ -106,42 +118,44 @@ class Container:
 
     @property
     def variable_prefix(self) -> str:
-        """What goes before the name of a variable that is meant for the inside."""
+        """Return what goes before the name of a variable that is meant for the inside."""
         return f"{Path(self.program).name.upper()}ENV_"
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The environment to start it in: values reach the inside whatever is in them, and none is in the words."""
-        passed = {
-            name: value
-            for name, value in inherited.items()
-            if name in NAMES or name.startswith(PREFIXES)
-        }
-        return {
-            **inherited,
-            **{self.variable_prefix + name: value for name, value in passed.items()},
-        }
+        """Return the environment to start it in; no value becomes a word of the command line."""
+        passed = {}
+        for name, value in inherited.items():
+            if name in NAMES or name.startswith(self.prefixes):
+                passed[self.variable_prefix + name] = value
+        return {**inherited, **passed}
 
     def render_exports(self) -> list[str]:
-        """Lines of bash that do the same on a node, with the values that are found there."""
-        prefixes = " ".join(f'"${{!{prefix}@}}"' for prefix in PREFIXES)
+        """Return lines of bash that do so on a node, with the values that are found there."""
+        prefixes = " ".join(f'"${{!{prefix}@}}"' for prefix in self.prefixes)
+        variable = f"{self.variable_prefix}$name"
         binds = f"{Path(self.program).name.upper()}_BIND"
         return [
-            "# of the environment the image gets these variables and no others; values never become words of a command",
+            "# of the environment the image gets these variables and no others; "
+            "values never become words of a command",
             f"for name in {prefixes} \\",
             *(f"    {line} \\" for line in _wrapped(NAMES[:-1])),
             f"    {NAMES[-1]}; do",
-            f'    if [ -n "${{!name+set}}" ]; then export "{self.variable_prefix}$name=${{!name}}"; fi',
+            f'    if [ -n "${{!name+set}}" ]; then export "{variable}=${{!name}}"; fi',
             "done",
             "# a temporary directory of the job's own is seen inside as well",
             'case "${TMPDIR:-}" in',
             "    '' | /tmp | /tmp/* | *[,:]*) ;;",
-            f'    *) if [ -d "$TMPDIR" ]; then export {binds}="${{{binds}:+${binds},}}$TMPDIR"; fi ;;',
+            f'    *) if [ -d "$TMPDIR" ]; then '
+            f'export {binds}="${{{binds}:+${binds},}}$TMPDIR"; fi ;;',
             "esac",
         ]
 
 
 def parse_bind(text: str) -> Bind:
-    """`SOURCE`, `SOURCE:TARGET` or `SOURCE:TARGET:ro`, as in a profile's `binds`.
+    """Read `SOURCE`, `SOURCE:TARGET` or `SOURCE:TARGET:ro`, as in a profile's `binds`.
+
+    >>> parse_bind("/scratch:/mnt:ro").render()
+    '/scratch:/mnt:ro'
 
     Raises:
         ValueError: anything else.
@@ -158,7 +172,7 @@ def parse_bind(text: str) -> Bind:
 
 
 def binds_of(paths: Iterable[Path]) -> tuple[Bind, ...]:
-    """Binds of folders at their own place: where symbolic links lead first, then the path as it is written."""
+    """Return binds of folders at their own place: resolved links first, then as written."""
     found: dict[Path, Bind] = {}
     for path in paths:
         for place in (path.resolve(), path):

@@ -1,4 +1,4 @@
-"""Whether an image can run what is about to be submitted: asked on the login node, before anything is handed over."""
+"""Checks on the login node whether an image can run what is about to be submitted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUILD = "containers/build.sh builds one, --no-container runs without"
 
 @dataclass(frozen=True, slots=True)
 class ImageChoice:
-    """The image that somebody asked for, and whether the working tree goes over its code."""
+    """The image that was asked for, and whether the working tree goes over its code."""
 
     path: Path
     is_live: bool = False
@@ -44,14 +44,14 @@ class ImageFacts:
     is_live: bool
 
     def for_options(self) -> ContainerOptions:
-        """The form in a run's options."""
+        """Return what a run's options record of the image."""
         commit = self.labels.get("anlp.commit", UNKNOWN)
         mode: Literal["baked", "live"] = "live" if self.is_live else "baked"
         return ContainerOptions(str(self.path), self.program, self.sha256, commit, mode)
 
 
 def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = ()) -> ImageChoice:
-    """The choice of an image by its path, relative to where the command is typed.
+    """Return the choice of an image by its path, relative to where the command is typed.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -74,7 +74,7 @@ def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = (
 
 
 def inspect_image(choice: ImageChoice, memory: Path | None = None) -> ImageFacts:
-    """What the image says of itself; its checksum is computed once (about a second per GB) and remembered.
+    """Return what the image says of itself; its checksum (about a second per GB) is computed once.
 
     Args:
         choice: the image.
@@ -95,7 +95,7 @@ def inspect_image(choice: ImageChoice, memory: Path | None = None) -> ImageFacts
 def make_container(
     choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: Path, has_gpus: bool
 ) -> Container:
-    """The image with the folders that runs need bound into it, and nothing missing.
+    """Return the image with the folders that runs need bound into it, and nothing missing.
 
     Args:
         choice: the image.
@@ -121,7 +121,8 @@ def make_container(
         bind.render()
         if not bind.source.exists():
             raise UserError(
-                f"container: {bind.source}: does not exist, so it cannot be bound; look at binds: in the profile"
+                f"container: {bind.source}: does not exist, so it cannot be bound; "
+                "look at binds: in the profile"
             )
     return container
 
@@ -134,7 +135,7 @@ def warnings(
     leaves_machine: bool,
     tasks: Collection[str] = (),
 ) -> Iterator[str]:
-    """What does not stop a submission, but should be known before it.
+    """Yield what does not stop a submission, but should be known before it.
 
     Args:
         facts: of the image.
@@ -146,22 +147,28 @@ def warnings(
     baked = facts.labels.get("anlp.commit", UNKNOWN)
     if not facts.is_live and commit and baked != commit:
         yield (
-            f"{facts.path.name} holds commit {_short(baked)}, this checkout is at {_short(commit)}: the runs execute "
-            "what is in the image; build it anew, or use --live"
+            f"{facts.path.name} holds commit {_short(baked)}, this checkout is at "
+            f"{_short(commit)}: the runs execute what is in the image; build it anew, or use --live"
         )
     if has_gpus and facts.labels.get("anlp.variant") == "cpu":
-        yield f"{facts.path.name} has torch for CPUs only, and the runs ask for GPUs; build it without --cpu"
+        yield (
+            f"{facts.path.name} has torch for CPUs only, and the runs ask for GPUs; "
+            "build it without --cpu"
+        )
     for package in facts.labels.get("anlp.without", "").split():
         touched = sorted(task for task in set(tasks) if package in TASKS[task].settings.needs)
         if touched:
-            yield f"{facts.path.name} was built without {package}: runs of {', '.join(touched)} that need it will fail"
+            yield (
+                f"{facts.path.name} was built without {package}: "
+                f"runs of {', '.join(touched)} that need it will fail"
+            )
     place = next((place for place in OF_ONE_MACHINE if facts.path.is_relative_to(place)), None)
     if leaves_machine and place:
         yield f"{facts.path} is in {place}, which nodes may not see; put it on a shared file system"
 
 
 def find_program() -> tuple[str, str]:
-    """`apptainer`, or `singularity` where that is missing, and its version.
+    """Return `apptainer`, or `singularity` where that is missing, and its version.
 
     Raises:
         UserError: neither is here, or it is too old.
@@ -173,7 +180,8 @@ def find_program() -> tuple[str, str]:
         match = re.search(r"^(\S+) version (\S+)", answer.out, re.MULTILINE)
         if match is None:
             raise UserError(
-                f"container: `{program} --version` says {answer.out.strip()[:60]!r}, which is no version"
+                f"container: `{program} --version` says {answer.out.strip()[:60]!r}, "
+                "which is no version"
             )
         kind, version = match.groups()  # `singularity` may be a name of Apptainer
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
@@ -181,12 +189,13 @@ def find_program() -> tuple[str, str]:
         if numbers < oldest:
             wanted = ".".join(map(str, oldest))
             raise UserError(
-                f"container: {kind} {version} is too old, {wanted} is needed; --no-container runs without"
+                f"container: {kind} {version} is too old, {wanted} is needed; "
+                "--no-container runs without"
             )
         return program, version
     raise UserError(
-        "container: neither apptainer nor singularity answers here; load its module (module load apptainer), "
-        "or run without: --no-container"
+        "container: neither apptainer nor singularity answers here; load its module "
+        "(module load apptainer), or run without: --no-container"
     )
 
 
@@ -214,39 +223,51 @@ def _site_binds(choice: ImageChoice) -> tuple[Bind, ...]:
 
 
 def _short(commit: str) -> str:
-    """Twelve digits, with what says that the tree was changed."""
+    """Return twelve digits of a commit, with the mark of a changed tree."""
     name, plus, changed = commit.partition("+")
     return name[:12] + plus + changed
 
 
-def prepare_image(
-    choice: ImageChoice,
-    *,
-    runs: Path,
-    data: Path,
-    has_gpus: bool,
-    leaves_machine: bool,
-    tasks: Collection[str],
-    say: Callable[[str], None],
-) -> tuple[Container, ImageFacts]:
-    """The container of a submission, with everything checked that can be checked here.
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """What a submission wants of its image.
 
     Args:
-        choice: the image.
         runs: the grid's folder.
         data: where data sets are.
         has_gpus: whether runs ask for GPUs.
         leaves_machine: whether nodes will open the image.
         tasks: of the runs.
-        say: told what should be known.
+    """
+
+    runs: Path
+    data: Path
+    has_gpus: bool
+    leaves_machine: bool
+    tasks: frozenset[str]
+
+
+def prepare_image(
+    choice: ImageChoice, use: ImageUse, say: Callable[[str], None]
+) -> tuple[Container, ImageFacts]:
+    """Return the container of a submission, after all checks that are possible here.
+
+    Args:
+        choice: the image.
+        use: what it is wanted for.
+        say: gets warnings.
 
     Raises:
-        UserError: the image, the program or a folder is missing, or one of them is not what it should be.
+        UserError: the image, the program or a folder is missing or unsuitable.
     """
-    facts = inspect_image(choice, runs.parent / MEMORY)
-    container = make_container(choice, facts, runs=runs, data=data, has_gpus=has_gpus)
+    facts = inspect_image(choice, use.runs.parent / MEMORY)
+    container = make_container(choice, facts, runs=use.runs, data=use.data, has_gpus=use.has_gpus)
     for text in warnings(
-        facts, code_commit(), has_gpus=has_gpus, leaves_machine=leaves_machine, tasks=tasks
+        facts,
+        code_commit(),
+        has_gpus=use.has_gpus,
+        leaves_machine=use.leaves_machine,
+        tasks=use.tasks,
     ):
         say(f"warning: {text}")
     return container, facts

@@ -1,4 +1,4 @@
-"""Whether an image's file is whole, and its checksum, which is computed once for as long as the file is the same."""
+"""Checks that an image's file is whole, and computes its checksum once while it stays unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from anlp.core.errors import UserError
 from anlp.records.files import read_json, write_json
 
-MEMORY = ".images.json"  # in the folder of all grids: path -> checksum and what the file looked like then
+MEMORY = ".images.json"  # in the folder of all grids: path -> checksum, and size and times then
 MAGIC = b"SIF_MAGIC"
 DATA = struct.Struct("<qq")  # where its data begins and how long it is, in bytes
 DATA_AT = (
@@ -19,7 +19,7 @@ SUFFIX = ".sha256"
 
 
 def require_whole(image: Path) -> None:
-    """Returns if nothing is missing at the end of a SIF file; Apptainer itself notices that on the node only.
+    """Return if nothing is missing at the end of a SIF file; Apptainer would notice on the node.
 
     Raises:
         UserError: it is shorter than it says.
@@ -32,13 +32,13 @@ def require_whole(image: Path) -> None:
     size = image.stat().st_size
     if size < begin + length:
         raise UserError(
-            f"container: {image}: {size / 1e6:.1f} of {(begin + length) / 1e6:.1f} MB are there, so it was not copied "
-            "to its end; copy it again"
+            f"container: {image}: {size / 1e6:.1f} of {(begin + length) / 1e6:.1f} MB are there, "
+            "so it was not copied to its end; copy it again"
         )
 
 
 def read_digest(image: Path, memory: Path | None) -> str:
-    """The image's sha256, from `memory` where the file has not changed since.
+    """Return the image's sha256, from `memory` where the file has not changed since.
 
     Args:
         image: the file.
@@ -60,7 +60,8 @@ def read_digest(image: Path, memory: Path | None) -> str:
         digest = _sha256(image)
         if _look(image) != look:
             raise UserError(
-                f"container: {image}: it changes while it is read; submit again when the copy is complete"
+                f"container: {image}: it changes while it is read; "
+                "submit again when the copy is complete"
             )
         if memory:
             write_json(memory, {**known, str(image): {"look": look, "sha256": digest}})
@@ -69,7 +70,7 @@ def read_digest(image: Path, memory: Path | None) -> str:
 
 
 def _look(image: Path) -> list[int]:
-    """Changes whenever the content may have."""
+    """Return values that change whenever the content may have changed."""
     found = image.stat()
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
@@ -83,13 +84,13 @@ def _sha256(path: Path) -> str:
 
 
 def _compare(image: Path, digest: str) -> None:
-    """With what the builder wrote down, where that was copied with the image."""
+    """Compare with the checksum that the builder wrote beside the image, where there is one."""
     note = image.with_name(image.name + SUFFIX)
     if not note.is_file():
         return
     wanted = note.read_text(errors="replace").split()[:1]
     if wanted != [digest]:
         raise UserError(
-            f"container: {image}: its checksum is not the one in {note.name}: a damaged copy, or another build; "
-            f"copy both again, or remove {note.name}"
+            f"container: {image}: its checksum is not the one in {note.name}: a damaged copy, "
+            f"or another build; copy both again, or remove {note.name}"
         )

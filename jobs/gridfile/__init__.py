@@ -1,4 +1,7 @@
-"""YAML grid file -> GridSpec -> RunSpecs; all faults at once, with file:line. The grammar is in docs/grid-file.md."""
+"""Reads YAML grid files and expands them to runs; reports all faults at once, with file:line.
+
+The grammar is in docs/grid-file.md.
+"""
 
 from jobs.gridfile.blocks import Axis, Block
 from jobs.gridfile.grid import Expansion, GridSpec

@@ -1,4 +1,4 @@
-"""A block of a grid: what is fixed, what varies, what is left out; and the combinations that follow from it."""
+"""A block of a grid (fixed settings, axes, exclusions) and the combinations that it gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SEED = "seed"
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Settings that vary together: one for `grid`, several for `zip` and `random`. A point has a value for each."""
+    """Settings that vary together: one for `grid`, several for `zip` and `random`.
+
+    A point has a value for each.
+    """
 
     names: tuple[str, ...]
     points: tuple[tuple[Scalar, ...], ...]
@@ -25,7 +28,7 @@ class Axis:
     line: int
 
     def values_of(self, name: str) -> tuple[Scalar, ...]:
-        """The distinct values of one of its settings, in order."""
+        """Return the distinct values of one of its settings, in order."""
         column = self.names.index(name)
         return tuple(dict.fromkeys(point[column] for point in self.points))
 
@@ -42,7 +45,7 @@ class Match:
         return frozenset(self.wanted)
 
     def matches(self, values: Mapping[str, Scalar]) -> bool:
-        """Whether `values` (all settings) fit."""
+        """Return whether `values` (all settings) fit."""
         return all(values.get(name) in wanted for name, wanted in self.wanted.items())
 
 
@@ -67,13 +70,13 @@ class Exclude:
 
     @property
     def asks_seed(self) -> bool:
-        """Whether it must be asked anew for each seed."""
+        """Whether it must be tried for each seed."""
         return SEED in self.rule.names
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One cartesian product. Values are typed; `fixed` holds the block's own values over those of the file's top."""
+    """One cartesian product; `fixed` has the block's own values over those of the file's top."""
 
     fixed: Mapping[str, Scalar]
     axes: tuple[Axis, ...]
@@ -87,7 +90,7 @@ class Block:
     def points(
         self, defaults: Mapping[str, Scalar], fitted: set[When]
     ) -> Iterator[tuple[Values, bool]]:
-        """Every combination without seeds, all settings filled in, and whether `exclude` applies to it.
+        """Yield every combination without seeds, complete, and whether `exclude` applies to it.
 
         Args:
             defaults: of every setting of the task.
@@ -101,7 +104,7 @@ class Block:
             yield {**base, **extra}, False
 
     def _conditional(self, values: Values, index: int, fitted: set[When]) -> Iterator[Values]:
-        """Applies the whens from `index` on, each seeing what the earlier ones set."""
+        """Apply the whens from `index` on, each to what the earlier ones set."""
         while index < len(self.whens):
             when = self.whens[index]
             index += 1
@@ -114,12 +117,12 @@ class Block:
 
     @property
     def size_hint(self) -> int:
-        """At most this many runs, seeds included, computed without looking at one."""
+        """An upper bound on the number of runs, seeds included; takes no time."""
         conditional = math.prod(max(1, _size(when.axes)) for when in self.whens)
         return (_size(self.axes) * conditional + len(self.includes)) * len(self.seeds)
 
     def named(self) -> tuple[str, ...]:
-        """Every setting it gives a value, in file order."""
+        """Return every setting it gives a value, in file order."""
         names = [*self.fixed, *_names(self.axes)]
         for when in self.whens:
             names += [*when.fixed, *_names(when.axes)]
@@ -128,7 +131,7 @@ class Block:
         return tuple(dict.fromkeys(names))
 
     def values_of(self, name: str, defaults: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
-        """The values that `name` may take in this block, in order; its default only where nothing sets it."""
+        """Return the values that `name` may take, in order; its default only if nothing sets it."""
         whens = [when for when in self.whens if _when_values(when, name)]
         found = self._plain_values(name)
         if not found and name in defaults and self._may_miss(whens, defaults):
@@ -138,14 +141,16 @@ class Block:
         return tuple(dict.fromkeys([*found, *conditional, *extra]))
 
     def _plain_values(self, name: str) -> list[Scalar]:
-        """Values of an axis or of `fixed`."""
+        """Return values of an axis or of `fixed`."""
         on_axes = [
             value for axis in self.axes if name in axis.names for value in axis.values_of(name)
         ]
-        return on_axes or ([self.fixed[name]] if name in self.fixed else [])
+        if not on_axes and name in self.fixed:
+            return [self.fixed[name]]
+        return on_axes
 
     def _may_miss(self, whens: list[When], defaults: Mapping[str, Scalar]) -> bool:
-        """Whether some combination fits none of `whens` (what they ask about is taken to vary freely)."""
+        """Return whether some combination of free settings fits none of `whens`."""
         asked = sorted({name for when in whens for name in when.condition.names})
         columns = [self._asked_values(name, whens, defaults) for name in asked]
         points = (dict(zip(asked, point, strict=True)) for point in itertools.product(*columns))
@@ -154,19 +159,20 @@ class Block:
     def _asked_values(
         self, name: str, whens: list[When], defaults: Mapping[str, Scalar]
     ) -> list[Scalar]:
-        """The values of `name` that some condition wants, and one that none does: all others behave like it."""
-        plain = self._plain_values(name) or [defaults[name] for _ in range(name in defaults)]
-        values = dict.fromkeys(
-            [*plain, *(value for when in self.whens for value in _when_values(when, name))]
-        )
+        """Return the values of `name` that some condition wants, and one for all the others."""
+        values = self._plain_values(name)
+        if not values and name in defaults:
+            values = [defaults[name]]
+        for when in self.whens:
+            values += _when_values(when, name)
         wanted = {value for when in whens for value in when.condition.wanted.get(name, ())}
-        return [value for value in values if value in wanted] + [
-            value for value in values if value not in wanted
-        ][:1]
+        distinct = dict.fromkeys(values)
+        others = [value for value in distinct if value not in wanted]
+        return [value for value in distinct if value in wanted] + others[:1]
 
 
 def product_over(base: Mapping[str, Scalar], axes: tuple[Axis, ...]) -> Iterator[Values]:
-    """`base` with every combination of the axes' points over it, the last axis fastest."""
+    """Yield `base` with every combination of the axes' points over it, the last axis fastest."""
     for chosen in itertools.product(*(axis.points for axis in axes)):
         values = dict(base)
         for axis, point in zip(axes, chosen, strict=True):

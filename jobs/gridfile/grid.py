@@ -94,7 +94,7 @@ class _Expander:
         return bool(found)
 
     def _settings(self, block: Block, values: Values) -> TaskSettings | None:
-        """The typed settings, None where they are refused or were refused before."""
+        """Return the typed settings, None where they are refused or were refused before."""
         try:
             settings = self._words.model.model_validate(values)
         except ValidationError as error:
@@ -128,7 +128,8 @@ class _Expander:
         if not self.runs:
             line = self._grid.blocks[0].line
             raise SpecError(
-                f"{self._grid.source}:{line}: no run is left: exclude takes all {self.combinations:,} combinations"
+                f"{self._grid.source}:{line}: no run is left: "
+                f"exclude takes all {self.combinations:,} combinations"
             )
 
     def _refused(self, reason: str, refusal: _Refusal) -> str:
@@ -137,12 +138,13 @@ class _Expander:
         if refusal.count >= MAX_REFUSED:
             number = f"{refusal.count:,} combinations or more are"
         return (
-            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, the first: "
-            f"{refusal.first} (leave them out with exclude, or put the axis under when)"
+            f"{self._grid.source}:{refusal.block.line}: {where}{reason}; {number} refused, "
+            f"the first: {refusal.first} "
+            "(leave them out with exclude, or put the axis under when)"
         )
 
     def notes(self) -> tuple[str, ...]:
-        """What may be a mistake in the grid, the notes of reading it first."""
+        """Return what may be a mistake in the grid, the notes of reading it first."""
         return tuple(dict.fromkeys((*self._grid.notes, *self._own_notes())))
 
     def _own_notes(self) -> Iterator[str]:
@@ -163,7 +165,7 @@ class _Expander:
 
 
 def _reasons(error: ValidationError) -> list[str]:
-    """What a settings model says against a combination, in its own words."""
+    """Return what a settings model says against a combination, in its own words."""
     found = []
     for fault in error.errors(include_url=False):
         name = ".".join(map(str, fault["loc"]))
@@ -174,7 +176,7 @@ def _reasons(error: ValidationError) -> list[str]:
 
 
 def _described(values: Mapping[str, Scalar], block: Block, grid: GridSpec) -> str:
-    """A combination by what the grid file says about it: what varies, or all that it sets."""
+    """Render a combination by what varies in the grid file, or by all that it sets."""
     varying = [name for name in grid.axes() if name in values]
     return (
         " ".join(f"{name}={shown(values[name])}" for name in varying or block.named())
@@ -183,7 +185,7 @@ def _described(values: Mapping[str, Scalar], block: Block, grid: GridSpec) -> st
 
 
 def shown(value: Scalar) -> str:
-    """A value as a grid file has it."""
+    """Return a value as a grid file has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -204,7 +206,7 @@ class GridSpec:
     container: str | None = None
     fallback: str | None = None  # the data set to take where the grid's own cannot be found
     retries: int = 0  # of each run that its machine ended
-    pack: int = 1  # runs that share a GPU and a job at the same time
+    pack: int = 1  # runs that share a GPU and a job at a time
     chain: int = 1  # runs one after the other in one job
     stop_after: int = STOP_AFTER  # so many runs in a row that fail alike; 0: never
     checkpoint_every: int = 1  # epochs
@@ -222,7 +224,7 @@ class GridSpec:
         return iter(_Expander(self))
 
     def expand(self, most: int | None = None) -> Expansion:
-        """All runs, with what was left out and what may be a mistake.
+        """Return all runs, with what was left out and what may be a mistake.
 
         Args:
             most: the largest number of runs; None: any number.
@@ -253,7 +255,7 @@ class GridSpec:
         return sum(block.size_hint for block in self.blocks)
 
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
-        """What varies, with its values, in file order; `seed` last where there are several."""
+        """Return what varies, with its values, in file order; several seeds come last."""
         words = vocabulary_of(self.task)
         always = {
             name: value

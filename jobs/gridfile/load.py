@@ -1,4 +1,4 @@
-"""load_grid: the one way from a file on disk to a GridSpec."""
+"""Loads a grid file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TOP_KEYS = (*BLOCK_KEYS, "union", *OPTION_KEYS)
 def load_grid(
     path: Path, *, overrides: Sequence[str] = (), seeds: str | None = None, data: str | None = None
 ) -> GridSpec:
-    """The grid in a file.
+    """Return the grid in a file.
 
     Args:
         path: a YAML file; see docs/grid-file.md.
@@ -36,8 +36,8 @@ def load_grid(
         data: the data set to take instead of the grid's own (`fallback`).
 
     Raises:
-        SpecError: every fault of the file and the overrides, sorted by line. Combinations that only the task as a
-            whole refuses are found here for up to 2,000 combinations, else while the runs are iterated.
+        SpecError: every fault of the file and the overrides, sorted by line. What only the task as
+            a whole refuses is found here for up to 2,000 combinations, else by the expansion.
     """
     text = read_text(path)
     faults = Faults(path)
@@ -62,7 +62,7 @@ def load_grid(
 
 
 def _vocabulary(top: Table, faults: Faults) -> Vocabulary:
-    """The words of the file's task; those of the first task if it names none that exists."""
+    """Return the words of the file's task; those of the first task if it names no existing one."""
     named = [(top.entries["task"].tree, "task")] if "task" in top.entries else []
     union = top.entries["union"].tree if "union" in top.entries else None
     for index, block in enumerate(union.items if isinstance(union, Items) else ()):
@@ -109,7 +109,11 @@ def _overridden(
 
 
 def _tried(grid: GridSpec) -> GridSpec:
-    """The grid with the notes that only its combinations can give; raises for combinations that are refused."""
+    """Return the grid with the notes that its combinations give, where these are not too many.
+
+    Raises:
+        SpecError: the task's settings refuse some of them.
+    """
     if grid.size_hint > TRY_ALL_UP_TO:
         return grid
     return replace(grid, notes=grid.expand().notes)

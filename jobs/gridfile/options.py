@@ -1,4 +1,4 @@
-"""Reads what a grid file says beside its settings: name, resources, wandb, checkpoints, container, fallback."""
+"""Reads the keys of a grid file that are no settings, such as name, resources and wandb."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from anlp.records.options import WandbOptions
-from jobs.config.fields import COUNTS, RESOURCE_KEYS, Key, one_of, text, texts, whole
-from jobs.config.resources import Resources
+from jobs.config.fields import COUNTS, Key, one_of, text, texts, whole
+from jobs.config.resources import RESOURCE_KEYS, Resources
 from jobs.config.yaml_tree import Leaf, Table, Tree, join, show
 from jobs.gridfile.parser import GridParser
 
@@ -42,7 +42,7 @@ CHECKPOINT_KEYS: Mapping[str, Key] = {
 
 
 def read_options(reader: GridParser, top: Table, source: Path) -> dict[str, Any]:
-    """The fields of `GridSpec` that are no settings; faults noted."""
+    """Return the fields of `GridSpec` that are no settings; faults are noted."""
     found: dict[str, Any] = {
         "name": _name(reader, top, source),
         "resources": Resources(**_block(reader, top, "resources", RESOURCE_KEYS)),
@@ -61,7 +61,7 @@ def read_options(reader: GridParser, top: Table, source: Path) -> dict[str, Any]
 
 
 def _block(reader: GridParser, top: Table, name: str, keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The fields of one block of options."""
+    """Return the fields of one block of options."""
     if name not in top.entries:
         return {}
     table = reader.table(top.entries[name].tree, name, f"a mapping with {', '.join(keys)}")
@@ -77,7 +77,7 @@ def _block(reader: GridParser, top: Table, name: str, keys: Mapping[str, Key]) -
 
 
 def is_grid_name(text: str) -> bool:
-    """Whether a grid, and its folder, can have this name."""
+    """Return whether a grid, and its folder, can have this name."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -120,7 +120,7 @@ def _fallback(reader: GridParser, top: Table) -> str | None:
 
 
 def _container(reader: GridParser, tree: Tree) -> str | None:
-    """The path of an image; empty for false, which means none even where the site's profile names one."""
+    """Return the path of an image; empty for false: none, even if the site's profile names one."""
     if isinstance(tree, Leaf) and (tree.value is None or tree.value is False):
         return None if tree.value is None else ""
     if isinstance(tree, Leaf) and isinstance(tree.value, str) and tree.value.strip():

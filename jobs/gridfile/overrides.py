@@ -1,4 +1,4 @@
-"""Settings given on the command line: `--set lr=0.01,0.001`, typed like the file, over what the file says."""
+"""Reads settings of the command line, `--set lr=0.01,0.001`, and puts them over the file's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Override:
 def read_overrides(
     texts: Sequence[str], words: Vocabulary, faults: Faults, option: str = "--set"
 ) -> list[Override]:
-    """The overrides of the command line; faults noted as `--set lr=fast: expected a number > 0, got 'fast'`."""
+    """Return the overrides of the command line.
+
+    Faults are noted as `--set lr=fast: expected a number > 0, got 'fast'`.
+    """
     found: dict[str, Override] = {}
     for text in texts:
         own = Faults("")
@@ -46,7 +49,7 @@ def read_overrides(
 
 
 def _without_place(fault: str) -> str:
-    """A fault without the `:line: path:` of a file."""
+    """Return a fault without the `:line: path:` of a file."""
     return re.sub(r"^:0: (?:\.: |\.\S*: )?", "", fault)
 
 
@@ -77,7 +80,7 @@ def _list(text: str) -> Items:
 
 
 def read_seeds(text: str, words: Vocabulary, faults: Faults) -> tuple[int, ...]:
-    """The seeds of `--seeds 5` (a count) or `--seeds 1,2,3` (the seeds themselves; `7,` is the one seed 7)."""
+    """Return the seeds of `--seeds 5` (a count) or `--seeds 1,2,3` (`7,` is the seed 7)."""
     own = Faults("")
     listed = _list(text.rstrip().removesuffix(","))
     tree = listed if "," in text else listed.items[0]
@@ -88,7 +91,7 @@ def read_seeds(text: str, words: Vocabulary, faults: Faults) -> tuple[int, ...]:
 
 
 def override_block(block: Block, override: Override, faults: Faults) -> Block:
-    """`block` with the override wherever the setting stands; where it stands nowhere, for the whole block."""
+    """Return `block` with the override where the setting is given, else for the whole block."""
     conditional = any(override.name in _named(when) for when in block.whens)
     everywhere = not conditional or _stands_outside_when(block, override.name)
     includes = _override_includes(block, override, everywhere)
@@ -113,15 +116,13 @@ def _override_when(when: When, override: Override, faults: Faults) -> When:
 def _replaced(
     fixed: Mapping[str, Scalar], axes: tuple[Axis, ...], override: Override, faults: Faults
 ) -> tuple[dict[str, Scalar], tuple[Axis, ...]]:
-    """One value is fixed, unless an axis stands there already; several become an axis, the last if there was none."""
+    """Fix one value, unless there is an axis; make an axis of several, last if it is new."""
     single = _axis_of(override)
     if not any(override.name in axis.names for axis in axes):
         if len(override.values) == 1:
             return {**fixed, override.name: override.values[0]}, axes
-        return {name: value for name, value in fixed.items() if name != override.name}, (
-            *axes,
-            single,
-        )
+        others = {name: value for name, value in fixed.items() if name != override.name}
+        return others, (*axes, single)
     found: list[Axis] = []
     for axis in axes:
         if override.name not in axis.names:
@@ -138,7 +139,7 @@ def _axis_of(override: Override) -> Axis:
 
 
 def _without(axis: Axis, name: str) -> list[Axis]:
-    """A random axis without one of its settings; nothing if that was all."""
+    """Return a random axis without one of its settings; nothing if that was all."""
     keep = [index for index, other in enumerate(axis.names) if other != name]
     if not keep:
         return []
@@ -150,8 +151,8 @@ def _zipped(axis: Axis, override: Override, faults: Faults) -> Axis:
     if len(override.values) != len(axis.points):
         others = ", ".join(name for name in axis.names if name != override.name)
         faults.add_plain(
-            f"--set {override.text}: expected {len(axis.points)} values, as {override.name} moves together with "
-            f"{others} ({faults.source}:{axis.line}), got {len(override.values)}"
+            f"--set {override.text}: expected {len(axis.points)} values, as {override.name} moves "
+            f"together with {others} ({faults.source}:{axis.line}), got {len(override.values)}"
         )
         return axis
     column = axis.names.index(override.name)
@@ -163,13 +164,13 @@ def _zipped(axis: Axis, override: Override, faults: Faults) -> Axis:
 def _override_includes(
     block: Block, override: Override, everywhere: bool
 ) -> tuple[Mapping[str, Scalar], ...]:
-    """Extra points follow the override, unless the setting is one of a `when` and the point does not name it."""
+    """Return the extra points, overridden with the block or where they name the setting."""
     found: list[Mapping[str, Scalar]] = []
     for point in block.includes:
-        follows = everywhere or override.name in point
-        found += (
-            [{**point, override.name: value} for value in override.values] if follows else [point]
-        )
+        if everywhere or override.name in point:
+            found += [{**point, override.name: value} for value in override.values]
+        else:
+            found.append(point)
     return tuple(found)
 
 

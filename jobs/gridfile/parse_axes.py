@@ -1,4 +1,4 @@
-"""Reads what varies: `grid`, `zip` and `random` of a block or a `when`."""
+"""Reads the axes `grid`, `zip` and `random` of a block or a `when`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
 from jobs.config.yaml_tree import Entry, Items, Leaf, Table, Tree, join
 from jobs.gridfile.blocks import Axis
-from jobs.gridfile.parser import Claims, GridParser
+from jobs.gridfile.parser import GivenAt, GridParser
 from jobs.gridfile.sampling import (
     CHOICE,
     DRAWS,
@@ -26,23 +26,23 @@ SECTIONS = ("grid", "zip", "random")
 _SAMPLING = ("samples", "sampling_seed")
 
 
-def read_axes(reader: GridParser, table: Table, path: str, claims: Claims) -> tuple[Axis, ...]:
-    """The axes of the sections of `table`, in file order. `claims`: what was given before, extended here."""
+def read_axes(reader: GridParser, table: Table, path: str, given: GivenAt) -> tuple[Axis, ...]:
+    """Return the axes of the sections of `table`, in file order; `given` gains their settings."""
     found: list[Axis] = []
     for name, entry in table.entries.items():
         if name == "grid":
-            found += _grid(reader, entry.tree, join(path, name), claims)
+            found += _grid(reader, entry.tree, join(path, name), given)
         elif name == "zip":
-            found += _zip(reader, entry, join(path, name), claims)
+            found += _zip(reader, entry, join(path, name), given)
         elif name == "random":
-            found += _random(reader, entry, join(path, name), claims)
+            found += _random(reader, entry, join(path, name), given)
     return tuple(found)
 
 
-def _grid(reader: GridParser, tree: Tree, path: str, claims: Claims) -> Iterator[Axis]:
+def _grid(reader: GridParser, tree: Tree, path: str, given: GivenAt) -> Iterator[Axis]:
     for setting, line, values_tree, where in reader.settings(reader.table(tree, path), path):
         values = axis_values(reader, setting, values_tree, where)
-        if reader.claim(claims, setting.name, line, where) and values:
+        if reader.give(given, setting.name, line, where) and values:
             distinct = tuple((value,) for value in dict.fromkeys(values))
             if len(distinct) < len(values):
                 reader.note(
@@ -54,7 +54,7 @@ def _grid(reader: GridParser, tree: Tree, path: str, claims: Claims) -> Iterator
 
 
 def axis_values(reader: GridParser, setting: Setting, tree: Tree, path: str) -> list[Scalar]:
-    """The values of an axis: a scalar, a list, or one of `ROWS`; empty after a fault."""
+    """Return the values of an axis: a scalar, a list, or one of `ROWS`; empty after a fault."""
     if not isinstance(tree, Table):
         return reader.values(setting, tree, path)
     rule = _rule(reader, tree, path, ROWS)
@@ -64,17 +64,15 @@ def axis_values(reader: GridParser, setting: Setting, tree: Tree, path: str) -> 
 def row_axis(
     reader: GridParser, setting: Setting, rule: str, arguments: Tree, path: str
 ) -> list[Scalar]:
-    """The values of a row such as `logspace`, typed; empty after a fault."""
+    """Return the values of a row such as `logspace`, typed; empty after a fault."""
     row = _arguments(reader, rule, arguments, f"{path}.{rule}")
-    return (
-        []
-        if row is None
-        else _computed(reader, setting, row_values(rule, row), rule, arguments.line, path)
-    )
+    if row is None:
+        return []
+    return _computed(reader, setting, row_values(rule, row), rule, arguments.line, path)
 
 
 def _rule(reader: GridParser, table: Table, path: str, names: Collection[str]) -> str | None:
-    """The one key of a table that says how values come about."""
+    """Return the one key of a table that says how its values are computed."""
     if len(table.entries) == 1 and (name := next(iter(table.entries))) in names:
         return name
     got = next((name for name in table.entries if name not in names), None)
@@ -101,7 +99,7 @@ def _arguments(reader: GridParser, rule: str, tree: Tree, path: str) -> list[Num
 def _computed(
     reader: GridParser, setting: Setting, numbers: Sequence[Number], rule: str, line: int, path: str
 ) -> list[Scalar]:
-    """Typed values of computed numbers; the first that does not fit is the fault of all."""
+    """Return typed values of computed numbers; the first that does not fit is the fault of all."""
     try:
         return [setting.check(Leaf(number, repr(number), line)) for number in numbers]
     except ValueError as fault:
@@ -109,7 +107,7 @@ def _computed(
         return []
 
 
-def _zip(reader: GridParser, entry: Entry, path: str, claims: Claims) -> Iterator[Axis]:
+def _zip(reader: GridParser, entry: Entry, path: str, given: GivenAt) -> Iterator[Axis]:
     groups = [(entry.tree, path)]
     if isinstance(entry.tree, Items):
         groups = list(reader.items(entry.tree, path, "a list of groups"))
@@ -120,7 +118,7 @@ def _zip(reader: GridParser, entry: Entry, path: str, claims: Claims) -> Iterato
         columns: dict[str, list[Scalar]] = {}
         for setting, line, values_tree, setting_path in reader.settings(table, where):
             values = axis_values(reader, setting, values_tree, setting_path)
-            if reader.claim(claims, setting.name, line, setting_path) and values:
+            if reader.give(given, setting.name, line, setting_path) and values:
                 columns[setting.name] = values
         yield from _zipped(reader, columns, table.line, where)
 
@@ -140,7 +138,7 @@ def _zipped(
         yield Axis(tuple(columns), points, "zip", line)
 
 
-def _random(reader: GridParser, entry: Entry, path: str, claims: Claims) -> Iterator[Axis]:
+def _random(reader: GridParser, entry: Entry, path: str, given: GivenAt) -> Iterator[Axis]:
     table = reader.table(entry.tree, path)
     sampling = {name: table.entries[name].tree for name in _SAMPLING if name in table.entries}
     count = seed = 0
@@ -158,7 +156,7 @@ def _random(reader: GridParser, entry: Entry, path: str, claims: Claims) -> Iter
     columns: dict[str, list[Scalar]] = {}
     for setting, line, tree, where in reader.settings(rest, path):
         values = _drawn(reader, setting, tree, where, max(1, count), seed)
-        if reader.claim(claims, setting.name, line, where) and values:
+        if reader.give(given, setting.name, line, where) and values:
             columns[setting.name] = values
     if not rest.entries and isinstance(entry.tree, Table):
         reader.faults.add(

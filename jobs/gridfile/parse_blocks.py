@@ -11,7 +11,7 @@ from anlp.core.spec import Scalar
 from jobs.config.yaml_tree import Leaf, Table, Tree, join
 from jobs.gridfile.blocks import SEED, Axis, Block, Exclude, Match, When
 from jobs.gridfile.parse_axes import SECTIONS, read_axes
-from jobs.gridfile.parser import Claims, GridParser
+from jobs.gridfile.parser import GivenAt, GridParser
 from jobs.gridfile.settings import seed_setting
 
 BLOCK_KEYS = ("fixed", *SECTIONS, "when", "exclude", "include", "seeds", "task")
@@ -30,7 +30,7 @@ class _Inherited:
 
 
 def read_blocks(reader: GridParser, top: Table) -> tuple[Block, ...]:
-    """The blocks of a file, faults noted; with faults they are not to be used."""
+    """Return the blocks of a file, faults noted; with faults they are not to be used."""
     if "union" not in top.entries:
         return (_block(reader, top, "", _Inherited({}, (), _DEFAULT_SEEDS)),)
     for name in _NOT_BESIDE_UNION:
@@ -56,9 +56,9 @@ def read_blocks(reader: GridParser, top: Table) -> tuple[Block, ...]:
 
 
 def _block(reader: GridParser, table: Table, path: str, inherited: _Inherited) -> Block:
-    claims: Claims = {}
-    fixed = _fixed(reader, table, path, claims)
-    axes = read_axes(reader, table, path, claims)
+    given: GivenAt = {}
+    fixed = _fixed(reader, table, path, given)
+    axes = read_axes(reader, table, path, given)
     varied = {name for axis in axes for name in axis.names}
     return Block(
         fixed={
@@ -67,7 +67,7 @@ def _block(reader: GridParser, table: Table, path: str, inherited: _Inherited) -
         },
         axes=axes,
         whens=_whens(
-            reader, table, path, {name: place for name, place in claims.items() if name in varied}
+            reader, table, path, {name: place for name, place in given.items() if name in varied}
         ),
         excludes=inherited.excludes + _excludes(reader, table, path),
         includes=_includes(reader, table, path),
@@ -77,24 +77,24 @@ def _block(reader: GridParser, table: Table, path: str, inherited: _Inherited) -
     )
 
 
-def _fixed(reader: GridParser, table: Table, path: str, claims: Claims) -> dict[str, Scalar]:
+def _fixed(reader: GridParser, table: Table, path: str, given: GivenAt) -> dict[str, Scalar]:
     if "fixed" not in table.entries:
         return {}
     where = join(path, "fixed")
-    return _point(reader, reader.table(table.entries["fixed"].tree, where), where, claims)
+    return _point(reader, reader.table(table.entries["fixed"].tree, where), where, given)
 
 
-def _point(reader: GridParser, table: Table, path: str, claims: Claims) -> dict[str, Scalar]:
-    """One value for each setting of a table."""
+def _point(reader: GridParser, table: Table, path: str, given: GivenAt) -> dict[str, Scalar]:
+    """Return one value for each setting of a table."""
     found: dict[str, Scalar] = {}
     for setting, line, tree, where in reader.settings(table, path):
         value = reader.value(setting, tree, where)
-        if reader.claim(claims, setting.name, line, where) and value is not None:
+        if reader.give(given, setting.name, line, where) and value is not None:
             found[setting.name] = value
     return found
 
 
-def _whens(reader: GridParser, table: Table, path: str, claims: Claims) -> tuple[When, ...]:
+def _whens(reader: GridParser, table: Table, path: str, given: GivenAt) -> tuple[When, ...]:
     if "when" not in table.entries:
         return ()
     found = []
@@ -108,7 +108,7 @@ def _whens(reader: GridParser, table: Table, path: str, claims: Claims) -> tuple
             reader.faults.add(part.line, where, "expected the key 'if', such as if: {model: cnn}")
             continue
         condition = _match(reader, part.entries["if"].tree, join(where, "if"), with_seed=False)
-        own: Claims = dict(claims)
+        own: GivenAt = dict(given)
         fixed = _fixed(reader, part, where, own)
         axes: tuple[Axis, ...] = read_axes(reader, part, where, own)
         if not fixed and not axes and "if" in part.entries and len(part.entries) == 1:

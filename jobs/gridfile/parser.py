@@ -1,4 +1,4 @@
-"""Shared steps of reading a grid file's tree: every one notes a fault and goes on, so that all faults are found."""
+"""Steps of reading a grid file's tree: each notes its fault and continues."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from jobs.gridfile.settings import Setting, Vocabulary, seed_setting
 _SECRET = re.compile(r"api_?key|passw(or)?d|secret|^(\w+_)?token$", re.IGNORECASE)
 _LARGEST = 1e150  # products and quotients of two such numbers are still numbers
 
-Claims = dict[str, tuple[int, str]]
+GivenAt = dict[str, tuple[int, str]]  # the line and path where a setting is given
 
 
 @dataclass(frozen=True, slots=True)
 class GridParser:
-    """What reading needs everywhere: the task's words, and where faults and notes go."""
+    """Reads parts of a grid file with a task's words, and collects faults and notes."""
 
     words: Vocabulary
     faults: Faults
     notes: list[str] = field(default_factory=list)
 
     def note(self, line: int, path: str, message: str) -> None:
-        """Remembers something that may be a mistake."""
+        """Remember something that may be a mistake."""
         self.notes.append(f"{self.faults.source}:{line}: {path}: {message}")
 
     def settings(self, table: Table, path: str) -> Iterator[tuple[Setting, int, Tree, str]]:
-        """The known settings of a table with the line of their key, their tree and their path."""
+        """Yield the known settings of a table with their line, tree and path."""
         for name, entry in table.entries.items():
             if name in self.words.settings:
                 yield self.words.settings[name], entry.line, entry.tree, join(path, name)
@@ -42,7 +42,7 @@ class GridParser:
                 self.faults.add(entry.line, path, self.words.unknown(name))
 
     def value(self, setting: Setting, tree: Tree, path: str) -> Scalar | None:
-        """One typed value, None after a fault."""
+        """Return one typed value, None after a fault."""
         try:
             return setting.check(tree)
         except ValueError as fault:
@@ -50,7 +50,7 @@ class GridParser:
             return None
 
     def values(self, setting: Setting, tree: Tree, path: str) -> list[Scalar]:
-        """One value or a list of them; empty after a fault."""
+        """Return one value or a list of them; empty after a fault."""
         if not isinstance(tree, Items):
             single = self.value(setting, tree, path)
             return [] if single is None else [single]
@@ -69,7 +69,7 @@ class GridParser:
     def numbers(
         self, tree: Tree, path: str, counts: Collection[int], wanted: str
     ) -> list[Number] | None:
-        """A list of finite numbers of one of the lengths `counts`, None after a fault."""
+        """Return a list of finite numbers of one of the lengths `counts`, None after a fault."""
         items = tree.items if isinstance(tree, Items) else ()
         found = [leaf.value for leaf in items if isinstance(leaf, Leaf) and is_number(leaf)]
         if len(found) == len(items) and len(found) in counts:
@@ -84,7 +84,7 @@ class GridParser:
         return None
 
     def whole(self, tree: Tree, path: str, least: int, most: int | None = None) -> int | None:
-        """A whole number within bounds, None after a fault."""
+        """Return a whole number within bounds, None after a fault."""
         value = tree.value if isinstance(tree, Leaf) else None
         if (
             isinstance(value, int)
@@ -99,14 +99,14 @@ class GridParser:
         return None
 
     def table(self, tree: Tree, path: str, wanted: str = "a mapping of settings") -> Table:
-        """The table, or an empty one after a fault."""
+        """Return the table, or an empty one after a fault."""
         if isinstance(tree, Table):
             return tree
         self.faults.add(tree.line, path, f"expected {wanted}, got {show(tree)}")
         return Table({}, tree.line)
 
     def items(self, tree: Tree, path: str, wanted: str) -> Iterator[tuple[Tree, str]]:
-        """The items of a list with their paths; nothing after a fault."""
+        """Yield the items of a list with their paths; nothing after a fault."""
         if not isinstance(tree, Items):
             self.faults.add(tree.line, path, f"expected {wanted}, got {show(tree)}")
             return
@@ -114,16 +114,16 @@ class GridParser:
             yield item, f"{path}[{index}]"
 
     def only(self, table: Table, path: str, known: Collection[str]) -> None:
-        """Notes a fault for every key that is not `known`."""
+        """Note a fault for every key that is not `known`."""
         for name, entry in table.entries.items():
             if name not in known:
                 sentence = f"unknown key {name!r}{did_you_mean(name, known)}"
-                self.faults.add(
-                    entry.line, path, secret_sentence(name) if is_secret(name) else sentence
-                )
+                if is_secret(name):
+                    sentence = secret_sentence(name)
+                self.faults.add(entry.line, path, sentence)
 
     def seeds(self, tree: Tree, path: str) -> tuple[int, ...]:
-        """A count (seeds 0, 1, …) or a list of distinct seeds; empty after a fault."""
+        """Return a count (seeds 0, 1, …) or a list of distinct seeds; empty after a fault."""
         if not isinstance(tree, Items):
             return tuple(range(self.whole(tree, path, 1, MAX_VALUES) or 0))
         found = [int(seed) for seed in self.values(seed_setting(), tree, path)]
@@ -134,12 +134,12 @@ class GridParser:
             )
         return tuple(found)
 
-    def claim(self, claims: Claims, name: str, line: int, path: str) -> bool:
-        """Whether `name` is given here for the first time; a fault names both places otherwise."""
-        if name not in claims:
-            claims[name] = (line, path)
+    def give(self, given: GivenAt, name: str, line: int, path: str) -> bool:
+        """Note that `name` is given here; False and a fault if it was given before."""
+        if name not in given:
+            given[name] = (line, path)
             return True
-        other_line, other_path = claims[name]
+        other_line, other_path = given[name]
         self.faults.add(
             line,
             path,
@@ -149,7 +149,7 @@ class GridParser:
 
 
 def is_number(tree: Tree) -> bool:
-    """Whether a tree is a number that can be computed with."""
+    """Return whether a tree is a number that can be computed with."""
     value = tree.value if isinstance(tree, Leaf) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -157,10 +157,13 @@ def is_number(tree: Tree) -> bool:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a key looks like the name of a secret."""
+    """Return whether a key looks like the name of a secret."""
     return _SECRET.search(name) is not None
 
 
 def secret_sentence(name: str) -> str:
-    """What is said about a secret in a grid file; its value is never repeated."""
-    return f"{name!r} does not belong in a grid file: put the key in the environment (WANDB_API_KEY) or ~/.netrc"
+    """Return the fault of a secret in a grid file; it never repeats the value."""
+    return (
+        f"{name!r} does not belong in a grid file: put the key in the environment (WANDB_API_KEY) "
+        "or ~/.netrc"
+    )

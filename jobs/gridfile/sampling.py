@@ -1,4 +1,4 @@
-"""Axes from a rule: even and geometric rows of numbers, and random draws. Numbers in, numbers out."""
+"""Computes the values of an axis: even and geometric rows of numbers, and random draws."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ DIGITS = 12  # significant digits of a computed value: 0.001, not 0.001000000000
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A way to compute values: how its arguments are called, how many there may be, what they must fulfil."""
+    """A way to compute values.
+
+    Args:
+        arguments: their names.
+        counts: how many there may be.
+        fault: what is wrong with given ones; None: nothing.
+    """
 
     arguments: str
     counts: tuple[int, ...]
@@ -44,15 +50,15 @@ def _range_fault(row: Sequence[Number]) -> str | None:
     count = _range_count(row)
     if count < 1:
         return "empty axis: the step leads away from stop (stop itself is left out)"
-    return (
-        f"expected at most {MAX_VALUES:,} values, got {count:,.0f}" if count > MAX_VALUES else None
-    )
+    if count > MAX_VALUES:
+        return f"expected at most {MAX_VALUES:,} values, got {count:,.0f}"
+    return None
 
 
 def _bounds_fault(bounds: Sequence[Number]) -> str | None:
-    return (
-        None if bounds[0] < bounds[1] else f"expected lo < hi, got {bounds[0]:g} and {bounds[1]:g}"
-    )
+    if bounds[0] < bounds[1]:
+        return None
+    return f"expected lo < hi, got {bounds[0]:g} and {bounds[1]:g}"
 
 
 def _log_bounds_fault(bounds: Sequence[Number]) -> str | None:
@@ -79,10 +85,15 @@ CHOICE = "choice"  # the one way to draw that takes values instead of bounds
 
 
 def row_values(rule: str, row: Sequence[Number]) -> list[Number]:
-    """The values of `logspace`, `linspace` or `range`; the arguments have no `Rule.fault`.
+    """Return the values of `logspace`, `linspace` or `range`; the arguments have no `Rule.fault`.
 
-    `logspace` and `linspace` hold both ends, `range` leaves stop out. Values have 12 significant digits; a range of
-    whole numbers stays whole.
+    `logspace` and `linspace` hold both ends, `range` leaves stop out. Values have 12 significant
+    digits; a range of whole numbers stays whole.
+
+    >>> row_values("logspace", [0.001, 0.1, 3])
+    [0.001, 0.01, 0.1]
+    >>> row_values("range", [1, 7, 2])
+    [1, 3, 5]
     """
     if rule == "range":
         step = row[2] if len(row) == 3 else 1
@@ -97,25 +108,33 @@ def row_values(rule: str, row: Sequence[Number]) -> list[Number]:
 
 
 def rounded(value: Number) -> Number:
-    """A computed number without its last, accidental digits; whole numbers stay as they are."""
+    """Return a computed number without its last, accidental digits; whole numbers stay."""
     return value if isinstance(value, int) else float(f"{value:.{DIGITS}g}")
 
 
 def _range_count(row: Sequence[Number]) -> float:
-    """How many values a range has; the small part forgives that (1 - 0) / 0.1 is not exactly 10."""
+    """Return how many values a range has; 1e-9 allows for (1 - 0) / 0.1 not being exactly 10."""
     step = row[2] if len(row) == 3 else 1
     return math.ceil((row[1] - row[0]) / step - 1e-9)
 
 
 def stream(sampling_seed: int, name: str) -> random.Random:
-    """The generator of one axis: adding or removing another axis changes none of its draws."""
+    """Return the generator of one axis, whose draws do not depend on other axes."""
     return random.Random(f"{sampling_seed}/{name}")
 
 
 def draw_numbers(
     rule: str, bounds: Sequence[Number], count: int, rng: random.Random, whole: bool
 ) -> list[Number]:
-    """`count` draws of `uniform`, `loguniform` or `int` (both ends included); `whole` rounds to whole numbers."""
+    """Return draws of `uniform`, `loguniform` or `int` (both ends included).
+
+    Args:
+        rule: one of `DRAWS`.
+        bounds: the lowest and the highest value.
+        count: how many.
+        rng: where they come from.
+        whole: whether to round to whole numbers.
+    """
     lo, hi = bounds
     if rule == "int":
         return [int(lo) + int(rng.random() * (int(hi) - int(lo) + 1)) for _ in range(count)]
@@ -131,5 +150,5 @@ def draw_numbers(
 
 
 def draw_choices(values: Sequence[Scalar], count: int, rng: random.Random) -> list[Scalar]:
-    """`count` draws among `values`, each as likely as the others."""
+    """Return `count` draws among `values`, all equally likely."""
     return [values[int(rng.random() * len(values))] for _ in range(count)]

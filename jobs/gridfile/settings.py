@@ -1,4 +1,4 @@
-"""One value of one setting: typed as the task wants it, or a sentence saying what was expected and what was given."""
+"""The settings of a task as a grid file gives them: each value typed, or refused in a sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one setting accepts. `choices` are the words of a `Literal`, empty for every other type."""
+    """What one setting accepts; `choices` are the words of a `Literal`, empty for other types."""
 
     name: str
     kind: type
@@ -35,7 +35,7 @@ class Setting:
     adapter: TypeAdapter[Any]
 
     def check(self, leaf: Tree) -> Scalar:
-        """The typed value; raises `ValueError` with the sentence `expected …, got …`."""
+        """Return the typed value; raises `ValueError` with the sentence `expected …, got …`."""
         if not isinstance(leaf, Leaf) or not self._is_of_kind(leaf):
             raise ValueError(self._refusal(leaf))
         value = leaf.text if self.kind is str else leaf.value
@@ -46,7 +46,7 @@ class Setting:
         return typed + 0.0 if isinstance(typed, float) else typed  # -0.0 and 0.0 are one run
 
     def _is_of_kind(self, leaf: Leaf) -> bool:
-        """Pydantic takes true for 1 and "yes" for true; a grid file does not."""
+        """Return whether the type fits: pydantic takes true for 1, a grid file does not."""
         if leaf.value is None:
             return False
         if self.kind is str:
@@ -73,7 +73,7 @@ class Vocabulary:
     defaults: Mapping[str, Scalar]
 
     def unknown(self, name: str) -> str:
-        """The sentence for a name that is no setting."""
+        """Return the sentence for a name that is no setting."""
         if name in ("seed", "seeds"):
             return f"{name!r} is no setting; write `seeds: 5` or `seeds: [1, 2]` beside grid"
         return f"unknown setting {name!r}{did_you_mean(name, self.settings)}"
@@ -81,7 +81,7 @@ class Vocabulary:
 
 @cache
 def vocabulary_of(task: str) -> Vocabulary:
-    """What can be written about `task`, which must be one of `TASKS`."""
+    """Return what can be written about `task`, which must be one of `TASKS`."""
     model = TASKS[task].settings
     settings = {name: _setting(name, field) for name, field in model.model_fields.items()}
     defaults = {
@@ -118,6 +118,6 @@ MAX_SEED = 2**32 - 1  # what every library's generator takes
 
 @cache
 def seed_setting() -> Setting:
-    """A seed, as `seeds` lists it and `exclude` asks for it."""
+    """Return a seed, as `seeds` lists it and `exclude` asks for it."""
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[int, Field(ge=0, le=MAX_SEED)])
     return Setting("seed", int, (), f"a whole number from 0 to {MAX_SEED}", adapter)

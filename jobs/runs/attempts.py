@@ -1,8 +1,7 @@
-"""How runs ended before: put on record before schedulers forget it, read back per run, and judged."""
+"""How earlier attempts at runs ended: recorded in the journal, read back for each run, judged."""
 
 from __future__ import annotations
 
-import re
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +16,9 @@ from jobs.config.resources import Resources
 from jobs.runs.batches import handed_over
 from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Cause, JobHandle
+from jobs.schedulers.base import Cause, JobHandle, parse_signal
 
-# What a run itself cannot be blamed for; a SIGKILL joins them: no run sends it to itself.
+# Causes outside the run; so is a SIGKILL, which no run sends to itself.
 INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.UNKNOWN})
 
 
@@ -29,7 +28,7 @@ class SubmittedAttempt:
 
     tag: str  # of the submission
     handle: JobHandle
-    asked: Resources  # for this run alone, whatever shared its job
+    asked: Resources  # for this run alone, also where others shared its job
     at_once: int  # how many runs its job carried out at the same time
     ending: ExitRecord | None  # None: with a result, not yet, or not on record yet
 
@@ -38,7 +37,7 @@ SubmittedAttempts = Mapping[str, Sequence[SubmittedAttempt]]  # by run id, in or
 
 
 def read_attempts(folder: GridFolder, submissions: Mapping[str, Submission]) -> SubmittedAttempts:
-    """Every submission of every run that was not refused or left for later."""
+    """Return every submission of every run that a scheduler accepted, or may have."""
     found: dict[str, list[SubmittedAttempt]] = defaultdict(list)
     for submission, line in handed_over(folder, submissions):
         attempt = _attempt(submission, line.index, line.at_once)
@@ -55,7 +54,10 @@ def _attempt(submission: Submission, index: int, at_once: int) -> SubmittedAttem
 
 
 def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
-    """Writes down what ended without a result and is not on record yet; call it while holding the grid."""
+    """Record in the journal what ended without a result; call it while holding the grid.
+
+    Schedulers forget how jobs ended, the journal does not.
+    """
     ended = {
         status.handle: status
         for status in sorted(statuses, key=_is_lost)
@@ -74,33 +76,33 @@ def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
 
 
 def _open_handles(submission: Submission) -> Iterator[tuple[int, JobHandle]]:
-    """Index and handle of the elements of which the journal does not know how they ended."""
+    """Index and handle of the elements whose end is not in the journal."""
     for index in range(submission.size):
         if index not in submission.endings and submission.took(index):
             yield index, submission.handle(index)
 
 
 def _is_lost(status: RunStatus) -> bool:
-    """Of runs that shared a job, the one that was at work tells what ended it."""
+    """A sort key: of runs that shared a job, a lost one tells what ended the job."""
     return status.state is RunState.LOST
 
 
 def ending_of(status: RunStatus) -> ExitRecord:
-    """How a run without a result ended."""
+    """Return how a run without a result ended."""
     return ExitRecord(status.cause or Cause.UNKNOWN, status.detail, status.node)
 
 
 def is_infrastructure(ending: ExitRecord) -> bool:
-    """Whether the machine is to blame and not the run, so that repeating it as it was may help."""
+    """Whether the machine caused the end, not the run: a repetition may succeed."""
     if ending.cause is Cause.SIGNAL:
-        return signal_number(ending.detail) == signal.SIGKILL
+        return parse_signal(ending.detail) == signal.SIGKILL
     return ending.cause in INFRASTRUCTURE
 
 
 def past_endings(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> list[ExitRecord]:
-    """Every ending of a run without a result, the last one included whether it is on record or not.
+    """Return every ending of a run without a result, also the last one if it is not recorded yet.
 
-    Where it died beside others that went on, its own attempts know how, and not the end of its job.
+    Where the run crashed in a job that went on with others, its own attempts tell how.
     """
     own = _read_crashes(status.folder)
     endings = [own.get(trial.tag, trial.ending) for trial in trials]
@@ -110,7 +112,7 @@ def past_endings(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> list[
 
 
 def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
-    """How a run died by itself, by tag of the submission."""
+    """How a run crashed in a job that went on, by tag of the submission."""
     records = [lease.read(path) for path in sorted(folder.attempts.glob("*.json"))]
     return {
         str(record.get("batch")): _ending_in(record)
@@ -120,14 +122,14 @@ def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
 
 
 def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
-    cause = Cause.parse(str(record.get("cause"))) or Cause.UNKNOWN
+    cause = Cause.parse(record.get("cause")) or Cause.UNKNOWN
     return ExitRecord(cause, str(record.get("detail", "")))
 
 
 def find_bad_nodes(
     statuses: Iterable[RunStatus], trials: SubmittedAttempts, least: int = 2
 ) -> frozenset[str]:
-    """Nodes whose failure ended at least so many jobs of the grid."""
+    """Return the nodes whose failure ended at least `least` jobs of the grid."""
     past = [
         (trial.handle, trial.ending) for some in trials.values() for trial in some if trial.ending
     ]
@@ -144,7 +146,7 @@ def find_bad_nodes(
 def find_auto_retries(
     journal: Journal, history: Mapping[str, RunStatus], retries: int
 ) -> frozenset[str]:
-    """Ids of the lost runs that are taken unasked: machines ended them, `retries` times at most."""
+    """Return the ids of lost runs to repeat unasked: machines ended them, up to `retries` times."""
     lost = [
         status
         for status in history.values()
@@ -162,26 +164,8 @@ def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> in
     return sum(map(is_infrastructure, past_endings(status, trials.get(status.run_id, ()))))
 
 
-def signal_number(detail: str) -> int:
-    """The number in `signal 9` or of the name in `SIGKILL`; 0 where there is neither."""
-    named = re.search(r"\bSIG[A-Z0-9]+\b", detail)
-    if named and named[0] in signal.Signals.__members__:
-        return int(signal.Signals[named[0]])
-    numbered = re.search(r"\d+", detail)
-    return int(numbered[0]) if numbered else 0
-
-
-def signal_name(number: int) -> str:
-    """`SIGTERM` for 15; `a signal` where the number has no name."""
-    return (
-        signal.Signals(number).name
-        if number in {int(one) for one in signal.Signals}
-        else "a signal"
-    )
-
-
 def has_progressed(folder: RunFolder, tag: str) -> bool:
-    """Whether the last attempt of a submission saved a checkpoint; it does so only where it got further."""
+    """Whether the last attempt of a submission saved a checkpoint, that is, made progress."""
     begun = [record["since"] for record in _attempts(folder) if record.get("batch") == tag]
     try:
         return bool(begun) and folder.checkpoint.stat().st_mtime > max(begun)

@@ -71,7 +71,7 @@ def handed_over(
 
 
 def asked_runs(folder: GridFolder, submissions: Mapping[str, Submission]) -> dict[str, Asked]:
-    """Return every run that was ever submitted, with the latest submission that a scheduler took."""
+    """Return every run that was ever submitted, with its latest submission that was accepted."""
     found: dict[str, Asked] = {}
     for submission, line in handed_over(folder, submissions):
         handle = submission.handle(line.index)

@@ -1,4 +1,4 @@
-"""Everything that is known about one run, gathered from its folder, its grid's journal and its claims."""
+"""Gather everything that is known about one run, from its folder, its leases and the journal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from anlp.records.fingerprint import render_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import WandbOptions, options_from_json
 from anlp.records.results import RunState, read_result
-from jobs.runs.advice import Advice, advise
 from jobs.runs.batches import asked_runs
+from jobs.runs.failures import Advice, advise
 from jobs.runs.journal import Journal
 from jobs.runs.logs import last_job_output, last_words
 from jobs.runs.polling import SchedulerReport
@@ -23,19 +23,19 @@ from jobs.runs.status import RunStatus, read_progress
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One process that had this run, from its claim."""
+    """One process that worked on this run, from its lease."""
 
     number: int
     since: float
     host: str
     pid: int
     ended: float | None
-    ending: str  # done, diverged, failed, interrupted; running; or killed, which no process can write itself
+    ending: str  # done, diverged, failed, interrupted; running; killed: nothing was written
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything there is to say about one run."""
+    """Everything that is known about one run."""
 
     grid: str
     status: RunStatus
@@ -48,7 +48,7 @@ class Explanation:
     metrics: Mapping[str, Any]  # final ones, or those of the last epoch
     arose: str  # where its exception arose
     log: tuple[str, ...]
-    accounts: tuple[SchedulerReport, ...] = ()  # what shared schedulers had to say
+    accounts: tuple[SchedulerReport, ...] = ()  # of shared schedulers
     printed: tuple[str, ...] = ()  # the end of what its job printed, for a lost run
 
 
@@ -59,11 +59,18 @@ def explain(
     lines: int,
     accounts: tuple[SchedulerReport, ...],
 ) -> Explanation:
-    """Reads what the grid's folder and the run's own files say about one run."""
+    """Read what the grid's folder and the run's own files say about one run.
+
+    Args:
+        folder: of the grid.
+        statuses: all its runs.
+        status: the run.
+        lines: how many lines of its log.
+        accounts: what shared schedulers reported.
+    """
     names = varying_settings(statuses)
     constant = [name for name in status.values if name not in names]
     result = read_result(status.folder)  # its own file has the whole traceback
-    progress = read_progress(status)
     return Explanation(
         grid=folder.name,
         status=status,
@@ -73,7 +80,7 @@ def explain(
         waits=_why_it_waits(folder, statuses, status),
         advice=advise(status, folder.name),
         wandb=_wandb_options(folder, status),
-        metrics=status.result.metrics if status.result else progress.metrics if progress else {},
+        metrics=_metrics(status),
         arose=render_frame(result.error.traceback) if result and result.error else "",
         log=tuple(last_words(status, lines)),
         accounts=accounts,
@@ -81,16 +88,24 @@ def explain(
     )
 
 
+def _metrics(status: RunStatus) -> Mapping[str, Any]:
+    """The final metrics, or those of the last epoch."""
+    if status.result is not None:
+        return status.result.metrics
+    progress = read_progress(status)
+    return {} if progress is None else progress.metrics
+
+
 def read_process_attempts(folder: RunFolder) -> tuple[Attempt, ...]:
-    """Who had the run, from first to last."""
+    """Return the processes that worked on the run, from first to last."""
     paths = sorted(path for path in folder.attempts.glob("*.json") if path.stem.isdigit())
     return tuple(_attempt(int(path.stem), lease.read(path), lease.is_alive(path)) for path in paths)
 
 
 def _attempt(number: int, record: Mapping[str, Any], is_alive: bool) -> Attempt:
-    ending = (
-        record.get("ending", "ended") if "ended" in record else "running" if is_alive else "killed"
-    )
+    ending = "running" if is_alive else "killed"
+    if "ended" in record:
+        ending = record.get("ending", "ended")
     return Attempt(
         number,
         record.get("since", 0.0),
@@ -129,6 +144,6 @@ def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: Run
 
 
 def _wandb_options(folder: GridFolder, status: RunStatus) -> WandbOptions:
-    """As its latest submission asked for."""
+    """The options of its latest submission."""
     mine = asked_runs(folder, Journal(folder).submissions())[status.run_id]
     return options_from_json(mine.line.options).wandb

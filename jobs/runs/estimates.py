@@ -1,4 +1,4 @@
-"""How long the next runs will take, from the seconds of those that finished."""
+"""Estimate what the next runs take and cost, and propose what to ask for, from finished runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.spec import RunSpec
-from anlp.core.units import render_memory_option, render_time_option
+from anlp.core.units import SECONDS_PER_HOUR, render_memory_option, render_time_option
+from anlp.records.cost import number_in, percentile
 from anlp.records.results import RunState
 from jobs.config.resources import Resources
-from jobs.runs.cost import HOUR_S, figure, percentile
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
 
@@ -23,9 +23,10 @@ Kind = tuple[Any, Any]
 def estimate_seconds(
     specs: Sequence[RunSpec], history: Iterable[RunStatus], slots: int
 ) -> float | None:
-    """Wall seconds of `specs` on `slots` slots; None where nothing comparable has finished yet.
+    """Return the wall seconds of `specs` on `slots` slots; None where nothing comparable finished.
 
-    A run costs its epochs times the median seconds per epoch of the finished runs of the same data and model.
+    A run takes its epochs times the median seconds per epoch of finished runs with its data and
+    model.
     """
     costs = _seconds_per_epoch(history)
     if not costs:
@@ -46,41 +47,18 @@ def _seconds_per_epoch(history: Iterable[RunStatus]) -> Mapping[Kind, list[float
 
 
 def kind_of(values: Mapping[str, Any]) -> Kind:
-    """What runs have in common that cost about the same for each epoch: data and model."""
+    """Return what runs with about equal epochs have in common: data and model."""
     return values.get("data"), values.get("model")
 
 
 SHARE = 0.95
 MARGIN = 1.2
 FAR_ABOVE = 3.0
-# What people write; a container and its libraries need the least of them before a run begins.
-TIMES_MIN = (
-    5,
-    10,
-    15,
-    20,
-    30,
-    45,
-    60,
-    90,
-    120,
-    180,
-    240,
-    360,
-    480,
-    720,
-    1080,
-    1440,
-    2160,
-    2880,
-    4320,
-    5760,
-    10080,
-)
-SIZES_MIB = tuple(
-    round(1024 * gib)
-    for gib in (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-)
+# Round values that people write; the least leaves time to start a container and its libraries.
+_HOURS = (1, 1.5, 2, 3, 4, 6, 8, 12, 18, 24, 36, 48, 72, 96, 168)
+_GIB = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+TIMES_MIN = (5, 10, 15, 20, 30, 45, *(round(60 * hours) for hours in _HOURS))
+SIZES_MIB = tuple(round(1024 * gib) for gib in _GIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +91,7 @@ class Price:
 
 
 def propose(specs: Iterable[RunSpec], history: Iterable[RunStatus]) -> list[Proposal]:
-    """A proposal for each kind of run among `specs` of which any has finished, in the order of `specs`."""
+    """Propose what to ask for, for each kind of run of which any has finished."""
     epochs: dict[Kind, int] = {}
     for spec in specs:
         values = spec.settings.values()
@@ -124,7 +102,7 @@ def propose(specs: Iterable[RunSpec], history: Iterable[RunStatus]) -> list[Prop
 
 
 def needs_of(history: Iterable[RunStatus]) -> dict[Kind, list[Need]]:
-    """What runs needed, by kind; one that met its time or memory limit needed at least that."""
+    """Return what runs needed, by kind; one that reached a limit needed at least that."""
     found: dict[Kind, list[Need]] = defaultdict(list)
     for status in history:
         if (need := _need(status)) is not None:
@@ -135,19 +113,15 @@ def needs_of(history: Iterable[RunStatus]) -> dict[Kind, list[Need]]:
 def _need(status: RunStatus) -> Need | None:
     result = status.result
     if status.state is RunState.DONE and result is not None and result.epochs:
-        return Need(result.seconds / result.epochs, figure(result, "peak_rss_mib"))
+        return Need(result.seconds / result.epochs, number_in(result.provenance, "peak_rss_mib"))
     asked = status.resources
-    if (
-        status.state is not RunState.LOST or status.in_job > 1
-    ):  # of a job with several runs nobody knows which met it
-        return None
+    if status.state is not RunState.LOST or status.in_job > 1:
+        return None  # in a job with several runs it is not known which reached the limit
     if status.cause is Cause.TIMEOUT and asked.walltime_min:
         return Need(asked.walltime_min * 60 / max(1, int(status.values.get("epochs", 1))))
-    return (
-        Need(0.0, float(asked.mem_mib))
-        if status.cause is Cause.OUT_OF_MEMORY and asked.mem_mib
-        else None
-    )
+    if status.cause is Cause.OUT_OF_MEMORY and asked.mem_mib:
+        return Need(0.0, float(asked.mem_mib))
+    return None
 
 
 def _propose(kind: Kind, needs: Sequence[Need], epochs: int) -> Proposal:
@@ -168,14 +142,18 @@ def _propose(kind: Kind, needs: Sequence[Need], epochs: int) -> Proposal:
 
 
 def round_up(amount: float, steps: Sequence[float], beyond: float) -> float:
-    """The first of `steps` that is enough; above them the next multiple of `beyond`."""
+    """Return the first of `steps` that is enough; above them the next multiple of `beyond`.
+
+    >>> round_up(7, (5, 10, 15), 100), round_up(120, (5, 10, 15), 100)
+    (10, 200)
+    """
     return next((step for step in steps if step >= amount), math.ceil(amount / beyond) * beyond)
 
 
 def price(
     specs: Sequence[RunSpec], history: Iterable[RunStatus], resources: Resources, at_once: int = 1
 ) -> Price | None:
-    """What `specs` will probably cost, None where nothing comparable has finished yet.
+    """Return what `specs` will probably cost, None where nothing comparable has finished yet.
 
     Args:
         specs: the runs.
@@ -186,21 +164,18 @@ def price(
     seconds = estimate_seconds(specs, history, 1)
     if seconds is None:
         return None
-    hours = seconds * resources.nodes / HOUR_S
+    hours = seconds * resources.nodes / SECONDS_PER_HOUR
     return Price(hours * resources.gpus / at_once, hours * resources.cpus)
 
 
 def compare(proposal: Proposal, asked: Resources) -> list[str]:
-    """Where what is asked for is below the need or far above the proposal: `--time 4h is 48 times that`."""
+    """Say where `asked` is below the need or far above the proposal: `--time 4h is too little`."""
     notes = []
-    if (limit := asked.walltime_min) is not None:
+    limit, memory = asked.walltime_min, asked.mem_mib
+    if limit is not None:
         times, is_enough = limit / proposal.walltime_min, limit >= proposal.need_min
         notes.append(_compare(f"--time {render_time_option(limit)}", times, is_enough=is_enough))
-    if (
-        (memory := asked.mem_mib) is not None
-        and proposal.mem_mib is not None
-        and proposal.need_mib is not None
-    ):
+    if memory is not None and proposal.mem_mib is not None and proposal.need_mib is not None:
         times, is_enough = memory / proposal.mem_mib, memory >= proposal.need_mib
         notes.append(_compare(f"--mem {render_memory_option(memory)}", times, is_enough=is_enough))
     return [note for note in notes if note]

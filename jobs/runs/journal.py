@@ -1,7 +1,7 @@
-"""The append-only record of a grid: what was asked of a scheduler, and what it answered, in that order.
+"""The append-only record of a grid: what was asked of a scheduler, and what it answered.
 
-The line that states an intent is on disk before the scheduler is called, so whatever dies in between, the next command
-knows what to look for.
+The line that states an intent is on disk before the scheduler is called: if a process dies in
+between, the next command knows what to look for.
 """
 
 from __future__ import annotations
@@ -48,28 +48,24 @@ class Submission:
     time: float
     by: lease.Process
     resources: Resources
-    jobs: list[Job] = field(
-        default_factory=list
-    )  # those that the scheduler is known to have accepted
+    jobs: list[Job] = field(default_factory=list)  # those known to be accepted
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
     after: tuple[str, ...] = ()  # jobs that had to end well first
-    each: Resources = field(
-        default_factory=Resources
-    )  # what one run asks for; `resources` are those of a whole job
+    each: Resources = field(default_factory=Resources)  # for one run; `resources`: for a job
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
 
     def handle(self, index: int) -> JobHandle:
-        """The handle of element `index`; where no answer is known, one that stands for the submitting process."""
+        """Return the handle of an element; without an answer, one of the submitting process."""
         for job in self.jobs:
             if job.first <= index < job.first + job.size:
                 return JobHandle(self.scheduler, job.native_id, index - job.first)
         return JobHandle(self.scheduler, self.by.to_id(), index)
 
     def took(self, index: int) -> bool:
-        """Whether the scheduler accepted element `index`, or may have."""
+        """Whether the scheduler accepted an element, or may have."""
         is_covered = any(job.first <= index < job.first + job.size for job in self.jobs)
         return is_covered or not (self.is_answered or self.refused is not None)
 
@@ -82,15 +78,15 @@ class Journal:
 
     @contextmanager
     def locked(self, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
-        """Holds the grid against every other submit, cancel and retry, on whatever host they run.
+        """Hold the grid against every other submit, cancel and retry, on any host.
 
         Raises:
-            claim.HeldError: somebody alive kept it for longer than `patience_s`.
+            HeldError: a living process held it for longer than `patience_s`.
         """
         deadline = time.monotonic() + patience_s
         while True:
             try:
-                lock_grid = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
+                held = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
                 break
             except lease.HeldError:
                 if time.monotonic() > deadline:
@@ -100,14 +96,15 @@ class Journal:
             lease.sweep(self.folder.lock)
             yield
         finally:
-            lock_grid.release()
+            held.release()
 
     @contextmanager
     def held(self) -> Iterator[Journal]:
-        """Hold the grid against every other command that changes it, and say in words why that fails.
+        """Hold the grid as `locked` does, and say in a sentence why that is not possible.
 
         Raises:
-            UserError: another command holds it and does not finish, or its folder cannot be written.
+            UserError: another command holds it and does not finish, or its folder cannot be
+                written.
         """
         with writing_to(self.folder), self._locked_in_words():
             yield self
@@ -131,14 +128,14 @@ class Journal:
         each: Resources | None = None,
         profile: str | None = None,
     ) -> None:
-        """Writes the intent to submit `batch`; returns after the line is on disk.
+        """Write the intent to submit `batch`; returns after the line is on disk.
 
         Args:
-            batch: what is handed over.
-            scheduler: to whom.
+            batch: the elements to submit.
+            scheduler: its name.
             redo: which earlier results are set aside.
             resources: what a job asks for.
-            each: what one run asks for, where several share a job; otherwise the same.
+            each: what one run asks for; None: it has its job for itself.
             profile: of the site, if one was named.
         """
         by = lease.Process.this()
@@ -158,23 +155,23 @@ class Journal:
         )
 
     def accepted(self, tag: str, job: Job) -> None:
-        """Writes that the scheduler took a part of a submission; more may follow."""
+        """Write that the scheduler accepted a part of a submission; more may follow."""
         self._append("accepted", tag=tag, id=job.native_id, first=job.first, n=job.size)
 
     def answered(self, tag: str) -> None:
-        """Writes that the scheduler took nothing of a submission beyond what was accepted."""
+        """Write that the scheduler accepted nothing more of a submission."""
         self._append("answered", tag=tag)
 
     def refused(self, tag: str, why: str) -> None:
-        """Writes that the scheduler did not take a submission."""
+        """Write that the scheduler refused a submission."""
         self._append("refused", tag=tag, why=why)
 
     def ended(self, tag: str, index: int, ending: ExitRecord) -> None:
-        """Writes that an element ended without a result."""
+        """Write that an element ended without a result."""
         self.all_ended(tag, {index: ending})
 
     def all_ended(self, tag: str, endings: Mapping[int, ExitRecord]) -> None:
-        """Writes that elements ended without a result, all of them in one go."""
+        """Write that elements ended without a result, all of them in one write."""
         forms = [
             {
                 "tag": tag,
@@ -188,22 +185,21 @@ class Journal:
         self._append_all("ended", forms)
 
     def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
-        """Writes the request to stop elements, by tag; an attached launcher reads it and obeys."""
+        """Write the request to stop elements, by tag; a launcher on this machine obeys it."""
         for tag, indices in elements.items():
             self._append("cancel", tag=tag, indices=list(indices))
 
     def submissions(self) -> dict[str, Submission]:
-        """Every submission by tag, in the order of their intents."""
+        """Return every submission by tag, in the order of their intents."""
         found: dict[str, Submission] = {}
         for line in read_jsonl(self.folder.journal):
-            with suppress(
-                AttributeError, KeyError, TypeError, ValueError
-            ):  # damaged: as if it had not been written
+            # a damaged line counts as not written
+            with suppress(AttributeError, KeyError, TypeError, ValueError):
                 _apply(found, line)
         return found
 
     def cancelled(self, tag: str) -> set[int]:
-        """Elements of a submission that somebody asked to stop."""
+        """Return the elements of a submission that were asked to stop."""
         lines = (line for line in read_jsonl(self.folder.journal) if line.get("event") == "cancel")
         return {index for line in lines if line["tag"] == tag for index in line["indices"]}
 
@@ -225,18 +221,18 @@ class Journal:
 
 
 def new_tag() -> str:
-    """A name that no other submission has."""
+    """Return a name that no other submission has."""
     return uuid.uuid4().hex[:12]
 
 
 def _write(descriptor: int, content: bytes) -> None:
-    """All of it: a disk that is nearly full takes a part and says so only when asked again."""
+    """Write all of it: a disk that is nearly full takes a part and reports an error only then."""
     while content:
         content = content[os.write(descriptor, content) :]
 
 
 def _finish_torn_line(descriptor: int) -> bytes:
-    """A line break if a writer was killed within its line, so that ours starts a new one."""
+    """Return a line break if a writer was killed within its line, else nothing."""
     size = os.fstat(descriptor).st_size
     return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 

@@ -1,24 +1,21 @@
-"""The end of a run's log, read without reading the rest of it."""
+"""Read the end of a run's log, and of what its job printed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import read_result
 from jobs.runs.journal import Journal
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Job
-from jobs.schedulers.pbs import script as pbs_script
-from jobs.schedulers.slurm import script as slurm_script
+from jobs.schedulers import registry
 
 BLOCK = 1 << 16
 
 
 def last_words(status: RunStatus, lines: int) -> list[str]:
-    """The last lines of a run's log; of a failed run without a log, those of its traceback."""
+    """Return the last lines of a run's log, or of its traceback where there is no log."""
     found = tail(status.folder.log, lines)
     if found:
         return found
@@ -27,7 +24,10 @@ def last_words(status: RunStatus, lines: int) -> list[str]:
 
 
 def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
-    """The last lines before byte `end` of a text file, reading no more of it than they need; none without a file."""
+    """Return the last lines before byte `end` of a file, reading no more of it than needed.
+
+    None where there is no file.
+    """
     try:
         with path.open("rb") as file:
             position = file.seek(0, os.SEEK_END) if end is None else end
@@ -43,28 +43,23 @@ def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
     return text.split("\n")[-lines:] if text else []
 
 
-# Where each cluster puts it: batch file, job, index within the job.
-PLACES: Mapping[str, Callable[[Path, Job, int], Path]] = {
-    "pbs": lambda batch, job, index: pbs_script.find_output(batch, job.first, job.native_id, index),
-    "slurm": lambda batch, job, index: slurm_script.output_of(batch, job.native_id, index),
-}
-
-
 def job_output_path(status: RunStatus) -> Path | None:
-    """The file with what the last job of a run printed; None where there is none, as for runs on this machine."""
+    """Return the file with the output of a run's last job, None for runs on this machine."""
     handle = status.handle
-    if handle is None or handle.scheduler not in PLACES:
+    if handle is None or handle.scheduler == registry.LOCAL:
         return None
     folder = GridFolder(status.folder.path.parent)
     for submission in Journal(folder).submissions().values():
         for job in submission.jobs:
             if (submission.scheduler, job.native_id) == (handle.scheduler, handle.native_id):
-                path = PLACES[handle.scheduler](folder.path / submission.batch, job, handle.index)
-                return path if path.is_file() and path.stat().st_size else None
+                batch = folder.path / submission.batch
+                path = registry.output_path(handle.scheduler, batch, job, handle.index)
+                has_text = path is not None and path.is_file() and path.stat().st_size > 0
+                return path if has_text else None
     return None
 
 
 def last_job_output(status: RunStatus, lines: int) -> list[str]:
-    """The last lines of that, below one that says where they are from; nothing where there is no such file."""
+    """Return the last lines of the job's output below its path; nothing where there is none."""
     path = job_output_path(status)
     return [f"(its job printed, in {path})", *tail(path, lines)] if path else []

@@ -1,4 +1,4 @@
-"""How a submission is carried out: scheduler, resources, packing, image; and how the last one was."""
+"""How a submission is carried out: scheduler, resources, packing, image."""
 
 from __future__ import annotations
 
@@ -19,25 +19,21 @@ class SubmitOptions:
     """Where and how runs are to be carried out."""
 
     on: str = "auto"
-    slots: int | None = (
-        None  # local: how many at a time; None: as many as the machine has cores or GPUs for
-    )
+    slots: int | None = None  # local: runs at a time; None: as many as its cores or GPUs allow
     resources: Resources = field(default_factory=Resources)
     options: RunOptions = field(default_factory=RunOptions)
     max_parallel: int | None = None  # clusters: at most so many at a time
     profile: str | None = None  # of the site
     quiet: bool = False
     packing: Packing = field(default_factory=Packing)
-    canary: bool = False  # one configuration per model goes first, and the rest only if it passes
-    container: str | None = None  # path of an image; "": none, whatever the site's profile names
-    is_live: bool = False  # the working tree goes over the image's code
-    image: ImageChoice | None = (
-        None  # what follows from these and the profile; `override` fills it in
-    )
+    canary: bool = False  # one configuration of each model goes first, the rest if it passes
+    container: str | None = None  # path of an image; "": none, even if the profile names one
+    is_live: bool = False  # the working tree replaces the image's code
+    image: ImageChoice | None = None  # what follows from these and the profile
 
 
 def last_options(folder: GridFolder) -> SubmitOptions:
-    """How the grid was submitted last: options, resources, jobs at a time, and the site's profile, hence its scheduler.
+    """Return how the grid was submitted last: options, resources, jobs at a time, profile.
 
     Raises:
         UserError: nothing of this grid was ever submitted.

@@ -31,26 +31,24 @@ class Plan:
     states: Mapping[str, RunState]
     chosen: tuple[RunSpec, ...]
     redo: Redo
-    due: frozenset[str] = (
-        frozenset()
-    )  # ids of the lost runs among the chosen that nobody asked for (`retries`)
+    due: frozenset[str] = frozenset()  # ids of chosen lost runs that are repeated unasked
 
     def counts(self) -> dict[RunState, int]:
-        """How many runs of the file are in each state, in the order of `RunState`."""
+        """Return how many runs of the file are in each state, in the order of `RunState`."""
         counted = Counter(self.states[spec.run_id] for spec in self.specs)
         return {state: counted[state] for state in RunState if counted[state]}
 
     @property
     def replaced(self) -> int:
-        """Finished runs whose results would be thrown away."""
+        """Return the number of finished runs whose results would be replaced."""
         finished = (RunState.DONE, RunState.DIVERGED)
         return sum(self.states[spec.run_id] in finished for spec in self.chosen)
 
 
 def redo_of(status: RunStatus | None, redo: Redo) -> Redo:
-    """What a run sets aside: what is asked for now, or more where an earlier request was not carried out.
+    """Return which earlier results a run sets aside: as asked now, or more if asked so before.
 
-    Without the latter, stopping `--replace` and submitting again would bring the old results back.
+    Otherwise a submit after an interrupted `--replace` would bring the old results back.
     """
     if status is None or status.state not in (RunState.INTERRUPTED, RunState.LOST):
         return redo
@@ -63,34 +61,27 @@ def make_plan(
     redo: Redo,
     due: Collection[str] = (),
 ) -> Plan:
-    """The plan for `specs`: what is missing, and with `redo` what failed or everything that is not active.
+    """Plan what to submit: missing runs, with `redo` also failed ones or all inactive ones.
 
     Args:
         specs: the runs that are asked for.
         history: every run that was ever submitted.
         redo: which earlier results are set aside.
-        due: ids of lost runs that are taken whatever `redo` says.
+        due: ids of lost runs that are repeated with every `redo`.
     """
-    states = {
-        spec.run_id: history[spec.run_id].state
-        if spec.run_id in history
-        else RunState.NEW  # never submitted
-        for spec in specs
-    }
+    states = {}
+    for spec in specs:
+        status = history.get(spec.run_id)
+        states[spec.run_id] = RunState.NEW if status is None else status.state
     chosen = tuple(
         spec for spec in specs if states[spec.run_id] in TAKEN[redo] or spec.run_id in due
     )
-    return Plan(
-        tuple(specs),
-        states,
-        chosen,
-        redo,
-        frozenset(spec.run_id for spec in chosen if spec.run_id in due),
-    )
+    repeated = frozenset(spec.run_id for spec in chosen if spec.run_id in due)
+    return Plan(tuple(specs), states, chosen, redo, repeated)
 
 
 def count_strangers(specs: Iterable[RunSpec], history: Mapping[str, RunStatus]) -> int:
-    """Search runs that an earlier form of the grid's file named and `specs` do not."""
+    """Count the search runs that an earlier version of the grid file named and `specs` do not."""
     named = {spec.run_id for spec in specs}
     return sum(
         status.purpose == "search" and status.run_id not in named for status in history.values()

@@ -1,4 +1,4 @@
-"""The questions of one command to the schedulers: each job is asked about once, and not if an answer is still young."""
+"""Poll schedulers for one command: each job is asked about once, and not if an answer is recent."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
 from jobs.schedulers.base import JobHandle, JobState
 
-YOUNG_S = 40.0  # one look at a shared scheduler serves every command for so long
+SHARED_S = 40.0  # one query to a shared scheduler serves every command for so long
+LOCAL_S = 2.0
+MOST_S = 180.0
+GROWTH = 1.5
 
-Reply = tuple[
-    Mapping[JobHandle, JobState], tuple[str, ...]
-]  # states, and what the scheduler has to say about them
+Reply = tuple[Mapping[JobHandle, JobState], tuple[str, ...]]  # states, and notes of the scheduler
 Ask = Callable[[str, Sequence[JobHandle]], Reply]
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerReport:
-    """How much one scheduler had to say; what stands beside the states on every screen."""
+    """How complete and how recent the answers of one scheduler are; shown beside the states."""
 
     scheduler: str
     asked: float | None  # unix time of its oldest answer in use, None: it never answered
@@ -33,7 +34,7 @@ class SchedulerReport:
     notes: tuple[str, ...] = ()
 
     def render(self, now: float) -> list[str]:
-        """Lines for a screen; none where the answer is fresh and complete."""
+        """Return lines for a screen; none where the answer is recent and complete."""
         notes = [f"{self.scheduler}: {note}" for note in self.notes]
         age = "" if self.asked is None else render_duration(now - self.asked)
         if self.outage:
@@ -48,7 +49,7 @@ class SchedulerReport:
 
 
 def ask_scheduler(name: str, jobs: Sequence[JobHandle]) -> Reply:
-    """One query to the scheduler of that name."""
+    """Query the scheduler of that name once."""
     scheduler = registry.get_scheduler(name)
     states = scheduler.states(jobs)
     return states, scheduler.notes
@@ -64,10 +65,10 @@ class PollingPolicy:
 
 
 class JobPoller:
-    """Asks about the jobs of one grid on behalf of one command; `states` is the query that `read_states` takes.
+    """Polls the jobs of one grid for one command; `states` is the query that `read_states` takes.
 
-    Answers of shared schedulers are kept in the grid's folder, for other commands and for the time of an outage. What
-    runs on this machine is always looked at anew: that costs nothing, and nobody else's answer would do.
+    Answers of shared schedulers are cached in the grid's folder, for other commands and for the
+    time of an outage. Jobs on this machine are always looked up: that costs nothing.
 
     Made by `for_viewing`, `for_changing` or `for_dry_run`.
 
@@ -105,7 +106,7 @@ class JobPoller:
         ask: Ask = ask_scheduler,
         now: Callable[[], float] = time.time,
     ) -> JobPoller:
-        """Poll for a command that shows a grid: recent answers of other commands will do, and an outage is shown.
+        """Poll for a command that shows a grid: cached answers will do, and an outage is shown.
 
         Args:
             folder: the grid's.
@@ -134,13 +135,13 @@ class JobPoller:
         ask: Ask = ask_scheduler,
         now: Callable[[], float] = time.time,
     ) -> JobPoller:
-        """Poll for a command that shows what it would change: as `for_changing`, but writing nothing."""
+        """Poll as `for_changing`, writing nothing: for a command that shows what it would do."""
         policy = PollingPolicy(uses_cache=False, survives_outage=False, writes_cache=False)
         return cls(folder, policy, ask=ask, now=now)
 
     @property
     def accounts(self) -> tuple[SchedulerReport, ...]:
-        """Of every shared scheduler that this command needed, after `states`."""
+        """Return one report for each shared scheduler that this command needed, after `states`."""
         names = sorted({*self._oldest, *self._outages})
         return tuple(
             SchedulerReport(
@@ -151,32 +152,33 @@ class JobPoller:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What schedulers said beside their answers."""
+        """Return what schedulers said beside their answers."""
         return tuple(note for account in self.accounts for note in account.notes)
 
     @property
     def unreachable(self) -> dict[str, str]:
-        """Schedulers that did not answer, with their words."""
+        """Return the schedulers that did not answer, with their messages."""
         return dict(self._outages)
 
     def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
-        """What is known of `jobs`; those of a scheduler that is down and never spoke of them are missing.
+        """Return the known states of `jobs`; without any for those of a scheduler that is down.
 
         Raises:
-            SchedulerError: a scheduler could not be asked, and that is not put up with.
+            SchedulerError: a scheduler is down, and the command must not go on without it.
         """
         found: dict[JobHandle, JobState] = {}
         groups: dict[str, list[JobHandle]] = defaultdict(list)
         for job in jobs:
             groups[job.scheduler].append(job)
         for name, group in groups.items():
-            found |= (
-                self._ask(name, group)[0] if name == registry.LOCAL else self._shared(name, group)
-            )
+            if name == registry.LOCAL:
+                found |= self._ask(name, group)[0]
+            else:
+                found |= self._shared(name, group)
         return found
 
     def forget(self, jobs: Iterable[JobHandle]) -> None:
-        """Drops what is known of `jobs`, since this command has just changed it: the next one asks."""
+        """Drop the answers about `jobs`, which this command has changed: the next command asks."""
         dropped = set(jobs)
         earlier = self._known_earlier()
         known = {**earlier.jobs, **self._asked}
@@ -188,26 +190,34 @@ class JobPoller:
             write_cache(self._path, self._earlier)
 
     def _shared(self, name: str, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
-        missing = [job for job in jobs if not self._is_young(job)]
+        missing = [job for job in jobs if not self._is_recent(job)]
         if missing and name not in self._outages:
-            self._put(name, missing, jobs)
+            self._update(name, missing, jobs)
         earlier = self._known_earlier()
-        answers = {
-            job: answer for job in jobs if (answer := self._asked.get(job) or earlier.jobs.get(job))
-        }
+        answers = self._answers(jobs)
         if answers:
             self._oldest[name] = min(answer.time for answer in answers.values())
         self._notes.setdefault(name, earlier.notes.get(name, ()))
         return {job: answer.state for job, answer in answers.items()}
 
-    def _is_young(self, job: JobHandle) -> bool:
+    def _answers(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, CachedState]:
+        """The latest answer about each job, of this command or another."""
+        earlier = self._known_earlier().jobs
+        found = {}
+        for job in jobs:
+            answer = self._asked.get(job) or earlier.get(job)
+            if answer is not None:
+                found[job] = answer
+        return found
+
+    def _is_recent(self, job: JobHandle) -> bool:
         if job in self._asked:
             return True
         earlier = self._known_earlier().jobs.get(job) if self._policy.uses_cache else None
-        return earlier is not None and 0 <= self._now() - earlier.time < YOUNG_S
+        return earlier is not None and 0 <= self._now() - earlier.time < SHARED_S
 
-    def _put(self, name: str, missing: Sequence[JobHandle], jobs: Sequence[JobHandle]) -> None:
-        """Asks about what is missing, and keeps what is then known of `jobs`: of the others nobody asks any more."""
+    def _update(self, name: str, missing: Sequence[JobHandle], jobs: Sequence[JobHandle]) -> None:
+        """Ask about `missing`, and cache what is then known of `jobs`, the only open ones."""
         try:
             states, notes = self._ask(name, missing)
         except SchedulerError as error:
@@ -224,9 +234,7 @@ class JobPoller:
     def _keep(self, name: str, jobs: Sequence[JobHandle]) -> None:
         earlier = self._known_earlier()
         others = {job: answer for job, answer in earlier.jobs.items() if job.scheduler != name}
-        own = {
-            job: answer for job in jobs if (answer := self._asked.get(job) or earlier.jobs.get(job))
-        }
+        own = self._answers(jobs)
         write_cache(self._path, JobStateCache({**others, **own}, {**earlier.notes, **self._notes}))
 
     def _known_earlier(self) -> JobStateCache:
@@ -236,27 +244,24 @@ class JobPoller:
 
 
 def _words(name: str, error: SchedulerError) -> str:
-    """What a scheduler said, without what the screen says already."""
+    """The message of a scheduler, without what the screen says already."""
     return str(error).splitlines()[0].removeprefix(f"{name}: ").removesuffix("; try again later")
 
 
-LOCAL_S = 2.0
-SHARED_S = 40.0  # one look at a shared scheduler serves everybody; more often is a burden
-MOST_S = 180.0
-GROWTH = 1.5
-
-Sight = object  # whatever tells two looks apart
-
-
 class PollInterval:
-    """Steady where this machine runs everything; where a shared scheduler is asked, slower while nothing changes."""
+    """How long to wait between two looks: longer while a shared scheduler reports nothing new."""
 
     def __init__(self) -> None:
-        self._seen: Sight = None
+        self._seen: object = None
         self._wait_s = SHARED_S
 
-    def wait_s(self, sight: Sight, statuses: Iterable[RunStatus]) -> float:
-        """Seconds until the next look, after one that showed `sight`: 40, 60, 90, 135, 180 while it is the same."""
+    def wait_s(self, sight: object, statuses: Iterable[RunStatus]) -> float:
+        """Return the seconds until the next look: 40, 60, 90, 135, 180 while nothing changes.
+
+        Args:
+            sight: what the last look showed; compared with what the one before showed.
+            statuses: the runs that are watched.
+        """
         if not is_shared(statuses):
             return LOCAL_S
         self._wait_s = min(MOST_S, self._wait_s * GROWTH) if sight == self._seen else SHARED_S
@@ -265,6 +270,6 @@ class PollInterval:
 
 
 def is_shared(statuses: Iterable[RunStatus]) -> bool:
-    """Whether a scheduler that others use, too, must be asked about any of these runs."""
+    """Whether a shared scheduler must be asked about any of these runs."""
     handles = (status.handle for status in statuses if status.state.is_active)
     return any(handle is not None and handle.scheduler != registry.LOCAL for handle in handles)

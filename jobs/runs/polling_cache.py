@@ -1,4 +1,4 @@
-"""What schedulers said last about the jobs of a grid: one small file, so that the next command need not ask again."""
+"""Cache the last answers of schedulers about the jobs of a grid, for the next command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from anlp.core.files import write_whole
 from anlp.records.files import read_json
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, parse_signal
 
 VERSION = 1
 MOST_JOBS = 1_000_000  # a damaged file must not fill the memory
@@ -21,7 +21,7 @@ MOST_JOBS = 1_000_000  # a damaged file must not fill the memory
 
 @dataclass(frozen=True, slots=True)
 class CachedState:
-    """What was said about one job, and when."""
+    """The state of one job, and when the scheduler said so."""
 
     state: JobState
     time: float  # unix
@@ -29,16 +29,14 @@ class CachedState:
 
 @dataclass(frozen=True, slots=True)
 class JobStateCache:
-    """Everything that is remembered for a grid."""
+    """Everything that is cached for a grid."""
 
     jobs: Mapping[JobHandle, CachedState] = field(default_factory=dict)
-    notes: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # by scheduler, of its last answer
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by scheduler
 
 
 def read_cache(path: Path) -> JobStateCache:
-    """What is remembered; nothing where the file is missing or damaged."""
+    """Return what is cached; nothing where the file is missing or damaged."""
     form = read_json(path)
     if form is None or form.get("version") != VERSION:
         return JobStateCache()
@@ -50,7 +48,7 @@ def read_cache(path: Path) -> JobStateCache:
 
 
 def write_cache(path: Path, answers: JobStateCache) -> None:
-    """Replaces what is remembered, by rename, for the owner's eyes only; where nothing can be written, nothing is."""
+    """Replace the cache by rename; only the owner can read it. Errors of the disk are ignored."""
     form = {"version": VERSION, "notes": dict(answers.notes), "jobs": _render_jobs(answers.jobs)}
     content = json.dumps(form, separators=(",", ":")).encode()
     with suppress(OSError):  # a full or read-only disk: it is only a cache
@@ -58,7 +56,7 @@ def write_cache(path: Path, answers: JobStateCache) -> None:
 
 
 def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
-    """One entry for all elements of a job about which the same was said: 10,000 queued ones are a few bytes."""
+    """One entry for all elements of a job with equal states: 10,000 queued ones are a few bytes."""
     groups: dict[tuple[str, str, CachedState], list[int]] = defaultdict(list)
     for job, answer in jobs.items():
         groups[job.scheduler, job.native_id, answer].append(job.index)
@@ -69,26 +67,31 @@ def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
 
 
 def _state_form(state: JobState) -> Sequence[str | None]:
-    return state.phase.value, state.cause and state.cause.name, state.detail, state.node
+    cause = None if state.cause is None else state.cause.name
+    return state.phase.value, cause, state.detail, state.node
 
 
 def _spans(indices: Sequence[int]) -> Iterable[tuple[int, int]]:
-    """First and last of each unbroken stretch."""
+    """Yield the first and last index of each unbroken stretch.
+
+    >>> list(_spans([3, 1, 2, 7]))
+    [(1, 3), (7, 7)]
+    """
     ordered = sorted(indices)
-    breaks = [
-        place for place, (one, next_one) in enumerate(pairwise(ordered), 1) if next_one != one + 1
-    ]
-    for begin, end in pairwise([0, *breaks, len(ordered)]):
-        yield ordered[begin], ordered[end - 1]
+    first = ordered[0]
+    for one, following in pairwise(ordered):
+        if following != one + 1:
+            yield first, one
+            first = following
+    yield first, ordered[-1]
 
 
 def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, CachedState]:
     found: dict[JobHandle, CachedState] = {}
     for name, native, spans, time, phase, cause, detail, node in forms:
-        answer = CachedState(
-            JobState(Phase(phase), None if cause is None else Cause[cause], detail, node),
-            float(time),
-        )
+        why = None if cause is None else Cause[cause]
+        number = parse_signal(detail) if why is Cause.SIGNAL else None
+        answer = CachedState(JobState(Phase(phase), why, detail, node, number), float(time))
         for first, last in spans:
             if len(found) + last - first >= MOST_JOBS:
                 raise ValueError("more jobs than any grid has")

@@ -1,4 +1,4 @@
-"""Finished runs by the metric that they were told to select by, the best first."""
+"""Find runs: all of a grid, those of a filter, one by the start of its id, the best by a metric."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
-from anlp.core.metrics import higher_is_better
+from anlp.core.metrics import default_metric, higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
@@ -19,9 +19,11 @@ from jobs.runs.polling import JobPoller
 from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 
+MANY_RUNS = 10  # a command asks before it changes more
+
 
 def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
-    """The run whose id begins with `prefix`.
+    """Return the run whose id begins with `prefix`.
 
     Raises:
         UserError: none does, or several do.
@@ -31,7 +33,8 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
         return states[found[0]]
     if not found:
         raise UserError(
-            f"{prefix}: no run of this grid has an id that begins so; python -m jobs.status lists them"
+            f"{prefix}: no run of this grid has an id that begins so; "
+            "python -m jobs.status lists them"
         )
     raise UserError(
         f"{prefix}: {len(found)} runs begin so ({', '.join(found[:5])}, ...); give more digits"
@@ -39,45 +42,47 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
 
 
 def selection_metric(done: Sequence[RunStatus]) -> str | None:
-    """The validation metric that finished runs are compared by: the one they were told to monitor."""
-    metrics = [set(status.result.metrics) for status in done if status.result]
-    shared = set.intersection(*metrics) if metrics else set()
-    monitored = {str(status.values.get("monitor")) for status in done} & shared
-    candidates = sorted(monitored) or sorted(name for name in shared if name.startswith("val/"))
-    return candidates[0] if candidates else None
+    """The metric that ranks finished runs; None where none has a finite one."""
+    measured = set()
+    for status in done:
+        if status.result is not None:
+            measured |= {
+                name for name, value in status.result.metrics.items() if math.isfinite(value)
+            }
+    return default_metric(measured, {str(status.values.get("monitor")) for status in done})
 
 
 def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:
-    """Finished runs with their value of `metric`, the best first; those without a finite one are left out."""
-    scored = [
-        (status.result.metrics.get(metric, math.nan), status) for status in done if status.result
-    ]
-    finite = [pair for pair in scored if math.isfinite(pair[0])]
-    return sorted(finite, key=lambda pair: pair[0], reverse=higher_is_better(metric))
+    """Return finished runs with a finite value of `metric`, and that value, the best first."""
+    scored = []
+    for status in done:
+        value = status.result.metrics.get(metric, math.nan) if status.result else math.nan
+        if math.isfinite(value):
+            scored.append((value, status))
+    return sorted(scored, key=lambda pair: pair[0], reverse=higher_is_better(metric))
 
 
 def varying_settings(statuses: Iterable[RunStatus]) -> list[str]:
-    """Names of the settings (seed last) in which the runs differ, in the order of the task."""
+    """Return the settings that vary among the runs, in the order of the task, the seed last."""
     return varying(status.values for status in statuses)
 
 
 def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the settings `names` that mean something for this run."""
-    rules = TASKS[status.form["task"]].settings.only_for if status.form.get("task") in TASKS else {}
-    values = status.values
-    return {
-        name: values[name]
-        for name in names
-        if name in values
-        and (name not in rules or values[rules[name].setting] in rules[name].values)
-    }
-
-
-MANY_RUNS = 10  # more than these are touched only after asking
+    """Return the values of those settings among `names` that have an effect on this run."""
+    task = TASKS.get(status.form.get("task", ""))
+    rules = task.settings.only_for if task else {}
+    found = {}
+    for name in names:
+        if name not in status.values:
+            continue
+        rule = rules.get(name)
+        if rule is None or status.values[rule.setting] in rule.values:
+            found[name] = status.values[name]
+    return found
 
 
 def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunStatus]:
-    """Every run of a grid, in order of submission.
+    """Return every run of a grid, in order of submission.
 
     Args:
         folder: the grid's.
@@ -89,7 +94,8 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     statuses = list(read_states(folder, query).values())
     if not statuses:
         raise UserError(
-            f"{folder.name}: nothing was submitted to this grid yet: python -m jobs.submit FILE.yaml"
+            f"{folder.name}: nothing was submitted to this grid yet: "
+            "python -m jobs.submit FILE.yaml"
         )
     return statuses
 
@@ -110,7 +116,7 @@ def narrow(statuses: Sequence[RunStatus], only: str) -> list[RunStatus]:
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """One run, among all of its grid."""
+    """One run, with all runs of its grid."""
 
     folder: GridFolder
     every: list[RunStatus]
@@ -119,12 +125,12 @@ class FoundRun:
 
 
 def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> FoundRun:
-    """The run that `[GRID] RUN` names.
+    """Find the run that `[GRID] RUN` names.
 
     Args:
-        names: the positional arguments: a grid and the beginning of a run's id, or the latter alone.
+        names: the positional arguments: a grid and the beginning of a run's id, or only that.
         command: the command, for what to type instead.
-        fresh: whether answers that other commands got a moment ago are left aside.
+        fresh: whether schedulers are asked although another command did so a moment ago.
 
     Raises:
         UserError: there is no such run, or several grids have one.
@@ -145,12 +151,14 @@ def _grid_of(prefix: str, command: str) -> GridFolder:
     if holders:
         names = ", ".join(folder.name for folder in holders)
         raise UserError(
-            f"{prefix}: {len(holders)} grids have such a run ({names}); say which: {command} GRID {prefix}"
+            f"{prefix}: {len(holders)} grids have such a run ({names}); "
+            f"say which: {command} GRID {prefix}"
         )
     if (runs_root() / prefix).is_dir():
         raise UserError(f"{prefix} is a grid; name a run of it, too: {command} {prefix} RUN")
     raise UserError(
-        f"{prefix}: no run in {runs_root()} has an id that begins so; python -m jobs.status GRID lists them"
+        f"{prefix}: no run in {runs_root()} has an id that begins so; "
+        "python -m jobs.status GRID lists them"
     )
 
 

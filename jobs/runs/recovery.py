@@ -1,4 +1,4 @@
-"""Jobs whose acceptance was never reported: the answer of `sbatch` or `qsub` was lost, or its reader killed."""
+"""Recover from killed submits: find jobs whose acceptance was not recorded, wait for orphans."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.base import Phase
 
+LEAVING_S = 25.0  # a little more than a pool gives its children
+POLL_S = 0.2
+
 
 def has_unanswered(journal: Journal) -> bool:
-    """Whether there is a submission to a cluster of which nobody knows what was accepted."""
+    """Whether it is not recorded what a cluster accepted of some submission."""
     return any(_is_unanswered(submission) for submission in journal.submissions().values())
 
 
 def reconcile(journal: Journal) -> None:
-    """Asks the schedulers about submissions whose answer was lost, and journals what they really took.
+    """Ask the schedulers about submissions whose answer was lost, and record what they accepted.
 
-    Call it while holding the grid: whoever submits holds it too, so no answer is still to come.
+    Call it while holding the grid: a submit holds it too, so no answer is still to come.
 
     Raises:
         SchedulerError: a scheduler cannot be asked now.
@@ -42,10 +45,6 @@ def _is_unanswered(submission: Submission) -> bool:
     )
 
 
-LEAVING_S = 25.0  # a little more than a pool gives its children
-POLL_S = 0.2
-
-
 def wait_for_orphans(
     folder: GridFolder,
     *,
@@ -53,7 +52,11 @@ def wait_for_orphans(
     patience_s: float = LEAVING_S,
     query: Query = registry.states,
 ) -> dict[str, RunStatus]:
-    """`read_states` once no run is leaving any more; those that stay for longer than `patience_s` count as running."""
+    """Return `read_states` once no orphan is left.
+
+    An orphan is a run on this machine whose submit was killed: it saves a checkpoint and ends.
+    After `patience_s` those that are left count as running.
+    """
     deadline = time.monotonic() + patience_s
     journal = Journal(folder)
     if has_unanswered(journal):
@@ -71,7 +74,7 @@ def wait_for_orphans(
 
 
 def count_orphans(statuses: Iterable[RunStatus]) -> int:
-    """How many run on this machine although their job has ended; asks no shared scheduler."""
+    """Count the runs on this machine that outlive their job; asks no shared scheduler."""
     running = (status.handle for status in statuses if status.state is RunState.RUNNING)
     handles = [
         handle for handle in running if handle is not None and handle.scheduler == registry.LOCAL

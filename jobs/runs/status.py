@@ -64,8 +64,8 @@ def describe_cause(cause: Cause, detail: str) -> str:
 
     >>> describe_cause(Cause.TIMEOUT, "limit 2 h"), describe_cause(Cause.TIMEOUT, "")
     ('time limit: limit 2 h', 'time limit')
-    >>> describe_cause(Cause.SIGNAL, "signal 9 (SIGKILL)"), describe_cause(Cause.EXIT, "exit code 3")
-    ('killed by signal 9 (SIGKILL)', 'exit code 3')
+    >>> describe_cause(Cause.SIGNAL, "signal 9"), describe_cause(Cause.EXIT, "exit code 3")
+    ('killed by signal 9', 'exit code 3')
     """
     if not detail:
         return cause.value
@@ -81,8 +81,8 @@ def classify(job: JobState | None, result: RunResult | None, *, is_held: bool = 
 
     Args:
         job: the state of its job; None: its launcher ended before it began.
-        result: the result that counts for its latest submission, if there is one. It wins: a process that was killed
-            after it had written its result has done its work.
+        result: the result that counts for its latest submission, if there is one. It wins: a
+            process that was killed after it had written its result has done its work.
         is_held: whether a living process has the run's lease; it may belong to another submission.
     """
     if result is not None:
@@ -101,14 +101,14 @@ def classify(job: JobState | None, result: RunResult | None, *, is_held: bool = 
 
 
 def _detail_of_held(job: JobState | None) -> str:
-    """What the scheduler says about a run that a process is working on; not why the job waits or how it died."""
+    """What the scheduler says about a run that a process works on, unless it waits or ended."""
     if job is None or job.phase is Phase.QUEUED or job.cause is not None:
         return ""
     return job.detail
 
 
 def result_that_counts(result: RunResult | None, tag: str, redo: Redo = "all") -> RunResult | None:
-    """Return the result unless the submission `tag` sets it aside, as one of an earlier submission."""
+    """Return the result unless it is of an earlier submission than `tag`, which sets it aside."""
     if result is None or redo == "none" or result.provenance.get("batch") == tag:
         return result
     if redo == "failed" and result.outcome is not Outcome.FAILED:
@@ -124,9 +124,7 @@ class RunStatus:
     values: Mapping[str, Any]  # settings and seed
     state: RunState
     folder: RunFolder
-    result: RunResult | None = (
-        None  # with only the innermost frame of its traceback when it comes from the cache
-    )
+    result: RunResult | None = None  # from the cache, with the innermost frame of a traceback only
     cause: Cause | None = None  # of a lost or interrupted run
     detail: str = ""
     node: str = ""  # where it ended, as the scheduler names it
@@ -138,11 +136,11 @@ class RunStatus:
     redo: Redo = "none"  # which earlier results its last submission sets aside
     in_job: int = 1  # runs of its job, itself included: what was asked for is for all of them
     has_folder: bool = False  # whether it ever began
-    attempt: lease.Holder | None = None  # at it, the latest; not read where there is a result
+    attempt: lease.Holder | None = None  # the latest; not read where there is a result
     crashed_in_pack: bool = False  # it died while its job went on with other runs
 
     def fields(self) -> dict[str, Any]:
-        """What a filter can name: settings, seed, id, state, purpose and final metrics."""
+        """Return what a filter can name: settings, seed, id, state, purpose and final metrics."""
         metrics = dict(self.result.metrics) if self.result else {}
         return {
             **self.values,
@@ -154,13 +152,13 @@ class RunStatus:
 
 
 def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> dict[str, RunStatus]:
-    """The state of every run that was ever submitted to this grid, by run id, in order of submission.
+    """Return the state of every run that was ever submitted, by run id, in order of submission.
 
     Args:
         folder: the grid's folder; nothing is written to it but the cache of finished runs.
-        query: `states` of the grid's scheduler; called once, about jobs whose end is neither in a result nor in the
-            journal, and not at all where there are none.
-        remember: whether results found for the first time go to the cache; False writes nothing at all.
+        query: asks schedulers for states; called once, about jobs whose end is neither in a result
+            nor in the journal, and not at all where there are none.
+        remember: whether results found for the first time go to the cache; False writes nothing.
     """
     asked = asked_runs(folder, Journal(folder).submissions())
     present = _present(folder)
@@ -169,7 +167,7 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
     )
     unsettled = [run for run in asked.values() if run.run_id not in results]
     states = _ask(query, unsettled)
-    if states:  # which took its time: what has ended by now may have left a result since
+    if states:  # a query takes time: runs that ended meanwhile may have left results
         present = _present(folder)
         results |= _late_results([run for run in unsettled if run.run_id in present], states)
     return {
@@ -180,9 +178,9 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
 def read_results(
     folder: GridFolder, runs: Iterable[Asked], *, remember: bool = True
 ) -> dict[str, RunResult]:
-    """The results that count: those of an earlier submission than one that sets them aside do not.
+    """Return the results that count: those that a later submission sets aside do not.
 
-    What is found is remembered in the folder's `finished.jsonl`, so each result file is read once.
+    They are cached in the folder's `finished.jsonl`, so each result file is read once.
     """
     cached = _read_cache(folder)
     found: dict[str, RunResult] = {}
@@ -193,7 +191,7 @@ def read_results(
         if known and remembered == run.submission.tag:
             found[run.run_id] = known
             continue
-        # what is remembered is of an earlier submission: the folder may have been deleted and the run repeated since
+        # the cached one is of an earlier submission: the run may have been repeated since
         result = read_result(run.folder)
         if result is not None and _counts(result, run):
             found[run.run_id] = result
@@ -205,7 +203,7 @@ def read_results(
 
 
 def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
-    """What was remembered, by run id; a damaged line is one that is not there."""
+    """The cached results by run id; damaged lines are left out."""
     found: dict[str, RunResult] = {}
     for form in read_jsonl(folder.finished):
         with suppress(AttributeError, KeyError, TypeError, ValueError):
@@ -214,38 +212,36 @@ def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
 
 
 def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
-    lines = []
-    for result in results:
-        error = result.error and replace(
-            result.error, traceback=innermost_frame(result.error.traceback)
-        )
-        lines.append(json.dumps(replace(result, error=error).to_json()))
-    if lines:
-        # one write of whole lines in append mode; a torn one is skipped by readers and its run read from its folder
-        with (
-            suppress(OSError),
-            folder.finished.open("a") as file,
-        ):  # a full or read-only disk: it is only a cache
-            file.write(
-                "\n".join(["", *lines, ""]) if folder.finished.exists() else "\n".join([*lines, ""])
-            )
+    """Append results to the cache in one write; on a full or read-only disk there is no cache."""
+    if not results:
+        return
+    lines = [json.dumps(_for_cache(result).to_json()) for result in results]
+    if folder.finished.exists():
+        lines.insert(0, "")  # ends a line that a killed writer left torn: readers skip it
+    with suppress(OSError), folder.finished.open("a") as file:
+        file.write("\n".join([*lines, ""]))
+
+
+def _for_cache(result: RunResult) -> RunResult:
+    """The result with the innermost frame of its traceback only: the whole is in its own file."""
+    if result.error is None:
+        return result
+    frame = innermost_frame(result.error.traceback)
+    return replace(result, error=replace(result.error, traceback=frame))
 
 
 def _late_results(
     runs: Iterable[Asked], states: Mapping[JobHandle, JobState]
 ) -> dict[str, RunResult]:
-    """Those of runs whose jobs have ended: who ended while the scheduler was asked would count as lost."""
-    ended = [
-        run for run in runs if run.handle in states and states[run.handle].phase is Phase.ENDED
-    ]
-    found = {
-        run.run_id: (run, read_result(run.folder)) for run in ended if run.folder.result.exists()
-    }
-    return {
-        run_id: result
-        for run_id, (run, result) in found.items()
-        if result is not None and _counts(result, run)
-    }
+    """Results of runs whose jobs ended, perhaps during the query: they must not count as lost."""
+    found = {}
+    for run in runs:
+        job = states.get(run.handle)
+        if job is not None and job.phase is Phase.ENDED and run.folder.result.exists():
+            result = read_result(run.folder)
+            if result is not None and _counts(result, run):
+                found[run.run_id] = result
+    return found
 
 
 def _counts(result: RunResult, run: Asked) -> bool:
@@ -322,7 +318,7 @@ def _crashed(crash: CrashRecord, node: str) -> Standing:
 
 
 def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:
-    """The end of a job as the end of one of its runs: one that never began was skipped and is not lost."""
+    """The end of a job as that of one of its runs: one that never began was skipped, not lost."""
     has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain
@@ -336,7 +332,7 @@ def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come, from the last line of its metrics."""
+    """How far a run is, from the last line of its metrics."""
 
     epoch: int
     epochs: int
@@ -344,7 +340,7 @@ class Progress:
 
 
 def read_progress(status: RunStatus) -> Progress | None:
-    """The last epoch that a run logged, None before its first."""
+    """Return the last epoch that a run logged, None before its first."""
     lines = read_metrics(status.folder.metrics)
     if not lines:
         return None

@@ -1,1 +1,1 @@
-"""The backends: each takes a batch of elements and knows what became of it."""
+"""Run batches of elements: on this machine, or by a cluster's scheduler."""

@@ -1,15 +1,19 @@
-"""The seam between the suite and whatever runs its jobs: handles, states, and what every backend can do."""
+"""Define what the suite and a scheduler exchange: handles, states, causes, and the interface."""
 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from anlp.core import errors
 from jobs.config.resources import Resources
+from jobs.containers.apptainer import EXIT_NOT_STARTED, Container
+from jobs.schedulers.site import Profile
 
 MOST_OF_NAME = 40
 
@@ -18,40 +22,47 @@ MOST_OF_NAME = 40
 class JobHandle:
     """One element of one job, as the scheduler knows it."""
 
-    scheduler: str  # "local", "slurm", "pbs"
+    scheduler: str  # its name in the registry
     native_id: str
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one submission hands over: a batch file, one line per element."""
+    """Describes one submission: a batch file with one line per element."""
 
     tag: str  # unique; named in the journal before the scheduler is called
     name: str  # job name: the grid's
     path: Path
     size: int
     max_parallel: int | None = None
-    after: tuple[str, ...] = ()  # ids of jobs that must have ended well before any element starts
-    apart: bool = False  # every element a job of its own, so that its end can be waited for (`after`) on any scheduler
+    after: tuple[str, ...] = ()  # ids of jobs that must end well before any element starts
+    apart: bool = False  # one job per element, so that later jobs can depend on each (`after`)
 
     def job_name(self, first: int) -> str:
-        """Name of the job whose first element is `first`: `mnist.3f2a9c0d1e4b.0`, legal for every scheduler.
+        """Return the name of the job whose first element is `first`: `mnist.3f2a9c0d1e4b.0`.
 
-        It carries the tag, so that a job whose acceptance was never reported is found again (`parse_job_name`).
+        The name is legal for every scheduler. It carries the tag, so that a job whose acceptance
+        was never reported is found again (`parse_job_name`).
         """
         return f"{re.sub('[^A-Za-z0-9_-]', '_', self.name)[:MOST_OF_NAME]}.{self.tag}.{first}"
 
 
 def parse_job_name(name: str) -> tuple[str, int] | None:
-    """Tag and first element of a job of ours, None for anybody else's."""
+    """Return tag and first element of a job that this suite named, None for any other name.
+
+    >>> parse_job_name("mnist.3f2a9c0d1e4b.8")
+    ('3f2a9c0d1e4b', 8)
+    >>> parse_job_name("bash") is None
+    True
+    """
     match = re.fullmatch(r"[A-Za-z0-9_-]+\.([0-9a-f]{12})\.(\d+)", name)
     return (match[1], int(match[2])) if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the scheduler named it, covering elements `first` to `first + size - 1` of its batch.
+    """A job as the scheduler named it, with elements `first` to `first + size - 1` of a batch.
 
     The handle of element `i` is `JobHandle(scheduler, native_id, i - first)`.
     """
@@ -62,7 +73,7 @@ class Job:
 
 
 class Phase(str, Enum):
-    """Where a job stands. What a scheduler says and we do not know counts as alive: `QUEUED`."""
+    """Names the stage of a job. A word of a scheduler that is not known counts as `QUEUED`."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -70,74 +81,218 @@ class Phase(str, Enum):
 
 
 class Cause(str, Enum):
-    """Why a job ended without its run having written a result."""
+    """Names why a job ended before its run wrote a result."""
 
     CANCELLED = "cancelled"
-    SKIPPED = "held back"  # never begun, since what went before it failed (a canary, too many runs in a row)
+    SKIPPED = "held back"  # not started: a canary or too many runs in a row failed before it
     PREEMPTED = "preempted"
     TIMEOUT = "time limit"
     OUT_OF_MEMORY = "out of memory"
     NODE = "node failure"
-    NOT_STARTED = "never started"  # accepted, but its program did not begin: no output folder, no image, no module
+    NOT_STARTED = "never started"  # its program did not begin: no output folder, image or module
     SIGNAL = "killed by a signal"
     EXIT = "exit code"
     LAUNCHER = "its launcher ended"
     CONTINUE = "asked to be continued"
-    DISK_FULL = "its folder could not be written"  # a full disk, a quota: where the run would have said how it ended
+    DISK_FULL = "its folder could not be written"  # a full disk or a quota
     UNKNOWN = "unknown"
 
     @classmethod
-    def parse(cls, text: str) -> Cause | None:
-        """Return the cause whose value is `text`, None where there is none."""
-        return next((cause for cause in cls if cause.value == text), None)
+    def parse(cls, text: object) -> Cause | None:
+        """Return the cause with this value, None where there is none.
+
+        >>> Cause.parse("node failure").name
+        'NODE'
+        >>> Cause.parse("bad luck") is None
+        True
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """A job's phase and, once it ended, the scheduler's account of why."""
+    """Holds a job's phase and, once it ended, the cause that the scheduler gives."""
 
     phase: Phase
     cause: Cause | None = None
     detail: str = ""  # one line in the scheduler's words: "signal 9", "used 2.1 of 2.0 GiB"
     node: str = ""  # where it ran, as the scheduler names it
+    signal: int | None = None  # that ended it
+
+
+EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
+
+# What the exit code of an element means: of `anlp.run` and of the script that starts it.
+EXITS: Mapping[int, tuple[Cause | None, str]] = {
+    errors.EXIT_OK: (None, ""),
+    errors.EXIT_RUNS_FAILED: (None, ""),
+    errors.EXIT_USAGE: (
+        Cause.EXIT,
+        "exit code 2: it could not use its batch file; the job's output says why",
+    ),
+    errors.EXIT_CONTINUE: (Cause.CONTINUE, "it saved a checkpoint and left"),
+    errors.EXIT_HELD: (None, "another process is training it"),
+    errors.EXIT_SKIPPED: (Cause.SKIPPED, "too many runs before it failed in the same way"),
+    errors.EXIT_DISK_FULL: (
+        Cause.DISK_FULL,
+        "free space or fix the permissions of its folder, then submit again",
+    ),
+    errors.EXIT_ESCAPED: (
+        Cause.EXIT,
+        "exit code 70: an exception escaped; the job's output has its traceback",
+    ),
+    EXIT_SETUP: (
+        Cause.NOT_STARTED,
+        "exit code 72: its script or its container could not start; the job's output says why",
+    ),
+    126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),
+    127: (Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
+    EXIT_NOT_STARTED: (
+        Cause.NOT_STARTED,
+        "exit code 255: its container did not start; the job's output says why",
+    ),
+}
+
+
+def state_of_exit(code: int, node: str = "") -> JobState:
+    """Return the state of an element that ended by itself with this exit code.
+
+    There is no cause where its runs have their results or another process trains them.
+
+    >>> state_of_exit(3).cause.value
+    'asked to be continued'
+    >>> state_of_exit(9).detail
+    'exit code 9'
+    """
+    cause, detail = EXITS.get(code, (Cause.EXIT, f"exit code {code}"))
+    return JobState(Phase.ENDED, cause, detail, node)
+
+
+def state_of_signal(number: int, node: str = "") -> JobState:
+    """Return the state of an element that a signal ended.
+
+    >>> state_of_signal(9).detail
+    'signal 9 (SIGKILL)'
+    """
+    return JobState(Phase.ENDED, Cause.SIGNAL, render_signal(number), node, number)
+
+
+def render_signal(number: int) -> str:
+    """Return `signal 11 (SIGSEGV)`, and the number alone of a signal without a name.
+
+    >>> render_signal(11), render_signal(99)
+    ('signal 11 (SIGSEGV)', 'signal 99')
+    """
+    name = signal_name(number)
+    return f"signal {number} ({name})" if name.startswith("SIG") else f"signal {number}"
+
+
+def signal_name(number: int | None) -> str:
+    """Return the name of a signal, `a signal` where it has none.
+
+    >>> signal_name(15), signal_name(99)
+    ('SIGTERM', 'a signal')
+    """
+    try:
+        known = signal.Signals(number or 0)
+    except ValueError:
+        return "a signal"
+    return "a signal" if known in (signal.SIGRTMIN, signal.SIGRTMAX) else known.name
+
+
+def parse_signal(detail: str) -> int | None:
+    """Return the number of the signal that a recorded detail names, None where it names none.
+
+    For records on disk, which keep the sentence alone; a `JobState` carries the number.
+
+    >>> parse_signal("signal 9"), parse_signal("SIGSEGV"), parse_signal("killed")
+    (9, 11, None)
+    """
+    named = re.search(r"\bSIG[A-Z0-9]+\b", detail)
+    if named and named[0] in signal.Signals.__members__:
+        return int(signal.Signals[named[0]])
+    numbered = re.search(r"\d+", detail)
+    return int(numbered[0]) if numbered else None
 
 
 def report_to_none(_: Job) -> None:
-    """For who does not want to be told."""
+    """Ignore an accepted job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Says how a scheduler of one submission is set up; each backend takes what it needs."""
+
+    site: Profile | None = None  # None: the backend's own defaults
+    container: Container | None = None  # the image that elements run in
+    slots: int | None = None  # elements at a time on this machine
+    pack: int = 1  # elements that share a GPU of this machine
+    environment_prefixes: tuple[str, ...] = ()  # of all known schedulers' variables
 
 
 class Scheduler(Protocol):
-    """What a backend does; one conformance suite (`tests/support/schedulers/conformance.py`) holds for all of them."""
+    """Defines what a backend does; `tests/support/schedulers/conformance.py` holds for all of them.
 
-    name: str
+    A backend is a class: its class attributes say what the suite needs to know without a scheduler
+    at hand, `create` makes one. `jobs.schedulers.batch.BatchScheduler` does most of the work for a
+    scheduler with job arrays.
+    """
+
+    name: ClassVar[str]  # as `--on` takes it and the journal keeps it
+    title: ClassVar[str]  # as its users write it
+    is_experimental: ClassVar[bool]
+    job_variable: ClassVar[str]  # environment variable that is set within its jobs; "": none
+    environment_prefixes: ClassVar[tuple[str, ...]]  # of its variables, which a container needs
+    can_exclude_nodes: ClassVar[bool]
+    unsupported: ClassVar[frozenset[str]]  # fields of Resources that it refuses
+    profile_type: ClassVar[type[Profile] | None]  # of its site profiles; None: it has none
+    default_profile: ClassVar[str]  # name of the profile that holds where none is named; ""
+
+    @classmethod
+    def create(cls, setup: Setup) -> Scheduler:
+        """Return a scheduler that is set up so."""
+        ...
+
+    @classmethod
+    def is_here(cls) -> bool:
+        """Return whether its commands are on this machine and its server exists, up or down."""
+        ...
+
+    @classmethod
+    def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
+        """Return the file with what element `index` of a job printed, None where there is none."""
+        ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What people should know about the last call: what was left out, what could not be asked."""
+        """Return what people should know about the last call."""
         ...
 
     def submit(
         self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
     ) -> list[JobHandle]:
-        """Hands the elements of `batch` over, in order, with as few calls as the site's limits allow.
+        """Submit the elements of `batch`, in order, with as few calls as the site's limits allow.
 
         Args:
             batch: the elements.
             resources: what each asks for.
-            accepted: told of each job as soon as it was accepted, before the next call.
+            accepted: told of each job as soon as it is accepted, before the next call.
 
         Returns:
-            A handle for each accepted element, in order: fewer than the batch has where the user's submit limit is
-            reached; the rest is for the next submit.
+            A handle for each accepted element, in order: fewer than the batch has where the user's
+            submit limit is reached; the rest is for the next submit.
 
         Raises:
-            SchedulerError: refused or unreachable; what `accepted` was told of is accepted all the same, and where the
-                error is transient the call that failed may have been accepted, too (`find` knows).
+            SchedulerError: refused or unreachable; jobs that `accepted` was told of stay accepted.
+                Where the error is transient, the failed call may have been accepted (`find` knows).
         """
         ...
 
     def find(self, tag: str) -> list[Job]:
-        """The jobs of a submission that the scheduler knows, by their names; for when its answer was never received.
+        """Return the jobs of a submission by their names, for when its answer was lost.
 
         Raises:
             SchedulerError: it cannot be asked now.
@@ -145,9 +300,9 @@ class Scheduler(Protocol):
         ...
 
     def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
-        """State of every job, with one query for all of them."""
+        """Return the state of every job, with one query for all of them."""
         ...
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Asks for all of them to be stopped; returns before they are."""
+        """Ask for all of them to be stopped; return before they are."""
         ...

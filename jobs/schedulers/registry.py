@@ -1,32 +1,22 @@
-"""Which scheduler answers for a job: by name, and by the handles of a grid."""
+"""Choose which scheduler answers for a job: by name, and by the handles of a grid."""
 
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anlp.core.errors import UserError, did_you_mean
-from jobs.common import external
 from jobs.containers.apptainer import Container
-from jobs.schedulers import profiles
-from jobs.schedulers.base import JobHandle, JobState, Scheduler
-from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.schedulers.local.worker_pool import PoolOptions
-from jobs.schedulers.pbs import parse
-from jobs.schedulers.pbs.scheduler import PbsScheduler
-from jobs.schedulers.pbs.script import Start
-from jobs.schedulers.profiles import Profile
-from jobs.schedulers.slurm.scheduler import SlurmScheduler
-from jobs.schedulers.slurm.script import SlurmOptions
+from jobs.schedulers import plugins, profiles
+from jobs.schedulers.base import Job, JobHandle, JobState, Scheduler, Setup
+from jobs.schedulers.site import Profile
 
 LOCAL = "local"
-NAMES = ("auto", LOCAL, "slurm", "pbs")
-INSIDE_A_JOB = ("SLURM_JOB_ID", "PBS_JOBID")  # a submit within a job uses what that job was given
+NAMES = ("auto", *plugins.BUILT_IN)
 MOST_SLOTS = 1024
-PROBE_TIMEOUT_S = 10.0
 
 
 def get_scheduler(
@@ -37,46 +27,36 @@ def get_scheduler(
     container: Container | None = None,
     pack: int = 1,
 ) -> Scheduler:
-    """The scheduler of that name; `auto` takes the profile's, else the one that answers here, else this machine.
+    """Return the scheduler of that name.
+
+    `auto` takes the profile's, else the one that answers here, else this machine.
 
     Args:
-        name: one of `NAMES`.
+        name: a scheduler's, or `auto`.
         slots: local: how many elements at a time.
         profile: of the site.
         container: the image that elements run in; None: they run on the machine itself.
-        pack: local: how many elements share a GPU, where `slots` does not say how many there are at a time.
+        pack: local: how many elements share a GPU, where `slots` does not say how many run.
 
     Raises:
         UserError: no such scheduler or profile, or they contradict each other.
     """
     site = None if profile is None else profiles.load_profile(profile)
-    name = resolve_name(name, site)
-    if name == "slurm":
-        return SlurmScheduler(_slurm_options(container, site), site)
-    if name == "pbs":
-        return PbsScheduler(
-            site, None if container is None else Start(Path.cwd(), container=container)
-        )
-    if container is None:
-        return LocalScheduler(slots=slots)
-    return LocalScheduler(slots=slots, pool=PoolOptions(container=container), pack=pack)
-
-
-def _slurm_options(container: Container | None, site: Profile | None) -> SlurmOptions:
-    if site is None:
-        return SlurmOptions(container=container)
-    return SlurmOptions(
-        container=container, margin_s=round(site.warn_s), continuations=site.continuations
-    )
+    scheduler = plugins.find(resolve_name(name, site))
+    prefixes = environment_prefixes() if container is not None else ()
+    return scheduler.create(Setup(site, container, slots, pack, prefixes))
 
 
 def resolve_name(name: str, site: Profile | None) -> str:
-    """The name of one scheduler, for `auto` as well; raises as `choose` does."""
-    if name not in NAMES:
-        raise UserError(f"--on: no scheduler {name!r}{did_you_mean(name, NAMES)}")
+    """Return the name of one scheduler, for `auto` as well; raise as `get_scheduler` does."""
+    if name not in NAMES and name not in plugins.names():
+        raise UserError(
+            f"--on: no scheduler {name!r}{did_you_mean(name, ('auto', *plugins.names()))}"
+        )
     if site is not None and name not in ("auto", site.scheduler):
         raise UserError(
-            f"--on {name}: the profile {site.name} is for {site.scheduler}; leave one of the two out"
+            f"--on {name}: the profile {site.name} is for {site.scheduler}; "
+            "leave one of the two out"
         )
     if name != "auto":
         return name
@@ -84,35 +64,82 @@ def resolve_name(name: str, site: Profile | None) -> str:
 
 
 def site_of(name: str, profile: str | None) -> Profile | None:
-    """The profile that holds for the scheduler `name`: the one that was named, else PBS's generic one."""
-    if profile is not None:
-        return profiles.load_profile(profile)
-    return profiles.load_profile("generic-pbs") if name == "pbs" else None
+    """Return the profile that holds for a scheduler: the named one, else its default one."""
+    if profile is None:
+        profile = plugins.find(name).default_profile
+    return profiles.load_profile(profile) if profile else None
+
+
+def label(name: str) -> str:
+    """Return what screens call a scheduler: its name, and whether it is experimental."""
+    return f"{name} (experimental)" if plugins.find(name).is_experimental else name
+
+
+def can_exclude_nodes(name: str) -> bool:
+    """Return whether jobs of that scheduler can be kept off some nodes."""
+    try:
+        return plugins.find(name).can_exclude_nodes
+    except UserError:  # of a plug-in that is gone
+        return False
+
+
+def output_path(scheduler: str, batch: Path, job: Job, index: int) -> Path | None:
+    """Return the file with what an element of a job printed, None where there is none."""
+    try:
+        return plugins.find(scheduler).output_path(batch, job, index)
+    except UserError:  # of a plug-in that is gone
+        return None
+
+
+def environment_prefixes() -> tuple[str, ...]:
+    """Return the prefixes of all schedulers' variables."""
+    return tuple(sorted({prefix for each in _known() for prefix in each.environment_prefixes}))
+
+
+def job_variables() -> tuple[str, ...]:
+    """Return the variables that say that this process runs within a job."""
+    return tuple(each.job_variable for each in _known() if each.job_variable)
+
+
+def titles_with(resource: str) -> tuple[str, ...]:
+    """Return the titles of the clusters' schedulers that take a field of `Resources`.
+
+    Nothing where all of them do.
+    """
+    clusters = [each for each in plugins.built_in() if each.name != LOCAL]
+    with_it = tuple(each.title for each in clusters if resource not in each.unsupported)
+    return () if len(with_it) == len(clusters) else with_it
+
+
+def _known() -> Iterator[type[Scheduler]]:
+    """Return all schedulers; the fault of a broken plug-in is said, and the plug-in left out."""
+    for name in plugins.names():
+        found = _find_or_say(name)
+        if found is not None:
+            yield found
+
+
+def _find_or_say(name: str) -> type[Scheduler] | None:
+    try:
+        return plugins.find(name)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return None
 
 
 def _found_here() -> str:
-    """The cluster whose login node this is: its commands are there, and its server answers."""
-    if any(name in os.environ for name in INSIDE_A_JOB):
+    """Return the cluster whose login node this is; within a job, this machine.
+
+    A submit within a job uses what that job was given.
+    """
+    known = [each for each in _known() if each.name != LOCAL]
+    if any(each.job_variable in os.environ for each in known if each.job_variable):
         return LOCAL
-    if shutil.which("sbatch") and _has_controller():
-        return "slurm"
-    return "pbs" if shutil.which("qsub") and _has_pbs_server() else LOCAL
-
-
-def _has_controller() -> bool:
-    """Whether there is one, up or down: a login node must not train because its controller is away for a moment."""
-    answer = external.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S)
-    return answer.code == 0 or " is DOWN" in answer.out
-
-
-def _has_pbs_server() -> bool:
-    """Whether there is one, up, down, or asking for a password: Grid Engine has a `qstat` that knows no `-B`."""
-    answer = external.run(["qstat", "-B"], timeout_s=PROBE_TIMEOUT_S)
-    return answer.code == 0 or parse.is_away(answer)
+    return next((each.name for each in known if each.is_here()), LOCAL)
 
 
 def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
-    """State of jobs of any schedulers, with one query for each scheduler."""
+    """Return the state of jobs of any schedulers, with one query for each scheduler."""
     found: dict[JobHandle, JobState] = {}
     for name, group in _by_scheduler(jobs).items():
         found.update(get_scheduler(name).states(group))
@@ -120,7 +147,7 @@ def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
 
 
 def cancel(jobs: Sequence[JobHandle]) -> None:
-    """Asks each scheduler to stop its own."""
+    """Ask each scheduler to stop its own jobs."""
     for name, group in _by_scheduler(jobs).items():
         get_scheduler(name).cancel(group)
 

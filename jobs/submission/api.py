@@ -38,7 +38,7 @@ class Submission:
     exit_code: int = EXIT_OK
 
 
-def submit_grid(
+def submit_grid(  # noqa: PLR0913 - a public call with names for what the command line offers
     grid: str | PathLike[str],
     *,
     only: str = "",
@@ -51,7 +51,8 @@ def submit_grid(
 ) -> Submission:
     """Submit the missing runs of a grid; on this machine, return when they have ended.
 
-    It asks no question: calling it with `redo="all"` agrees to the loss of finished results.
+    It prints what the command prints, and asks no question: calling it with `redo="all"` agrees to
+    the loss of finished results.
 
     Args:
         grid: a YAML file, or a grid by its name or folder.
@@ -100,7 +101,7 @@ def submit_grid(
 
 
 def grid_status(grid: str | PathLike[str], *, only: str = "") -> list[RunStatus]:
-    """The runs of a grid in order of submission, each with where it stands.
+    """Return the runs of a grid in order of submission, each with where it stands.
 
     Args:
         grid: its name, its YAML file or its folder.
@@ -115,6 +116,6 @@ def grid_status(grid: str | PathLike[str], *, only: str = "") -> list[RunStatus]
 
 
 def _submissions(folder: GridFolder) -> Mapping[str, str]:
-    """The tag of each run's latest submission."""
+    """Return the tag of each run's latest submission."""
     asked = asked_runs(folder, Journal(folder).submissions())
     return {run_id: run.submission.tag for run_id, run in asked.items()}

@@ -10,27 +10,15 @@ from typing import Any, Literal, TypeVar
 
 from anlp.core.command import whole_number
 from anlp.core.errors import UserError
-from anlp.core.units import parse_memory, parse_walltime
 from anlp.records.options import RunOptions
 from jobs.config.fields import COUNTS
 from jobs.config.packing import Packing
-from jobs.config.resources import Resources
+from jobs.config.resources import ASKED, Resources
 from jobs.containers.image import ImageChoice, choose_image
 from jobs.runs.options import SubmitOptions
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import is_profile_path, load_profile
 
-NAMED_RESOURCES = (
-    "gpus",
-    "cpus",
-    "queue",
-    "account",
-    "qos",
-    "gpu_type",
-    "constraint",
-    "exclude",
-    "nodes",
-)
 Number = TypeVar("Number", int, float)
 
 
@@ -38,7 +26,10 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say where and how, shared by submit and retry."""
     group = parser.add_argument_group("where and how")
     group.add_argument(
-        "--on", default="auto", metavar="NAME", help=f"scheduler: {', '.join(registry.NAMES)}"
+        "--on",
+        default="auto",
+        metavar="NAME",
+        help=f"scheduler: {', '.join(registry.NAMES)}, or one that another package adds",
     )
     group.add_argument(
         "--slots",
@@ -46,30 +37,7 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="local: runs at a time (default: one per core or GPU)",
     )
-    group.add_argument("--time", metavar="T", help="time limit of each run, such as 30m or 2h")
-    group.add_argument("--mem", metavar="M", help="memory limit of each run, such as 8G")
-    group.add_argument("--gpus", type=whole_number(0), metavar="N", help="GPUs of each run")
-    group.add_argument("--cpus", type=whole_number(1), metavar="N", help="CPUs of each run")
-    group.add_argument(
-        "--queue", "--partition", metavar="Q", help="queue (PBS) or partition (Slurm)"
-    )
-    group.add_argument("--account", metavar="A", help="account or project that pays")
-    group.add_argument("--qos", metavar="Q", help="Slurm: quality of service")
-    group.add_argument("--gpu-type", metavar="T", help="kind of GPU, as the site names it")
-    group.add_argument("--constraint", metavar="F", help="features that a node must have")
-    group.add_argument("--exclude", metavar="NODES", help="Slurm: nodes not to use")
-    group.add_argument(
-        "--nodes",
-        type=whole_number(1),
-        metavar="N",
-        help="Slurm: nodes of each job (a run uses one)",
-    )
-    group.add_argument(
-        "--extra",
-        action="append",
-        metavar="OPTION",
-        help="one more option of the scheduler: --extra=--nice=50",
-    )
+    _add_resources(group)
     group.add_argument("--profile", metavar="P", help="site profile: a name, or a file")
     group.add_argument(
         "--max-parallel",
@@ -127,6 +95,24 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no live progress")
 
 
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    """Add an option for each field of `Resources`."""
+    for name, asked in ASKED.items():
+        with_it = registry.titles_with(name)
+        where = f"{', '.join(with_it)}: " if with_it else ""
+        if name == "extra":
+            group.add_argument(
+                *asked.flags, action="append", metavar=asked.metavar, help=where + asked.help
+            )
+            continue
+        group.add_argument(
+            *asked.flags,
+            type=str if asked.least is None else whole_number(asked.least),
+            metavar=asked.metavar,
+            help=where + asked.help,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Overrides:
     """What one command says about where and how; None and False leave what the grid says."""
@@ -148,25 +134,20 @@ class Overrides:
 
 
 def read_overrides(args: argparse.Namespace) -> Overrides:
-    """What the arguments of `add_submit_arguments` say.
+    """Return what the arguments of `add_submit_arguments` say.
 
     Raises:
         UserError: a size or a time cannot be read, or two arguments contradict each other.
     """
     if args.no_container and (args.container or args.live):
         raise UserError("--no-container: contradicts --container and --live; leave one out")
-    resources = _given(args, NAMED_RESOURCES)
-    if args.time is not None:
-        resources["walltime_min"] = parsed("--time", parse_walltime, args.time)
-    if args.mem is not None:
-        resources["mem_mib"] = parsed("--mem", parse_memory, args.mem)
     options = _given(args, ("device", "retries", "stop_after"))
     if args.predictions:
         options["predictions"] = True
     return Overrides(
         on=args.on,
         slots=args.slots,
-        resources=resources,
+        resources=_read_resources(args),
         extra=tuple(args.extra or ()),
         profile=args.profile,
         max_parallel=args.max_parallel,
@@ -181,6 +162,19 @@ def read_overrides(args: argparse.Namespace) -> Overrides:
     )
 
 
+def _read_resources(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the given fields of `Resources`, but for `extra`, which is added to the grid's own."""
+    found = {}
+    for name, asked in ASKED.items():
+        value = getattr(args, asked.dest)
+        if value is None or name == "extra":
+            continue
+        if asked.parse is not None:
+            value = parsed(asked.flags[0], asked.parse, value)
+        found[name] = value
+    return found
+
+
 def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     found = {}
     for name in names:
@@ -191,7 +185,7 @@ def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 
 def override(target: SubmitOptions, given: Overrides) -> SubmitOptions:
-    """`target` with what was given over it.
+    """Return `target` with what was given over it.
 
     Raises:
         UserError: there is no such profile or image.
@@ -213,7 +207,7 @@ def override(target: SubmitOptions, given: Overrides) -> SubmitOptions:
 
 
 def override_resources(resources: Resources, given: Overrides) -> Resources:
-    """`resources` with what was given over them."""
+    """Return `resources` with what was given over them."""
     return replace(resources, **given.resources, extra=(*resources.extra, *given.extra))
 
 
@@ -225,17 +219,17 @@ def _override_options(options: RunOptions, given: Overrides) -> RunOptions:
 
 
 def _remembered(profile: str | None, on: str) -> str | None:
-    """The profile of the last submission, unless this one goes elsewhere."""
+    """Return the profile of the last submission, unless this one goes elsewhere."""
     return profile if profile and on in ("auto", load_profile(profile).scheduler) else None
 
 
 def _lasting(profile: str | None) -> str | None:
-    """The name of a profile, or the full path of its file: a retry in another folder reads it."""
+    """Return a profile's name, or its file's full path: a retry may run in another folder."""
     return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
 
 
 def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> ImageChoice | None:
-    """The image: the command line goes before the grid, the grid before the profile."""
+    """Return the image: the command line goes before the grid, the grid before the profile."""
     site = None if profile is None else load_profile(profile)
     path = given.container
     if path is None:
@@ -253,7 +247,7 @@ def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> Imag
 
 
 def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
-    """What `parse` makes of an option's text.
+    """Return what `parse` makes of an option's text.
 
     Raises:
         UserError: `parse` refuses it; the message names the option.

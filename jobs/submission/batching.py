@@ -1,4 +1,4 @@
-"""The order in which chosen runs are handed over: canaries first, and one batch for all that ask for the same."""
+"""Groups chosen runs into stages and batches: canaries first, one batch for equal resources."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def make_elements(
     packing: Packing = ALONE,
     mem_limit_mib: int | None = None,
 ) -> list[Element]:
-    """The elements of a batch, in the order of `specs`; only runs with the same options share one.
+    """Return the elements of a batch, in the order of `specs`; runs with equal options share one.
 
-    What a run is for (a search, a confirmation) stays what it was when it was first submitted.
+    The purpose of a run (search or confirmation) stays that of its first submission.
 
     Args:
-        specs: the runs; all ask for the same resources.
+        specs: the runs; all ask for equal resources.
         history: where they stand.
         options: how they are carried out.
         redo: which earlier results are set aside.
@@ -54,11 +54,11 @@ def _options_of(status: RunStatus | None, options: RunOptions, redo: Redo) -> Ru
 
 @dataclass(frozen=True, slots=True)
 class SubmissionStage:
-    """Runs that are handed over together."""
+    """Runs that are submitted together."""
 
     specs: tuple[RunSpec, ...]
     resources: Resources
-    is_canary: bool = False  # whatever comes behind it starts only if all of its runs end well
+    is_canary: bool = False  # later stages start only if all of its runs end well
 
 
 def make_stages(
@@ -69,13 +69,13 @@ def make_stages(
     canary: bool = False,
     passed: Collection[object] = (),
 ) -> list[SubmissionStage]:
-    """The waves of a submission, in order.
+    """Return the stages of a submission, in order.
 
     Args:
         specs: the runs.
         resources: what each asks for, unless `asks` says otherwise.
         asks: by run id.
-        canary: whether one configuration per model goes first; where nothing would be left, nothing does.
+        canary: whether one run per model goes first, where others remain.
         passed: models that need no canary any more.
     """
     chosen = choose_canaries(specs, passed) if canary else set()
@@ -94,7 +94,7 @@ def make_stages(
 
 
 def choose_canaries(specs: Sequence[RunSpec], passed: Collection[object] = ()) -> set[str]:
-    """Ids of the first run of each model (of each task that has none), but of those that have passed."""
+    """Return ids of the first run of each model that has not passed."""
     first: dict[object, str] = {}
     for spec in specs:
         first.setdefault(spec.settings.values().get("model"), spec.run_id)
@@ -102,5 +102,5 @@ def choose_canaries(specs: Sequence[RunSpec], passed: Collection[object] = ()) -
 
 
 def passed_models(history: Iterable[RunStatus]) -> set[object]:
-    """Models of which a run has its result: that was their canary."""
+    """Return models with a run that has its result: they need no canary."""
     return {status.values.get("model") for status in history if status.state in ENDED_WELL}

@@ -1,4 +1,4 @@
-"""Makes sure on the submitting side that the data of every run is where the run will look for it."""
+"""Finds or downloads the data of all runs on the submitting side."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def with_data(
     say: Callable[[str], None],
     is_wanted: Callable[[RunSpec], bool] = lambda _: True,
 ) -> list[RunSpec]:
-    """The runs with their data found or downloaded, or replaced by the fallback that the grid names.
+    """Return the runs with their data found or downloaded, or replaced by the grid's fallback.
 
     Args:
         specs: runs; those whose settings have no `data` need none.
         fallback: data set to use instead of one that is neither here nor to be downloaded.
         where: the data folder.
         download: False: look only.
-        say: gets what people must know.
-        is_wanted: whether a run is to be carried out, now or with the fallback; what only others need is not looked
-            for. All are returned, so that the runs of a file are known whatever is wanted of it.
+        say: gets what the user must know.
+        is_wanted: whether a run is to be carried out, now or with the fallback; data that only
+            other runs need is not looked for. All runs are returned.
 
     Raises:
-        UserError: data is missing and there is no fallback, it is not what the task can read, or weights are not the
-            published ones; names the files and what to do.
+        UserError: data is missing without a fallback, the task cannot read it, or weights are not
+            the published ones; the message names the files and what to do.
     """
     wanted = [
         spec
@@ -51,19 +51,19 @@ def with_data(
     }
     for name in sorted(missing):
         say(
-            f"DATA: {name} is not in {where} and could not be downloaded: ITS RUNS USE {fallback} INSTEAD"
+            f"DATA: {name} is not in {where} and could not be downloaded: "
+            f"ITS RUNS USE {fallback} INSTEAD"
         )
     _look_at((spec.settings.check_key() for spec in wanted if _data_of(spec) not in missing), where)
     replaced = [
         _replace_data(spec, fallback) if _data_of(spec) in missing else spec for spec in specs
     ]
-    return list(
-        {spec.run_id: spec for spec in replaced}.values()
-    )  # a run may now be one that the grid had already
+    # with the fallback a run may equal another one of the grid
+    return list({spec.run_id: spec for spec in replaced}.values())
 
 
 def _look_at(keys: Iterable[DataKey | None], where: Path) -> None:
-    """Calls what a task has for looking at its data, once for all runs that want the same."""
+    """Let each task check its data, once for all runs with equal requirements."""
     for key in dict.fromkeys(
         key for key in keys if key is not None and catalogue.find(key.name, where) is not None
     ):
@@ -72,7 +72,7 @@ def _look_at(keys: Iterable[DataKey | None], where: Path) -> None:
 
 
 def _data_of(spec: RunSpec) -> str:
-    """Its data set; empty where the task has a loader for just this name and nobody publishes files: it is made."""
+    """Return its data set; empty where the task computes it, without published files."""
     name = str(spec.settings.values().get("data", ""))
     return "" if name in spec.settings.loaders and name not in catalogue.CATALOGUE else name
 
@@ -80,7 +80,7 @@ def _data_of(spec: RunSpec) -> str:
 def _is_there(
     name: str, where: Path, *, download: bool, fallback: str | None, say: Callable[[str], None]
 ) -> bool:
-    """Whether a data set is at hand; False only where there is a fallback.
+    """Return whether a data set is available; False only where there is a fallback.
 
     Raises:
         UserError: it is missing, cannot be downloaded, and the grid names no fallback.

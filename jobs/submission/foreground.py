@@ -15,7 +15,6 @@ from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
-from jobs.config.packing import ALONE
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
@@ -41,7 +40,7 @@ LauncherFactory = Callable[[], LocalScheduler]
 class ForegroundRun:
     """Carries out runs on this machine; this process stays until all of them have ended."""
 
-    desk: Submitter
+    submitter: Submitter
 
     def run(self, specs: Sequence[RunSpec], scheduler: LocalScheduler) -> int:
         """Run stage by stage, each to its end; after a canary that failed, run nothing.
@@ -53,11 +52,11 @@ class ForegroundRun:
         Returns:
             0, 1 if a run failed or was lost, 130 if it was stopped.
         """
-        desk = self.desk
-        if desk.target.packing.chain > 1:
-            print(f"{desk.folder.name}: note: {CHAIN_SAVES_NOTHING}")
-        history = read_states(desk.folder, desk.query) if desk.target.canary else {}
-        stages = desk.waves(specs, history)
+        submitter = self.submitter
+        if submitter.target.packing.chain > 1:
+            print(f"{submitter.folder.name}: note: {CHAIN_SAVES_NOTHING}")
+        history = read_states(submitter.folder, submitter.query) if submitter.target.canary else {}
+        stages = submitter.stages(specs, history)
         canaries = [stage for stage in stages if stage.is_canary]
         others = stages[len(canaries) :]
         make_launcher = self._launchers_after(scheduler)
@@ -67,12 +66,12 @@ class ForegroundRun:
             return code
         ended = self._run_stages(others, make_launcher)
         if code is None and ended is None:
-            history = read_states(desk.folder, desk.query)
-            say_nothing_to_do(desk.folder, make_plan(specs, history, desk.redo))
+            history = read_states(submitter.folder, submitter.query)
+            say_nothing_to_do(submitter.folder, make_plan(specs, history, submitter.redo))
         return ended or EXIT_OK
 
     def _launchers_after(self, first: LocalScheduler) -> LauncherFactory:
-        """A factory that gives `first`, then a new launcher each time."""
+        """Return a factory that gives `first`, then a new launcher each time."""
         unused = [first]
 
         def make_launcher() -> LocalScheduler:
@@ -84,7 +83,7 @@ class ForegroundRun:
         runs = count(sum(len(stage.specs) for stage in stages), "run")
         why = "a canary failed" if code == EXIT_RUNS_FAILED else "the canaries were stopped"
         print(
-            f"{self.desk.folder.name}: {why}, so the other {runs} did not begin; "
+            f"{self.submitter.folder.name}: {why}, so the other {runs} did not begin; "
             "any submit takes them"
         )
 
@@ -104,12 +103,12 @@ class ForegroundRun:
     def _run_stage(self, stage: SubmissionStage, make_launcher: LauncherFactory) -> int | None:
         """Run a stage to its end, and repeat as often as the grid asks what its machine ended."""
         code = self._run_missing(stage, make_launcher)
-        if code != EXIT_RUNS_FAILED or not self.desk.target.options.retries:
+        if code != EXIT_RUNS_FAILED or not self.submitter.target.options.retries:
             return code
         while (again := self._run_due(stage, make_launcher)) is not None:
             if again == EXIT_INTERRUPTED:
                 return again
-        history = read_states(self.desk.folder, self.desk.query)
+        history = read_states(self.submitter.folder, self.submitter.query)
         for spec in stage.specs:
             if spec.run_id in history and history[spec.run_id].state in FAILURES:
                 return EXIT_RUNS_FAILED
@@ -117,43 +116,45 @@ class ForegroundRun:
 
     def _run_missing(self, stage: SubmissionStage, make_launcher: LauncherFactory) -> int | None:
         """Run what is missing of a stage; None where nothing is."""
-        with self.desk.held():
-            plan, history = self.desk.plan(stage.specs)
+        with self.submitter.held():
+            plan, history = self.submitter.plan(stage.specs)
             if not plan.chosen:
                 return None
             launcher = make_launcher()
             chosen = replace(stage, specs=plan.chosen)
-            handed = self.desk.hand_over(launcher, chosen, history, ALONE)
+            submitted = self.submitter.submit_stage(launcher, chosen, history)
         say_taken_meanwhile(len(stage.specs) - len(plan.chosen))
-        return self._follow(launcher, handed)
+        return self._follow(launcher, submitted)
 
     def _run_due(self, stage: SubmissionStage, make_launcher: LauncherFactory) -> int | None:
         """Repeat the lost runs of a stage that are due (`retries`); None where none is."""
-        with self.desk.held():
-            plan, history = self.desk.plan(stage.specs)
+        with self.submitter.held():
+            plan, history = self.submitter.plan(stage.specs)
             due = tuple(spec for spec in plan.chosen if spec.run_id in plan.due)
             if not due:
                 return None
             launcher = make_launcher()
-            handed = self.desk.hand_over(launcher, replace(stage, specs=due), history, ALONE)
+            submitted = self.submitter.submit_stage(launcher, replace(stage, specs=due), history)
         what = "1 run is" if len(due) == 1 else f"{len(due)} runs are"
         why = (
             "their machine ended them, not they themselves "
-            f"(retries: {self.desk.target.options.retries})"
+            f"(retries: {self.submitter.target.options.retries})"
         )
-        print(f"{self.desk.folder.name}: {what} repeated: {why}")
-        return self._follow(launcher, handed)
+        print(f"{self.submitter.folder.name}: {what} repeated: {why}")
+        return self._follow(launcher, submitted)
 
-    def _follow(self, launcher: LocalScheduler, handed: SubmittedBatch) -> int:
-        quiet = self.desk.target.quiet
-        return follow(launcher, self.desk.journal, handed.batch, handed.specs, quiet=quiet)
+    def _follow(self, launcher: LocalScheduler, submitted: SubmittedBatch) -> int:
+        quiet = self.submitter.target.quiet
+        return follow(
+            launcher, self.submitter.journal, submitted.batch, submitted.specs, quiet=quiet
+        )
 
     def _new_launcher(self) -> LocalScheduler:
-        target = self.desk.target
+        target = self.submitter.target
         launcher = registry.get_scheduler(
             registry.LOCAL,
             slots=target.slots,
-            container=self.desk.container,
+            container=self.submitter.container,
             pack=target.packing.pack,
         )
         if not isinstance(launcher, LocalScheduler):
@@ -171,7 +172,7 @@ def follow(
     *,
     quiet: bool = False,
 ) -> int:
-    """Runs what was submitted to the end.
+    """Run what was submitted to the end.
 
     Returns:
         0, 1 if a run failed, was lost or could not write, 130 if it was stopped.
@@ -198,8 +199,8 @@ def follow(
         return EXIT_INTERRUPTED
     if no_room := sum(ended.state.cause is Cause.DISK_FULL for ended in summary.ended.values()):
         print(
-            f"  {count(no_room, 'run')} could not write to a folder: free space or fix the permissions, "
-            "then any submit of this grid goes on"
+            f"  {count(no_room, 'run')} could not write to a folder: free space or fix the "
+            "permissions, then any submit of this grid goes on"
         )
     if counts[RunState.FAILED] or counts[RunState.LOST] or no_room:
         return EXIT_RUNS_FAILED
@@ -207,7 +208,7 @@ def follow(
 
 
 class ExitRecorder:
-    """Records what ended without a result, many elements at a time: a write takes a lock and a sync.
+    """Records what ended without a result, many elements at once: a write takes a lock and a sync.
 
     Where another command holds the journal, or its disk is full, it tries again later.
     """
@@ -219,7 +220,7 @@ class ExitRecorder:
         self._waiting: dict[int, ExitRecord] = {}
 
     def on_event(self, event: Event) -> None:
-        """Remembers an element that ended; writes what is remembered when there is time."""
+        """Remember an element that ended; write what is remembered when there is time."""
         if isinstance(event, ElementEnded):
             run_id = self._specs[event.index].run_id
             ending = ending_of(event, self._journal.folder.run(run_id), self._batch.tag)
@@ -230,13 +231,14 @@ class ExitRecorder:
                 self._write(patience_s=0.0)
 
     def write_rest(self) -> None:
-        """Writes what is left; says so where that is not possible."""
+        """Write what is left; say so where that is not possible."""
         try:
             self._write(patience_s=LOCK_PATIENCE_S)
         except (HeldError, OSError) as error:
-            said = f"{len(self._waiting)} ended without a result, and that could not be written down ({error}); "
             print(
-                f"{self._journal.folder.journal}: {said}they count as interrupted", file=sys.stderr
+                f"{self._journal.folder.journal}: {len(self._waiting)} ended without a result, "
+                f"and that could not be written down ({error}); they count as interrupted",
+                file=sys.stderr,
             )
 
     def _write(self, *, patience_s: float) -> None:
@@ -247,7 +249,7 @@ class ExitRecorder:
 
 
 def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | None:
-    """How an element ended without a result; None where there is one, or another process is at it."""
+    """Return how an element ended without a result; None with one, or if it runs elsewhere."""
     standing, _ = standing_of(ended, folder, tag)
     if standing.cause is None:
         return None
@@ -257,7 +259,7 @@ def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | 
 def count_states(
     folder: GridFolder, specs: Sequence[RunSpec], summary: Summary, tag: str
 ) -> Counter[RunState]:
-    """How many runs of a submission that came to its end are in each state."""
+    """Return how many runs of a submission that came to its end are in each state."""
     return Counter(
         standing_of(summary.ended.get(index), folder.run(spec.run_id), tag)[0].state
         for index, spec in enumerate(specs)
@@ -270,9 +272,8 @@ def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bo
     if stopped:
         print("  stopped: any submit of this grid continues")
     if counts[RunState.FAILED] or counts[RunState.LOST]:
-        print(
-            f"  why: python -m jobs.status {folder.name}   again: python -m jobs.retry {folder.name}"
-        )
+        name = folder.name
+        print(f"  why: python -m jobs.status {name}   again: python -m jobs.retry {name}")
     if counts[RunState.RUNNING]:
         print("  running: another process is at them; submit again when it has ended")
     if counts[RunState.DONE]:

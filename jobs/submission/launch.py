@@ -1,4 +1,4 @@
-"""From chosen runs to running jobs: on a cluster, where they wait by themselves, or on this machine, attended."""
+"""Turns chosen runs into jobs: on a cluster, or on this machine, where it waits for their end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anlp.core.units import count
 from anlp.records.folders import GridFolder
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
-from jobs.containers.image import prepare_image
+from jobs.containers.image import ImageUse, prepare_image
 from jobs.runs.batches import Redo
 from jobs.runs.journal import writing_to
 from jobs.runs.options import SubmitOptions
@@ -20,7 +20,8 @@ from jobs.runs.status import Query
 from jobs.schedulers import registry
 from jobs.schedulers.base import Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
-from jobs.schedulers.profiles import fill_limits, load_profile
+from jobs.schedulers.profiles import load_profile
+from jobs.schedulers.site import fill_limits
 from jobs.submission.batching import SubmissionStage
 from jobs.submission.foreground import ForegroundRun
 from jobs.submission.submitter import SubmittedBatch, Submitter
@@ -38,9 +39,9 @@ def submit_specs(
     asks: Mapping[str, Resources] = NO_ASKS,
     query: Query = registry.states,
 ) -> int:
-    """Submits those of `specs` that are missing, and follows them where the scheduler is this machine.
+    """Submit those of `specs` that are missing; on this machine, follow them to their end.
 
-    The plan is made under the grid's lock: what another submit took a moment ago is not taken again.
+    The plan is made under the grid's lock: runs that another submit has just taken are left out.
 
     Args:
         folder: the grid's.
@@ -55,7 +56,7 @@ def submit_specs(
 
     Raises:
         SchedulerError: the scheduler did not take the batch.
-        UserError: another command holds the grid and does not finish, or its folder cannot be written.
+        UserError: another command holds the grid, or its folder cannot be written.
     """
     name = registry.resolve_name(
         target.on, None if target.profile is None else load_profile(target.profile)
@@ -67,36 +68,36 @@ def submit_specs(
     target, container = _in_image(
         folder, target, asks, tasks, leaves_machine=name != registry.LOCAL
     )
-    desk = Submitter(folder, target, container, redo, asks, query)
+    submitter = Submitter(folder, target, container, redo, asks, query)
     pack = target.packing.pack
     scheduler = registry.get_scheduler(
         name, slots=target.slots, profile=target.profile, container=container, pack=pack
     )
     if isinstance(scheduler, LocalScheduler):
-        return ForegroundRun(desk).run(specs, scheduler)
-    return _hand_to_cluster(desk, specs, scheduler)
+        return ForegroundRun(submitter).run(specs, scheduler)
+    return _submit_to_cluster(submitter, specs, scheduler)
 
 
-def _hand_to_cluster(desk: Submitter, specs: Sequence[RunSpec], scheduler: Scheduler) -> int:
-    """All waves under one lock; those behind the canaries wait in the scheduler, not here."""
-    with desk.held():
-        plan, history = desk.plan(specs)
+def _submit_to_cluster(submitter: Submitter, specs: Sequence[RunSpec], scheduler: Scheduler) -> int:
+    """Submit all stages under one lock; the scheduler holds those after the canaries."""
+    with submitter.held():
+        plan, history = submitter.plan(specs)
         if not plan.chosen:
-            say_nothing_to_do(desk.folder, plan)
+            say_nothing_to_do(submitter.folder, plan)
             return EXIT_OK
         canaries: tuple[str, ...] = ()
         taken = 0
-        for wave in desk.waves(plan.chosen, history):
-            after = () if wave.is_canary else canaries
-            handed = desk.hand_over(scheduler, wave, history, desk.target.packing, after)
-            _say_submitted(desk.folder, scheduler, handed, wave)
-            taken += len(wave.specs)
-            if handed.accepted < handed.batch.size:
+        for stage in submitter.stages(plan.chosen, history):
+            after = () if stage.is_canary else canaries
+            submitted = submitter.submit_stage(scheduler, stage, history, after)
+            _say_submitted(submitter.folder, scheduler, submitted, stage)
+            taken += len(stage.specs)
+            if submitted.accepted < submitted.batch.size:
                 _say_left(len(plan.chosen) - taken)
                 break
-            canaries += tuple(job.native_id for job in handed.jobs) if wave.is_canary else ()
+            canaries += tuple(job.native_id for job in submitted.jobs) if stage.is_canary else ()
     say_taken_meanwhile(len(specs) - len(plan.chosen))
-    print(f"  how they do: python -m jobs.status {desk.folder.name}")
+    print(f"  how they do: python -m jobs.status {submitter.folder.name}")
     return EXIT_OK
 
 
@@ -108,37 +109,34 @@ def _in_image(
     *,
     leaves_machine: bool,
 ) -> tuple[SubmitOptions, Container | None]:
-    """The target with what runs should know of their image, and the image ready to be started."""
+    """Return the target with the facts about the image, and the container to start."""
     if target.image is None:
         return replace(target, options=replace(target.options, container=None)), None
     with writing_to(folder):
-        container, facts = prepare_image(
-            target.image,
+        use = ImageUse(
             runs=folder.path,
             data=Path(target.options.data_dir),
             has_gpus=any(resources.gpus for resources in (target.resources, *asks.values())),
             leaves_machine=leaves_machine,
-            tasks=tasks,
-            say=print,
+            tasks=frozenset(tasks),
         )
+        container, facts = prepare_image(target.image, use, print)
     return replace(
         target, options=replace(target.options, container=facts.for_options())
     ), container
 
 
 def _say_submitted(
-    folder: GridFolder, scheduler: Scheduler, handed: SubmittedBatch, wave: SubmissionStage
+    folder: GridFolder, scheduler: Scheduler, submitted: SubmittedBatch, stage: SubmissionStage
 ) -> None:
-    runs, jobs = len(handed.specs), handed.batch.size
-    of = f"{handed.accepted} of {jobs}"
+    runs, jobs = len(submitted.specs), submitted.batch.size
+    of = f"{submitted.accepted} of {jobs}"
     what = f"{of} runs" if runs == jobs else f"{of} jobs with {runs} runs"
-    role = (
-        ", the canaries"
-        if wave.is_canary
-        else ", once the canaries have passed"
-        if handed.batch.after
-        else ""
-    )
+    role = ""
+    if stage.is_canary:
+        role = ", the canaries"
+    elif submitted.batch.after:
+        role = ", once the canaries have passed"
     print(f"{folder.name}: {what} are with {scheduler.name}{role}")
     for note in scheduler.notes:
         print(f"  note: {note}")

@@ -62,7 +62,7 @@ class SubmitRequest:
     as_json: bool = False
 
     def folder(self, grid_name: str) -> GridFolder:
-        """The folder of the grid of this name."""
+        """Return the folder of the grid of this name."""
         name = self.name or grid_name
         if self.smoke:
             name += SUFFIX
@@ -70,7 +70,7 @@ class SubmitRequest:
 
 
 def check_grid_name(name: str | None) -> str:
-    """The name given by `--name`, empty where there is none.
+    """Return the name given by `--name`, empty where there is none.
 
     Raises:
         UserError: a grid cannot have this name.
@@ -83,7 +83,7 @@ def check_grid_name(name: str | None) -> str:
 
 
 def parse_seed_count(text: str | None) -> int:
-    """The number of fresh seeds that `--seeds` asks for.
+    """Return the number of fresh seeds that `--seeds` asks for.
 
     Raises:
         UserError: it is no positive number.
@@ -99,7 +99,7 @@ def parse_seed_count(text: str | None) -> int:
 
 
 def find_grid_file(text: str) -> tuple[Path, str]:
-    """The grid file that is meant, and its grid's name where the file does not say.
+    """Return the grid file that is meant, and its grid's name where the file does not say.
 
     Args:
         text: a file; the name of a file in `grids/`, without its suffix; or a submitted grid by
@@ -111,7 +111,7 @@ def find_grid_file(text: str) -> tuple[Path, str]:
     path = Path(text)
     if path.suffix in YAML_SUFFIXES or (path.exists() and not path.is_dir()):
         return path, ""
-    if not path.is_dir() and is_grid_name(text):
+    if is_grid_name(text):
         for suffix in YAML_SUFFIXES:
             named = GRID_FILES / (text + suffix)
             if named.is_file():
@@ -122,17 +122,17 @@ def find_grid_file(text: str) -> tuple[Path, str]:
         raise UserError(
             f"{text}: no such grid file, and no grid of this name in {GRID_FILES}/ or {runs_root()}"
         ) from None
-    return _kept_file(folder), folder.name
+    return _kept_file(text, folder), folder.name
 
 
-def _kept_file(folder: GridFolder) -> Path:
-    """The copy of its file that the folder of a submitted grid holds."""
+def _kept_file(text: str, folder: GridFolder) -> Path:
+    """Return the copy of the grid file in a submitted grid's folder; `text` is what was typed."""
     if folder.name.endswith(SUFFIX):
-        raise UserError(f"{folder.name}: a smoke test; name the grid's own file, with --smoke")
+        raise UserError(f"{text}: a smoke test; name the grid's own file, with --smoke")
     files = sorted(folder.path.glob("grid*.yaml"))
     if len(files) == 1:
         return files[0]
     if not files:
-        raise UserError(f"{folder.path}: holds no grid file; name the file itself")
+        raise UserError(f"{text}: expected a grid file, got a directory that holds none")
     names = ", ".join(file.name for file in files)
     raise UserError(f"{folder.path}: holds several grid files ({names}); name one of them")

@@ -1,4 +1,4 @@
-"""What is done about runs that failed or were lost: from what ended each, whether it is repeated, and with what."""
+"""Decides for each failed or lost run whether it is repeated, and with which resources."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ CONTINUED = "continued"
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A failed or lost run with all that decides about it."""
+    """A failed or lost run with all that the decision depends on."""
 
     status: RunStatus
     first: Resources  # what the grid asked for it at first
     last: Resources  # what its last submission asked for
     has_progressed: bool = False  # whether its last attempt left a later checkpoint than it found
-    shared_device: bool = False  # whether others ran in its job at the same time
+    shared_device: bool = False  # whether others ran in its job at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the person at the keyboard wants."""
+    """What the user wants."""
 
     force: bool = False
     mem_mib: int | None = None  # instead of what would be worked out
@@ -54,7 +54,7 @@ class RetryDecision:
 
 
 def decide(case: FailedRun, policy: Policy) -> RetryDecision:
-    """What is done about one run; `--force` repeats whatever would be left."""
+    """Return what is done about one run; `--force` repeats even what would be left."""
     remedy = (
         _of_error(case, policy) if case.status.state is RunState.FAILED else _of_cause(case, policy)
     )
@@ -80,7 +80,10 @@ def _of_error(case: FailedRun, policy: Policy) -> RetryDecision:
 def _of_full_device(case: FailedRun) -> RetryDecision:
     if case.shared_device:
         return RetryDecision(f"{AGAIN}, alone", "it shared its device", case.last)
-    why = "the device was full, which memory of the host does not cure; lower batch_size, or --force on a larger device"
+    why = (
+        "the device was full, which memory of the host does not cure; "
+        "lower batch_size, or --force on a larger device"
+    )
     return RetryDecision(LEFT, why, None)
 
 
@@ -129,7 +132,8 @@ def _more_time(case: FailedRun, policy: Policy) -> RetryDecision:
     if had >= most:
         return RetryDecision(
             LEFT,
-            f"it got nowhere in {render_duration(60 * had)}, the most that is given; more: --most-time or --time",
+            f"it got nowhere in {render_duration(60 * had)}, the most that is given; "
+            "more: --most-time or --time",
             None,
         )
     return _with_time(
@@ -162,7 +166,7 @@ BY_CAUSE: Mapping[Cause, Callable[[FailedRun, Policy], RetryDecision]] = {
 
 
 def _apart_from(ask: Resources, policy: Policy) -> Resources:
-    """The same without the nodes that keep failing, where the scheduler can leave nodes out."""
+    """Exclude the nodes that keep failing, where the scheduler can."""
     known = ask.exclude or ""
     fresh = [node for node in sorted(policy.bad_nodes) if node not in known]
     return (

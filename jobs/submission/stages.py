@@ -104,7 +104,7 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
 
 
 def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> History:
-    """Where the runs stand that were submitted to this grid before; a dry run writes nothing."""
+    """Return the status of the runs submitted before; a dry run writes nothing."""
     if request.dry_run:
         return read_states(folder, query, remember=False)
     return wait_for_orphans(folder, say=say, query=query)
@@ -149,8 +149,8 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
         UserError: there is no such scheduler, profile or image.
     """
     folder, history = expanded.folder, chosen.history
-    purpose_options = _grid_options(expanded.grid, is_confirming=request.confirm is not None)
-    target = override(purpose_options, request.overrides)
+    options = _grid_options(expanded.grid, is_confirming=request.confirm is not None)
+    target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
     if plan.chosen and not request.as_json:
@@ -202,7 +202,7 @@ def say(text: str) -> None:
 
 
 def _parse_only(only: str, specs: Sequence[RunSpec]) -> IsWanted:
-    """Whether a run is what `--only` asks for.
+    """Return whether a run is what `--only` asks for.
 
     Raises:
         SpecError: it asks for something that these runs do not have.
@@ -220,7 +220,7 @@ def _any(_: RunSpec) -> bool:
 
 
 def _with_metric(confirm: Confirmation, history: History) -> Confirmation:
-    """With the metric that was named, or that the finished runs monitor."""
+    """Add the metric that the finished runs monitor, where none was named."""
     if confirm.metric:
         return confirm
     done = [status for status in history.values() if status.state is RunState.DONE]
@@ -228,7 +228,7 @@ def _with_metric(confirm: Confirmation, history: History) -> Confirmation:
 
 
 def _fresh_runs(confirm: Confirmation, named: Sequence[RunSpec], history: History) -> list[RunSpec]:
-    """The best configurations of the grid with seeds that no search has used."""
+    """Return the best configurations of the grid with seeds that no search has used."""
     runs = variants.runs_of_configurations(history.values(), named)
     candidates = variants.best_configurations(runs, confirm.metric, confirm.top, confirm.per)
     used = {spec.seed for spec in named} | variants.search_seeds(history.values())
@@ -242,7 +242,7 @@ def _confirm_title(confirm: Confirmation) -> str:
 
 
 def _grid_options(grid: GridSpec, *, is_confirming: bool) -> SubmitOptions:
-    """What the grid file says about where and how."""
+    """Return what the grid file says about where and how."""
     options = RunOptions(
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
@@ -261,7 +261,7 @@ def _grid_options(grid: GridSpec, *, is_confirming: bool) -> SubmitOptions:
 
 
 def _resolve_scheduler(target: SubmitOptions) -> SubmitOptions:
-    """`target` with the scheduler that `auto` stands for, so that it is looked for once."""
+    """Replace `auto` by the scheduler that it stands for, so that it is looked for once."""
     site = None if target.profile is None else load_profile(target.profile)
     return replace(target, on=registry.resolve_name(target.on, site))
 

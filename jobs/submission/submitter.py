@@ -1,10 +1,10 @@
-"""One submission on its way from the plan to the jobs: batches written, journalled and handed to a scheduler."""
+"""Submits planned runs: writes batches, records them in the journal, gives them to a scheduler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from anlp.core.errors import SchedulerError
 from anlp.core.spec import RunSpec
@@ -42,7 +42,7 @@ class SubmittedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """What plans and hands over the runs of one submission of one grid.
+    """Plans and submits the runs of one submission of one grid.
 
     Args:
         folder: the grid's.
@@ -59,25 +59,26 @@ class Submitter:
     redo: Redo
     asks: Mapping[str, Resources]
     query: Query
-    journal: Journal = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "journal", Journal(self.folder))
+    @property
+    def journal(self) -> Journal:
+        """The grid's journal."""
+        return Journal(self.folder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the grid against every other command that changes it.
+        """Lock the grid against every other command that changes it.
 
         Raises:
-            UserError: another command holds it and does not finish, or its folder cannot be written.
+            UserError: another command holds it, or its folder cannot be written.
         """
         with self.journal.held():
             yield
 
     def plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
-        """What is to be done now, of these runs; call it while the grid is held.
+        """Return the plan for these runs, and their states; call it while the grid is held.
 
-        How earlier jobs ended goes on record, since schedulers forget it.
+        It records how earlier jobs ended, since schedulers forget that.
         """
         reconcile(self.journal)
         history = read_states(self.folder, self.query)
@@ -85,50 +86,55 @@ class Submitter:
         due = find_auto_retries(self.journal, history, self.target.options.retries)
         return make_plan(specs, history, self.redo, due), history
 
-    def waves(
+    def stages(
         self, specs: Sequence[RunSpec], history: Mapping[str, RunStatus]
     ) -> list[SubmissionStage]:
-        """The waves of these runs, in order; models whose canary has passed before need none."""
+        """Return the stages of these runs, in order; models with a passed canary need none."""
         passed = passed_models(history.values())
         return make_stages(
             specs, self.target.resources, self.asks, canary=self.target.canary, passed=passed
         )
 
-    def hand_over(
+    def submit_stage(
         self,
         scheduler: Scheduler,
-        wave: SubmissionStage,
+        stage: SubmissionStage,
         history: Mapping[str, RunStatus],
-        packing: Packing,
         after: tuple[str, ...] = (),
     ) -> SubmittedBatch:
-        """Writes the batch of a wave and submits it; call it while the grid is held.
+        """Write the batch of a stage and submit it; call it while the grid is held.
 
         Raises:
             SchedulerError: the scheduler did not take it.
         """
-        packing = ALONE if wave.is_canary else packing.fit(len(wave.specs))
+        packing = self._packing(scheduler, stage)
         options = replace(self.target.options, batch=new_tag())
         elements = make_elements(
-            wave.specs, history, options, self.redo, packing, wave.resources.mem_mib
+            stage.specs, history, options, self.redo, packing, stage.resources.mem_mib
         )
         batch = replace(
             write_batch(self.folder, elements, options.batch),
             max_parallel=self.target.max_parallel,
             after=after,
-            apart=wave.is_canary,
+            apart=stage.is_canary,
         )
         specs = tuple(spec for element in elements for spec in element.specs)
-        job = packing.ask(wave.resources)
+        job = packing.ask(stage.resources)
         self.journal.intend(
-            batch, scheduler.name, self.redo, job, wave.resources, self.target.profile
+            batch, scheduler.name, self.redo, job, stage.resources, self.target.profile
         )
         jobs = _submit(scheduler, self.journal, batch, job)
         return SubmittedBatch(batch, specs, tuple(jobs))
 
+    def _packing(self, scheduler: Scheduler, stage: SubmissionStage) -> Packing:
+        """Return how many runs share a job; on this machine the scheduler packs runs by itself."""
+        if stage.is_canary or isinstance(scheduler, LocalScheduler):
+            return ALONE
+        return self.target.packing.fit(len(stage.specs))
+
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
-    """The batch file of a submission, one line per element; call it under the grid's lock."""
+    """Write the batch file of a submission, a line per element; call it under the grid's lock."""
     folder.batches.mkdir(parents=True, exist_ok=True)
     numbers = (path.stem for path in folder.batches.glob("*.jsonl"))
     number = max((int(stem) for stem in numbers if stem.isdecimal()), default=0) + 1
@@ -141,9 +147,13 @@ def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Ba
 def _submit(
     scheduler: Scheduler, journal: Journal, batch: Batch, resources: Resources
 ) -> list[Job]:
-    """Submits behind the journal's intent and before its answer, so that no job is without a line; the accepted jobs.
+    """Submit after the journal's intent and before its answer, so that each job has its line.
 
-    Where an answer was lost, the journal stays open: the next command asks the scheduler what it really took (`adopt`).
+    Where an answer was lost, the journal stays open: the next command asks the scheduler which jobs
+    it took (`reconcile`).
+
+    Returns:
+        The accepted jobs.
     """
     jobs: list[Job] = []
 
@@ -156,12 +166,13 @@ def _submit(
     except SchedulerError as error:
         if error.transient:
             raise SchedulerError(
-                f"{error}\nWhether it took the jobs is not known: submit again later; that asks first and doubles none",
+                f"{error}\nWhether it took the jobs is not known: submit again later; "
+                "that asks first and submits none twice",
                 transient=True,
             ) from error
         journal.refused(batch.tag, str(error))
         raise
-    except OSError:  # the journal cannot be written: nobody would follow local jobs, and those of a cluster are found
+    except OSError:  # the journal cannot be written: stop local jobs; a cluster's are found later
         if isinstance(scheduler, LocalScheduler):
             scheduler.close()
         raise

@@ -1,4 +1,4 @@
-"""Fresh seeds for the best configurations: what a table needs so that its winners are not merely lucky."""
+"""Runs derived from a grid: fresh seeds of the best, starts from other weights, a smoke test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anlp.tasks import make_spec, spec_from_json
 from jobs.runs.queries import best_runs, selection_metric
 from jobs.runs.status import RunStatus, read_states
 
-FIRST_FRESH_SEED = 1000  # far from the seeds of any search, so that more search seeds later stay disjoint from these
+FIRST_FRESH_SEED = 1000  # far above search seeds, so that more of these stay disjoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Candidate:
 def best_configurations(
     history: Iterable[RunStatus], metric: str, top: int, per: str | None
 ) -> list[Candidate]:
-    """The `top` configurations by mean `metric` over search seeds, of each value of the setting `per`.
+    """Return the `top` configurations by mean `metric` over search seeds, for each value of `per`.
 
     Raises:
         SpecError: `per` or `metric` is unknown to the finished runs, or none has finished.
@@ -45,7 +45,8 @@ def best_configurations(
     done = [s for s in history if s.state is RunState.DONE and s.purpose == "search" and s.result]
     if not done:
         raise SpecError(
-            "--confirm: no run of this grid has finished yet; run the grid first, then confirm its best"
+            "--confirm: no run of this grid has finished yet; "
+            "run the grid first, then confirm its best"
         )
     _check_names(done, metric, per)
     groups: dict[object, list[Candidate]] = defaultdict(list)
@@ -63,20 +64,20 @@ def best_configurations(
 def runs_of_configurations(
     history: Iterable[RunStatus], specs: Iterable[RunSpec]
 ) -> list[RunStatus]:
-    """The runs of the configurations of `specs`, whatever their seeds: a search may have been given more of them."""
+    """Return the runs of the configurations of `specs`, with any seed."""
     named = {spec.config_id for spec in specs}
     return [status for status in history if spec_from_json(status.form).config_id in named]
 
 
 def search_seeds(history: Iterable[RunStatus]) -> set[int]:
-    """Seeds that the search has used."""
+    """Return seeds that the search has used."""
     return {status.values["seed"] for status in history if status.purpose == "search"}
 
 
 def fresh_runs(
     candidates: Sequence[Candidate], seeds: int, used: Container[int] = ()
 ) -> list[RunSpec]:
-    """Each candidate with `seeds` seeds that are not among those that a search used; the same call, the same runs."""
+    """Return each candidate with `seeds` seeds that no search used; equal calls give equal runs."""
     numbers = list(islice((seed for seed in count(FIRST_FRESH_SEED) if seed not in used), seeds))
     return [
         RunSpec(candidate.task, candidate.settings, seed)
@@ -118,7 +119,7 @@ SETTING = "init_from"
 def resolve_init_from(
     specs: Sequence[RunSpec], root: Path, *, is_dry: bool = False
 ) -> list[RunSpec]:
-    """The runs with the ids of what they begin from, so that the same run always begins from the same weights.
+    """Return the runs with the ids of what they start from: a repeated run has an equal start.
 
     Args:
         specs: runs; those without an origin stay as they are.
@@ -146,13 +147,14 @@ def resolve_init_from(
 
 
 def _find(origin: str, root: Path) -> str:
-    """The id of the run that is meant: it has one, or is the best of `GRID` or of `GRID: FILTER`."""
+    """Return the id of the run that is meant: given, or the best of `GRID` or of `GRID: FILTER`."""
     run_id = (
         origin if re.fullmatch(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}", origin) else _best(origin, root)
     )
     if not any(root.glob(f"*/{run_id}/weights.pt")):
         raise UserError(
-            f"{SETTING}: no weights of run {run_id} in {root}; finish it first, with `checkpoints: {{keep: best}}`"
+            f"{SETTING}: no weights of run {run_id} in {root}; "
+            "finish it first, with `checkpoints: {keep: best}`"
         )
     return run_id
 
@@ -162,7 +164,8 @@ def _best(origin: str, root: Path) -> str:
     folder = GridFolder(root / name.strip())
     if not folder.journal.exists():
         raise UserError(
-            f"{SETTING}: expected a run's id, GRID or GRID: FILTER, got {origin!r}; no grid {name!r} in {root}"
+            f"{SETTING}: expected a run's id, GRID or GRID: FILTER, got {origin!r}; "
+            f"no grid {name!r} in {root}"
         )
     every = read_states(folder, lambda _: {}).values()  # what is finished needs no scheduler
     statuses = [status for status in every if status.state is RunState.DONE]
@@ -174,7 +177,8 @@ def _best(origin: str, root: Path) -> str:
     ranking = best_runs(statuses, metric) if metric else []
     if not ranking:
         raise UserError(
-            f"{SETTING}: no finished run fits {origin!r}; train that grid first: python -m jobs.submit"
+            f"{SETTING}: no finished run fits {origin!r}; "
+            "train that grid first: python -m jobs.submit"
         )
     return ranking[0][1].run_id
 
@@ -185,7 +189,7 @@ SUFFIX = "-smoke"
 
 
 def make_small(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """The first run of each model, and the next ones where that is fewer than two, with the task's small settings."""
+    """Return the first run of each model, two runs at least, with the task's small settings."""
     chosen: dict[object, RunSpec] = {}
     for spec in specs:
         chosen.setdefault(_kind(spec), spec)
@@ -204,7 +208,7 @@ def _kind(spec: RunSpec) -> tuple[object, ...]:
 
 
 def _small(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
-    """By id: runs that differ in nothing that is left are one."""
+    """Return the runs with small settings, by id: those that become equal are one."""
     made = [
         make_spec(spec.task, {**spec.settings.values(), **spec.settings.smoke}, spec.seed)
         for spec in specs

@@ -14,7 +14,7 @@ from jobs.views.status import Overview
 
 
 def overview_json(overview: Overview) -> dict[str, Any]:
-    """The value that `jobs.status --json` prints."""
+    """Return the value that `jobs.status --json` prints."""
     return {
         "grid": overview.folder.name,
         "folder": str(overview.folder.path),
@@ -33,7 +33,7 @@ def overview_json(overview: Overview) -> dict[str, Any]:
 
 
 def report_json(account: SchedulerReport) -> dict[str, Any]:
-    """What one shared scheduler reported."""
+    """Return what one shared scheduler reported."""
     return {
         "scheduler": account.scheduler,
         "asked": account.asked,
@@ -48,7 +48,7 @@ def _group_json(group: FailureGroup) -> dict[str, Any]:
 
 
 def run_json(status: RunStatus, progress: Progress | None) -> dict[str, Any]:
-    """One run in `jobs.status --json`.
+    """Return one run in `jobs.status --json`.
 
     Args:
         status: of the run.
@@ -89,7 +89,7 @@ def _progress_json(progress: Progress) -> dict[str, Any]:
 
 
 def _finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: null stands for it."""
+    """Replace NaN and infinities by null, which JSON has."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in metrics.items()

@@ -1,4 +1,4 @@
-"""What a submission says when others were faster, or when there is nothing to do."""
+"""Prints the plan of a submission: what the grid is, what is missing, where it would go."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from anlp.core.units import (
 )
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
+from jobs.config.packing import Packing
 from jobs.config.resources import Resources
 from jobs.gridfile import GridSpec
 from jobs.runs.estimates import Price, compare, estimate_seconds, price, propose
@@ -25,38 +26,39 @@ from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan
 from jobs.runs.status import RunStatus
 from jobs.schedulers.local.slots import inspect, plan_slots
-from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler
+from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler, label
 
 
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
-    """Why there is nothing to submit, and what can be done about it."""
+    """Print why there is nothing to submit, and what can be done about it."""
     counts = plan.counts()
-    print(
-        f"nothing to submit: {', '.join(f'{count} {state.value}' for state, count in counts.items())}"
-    )
+    words = ", ".join(f"{number} {state.value}" for state, number in counts.items())
+    print(f"nothing to submit: {words}")
     if any(state.is_active for state in counts):
         print(
-            f"  the queued and running ones were submitted before: python -m jobs.status {folder.name} --watch"
+            "  the queued and running ones were submitted before: "
+            f"python -m jobs.status {folder.name} --watch"
         )
     if RunState.FAILED in counts or RunState.LOST in counts:
         print(
-            f"  failed and lost runs are repeated by --retry; why they ended: python -m jobs.status {folder.name}"
+            "  failed and lost runs are repeated by --retry; why they ended: "
+            f"python -m jobs.status {folder.name}"
         )
 
 
 def say_taken_meanwhile(runs: int) -> None:
-    """How many runs of the plan another submit has taken since."""
+    """Print how many runs of the plan another submit has taken since."""
     if runs:
         print(f"{runs} of these runs were taken by another submit meanwhile")
 
 
 def fields_of(spec: RunSpec) -> dict[str, Any]:
-    """What a filter can name before a run was submitted: settings, seed and id."""
+    """Return what a filter can name before a run was submitted: settings, seed and id."""
     return {**spec.values, "id": spec.run_id}
 
 
 def render_axes(grid: GridSpec) -> str:
-    """`2 model x 5 lr`: what varies in the grid."""
+    """Render what varies in the grid: `2 model x 5 lr`."""
     return " x ".join(
         f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1
     )
@@ -71,7 +73,7 @@ def print_plan(
     title: str,
     notes: Sequence[str],
 ) -> None:
-    """What the grid is, where its runs stand, and what would be submitted where."""
+    """Print what the grid is, where its runs stand, and what would be submitted where."""
     print(f"{folder.name}: {len(plan.specs)} runs{title and f' ({title})'}")
     for state, number in plan.counts().items():
         print(f"  {state.value:<12}{number:>7}")
@@ -82,10 +84,9 @@ def print_plan(
 
 
 def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions) -> None:
-    """How many runs would be submitted where, what they will take, and what they should ask for."""
+    """Print how many runs would go where, what they will take, and what they should ask for."""
     shared = target.packing.fit(len(plan.chosen))
-    where = (target.on, target.slots, target.resources, target.profile, target.max_parallel)
-    slots, note = describe(*where, shared.pack, shared.chain)
+    slots, note = describe(target, shared)
     seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
     took = f", about {render_duration(seconds)}" if seconds is not None else ""
     cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
@@ -102,7 +103,7 @@ def _render_price(cost: Price | None) -> str:
 
 
 def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resources) -> list[str]:
-    """What earlier runs needed, and where what is asked for differs much; a line for each model that has any."""
+    """Return a line per model: what earlier runs needed, and where much else is asked for."""
     lines = []
     for proposal in propose(plan.chosen, history.values()):
         memory = (
@@ -116,7 +117,7 @@ def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resour
 
 
 def print_runs(plan: Plan) -> None:
-    """One line per run: its id, its state, and the settings that vary."""
+    """Print one line per run: its id, its state, and the settings that vary."""
     names = varying(spec.values for spec in plan.specs)
     header = ["run", "state", *names]
     rows = [
@@ -134,17 +135,16 @@ def print_runs(plan: Plan) -> None:
 def plan_json(
     folder: GridFolder, plan: Plan, history: Mapping[str, RunStatus], target: SubmitOptions
 ) -> dict[str, Any]:
-    """The plan for machines: `grid`, `counts` by state, `submit` (how many), `runs` with spec, state and `submit`.
+    """Return the value that `--json` prints.
 
-    From history, where there is any: `price` (`gpu_hours`, `cpu_hours`; else null) and `proposals` (`model`, `data`,
+    It has `grid`, `counts` by state, `submit` (how many) and `runs` with spec, state and `submit`;
+    from history `price` (`gpu_hours`, `cpu_hours`; else null) and `proposals` (`model`, `data`,
     `runs`, `need_min`, `need_mib`, `walltime_min`, `mem_mib`).
     """
     chosen = {spec.run_id for spec in plan.chosen}
-    cost = (
-        price(plan.chosen, history.values(), target.resources, target.packing.pack)
-        if chosen
-        else None
-    )
+    cost = None
+    if chosen:
+        cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
     return {
         "grid": folder.name,
         "counts": {state.value: number for state, number in plan.counts().items()},
@@ -162,30 +162,32 @@ def plan_json(
     }
 
 
-def describe(
-    name: str,
-    slots: int | None,
-    resources: Resources,
-    profile: str | None = None,
-    max_parallel: int | None = None,
-    pack: int = 1,
-    chain: int = 1,
-) -> tuple[int | None, str]:
-    """How many runs go at a time (None: as many as the cluster lets), and where, in words.
+def describe(target: SubmitOptions, packing: Packing) -> tuple[int | None, str]:
+    """Return how many runs go at a time (None: as many as the cluster lets), and where, in words.
 
-    Runs share jobs where `pack` go at the same time in each, or `chain` one after the other.
+    Args:
+        target: where and how.
+        packing: how many runs share a job.
 
     Raises:
         UserError: no such scheduler, or the machine cannot give what a run asks for.
     """
-    scheduler = get_scheduler(name, slots=slots, profile=profile)
-    if scheduler.name != LOCAL:
-        shared = f" in jobs of {pack * chain}, {pack} at a time" if pack * chain > 1 else ""
-        most = (
-            f", at most {max_parallel} {'jobs ' if shared else ''}at a time" if max_parallel else ""
-        )
-        return max_parallel and max_parallel * pack, f"to {scheduler.name}{shared}{most}"
-    machine = inspect(os.environ, with_gpus=resources.gpus > 0)
-    plan = plan_slots(resources, machine, MOST_SLOTS, asked=slots, pack=pack)
+    scheduler = get_scheduler(target.on, slots=target.slots, profile=target.profile)
+    if scheduler.name == LOCAL:
+        return _describe_slots(target, packing)
+    shared = most = ""
+    if packing.size > 1:
+        shared = f" in jobs of {packing.size}, {packing.pack} at a time"
+    at_a_time = None
+    if target.max_parallel:
+        at_a_time = target.max_parallel * packing.pack
+        what = "jobs at a time" if shared else "at a time"
+        most = f", at most {target.max_parallel} {what}"
+    return at_a_time, f"to {label(scheduler.name)}{shared}{most}"
+
+
+def _describe_slots(target: SubmitOptions, packing: Packing) -> tuple[int, str]:
+    machine = inspect(os.environ, with_gpus=target.resources.gpus > 0)
+    plan = plan_slots(target.resources, machine, MOST_SLOTS, asked=target.slots, pack=packing.pack)
     device = "GPU" if any(plan.devices) else "CPU"
     return plan.slots, f"on this machine, {plan.slots} at a time ({device})"

@@ -1,4 +1,4 @@
-"""The screen of a submission that runs here: a live display on a terminal, plain lines everywhere else, on stderr."""
+"""Shows a submission on this machine: live on a terminal, else as plain lines on stderr."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ProgressScreen:
         folder: of the grid.
         specs: the runs in the order of the submission, one per element.
         tag: of the submission.
-        quiet: only failures and what people must know.
+        quiet: only failures and what the user must know.
         console: where to; stderr by default. Colours obey NO_COLOR.
         clock: seconds that only go forward.
     """
@@ -86,7 +86,7 @@ class ProgressScreen:
             self._live.stop()
 
     def on_event(self, event: Event) -> None:
-        """Takes in what happened and shows it; redraws at most a few times a second."""
+        """Show what happened; redraw at most a few times a second."""
         now = self._clock()
         match event:
             case ElementStarted(index):
@@ -123,7 +123,8 @@ class ProgressScreen:
         elif self._live is None and not self._quiet and len(self._specs) <= MOST_LINES:
             ended = sum(self._state.view(self._clock()).counts.values())
             metric = render_metric(result.metrics) if result else why
-            words = f"{ended}/{len(self._specs)}  {WORDS[state]}  {name}  {metric}  {event.seconds:.1f} s"
+            number = f"{ended}/{len(self._specs)}"
+            words = f"{number}  {WORDS[state]}  {name}  {metric}  {event.seconds:.1f} s"
             self._say(Text(_printable(words)))
 
     def _look_at_runs(self) -> None:
@@ -141,34 +142,37 @@ class ProgressScreen:
             )
 
     def _say(self, text: Text) -> None:
-        """A line for good, above the live display where there is one."""
+        """Print a line that stays, above the live display where there is one."""
         self._console.print(text, soft_wrap=True)
 
 
 def standing_of(
     event: ElementEnded | None, folder: RunFolder, tag: str
 ) -> tuple[Standing, RunResult | None]:
-    """Where a run of the submission `tag` stands after its element ended, and the result that counts.
+    """Return the standing of a run after its element ended, and the result that counts.
 
-    None for an element that was never started, because everything was stopped before.
+    Args:
+        event: the end; None for an element that was stopped before it started.
+        folder: the run's.
+        tag: of the submission.
     """
     found = read_result(folder)
     if event is None:
         return classify(None, None), None
-    # a process that was killed may have left the result of an earlier submission, which it was to replace
+    # a killed process may leave the result of an earlier submission, which it was to replace
     result = found if event.state.cause is None else result_that_counts(found, tag)
     return classify(event.state, result, is_held=event.exit_code == EXIT_HELD), result
 
 
 def why_of(standing: Standing, result: RunResult | None) -> str:
-    """Why a run has no result of use, in one line; where another process is at it, that."""
+    """Return why a run has no result of use, in one line; where another process is at it, that."""
     if result is not None and result.error is not None:
         return first_line(f"{result.error.type}: {result.error.message}")
     return standing.why or standing.detail
 
 
 def draw(view: View, name: str, *, rows: int) -> Group:
-    """The live display: the bar, and a line for each of the first `rows` runs under way."""
+    """Return the live display: the bar, and a line for each of the first `rows` runs under way."""
     head = Table.grid(padding=(0, 1))
     head.add_row(
         Text(name, style="bold"),
@@ -189,7 +193,7 @@ def draw(view: View, name: str, *, rows: int) -> Group:
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a file of JSON lines, read from its end; None while there is none."""
+    """Return the last whole line of a file of JSON lines; None while there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
@@ -201,5 +205,5 @@ def last_line(path: Path) -> dict[str, Any] | None:
 
 
 def _printable(text: str) -> str:
-    """Without control characters: a message of an exception must not steer the terminal."""
+    """Replace control characters: the message of an exception must not steer the terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

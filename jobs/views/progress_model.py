@@ -1,4 +1,4 @@
-"""How far a submission has come, as data: fed with what happens, asked for a view at any time; draws nothing."""
+"""The progress of a submission as data: it takes events and gives a view at any time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from anlp.core.units import render_duration
 from anlp.records.results import RunState
 from jobs.common.text import render_pairs
 
-SHOWN_METRICS = (
-    "val/acc",
-    "val/loss",
-)  # the first that a run has; else its first of the validation set
+# The first of these that a run has is shown; else its first of the validation set.
+SHOWN_METRICS = ("val/acc", "val/loss")
 SHORT_ID = 8
 WORDS: Mapping[RunState, str] = {  # RUNNING: ended here, because another process is at it
     RunState.DONE: "done",
@@ -49,7 +47,7 @@ class ActiveRow:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that a screen shows at one moment."""
+    """What a screen shows at one moment."""
 
     total: int
     ended: int
@@ -60,19 +58,18 @@ class View:
     left_s: float | None  # None: too early to say
 
     def summary(self) -> str:
-        """`37/80  36 done, 1 failed, 2 running  65 s, about 45 s left`."""
+        """Render the view in a line: `37/80  36 done, 1 failed  65 s, about 45 s left`."""
         parts = [
             f"{self.counts[state]} {word}"
             for state, word in WORDS.items()
             if self.counts.get(state)
         ]
-        parts += [f"{len(self.active)} running"] if self.active else []
-        left = (
-            ""
-            if self.left_s is None or self.ended == self.total
-            else f", about {render_duration(self.left_s)} left"
-        )
-        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {render_duration(self.elapsed_s)}{left}"
+        if self.active:
+            parts.append(f"{len(self.active)} running")
+        time = render_duration(self.elapsed_s)
+        if self.left_s is not None and self.ended < self.total:
+            time += f", about {render_duration(self.left_s)} left"
+        return f"{self.ended}/{self.total}  {', '.join(parts) or 'starting'}  {time}"
 
 
 class ProgressState:
@@ -80,7 +77,7 @@ class ProgressState:
 
     Args:
         specs: in the order of the submission.
-        now: seconds on any clock that only goes forward; all later times are on the same.
+        now: seconds on a clock that only goes forward, the one of all later times.
     """
 
     def __init__(self, specs: Sequence[RunSpec], now: float) -> None:
@@ -97,34 +94,34 @@ class ProgressState:
         return tuple(self._active)
 
     def start(self, index: int, now: float) -> None:
-        """A process has begun with the run."""
+        """Return a process has begun with the run."""
         self._first_start = now if self._first_start is None else self._first_start
         self._active[index] = Active(now)
 
     def measure(self, index: int, metrics: Mapping[str, Any] | None) -> None:
-        """The last line of its metrics, None while there is none."""
+        """Return the last line of its metrics, None while there is none."""
         if index in self._active and metrics is not None:
             self._active[index].epoch = int(metrics["epoch"])
             self._active[index].metrics = metrics
 
     def requeue(self, index: int) -> None:
-        """The run will be started again."""
+        """Return the run will be started again."""
         self._active.pop(index, None)
 
     def end(self, index: int, state: RunState) -> None:
-        """The run ended, for this submission."""
+        """Return the run ended, for this submission."""
         self._active.pop(index, None)
         self._counts[state] += 1
 
     def label(self, index: int) -> str:
-        """The settings that tell the run from the others of its submission."""
+        """Return the settings that tell the run from the others of its submission."""
         spec = self._specs[index]
         values = spec.values
         names = [name for name in self._varying if name == "seed" or spec.settings.applies(name)]
         return render_pairs({name: values[name] for name in names})
 
     def view(self, now: float) -> View:
-        """What there is to show."""
+        """Return what there is to show."""
         ended, total = sum(self._counts.values()), len(self._specs)
         progress = ended + sum(self._fraction(index) for index in self._active)
         working_s = 0.0 if self._first_start is None else now - self._first_start
@@ -149,7 +146,7 @@ class ProgressState:
 
 
 def render_metric(metrics: Mapping[str, Any]) -> str:
-    """`val/acc 0.9306`, always as wide, or what else there is of the validation set; empty where there is nothing."""
+    """Render a metric of the validation set, `val/acc 0.9306`; empty where there is none."""
     known = [
         name for name in (*SHOWN_METRICS, *metrics) if name in metrics and name.startswith("val/")
     ]

@@ -9,11 +9,11 @@ from functools import cached_property
 
 from anlp.core.align import align
 from anlp.core.units import count, render_duration, render_hours, render_memory
+from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.common.terminal import STYLE_OF_STATE, Canvas
 from jobs.common.text import render_pairs
-from jobs.runs.cost import Cost
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
@@ -59,25 +59,25 @@ class Overview:
 
     @cached_property
     def failures(self) -> list[FailureGroup]:
-        """The chosen failed and lost runs by fingerprint, with what sets them apart from all runs."""
+        """The chosen failed and lost runs by fingerprint, with what sets them apart."""
         return group_failures(self.every, self.chosen, self.names)
 
     def counts(self) -> dict[RunState, int]:
-        """How many of the chosen runs are in each state that occurs, in the order of `RunState`."""
+        """Return the number of chosen runs in each state that occurs, in `RunState`'s order."""
         counted = Counter(status.state for status in self.chosen)
         return {state: counted[state] for state in RunState if counted[state]}
 
     def of(self, *states: RunState) -> list[RunStatus]:
-        """The chosen runs in these states."""
+        """Return the chosen runs in these states."""
         return [status for status in self.chosen if status.state in states]
 
     def settings(self, status: RunStatus) -> str:
-        """What tells a run apart from the others, as text."""
+        """Return what tells a run apart from the others, as text."""
         return render_pairs(own_settings(status, self.names))
 
 
 def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = False) -> str:
-    """The whole screen of `jobs.status`."""
+    """Return the whole screen of `jobs.status`."""
     sections = [_headline(overview, canvas)]
     if every_run:
         sections.append(_every_run(overview, canvas))
@@ -107,7 +107,7 @@ def _headline(overview: Overview, canvas: Canvas) -> str:
 
 
 def _notes(overview: Overview) -> list[str]:
-    """What must be known to read the counts: an outage, old answers, runs that cannot start."""
+    """Return notes on the counts: an outage, old answers, runs that cannot start."""
     told = [line for account in overview.accounts for line in account.render(overview.now)]
     states = (RunState.QUEUED, RunState.RUNNING)
     said = Counter(
@@ -122,7 +122,7 @@ def _notes(overview: Overview) -> list[str]:
 
 
 def shown_running(overview: Overview, *, every_run: bool = False) -> list[RunStatus]:
-    """The running runs whose progress the screen shows."""
+    """Return the running runs whose progress the screen shows."""
     running = overview.of(RunState.RUNNING)
     return running if every_run else running[:ROWS]
 
@@ -212,7 +212,7 @@ def _cost(overview: Overview, canvas: Canvas) -> str:
 
 def render_cost(cost: Cost) -> list[tuple[str, str]]:
     """Rows of a name and a sentence; what was not recorded is left out."""
-    rows = [("time", _hours(cost.gpu_hours, cost.cpu_hours))]
+    rows = [("time", _hours(cost.gpu_hours or 0.0, cost.cpu_hours or 0.0))]
     if cost.cpu_efficiency is not None:
         rows.append(("CPU", f"{cost.cpu_efficiency:.0%} of what was asked for was used"))
     if cost.peak_mib is not None:
@@ -256,7 +256,7 @@ def _every_run(overview: Overview, canvas: Canvas) -> str:
 
 
 def _in_short(overview: Overview, status: RunStatus, metric: str | None) -> str:
-    """The one thing to know about a run: its metric, its progress, or what ended it."""
+    """Return the one thing to know about a run: its metric, its progress, or what ended it."""
     if status.state is RunState.RUNNING:
         return " ".join(_progress_cells(overview.progress.get(status.run_id))).strip()
     if status.state in FAILURES:
@@ -268,7 +268,7 @@ def _in_short(overview: Overview, status: RunStatus, metric: str | None) -> str:
 
 
 def _next(overview: Overview, canvas: Canvas) -> str:
-    """What to type next, in this state of the grid."""
+    """Return what to type next, in this state of the grid."""
     name = overview.folder.name
     n_failed = len(overview.of(*FAILURES))
     hints: list[tuple[str, str]] = []

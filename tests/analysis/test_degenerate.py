@@ -168,6 +168,8 @@ def test_charts_answer_or_say_why_not(
     assert (code == 0 and printed.out.strip()) or (
         code == 2 and len(printed.err.strip().splitlines()) == 1
     )
+    drawn = [path for path in Path.cwd().rglob("*.svg") if "<path" in path.read_text()]
+    assert bool(drawn) == (code == 0)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +189,14 @@ def test_charts_of_odd_names_draw(tmp_path: Path, kind: str, options: dict[str, 
 
     save_chart(chart, tmp_path / "chart.png")
 
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
 
 @pytest.mark.parametrize("form", RENDERERS)
 def test_odd_names_render(form: str) -> None:
-    assert RENDERERS[form](build_table(odd_frames()[0], Plan(), "数据 $"))
+    text = RENDERERS[form](build_table(odd_frames()[0], Plan(), "数据 $"))
+
+    assert "0.5" in text or "50" in text
 
 
 def test_a_bound_that_no_run_passes_is_one_sentence(
@@ -216,3 +222,6 @@ def test_odd_names_draw(tmp_path: Path) -> None:
             curves_info(runs, history, "val/acc", "name", grid="数据 $"), figure.add_subplot()
         )
         save(figure, tmp_path / "curves.png")
+
+    assert "<path" in (tmp_path / "parallel.svg").read_text()
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from analysis import report
-from analysis.data.cost import add_up
 from analysis.data.load import Runs, load
 from analysis.effects.render import importance_rows
 from analysis.reporting.blocks import Cells
@@ -29,6 +28,7 @@ from analysis.results.plan import Plan
 from analysis.results.table import build_table
 from analysis.text.tables import plain_cells
 from anlp.core.errors import UserError
+from anlp.records.cost import add_up
 from anlp.records.elements import Element
 from anlp.records.files import write_json, write_jsonl
 from anlp.records.folders import GridFolder
@@ -288,10 +288,10 @@ def test_cost_is_that_of_the_attempts(grid: Grid) -> None:
     write_jsonl(GridFolder(grid.path).journal, [{"event": "intent", "tag": "b", "each": asked}])
     findings = find_out(load(grid.path), "study")
 
-    cost = add_up(findings.origins, findings.shares)
+    cost = add_up(findings.usages, findings.shares)
 
     assert (cost.run_hours, cost.gpu_hours, cost.cpu_hours, cost.lost_hours) == (2.0, 2.0, 4.0, 1.0)
-    assert (cost.used_cpu_hours, cost.efficiency) == (0.5, 0.25)
+    assert (cost.used_cpu_hours, cost.cpu_efficiency) == (0.5, 0.25)
     assert "n7 (1)" in str(provenance_section(findings))
 
 

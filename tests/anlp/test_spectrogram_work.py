@@ -115,7 +115,8 @@ def test_a_process_that_is_killed_is_a_sentence_and_what_was_done_stays(
     audio, out = sound(tmp_path / "a", "train/1.wav", "train/2.wav"), tmp_path / "out"
 
     with pytest.raises(
-        UserError, match=r"was killed, .*; what is done is kept: repeat the command with fewer than"
+        UserError,
+        match=r"was killed, .*; finished files are kept: repeat the command with fewer than",
     ):
         spectrograms.main([str(audio), str(out), "--workers", "1"])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,20 @@ def test_only_matching_runs_are_stopped(
 
     assert "asked 2 queued runs to stop" in capsys.readouterr().out
     assert (cancelled(folder, first), cancelled(folder, second)) == ({1}, {0})
+
+
+def test_what_was_stopped_is_told_as_json(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = [a_spec(lr=0.1), a_spec(lr=0.2)]
+    submit(folder, specs)
+
+    cancel.main(["demo", "--only", "lr=0.2", "--json"])
+    cancel.main(["demo", "--only", "lr=0.2 state=done", "--json"])
+
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {"grid": "demo", "stopped": [specs[1].run_id]}
+    assert second == {"grid": "demo", "stopped": []}
 
 
 def test_a_run_is_cancelled_in_its_latest_submission(folder: GridFolder) -> None:

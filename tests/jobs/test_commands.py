@@ -18,6 +18,7 @@ from anlp.core import debug_log
 from anlp.core.command import called_as
 from anlp.core.errors import run_command
 from anlp.core.verbs import Verb, list_package, verbs_of
+from jobs.common import external
 
 VERBS = verbs_of()
 OF_A_GRID = [verb for verb in VERBS if verb.name not in ("claims", "plot", "logs", "explain")]
@@ -82,9 +83,7 @@ def test_a_missing_grid_is_one_sentence(verb: Verb, capsys: pytest.CaptureFixtur
 
 @each_verb
 def test_an_unknown_option_is_one_sentence(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [
-        word for action in arguments_of(verb)._get_positional_actions() for word in _any(action)
-    ]
+    words = _positional_words(arguments_of(verb))
 
     assert call(verb, *words, "--frobnicate") == 2
 
@@ -95,9 +94,16 @@ def test_an_unknown_option_is_one_sentence(verb: Verb, capsys: pytest.CaptureFix
     assert said.err.count("\n") == 1
 
 
-def _any(action: argparse.Action) -> list[str]:
-    """A word that a positional argument takes."""
-    return [str(next(iter(action.choices)))] if action.choices else ["nothing"]
+def _positional_words(parser: argparse.ArgumentParser) -> list[str]:
+    """A word for each positional argument."""
+    words: list[str] = []
+    for action in parser._get_positional_actions():
+        if isinstance(action.choices, dict):  # parsers of kinds, as `plot` has them
+            kind, of_kind = next(iter(action.choices.items()))
+            words += [kind, *_positional_words(of_kind)]
+        else:
+            words.append("nothing")
+    return words
 
 
 @each_verb
@@ -268,3 +274,19 @@ def test_the_debug_log_hides_secrets(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "sent *** with api_key=*** and 'password': ***" in said
+
+
+def test_every_external_command_is_logged_with_its_time_and_answer(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    external.run(["echo", "quiet"])
+    assert capsys.readouterr().err == ""
+    debug_log.start()
+
+    external.run(["sh", "-c", "echo 4711; echo held >&2; exit 3"])
+    external.run(["no-such-program"])
+
+    said = capsys.readouterr().err
+    assert "sh -c 'echo 4711; echo held >&2; exit 3': exit code 3 after 0." in said
+    assert "\n  out: 4711\n  err: held\n" in said
+    assert "no-such-program: exit code 127 after 0." in said

@@ -10,8 +10,7 @@ from anlp.core import lease
 from anlp.core.errors import UserError
 from anlp.records.folders import GridFolder
 from jobs import cancel, explain
-from jobs.runs.attempts import signal_name, signal_number
-from jobs.schedulers.base import Cause, JobHandle
+from jobs.schedulers.base import Cause, JobHandle, parse_signal, signal_name
 from tests.support.grids import a_spec, an_error, fail, finish, log_epochs, lose, start, submit
 
 
@@ -101,10 +100,10 @@ def test_a_submission_without_an_answer_is_mentioned(
             "out-of-memory killer",
         ),
         (Cause.SIGNAL, "SIGUSR1", "lost, killed by SIGUSR1", "sent it SIGUSR1"),
-        (Cause.NODE, "node7", "lost, node failure: node7", "Its machine failed"),
+        (Cause.NODE, "node7", "lost, node failure: node7", "Its node failed"),
         (Cause.EXIT, "exit code 70", "lost, exit code 70", "last lines of its log"),
-        (Cause.UNKNOWN, "", "lost, unknown", "Nobody recorded"),
-        (Cause.CANCELLED, "", "interrupted, cancelled", "Somebody cancelled it"),
+        (Cause.UNKNOWN, "", "lost, unknown", "There is no record"),
+        (Cause.CANCELLED, "", "interrupted, cancelled", "It was cancelled"),
         (Cause.LAUNCHER, "", "interrupted, its launcher ended", "Ctrl-C"),
         (Cause.CONTINUE, "", "interrupted, asked to be continued", "saved a checkpoint"),
     ],
@@ -213,11 +212,13 @@ def test_a_wrong_name_is_one_sentence(folder: GridFolder) -> None:
         ("signal 9 (SIGKILL)", 9, "SIGKILL"),
         ("SIGSEGV", 11, "SIGSEGV"),
         ("signal 250", 250, "a signal"),
-        ("", 0, "a signal"),
+        ("", None, "a signal"),
     ],
 )
-def test_signals_are_read_from_what_a_scheduler_says(detail: str, number: int, name: str) -> None:
-    assert signal_number(detail) == number
+def test_signals_are_read_from_what_a_scheduler_says(
+    detail: str, number: int | None, name: str
+) -> None:
+    assert parse_signal(detail) == number
     assert signal_name(number) == name
 
 

@@ -187,7 +187,7 @@ def test_following_shows_what_is_added_until_the_run_ends(
     finish(folder, spec, tag)
     held.release(ending="done")
 
-    assert follower.wait(timeout=10) == 0
+    assert follower.wait(timeout=120) == 0
     assert out.read_text() == f"one\ntwo\nthree\n-- {spec.run_id} is done\n"
 
 

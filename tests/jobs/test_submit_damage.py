@@ -104,7 +104,7 @@ def test_a_damaged_line_of_a_batch_file_moves_no_other(folder: GridFolder) -> No
 
 def test_a_deleted_run_folder_is_trained_again(folder: GridFolder, quick_place: Place) -> None:
     start_quick(quick_place).communicate(
-        timeout=60
+        timeout=120
     )  # it is gone then, and responsible for nothing any more
     call_submit("study.yaml")  # remembers what is finished
     victim = runs_by_lr(folder, 0.1)[0].folder

@@ -17,9 +17,9 @@ from anlp.datasets import catalogue
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs import submit
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
+from jobs.submission import stages
 from tests.support.quick_runner import call_submit
 from tests.support.small_study import GRID, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
 from tests.support.submits import Place, make_place
@@ -83,7 +83,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(submit, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
+    monkeypatch.setattr(stages, "MOST_RUNS", 15_000)  # instead of 200,000, for the sake of time
     Path("none.yaml").write_text("task: mnist\nfixed: {data: digits}\ngrid: {lr: []}\n")
     Path("empty.yaml").touch()
     axes = "grid: {lr: {logspace: [0.001, 0.1, 101]}, dropout: {linspace: [0, 0.5, 100]}}\n"
@@ -168,11 +168,11 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
     with small_disk(tmp_path / "disk", "40k") as disk:
         root = disk / "runs"
         process = start_quick(replace(quick_place, root=root))
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=120)[0]
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
-            r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, then any submit",
+            r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, then any",
             said,
         ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)

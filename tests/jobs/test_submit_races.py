@@ -64,7 +64,7 @@ def test_two_submits_at_once_train_each_run_once(quick_place: Place) -> None:
     for number in range(10):
         grid = ("--name", f"round-{number}")
         both = [start_quick(quick_place, *grid) for _ in range(2)]
-        said = [process.communicate(timeout=60)[0] for process in both]
+        said = [process.communicate(timeout=120)[0] for process in both]
 
         assert [process.returncode for process in both] == [0, 0], said
         place = GridFolder(quick_place.root / grid[1])
@@ -83,9 +83,9 @@ def test_a_larger_grid_beside_a_running_one_takes_only_what_is_new(
     monkeypatch.delenv("QUICK_SLEEP")
 
     second = start_quick(quick_place, "--set", "lr=0.1,0.2,0.3,0.4,0.5")
-    said = second.communicate(timeout=60)[0]
+    said = second.communicate(timeout=120)[0]
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
 
     assert second.returncode == 0, said
     assert "to submit         4" in said
@@ -120,7 +120,7 @@ def test_a_stopped_submit_continues_to_the_same_numbers(
         lambda: sum(run.metrics.exists() for run in place.runs()) == 2, lambda: "no run began"
     )
     os.killpg(process.pid, number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
 
     assert process.returncode == 130, err
     assert "stopped: any submit of this grid continues" in out

@@ -20,7 +20,8 @@ from anlp.records.results import Outcome, RunError, RunResult
 from anlp.tasks import make_spec
 from jobs.config.resources import Resources
 from jobs.runs.journal import ExitRecord, Journal, Submission, new_tag
-from jobs.schedulers.base import Batch, Cause, Job
+from jobs.schedulers.base import Cause, Job
+from jobs.submission.submitter import write_batch
 
 GONE = lease.Process(
     lease.Process.this().host, lease.Process.this().boot, 1, 1
@@ -49,22 +50,17 @@ def submit(
 
     With a `slurm_job` it is an array of that id instead.
     """
-    folder.batches.mkdir(parents=True, exist_ok=True)
     tag = new_tag()
-    path = folder.batches / f"{len(list(folder.batches.iterdir())) + 1}.jsonl"
     options = RunOptions(batch=tag, redo=redo, purpose=purpose)  # type: ignore[arg-type]  # literals, given as text
-    groups = [
-        tuple(specs[start : start + per_element]) for start in range(0, len(specs), per_element)
-    ]
-    write_jsonl(path, [Element(group, options, at_once=at_once).to_json() for group in groups])
+    starts = range(0, len(specs), per_element)
+    groups = [tuple(specs[start : start + per_element]) for start in starts]
+    elements = [Element(group, options, at_once=at_once) for group in groups]
+    batch = write_batch(folder, elements, tag)
     journal = Journal(folder)
-    scheduler = "slurm" if slurm_job else "local"
-    journal.intend(
-        Batch(tag, folder.name, path, len(groups)), scheduler, redo, resources or Resources()
-    )
+    journal.intend(batch, "slurm" if slurm_job else "local", redo, resources or Resources())
     if answered:
         native_id = slurm_job or (launcher or lease.Process.this()).to_id()
-        journal.accepted(tag, Job(native_id, 0, len(groups)))
+        journal.accepted(tag, Job(native_id, 0, batch.size))
         journal.answered(tag)
     return tag
 
@@ -152,7 +148,7 @@ def hold_lock_elsewhere(folder: GridFolder) -> subprocess.Popen[str]:
     return holder
 
 
-def wait_until(path: Path, text: str, timeout_s: float = 10.0) -> str:
+def wait_until(path: Path, text: str, timeout_s: float = 120.0) -> str:
     """The content of a file once `text` is in it."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

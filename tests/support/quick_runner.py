@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import time
@@ -19,7 +18,8 @@ from anlp.core.errors import run_command
 from anlp.records.files import write_jsonl
 from anlp.records.results import Outcome, RunError, RunResult
 from jobs import submit
-from jobs.schedulers import registry
+from jobs.schedulers import plugins
+from jobs.schedulers.base import Setup
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.schedulers.local.worker_pool import PoolOptions
 from tests.support.paths import ROOT
@@ -58,11 +58,19 @@ def _is_named(variable: str, rate: float) -> bool:
     return str(rate) in os.environ.get(variable, "").split()
 
 
+class QuickLocal(LocalScheduler):
+    """This machine, with runs that take no time."""
+
+    @classmethod
+    def create(cls, setup: Setup) -> LocalScheduler:
+        return cls(slots=setup.slots, pool=QUICK)
+
+
 def use_quick_runner(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     """Has submits of this process run quickly, below `root`."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("ANLP_RUNS", str(root))
-    monkeypatch.setattr(registry, "LocalScheduler", functools.partial(LocalScheduler, pool=QUICK))
+    monkeypatch.setitem(plugins._registered, "local", QuickLocal)
 
 
 def call_submit(*words: object) -> int:

@@ -13,8 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+_ready: list[Path] = []  # the file that says that the element of this process hears signals
+
 
 def run(batch: Path, index: int, *, job: str = "", datasets: Any = None) -> int:
+    _ready[:] = [ready_of(batch, index)]
     behaviour, *words = json.loads(batch.read_text().splitlines()[index])["do"].split()
     log_of(batch, index).write_text(
         f"element {index} as {job} pid {os.getpid()} datasets {datasets}\n"
@@ -35,6 +38,15 @@ def log_of(batch: Path, index: int) -> Path:
     return batch.with_name(f"{index}.log")
 
 
+def ready_of(batch: Path, index: int) -> Path:
+    """The file that is there once `sleep` and `stubborn` have their signal handlers."""
+    return batch.with_name(f"{index}.ready")
+
+
+def say_ready() -> None:
+    _ready[0].touch()
+
+
 def write_batch(folder: Path, *behaviours: str) -> Path:
     path = folder / "batch.jsonl"
     path.write_text("".join(json.dumps({"do": behaviour}) + "\n" for behaviour in behaviours))
@@ -49,11 +61,13 @@ def _sleep(seconds: str) -> int:
     """Leaves with 3 at SIGTERM, as runs do."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    say_ready()
     return 3 if stop.wait(float(seconds)) else 0
 
 
 def _stubborn(seconds: str) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say_ready()
     time.sleep(float(seconds))
     return 0
 

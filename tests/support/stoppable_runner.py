@@ -18,7 +18,7 @@ def run(batch: Path, index: int, *, job: str) -> int:
         time.sleep(1)
     with stop_flag() as flag:
         batch.with_name("ready").write_text(f"{os.getpid()} {index} {job}")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not flag.is_set() and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.1)  # as for a checkpoint, so that a second signal finds it here

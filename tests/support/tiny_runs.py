@@ -89,7 +89,7 @@ def run_apart(
     """
     process = _processes.Process(target=_run, args=(batch, prepare, args))
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode is not None
     return process.exitcode
 

@@ -1,4 +1,4 @@
-"""What a launcher that follows its own elements tells about them while they run, and at the end."""
+"""Define what a launcher tells about its own elements while they run, and at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobs.schedulers.base import JobState
 
 @dataclass(frozen=True, slots=True)
 class ElementStarted:
-    """A process runs the element now."""
+    """Says that a process runs the element now."""
 
     index: int
     pid: int
@@ -19,7 +19,7 @@ class ElementStarted:
 
 @dataclass(frozen=True, slots=True)
 class ElementEnded:
-    """The element's process ended (or, cancelled before it started, never was)."""
+    """Says that the element's process ended, or was cancelled before it started."""
 
     index: int
     state: JobState
@@ -30,21 +30,21 @@ class ElementEnded:
 
 @dataclass(frozen=True, slots=True)
 class ElementRequeued:
-    """The element's process is gone through no fault of its own; it will be started again."""
+    """Says that the pool of the element is gone; the element will be started again."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A line that people should read."""
+    """Holds a line that people should read."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """About half a second has passed: screens may look at files and redraw."""
+    """Says that half a second has passed: screens may look at files and redraw."""
 
 
 Event = ElementStarted | ElementEnded | ElementRequeued | Notice | Tick
@@ -52,7 +52,7 @@ Event = ElementStarted | ElementEnded | ElementRequeued | Notice | Tick
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of a submission that was followed to its end."""
+    """Says what became of a submission that was followed to its end."""
 
     ended: Mapping[int, ElementEnded]  # by index
     not_run: tuple[int, ...] = ()  # indices that never ended because everything was stopped

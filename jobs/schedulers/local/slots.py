@@ -1,4 +1,4 @@
-"""What this machine has to run elements on, and how many of them at a time."""
+"""Find out what this machine has to run elements on, and how many run at a time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 
 from anlp.core.errors import SchedulerError
 from jobs.common.external import run
-from jobs.config.resources import Resources
+from jobs.config.resources import CLUSTER_ONLY, Resources
 
 NVIDIA_SMI_TIMEOUT_S = 5.0
 MIB = 1024 * 1024
 CGROUPS = Path("/sys/fs/cgroup")
-CLUSTER_ONLY = ("queue", "account", "qos", "gpu_type", "constraint", "exclude", "nodes", "extra")
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this process may use: less than the hardware where an allocation or a container says so."""
+    """Says what this process may use, within its allocation and its container."""
 
     cores: int
     mem_mib: int
@@ -29,22 +28,20 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class SlotPlan:
-    """How many elements run at a time, the devices each sees, and what people should know about it."""
+    """Says how many elements run at a time, the devices each sees, and notes about it."""
 
     slots: int
-    devices: tuple[
-        str, ...
-    ]  # CUDA_VISIBLE_DEVICES of slot 0, 1, ... taken in turn; "" hides all GPUs
+    devices: tuple[str, ...]  # CUDA_VISIBLE_DEVICES of the slots, in turn; "" hides all GPUs
     notes: tuple[str, ...] = ()
 
 
 def plan_slots(
     resources: Resources, machine: Machine, most: int, *, asked: int | None = None, pack: int = 1
 ) -> SlotPlan:
-    """Slots for elements that ask for `resources`.
+    """Return the slots for elements that ask for `resources`.
 
     Args:
-        resources: of one element. `walltime_min` and `mem_mib` are limits that the pool enforces on each run.
+        resources: of one element. The pool enforces `walltime_min` and `mem_mib` on each run.
         machine: what there is.
         most: no more than this many make sense.
         asked: what the person wants (`--slots`); None: one per core, or `pack` per `gpus` GPUs.
@@ -85,22 +82,26 @@ def _notes(resources: Resources, machine: Machine, slots: int) -> Iterator[str]:
     if ignored:
         yield f"{', '.join(ignored)}: for clusters only, changes nothing on this machine"
     if resources.cpus > 1:
-        yield f"cpus: {resources.cpus} changes nothing on this machine: a run trains with one thread, {slots} at a time"
-    if resources.mem_mib and resources.mem_mib * slots > machine.mem_mib:
         yield (
-            f"memory: {slots} runs at a time may use {resources.mem_mib} MiB each, this machine has "
-            f"{machine.mem_mib} MiB; with --slots {max(1, machine.mem_mib // resources.mem_mib)} they fit for sure"
+            f"cpus: {resources.cpus} changes nothing on this machine: a run trains with "
+            f"one thread, {slots} at a time"
+        )
+    if resources.mem_mib and resources.mem_mib * slots > machine.mem_mib:
+        fitting = max(1, machine.mem_mib // resources.mem_mib)
+        yield (
+            f"memory: {slots} runs at a time may use {resources.mem_mib} MiB each, "
+            f"this machine has {machine.mem_mib} MiB; with --slots {fitting} they fit for sure"
         )
 
 
 def inspect(environment: Mapping[str, str], *, with_gpus: bool) -> Machine:
-    """This machine; its GPUs are looked for only where they are wanted, which can take seconds."""
+    """Return this machine; look for GPUs only where they are wanted, which can take seconds."""
     cores = min([len(os.sched_getaffinity(0)), *_cpu_quotas(CGROUPS)])
     return Machine(cores, _memory_mib(CGROUPS), find_gpus(environment) if with_gpus else ())
 
 
 def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """GPUs (or their MIG slices) as CUDA names them; an existing CUDA_VISIBLE_DEVICES is obeyed."""
+    """Return the GPUs or MIG slices as CUDA names them, within CUDA_VISIBLE_DEVICES."""
     answer = run(["nvidia-smi", "-L"], timeout_s=NVIDIA_SMI_TIMEOUT_S)
     present = parse_gpus(answer.out) if answer.code == 0 else ()
     visible = environment.get("CUDA_VISIBLE_DEVICES")
@@ -112,7 +113,7 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def parse_gpus(text: str) -> tuple[str, ...]:
-    """Names from `nvidia-smi -L`: UUIDs of the GPUs; of the MIG slices instead where a GPU is cut into such."""
+    """Return the UUIDs in `nvidia-smi -L`, those of MIG slices where a GPU is cut into such."""
     names: list[str] = []
     for kind, uuid in re.findall(r"^\s*(GPU|MIG) .*\(UUID: ([^)]+)\)\s*$", text, re.MULTILINE):
         if kind == "MIG" and names and names[-1].startswith("GPU-"):
@@ -122,7 +123,7 @@ def parse_gpus(text: str) -> tuple[str, ...]:
 
 
 def _cpu_quotas(root: Path) -> list[int]:
-    """Cores allowed by each control group above this process, version 2 and 1."""
+    """Return the cores allowed by each control group above this process, version 2 and 1."""
     found = []
     for folder in _own_groups(root):
         quota, _, period = _read(folder / "cpu.max").partition(" ")
@@ -134,7 +135,7 @@ def _cpu_quotas(root: Path) -> list[int]:
 
 
 def _memory_mib(root: Path) -> int:
-    """Memory of the machine or of the tightest control group above this process."""
+    """Return the memory of the machine or of the tightest control group above this process."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")), re.MULTILINE)
     sizes = [int(total[1]) // 1024] if total else []
     for folder in _own_groups(root):
@@ -144,7 +145,7 @@ def _memory_mib(root: Path) -> int:
 
 
 def _own_groups(root: Path) -> Iterator[Path]:
-    """The folders of this process' control groups, each with its parents up to the controller's root."""
+    """Return the folders of this process' control groups, with their parents up to the root."""
     for line in _read(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         base = root / controllers if controllers else root

@@ -1,4 +1,4 @@
-"""A pool process (`python -m anlp.runtime.pool`) as its launcher sees it: how it is started, spoken to and ended."""
+"""Start, speak to and end a pool process (`python -m anlp.runtime.pool`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobs.schedulers.local.slots import SlotPlan
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """What a pool loads and how it ends its runs; tests put other runners in."""
+    """Says what a pool loads and how it ends its runs; tests put other runners in."""
 
     runner: str = "anlp.run:run_element"
     prepare: str | None = "anlp.runtime.preload:prepare"
@@ -28,7 +28,7 @@ class PoolOptions:
 
 
 def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
-    """The command that starts the pool."""
+    """Return the command that starts the pool."""
     loads = [word for module in options.modules for word in ("--import", module)]
     prepare = ["--prepare", options.prepare] if options.prepare else []
     words = [
@@ -40,23 +40,21 @@ def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
         *loads,
         *("--devices", *plan.devices),
     ]
-    return (
-        [sys.executable, *words]
-        if options.container is None
-        else [*options.container.exec_argv("python", *words)]
-    )
+    if options.container is None:
+        return [sys.executable, *words]
+    return [*options.container.exec_argv("python", *words)]
 
 
 def render_environment(
     inherited: Mapping[str, str], container: Container | None = None
 ) -> dict[str, str]:
-    """The pool's environment: everything that there was, one thread per process, CUDA left to the forks."""
+    """Return the pool's environment: one thread per process, and CUDA left to the forks."""
     environment = {**inherited, **pool_messages.FORKING}
     return environment if container is None else container.environment(environment)
 
 
 class PoolProcess:
-    """A running pool. It is in a session of its own: Ctrl-C at the terminal reaches its launcher alone."""
+    """Holds a running pool, in a session of its own: Ctrl-C reaches its launcher alone."""
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -77,22 +75,22 @@ class PoolProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
         return self._process.pid
 
     def fileno(self) -> int:
-        """The descriptor that becomes readable when there are replies or the pool has ended."""
+        """Return the descriptor that is readable when there are replies or the pool has ended."""
         return self._replies.fileno()
 
     def send(self, *requests: pool_messages.Request) -> None:
-        """Hands requests over; a pool that is dead by now is noticed by `read`."""
+        """Hand requests over; `read` notices a pool that is dead by now."""
         rest = b"".join(pool_messages.render(request) for request in requests)
         with contextlib.suppress(BrokenPipeError):
             while rest:
                 rest = rest[self._requests.write(rest) :]
 
     def read(self) -> list[pool_messages.Reply] | None:
-        """The replies that have arrived, waiting for some; None once the pool has ended."""
+        """Wait for replies and return them; None once the pool has ended."""
         piece = os.read(self.fileno(), 1 << 16)
         replies = [pool_messages.parse_reply(line) for line in self._lines.feed(piece)]
         self.is_ready = self.is_ready or any(
@@ -101,15 +99,15 @@ class PoolProcess:
         return replies if piece else None
 
     def terminate(self) -> None:
-        """Asks it to stop by a signal, for a pool that does not read requests yet."""
+        """Ask it to stop by a signal, for a pool that does not read requests yet."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it at once; its children are told by the kernel."""
+        """End it at once; the kernel tells its children."""
         self._process.kill()
 
     def close(self, timeout_s: float) -> int:
-        """Lets it end, by force after `timeout_s`; returns its exit code, negative for a signal."""
+        """Let it end, by force after `timeout_s`; return its exit code, negative for a signal."""
         self._requests.close()
         self._replies.close()
         try:
@@ -122,6 +120,6 @@ class PoolProcess:
         return code
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """Return the last line of its log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return lines[-1] if lines else "it left no message"

@@ -1,9 +1,9 @@
-"""What the commands of PBS print, as types; decided by text, as codes of server errors and usage errors overlap."""
+"""Parse what the commands of PBS print; by text, since codes of errors overlap."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.common.external import TIMED_OUT, Answer
@@ -14,8 +14,9 @@ EXITS_UNREACHABLE = frozenset({160, 162, 255})
 
 _ID = re.compile(r"(\d+)(\[\d*\])?(?:\.(\S+))?")
 _UNREACHABLE = re.compile(
-    r"cannot connect|couldn't connect|connection (refused|reset|timed out)|no route to host|end of file|premature end"
-    r"|communication failure|broken pipe|timed out|too busy|protocol error",
+    r"cannot connect|couldn't connect|connection (refused|reset|timed out)|no route to host"
+    r"|end of file|premature end|communication failure|broken pipe|timed out|too busy"
+    r"|protocol error",
     re.IGNORECASE,
 )
 _NOT_CONNECTED = re.compile(r"cannot connect to server|couldn't connect to cluster", re.IGNORECASE)
@@ -64,37 +65,43 @@ _ADVICE: Sequence[tuple[str, str]] = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A job or sub-job as `qstat -f` shows it."""
+    """Holds a job or sub-job as `qstat -f` shows it."""
 
     id: str
     fields: Mapping[str, str]  # names in lower case: Torque writes exit_status, PBS Pro Exit_status
 
     def get(self, name: str) -> str:
-        """An attribute's text; empty where it is not there."""
+        """Return an attribute's text; empty where it is not there."""
         return self.fields.get(name.lower(), "")
 
 
 @dataclass(frozen=True, slots=True)
 class JobId:
-    """A job's id in parts, equal however much of the server's name was printed."""
+    """Holds a job's id in parts, equal however much of the server's name was printed."""
 
     number: str
     brackets: str  # "" a job, "[]" an array, "[3]" its sub-job
     server: str  # first label of the server's name
 
     def sub_job(self, index: int) -> JobId:
-        """The id of one sub-job of an array; a job that is none is its own."""
+        """Return the id of one sub-job of an array, of another job its own."""
         return JobId(self.number, f"[{index}]", self.server) if self.brackets == "[]" else self
 
 
 def parse_id(text: str) -> JobId | None:
-    """The parts of an id, None for what is none: one such word makes qstat -E refuse the whole query."""
+    """Return the parts of an id, None for other words: one of them fails a whole `qstat -E`.
+
+    >>> parse_id("123[].server.example").server
+    'server'
+    >>> parse_id("x") is None
+    True
+    """
     match = _ID.fullmatch(text.strip())
     return JobId(match[1], match[2] or "", (match[3] or "").split(".")[0]) if match else None
 
 
 def parse_records(text: str) -> dict[JobId, Record]:
-    """The jobs in the text of `qstat -f`, with `-w` or without: wrapped lines are joined.
+    """Return the jobs in the text of `qstat -f`, with `-w` or without: wrapped lines are joined.
 
     Attributes are indented as the first one of each job is; other lines continue the one before.
     """
@@ -135,7 +142,7 @@ def _parse_attributes(lines: Sequence[str]) -> dict[str, str]:
 
 
 def parse_dialect(answer: Answer) -> str | None:
-    """`pro` or `torque` from `qstat --version`, None where it does not say."""
+    """Return `pro` or `torque` from `qstat --version`, None where it does not say."""
     text = answer.out + answer.err
     if "pbs_version" in text.lower():
         return "pro"
@@ -147,13 +154,17 @@ def parse_dialect(answer: Answer) -> str | None:
 
 
 def parse_array_limit(text: str) -> int | None:
-    """`max_array_size` from `qstat -B -f`."""
+    """Return `max_array_size` of `qstat -B -f`."""
     match = re.search(r"^\s*max_(?:job_)?array_size = (\d+)", text, re.MULTILINE)
     return int(match[1]) if match else None
 
 
 def parse_count(indices: str) -> int | None:
-    """How many indices `0-9`, `0-98:2` or `0-3,7%2` are; None where there are none."""
+    """Return how many indices a text names; None where it names none.
+
+    >>> parse_count("0-3,7%2"), parse_count("0-98:2"), parse_count("")
+    (5, 50, None)
+    """
     count = 0
     for part in indices.split("%")[0].split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
@@ -163,19 +174,8 @@ def parse_count(indices: str) -> int | None:
     return count
 
 
-def render_ranges(indices: Iterable[int]) -> list[str]:
-    """`3`, `5-9`: the fewest ranges with just these indices."""
-    ranges: list[list[int]] = []
-    for index in sorted(set(indices)):
-        if ranges and index == ranges[-1][1] + 1:
-            ranges[-1][1] = index
-        else:
-            ranges.append([index, index])
-    return [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
-
-
 def is_unreachable(answer: Answer) -> bool:
-    """Whether the server did not answer: nothing is known, and the same call may help later.
+    """Return whether the server did not answer: the same call may help later.
 
     Codes decide only where nothing was said: they are those of other errors, too.
     """
@@ -187,7 +187,7 @@ def is_unreachable(answer: Answer) -> bool:
 
 
 def is_away(answer: Answer) -> bool:
-    """Whether this machine has a server of PBS that does not let us ask now: down, slow, or without a ticket for it.
+    """Return whether there is a server that cannot be asked now: down, slow, or it wants a ticket.
 
     A client that was never told of a server (`pbs conf variables not found`) has none.
     """
@@ -200,12 +200,12 @@ def is_away(answer: Answer) -> bool:
 
 
 def is_unheard(answer: Answer) -> bool:
-    """Whether the command says itself that it did not get through to a server, so that it can be given again."""
+    """Return whether the command says that it did not reach a server: it may be repeated."""
     return answer.code not in (0, TIMED_OUT) and _NOT_CONNECTED.search(answer.err) is not None
 
 
 def is_usage(answer: Answer) -> bool:
-    """Whether the command does not know one of its options."""
+    """Return whether the command does not know one of its options."""
     return (
         answer.code != 0
         and re.search(r"usage:|unknown option|invalid option", answer.err + answer.out, re.I)
@@ -214,34 +214,34 @@ def is_usage(answer: Answer) -> bool:
 
 
 def is_history_off(answer: Answer) -> bool:
-    """Whether `-x` was refused; said with exit code 0, and even where the jobs are alive."""
+    """Return whether `-x` was refused; said with exit code 0, even where jobs are alive."""
     return HISTORY_OFF in answer.err
 
 
 def is_limit(answer: Answer) -> bool:
-    """Whether the user has as many jobs queued as are allowed."""
+    """Return whether the user has as many jobs queued as are allowed."""
     return answer.code != 0 and _LIMIT.search(answer.err) is not None
 
 
 def is_array_limit(answer: Answer) -> bool:
-    """Whether an array was too large for its queue."""
+    """Return whether an array was too large for its queue."""
     return answer.code != 0 and _ARRAY_LIMIT.search(answer.err) is not None
 
 
 def unknown_ids(answer: Answer) -> set[JobId]:
-    """The ids that the server said it does not know."""
+    """Return the ids that the server said it does not know."""
     words = re.findall(r"Unknown Job(?: Id)?:? (\S+)", answer.err)
     return {key for key in map(parse_id, words) if key is not None}
 
 
 def strange_ids(answer: Answer) -> set[JobId]:
-    """The ids whose server this client does not know."""
+    """Return the ids whose server this client does not know."""
     words = re.findall(r"illegally formed job identifier:? (\S+)", answer.err)
     return {key for key in map(parse_id, words) if key is not None}
 
 
 def is_answered(answer: Answer) -> bool:
-    """Whether the server answered, if only that it does not know any of the ids, or that they have ended."""
+    """Return whether the server answered, if only that jobs are unknown or have ended."""
     known = answer.code == EXIT_UNKNOWN_JOB and not answer.err.strip()
     words = re.compile(
         r"Unknown Job|Job has finished|illegally formed job identifier", re.IGNORECASE
@@ -251,7 +251,7 @@ def is_answered(answer: Answer) -> bool:
 
 
 def is_deleted(answer: Answer) -> bool:
-    """Whether qdel did what it could: jobs that ended or are ending meanwhile are no failure."""
+    """Return whether qdel did what it could: jobs that have ended are no failure."""
     harmless = re.compile(
         r"Unknown Job|Job has finished|Request invalid for state of job", re.IGNORECASE
     )
@@ -260,7 +260,7 @@ def is_deleted(answer: Answer) -> bool:
 
 
 def render_refusal(command: str, answer: Answer) -> str:
-    """One line: what PBS said, and what to do where that is known."""
+    """Return one line: what PBS said, and what to do where that is known."""
     words = first_words(answer).removeprefix(f"{command}:").strip()
     known = _ADVICE if command == "qsub" else _ADVICE_ON_ACCESS
     advice = next((advice for pattern, advice in known if pattern in words.lower()), "")
@@ -268,7 +268,7 @@ def render_refusal(command: str, answer: Answer) -> str:
 
 
 def first_words(answer: Answer) -> str:
-    """What a command said before it explained its usage, in one line."""
+    """Return what a command said before it explained its usage, in one line."""
     said = [line.strip() for line in (answer.err or answer.out).splitlines() if line.strip()]
     usage = next(
         (number for number, line in enumerate(said) if line.lower().startswith("usage:")), len(said)

@@ -1,22 +1,22 @@
-"""PBS Pro, OpenPBS and Torque: arrays by generated scripts, one query for all jobs, deletion by ranges."""
+"""Submit to PBS Pro, OpenPBS and Torque: generated scripts, one query, deletion by ranges."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
 import sysconfig
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anlp.core.errors import SchedulerError
-from anlp.core.files import write_whole
 from jobs.common import external
+from jobs.common.external import Answer
 from jobs.config.resources import Resources
-from jobs.schedulers import profiles
-from jobs.schedulers.backoff import patiently
+from jobs.schedulers import backoff, profiles
+from jobs.schedulers.backoff import Backoff
 from jobs.schedulers.base import (
     Batch,
     Cause,
@@ -24,14 +24,25 @@ from jobs.schedulers.base import (
     JobHandle,
     JobState,
     Phase,
+    Setup,
     parse_job_name,
-    report_to_none,
+)
+from jobs.schedulers.batch import (
+    BatchScheduler,
+    Call,
+    Piece,
+    Submission,
+    in_chunks,
+    indices_by_job,
+    render_ranges,
 )
 from jobs.schedulers.pbs import parse as answers
 from jobs.schedulers.pbs.parse import JobId, Record, parse_id, parse_records
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.script import (
-    Piece,
+    ENVIRONMENT_PREFIXES,
     Start,
+    find_output,
     output_folder_of,
     render_options,
     render_script,
@@ -39,84 +50,183 @@ from jobs.schedulers.pbs.script import (
 )
 from jobs.schedulers.pbs.states import PHASES, never_ran, state_of
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import Profile
+from jobs.schedulers.site import Profile
 
 DEFAULT_ARRAY_LIMIT = 10_000  # PBS's own
 IDS_PER_CALL = 10_000  # 300 kB of arguments
 QUERY_TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 10.0
 SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
-SUBMIT_TIMEOUT_S = 60.0
-DELETE_TIMEOUT_S = 180.0  # 10,000 queued sub-jobs take 5 s on an idle server
 ENDED = frozenset(letter for letter, phase in PHASES.items() if phase is Phase.ENDED)
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
 
 
-class PbsScheduler:
-    """One object asks the server's dialect and limits once; every other call is one command.
+@dataclass(frozen=True, slots=True)
+class QueueRecords:
+    """Holds what the server answered about some jobs."""
 
-    What a site's `qsub` allows decides how many calls a submit takes: ceil(n / max_array_size), and at most 14 more
-    where the user's limit is met on the way; up to twice as many where a queue takes smaller arrays than the server, as
-    halves are tried.
+    records: Mapping[JobId, Record]
+    unknown: frozenset[JobId]  # of which it says that it does not know them
+
+
+class PbsScheduler(BatchScheduler[QueueRecords]):
+    """Asks the server's dialect and limits once; every other call is one command.
+
+    What a site's `qsub` allows decides how many calls a submit takes: ceil(n / max_array_size), and
+    at most 14 more where the user's limit is met on the way; up to twice as many where a queue
+    takes smaller arrays than the server, as halves are tried.
     """
 
     name = "pbs"
+    title = "PBS"
+    job_variable = "PBS_JOBID"
+    environment_prefixes = ENVIRONMENT_PREFIXES
+    unsupported = frozenset({"qos", "exclude", "nodes"})
+    profile_type = PbsProfile
+    default_profile = "generic-pbs"
+    submit_command = "qsub"
+    cancel_timeout_s = 180.0  # 10,000 queued sub-jobs take 5 s on an idle server
+    looks_before_repeating = True
 
-    def __init__(self, profile: Profile | None = None, start: Start | None = None) -> None:
-        self._profile = profile or profiles.load_profile("generic-pbs")
+    def __init__(
+        self,
+        profile: Profile | None = None,
+        start: Start | None = None,
+        *,
+        patience_s: float | None = None,
+        say: Callable[[str], None] = backoff.say,
+    ) -> None:
+        super().__init__(patience_s=patience_s, say=say)
+        site = profile or profiles.load_profile(self.default_profile)
+        if not isinstance(site, PbsProfile):
+            raise TypeError(f"pbs: expected a profile for PBS, got {type(site).__name__}")
+        self._profile = site
         self._start = start or default_start()
         self._dialect: Dialect | None = (
             None if self._profile.dialect == "auto" else Dialect(self._profile.dialect)
         )
-        self._array_limit: int | None = None
-        self._notes: list[str] = []
         self._has_history = True
         self._is_plain = False  # this release refuses -E, -w or -1
         self._strange: set[JobId] = set()  # their server is not known here
 
+    @classmethod
+    def create(cls, setup: Setup) -> PbsScheduler:
+        """Return a scheduler whose elements run in the image, if there is one."""
+        start = None
+        if setup.container is not None:
+            start = Start(Path.cwd(), container=setup.container)
+        return cls(setup.site, start)
+
+    @classmethod
+    def is_here(cls) -> bool:
+        """Return whether there is a server, up, down, or asking for a password.
+
+        Grid Engine has a `qstat` as well, which knows no `-B`.
+        """
+        if not shutil.which("qsub"):
+            return False
+        answer = external.run(["qstat", "-B"], timeout_s=PROBE_TIMEOUT_S)
+        return answer.code == 0 or answers.is_away(answer)
+
+    @classmethod
+    def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
+        """Return the file with what a sub-job printed."""
+        return find_output(batch, job.first, job.native_id, index)
+
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What people should know about the last submission (what was left for the next one)."""
-        return tuple(self._notes)
+    def profile(self) -> PbsProfile:
+        """Return the site's profile."""
+        return self._profile
 
-    def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
-    ) -> list[JobHandle]:
-        """Writes a script for each array beside the batch file and hands it to qsub.
+    # ---- submit
 
-        Where the user's limit of queued jobs is met, smaller arrays are tried (an array counts with all of its
-        elements), and what does not fit is left. A server that is away is asked again for a minute.
+    def prepare(self, batch: Batch, resources: Resources) -> Submission:
+        """Fill in the site's defaults, and check its file with secrets."""
+        submission = super().prepare(batch, resources)
+        self._check_env_file()
+        return replace(submission, batch=replace(batch, path=batch.path.resolve()))
+
+    def render_call(self, submission: Submission, piece: Piece) -> Call:
+        """Return the qsub call of a piece, with a script of its own beside the batch file."""
+        batch, dialect = submission.batch, self._known_dialect()
+        script = script_of(batch.path, piece.first)
+        argv = ("qsub", *render_options(batch, piece, dialect), str(script))
+        content = render_script(
+            batch, piece, submission.resources, self._profile, dialect, self._start
+        )
+        return Call(argv, output_folder_of(batch.path), {script: content})
+
+    def read_array_limit(self, patience: Backoff) -> int:
+        """Ask the server how many elements an array may have."""
+        answer = patience.repeat(_ask_server, self.is_not_taken, self.explain)
+        _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
+        return answers.parse_array_limit(answer.out) or DEFAULT_ARRAY_LIMIT
+
+    def parse_submitted(self, out: str) -> str | None:
+        """Return the id that qsub printed in its last line."""
+        lines = [line.strip() for line in out.splitlines() if line.strip()]
+        return lines[-1] if lines and parse_id(lines[-1]) is not None else None
+
+    def check_accepted(self, native_id: str, piece: Piece) -> None:
+        """Delete an array whose elements cannot be told apart, and raise."""
+        if piece.is_array and "[]" not in native_id:
+            external.run(["qdel", native_id], timeout_s=self.cancel_timeout_s)
+            raise SchedulerError(
+                f"pbs: this qsub numbers an array like a job ({native_id}), so its elements could "
+                "not be told apart; it was deleted. Set `max_array_size: 1` in the site profile, "
+                "and submit again"
+            )
+
+    def is_not_taken(self, answer: Answer) -> bool:
+        """Return whether the command did not get through to a server at all."""
+        return answers.is_unheard(answer)
+
+    def may_submit_again(self, answer: Answer, resources: Resources) -> bool:
+        """Return whether qsub may be repeated; not where QUEUE@SERVER names a wrong server."""
+        is_wrong_name = "unknown host" in answer.err.lower() and "@" in (resources.queue or "")
+        return self.is_not_taken(answer) and not is_wrong_name
+
+    def is_limit(self, answer: Answer) -> bool:
+        """Return whether the user's limit or the queue's size of arrays was met."""
+        return answers.is_limit(answer) or answers.is_array_limit(answer)
+
+    def explain(self, answer: Answer) -> str:
+        """Return the command's first words."""
+        return answers.first_words(answer)
+
+    def refusal(self, command: str, answer: Answer) -> SchedulerError:
+        """Return the error of a call that failed."""
+        if _is_missing(answer):
+            return _missing(command)
+        words = answers.render_refusal(command, answer)
+        return SchedulerError(words, transient=answers.is_unreachable(answer))
+
+    def _check_env_file(self) -> None:
+        """Refuse a file with secrets that is not for its owner alone.
 
         Raises:
-            SchedulerError: refused or unreachable, or the limit leaves room for nothing.
+            SchedulerError: others can read it, or it belongs to another user.
         """
-        self._notes = []
-        resources = profiles.apply(self._profile, resources)
-        self._check_env_file()
-        batch = replace(batch, path=batch.path.resolve())
-        largest = 1 if batch.apart else self._largest_array(batch.size)
-        if batch.max_parallel and largest == 1 < batch.size:
-            self._notes.append(
-                "every run is a job of its own here, and PBS cannot limit how many of those run at a time"
+        file = self._profile.env_file
+        if file is None:
+            return
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise SchedulerError(f"pbs: env_file {file}: {error.strerror}") from error
+        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SchedulerError(
+                f"pbs: env_file {file}: must be yours and closed to others: chmod 600 {file}"
             )
-        handles: list[JobHandle] = []
-        while len(handles) < batch.size:
-            piece = _cut(batch, len(handles), largest)
-            answer = self._hand_over(batch, piece, resources)
-            if answers.is_limit(answer) or answers.is_array_limit(answer):
-                if piece.size == 1:
-                    return self._stop_at_limit(handles, answer)
-                largest = piece.size // 2
-                continue
-            job = Job(self._accepted_id(answer, piece), piece.first, piece.size)
-            accepted(job)
-            handles += [JobHandle(self.name, job.native_id, index) for index in range(piece.size)]
-        return handles
 
-    def find(self, tag: str) -> list[Job]:
-        """The jobs of a submission, ended ones included where the server keeps them, by their names."""
+    # ---- find, states, cancel
+
+    def find_jobs(self, tag: str) -> list[Job]:
+        """Return the jobs of a submission, ended ones included where the server keeps them."""
         wanted = ["qselect", "-u", pwd.getpwuid(os.getuid()).pw_name]
         with_ended = self._has_history and self._known_dialect() is Dialect.PRO
-        answer = external.run([*wanted, *(["-x"] if with_ended else [])], timeout_s=QUERY_TIMEOUT_S)
+        history = ["-x"] if with_ended else []
+        answer = external.run([*wanted, *history], timeout_s=QUERY_TIMEOUT_S)
         if with_ended and (answers.is_history_off(answer) or answers.is_usage(answer)):
             answer = external.run(wanted, timeout_s=QUERY_TIMEOUT_S)
         if _is_missing(answer):  # Slurm's wrappers for Torque have none
@@ -126,122 +236,107 @@ class PbsScheduler:
         records, _ = self._query(sorted(ids), with_sub_jobs=False)
         return _jobs_of(records.values(), tag)
 
-    def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
-        """State of every job and sub-job, with one qstat for all of them.
+    def is_id(self, native_id: str) -> bool:
+        """Return whether PBS could have given this id: one other word fails a whole query."""
+        return parse_id(native_id) is not None
 
-        A job that the server says it does not know has ended (`Cause.UNKNOWN`); one that is merely not in an answer
-        is asked about once more, by itself, and counts as alive if nothing definite is said.
+    def look(self, ids: Sequence[str], jobs: Sequence[JobHandle]) -> QueueRecords:
+        """Call one qstat for all jobs and their sub-jobs.
+
+        A job that the server says it does not know has ended (`Cause.UNKNOWN`). One that is merely
+        not in an answer is asked about once more, and counts as alive if nothing definite is said.
 
         Raises:
             SchedulerError: the server did not answer.
         """
-        return self._look(jobs)[0]
-
-    def _look(
-        self, jobs: Sequence[JobHandle]
-    ) -> tuple[dict[JobHandle, JobState], dict[JobId, Record]]:
-        ids = {job: parse_id(job.native_id) for job in jobs}
-        askable = sorted({job.native_id for job, key in ids.items() if key is not None})
-        records, unknown = self._query(askable)
-        absent = [native for native in askable if parse_id(native) not in {*records, *unknown}]
-        if absent and len(absent) < len(askable):
+        del jobs
+        records, unknown = self._query(ids)
+        absent = [native for native in ids if parse_id(native) not in {*records, *unknown}]
+        if absent and len(absent) < len(ids):
             unknown |= self._query(absent)[1]
-        return {job: self._state(job, ids[job], records, unknown) for job in jobs}, records
+        return QueueRecords(records, frozenset(unknown))
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Deletes what is alive; PBS sends TERM, and KILL some 10 s later.
+    def state_in(self, snapshot: QueueRecords, job: JobHandle) -> JobState:
+        """Return the state of a job or sub-job, from its own record and its array's."""
+        key = parse_id(job.native_id)
+        if key is None:
+            return JobState(Phase.QUEUED, None, f"no id of PBS: {job.native_id!r}")
+        record, parent = snapshot.records.get(key.sub_job(job.index)), snapshot.records.get(key)
+        whole = self._read(parent) if parent is not None else None
+        if parent is not None and whole is not None and self._never_began(parent, whole):
+            return whole
+        if record is not None:
+            state = self._read(record)
+            if whole is not None and state.phase is Phase.QUEUED and not state.detail:
+                return replace(state, detail=whole.detail)  # its array says why
+            return state
+        if whole is not None:
+            return GONE if whole.phase is Phase.ENDED else JobState(Phase.QUEUED)
+        if key in self._strange:
+            words = f"this PBS does not know the server of {job.native_id}; ask on its own"
+            return JobState(Phase.QUEUED, None, words)
+        if key in snapshot.unknown:
+            return GONE
+        return JobState(Phase.QUEUED, None, "PBS did not mention it")
+
+    def _read(self, record: Record) -> JobState:
+        return state_of(record, self._known_dialect(), has_history=self._has_history)
+
+    def _never_began(self, array: Record, whole: JobState) -> bool:
+        """Return whether an array ended as it waited, and with it all of its sub-jobs."""
+        is_over = whole.phase is Phase.ENDED and self._dialect is Dialect.PRO
+        return is_over and never_ran(array)
+
+    def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
+        """Delete what is alive; PBS sends TERM, and KILL some 10 s later.
 
         Jobs that have ended are left out: naming them is an error, and once took a server down.
-
-        Raises:
-            SchedulerError: the server did not answer, or refused.
         """
-        states, records = self._look(jobs)
-        indices: dict[str, set[int]] = defaultdict(set)
-        for job, state in states.items():
-            if state.phase is not Phase.ENDED and parse_id(job.native_id) is not None:
-                indices[job.native_id].add(job.index)
-        for argv in self._render_deletions(indices, records):
-            answer = external.run(argv, timeout_s=DELETE_TIMEOUT_S)
-            _raise_unless(answers.is_deleted(answer), "qdel", answer)
+        snapshot = self.look(sorted({job.native_id for job in jobs}), jobs)
+        alive = [job for job in jobs if self.state_in(snapshot, job).phase is not Phase.ENDED]
+        yield from self._render_deletions(indices_by_job(alive), snapshot.records)
+
+    def is_cancelled(self, answer: Answer) -> bool:
+        """Return whether qdel did what it could."""
+        return answers.is_deleted(answer)
 
     def _render_deletions(
         self, indices: Mapping[str, set[int]], records: Mapping[JobId, Record]
     ) -> Iterator[list[str]]:
-        """One call for all of them; Torque names the sub-jobs of an array apart from it, and so takes one for each."""
+        """Return one call for all; Torque takes one for each array of which sub-jobs are named."""
         ids = list[str]()
         for native, some in indices.items():
             if "[]" not in native or _is_all_that_lives(native, some, records):
                 ids.append(native)
             elif self._dialect is Dialect.TORQUE:
-                yield ["qdel", "-t", ",".join(answers.render_ranges(some)), native]
+                yield ["qdel", "-t", ",".join(render_ranges(some)), native]
             else:
-                ids += [native.replace("[]", f"[{one}]", 1) for one in answers.render_ranges(some)]
-        for start in range(0, len(ids), IDS_PER_CALL):
-            yield ["qdel", *ids[start : start + IDS_PER_CALL]]
-
-    def _state(
-        self,
-        job: JobHandle,
-        key: JobId | None,
-        records: Mapping[JobId, Record],
-        unknown: set[JobId],
-    ) -> JobState:
-        if key is None:
-            return JobState(Phase.QUEUED, None, f"no id of PBS: {job.native_id!r}")
-        record, parent = records.get(key.sub_job(job.index)), records.get(key)
-        whole = (
-            state_of(parent, self._known_dialect(), has_history=self._has_history)
-            if parent
-            else None
-        )
-        if (
-            parent
-            and whole
-            and whole.phase is Phase.ENDED
-            and self._dialect is Dialect.PRO
-            and never_ran(parent)
-        ):
-            return whole  # an array that ended as it waited, and with it all of its sub-jobs
-        if record is not None:
-            state = state_of(record, self._known_dialect(), has_history=self._has_history)
-            is_waiting = state.phase is Phase.QUEUED and not state.detail and whole is not None
-            return (
-                replace(state, detail=whole.detail) if is_waiting and whole else state
-            )  # why, its array says
-        if whole is not None:
-            return GONE if whole.phase is Phase.ENDED else JobState(Phase.QUEUED)
-        if key in self._strange:
-            return JobState(
-                Phase.QUEUED,
-                None,
-                f"this PBS does not know the server of {job.native_id}; ask on its own",
-            )
-        return GONE if key in unknown else JobState(Phase.QUEUED, None, "PBS did not mention it")
+                ids += [native.replace("[]", f"[{one}]", 1) for one in render_ranges(some)]
+        for some_ids in in_chunks(ids, IDS_PER_CALL):
+            yield ["qdel", *some_ids]
 
     def _query(
         self, ids: Sequence[str], *, with_sub_jobs: bool = True
     ) -> tuple[dict[JobId, Record], set[JobId]]:
-        """The jobs that the server knows, and the ids of which it says that it does not."""
+        """Return the jobs that the server knows, and the ids that it says it does not know."""
         records: dict[JobId, Record] = {}
         unknown: set[JobId] = set()
-        for start in range(0, len(ids), IDS_PER_CALL):
-            some = ids[start : start + IDS_PER_CALL]
+        for some in in_chunks(ids, IDS_PER_CALL):
             answer = self._ask(some, with_sub_jobs and any("[" in native for native in some))
             found = parse_records(answer.out)
             records |= found
             unknown |= answers.unknown_ids(answer)
             self._strange |= answers.strange_ids(answer)
-            if (
-                not found and answer.code == answers.EXIT_UNKNOWN_JOB
-            ):  # of several that it does not know it names one
+            if not found and answer.code == answers.EXIT_UNKNOWN_JOB:
+                # of several that it does not know it names one
                 unknown |= {key for key in map(parse_id, some) if key is not None}
         return records, unknown
 
-    def _ask(self, ids: Sequence[str], with_sub_jobs: bool) -> external.Answer:
-        """One qstat; again with fewer options where this release or server refuses one, which is remembered.
+    def _ask(self, ids: Sequence[str], with_sub_jobs: bool) -> Answer:
+        """Call one qstat; repeat it with fewer options where this release refuses one.
 
-        A dialect that is not known yet is taken for PBS Pro's, whose options Torque refuses: that saves a call.
+        What was refused is remembered. A dialect that is not known yet is taken for PBS Pro's,
+        whose options Torque refuses: that saves a call.
         """
         options = self._query_options(with_sub_jobs)
         timeout_s = SLOW_QUERY_TIMEOUT_S if self._is_plain else QUERY_TIMEOUT_S
@@ -259,161 +354,66 @@ class PbsScheduler:
         return self._ask(ids, with_sub_jobs)
 
     def _query_options(self, with_sub_jobs: bool) -> list[str]:
-        sub_jobs = ["-t"] if with_sub_jobs else []
-        if self._dialect is Dialect.TORQUE:
-            return ["-f", *([] if self._is_plain else ["-1", *sub_jobs])]
-        history = ["-x"] if self._has_history else []
-        return [
-            *([] if self._is_plain else ["-E"]),
-            *history,
-            *sub_jobs,
-            "-f",
-            *([] if self._is_plain else ["-w"]),
-        ]
+        is_torque = self._dialect is Dialect.TORQUE
+        wanted = {
+            "-E": not is_torque and not self._is_plain,
+            "-x": not is_torque and self._has_history,
+            "-f": is_torque,
+            "-1": is_torque and not self._is_plain,
+            "-t": with_sub_jobs and not (is_torque and self._is_plain),
+        }
+        options = [option for option, is_wanted in wanted.items() if is_wanted]
+        if is_torque:
+            return options
+        return [*options, "-f"] if self._is_plain else [*options, "-f", "-w"]
 
     def _known_dialect(self) -> Dialect:
-        """The server's dialect, asked for once."""
+        """Return the server's dialect, asked for once."""
         if self._dialect is None:
             answer = external.run(["qstat", "--version"], timeout_s=QUERY_TIMEOUT_S)
             if _is_missing(answer):
-                raise SchedulerError(
-                    "pbs: there is no qstat here: run this on a login node of the cluster"
-                )
+                raise _missing("qstat")
             _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
             word = answers.parse_dialect(answer)
             if word is None:
                 raise SchedulerError(
-                    "pbs: `qstat --version` names neither PBS Pro nor Torque; set `dialect: pro` or `dialect: torque` "
-                    "in the site profile"
+                    "pbs: `qstat --version` names neither PBS Pro nor Torque; set `dialect: pro` "
+                    "or `dialect: torque` in the site profile"
                 )
             self._dialect = Dialect(word)
         return self._dialect
 
-    def _largest_array(self, size: int) -> int:
-        """How many elements one array may have; the server is asked once, and only where it matters."""
-        if size > 1 and self._array_limit is None:
-            answer = patiently(_ask_server(), _ask_server)
-            _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
-            self._array_limit = answers.parse_array_limit(answer.out) or DEFAULT_ARRAY_LIMIT
-        return min(self._array_limit or 1, self._profile.max_array_size or size, size)
-
-    def _hand_over(self, batch: Batch, piece: Piece, resources: Resources) -> external.Answer:
-        """qsub's answer; its folder for output is there before, without which PBS loses the output."""
-        script = script_of(batch.path, piece.first)
-        dialect = self._known_dialect()
-        argv = ["qsub", *render_options(batch, piece, dialect), str(script)]
-        content = render_script(batch, piece, resources, self._profile, dialect, self._start)
-        try:
-            output_folder_of(batch.path).mkdir(exist_ok=True)
-            write_whole(script, content.encode())
-        except OSError as error:
-            raise SchedulerError(f"pbs: {script}: cannot be written: {error.strerror}") from error
-        answer = external.run(argv, timeout_s=SUBMIT_TIMEOUT_S)
-        if "unknown host" in answer.err.lower() and "@" in (
-            resources.queue or ""
-        ):  # QUEUE@SERVER: a name that is wrong
-            return answer
-        return patiently(answer, lambda: self._hand_over_again(argv, answer, batch.tag, piece))
-
-    def _hand_over_again(
-        self, argv: Sequence[str], before: external.Answer, tag: str, piece: Piece
-    ) -> external.Answer:
-        """qsub's answer; only where the server, which is there again, has no such job."""
-        try:
-            taken = [job.native_id for job in self.find(tag) if job.first == piece.first]
-        except SchedulerError as error:
-            if not error.transient:
-                raise
-            return before
-        return (
-            external.Answer(0, taken[0], "")
-            if taken
-            else external.run(argv, timeout_s=SUBMIT_TIMEOUT_S)
-        )
-
-    def _accepted_id(self, answer: external.Answer, piece: Piece) -> str:
-        """The id that qsub printed.
-
-        Raises:
-            SchedulerError: refused; transient where the job may have been accepted without our knowing.
-        """
-        _raise_unless(answer.code == 0, "qsub", answer)
-        lines = [line.strip() for line in answer.out.splitlines() if line.strip()]
-        if not lines or parse_id(lines[-1]) is None:
-            raise SchedulerError(
-                f"pbs: qsub accepted a job, but printed no id: {answer.out.strip()!r}",
-                transient=True,
-            )
-        if piece.is_array and "[]" not in lines[-1]:
-            external.run(["qdel", lines[-1]], timeout_s=DELETE_TIMEOUT_S)
-            raise SchedulerError(
-                f"pbs: this qsub numbers an array like a job ({lines[-1]}), so its elements could not be told apart; "
-                "it was deleted. Set `max_array_size: 1` in the site profile, and submit again"
-            )
-        return lines[-1]
-
-    def _stop_at_limit(self, handles: list[JobHandle], answer: external.Answer) -> list[JobHandle]:
-        if handles:
-            self._notes.append(
-                f"your limit of queued jobs took {len(handles)}; the rest waits for the next submit"
-            )
-            return handles
-        said = answers.render_refusal("qsub", answer)
-        raise SchedulerError(
-            f"{said} (your jobs in PBS leave no room; submit again when some have ended)"
-        )
-
-    def _check_env_file(self) -> None:
-        """A file with secrets is for its owner alone.
-
-        Raises:
-            SchedulerError: others can read it, or it is somebody else's.
-        """
-        file = self._profile.env_file
-        if file is None:
-            return
-        try:
-            found = file.stat()
-        except OSError as error:
-            raise SchedulerError(f"pbs: env_file {file}: {error.strerror}") from error
-        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SchedulerError(
-                f"pbs: env_file {file}: must be yours and closed to others: chmod 600 {file}"
-            )
-
 
 def default_start() -> Start:
-    """Elements start where this process did, with its Python and its copy of our packages."""
+    """Start elements where this process did, with its Python and its copy of the packages."""
     code = Path(__file__).resolve().parents[3]
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return Start(Path.cwd(), code=None if code in installed else code)
 
 
-def _cut(batch: Batch, first: int, largest: int) -> Piece:
-    """The next piece; `max_parallel` holds for all pieces together, so each has its share, at least one."""
-    size = min(largest, batch.size - first)
-    share = None if batch.max_parallel is None else max(1, batch.max_parallel * size // batch.size)
-    return Piece(first, size, share)
-
-
 def _is_all_that_lives(array: str, indices: set[int], records: Mapping[JobId, Record]) -> bool:
-    """Whether an array has no other sub-jobs left than these, so that it can be named as a whole."""
+    """Return whether an array has no other sub-jobs left, so that it can be named as a whole."""
     whole = parse_id(array)
-    letters = {
-        key.brackets: record.get("job_state")
-        for key, record in records.items()
-        if whole
-        and (key.number, key.server) == (whole.number, whole.server)
-        and key.brackets not in ("", "[]")
-    }
+    if whole is None:
+        return False
     named = {f"[{index}]" for index in indices}
-    return bool(letters) and all(
-        brackets in named or letter in ENDED for brackets, letter in letters.items()
-    )
+    has_any = False
+    for key, record in records.items():
+        is_of_it = (key.number, key.server) == (whole.number, whole.server)
+        if not is_of_it or key.brackets in ("", "[]"):
+            continue
+        has_any = True
+        if key.brackets not in named and record.get("job_state") not in ENDED:
+            return False
+    return has_any
 
 
 def _parent_of(native: str) -> str:
-    """`123[].server` of `123[4].server`: Torque's qselect lists sub-jobs."""
+    """Return the array's id of a sub-job's: Torque's qselect lists sub-jobs.
+
+    >>> _parent_of("123[4].server")
+    '123[].server'
+    """
     key = parse_id(native)
     return native.replace(key.brackets, "[]", 1) if key and key.brackets else native
 
@@ -426,26 +426,29 @@ def _jobs_of(records: Iterable[Record], tag: str) -> list[Job]:
         if key is None or named is None or named[0] != tag:
             continue
         indices = record.get("array_indices_submitted") or record.get("job_array_request")
-        found.append(
-            Job(record.id, named[1], (answers.parse_count(indices) or 1) if key.brackets else 1)
-        )
+        size = answers.parse_count(indices) if key.brackets else 1
+        found.append(Job(record.id, named[1], size or 1))
     return sorted(found, key=lambda job: job.first)
 
 
-def _ask_server() -> external.Answer:
+def _ask_server() -> Answer:
     return external.run(["qstat", "-B", "-f"], timeout_s=QUERY_TIMEOUT_S)
 
 
-def _raise_unless(is_good: bool, command: str, answer: external.Answer) -> None:
+def _raise_unless(is_good: bool, command: str, answer: Answer) -> None:
     if is_good:
         return
     if _is_missing(answer):
-        raise SchedulerError(
-            f"pbs: there is no {command} here: run this on a login node of the cluster"
-        )
+        raise _missing(command)
     refusal = answers.render_refusal(command, answer)
     raise SchedulerError(refusal, transient=answers.is_unreachable(answer))
 
 
-def _is_missing(answer: external.Answer) -> bool:
+def _missing(command: str) -> SchedulerError:
+    return SchedulerError(
+        f"pbs: there is no {command} here: run this on a login node of the cluster"
+    )
+
+
+def _is_missing(answer: Answer) -> bool:
     return answer.code == external.NOT_FOUND and "no such command" in answer.err

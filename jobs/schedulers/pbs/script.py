@@ -1,4 +1,4 @@
-"""A batch and its resources as PBS wants them: the one readable script that is handed to qsub."""
+"""Render a batch for PBS: the one readable script that qsub gets, and its arguments."""
 
 from __future__ import annotations
 
@@ -6,96 +6,89 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
-from jobs.schedulers.base import Batch
+from jobs.schedulers.base import EXIT_SETUP, Batch
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.validate import Dialect, check_resources, render_dependency
-from jobs.schedulers.profiles import Profile
 
-EXIT_SETUP = 72  # of the script, where it could not begin; its output says why
 SHARE_OF_WARNING = 0.2  # of a short time limit
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one call of qsub hands over: elements `first` to `first + size - 1`, `most` of them at a time."""
-
-    first: int
-    size: int
-    most: int | None = None
-
-    @property
-    def is_array(self) -> bool:
-        """PBS refuses an array of one."""
-        return self.size > 1
+# Slurm's wrappers for Torque give their jobs both kinds of variables
+ENVIRONMENT_PREFIXES = ("PBS_", "SLURM_")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How an element is started on a node."""
+    """Says how an element is started on a node."""
 
     cwd: Path
     runner: tuple[str, ...] = (sys.executable, "-m", "anlp.run")
-    code: Path | None = None  # directory of our packages, where Python does not find them by itself
+    code: Path | None = None  # directory of the packages, where Python does not find them by itself
     container: Container | None = None  # the image whose runscript is taken instead of the runner
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What stands before `--batch`."""
+        """Return what stands before `--batch`."""
         return self.runner if self.container is None else self.container.run_argv()
 
 
 def script_of(batch: Path, first: int) -> Path:
-    """Where the script of a piece is kept."""
+    """Return where the script of a piece is kept."""
     return batch.with_suffix(f".{first}.pbs.sh")
 
 
 def output_folder_of(batch: Path) -> Path:
-    """Where PBS puts what the jobs of a batch print: `batches/3.out`; it loses it where the folder does not exist."""
+    """Return where PBS puts what jobs print, `batches/3.out`; it must exist before."""
     return batch.with_suffix(".out")
 
 
 def output_of(batch: Path, first: int, index: int) -> Path:
-    """What sub-job `index` of the job that begins with element `first` printed (PBS Pro and OpenPBS)."""
+    """Return the file with what a sub-job of PBS Pro printed; its job begins with `first`."""
     return output_folder_of(batch) / f"{first}.{index}.log"
 
 
 def find_output(batch: Path, first: int, native_id: str, index: int) -> Path:
-    """The same of any dialect: Torque names what its sub-jobs printed by itself, `NAME.o123-4`."""
+    """Return that file for any dialect: Torque names those of sub-jobs itself, `NAME.o123-4`."""
     number = native_id.partition("[")[0].partition(".")[0]
     named = sorted(output_folder_of(batch).glob(f"*.o{number}-{index}"))
     return named[0] if named else output_of(batch, first, index)
 
 
 def render_directives(
-    batch: Batch, piece: Piece, resources: Resources, profile: Profile, dialect: Dialect
+    batch: Batch, piece: Piece, resources: Resources, profile: PbsProfile, dialect: Dialect
 ) -> list[str]:
-    """What stands behind `#PBS`, in order.
+    """Return what stands behind `#PBS`, in order.
 
     Raises:
         SchedulerError: something that PBS cannot be asked for, or would accept and read otherwise.
     """
     check_resources(resources, profile, dialect)
     lines = [f"-N {batch.job_name(piece.first)}", *_render_request(resources, profile, dialect)]
-    lines += [f"-q {resources.queue}"] if resources.queue else []
-    lines += [f"-A {resources.account}"] if resources.account else []
+    if resources.queue:
+        lines.append(f"-q {resources.queue}")
+    if resources.account:
+        lines.append(f"-A {resources.account}")
     lines += ["-j oe", f"-o {_render_output(batch, piece, dialect)}", "-r y"]
-    lines += [] if any(option.startswith("-m") for option in resources.extra) else ["-m n"]
+    if not any(option.startswith("-m") for option in resources.extra):
+        lines.append("-m n")
     if piece.is_array:
+        option = "-J" if dialect is Dialect.PRO else "-t"
         limit = f"%{piece.most}" if piece.most and piece.most < piece.size else ""
-        lines.append(f"{'-J' if dialect is Dialect.PRO else '-t'} 0-{piece.size - 1}{limit}")
+        lines.append(f"{option} 0-{piece.size - 1}{limit}")
     return [*lines, *_render_umask(resources, profile, dialect), *resources.extra]
 
 
 def render_options(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
-    """What qsub is given besides the script.
+    """Return what qsub is given besides the script.
 
-    What a job waits for is not in its script, which may be submitted again by hand when that is long over. Slurm's
-    wrappers for Torque heed `-o` only here.
+    What a job waits for is not in its script, which may be submitted again by hand when that is
+    long over. Slurm's wrappers for Torque heed `-o` only here.
 
     Raises:
         SchedulerError: it would have to wait for an array.
@@ -111,56 +104,75 @@ def render_options(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
 
 
 def walltime_s(resources: Resources) -> int:
-    """The time limit in whole seconds, never less than asked for.
+    """Return the time limit in whole seconds, never less than asked for.
 
     Raises:
         SchedulerError: there is none: PBS would give the job no limit at all.
     """
     if resources.walltime_min is None:
         raise SchedulerError(
-            "pbs: walltime_min: a time limit is needed: --time, or defaults.time in the site profile"
+            "pbs: walltime_min: a time limit is needed: --time, or defaults.time in the site "
+            "profile"
         )
     return max(1, math.ceil(round(resources.walltime_min * 60, 3)))
 
 
 def render_clock(seconds: int) -> str:
-    """`HH:MM:SS`, the one form of time that PBS does not read as something else."""
+    """Return `HH:MM:SS`, the one form of time that PBS does not read as something else.
+
+    >>> render_clock(5400)
+    '01:30:00'
+    """
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def warn_after_s(limit_s: int, warn_s: float) -> int | None:
-    """Seconds after the start at which the program is told to save and leave; None: never."""
+    """Return seconds after the start at which the program is told to leave; None: never."""
     margin_s = min(warn_s, limit_s * SHARE_OF_WARNING)
     return math.floor(limit_s - margin_s) if warn_s > 0 and limit_s - margin_s >= 1 else None
 
 
-def _render_request(resources: Resources, profile: Profile, dialect: Dialect) -> list[str]:
-    additions = [*profile.select, *(profile.select_gpu if resources.gpus else ())]
+def _render_request(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:
+    additions = list(profile.select)
+    if resources.gpus:
+        additions += profile.select_gpu
     if resources.gpu_type:
         additions.append(f"{profile.gpu_type}={resources.gpu_type}")
     time = f"-l walltime={render_clock(walltime_s(resources))}"
     if dialect is Dialect.TORQUE:
-        gpus = f":gpus={resources.gpus}" if resources.gpus else ""
-        features = f":{resources.constraint}" if resources.constraint else ""
-        memory = [f"-l mem={resources.mem_mib}mb"] if resources.mem_mib else []
-        chosen = [f"-l {addition}" for addition in additions]
-        return [f"-l nodes=1:ppn={resources.cpus}{gpus}{features}", *memory, time, *chosen]
+        return _render_torque_request(resources, time, additions)
     chunk = [f"ncpus={resources.cpus}"]
-    chunk += [f"mem={resources.mem_mib}mb"] if resources.mem_mib else []
-    chunk += [f"ngpus={resources.gpus}"] if resources.gpus else []
-    chunk += [*additions, *([resources.constraint] if resources.constraint else [])]
+    if resources.mem_mib:
+        chunk.append(f"mem={resources.mem_mib}mb")
+    if resources.gpus:
+        chunk.append(f"ngpus={resources.gpus}")
+    chunk += additions
+    if resources.constraint:
+        chunk.append(resources.constraint)
     return [f"-l select=1:{':'.join(chunk)}", time]
 
 
-def _render_umask(resources: Resources, profile: Profile, dialect: Dialect) -> list[str]:
-    """PBS writes the output with a umask of its own, 077, which is not the script's."""
+def _render_torque_request(resources: Resources, time: str, additions: Sequence[str]) -> list[str]:
+    node = f"-l nodes=1:ppn={resources.cpus}"
+    if resources.gpus:
+        node += f":gpus={resources.gpus}"
+    if resources.constraint:
+        node += f":{resources.constraint}"
+    lines = [node]
+    if resources.mem_mib:
+        lines.append(f"-l mem={resources.mem_mib}mb")
+    return [*lines, time, *[f"-l {addition}" for addition in additions]]
+
+
+def _render_umask(resources: Resources, profile: PbsProfile, dialect: Dialect) -> list[str]:
+    """Return the umask of the output: PBS has one of its own, 077, which is not the script's."""
     is_given = any(option.startswith("-W umask") for option in resources.extra)
     is_wanted = dialect is Dialect.PRO and profile.umask.lstrip("0") != "77"
     return [f"-W umask={profile.umask}"] if is_wanted and not is_given else []
 
 
 def _render_output(batch: Batch, piece: Piece, dialect: Dialect) -> str:
-    """Torque knows no index in a path: sub-jobs get their own names in the folder."""
+    """Return the output's path; Torque knows no index in it, and names files in the folder."""
     folder = _plain_path(output_folder_of(batch.path))
     if not piece.is_array:
         return f"{folder}/{piece.first}.0.log"
@@ -168,11 +180,11 @@ def _render_output(batch: Batch, piece: Piece, dialect: Dialect) -> str:
 
 
 def _plain_path(path: Path) -> str:
-    """A path as a directive can hold it: PBS reads `a:b` as host and path, and cuts at blanks."""
+    """Return a path that a directive can hold: PBS reads `a:b` as host and path."""
     if not path.is_absolute() or not re.fullmatch(r"[A-Za-z0-9_./+=@~-]+", str(path)):
         raise SchedulerError(
-            f"pbs: {path}: PBS cannot write to a path with other characters than letters, digits and _./+=@~-; "
-            "set ANLP_RUNS to another folder"
+            f"pbs: {path}: PBS cannot write to a path with other characters than letters, digits "
+            "and _./+=@~-; set ANLP_RUNS to another folder"
         )
     return str(path)
 
@@ -181,11 +193,11 @@ def render_script(
     batch: Batch,
     piece: Piece,
     resources: Resources,
-    profile: Profile,
+    profile: PbsProfile,
     dialect: Dialect,
     start: Start,
 ) -> str:
-    """The script of one call of qsub; only paths and numbers of ours are in it, none of a grid's values.
+    """Return the script of one call of qsub, with no value of a grid in it.
 
     Args:
         batch: with an absolute path.
@@ -243,7 +255,8 @@ def _render_heading(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
         f"# Runs {what} of {path}.",
         f"# All of it again: qsub {script}",
         f"# One of it, here: {alone}",
-        "# Neither does harm: a run that has its result, or that another process is at, is left alone.",
+        "# Neither does harm: "
+        "a run that has its result, or that another process is at, is left alone.",
         *(
             ["# It was submitted to start once the canaries have ended well (qsub -W depend)."]
             if batch.after
@@ -256,9 +269,10 @@ def _variable(dialect: Dialect) -> str:
     return "PBS_ARRAY_INDEX" if dialect is Dialect.PRO else "PBS_ARRAYID"
 
 
-def _render_environment(profile: Profile, start: Start) -> list[str]:
+def _render_environment(profile: PbsProfile, start: Start) -> list[str]:
     lines = [
-        "# A job starts in $HOME with a login shell's environment and nothing of the one that submitted it."
+        "# A job starts in $HOME with a login shell's environment "
+        "and nothing of the one that submitted it."
     ]
     lines += [f"umask {profile.umask}", "export LANG=C.UTF-8"]
     if profile.modules:
@@ -276,6 +290,7 @@ def _render_environment(profile: Profile, start: Start) -> list[str]:
         lines.append(f"export PYTHONPATH={shlex.quote(str(start.code))}")
     if profile.env_file is not None:
         file = shlex.quote(str(profile.env_file))
+        missing = shlex.quote(f"env_file {profile.env_file}: cannot be read on this node")
         lines += [
             "# the user's own file: secrets go no other way",
             f"if [ -r {file} ]; then",
@@ -284,7 +299,7 @@ def _render_environment(profile: Profile, start: Start) -> list[str]:
             f"    . {file}",
             "    set +a",
             "else",
-            f"    echo {shlex.quote(f'env_file {profile.env_file}: cannot be read on this node')} >&2",
+            f"    echo {missing} >&2",
             "fi",
         ]
     why = f"cannot enter {start.cwd}: is it on a file system that nodes see?"
@@ -305,7 +320,7 @@ def _render_element(piece: Piece, dialect: Dialect) -> list[str]:
     ]
 
 
-def _render_scratch(profile: Profile) -> list[str]:
+def _render_scratch(profile: PbsProfile) -> list[str]:
     clean = ['    [ -z "$scratch" ] || rm -rf -- "$scratch"']
     if profile.clean_scratch:
         command = shlex.quote(profile.clean_scratch)
@@ -326,7 +341,8 @@ def _render_scratch(profile: Profile) -> list[str]:
         "}",
         "trap clean EXIT",
         f'if [ -n "${{{profile.scratch}:-}}" ]; then',
-        f'    scratch="$(mktemp -d "${profile.scratch}/anlp.XXXXXX")" || fail "cannot write to ${profile.scratch}"',
+        f'    scratch="$(mktemp -d "${profile.scratch}/anlp.XXXXXX")" || '
+        f'fail "cannot write to ${profile.scratch}"',
         '    export TMPDIR="$scratch"',
         "fi",
     ]
@@ -335,7 +351,11 @@ def _render_scratch(profile: Profile) -> list[str]:
 def _render_program(batch: Batch, start: Start) -> list[str]:
     command = f"{shlex.join(start.words)} --batch {shlex.quote(str(batch.path))}"
     return [
-        *(() if start.container is None else start.container.render_exports()),
+        *(
+            ()
+            if start.container is None
+            else start.container.passing(ENVIRONMENT_PREFIXES).render_exports()
+        ),
         f'{command} --index "$element" --job "${{PBS_JOBID:-}}" &',
         "program=$!",
     ]
@@ -345,8 +365,10 @@ def _render_warning(after_s: int | None, limit_s: int) -> list[str]:
     if after_s is None:
         return ["timer="]
     words = [
-        f"# PBS gives no warning: ours comes {limit_s - after_s} s before the limit, to the program alone; a signal to",
-        "# the whole job would end the process that mounts an image, too. USR2: apptainer hands it on, but not SIGURG.",
+        f"# PBS gives no warning: ours comes {limit_s - after_s} s before the limit, "
+        "to the program alone; a signal to",
+        "# the whole job would end the process that mounts an image, too. "
+        "USR2: apptainer hands it on, but not SIGURG.",
     ]
     return [*words, *TIMER.replace("AFTER_S", str(after_s)).splitlines()]
 
@@ -361,7 +383,8 @@ fi
 """
 PRO_GPUS = """\
 if [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
-    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; on a shared node runs may meet on one" >&2
+    echo "${HOSTNAME:-here}: the site does not say which GPUs are this job's; \
+on a shared node runs may meet on one" >&2
 fi
 """
 TORQUE_GPUS = """\
@@ -372,8 +395,10 @@ if [ -z "${CUDA_VISIBLE_DEVICES+set}" ] && [ -r "${PBS_GPUFILE:-}" ]; then
 fi
 """
 TRAPS = """\
-# qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3. By hand,
-# Ctrl-C and a lost connection do the same: what runs in the background does not hear of them itself.
+# qdel and the time limit send TERM and leave about 10 s: \
+the program saves a checkpoint and leaves with 3. By hand,
+# Ctrl-C and a lost connection do the same: \
+what runs in the background does not hear of them itself.
 program=
 signalled=
 forward() {

@@ -1,7 +1,7 @@
-"""What a job's attributes mean: its phase and, once it ended, why; by its comment first, then by its exit status.
+"""Tell a job's phase and, once it ended, the cause: by its comment first, then by its exit status.
 
-A number alone says little: 271 is what qdel leaves, and on older releases the time limit as well; a sub-job that was
-deleted before it ran has the exit status of whichever sub-job ended last.
+A number alone says little: 271 is what qdel leaves, and on older releases the time limit as well; a
+sub-job that was deleted before it ran has the exit status of the sub-job that ended last.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 
-from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.schedulers.base import Cause, JobState, Phase, state_of_exit, state_of_signal
 from jobs.schedulers.pbs.parse import Record
 from jobs.schedulers.pbs.validate import Dialect
 
@@ -29,28 +30,16 @@ PHASES: Mapping[str, Phase] = {
     "F": Phase.ENDED,
     "C": Phase.ENDED,  # Torque
 }
-# Comment of a sub-job that the server has nothing about but that it is over: all else in its record is its array's,
-# the exit status of whichever sub-job ended last included. Current servers know the first, older ones all three.
+# Comment of a sub-job of which the server only knows that it is over: all else in its record is
+# its array's, with the exit status of the sub-job that ended last. Current servers know the first
+# comment, older ones all three.
 NO_RECORD = re.compile(r"Subjob (finished|failed|terminated)")
 HELD_BACK = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 FULL = 0.95  # of its memory, from which on a kill is taken for the kernel's
+KIB_PER = {"": 1 / 1024, "k": 1, "m": 1024, "g": 1024**2, "t": 1024**3}
 
-# Codes of our script and of what it starts, apart from those that `anlp.run` gives its runs.
-_EXITS: Mapping[int, tuple[Cause, str]] = {
-    2: (Cause.EXIT, "exit code 2: it could not use its batch file; the job's output says why"),
-    3: (Cause.CONTINUE, "it saved a checkpoint and left"),
-    5: (Cause.SKIPPED, "too many runs before it failed in the same way"),
-    6: (Cause.DISK_FULL, "make room, or mend who may write it; then submit again"),
-    70: (Cause.EXIT, "exit code 70: an exception escaped; the job's output has its traceback"),
-    72: (Cause.NOT_STARTED, "exit code 72: its script could not begin; the job's output says why"),
-    126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),
-    127: (Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
-    255: (
-        Cause.NOT_STARTED,
-        "exit code 255: its container did not start; the job's output says why",
-    ),
-}
-# What a node says where it could not run a job, or stopped it: PBS Pro's numbers, and those of Torque that differ.
+# What a node says where it could not run a job, or stopped it: PBS Pro's numbers, and those of
+# Torque that differ.
 _MOM_RESTARTED = (Cause.NODE, "its node's PBS was started anew")
 _PRO: Mapping[int, tuple[Cause, str]] = {
     -29: (Cause.TIMEOUT, "exceeded its time limit"),
@@ -74,12 +63,13 @@ _TORQUE: Mapping[int, tuple[Cause, str]] = {
 
 
 def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> JobState:
-    """The state of a job or sub-job; letters that we do not know count as alive.
+    """Return the state of a job or sub-job; letters that are not known count as alive.
 
     Args:
         record: its attributes.
         dialect: whose numbers they are.
-        has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says nothing more.
+        has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says
+            nothing more.
     """
     phase = PHASES.get(record.get("job_state"), Phase.QUEUED)
     if phase is Phase.QUEUED:
@@ -87,17 +77,16 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
     node = "" if NO_RECORD.fullmatch(record.get("comment")) else _node(record)
     if phase is Phase.RUNNING:
         return JobState(phase, None, _is_held_up(record), node)
-    cause, detail = _judge(record, dialect, has_history)
-    return JobState(phase, cause, detail, node)
+    return replace(_end_of(record, dialect, has_history), node=node)
 
 
 def never_ran(record: Record) -> bool:
-    """Whether a job that has ended was never given to a node."""
+    """Return whether a job that has ended was never given to a node."""
     return not any(record.get(name) for name in ("exit_status", "stime", "start_time", "exec_host"))
 
 
 def _waits_for(record: Record) -> str:
-    """Why it does not run, where that will not change by itself."""
+    """Return why it does not run, where that will not change by itself."""
     comment = record.get("comment")
     if re.match(r"Can Never Run|Not Running: Queue not started", comment):
         return comment
@@ -109,7 +98,7 @@ def _waits_for(record: Record) -> str:
 
 
 def _is_held_up(record: Record) -> str:
-    """What is about to happen to it, or keeps it from running."""
+    """Return what is about to happen to it, or keeps it from running."""
     if deleted := re.search(r"terminated by (\S+)", record.get("comment")):
         return f"being deleted by {deleted[1]}"
     return {"S": "suspended", "U": "suspended", "E": "ended; PBS copies its output"}.get(
@@ -118,85 +107,84 @@ def _is_held_up(record: Record) -> str:
 
 
 def _node(record: Record) -> str:
-    """`zia1` of `zia1/0*4+zia1/1`; several, where a job has them, with commas."""
+    """Return `zia1` of `zia1/0*4+zia1/1`; several with commas."""
     hosts = (part.partition("/")[0] for part in record.get("exec_host").split("+"))
     return ",".join(dict.fromkeys(host for host in hosts if host))
 
 
-def _judge(record: Record, dialect: Dialect, has_history: bool) -> tuple[Cause | None, str]:
+def _end_of(record: Record, dialect: Dialect, has_history: bool) -> JobState:
     comment, status = record.get("comment"), _number(record.get("exit_status"))
     if unrecorded := NO_RECORD.fullmatch(comment):
-        return _judge_without_record(unrecorded[1], has_history)
-    if re.search(
-        "preempt", re.sub(r"\(.*?\)", "", comment), re.IGNORECASE
-    ):  # without the names of its nodes
-        return Cause.PREEMPTED, comment
-    if exceeded := re.search(r"exceeded resource (\w+)", comment):
-        return _cause_of_resource(
-            exceeded[1]
-        ), f"exceeded resource {exceeded[1]}{_used(record, exceeded[1])}"
-    if deleted := re.search(r"terminated by (\S+)", comment):
-        return Cause.CANCELLED, f"deleted by {deleted[1]}"
+        return _end_without_record(unrecorded[1], has_history)
+    said = _end_by_comment(record, comment)
+    if said is not None:
+        return said
     if status is None:
-        return _judge_without_status(record)
+        return _end_without_status(record)
     table = _PRO if dialect is Dialect.PRO else _TORQUE
     if status in table:
         cause, words = table[status]
-        return cause, f"{words} (exit status {status})"
+        return JobState(Phase.ENDED, cause, f"{words} (exit status {status})")
     if status < 0:
-        return Cause.NOT_STARTED, f"the node could not run it (exit status {status})"
-    return _judge_status(status, record, dialect)
-
-
-def _judge_without_record(how: str, has_history: bool) -> tuple[Cause, str]:
-    if how == "terminated":
-        return Cause.CANCELLED, "deleted"
-    if how == "failed":
-        return Cause.UNKNOWN, "failed, and PBS keeps no record of how"
-    if has_history:
-        return Cause.CANCELLED, "deleted before it ran"
-    return Cause.UNKNOWN, "over, and PBS keeps no record of it (its history is off)"
-
-
-def _judge_without_status(record: Record) -> tuple[Cause | None, str]:
-    """Of what never ran; Slurm's wrappers for Torque do not tell it of any job."""
-    ran = not never_ran(record)
-    if record.get("substate") == "91":
-        return Cause.CANCELLED, "deleted" if ran else "deleted before it ran"
-    if ran:
-        return Cause.UNKNOWN, "PBS does not say how it ended"
-    if re.search(r"\bafter", record.get("depend")):
-        return HELD_BACK.cause, HELD_BACK.detail
-    if not record.get("substate"):  # Torque
-        return Cause.CANCELLED, "deleted before it ran"
-    return Cause.NOT_STARTED, "PBS ended it before it ran, and does not say why"
-
-
-def _judge_status(status: int, record: Record, dialect: Dialect) -> tuple[Cause | None, str]:
-    if status in (0, 1):
-        return None, ""
-    if status == 4:
-        return None, "another process is training it"
+        return JobState(
+            Phase.ENDED, Cause.NOT_STARTED, f"the node could not run it (exit status {status})"
+        )
     number = status - 256 if status > 256 else status - 128
     if status > 128 and 0 < number < 65:
-        return _judge_signal(number, status, record, dialect)
-    return _EXITS.get(status, (Cause.EXIT, f"exit code {status}"))
+        return _end_by_signal(number, status, record, dialect)
+    return state_of_exit(status)
 
 
-def _judge_signal(number: int, status: int, record: Record, dialect: Dialect) -> tuple[Cause, str]:
+def _end_by_comment(record: Record, comment: str) -> JobState | None:
+    without_nodes = re.sub(r"\(.*?\)", "", comment)
+    if re.search("preempt", without_nodes, re.IGNORECASE):
+        return JobState(Phase.ENDED, Cause.PREEMPTED, comment)
+    if exceeded := re.search(r"exceeded resource (\w+)", comment):
+        detail = f"exceeded resource {exceeded[1]}{_used(record, exceeded[1])}"
+        return JobState(Phase.ENDED, _cause_of_resource(exceeded[1]), detail)
+    if deleted := re.search(r"terminated by (\S+)", comment):
+        return JobState(Phase.ENDED, Cause.CANCELLED, f"deleted by {deleted[1]}")
+    return None
+
+
+def _end_without_record(how: str, has_history: bool) -> JobState:
+    if how == "terminated":
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted")
+    if how == "failed":
+        return JobState(Phase.ENDED, Cause.UNKNOWN, "failed, and PBS keeps no record of how")
+    if has_history:
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted before it ran")
+    words = "over, and PBS keeps no record of it (its history is off)"
+    return JobState(Phase.ENDED, Cause.UNKNOWN, words)
+
+
+def _end_without_status(record: Record) -> JobState:
+    """Return the end of what never ran; Slurm's wrappers for Torque give no job a status."""
+    ran = not never_ran(record)
+    if record.get("substate") == "91":
+        words = "deleted" if ran else "deleted before it ran"
+        return JobState(Phase.ENDED, Cause.CANCELLED, words)
+    if ran:
+        return JobState(Phase.ENDED, Cause.UNKNOWN, "PBS does not say how it ended")
+    if re.search(r"\bafter", record.get("depend")):
+        return HELD_BACK
+    if not record.get("substate"):  # Torque
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted before it ran")
+    words = "PBS ended it before it ran, and does not say why"
+    return JobState(Phase.ENDED, Cause.NOT_STARTED, words)
+
+
+def _end_by_signal(number: int, status: int, record: Record, dialect: Dialect) -> JobState:
     is_kill = number in (signal.SIGTERM, signal.SIGKILL)
     if is_kill and _is_used_up(record, "walltime", 1.0):
-        return Cause.TIMEOUT, f"killed at its time limit{_used(record, 'walltime')}"
+        detail = f"killed at its time limit{_used(record, 'walltime')}"
+        return JobState(Phase.ENDED, Cause.TIMEOUT, detail, signal=number)
     if number == signal.SIGKILL and _is_used_up(record, "mem", FULL):
-        return Cause.OUT_OF_MEMORY, f"killed when its memory was full{_used(record, 'mem')}"
+        detail = f"killed when its memory was full{_used(record, 'mem')}"
+        return JobState(Phase.ENDED, Cause.OUT_OF_MEMORY, detail, signal=number)
     if dialect is Dialect.TORQUE and status == 256 + signal.SIGTERM:
-        return Cause.CANCELLED, "deleted (exit status 271)"
-    name = (
-        f" ({signal.Signals(number).name})"
-        if number in signal.valid_signals() and number < signal.SIGRTMIN
-        else ""
-    )
-    return Cause.SIGNAL, f"signal {number}{name}"
+        return JobState(Phase.ENDED, Cause.CANCELLED, "deleted (exit status 271)", signal=number)
+    return state_of_signal(number)
 
 
 def _cause_of_resource(name: str) -> Cause:
@@ -218,19 +206,14 @@ def _is_used_up(record: Record, name: str, share: float) -> bool:
 
 
 def _amount(text: str) -> float | None:
-    """Seconds of `00:01:30`, KiB of `7260kb`; None for anything else."""
+    """Return seconds of `00:01:30`, KiB of `7260kb`; None for anything else."""
     if re.fullmatch(r"\d+(:\d+){1,2}", text):
         seconds = 0
         for part in text.split(":"):
             seconds = seconds * 60 + int(part)
         return seconds
     match = re.fullmatch(r"(\d+)([kmgt]?)b", text, re.IGNORECASE)
-    return (
-        int(match[1])
-        * {"": 1 / 1024, "k": 1, "m": 1024, "g": 1024**2, "t": 1024**3}[match[2].lower()]
-        if match
-        else None
-    )
+    return int(match[1]) * KIB_PER[match[2].lower()] if match else None
 
 
 def _number(text: str) -> int | None:

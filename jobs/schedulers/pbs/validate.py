@@ -1,4 +1,4 @@
-"""What PBS may be asked for: everything that it would accept and misread is refused here, in words."""
+"""Refuse, in words, what PBS would accept and misread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
-from jobs.schedulers.profiles import Profile
+from jobs.schedulers.pbs.profile import PbsProfile
 
 # Options that this tool gives by itself, and what to use instead.
 MANAGED: Mapping[str, str] = {
@@ -28,8 +28,8 @@ MANAGED: Mapping[str, str] = {
     "-C": "",
     "-S": "",
     "-z": "",
-    "-v": "env_file in the site profile (everybody can read a job's variables)",
-    "-V": "env_file in the site profile (everybody can read a job's variables)",
+    "-v": "env_file in the site profile (all users can read a job's variables)",
+    "-V": "env_file in the site profile (all users can read a job's variables)",
 }
 MANAGED_RESOURCES: Mapping[str, str] = {
     "select": "cpus, mem, gpus, constraint, or select in the site profile",
@@ -46,17 +46,18 @@ _OPTION = re.compile(r"(-[A-Za-z])(?:\s+(\S.*))?")
 
 
 class Dialect(str, Enum):
-    """Which PBS a site has."""
+    """Names the PBS that a site has."""
 
     PRO = "pro"  # PBS Pro and OpenPBS
     TORQUE = "torque"
 
 
-def check_resources(resources: Resources, profile: Profile, dialect: Dialect) -> None:
-    """Returns if PBS can be asked for `resources` so that it gives what is meant.
+def check_resources(resources: Resources, profile: PbsProfile, dialect: Dialect) -> None:
+    """Return if PBS can be asked for `resources` so that it gives what is meant.
 
     Raises:
-        SchedulerError: a field that PBS has nothing for, or a value that it would misread; the text names the field.
+        SchedulerError: a field that PBS has nothing for, or a value that it would misread; the text
+            names the field.
     """
     for name, value in (("queue", resources.queue), ("account", resources.account)):
         check_token(name, value)
@@ -67,14 +68,15 @@ def check_resources(resources: Resources, profile: Profile, dialect: Dialect) ->
         )
     if resources.exclude is not None:
         raise SchedulerError(
-            "pbs: exclude: PBS cannot leave nodes out; ask for others with constraint: 'cluster=NAME' or 'host=NAME'"
+            "pbs: exclude: PBS cannot leave nodes out; ask for others with constraint: "
+            "'cluster=NAME' or 'host=NAME'"
         )
     if resources.nodes != 1:
         raise SchedulerError(f"pbs: nodes: a run uses one node, got {resources.nodes}")
     if resources.gpu_type is not None and profile.gpu_type is None:
         raise SchedulerError(
-            f"pbs: gpu_type: the profile {profile.name!r} does not say which resource selects a GPU's type; "
-            "add `gpu_type: NAME` to it (qstat -f, pbsnodes -a show the site's names)"
+            f"pbs: gpu_type: the profile {profile.name!r} does not say which resource selects a "
+            "GPU's type; add `gpu_type: NAME` to it (qstat -f, pbsnodes -a show the site's names)"
         )
     _check_constraint(resources.constraint, dialect)
     for option in resources.extra:
@@ -82,7 +84,7 @@ def check_resources(resources: Resources, profile: Profile, dialect: Dialect) ->
 
 
 def check_token(name: str, value: str | None) -> None:
-    """Returns if `value` is one plain word.
+    """Return if `value` is one plain word.
 
     Raises:
         SchedulerError: it is not.
@@ -92,10 +94,11 @@ def check_token(name: str, value: str | None) -> None:
 
 
 def check_extra(option: str) -> None:
-    """Returns if `option` is a directive that this tool leaves to its user.
+    """Return if `option` is a directive that this tool leaves to its user.
 
     Raises:
-        SchedulerError: it is none, or one that the tool gives by itself; the text says what to use instead.
+        SchedulerError: it is none, or one that the tool gives by itself; the text says what to use
+            instead.
     """
     match = _OPTION.fullmatch(option)
     if match is None or not option.isprintable():
@@ -109,38 +112,47 @@ def check_extra(option: str) -> None:
         )
     if letter in MANAGED and not MANAGED[letter]:
         raise SchedulerError(
-            f"pbs: extra: {letter} is not for jobs of this tool: output, shell and reruns are its own"
+            f"pbs: extra: {letter} is not for jobs of this tool: "
+            "output, shell and reruns are its own"
         )
     if letter in MANAGED:
         raise SchedulerError(
             f"pbs: extra: {letter} is given by this tool{_instead(MANAGED[letter])}"
         )
-    names = [part.split("=")[0].strip() for part in value.split(",")] if letter == "-l" else []
-    for name in names:
-        if name in MANAGED_RESOURCES:
-            raise SchedulerError(
-                f"pbs: extra: -l {name} is given by this tool{_instead(MANAGED_RESOURCES[name])}"
-            )
-    attributes = [part.split("=")[0].strip() for part in value.split(",")] if letter == "-W" else []
-    if "block" in attributes:
+    for part in value.split(","):
+        _check_attribute(letter, part.split("=")[0].strip())
+
+
+def _check_attribute(letter: str, name: str) -> None:
+    """Refuse a resource of `-l` or an attribute of `-W` that the tool gives by itself."""
+    if letter == "-l" and name in MANAGED_RESOURCES:
+        raise SchedulerError(
+            f"pbs: extra: -l {name} is given by this tool{_instead(MANAGED_RESOURCES[name])}"
+        )
+    if letter == "-W" and name == "block":
         raise SchedulerError("pbs: extra: -W block would make every submit wait for its jobs")
-    if "depend" in attributes:
+    if letter == "-W" and name == "depend":
         raise SchedulerError("pbs: extra: -W depend is given by this tool; use --canary")
 
 
 def render_dependency(after: Sequence[str], dialect: Dialect) -> str | None:
-    """What goes behind `-W` so that a job starts once others have ended well; None where there are no others.
+    """Return what goes behind `-W` so that a job waits for others; None where there are none.
 
     Raises:
-        SchedulerError: an array, whose exit status PBS Pro takes from whichever sub-job ended last.
+        SchedulerError: an array, whose exit status PBS Pro takes from its last sub-job.
     """
-    arrays, plain = [job for job in after if "[" in job], [job for job in after if "[" not in job]
+    arrays = [job for job in after if "[" in job]
+    plain = [job for job in after if "[" not in job]
     if arrays and dialect is Dialect.PRO:
         raise SchedulerError(
-            f"pbs: after: {arrays[0]} is an array, whose success PBS misreports; only jobs can be waited for"
+            f"pbs: after: {arrays[0]} is an array, whose success PBS misreports; "
+            "only jobs can be waited for"
         )
-    conditions = [f"afterok:{':'.join(plain)}"] if plain else []
-    conditions += [f"afterokarray:{':'.join(arrays)}"] if arrays else []
+    conditions = []
+    if plain:
+        conditions.append(f"afterok:{':'.join(plain)}")
+    if arrays:
+        conditions.append(f"afterokarray:{':'.join(arrays)}")
     return f"depend={','.join(conditions)}" if conditions else None
 
 

@@ -1,4 +1,4 @@
-"""What Slurm's commands say when they refuse or fail: whether trying again may help, and what to do instead."""
+"""Read what Slurm's commands say when they fail: whether to try again, and what to do instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AMBIGUOUS = (
     "no answer after",
     "Unspecified error",
 )
-# It was not: nobody listened, or who did said not now.
+# It was not taken: no daemon listened, or it said that it cannot now.
 NOT_TAKEN = (
     "Unable to contact slurm controller",
     "Connection refused",
@@ -29,7 +29,8 @@ NOT_TAKEN = (
     "Slurm temporarily unable to accept job",
 )
 TRANSIENT = (*AMBIGUOUS, *NOT_TAKEN, "Problem talking to the database")
-POLICY = "Job violates accounting/QOS policy"  # of any limit; newer releases and the line before say which
+# of any limit; newer releases and the line before say which
+POLICY = "Job violates accounting/QOS policy"
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
 
@@ -47,7 +48,8 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         "Requested node configuration is not available",
-        "no node of the queue has these GPUs, cores and memory together: `sinfo -o '%P %c %m %G'` shows what there is",
+        "no node of the queue has these GPUs, cores and memory together: "
+        "`sinfo -o '%P %c %m %G'` shows what there is",
     ),
     ("Node count specification invalid", "the queue has not so many nodes: ask for fewer"),
     (
@@ -79,23 +81,23 @@ ADVICE: tuple[tuple[str, str], ...] = (
 
 
 def is_transient(err: str) -> bool:
-    """Whether trying again may help: Slurm was not reached, or its answer was not."""
+    """Return whether trying again may help: Slurm was not reached, or its answer was lost."""
     return any(words in err for words in TRANSIENT)
 
 
 def is_not_taken(err: str) -> bool:
-    """Whether a request was certainly not taken and may be made again: no word of it allows for more."""
+    """Return whether a request was certainly not taken and may be made again."""
     return any(words in err for words in NOT_TAKEN) and not any(words in err for words in AMBIGUOUS)
 
 
 def is_submit_limit(err: str) -> bool:
-    """Whether a submission was refused because of how many jobs its user has."""
+    """Return whether a submission was refused because of how many jobs its user has."""
     reason = re.search(r"\b(?:QOS|Assoc)\w*Limit\b", err)
     return "SubmitJob" in reason[0] if reason else POLICY in err
 
 
 def explain_refusal(err: str) -> str:
-    """One line from what sbatch printed: its words, and what to do where we know."""
+    """Return one line from what sbatch printed: its words, and what to do where that is known."""
     lines = [
         _bare(line) for line in err.splitlines() if line.strip() and not line.startswith("Try ")
     ]

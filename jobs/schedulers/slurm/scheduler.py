@@ -1,30 +1,43 @@
-"""Slurm: batches become job arrays, and one query tells where all of them stand; no process stays behind."""
+"""Submit to Slurm: batches become job arrays, and one query tells where all of them stand."""
 
 from __future__ import annotations
 
 import os
 import pwd
-import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from anlp.core.errors import SchedulerError
 from jobs.common import external
+from jobs.common.external import Answer
+from jobs.config.fields import Key, whole
 from jobs.config.resources import Resources
-from jobs.schedulers import profiles
-from jobs.schedulers.base import Batch, Job, JobHandle, JobState, Phase, report_to_none
-from jobs.schedulers.profiles import Profile
+from jobs.config.yaml_tree import Tree
+from jobs.schedulers import backoff
+from jobs.schedulers.backoff import Backoff
+from jobs.schedulers.base import Batch, Job, JobHandle, JobState, Setup
+from jobs.schedulers.batch import (
+    BatchScheduler,
+    Call,
+    Piece,
+    Submission,
+    in_chunks,
+    indices_by_job,
+)
+from jobs.schedulers.site import Profile, read_seconds
 from jobs.schedulers.slurm import client, parse
 from jobs.schedulers.slurm import errors as refusals
-from jobs.schedulers.slurm.client import Patience
 from jobs.schedulers.slurm.parse import Element, Row
 from jobs.schedulers.slurm.script import (
+    ENVIRONMENT_PREFIXES,
+    MOST_MARGIN_S,
     SlurmOptions,
     folder_of,
+    output_of,
     render_call,
     render_script,
     variables_over,
@@ -32,86 +45,208 @@ from jobs.schedulers.slurm.script import (
 from jobs.schedulers.slurm.states import Accounts, QueueSnapshot, task_state
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
-SUBMIT_TIMEOUT_S = 90.0  # sbatch waits by itself while the controller is too busy to accept
-PATIENCE_S = 60.0  # of a submission whose calls are certainly not taken
 DEFAULT_QOS = "normal"  # Slurm's own default
 IDS_PER_CALL = 500
 FORGOTTEN_AFTER = "now-14days"  # how far back `find` looks for jobs that have ended
-LOOK_AGAIN_S = 0.2
+PROBE_TIMEOUT_S = 10.0
 
 
-def _warn(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _read_warning(tree: Tree) -> float:
+    seconds = read_seconds(tree)
+    if not 1 <= seconds <= MOST_MARGIN_S:
+        wanted = f"expected 1 s to {MOST_MARGIN_S} s, got {seconds:g} s"
+        raise ValueError(f"{wanted}: Slurm warns early")
+    return seconds
 
 
-class SlurmScheduler:
-    """Asks and tells Slurm by its own commands; keeps nothing but the site's limits and its notes.
+@dataclass(frozen=True)
+class SlurmProfile(Profile):
+    """Holds the profile of a Slurm site."""
+
+    KEYS: ClassVar[Mapping[str, Key]] = {
+        "warn": Key("warn_s", _read_warning),
+        "continuations": Key("continuations", whole(0)),
+    }
+
+    scheduler: str = "slurm"
+    warn_s: float = 90.0
+    continuations: int = 20  # of an element after reaching its time limit
+
+
+class SlurmScheduler(BatchScheduler[QueueSnapshot]):
+    """Asks and tells Slurm by its own commands; no process stays behind.
 
     Args:
         options: how elements are run on the nodes.
         profile: of the site.
-        patience_s: how long a submission goes on trying while nobody takes it.
-        say: told when it waits for that.
+        patience_s: how long a submission repeats calls that were not taken.
+        say: told before each pause.
     """
 
     name = "slurm"
+    title = "Slurm"
+    job_variable = "SLURM_JOB_ID"
+    environment_prefixes = ENVIRONMENT_PREFIXES
+    can_exclude_nodes = True
+    profile_type = SlurmProfile
+    submit_command = "sbatch"
+    submit_timeout_s = 90.0  # sbatch waits by itself while the controller is too busy to accept
+    cancel_timeout_s = client.QUERY_TIMEOUT_S
+    waits_for_arrays = True
+    always_array = True
+    name_option = "--job-name="
 
     def __init__(
         self,
         options: SlurmOptions | None = None,
         profile: Profile | None = None,
         *,
-        patience_s: float = PATIENCE_S,
-        say: Callable[[str], None] = _warn,
+        patience_s: float | None = None,
+        say: Callable[[str], None] = backoff.say,
     ) -> None:
+        super().__init__(patience_s=patience_s, say=say)
         self._profile = profile
         self._options = options or SlurmOptions()
-        self._patience_s = patience_s
-        self._say = say
-        self._notes: list[str] = []
-        self._most_tasks: int | None = None
+
+    @classmethod
+    def create(cls, setup: Setup) -> SlurmScheduler:
+        """Return a scheduler whose elements run in the image, with the site's warning."""
+        options = SlurmOptions(container=setup.container)
+        if isinstance(setup.site, SlurmProfile):
+            options = replace(
+                options,
+                margin_s=round(setup.site.warn_s),
+                continuations=setup.site.continuations,
+            )
+        return cls(options, setup.site)
+
+    @classmethod
+    def is_here(cls) -> bool:
+        """Return whether there is a controller, up or down.
+
+        A login node must not train by itself because its controller is away for a moment.
+        """
+        if not shutil.which("sbatch"):
+            return False
+        answer = external.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S)
+        return answer.code == 0 or " is DOWN" in answer.out
+
+    @classmethod
+    def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
+        """Return the file with what one task printed, and Slurm's own lines about its end."""
+        return output_of(batch, job.native_id, index)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What people should know about the last call: what was left for the next submit, who did not answer."""
-        return tuple(self._notes)
+    def profile(self) -> Profile | None:
+        """Return the site's profile."""
+        return self._profile
 
-    def submit(
-        self, batch: Batch, resources: Resources, accepted: Callable[[Job], None] = report_to_none
-    ) -> list[JobHandle]:
-        """Submits `batch` as job arrays, each as large as the site allows; see `Scheduler.submit`.
+    # ---- submit
 
-        A call that Slurm certainly did not take is made again for about a minute, and then counts as refused. One
-        whose answer was lost is not repeated: the error is transient and `find` knows what was accepted.
+    def prepare(self, batch: Batch, resources: Resources) -> Submission:
+        """Render the one script of the batch, with the site's defaults."""
+        submission = super().prepare(batch, resources)
+        script = render_script(batch, submission.resources, self._options, Path.cwd())
+        return replace(submission, script=script)
+
+    def next_piece(self, batch: Batch, first: int, largest: int, taken: Sequence[str]) -> Piece:
+        """Return the next array.
+
+        Slurm throttles each array by itself: those that run at the same time share what the batch
+        may have, and the others wait behind them.
         """
-        self._notes = []
-        if self._profile is not None:
-            resources = profiles.apply(self._profile, resources)
-        script = render_script(batch, resources, self._options, Path.cwd())
-        patience = Patience(self._patience_s, self._say)
-        spans = self._cut(batch.size, patience)
-        environment = tuple(word for name in variables_over(script) for word in ("-u", name))
-        lanes = min(len(spans), batch.max_parallel or len(spans))
-        form = _Form(
-            batch, _write_script(batch, script), _share(batch.max_parallel, lanes), environment
-        )
-        handles: list[JobHandle] = []
-        taken: list[str] = []
-        for number, span in enumerate(spans):
-            behind = taken[number - lanes] if number >= lanes else None
-            job = _submit_span(replace(form, behind=behind), resources, span, patience)
-            if job is not None:
-                accepted(job)
-                taken.append(job.native_id)
-                handles += [JobHandle(self.name, job.native_id, index) for index in range(job.size)]
-            if job is None or job.size < len(span):
-                self._note_rest(batch, len(handles))
-                break
-        return handles
+        size = min(largest, batch.size - first)
+        if batch.max_parallel is None:
+            return Piece(first, size)
+        arrays = -(-batch.size // min(self._array_limit or batch.size, batch.size))
+        lanes = min(arrays, batch.max_parallel)
+        behind = taken[-lanes] if len(taken) >= lanes else None
+        return Piece(first, size, batch.max_parallel // lanes, behind)
 
-    def find(self, tag: str) -> list[Job]:
-        """The jobs of the submission `tag`: those in the queue, and where there is accounting those of two weeks."""
-        _let_callers_end(tag)
+    def render_call(self, submission: Submission, piece: Piece) -> Call:
+        """Return the sbatch call of an array; no variable overrides an option of the script."""
+        batch = submission.batch
+        folder = folder_of(batch)
+        path = folder / "job.sh"
+        unset = tuple(variables_over(submission.script))
+        span = range(piece.first, piece.first + piece.size)
+        argv = render_call(batch, path, span, piece.most, piece.behind)
+        return Call(tuple(argv), folder, {path: submission.script}, unset)
+
+    def hand_in(self, call: Call) -> Answer:
+        """Call sbatch without the variables that would override the script."""
+        options = [word for name in call.unset for word in ("-u", name)]
+        return client.run(*call.argv, options=options, timeout_s=self.submit_timeout_s)
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> Answer:
+        """Call a command of Slurm, in full, in English and unfiltered."""
+        return client.run(*argv, timeout_s=timeout_s)
+
+    def read_array_limit(self, patience: Backoff) -> int:
+        """Ask how many tasks an array may have: MaxArraySize bounds the index, counted from 0."""
+        call = partial(client.run, "scontrol", "show", "config")
+        answer = patience.repeat(
+            call, lambda failed: refusals.is_transient(failed.err), self.explain
+        )
+        client.raise_if_missing("scontrol", answer)
+        if answer.code:
+            raise SchedulerError(
+                f"slurm: scontrol: {self.explain(answer)}; "
+                "nothing was submitted, submit again later"
+            )
+        most = int(parse.parse_config(answer.out).get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
+        if most < 1:
+            raise SchedulerError(
+                "slurm: job arrays are switched off here (MaxArraySize is 0), "
+                "and this tool needs them"
+            )
+        return most
+
+    def parse_submitted(self, out: str) -> str | None:
+        """Return the id that `sbatch --parsable` printed."""
+        return parse.parse_submitted(out)
+
+    def is_not_taken(self, answer: Answer) -> bool:
+        """Return whether no daemon listened, or Slurm said that it cannot take jobs now."""
+        return answer.code != 0 and refusals.is_not_taken(answer.err)
+
+    def is_limit(self, answer: Answer) -> bool:
+        """Return whether the user has as many jobs as are allowed."""
+        return answer.code != 0 and refusals.is_submit_limit(answer.err)
+
+    def explain(self, answer: Answer) -> str:
+        """Return what a command said, and what to do where that is known."""
+        return refusals.explain_refusal(answer.err)
+
+    def refusal(self, command: str, answer: Answer) -> SchedulerError:
+        """Return the error of a call that failed."""
+        if answer.code == external.NOT_FOUND:
+            return client.missing(command)
+        words = self.explain(answer)
+        if self.is_not_taken(answer):
+            return SchedulerError(f"slurm: {command}: {words}; it took nothing, submit again later")
+        if answer.code == external.TIMED_OUT or refusals.is_transient(answer.err):
+            return client.unreachable(command, answer)
+        return SchedulerError(f"slurm: {command} refused: {words}")
+
+    def free_places(self, resources: Resources, wanted: int) -> int | None:
+        """Return how many more jobs the user may submit by the limits that can be read."""
+        del wanted
+        account = [f"account={resources.account}"] if resources.account else []
+        qos = resources.qos or DEFAULT_QOS
+        of_user = _limits("assoc", f"user={_user_name()}", *account, "format=MaxSubmitJobs")
+        of_qos = _limits("qos", f"name={qos}", "format=MaxSubmitJobsPerUser")
+        if not of_user and not of_qos:
+            return None
+        jobs = client.ask_squeue("-r", "-u", str(os.getuid()), "-o", "%q").split()
+        rooms = [limit - len(jobs) for limit in of_user]
+        rooms += [limit - jobs.count(qos) for limit in of_qos]
+        return max(0, min(rooms))
+
+    # ---- find, states, cancel
+
+    def find_jobs(self, tag: str) -> list[Job]:
+        """Return those in the queue, and where there is accounting those of two weeks."""
         user = str(os.getuid())
         text = client.query("squeue", "-h", "-t", "all", "-u", user, "-o", parse.NAMES_FORMAT).out
         recorded = client.ask_sacct("-u", user, "-S", FORGOTTEN_AFTER, "-o", "JobID,JobName")
@@ -119,39 +254,41 @@ class SlurmScheduler:
             text += parse.jobs_from_sacct(recorded)
         return parse.parse_jobs(text, tag)
 
-    def states(self, jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
-        """One squeue for all of `jobs`, however many, and one sacct if some of them are not alive by it.
+    def is_id(self, native_id: str) -> bool:
+        """Return whether this is a number."""
+        return native_id.isdigit()
 
-        Where the accounts cannot be asked, `notes` says so, and what only they would know counts as alive.
+    def look(self, ids: Sequence[str], jobs: Sequence[JobHandle]) -> QueueSnapshot:
+        """Call one squeue for all arrays, and one sacct if some tasks are not alive by it.
+
+        Where the accounts cannot be asked, `notes` says so, and their jobs count as alive.
         """
-        self._notes = []
-        elements = {job: (job.native_id, job.index) for job in jobs if job.native_id.isdigit()}
-        if not elements:
-            return {job: JobState(Phase.QUEUED) for job in jobs}
-        ids = ",".join(sorted({array for array, _ in elements.values()}, key=int))
-        answers = QueueSnapshot(
-            parse.parse_squeue(client.ask_squeue("-t", "all", "-j", ids, "-o", parse.SQUEUE_FORMAT))
-        )
-        if not all(answers.is_settled(element) for element in elements.values()):
-            answers = QueueSnapshot(answers.queued, *self._ask_accounts(ids))
-        return {
-            job: task_state(elements.get(job, (job.native_id, job.index)), answers) for job in jobs
-        }
+        arrays = ",".join(ids)
+        rows = client.ask_squeue("-t", "all", "-j", arrays, "-o", parse.SQUEUE_FORMAT)
+        queue = QueueSnapshot(parse.parse_squeue(rows))
+        if all(queue.is_settled((job.native_id, job.index)) for job in jobs):
+            return queue
+        return QueueSnapshot(queue.queued, *self._ask_accounts(arrays))
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """One scancel for all of `jobs`; what has ended already is no error."""
-        indices: dict[str, list[int]] = defaultdict(list)
-        for job in jobs:
-            if job.native_id.isdigit():
-                indices[job.native_id].append(job.index)
-        words = [f"{array}_[{parse.render_indices(found)}]" for array, found in indices.items()]
-        for begin in range(0, len(words), IDS_PER_CALL):
-            answer = client.run("scancel", "-Q", *words[begin : begin + IDS_PER_CALL])
-            if answer.code and refusals.is_transient(answer.err):
-                raise client.unreachable("scancel", answer)
+    def state_in(self, snapshot: QueueSnapshot, job: JobHandle) -> JobState:
+        """Return the state of one task."""
+        return task_state((job.native_id, job.index), snapshot)
+
+    def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
+        """Name the tasks of each array as ranges."""
+        words = [
+            f"{array}_[{parse.render_indices(indices)}]"
+            for array, indices in indices_by_job(jobs).items()
+        ]
+        for some in in_chunks(words, IDS_PER_CALL):
+            yield ["scancel", "-Q", *some]
+
+    def is_cancelled(self, answer: Answer) -> bool:
+        """Return whether Slurm was reached; what has ended already is no error."""
+        return answer.code == 0 or not refusals.is_transient(answer.err)
 
     def _ask_accounts(self, ids: str) -> tuple[Mapping[Element, Row], Accounts]:
-        """Asked once: the queue's answer stands by itself, so nobody is kept waiting for slurmdbd."""
+        """Ask once: the queue's answer stands by itself, so nothing waits for slurmdbd."""
         answer = client.run(*client.sacct("-j", ids, "-o", parse.SACCT_FIELDS))
         text = client.read_sacct(answer)
         if text is not None:
@@ -159,152 +296,10 @@ class SlurmScheduler:
         if answer.code == external.NOT_FOUND or refusals.NO_ACCOUNTING in answer.err:
             return {}, Accounts.NONE
         self._notes.append(
-            f"Slurm's accounts do not answer ({refusals.explain_refusal(answer.err)}): "
+            f"Slurm's accounts do not answer ({self.explain(answer)}): "
             "jobs of which only they would know the end count as alive"
         )
         return {}, Accounts.AWAY
-
-    def _cut(self, size: int, patience: Patience) -> list[range]:
-        most = self._read_most_tasks(patience)
-        return [range(first, min(first + most, size)) for first in range(0, size, most)]
-
-    def _read_most_tasks(self, patience: Patience) -> int:
-        """How many tasks an array may have: MaxArraySize bounds the index, which we count from 0."""
-        if self._most_tasks is None:
-            answer = patience.repeat(
-                partial(client.run, "scontrol", "show", "config"), refusals.is_transient
-            )
-            client.raise_if_missing("scontrol", answer)
-            if answer.code:
-                words = refusals.explain_refusal(answer.err)
-                raise SchedulerError(
-                    f"slurm: scontrol: {words}; nothing was submitted, submit again later"
-                )
-            self._most_tasks = int(
-                parse.parse_config(answer.out).get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE)
-            )
-            if self._most_tasks < 1:
-                raise SchedulerError(
-                    "slurm: job arrays are switched off here (MaxArraySize is 0), and this tool needs them"
-                )
-        return self._most_tasks
-
-    def _note_rest(self, batch: Batch, done: int) -> None:
-        rest = batch.size - done
-        self._notes.append(
-            f"{done} of {batch.size} submitted: you have as many jobs in the queue as you may; "
-            f"{rest} wait for the next submit"
-        )
-        if not done:
-            raise SchedulerError(
-                "slurm: you have as many jobs in the queue as you may (job submit limit); "
-                "submit again when some have ended"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What the sbatch calls of a batch have in common."""
-
-    batch: Batch
-    script: Path
-    parallel: int | None
-    environment: Sequence[str]
-    behind: str | None = None  # an array that has to have ended before this one begins
-
-    def hand_in(self, span: range) -> external.Answer:
-        """One sbatch call for the elements of `span`."""
-        argv = render_call(self.batch, self.script, span, self.parallel, self.behind)
-        return client.run(*argv, options=self.environment, timeout_s=SUBMIT_TIMEOUT_S)
-
-
-def _submit_span(form: _Form, resources: Resources, span: range, patience: Patience) -> Job | None:
-    """The job that was accepted; smaller than `span` where the user's limit is near, None where it is reached."""
-    answer = patience.repeat(partial(form.hand_in, span), refusals.is_not_taken)
-    size = len(span)
-    while answer.code and refusals.is_submit_limit(answer.err):
-        room = size // 2 if size < len(span) else _room(resources, size)
-        size = min(room, size - 1)
-        if size < 1:
-            return None
-        answer = patience.repeat(partial(form.hand_in, span[:size]), refusals.is_not_taken)
-    return Job(_accepted_id(answer), span.start, size)
-
-
-def _share(max_parallel: int | None, lanes: int) -> int | None:
-    """Slurm throttles each array by itself, so those that go at the same time share what the batch may have."""
-    return None if max_parallel is None else max_parallel // lanes
-
-
-def _write_script(batch: Batch, text: str) -> Path:
-    """The folder must be there before a job starts: Slurm does not make it, and the job would fail without a word."""
-    folder = folder_of(batch)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "job.sh"
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
-
-
-def _accepted_id(answer: external.Answer) -> str:
-    client.raise_if_missing("sbatch", answer)
-    if answer.code and refusals.is_not_taken(answer.err):
-        raise SchedulerError(
-            f"slurm: sbatch: {refusals.explain_refusal(answer.err)}; it took nothing, submit again later"
-        )
-    if answer.code == external.TIMED_OUT or (answer.code and refusals.is_transient(answer.err)):
-        raise client.unreachable("sbatch", answer)
-    if answer.code:
-        raise SchedulerError(f"slurm: sbatch refused: {refusals.explain_refusal(answer.err)}")
-    native_id = parse.parse_submitted(answer.out)
-    if native_id is None:
-        said = answer.out.strip().splitlines()[-1:] or ["nothing"]
-        raise SchedulerError(f"slurm: sbatch printed no job id but {said[0]!r}", transient=True)
-    return native_id
-
-
-def _let_callers_end(tag: str) -> None:
-    """Returns when no sbatch of that submission is at work on this host: it outlives a submit that is killed.
-
-    Raises:
-        SchedulerError: one of them does not end.
-    """
-    deadline = time.monotonic() + SUBMIT_TIMEOUT_S
-    while any(tag in words for words in _sbatch_calls()):
-        if time.monotonic() > deadline:
-            raise SchedulerError(
-                "slurm: an sbatch of that submission has not ended; try again later", transient=True
-            )
-        time.sleep(LOOK_AGAIN_S)
-
-
-def _sbatch_calls() -> list[str]:
-    """The command lines of our sbatch processes on this host."""
-    calls = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:  # it has just ended, or is somebody else's
-            continue
-        if b"--job-name=" in words:
-            calls.append(words.decode(errors="replace"))
-    return calls
-
-
-def _room(resources: Resources, wanted: int) -> int:
-    """How many more jobs the user may submit by the limits that can be read; half of `wanted` where there are none."""
-    account = [f"account={resources.account}"] if resources.account else []
-    qos = resources.qos or DEFAULT_QOS
-    of_user = _limits("assoc", f"user={_user_name()}", *account, "format=MaxSubmitJobs")
-    of_qos = _limits("qos", f"name={qos}", "format=MaxSubmitJobsPerUser")
-    if not of_user and not of_qos:
-        return wanted // 2
-    jobs = client.ask_squeue("-r", "-u", str(os.getuid()), "-o", "%q").split()
-    rooms = [
-        *(limit - len(jobs) for limit in of_user),
-        *(limit - jobs.count(qos) for limit in of_qos),
-    ]
-    return max(0, min(rooms))
 
 
 def _limits(*words: str) -> list[int]:

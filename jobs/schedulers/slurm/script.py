@@ -1,4 +1,4 @@
-"""A batch and its resources as Slurm wants them: the sbatch script, and the arguments of the calls."""
+"""Render a batch for Slurm: the sbatch script, and the arguments of the calls."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from pathlib import Path
 from anlp.core.errors import EXIT_REQUEUE, SchedulerError
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import EXIT_NOT_STARTED, Container
-from jobs.schedulers.base import Batch
-from jobs.schedulers.slurm.parse import EXIT_SETUP
+from jobs.schedulers.base import EXIT_SETUP, Batch
 
 RUNNER = "anlp.run:run_element"
-MOST_MARGIN_S = 480  # submitit takes a signal in the last 10 minutes for the time limit's; Slurm sends up to 60 s early
+# submitit takes a signal in the last 10 minutes for the time limit's; Slurm sends up to 60 s early
+MOST_MARGIN_S = 480
+# Slurm's wrappers for PBS give its jobs both kinds of variables
+ENVIRONMENT_PREFIXES = ("PBS_", "SLURM_")
 
 FIRST = '--first "${1:?first element of this array}"'
 IN_IMAGE = """\
-# SIGUSR2 warns of the time limit or of preemption. This shell alone gets it, and hands it to the program alone:
-# the process that mounts the image has to live on. SIGTERM goes to everybody; it ends no script that still waits.
+# SIGUSR2 warns of the time limit or of preemption. \
+This shell alone gets it, and hands it to the program alone:
+# the process that mounts the image has to live on. \
+SIGTERM goes to everybody; it ends no script that still waits.
 program=
 signalled=
 trap 'signalled=1; [ -z "$program" ] || kill -s USR2 "$program"' USR2
@@ -42,12 +46,14 @@ while :; do
     code=$now
     if [ -z "$signalled" ]; then break; fi
 done
-if [ "$code" -eq REQUEUE ]; then # it has saved a checkpoint and may be continued, and there is no scontrol in an image
+if [ "$code" -eq REQUEUE ]; then \
+# it has saved a checkpoint and may be continued, and there is no scontrol in an image
     code=3
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" ||
         echo "could not requeue; the next submit continues it" >&2
 fi
-if [ "$code" -eq NOT_STARTED ]; then code=SETUP; fi # the container did not start; accounts cut 255 down to 127
+if [ "$code" -eq NOT_STARTED ]; then code=SETUP; fi \
+# the container did not start; accounts cut 255 down to 127
 exit "$code"
 """
 
@@ -93,29 +99,27 @@ IRREGULAR_VARIABLES: Mapping[str, str] = {"time": "SBATCH_TIMELIMIT", "mem": "SB
 
 @dataclass(frozen=True, slots=True)
 class SlurmOptions:
-    """How elements are run on the nodes; tests put other runners in."""
+    """Says how elements are run on the nodes; tests put other runners in."""
 
     python: tuple[str, ...] = (sys.executable,)  # what runs Python on a node
     container: Container | None = None  # the image whose Python is taken instead
     runner: str = RUNNER
     margin_s: int = 90  # warned so long before the time limit
-    continuations: int = (
-        20  # of one element after reaching its time limit; preemption does not count
-    )
+    continuations: int = 20  # of one element after its time limit; preemption does not count
 
 
 def folder_of(batch: Batch) -> Path:
-    """Where the script and what the elements print are kept: `batches/3.slurm`."""
+    """Return the folder of the script and of what the elements print: `batches/3.slurm`."""
     return batch.path.with_suffix(".slurm")
 
 
 def output_of(batch: Path, native_id: str, index: int) -> Path:
-    """What one task of an array printed, with Slurm's own lines about its end."""
+    """Return the file with what one task printed, and Slurm's own lines about its end."""
     return batch.with_suffix(".slurm") / f"{native_id}_{index}.out"
 
 
 def render_script(batch: Batch, resources: Resources, options: SlurmOptions, cwd: Path) -> str:
-    """The one script of a batch, for all of its arrays; its argument is the first element of the array.
+    """Return the one script of a batch, whose argument is the first element of an array.
 
     Args:
         batch: with an absolute path.
@@ -131,34 +135,31 @@ def render_script(batch: Batch, resources: Resources, options: SlurmOptions, cwd
         for name, value in directives_of(batch, resources, options, cwd)
     ]
     words = ["-m", "anlp.runtime.slurm_task", "--batch", str(batch.path)]
-    words += [
-        "--continuations",
-        str(options.continuations),
-        "--limit-min",
-        str(limit_min(resources) or 0),
+    words += ["--continuations", str(options.continuations)]
+    words += ["--limit-min", str(limit_min(resources) or 0)]
+    if options.runner != RUNNER:
+        words += ["--runner", options.runner]
+    start = _render_start(words, options)
+    if options.container is not None:
+        start = _render_image(words, options.container)
+    path = shlex.quote(_plain(str(batch.path)))
+    script = shlex.quote(_plain(str(folder_of(batch) / "job.sh")))
+    lines = [
+        "#!/bin/bash",
+        f"# Runs elements of {path}: task i of the array is element $1 + i.",
+        f"# By hand: sbatch --array=0-{batch.size - 1} {script} 0",
+        *directives,
+        "",
+        *start,
+        "",
     ]
-    words += [] if options.runner == RUNNER else ["--runner", options.runner]
-    script = folder_of(batch) / "job.sh"
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            f"# Runs elements of {shlex.quote(_plain(str(batch.path)))}: task i of the array is element $1 + i.",
-            f"# By hand: sbatch --array=0-{batch.size - 1} {shlex.quote(_plain(str(script)))} 0",
-            *directives,
-            "",
-            *(
-                _render_start(words, options)
-                if options.container is None
-                else _render_image(words, options.container)
-            ),
-            "",
-        ]
-    )
+    return "\n".join(lines)
 
 
 def _render_start(words: Sequence[str], options: SlurmOptions) -> list[str]:
     return [
-        "# SIGUSR2 warns of the time limit or of preemption; it must not end what does not listen yet",
+        "# SIGUSR2 warns of the time limit or of preemption; "
+        "it must not end what does not listen yet",
         "trap '' USR2",
         "export SUBMITIT_EXECUTOR=slurm",
         f"exec {shlex.join([*options.python, *words])} {FIRST}",
@@ -166,11 +167,14 @@ def _render_start(words: Sequence[str], options: SlurmOptions) -> list[str]:
 
 
 def _render_image(words: Sequence[str], container: Container) -> list[str]:
-    """The same in an image: the script stays, to hand the warning on and to requeue."""
+    """Start it in an image: the script stays, to hand the warning on and to requeue."""
     command = container.exec_argv(
         "sh", "-c", 'trap "" USR2; exec python "$@"', "sh", *words, "--in-image"
     )
-    exports = ["export SUBMITIT_EXECUTOR=slurm", *container.render_exports()]
+    exports = [
+        "export SUBMITIT_EXECUTOR=slurm",
+        *container.passing(ENVIRONMENT_PREFIXES).render_exports(),
+    ]
     numbers = {"REQUEUE": EXIT_REQUEUE, "NOT_STARTED": EXIT_NOT_STARTED, "SETUP": EXIT_SETUP}
     text = IN_IMAGE
     for name, number in numbers.items():
@@ -181,7 +185,7 @@ def _render_image(words: Sequence[str], container: Container) -> list[str]:
 def directives_of(
     batch: Batch, resources: Resources, options: SlurmOptions, cwd: Path
 ) -> list[tuple[str, str | None]]:
-    """Names and values of the script's `#SBATCH` lines; None for an option without a value.
+    """Return names and values of the `#SBATCH` lines; None for an option without a value.
 
     Raises:
         SchedulerError: resources that Slurm cannot be asked for.
@@ -226,16 +230,16 @@ def directives_of(
 
 
 def limit_min(resources: Resources) -> int | None:
-    """The time limit as Slurm counts it, in whole minutes; None: the queue's default."""
-    return (
-        None if resources.walltime_min is None else max(1, math.ceil(resources.walltime_min - 1e-9))
-    )
+    """Return the time limit as Slurm counts it, in whole minutes; None: the queue's default."""
+    if resources.walltime_min is None:
+        return None
+    return max(1, math.ceil(resources.walltime_min - 1e-9))
 
 
 def parse_extra(
     extra: Sequence[str], *, has_gpus: bool = False, waits: bool = False
 ) -> list[tuple[str, str | None]]:
-    """Names and values of options that are passed on as they are.
+    """Return names and values of options that are passed on as they are.
 
     Raises:
         SchedulerError: not in the form `--option=value`, or an option that this tool gives itself.
@@ -251,7 +255,7 @@ def parse_extra(
 
 
 def _refuse_managed(name: str, *, has_gpus: bool, waits: bool) -> None:
-    """Slurm reads `--out` as `--output`, so beginnings of managed options are refused as well."""
+    """Refuse managed options and their beginnings: Slurm reads `--out` as `--output`."""
     managed = next((known for known in MANAGED if known.startswith(name)), None)
     if managed is None and name == "gres" and has_gpus:
         raise SchedulerError(
@@ -269,14 +273,14 @@ def _refuse_managed(name: str, *, has_gpus: bool, waits: bool) -> None:
 def render_call(
     batch: Batch, script: Path, span: range, parallel: int | None = None, behind: str | None = None
 ) -> list[str]:
-    """The arguments of the sbatch call for the elements of `span`.
+    """Return the arguments of the sbatch call for the elements of `span`.
 
     Args:
         batch: all elements.
         script: of the batch.
         span: the elements of this array.
         parallel: at most so many of them at a time.
-        behind: an array that has to have ended first, in whatever way.
+        behind: an array that has to end first, well or not.
     """
     throttle = f"%{parallel}" if parallel else ""
     array = f"--array=0-{len(span) - 1}{throttle}"
@@ -293,18 +297,18 @@ def render_call(
 
 
 def _render_dependency(after: Sequence[str], behind: str | None) -> list[str]:
-    """The array waits until all of `after` have ended well, and is ended by Slurm as soon as one has not."""
-    wanted = [f"afterok:{':'.join(after)}"] if after else []
-    wanted += [f"afterany:{behind}"] if behind else []
-    return (
-        [f"--dependency={','.join(wanted)}", *(["--kill-on-invalid-dep=yes"] if after else [])]
-        if wanted
-        else []
-    )
+    """Let the array wait until all of `after` ended well; Slurm cancels it once one did not."""
+    wanted, options = [], []
+    if after:
+        wanted.append(f"afterok:{':'.join(after)}")
+        options.append("--kill-on-invalid-dep=yes")
+    if behind:
+        wanted.append(f"afterany:{behind}")
+    return [f"--dependency={','.join(wanted)}", *options] if wanted else []
 
 
 def variables_over(script: str) -> list[str]:
-    """Environment variables that would override an option of the script, as sbatch reads them after it."""
+    """Return environment variables that would override an option of the script."""
     names = re.findall(r"^#SBATCH --([a-z-]+)", script, re.MULTILINE)
     return [
         IRREGULAR_VARIABLES.get(name, f"SBATCH_{name.upper().replace('-', '_')}") for name in names

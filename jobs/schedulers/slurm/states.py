@@ -1,10 +1,11 @@
-"""Where a task of an array stands, from what the queue said and then the accounts."""
+"""Tell where a task of an array stands, from what the queue said and then the accounts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.slurm import parse
@@ -12,45 +13,45 @@ from jobs.schedulers.slurm.parse import WHOLE, Element, Row
 
 
 class Accounts(Enum):
-    """Whether sacct has anything to say."""
+    """Says whether sacct has anything to say."""
 
     KEPT = "kept"
     NONE = "none"  # this cluster keeps none
     AWAY = "away"  # slurmdbd does not answer now
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QueueSnapshot:
-    """What was answered about some arrays."""
+    """Holds what was answered about some arrays."""
 
     queued: Mapping[Element, Row]  # by squeue, with the tasks that ended some minutes ago
     recorded: Mapping[Element, Row] = field(default_factory=dict)  # by sacct
     accounts: Accounts = Accounts.KEPT
-    arrays: frozenset[str] = field(init=False)  # ids of which there is any row
 
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "arrays", frozenset(array for array, _ in (*self.queued, *self.recorded))
-        )
+    @cached_property
+    def arrays(self) -> frozenset[str]:
+        """Return the ids of which there is any row."""
+        return frozenset(array for array, _ in (*self.queued, *self.recorded))
 
     def in_queue(self, element: Element) -> Row | None:
-        """The queue's row of a task."""
+        """Return the queue's row of a task."""
         return self.queued.get(element) or self.queued.get((element[0], WHOLE))
 
     def is_settled(self, element: Element) -> bool:
-        """Whether the queue alone says all that there is to say: the task is alive, or never will be."""
+        """Return whether the queue alone says it all: the task is alive, or never will be."""
         row = self.in_queue(element)
-        return row is not None and (
-            parse.phase_of(row.state) is not None or row.reason == parse.NEVER
-        )
+        if row is None:
+            return False
+        return parse.phase_of(row.state) is not None or row.reason == parse.NEVER
 
 
 def task_state(element: Element, answers: QueueSnapshot) -> JobState:
-    """The state of one task.
+    """Return the state of one task.
 
-    The queue knows first of a requeue, the accounts of the cause of an end. A task that was cancelled while it waited
-    is in neither, nor is one of an array that nobody knows: that one counts as alive. Where the cluster keeps no
-    accounts, what the queue has forgotten has ended; where they are away, it counts as alive.
+    The queue knows first of a requeue, the accounts of the cause of an end. A task that was
+    cancelled while it waited is in neither. A task of an unknown array is in neither as well, and
+    counts as alive. Where the cluster keeps no accounts, what the queue has forgotten has ended;
+    where they are away, it counts as alive.
     """
     row = answers.in_queue(element)
     if row is not None and answers.is_settled(element):
@@ -69,19 +70,22 @@ def task_state(element: Element, answers: QueueSnapshot) -> JobState:
 
 
 def _not_on_record(row: Row) -> JobState:
-    """Of a task that has ended by the queue, which tells no exit codes: accounts may be 5 s late."""
+    """Return the state of a task that has ended by the queue: accounts may be 5 s late."""
     return JobState(Phase.ENDED if row.state == "COMPLETED" else Phase.RUNNING, node=row.nodes)
 
 
 def _vanished(row: Row | None) -> JobState:
-    """Tasks cancelled while they wait leave no row, or one for all that are left when the last of them goes."""
+    """Return the state of a task without a row: it was cancelled while it waited.
+
+    Such tasks leave no row, or one row for all that are left when the last of them goes.
+    """
     if row is not None and parse.first_word(row.state) == "CANCELLED":
         return parse.state_from_row(row)
     return JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started")
 
 
 def _without_accounts(row: Row | None) -> JobState:
-    """A job that failed may well have written its result: the queue does not tell exit codes."""
+    """Return the state where the queue alone knows; a failed job may have written its result."""
     if row is None or row.state == "FAILED":
         words = "this cluster keeps no accounts that would say why it ended"
         return JobState(Phase.ENDED, Cause.UNKNOWN, words, row.nodes if row else "")
@@ -91,8 +95,6 @@ def _without_accounts(row: Row | None) -> JobState:
 def _until_accounts_return(row: Row | None) -> JobState:
     if row is None:
         return JobState(Phase.QUEUED)
-    return (
-        JobState(Phase.RUNNING, node=row.nodes)
-        if row.state == "FAILED"
-        else parse.state_from_row(row)
-    )
+    if row.state == "FAILED":
+        return JobState(Phase.RUNNING, node=row.nodes)
+    return parse.state_from_row(row)

@@ -55,7 +55,7 @@ def test_in_the_end_it_gives_up() -> None:
 
 
 def test_threads_work_side_by_side() -> None:
-    together = threading.Barrier(4, timeout=5)
+    together = threading.Barrier(4, timeout=120)
 
     assert sorted(in_threads(lambda number: together.wait() * 0 + number, range(8), 4)) == list(
         range(8)

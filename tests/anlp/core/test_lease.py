@@ -60,7 +60,7 @@ def test_a_holder_killed_on_this_host_is_taken_over_at_once(tmp_path: Path) -> N
     before = time.monotonic()
     taken = lease.acquire(tmp_path)
 
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 20  # a lease is longer
     assert taken.is_current()
 
 
@@ -83,14 +83,20 @@ def test_a_silent_holder_elsewhere_is_taken_over_after_the_lease(tmp_path: Path)
 
 def test_a_beating_holder_elsewhere_keeps_its_claim(tmp_path: Path) -> None:
     path = _record(tmp_path)
-    beat = f"import os, time\nfor _ in range(100): os.utime({str(path)!r}); time.sleep(0.05)"
-    holder = subprocess.Popen([sys.executable, "-c", beat])
-    try:
+    beat = f"""
+import os, time
+os.utime({str(path)!r})
+print(flush=True)
+while True:
+    os.utime({str(path)!r})
+    time.sleep(0.05)
+"""
+    with subprocess.Popen([sys.executable, "-c", beat], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()  # it beats from now on
         with pytest.raises(lease.HeldError):
-            lease.acquire(tmp_path, lease_s=3)
-    finally:
+            lease.acquire(tmp_path, lease_s=10)
         holder.kill()
-        holder.wait()
 
 
 def test_whoever_was_superseded_can_tell(tmp_path: Path) -> None:

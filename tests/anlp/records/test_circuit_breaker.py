@@ -85,7 +85,7 @@ def test_a_damaged_marker_still_stops(batch: Path) -> None:
     )
 
 
-def test_what_waits_of_a_slurm_array_is_cancelled(
+def test_what_waits_is_cancelled_by_the_command_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scancel = tmp_path / "scancel"
@@ -93,9 +93,9 @@ def test_what_waits_of_a_slurm_array_is_cancelled(
     scancel.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    assert [
-        circuit_breaker.cancel_waiting(job) for job in ("slurm:503_7", "pbs:12[3]", "local:1:2@h:3")
-    ] == ["", "", ""]
+    assert circuit_breaker.cancel_pending() == ""
+    monkeypatch.setenv(circuit_breaker.CANCEL_PENDING, "scancel --quiet --state=PENDING 503")
+    assert circuit_breaker.cancel_pending() == ""
 
     assert (tmp_path / "calls").read_text() == "--quiet --state=PENDING 503\n"
 
@@ -104,8 +104,9 @@ def test_a_node_without_scancel_is_said_and_harms_nothing(
     batch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv(circuit_breaker.CANCEL_PENDING, "scancel 503")
 
-    circuit_breaker.stop_if_tripped(batch, "a", SHAPE, stop_after=1, job="slurm:503_7")
+    circuit_breaker.stop_if_tripped(batch, "a", SHAPE, stop_after=1)
 
     said = capsys.readouterr().err
     assert (
@@ -117,7 +118,7 @@ def test_a_node_without_scancel_is_said_and_harms_nothing(
 def test_a_folder_that_cannot_be_written_is_said_and_harms_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    circuit_breaker.stop_if_tripped(tmp_path / "gone" / "1.jsonl", "a", SHAPE, stop_after=1, job="")
+    circuit_breaker.stop_if_tripped(tmp_path / "gone" / "1.jsonl", "a", SHAPE, stop_after=1)
 
     assert "how a run ended could not be noted" in capsys.readouterr().err
 

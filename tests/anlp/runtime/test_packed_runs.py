@@ -22,7 +22,7 @@ from tests.support.packed_runs import attempts_of, folders_of, resubmit, write_p
 from tests.support.paths import ROOT
 from tests.support.tiny_runs import folder_of, numbers_of, run_apart, write_batch
 
-PATIENCE_S = 15.0
+PATIENCE_S = 120.0
 
 
 class Job:

@@ -30,7 +30,7 @@ from anlp.tasks import make_spec
 from tests.support import scripted_elements
 from tests.support.paths import ROOT
 
-PATIENCE_S = 15.0
+PATIENCE_S = 120.0
 
 
 class PoolUnderTest:
@@ -121,9 +121,8 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_for_output(batch: Path, index: int = 0) -> None:
-    """Returns once the element's own code runs (and has had the time to install its signal handlers)."""
-    wait_until(lambda: scripted_elements.log_of(batch, index).exists())
-    time.sleep(0.05)
+    """Returns once the element hears signals."""
+    wait_until(lambda: scripted_elements.ready_of(batch, index).exists())
 
 
 def requests_for(batch: Path, count: int) -> list[RunRequest]:

@@ -20,7 +20,7 @@ from anlp.core.stop_flag import stop_flag
 from anlp.runtime import slurm_task
 from tests.support.paths import ROOT
 
-PATIENCE_S = 15.0
+PATIENCE_S = 120.0
 
 
 @dataclass

@@ -16,8 +16,8 @@ from anlp.core.errors import UserError
 from anlp.tasks import TASKS
 from anlp.tasks.mnist import MnistSettings
 from anlp.tasks.registry import Task, TaskRegistry
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PLUGIN = """
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal

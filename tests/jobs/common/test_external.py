@@ -36,10 +36,10 @@ def test_a_command_that_is_not_there_is_named() -> None:
 def test_a_command_that_hangs_is_ended(timeout_s: float) -> None:
     began = time.monotonic()
 
-    answer = external.run(["env", "sleep", "30"], timeout_s=timeout_s, name="sleep")
+    answer = external.run(["env", "sleep", "300"], timeout_s=timeout_s, name="sleep")
 
     assert answer == external.Answer(124, "", f"sleep: no answer after {timeout_s:g} s")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -78,15 +78,17 @@ def write(path: Path, text: str) -> str:
 
 def test_nothing_of_a_command_that_takes_too_long_stays_behind(tmp_path: Path) -> None:
     """A site's `qsub` may be a script that waits for a password in a child."""
-    command = write(tmp_path / "qsub", f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nwait\n")
+    command = write(
+        tmp_path / "qsub", f"#!/bin/sh\nsleep 300 &\necho $! > {tmp_path}/child\nwait\n"
+    )
     began = time.monotonic()
 
     answer = external.run([command], timeout_s=1.0)
 
     assert (answer.code, answer.err) == (external.TIMED_OUT, f"{command}: no answer after 1 s")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while _is_alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -23,12 +23,14 @@ from jobs.containers.image import (
     warnings,
 )
 from jobs.schedulers.base import Batch
-from jobs.schedulers.pbs.script import Piece, Start
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.script import Start
 from jobs.schedulers.pbs.script import render_script as render_script_of_pbs
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import apply, load_profile
+from jobs.schedulers.site import apply
 from jobs.schedulers.slurm.script import SlurmOptions, render_script
 from tests.support.paths import ROOT
+from tests.support.schedulers.pbs.sites import pbs_profile
 
 IMAGE = Path("/images/a b.sif")
 RUNS = Path("/home/user/runs/mnist")
@@ -97,7 +99,7 @@ def test_only_listed_variables_pass_and_their_values_stand_in_the_environment_al
         "PATH": "/bin",
     }
 
-    inside = CONTAINER.environment(given)
+    inside = CONTAINER.passing(["SLURM_"]).environment(given)
 
     assert inside == {
         **given,
@@ -109,7 +111,7 @@ def test_only_listed_variables_pass_and_their_values_stand_in_the_environment_al
 
 def test_the_lines_for_a_node_do_the_same(tmp_path: Path) -> None:
     hostile = "a,b \"q\" $(touch x) `y` 'z'"
-    script = "\n".join([*CONTAINER.render_exports(), "env -0"])
+    script = "\n".join([*CONTAINER.passing(["SLURM_"]).render_exports(), "env -0"])
     given = {
         "WANDB_API_KEY": hostile,
         "SLURM_JOB_ID": "3",
@@ -449,7 +451,7 @@ def test_a_folder_that_is_to_be_bound_must_exist(tmp_path: Path) -> None:
 
 
 def test_the_script_for_pbs_starts_the_images_own_program_with_its_environment() -> None:
-    profile = load_profile("generic-pbs")
+    profile = pbs_profile("generic-pbs")
     batch = Batch("0123456789ab", "mnist", RUNS / "batches/3.jsonl", 10)
     start = Start(
         Path("/home/user"), container=Container(IMAGE, "singularity", (Bind(RUNS, RUNS),), RUNS)

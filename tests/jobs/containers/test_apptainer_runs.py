@@ -24,9 +24,11 @@ from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container, binds_of
 from jobs.containers.image import choose_image, inspect_image, warnings
 from jobs.schedulers.base import Batch
-from jobs.schedulers.pbs.script import Piece, Start, render_script
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.script import Start, render_script
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import apply, load_profile
+from jobs.schedulers.site import apply
+from tests.support.schedulers.pbs.sites import pbs_profile
 from tests.support.submits import Place, attempts_of, make_place, numbers_of, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_this_user")]
@@ -111,7 +113,7 @@ def test_ctrl_c_saves_and_the_next_submit_ends_with_the_numbers_of_an_undisturbe
         lambda: "it does not train",
     )
     submit.send_signal(signal.SIGINT)
-    submit.communicate(timeout=60)
+    submit.communicate(timeout=120)
     disturbed.wait_until_alone()
 
     assert submit.returncode == EXIT_INTERRUPTED
@@ -242,7 +244,7 @@ def script_of_pbs(root: Path, image: Path) -> tuple[Path, RunFolder]:
     options = RunOptions(batch="3f2a9c0d1e4b", wandb=WandbOptions(mode="disabled"))
     write_jsonl(folder.batches / "1.jsonl", [Element((spec,), options).to_json()])
     batch = Batch(options.batch, "study", folder.batches / "1.jsonl", 1)
-    profile = load_profile("generic-pbs")
+    profile = pbs_profile("generic-pbs")
     container = Container(image, binds=binds_of([folder.path]), cwd=folder.path)
     start_of = Start(root, container=container)
     path = root / "job.sh"

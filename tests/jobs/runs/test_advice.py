@@ -6,7 +6,7 @@ import pytest
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunError, RunResult, RunState
-from jobs.runs.advice import advise
+from jobs.runs.failures import advise
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
 from tests.support.grids import an_error
@@ -19,8 +19,17 @@ RETRY = "python -m jobs.retry demo --only id=3fa9c1d2e4f5"
 def test_there_is_advice_for_every_cause(cause: Cause) -> None:
     advice = advise(RunStatus(RUN.run_id, {}, RunState.LOST, RUN, cause=cause), "demo")
 
-    assert advice.text
+    assert advice.text[:1].isupper()
+    assert len(advice.text.split()) > 3
     assert advice.command == RETRY
+
+
+def test_different_causes_have_different_advice() -> None:
+    lost = [RunStatus(RUN.run_id, {}, RunState.LOST, RUN, cause=cause) for cause in Cause]
+
+    texts = {advise(status, "demo").text for status in lost}
+
+    assert len(texts) > len(Cause) // 2
 
 
 @pytest.mark.parametrize(
@@ -33,7 +42,7 @@ def test_there_is_advice_for_every_cause(cause: Cause) -> None:
             f"{RETRY} --force",
         ),
         (an_error("MemoryError", ""), "asks for half as much again", RETRY),
-        (an_error("RuntimeError", "odd"), "Mend the cause, then retry", RETRY),
+        (an_error("RuntimeError", "odd"), "Fix the cause, then retry", RETRY),
     ],
 )
 def test_the_command_is_the_one_that_repeats_the_run(

@@ -14,7 +14,7 @@ from jobs.runs.journal import Journal
 from jobs.runs.status import NO_RESULT, classify, describe_cause, read_states
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.local.events import ElementEnded, Summary
-from jobs.schedulers.local.scheduler import state_of
+from jobs.schedulers.local.supervisor import state_of
 from jobs.submission.foreground import count_states, ending_of
 from jobs.views.progress import standing_of
 from tests.support.grids import a_spec, an_error, submit, write_result

@@ -11,14 +11,9 @@ from anlp.core.errors import SpecError
 from jobs.config.resources import Resources
 from jobs.schedulers import profiles, registry
 from jobs.schedulers.base import Batch
-from jobs.schedulers.profiles import (
-    Profile,
-    QueueRule,
-    apply,
-    load_profile,
-    parse_profile,
-    profile_names,
-)
+from jobs.schedulers.pbs.profile import PbsProfile
+from jobs.schedulers.profiles import load_profile, parse_profile, profile_names
+from jobs.schedulers.site import Profile, QueueRule, apply
 
 RULES = (
     QueueRule("gpu_long", min_gpus=1, over_min=1440),
@@ -39,23 +34,24 @@ def test_shipped_profiles_are_read_without_a_fault(home: Path) -> None:
     found = {name: load_profile(name) for name in profile_names()}
 
     assert {name: profile.scheduler for name, profile in found.items()} == {
+        "generic-lsf": "lsf",
         "generic-pbs": "pbs",
         "generic-slurm": "slurm",
         "metacentrum": "pbs",
     }
-    assert found["metacentrum"].clean_scratch == "clean_scratch"
+    assert getattr(found["metacentrum"], "clean_scratch", None) == "clean_scratch"
 
 
 def test_ones_own_profile_goes_before_a_shipped_one(home: Path) -> None:
     (home / "metacentrum.yaml").write_text("scheduler: pbs\nmodules: [mine/1]\n")
 
-    assert load_profile("metacentrum").modules == ("mine/1",)
+    assert load_profile("metacentrum") == PbsProfile("metacentrum", modules=("mine/1",))
 
 
 def test_a_file_can_be_named_directly(tmp_path: Path) -> None:
     (tmp_path / "here.yaml").write_text("umask: '027'\n")
 
-    assert load_profile(str(tmp_path / "here.yaml")) == Profile("here", umask="027")
+    assert load_profile(str(tmp_path / "here.yaml")) == PbsProfile("here", umask="027")
 
 
 def test_an_unknown_profile_is_refused_with_the_nearest_name(home: Path) -> None:

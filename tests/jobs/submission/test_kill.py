@@ -84,7 +84,7 @@ class Killer:
 
     def _listen(self) -> None:
         if self.process is not None:
-            out, err = self.process.communicate(timeout=60)
+            out, err = self.process.communicate(timeout=600)
             self.said.append(f"exit {self.process.returncode}: {out}{err}")
             assert "Traceback" not in out + err, self.story()
             self.process = None

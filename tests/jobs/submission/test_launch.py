@@ -20,8 +20,8 @@ from jobs.runs import recovery
 from jobs.runs.journal import ExitRecord, Journal
 from jobs.runs.options import SubmitOptions, last_options
 from jobs.runs.status import NO_RESULT, read_states
-from jobs.schedulers import registry
-from jobs.schedulers.base import Batch, Cause, JobState, Phase
+from jobs.schedulers import plugins, registry
+from jobs.schedulers.base import Batch, Cause, JobState, Phase, Setup
 from jobs.schedulers.local.events import ElementEnded, Summary, Tick
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.arguments import (
@@ -103,7 +103,7 @@ def test_a_refusal_is_on_record_and_leaves_the_runs_new(
         def submit(self, batch: Batch, resources: Resources, accepted: Any = None) -> Any:
             raise SchedulerError("local: no")
 
-    monkeypatch.setattr(registry, "LocalScheduler", Refusing)
+    monkeypatch.setitem(plugins._registered, "local", Refusing)
 
     with pytest.raises(SchedulerError, match="local: no"):
         submit_specs(folder, SPECS, QUIET, redo="none")
@@ -133,20 +133,22 @@ def test_a_disk_that_is_full_after_the_scheduler_answered_leaves_no_pool(
 ) -> None:
     made: list[LocalScheduler] = []
 
-    def make(**options: Any) -> LocalScheduler:
-        made.append(LocalScheduler(**options, pool=QUICK))
-        return made[-1]
+    class Noting(LocalScheduler):
+        @classmethod
+        def create(cls, setup: Setup) -> LocalScheduler:
+            made.append(LocalScheduler(slots=setup.slots, pool=QUICK))
+            return made[-1]
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(registry, "LocalScheduler", make)
+    monkeypatch.setitem(plugins._registered, "local", Noting)
     monkeypatch.setattr(Journal, "accepted", fail)
 
     with pytest.raises(UserError, match="study: cannot be written"):
         submit_specs(folder, SPECS, QUIET, redo="none")
 
-    assert made[0]._pool is None
+    assert made[0].is_closed
 
 
 def test_a_run_keeps_the_purpose_it_was_submitted_for(folder: GridFolder) -> None:
@@ -278,7 +280,7 @@ def test_a_lock_that_is_held_delays_no_event_and_loses_no_ending(folder: GridFol
     began = time.monotonic()
     endings.on_event(ended(0, None, Cause.TIMEOUT))
     endings.on_event(Tick())
-    assert time.monotonic() - began < 5.0  # whoever holds the grid may do so for two minutes
+    assert time.monotonic() - began < 60.0  # whoever holds the grid may do so for two minutes
     holder.kill()
     holder.communicate()
     assert "ended" not in events_of(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,11 +192,15 @@ def test_here_without_a_gpu_it_changes_nothing_and_says_so() -> None:
 
 
 def test_what_a_plan_says_of_shared_jobs() -> None:
-    assert plan_view.describe("slurm", None, Resources(), None, 5, 4, 10) == (
+    on_slurm = SubmitOptions(on="slurm")
+    at_most_five = replace(on_slurm, max_parallel=5)
+
+    assert plan_view.describe(at_most_five, Packing(4, 10)) == (
         20,
         "to slurm in jobs of 40, 4 at a time, at most 5 jobs at a time",
     )
-    assert plan_view.describe("slurm", None, Resources()) == (None, "to slurm")
+    assert plan_view.describe(at_most_five, Packing()) == (5, "to slurm, at most 5 at a time")
+    assert plan_view.describe(on_slurm, Packing()) == (None, "to slurm")
 
 
 # --- afterwards

@@ -91,6 +91,7 @@ class SchedulerConformance:
             ("raise", Cause.EXIT),
             ("exit 3", Cause.CONTINUE),
             ("exit 5", Cause.SKIPPED),
+            ("exit 6", Cause.DISK_FULL),
         ],
     )
     def test_what_ended_without_a_result_has_a_cause_and_touches_no_other(

@@ -31,8 +31,9 @@ from jobs.schedulers.local.worker_pool import PoolOptions, render_argv, render_e
 from tests.support import scripted_elements
 from tests.support.paths import ROOT
 from tests.support.schedulers.conformance import SchedulerConformance
+from tests.support.submits import wait_until
 
-PATIENCE_S = 15.0
+PATIENCE_S = 120.0
 TINY = PoolOptions(
     runner="tests.support.scripted_elements:run", prepare=None, modules=(), grace_s=1.0
 )
@@ -213,13 +214,19 @@ def test_the_memory_limit_ends_only_who_exceeds_it(tmp_path: Path) -> None:
     assert summary.ended[1].state.cause is None
 
 
+def wait_until_ready(folder: Path, *indices: int) -> None:
+    """Returns once these elements hear signals."""
+    ready = [scripted_elements.ready_of(folder / "batch.jsonl", index) for index in indices]
+    wait_until(lambda: all(path.exists() for path in ready), lambda: f"not ready: {ready}")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_the_running_checkpoint_and_starts_no_more(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     def interrupt(event: Event) -> None:
         if isinstance(event, ElementStarted) and event.index == 1:
-            time.sleep(0.1)
+            wait_until_ready(tmp_path, 0, 1)
             os.kill(os.getpid(), number)
 
     summary, recorder = follow(tmp_path, *["sleep 30"] * 5, act=interrupt)
@@ -237,14 +244,14 @@ def test_a_signal_lets_the_running_checkpoint_and_starts_no_more(
 def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
     def interrupt(event: Event) -> None:
         if isinstance(event, ElementStarted | Notice):
-            time.sleep(0.1)
+            wait_until_ready(tmp_path, 0)
             os.kill(os.getpid(), signal.SIGINT)
 
     began = time.monotonic()
     scheduler = LocalScheduler(
-        slots=1, pool=PoolOptions("tests.support.scripted_elements:run", None, (), grace_s=60)
+        slots=1, pool=PoolOptions("tests.support.scripted_elements:run", None, (), grace_s=300)
     )
-    scheduler.submit(make_batch(tmp_path, "stubborn 60"), Resources())
+    scheduler.submit(make_batch(tmp_path, "stubborn 300"), Resources())
     summary = scheduler.follow(Recorder(interrupt))
 
     assert time.monotonic() - began < PATIENCE_S

@@ -7,13 +7,14 @@ import pytest
 
 from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, JobHandle, JobState
-from jobs.schedulers.pbs.script import Piece, Start, render_script
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.script import Start, render_script
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import apply, load_profile
+from jobs.schedulers.site import apply
 from tests.support import scripted_elements
 from tests.support.schedulers.conformance import DependencyConformance, SchedulerConformance
 from tests.support.schedulers.pbs import fake_pbs
-from tests.support.schedulers.pbs.sites import Site, settle
+from tests.support.schedulers.pbs.sites import Site, pbs_profile, settle
 
 
 class PbsBench:
@@ -36,7 +37,7 @@ class PbsBench:
         return scripted_elements.log_of(batch.path, index).read_text()
 
     def effect(self, resources: Resources) -> str:
-        profile = load_profile("generic-pbs")
+        profile = pbs_profile("generic-pbs")
         batch = Batch("0123456789ab", "grid", Path("/b/1.jsonl"), 1)
         return render_script(
             batch,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from jobs.common.external import TIMED_OUT, Answer
-from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.schedulers.base import Cause, JobState, Phase, parse_signal
+from jobs.schedulers.batch import render_ranges
 from jobs.schedulers.pbs import parse as answers
 from jobs.schedulers.pbs.parse import Record, parse_id, parse_records
 from jobs.schedulers.pbs.states import state_of
@@ -97,7 +98,7 @@ def test_ids_are_equal_however_much_of_the_server_is_printed() -> None:
 
 
 def test_ranges_of_sub_jobs_are_compressed() -> None:
-    assert answers.render_ranges([9, 3, 4, 5, 1]) == ["1", "3-5", "9"]
+    assert render_ranges([9, 3, 4, 5, 1]) == ["1", "3-5", "9"]
 
 
 @pytest.mark.parametrize(
@@ -262,14 +263,14 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
             93,
             f"{RUN} and failed",
             Cause.DISK_FULL,
-            "make room, or mend who may write it; then submit again",
+            "free space or fix the permissions of its folder, then submit again",
         ),
         (
             72,
             93,
             f"{RUN} and failed",
             Cause.NOT_STARTED,
-            f"exit code 72: its script could not begin; {READ}",
+            f"exit code 72: its script or its container could not start; {READ}",
         ),
         (
             127,
@@ -345,7 +346,8 @@ def test_what_ended_has_its_cause(
 ) -> None:
     found = state(Exit_status=status, substate=substate, comment=comment)
 
-    assert found == JobState(Phase.ENDED, cause, detail)
+    assert (found.phase, found.cause, found.detail) == (Phase.ENDED, cause, detail)
+    assert found.signal == (parse_signal(detail) if cause is Cause.SIGNAL else found.signal)
 
 
 def test_what_never_ran_says_so() -> None:

@@ -13,7 +13,7 @@ from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.schedulers import backoff, registry
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
-from jobs.schedulers.pbs import scheduler as pbs_scheduler
+from jobs.schedulers.pbs.scheduler import PbsScheduler
 from jobs.schedulers.pbs.script import output_of, script_of
 from tests.support import scripted_elements
 from tests.support.schedulers.pbs import fake_pbs
@@ -31,7 +31,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -85,7 +85,8 @@ def test_no_room_at_all_is_an_error_that_says_so(site: Site) -> None:
     site.configure(max_queued=0)
 
     with pytest.raises(
-        SchedulerError, match=r"would exceed .* limit .*leave no room; submit again when some"
+        SchedulerError,
+        match=r"as many jobs in the queue as you may .*would exceed .* limit.*; submit again when",
     ) as caught:
         site.scheduler().submit(site.batch("ok", "ok"), Resources())
 
@@ -167,7 +168,7 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
     monkeypatch.setattr(
         "shutil.which", lambda name: str(tmp_path / name) if name == "qsub" else None
     )
-    for name in registry.INSIDE_A_JOB:
+    for name in registry.job_variables():
         monkeypatch.delenv(name, raising=False)
 
     assert registry.resolve_name("auto", None) == found
@@ -220,7 +221,7 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
 def test_a_qsub_that_does_not_answer_is_given_up_and_may_have_been_heard(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pbs_scheduler, "SUBMIT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(PbsScheduler, "submit_timeout_s", 0.3)
     scheduler = site.scheduler(dialect="pro")
     site.configure(hang_s=5)
 
@@ -404,18 +405,16 @@ def test_cancelling_what_has_ended_asks_for_nothing(site: Site) -> None:
 
 def test_a_cancelled_run_may_save_and_leave(site: Site) -> None:
     """It ends by itself, before PBS would kill it."""
-    site.configure(kill_delay_s=30)
+    site.configure(kill_delay_s=300)
     scheduler = site.scheduler()
     batch = site.batch("sleep 60")
     handles = scheduler.submit(batch, Resources())
-    wait_until(lambda: scripted_elements.log_of(batch.path, 0).exists())
-    time.sleep(0.3)
-    began = time.monotonic()
+    wait_until(lambda: scripted_elements.ready_of(batch.path, 0).exists())
 
     scheduler.cancel(handles)
 
+    # within its patience, which is shorter than the time until a kill
     assert settle(scheduler, handles)[handles[0]].cause is Cause.CANCELLED
-    assert time.monotonic() - began < 20  # of a kill after 30 s there was no need
 
 
 # ---- on the node

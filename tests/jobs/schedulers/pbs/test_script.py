@@ -15,8 +15,9 @@ from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container, binds_of
 from jobs.schedulers.base import Batch
+from jobs.schedulers.batch import Piece
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.script import (
-    Piece,
     Start,
     render_clock,
     render_directives,
@@ -25,14 +26,16 @@ from jobs.schedulers.pbs.script import (
     warn_after_s,
 )
 from jobs.schedulers.pbs.validate import Dialect
-from jobs.schedulers.profiles import Profile, apply, load_profile, profile_names
+from jobs.schedulers.profiles import load_profile, profile_names
+from jobs.schedulers.site import apply
 from tests.support import scripted_elements
-from tests.support.schedulers.pbs.sites import RUNNER, TAG
+from tests.support.schedulers.pbs.sites import RUNNER, TAG, pbs_profile
+from tests.support.submits import wait_until
 
 GOLDEN = Path(__file__).with_name("golden")
 BATCH = Batch(TAG, "mnist", Path("/home/user/anlp/runs/mnist/batches/3.jsonl"), 2500)
 START = Start(Path("/home/user/my project"), ("/home/user/anlp/.venv/bin/python", "-m", "anlp.run"))
-GENERIC = load_profile("generic-pbs")
+GENERIC = pbs_profile("generic-pbs")
 WITHOUT_WARNING = replace(GENERIC, warn_s=0.0)
 SITE = replace(
     GENERIC,
@@ -45,7 +48,7 @@ SITE = replace(
 )
 
 
-METACENTRUM = load_profile("metacentrum")
+METACENTRUM = pbs_profile("metacentrum")
 IMAGE = Container(
     Path("/home/user/anlp/containers/anlp.sif"),
     binds=binds_of([Path("/home/user/my project"), Path("/home/user/anlp/runs")]),
@@ -58,7 +61,7 @@ WAITING = replace(BATCH, after=("12.pbs-m1.example.org", "13.pbs-m1.example.org"
 
 
 def render(
-    profile: Profile,
+    profile: PbsProfile,
     piece: Piece,
     resources: Resources,
     dialect: Dialect = Dialect.PRO,
@@ -274,7 +277,7 @@ def test_without_a_time_limit_nothing_is_submitted() -> None:
 
 
 def start_by_hand(
-    folder: Path, behaviour: str, profile: Profile = WITHOUT_WARNING, **environment: str
+    folder: Path, behaviour: str, profile: PbsProfile = WITHOUT_WARNING, **environment: str
 ) -> subprocess.Popen[str]:
     path = scripted_elements.write_batch(folder, "exit 5", behaviour)
     batch = Batch(TAG, "grid", path, 2)
@@ -306,7 +309,7 @@ def hear_everything() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def write_env_file(folder: Path, text: str) -> Profile:
+def write_env_file(folder: Path, text: str) -> PbsProfile:
     """A profile whose jobs run `text` before they begin."""
     file = folder / "env"
     file.write_text(text)
@@ -319,7 +322,7 @@ def write_env_file(folder: Path, text: str) -> Profile:
 def test_the_scripts_code_is_the_programs(tmp_path: Path, behaviour: str, code: int) -> None:
     script = start_by_hand(tmp_path, behaviour, PBS_ARRAY_INDEX="1")
 
-    script.communicate(timeout=20)
+    script.communicate(timeout=120)
 
     assert script.returncode == code
 
@@ -327,7 +330,7 @@ def test_the_scripts_code_is_the_programs(tmp_path: Path, behaviour: str, code: 
 def test_outside_an_array_the_script_says_what_is_missing(tmp_path: Path) -> None:
     script = start_by_hand(tmp_path, "ok")
 
-    _, said = script.communicate(timeout=20)
+    _, said = script.communicate(timeout=120)
 
     assert script.returncode == 72
     assert said.endswith(": not a sub-job of an array: PBS_ARRAY_INDEX is not set\n")
@@ -371,15 +374,15 @@ def test_a_run_sees_the_gpus_that_its_job_was_given(
 def test_signals_reach_the_program_and_its_code_is_kept_however_often_they_come(
     tmp_path: Path, times: int
 ) -> None:
-    script = start_by_hand(tmp_path, "sleep 20", PBS_ARRAY_INDEX="1")
-    while not scripted_elements.log_of(tmp_path / "batch.jsonl", 1).exists():
-        time.sleep(0.02)
-    time.sleep(0.3)
+    script = start_by_hand(tmp_path, "sleep 200", PBS_ARRAY_INDEX="1")
+    wait_until(
+        scripted_elements.ready_of(tmp_path / "batch.jsonl", 1).exists, lambda: "it does not start"
+    )
 
     for _ in range(times):
         script.send_signal(signal.SIGTERM)
         time.sleep(0.005)
-    script.communicate(timeout=10)
+    script.communicate(timeout=120)
 
     assert script.returncode == 3
 
@@ -390,9 +393,9 @@ def test_a_signal_before_the_program_began_ends_the_script_without_a_trace(tmp_p
     profile = write_env_file(tmp_path, "kill -s TERM $$\n")
 
     script = start_by_hand(
-        tmp_path, "sleep 20", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch)
+        tmp_path, "sleep 200", profile, PBS_ARRAY_INDEX="1", SCRATCHDIR=str(scratch)
     )
-    script.communicate(timeout=20)
+    script.communicate(timeout=120)
 
     assert script.returncode == 3
     assert list(scratch.iterdir()) == []
@@ -403,13 +406,13 @@ def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(
     tmp_path: Path, number: int
 ) -> None:
     """What bash runs in the background ignores SIGINT, and a timer that is left would signal whoever has that pid."""
-    script = start_by_hand(tmp_path, "sleep 20", GENERIC, PBS_ARRAY_INDEX="1")
-    while not scripted_elements.log_of(tmp_path / "batch.jsonl", 1).exists():
-        time.sleep(0.02)
-    time.sleep(0.3)
+    script = start_by_hand(tmp_path, "sleep 200", GENERIC, PBS_ARRAY_INDEX="1")
+    wait_until(
+        scripted_elements.ready_of(tmp_path / "batch.jsonl", 1).exists, lambda: "it does not start"
+    )
 
     script.send_signal(number)
-    script.communicate(timeout=10)
+    script.communicate(timeout=120)
 
     assert script.returncode == 3
     assert session_of(script.pid) == []
@@ -419,8 +422,8 @@ def test_a_warning_whose_time_has_passed_comes_at_once(tmp_path: Path) -> None:
     """Modules, or a slow file system, took longer than there is until the warning."""
     profile = replace(write_env_file(tmp_path, "SECONDS=99999\n"), warn_s=120.0)
 
-    script = start_by_hand(tmp_path, "warned 20", profile, PBS_ARRAY_INDEX="1")
-    script.communicate(timeout=10)
+    script = start_by_hand(tmp_path, "warned 200", profile, PBS_ARRAY_INDEX="1")
+    script.communicate(timeout=120)
 
     assert script.returncode in (3, 140)  # the program may not have got as far as to listen
 
@@ -453,7 +456,7 @@ def test_the_sites_clean_up_is_called_in_batch_jobs_with_scratch_alone(
 
     path = {"PATH": f"{command.parent}:/usr/bin:/bin"}
     script = start_by_hand(tmp_path, "ok", profile, PBS_ARRAY_INDEX="1", **{**path, **places})
-    script.communicate(timeout=20)
+    script.communicate(timeout=120)
 
     assert script.returncode == 0
     assert (tmp_path / "cleaned").exists() is is_cleaned
@@ -467,7 +470,7 @@ def test_a_file_of_secrets_that_the_node_does_not_see_is_missed_aloud(tmp_path: 
 
     assert (
         f"env_file {tmp_path}/gone: cannot be read on this node\n"
-        in script.communicate(timeout=20)[1]
+        in script.communicate(timeout=120)[1]
     )
 
 
@@ -496,9 +499,8 @@ def test_nothing_is_left_of_the_timer_when_the_program_ends(tmp_path: Path) -> N
         ["/bin/bash", str(script)], env={"PATH": "/usr/bin:/bin"}, start_new_session=True
     )
 
-    assert done.wait(timeout=20) == 0
-    time.sleep(0.2)
-    assert session_of(done.pid) == []
+    assert done.wait(timeout=120) == 0
+    wait_until(lambda: session_of(done.pid) == [], lambda: f"left: {session_of(done.pid)}")
 
 
 if __name__ == "__main__":

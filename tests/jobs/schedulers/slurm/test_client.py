@@ -11,8 +11,8 @@ import pytest
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
+from jobs.schedulers import backoff
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase
-from jobs.schedulers.slurm import client
 from jobs.schedulers.slurm.scheduler import SlurmScheduler
 from tests.support.schedulers.slurm.cluster import make_batch
 from tests.support.schedulers.slurm.command_log import Calls, note_calls, put_first
@@ -28,7 +28,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     put_first(calls.folder, "scontrol", "echo MaxArraySize = 1001")
     put_first(calls.folder, "sbatch", "echo 77")
     monkeypatch.setenv("PATH", f"{calls.folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 0.01)
     return calls
 
 

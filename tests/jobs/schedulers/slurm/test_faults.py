@@ -16,6 +16,7 @@ from jobs.schedulers.base import Cause, Job, JobHandle, JobState, Phase
 from jobs.schedulers.slurm.script import output_of
 from tests.support.schedulers.slurm.cluster import (
     NODES,
+    PATIENCE_S,
     Cluster,
     make_batch,
     make_scheduler,
@@ -201,7 +202,7 @@ def test_while_the_accounts_are_away_the_queue_still_counts(
         Phase.RUNNING,
     ]  # why the last one failed is not known yet
     assert ["Problem talking to the database" in note for note in notes] == [True]
-    assert took_s < 2
+    assert took_s < 30  # sacct would wait for minutes
     assert settle(scheduler, handles[2:])[handles[2]].cause is Cause.EXIT
     assert scheduler.notes == ()
     scheduler.cancel(handles)
@@ -209,7 +210,7 @@ def test_while_the_accounts_are_away_the_queue_still_counts(
 
 def wait_for_states(cluster: Cluster, handles: list[JobHandle], words: str) -> None:
     """Returns when the queue shows these states and no others."""
-    array, deadline = handles[0].native_id, time.monotonic() + 20
+    array, deadline = handles[0].native_id, time.monotonic() + PATIENCE_S
     while (
         cluster.ask("squeue", "-h", "-t", "all", "-j", array, "-o", "%T").split() != words.split()
     ):

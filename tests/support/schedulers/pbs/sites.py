@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase, Scheduler
+from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.scheduler import PbsScheduler
 from jobs.schedulers.pbs.script import Start
 from jobs.schedulers.profiles import load_profile
 from tests.support import scripted_elements
 from tests.support.schedulers.pbs import fake_pbs
 
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 TAG = "3f2a9c0d1e4b"
-RUNNER = (sys.executable, str(Path(__file__).with_name("run_element.py")))
+RUNNER = (sys.executable, str(Path(__file__).parents[1] / "run_element.py"))
+
+
+def pbs_profile(name: str = "generic-pbs") -> PbsProfile:
+    """A shipped profile of a PBS site."""
+    profile = load_profile(name)
+    assert isinstance(profile, PbsProfile)
+    return profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Site:
 
     def scheduler(self, **profile: Any) -> PbsScheduler:
         """One that has asked nothing yet; without warnings, which would be what ends an element, not its limit."""
-        shipped = load_profile("generic-pbs")
+        shipped = pbs_profile()
         return PbsScheduler(
             replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER)
         )

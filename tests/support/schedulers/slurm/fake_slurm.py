@@ -1,88 +1,75 @@
-#!/usr/bin/env python3
-"""A Slurm that takes everything and starts nothing, for counting calls where there is no real one; one file of state.
+"""A Slurm that takes everything and starts nothing: programs for PATH that answer at once and record their calls.
 
-Called as `sbatch`, `squeue`, `sacct`, `scancel` or `scontrol`, with the arguments that the suite gives them.
+They are shell scripts, since the benchmarks time commands that call them.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sys
 from pathlib import Path
 
-STATE = Path(os.environ["FAKE_SLURM"])
-MAX_ARRAY_SIZE = 1001
+MAX_ARRAY_SIZE = 1001  # Slurm's default
+COMMON = """\
+#!/bin/bash
+here={folder}
+echo "${{0##*/}} $*" >> "$here/calls"
+"""
+PROGRAMS = {
+    "scontrol": """\
+if [ "$1" = ping ]; then echo 'Slurmctld(primary) at head is UP'
+else echo 'MaxArraySize            = {limit}'; fi
+""",
+    "sbatch": """\
+for word in "$@"; do
+    case $word in
+        --array=*) last=${{word#--array=0-}}; last=${{last%%%*}} ;;
+        --job-name=*) name=${{word#--job-name=}} ;;
+    esac
+done
+id=$((4711 + $(wc -l < "$here/arrays")))
+echo "$id $last $name" >> "$here/arrays"
+echo "$id"
+""",
+    # waiting arrays have one row, and those under way a row for each task: the longest answer there is
+    "squeue": """\
+while read -r id last name; do
+    if [ -e "$here/cancelled.$id" ]; then continue; fi
+    if [[ "$*" == *%j* ]]; then echo "$id|0-$last|$name"
+    elif [ {state} = PENDING ]; then echo "$id|0-$last|PENDING||JobHeldUser"
+    else seq 0 "$last" | sed "s/.*/$id|&|{state}|n7|None/"; fi
+done < "$here/arrays"
+""",
+    "sacct": """\
+while read -r id last name; do
+    if [ -e "$here/cancelled.$id" ]; then echo "${{id}}_[0-$last]|CANCELLED by 0|0:0|0:0|None assigned"; fi
+done < "$here/arrays"
+""",
+    "scancel": """\
+for word in "$@"; do touch "$here/cancelled.${{word%%_*}}"; done
+""",
+}
 
 
-def sbatch(words: list[str]) -> str:
-    jobs = read()
-    options = dict(
-        word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word
-    )
-    indices = options["array"].partition("%")[0]
-    jobs.append(
-        {"id": len(jobs) + 1, "name": options["job-name"], "indices": indices, "state": "PENDING"}
-    )
-    STATE.write_text(json.dumps(jobs))
-    return str(len(jobs))
+def install(folder: Path, *, state: str = "RUNNING", limit: int = MAX_ARRAY_SIZE) -> Path:
+    """Writes the programs; returns the folder for PATH.
+
+    Args:
+        folder: an empty one, or none yet.
+        state: of every task that was submitted and not cancelled.
+        limit: the site's MaxArraySize.
+    """
+    (folder / "bin").mkdir(parents=True)
+    for name in ("calls", "arrays"):
+        (folder / name).touch()
+    for name, body in PROGRAMS.items():
+        program = folder / "bin" / name
+        program.write_text((COMMON + body).format(folder=folder, limit=limit, state=state))
+        program.chmod(0o755)
+    return folder / "bin"
 
 
-def squeue(words: list[str]) -> str:
-    form = words[words.index("-o") + 1]
-    wanted = words[words.index("-j") + 1].split(",") if "-j" in words else None
-    chosen = [job for job in read() if wanted is None or str(job["id"]) in wanted]
-    return "\n".join(shown(job, form) for job in chosen)
-
-
-def shown(job: dict[str, object], form: str) -> str:
-    values = {
-        "%F": job["id"],
-        "%K": job["indices"],
-        "%T": job["state"],
-        "%N": "",
-        "%r": "JobHeldUser",
-        "%j": job["name"],
-    }
-    return re.sub("%.", lambda field: str(values[field[0]]), form)
-
-
-def sacct(words: list[str]) -> str:
-    del words
-    rows = [
-        f"{job['id']}_[{job['indices']}]|{job['state']} by 0|0:0|0:0|None assigned"
-        for job in read()
-    ]
-    return "\n".join(row.replace("PENDING by 0", "PENDING") for row in rows)
-
-
-def scancel(words: list[str]) -> str:
-    stopped = {word.partition("_")[0] for word in words}
-    jobs = [{**job, "state": "CANCELLED"} if str(job["id"]) in stopped else job for job in read()]
-    STATE.write_text(json.dumps(jobs))
-    return ""
-
-
-def scontrol(words: list[str]) -> str:
-    return (
-        "Slurmctld(primary) at head is UP"
-        if words == ["ping"]
-        else f"MaxArraySize            = {MAX_ARRAY_SIZE}"
-    )
-
-
-def read() -> list[dict[str, object]]:
-    return list(json.loads(STATE.read_text())) if STATE.exists() else []
-
-
-if __name__ == "__main__":
-    print(
-        {
-            "sbatch": sbatch,
-            "squeue": squeue,
-            "sacct": sacct,
-            "scancel": scancel,
-            "scontrol": scontrol,
-        }[Path(sys.argv[0]).name](sys.argv[1:])
-    )
+def take_calls(folder: Path) -> list[str]:
+    """The names of the programs that were called since the last time, in order."""
+    path = folder / "calls"
+    names = [line.split()[0] for line in path.read_text().splitlines()]
+    path.write_text("")
+    return names

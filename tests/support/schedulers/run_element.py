@@ -9,7 +9,7 @@ import threading
 import traceback
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from tests.support import scripted_elements
 
@@ -20,6 +20,7 @@ def warned(seconds: str) -> int:
     """Leaves with 3 at SIGUSR2, as runs do."""
     stop = threading.Event()
     signal.signal(signal.SIGUSR2, lambda *_: stop.set())
+    scripted_elements.say_ready()
     return 3 if stop.wait(float(seconds)) else 0
 
 
@@ -31,6 +32,7 @@ if __name__ == "__main__":
     parser.add_argument("--index", type=int, required=True)
     parser.add_argument("--job", default="")
     given = parser.parse_args()
+    print(f"element {given.index} prints", flush=True)
     print(f"element {given.index} prints", flush=True)
     try:
         code = scripted_elements.run(given.batch, given.index, job=given.job)

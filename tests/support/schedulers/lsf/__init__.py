@@ -1,0 +1,1 @@
+"""A pretended LSF: its programs, and schedulers over it."""
