@@ -29,9 +29,15 @@ def table_from_rows(
         types: of columns whose type does not follow from their values; these exist even without
             rows.
     """
-    names = dict.fromkeys([*types, *(name for row in rows for name in row)])
-    made = [_column(name, [row.get(name) for row in rows], types.get(name)) for name in names]
-    return pa.table([array for _, array in made], schema=pa.schema([field for field, _ in made]))
+    names = dict.fromkeys(types)
+    for row in rows:
+        names |= dict.fromkeys(row)
+    fields, arrays = [], []
+    for name in names:
+        field, array = _column(name, [row.get(name) for row in rows], types.get(name))
+        fields.append(field)
+        arrays.append(array)
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
 def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
@@ -41,7 +47,10 @@ def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
             return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             pass  # one name, several types
-    return table_from_rows([row for table in tables for row in rows_from_table(table)], {})
+    rows: list[dict[str, Any]] = []
+    for table in tables:
+        rows += rows_from_table(table)
+    return table_from_rows(rows, {})
 
 
 def rows_from_table(table: pa.Table) -> list[dict[str, Any]]:

@@ -116,29 +116,29 @@ def runs_table(
         rows: as `run_row` makes them, perhaps with private columns.
         more: types of these.
     """
-    names = {name for row in rows for name in row if "/" in name}
-    sizes = {name: pa.int64() if name.startswith(SIZE) else pa.float64() for name in sorted(names)}
-    return table_from_rows(rows, {**_TYPES, **sizes, **more})
+    names = set().union(*rows)
+    types = dict(_TYPES)
+    for name in sorted(names):
+        if "/" in name:
+            types[name] = pa.int64() if name.startswith(SIZE) else pa.float64()
+    return table_from_rows(rows, {**types, **more})
 
 
 def history_table(records: Sequence[RunRecord]) -> pa.Table:
     """Return the epochs of these runs, run after run; lines without an epoch are left out."""
-    lines = [
-        (record.run_id, line)
-        for record in records
-        for line in record.history
-        if type(line.get("epoch")) is int
-    ]
-    names = {name for _, line in lines for name in line} - set(HISTORY_COLUMNS)
-    columns = {name: number_array([line.get(name) for _, line in lines]) for name in sorted(names)}
-    ids = pa.array([run_id for run_id, _ in lines], pa.string())
-    return pa.table(
-        {
-            "run_id": ids,
-            "epoch": pa.array([line["epoch"] for _, line in lines], pa.int64()),
-            **columns,
-        }
-    )
+    ids: list[str] = []
+    lines: list[Mapping[str, Any]] = []
+    for record in records:
+        whole = [line for line in record.history if type(line.get("epoch")) is int]
+        ids += [record.run_id] * len(whole)
+        lines += whole
+    columns = {
+        "run_id": pa.array(ids, pa.string()),
+        "epoch": pa.array([line["epoch"] for line in lines], pa.int64()),
+    }
+    for name in sorted(set().union(*lines) - set(HISTORY_COLUMNS)):
+        columns[name] = number_array([line.get(name) for line in lines])
+    return pa.table(columns)
 
 
 def runs_frame(table: pa.Table) -> pd.DataFrame:
@@ -171,8 +171,11 @@ def _place(name: str) -> tuple[int, int, str]:
 
 
 def _setting_places() -> dict[str, int]:
-    names = dict.fromkeys(name for task in TASKS.values() for name in task.settings.model_fields)
-    return {name: place for place, name in enumerate(names)}
+    places: dict[str, int] = {}
+    for task in TASKS.values():
+        for name in task.settings.model_fields:
+            places.setdefault(name, len(places))
+    return places
 
 
 def _result_columns(result: RunResult) -> dict[str, Any]:
