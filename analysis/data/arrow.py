@@ -1,4 +1,4 @@
-"""Rows as Arrow tables and Arrow tables as pandas frames: the same types however the rows came together."""
+"""Turn rows into Arrow tables and those into pandas frames; types do not depend on the route."""
 
 from __future__ import annotations
 
@@ -10,40 +10,51 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.text.levels import is_missing
+
 if TYPE_CHECKING:
     import pandas as pd
 
-AS_JSON: Mapping[bytes | str, bytes | str] = {
-    b"as": b"json"
-}  # marks a column whose values are of several types
+# marks a column whose values are of several types
+AS_JSON: Mapping[bytes | str, bytes | str] = {b"as": b"json"}
 
 
 def table_from_rows(
     rows: Sequence[Mapping[str, Any]], types: Mapping[str, pa.DataType]
 ) -> pa.Table:
-    """One column per name that occurs; what a row does not have is null, and so is NaN.
+    """Make a column per name; what a row does not have is null, and so is NaN.
 
     Args:
         rows: of scalars.
-        types: of columns that are not to be what their values suggest; these exist even without rows.
+        types: of columns whose type does not follow from their values; these exist even without
+            rows.
     """
-    names = dict.fromkeys([*types, *(name for row in rows for name in row)])
-    made = [_column(name, [row.get(name) for row in rows], types.get(name)) for name in names]
-    return pa.table([array for _, array in made], schema=pa.schema([field for field, _ in made]))
+    names = dict.fromkeys(types)
+    for row in rows:
+        names |= dict.fromkeys(row)
+    fields, arrays = [], []
+    for name in names:
+        field, array = _column(name, [row.get(name) for row in rows], types.get(name))
+        fields.append(field)
+        arrays.append(array)
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
 def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table below the other, in one piece; a column that one of them lacks is null there."""
+    """Join tables one below the other; a column that one of them lacks is null there."""
     if not any(_mixed_names(table) for table in tables):
         try:
             return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             pass  # one name, several types
-    return table_from_rows([row for table in tables for row in rows_from_table(table)], {})
+    rows: list[dict[str, Any]] = []
+    for table in tables:
+        rows += rows_from_table(table)
+    return table_from_rows(rows, {})
 
 
 def rows_from_table(table: pa.Table) -> list[dict[str, Any]]:
-    """Inverse of `table_from_rows`, with None for what is missing."""
+    """Return the rows of a table, with None for what is missing."""
     mixed = _mixed_names(table)
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:
@@ -52,7 +63,7 @@ def rows_from_table(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def frame_from_table(table: pa.Table, names: Iterable[str]) -> pd.DataFrame:
-    """These columns for pandas: a missing number is NaN."""
+    """Return these columns as a pandas frame; a missing number is NaN."""
     import pandas as pd
 
     chosen = table.select(list(names))
@@ -64,7 +75,7 @@ def frame_from_table(table: pa.Table, names: Iterable[str]) -> pd.DataFrame:
 
 
 def number_array(values: list[Any]) -> pa.Array:
-    """A column of floats; whatever is no finite number is null."""
+    """Make a column of floats; what is no finite number is null."""
     try:
         array = pa.array(values, pa.float64(), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # something else is among them
@@ -77,9 +88,8 @@ def _column(name: str, values: list[Any], wanted: pa.DataType | None) -> tuple[p
         array = pa.array(values, wanted, from_pandas=True)
         return pa.field(name, array.type), array
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        array = pa.array(
-            [None if _is_missing(value) else json.dumps(value) for value in values], pa.string()
-        )
+        texts = [None if is_missing(value) else json.dumps(value) for value in values]
+        array = pa.array(texts, pa.string())
         return pa.field(name, array.type, metadata=AS_JSON), array
 
 
@@ -90,7 +100,3 @@ def _mixed_names(table: pa.Table) -> list[str]:
 def _finite(value: Any) -> float | None:
     is_number = isinstance(value, float | int) and math.isfinite(value)
     return float(value) if is_number else None
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -9,7 +9,8 @@ One rule for tables, charts, importance and verdicts, by the kind of score:
 | cross-entropy (`…/loss` of a classifier) | `-log(accuracy of guessing)` |
 | anything else | unknown |
 
-A run whose result does not say its baselines (it is live, or crashed) has those of runs on the same data.
+A run whose result does not say its baselines (it is live, or crashed) has those of runs on the
+same data.
 Baselines are of the test set; the other splits are close to it.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.frames import BASELINE, SIZE
+from analysis.data.frames import BASELINE
 from analysis.text.levels import is_missing
 from analysis.text.metrics import is_correlation
 from anlp.core.metrics import higher_is_better, words_of
@@ -30,18 +31,19 @@ RANDOM, MAJORITY = f"{BASELINE}random", f"{BASELINE}majority"
 SAME_DATA = ("task", "data")  # settings that runs on the same data share
 
 
-def fill_baselines(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with missing baselines and sizes taken from runs on the same data.
+def fill_baselines(runs: pd.DataFrame, *others: str) -> pd.DataFrame:
+    """Return the runs with missing baselines taken from runs on the same data.
 
     Args:
         runs: see `analysis.data.frames`.
+        others: more columns to fill in, such as `size/val`.
     """
-    names = [name for name in runs.columns if str(name).startswith((BASELINE, SIZE))]
+    names = [name for name in (RANDOM, MAJORITY, *others) if name in runs]
     keys = [runs[name] for name in SAME_DATA if name in runs]
     if runs.empty or not names or not keys:
         return runs
     of_same_data = runs[names].groupby(keys, dropna=False).transform("first")
-    return runs.assign(**{str(name): runs[name].fillna(of_same_data[name]) for name in names})
+    return runs.assign(**{name: runs[name].fillna(of_same_data[name]) for name in names})
 
 
 def run_chance_level(run: Mapping[Any, Any], metric: str) -> float | None:

@@ -1,7 +1,7 @@
-"""What was read of a grid's runs, kept in columns beside them, so that only what changed is read again.
+"""Keep what was read of a grid's runs in columns, so that only what changed is read again.
 
-The cache is nobody's record: whatever it holds can be read again, and is, where the cache is damaged, of another
-version or gone. It is two Parquet files and an index with their checksums, which is written last.
+Everything in the cache can be read again, and is where the cache is damaged, of another version or
+removed. It is two Parquet files and an index with their checksums, which is written last.
 """
 
 from __future__ import annotations
@@ -34,30 +34,24 @@ from anlp.records.results import RunRecord
 from anlp.tasks import TASKS
 
 FORM = 2  # of the tables below
-STAMP, NOTE, EPOCHS = (
-    "_stamp",
-    "_note",
-    "_epochs",
-)  # private columns of the runs: see `Reading`; rows in `history`
-PROVENANCE = (
-    "_provenance"  # likewise: that of the result, as JSON text; null while there is no result
-)
+# private columns of the runs: two of `Reading`, how many rows of `history`, and the provenance of
+# the result as JSON text, null while there is no result
+STAMP, NOTE, EPOCHS, PROVENANCE = "_stamp", "_note", "_epochs", "_provenance"
 PRIVATE_TYPES = {STAMP: pa.string(), NOTE: pa.string(), EPOCHS: pa.int64(), PROVENANCE: pa.string()}
 BLOCK = 500  # runs that are in memory as records at a time
 SAVE_EVERY_S = 20.0  # what an interruption of a long reading may cost
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class RunTables:
     """Runs in columns."""
 
     runs: pa.Table  # in the order of the ids
-    history: (
-        pa.Table
-    )  # the epochs of the first run, of the second, ...; empty where they were not asked for
+    # the epochs of the first run, of the second, ...; empty where they were not asked for
+    history: pa.Table
 
-    def tables(self) -> dict[str, pa.Table]:
-        """Both by name."""
+    def by_name(self) -> dict[str, pa.Table]:
+        """Return both tables by name."""
         return {"runs": self.runs, "history": self.history}
 
 
@@ -75,31 +69,29 @@ class Cache:
 
     @property
     def exists(self) -> bool:
-        """Whether something was kept here before."""
+        """Return whether something was kept here before."""
         return self._index.exists()
 
     def read_runs(self) -> pa.Table | None:
-        """The runs, None where there is nothing that can be trusted."""
+        """Return the runs, None where the cache is missing or damaged."""
         self._found = read_json(self._index) or {}
         return self._read_table("runs") if self._found.get("version") == _version() else None
 
     def read_history(self, runs: pa.Table) -> pa.Table | None:
-        """The epochs that belong to these runs, None where they cannot be trusted."""
+        """Return the epochs of these runs, None where they are missing or damaged."""
         history = self._read_table("history")
-        return (
-            history
-            if history is not None and history.num_rows == sum(runs[EPOCHS].to_pylist())
-            else None
-        )
+        if history is None or history.num_rows != sum(runs[EPOCHS].to_pylist()):
+            return None
+        return history
 
-    def write(self, pulled: Pulled) -> None:
-        """Replaces what was there; a reader sees the old runs or the new ones, with their own epochs.
+    def write(self, tables: RunTables) -> None:
+        """Replace what was there; a reader sees old or new runs, with their own epochs.
 
         Raises:
             OSError: the folder cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        entries = {name: self._write_table(table, name) for name, table in pulled.tables().items()}
+        entries = {name: self._write_table(table, name) for name, table in tables.by_name().items()}
         write_json(self._index, {"version": _version(), **entries})
         kept = {self._index.name, *(entry["file"] for entry in entries.values())}
         for path in self._folder.glob("*"):
@@ -128,8 +120,10 @@ class Cache:
         return {"file": file, "crc32": crc32(content)}
 
 
-def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[str]]:
-    """What the source has, with as little reading as possible, and notes on what could not be read.
+def read_tables(source: Source, cache: Cache, *, history: bool) -> tuple[RunTables, list[str]]:
+    """Return what the source has, and notes on what could not be read.
+
+    As little as possible is read.
 
     Args:
         source: is asked only for what the cache does not have as it is there.
@@ -142,12 +136,12 @@ def pull(source: Source, cache: Cache, *, history: bool) -> tuple[Pulled, list[s
     if known is not None and len(kept) == len(wanted) == known.num_rows:
         epochs = cache.read_history(known) if history else empty_history()
         if epochs is not None:
-            return Pulled(known, epochs), _notes(known)
+            return RunTables(known, epochs), _notes(known)
     return _Collection(cache, known, kept).complete(source, wanted)
 
 
 def read_all(source: Source) -> list[Reading]:
-    """Every run of the source, read now, in the order of the ids."""
+    """Read every run of the source now, in the order of the ids."""
     wanted = source.run_ids()
     with Progress("reading runs", len(wanted)) as progress:
         found = list(progress.over(source.read(wanted)))
@@ -155,18 +149,18 @@ def read_all(source: Source) -> list[Reading]:
 
 
 class _Collection:
-    """Runs on their way into columns, some from the cache, the others as they are read."""
+    """Runs collected in columns: some from the cache, the others as they are read."""
 
     def __init__(self, cache: Cache, known: pa.Table | None, kept: list[int]) -> None:
         self._cache = cache
         self._pulled = _keep(known, kept, cache)
         self._is_kept = known is not None and self._pulled.runs.num_rows == known.num_rows
-        self._parts: list[Pulled] = []
+        self._parts: list[RunTables] = []
         self._block: list[Reading] = []
         self._saved_at = time.monotonic()
 
-    def complete(self, source: Source, wanted: Sequence[str]) -> tuple[Pulled, list[str]]:
-        """Reads what is missing; what was read before an interruption is in the cache."""
+    def complete(self, source: Source, wanted: Sequence[str]) -> tuple[RunTables, list[str]]:
+        """Read what is missing; what was read before an interruption is in the cache."""
         have = set(self._pulled.runs["run_id"].to_pylist())
         missing = [run_id for run_id in wanted if run_id not in have]
         notes, trouble = _notes(self._pulled.runs), ""
@@ -190,13 +184,13 @@ class _Collection:
             self._save()
 
     def _fold(self) -> None:
-        """Records take twenty times the memory of their columns."""
+        """Turn records into columns, which take a twentieth of the memory."""
         if self._block:
             self._parts.append(_columns(self._block))
             self._block = []
 
     def _save(self) -> str:
-        """Writes everything so far to the cache; why that is impossible, empty when it is not."""
+        """Write everything so far to the cache; return why that failed, empty where it did not."""
         self._fold()
         if self._is_kept and not self._parts:
             return ""
@@ -226,17 +220,17 @@ def _notes(runs: pa.Table) -> list[str]:
     return [note for note in runs[NOTE].to_pylist() if note]
 
 
-def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> Pulled:
-    """These rows of the cache with their epochs; none where its epochs cannot be read."""
+def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> RunTables:
+    """Keep these rows of the cache with their epochs; none where its epochs cannot be read."""
     epochs = None if known is None or not rows else cache.read_history(known)
     return (
         _columns([])
         if known is None or epochs is None
-        else _take(Pulled(known, epochs), np.asarray(rows))
+        else _take(RunTables(known, epochs), np.asarray(rows))
     )
 
 
-def _columns(readings: Sequence[Reading]) -> Pulled:
+def _columns(readings: Sequence[Reading]) -> RunTables:
     found = [(reading, reading.record) for reading in readings if reading.record is not None]
     history = history_table([record for _, record in found])
     counts = {
@@ -250,32 +244,32 @@ def _columns(readings: Sequence[Reading]) -> Pulled:
         {**run_row(record), **more, PROVENANCE: _provenance(record)}
         for (_, record), more in zip(found, private, strict=True)
     ]
-    return Pulled(runs_table(rows, PRIVATE_TYPES), history)
+    return RunTables(runs_table(rows, PRIVATE_TYPES), history)
 
 
 def _provenance(record: RunRecord) -> str | None:
     return json.dumps(dict(record.result.provenance)) if record.result else None
 
 
-def _join(parts: Sequence[Pulled]) -> Pulled:
+def _join(parts: Sequence[RunTables]) -> RunTables:
     runs = join_tables([part.runs for part in parts])
     history = join_tables([part.history for part in parts])
-    return _take(Pulled(runs, history), np.argsort(runs["run_id"].to_numpy()))
+    return _take(RunTables(runs, history), np.argsort(runs["run_id"].to_numpy()))
 
 
-def _take(pulled: Pulled, rows: npt.NDArray[np.int64]) -> Pulled:
-    """These runs, in this order, with their epochs."""
-    counts = pulled.runs[EPOCHS].to_numpy()
+def _take(tables: RunTables, rows: npt.NDArray[np.int64]) -> RunTables:
+    """Return these runs, in this order, with their epochs."""
+    counts = tables.runs[EPOCHS].to_numpy()
     ends = np.cumsum(counts)
     taken = counts[rows]
-    # the places of the epochs of each run are consecutive: its first one, and how far into the run each is
+    # the epochs of each run are consecutive: its first one, and how far into the run each is
     first = np.repeat((ends - counts)[rows], taken)
     within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
-    return Pulled(pulled.runs.take(rows), pulled.history.take(first + within))
+    return RunTables(tables.runs.take(rows), tables.history.take(first + within))
 
 
 def _version() -> str:
-    """What the rows of a run depend on beside its files: this program, and the settings that the tasks have."""
+    """Return what rows depend on beside the files: this program and the settings of the tasks."""
     tasks = {name: _settings_form(task.settings) for name, task in TASKS.items()}
     text = json.dumps([FORM, anlp.__version__, RUN_COLUMNS, tasks], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What the runs of a grid say about their data: the classes and how many samples of each."""
+"""Read what runs say about their data: the classes and how many samples of each."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class LabelOrigin:
 
     @property
     def samples(self) -> int:
-        """Of both parts."""
+        """Count the samples of both parts."""
         return self.train + self.test
 
 
 def class_counts(folder: Path, runs: pd.DataFrame) -> ClassCounts:
-    """The classes of the data set of these runs, from the first run that says them.
+    """Return the classes of the data set of these runs, from the first run that says them.
 
     Args:
         folder: of the grid.
@@ -53,22 +53,23 @@ def class_counts(folder: Path, runs: pd.DataFrame) -> ClassCounts:
     _want_one(runs, "task", "data", "mapping")
     for run_id in runs["run_id"].astype(str):
         result = read_result(RunFolder(folder / run_id))
-        if result is not None and (said := _said(result)) is not None:
-            first = runs.loc[runs["run_id"] == run_id, "data"].iloc[0] if "data" in runs else ""
-            counts = {
-                str(split): tuple(map(int, numbers)) for split, numbers in said["counts"].items()
-            }
-            return ClassCounts(
-                str(first), tuple(map(str, said["names"])), counts, dict(result.baselines), run_id
-            )
+        data = None if result is None else _data_of(result)
+        if result is None or data is None:
+            continue
+        first = runs.loc[runs["run_id"] == run_id, "data"].iloc[0] if "data" in runs else ""
+        counts = {}
+        for split, numbers in data["counts"].items():
+            counts[str(split)] = tuple(map(int, numbers))
+        names = tuple(map(str, data["names"]))
+        return ClassCounts(str(first), names, counts, dict(result.baselines), run_id)
     raise UserError(
-        f"no run under {folder} says how many samples its classes have: their targets are quantities, or the runs are "
-        "not in folders here (a wandb project does not keep it)"
+        f"no run under {folder} says how many samples its classes have: their targets are "
+        "quantities, or the runs are not in folders here (a wandb project does not keep it)"
     )
 
 
 def label_origins(folder: Path, runs: pd.DataFrame) -> tuple[LabelOrigin, ...]:
-    """The labels that the classes of these runs were merged from, from the first run that says them.
+    """Return the labels that were merged to the classes, from the first run that says them.
 
     Args:
         folder: of the grid.
@@ -80,19 +81,20 @@ def label_origins(folder: Path, runs: pd.DataFrame) -> tuple[LabelOrigin, ...]:
     _want_one(runs, "task", "data", "mapping")
     for run_id in runs["run_id"].astype(str):
         result = read_result(RunFolder(folder / run_id))
-        if result is not None and (found := (_said(result) or {}).get("origins")):
+        data = None if result is None else _data_of(result)
+        if data is not None and data.get("origins"):
             return tuple(
-                LabelOrigin(one["label"], one["becomes"], one["train"], one["test"])
-                for one in found
+                LabelOrigin(label["label"], label["becomes"], label["train"], label["test"])
+                for label in data["origins"]
             )
     raise UserError(
-        f"no run under {folder} says what its labels were before a mapping: its task merges none, or the runs are not "
-        "in folders here; see the kind classes"
+        f"no run under {folder} says what its labels were before a mapping: its task merges none, "
+        "or the runs are not in folders here; see the kind classes"
     )
 
 
 def _want_one(runs: pd.DataFrame, *settings: str) -> None:
-    """Refuses runs on several data sets."""
+    """Refuse runs on several data sets."""
     names = [name for name in settings if name in runs and runs[name].nunique() > 1]
     if names:
         levels = sorted(map(str, runs[names[-1]].dropna().unique()))
@@ -102,7 +104,9 @@ def _want_one(runs: pd.DataFrame, *settings: str) -> None:
         )
 
 
-def _said(result: RunResult) -> Mapping[str, Any] | None:
-    found = result.provenance.get("data")
-    is_whole = isinstance(found, Mapping) and {"names", "counts"} <= set(found)
-    return found if is_whole and found["names"] else None  # type: ignore[index]  # is_whole: it is a mapping
+def _data_of(result: RunResult) -> Mapping[str, Any] | None:
+    """Return what a result says about the classes of its data, None where it does not."""
+    data = result.provenance.get("data")
+    if not isinstance(data, Mapping) or not {"names", "counts"} <= set(data):
+        return None
+    return data if data["names"] else None

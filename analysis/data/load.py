@@ -1,4 +1,4 @@
-"""Runs back as records and as tidy frames, from the folders of a grid or from a wandb project: the same numbers."""
+"""Load runs as records and as tidy frames, from the folders of a grid or a wandb project."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ class Runs:
     runs: pd.DataFrame
     history: pd.DataFrame  # empty when loaded without
     notes: tuple[str, ...]  # what was skipped and why
-    provenance: tuple[
-        str | None, ...
-    ] = ()  # JSON, parallel to `runs`; None while there is no result
+    # JSON, parallel to `runs`; None while there is no result
+    provenance: tuple[str | None, ...] = ()
 
     @property
     def grid(self) -> str:
@@ -42,34 +41,31 @@ class Runs:
 
 
 def load(grid: str | Path, *, history: bool = True) -> Runs:
-    """The runs of a grid as tidy frames: the notebook's way in.
+    """Return the runs of a grid as tidy frames.
 
     What was read is kept in the grid's folder (`.pulled`), and only what changed is read again.
 
     Args:
-        grid: a name under `runs/` (or `$ANLP_RUNS`), a folder, the grid's YAML file, or what the runs were mirrored to:
-            `wandb://entity/project`, or a group of it, `wandb://entity/project/mnist`.
-        history: whether the learning curves are wanted, too.
+        grid: a name under `runs/` (or `$ANLP_RUNS`), a folder, the grid's YAML file, or an address
+            of wandb: `wandb://entity/project`, or a group of it, `wandb://entity/project/mnist`.
+        history: whether to read the learning curves, too.
 
     Raises:
         UserError: there is no such grid, or the server cannot be read.
     """
-    from analysis.data.cache import (
-        PROVENANCE,
-        Cache,
-        pull,  # pandas and pyarrow take a moment to import: not before they are needed
-    )
+    # pandas and pyarrow take a moment to import: not before they are needed
+    from analysis.data.cache import PROVENANCE, Cache, read_tables
     from analysis.data.frames import empty_history, epochs_frame, runs_frame
 
     folder, source = _find(str(grid))
-    pulled, notes = pull(source, Cache(folder / CACHE), history=history)
-    epochs = pulled.history if history and pulled.history is not None else empty_history()
-    told = tuple(pulled.runs[PROVENANCE].to_pylist())
-    return Runs(folder, runs_frame(pulled.runs), epochs_frame(epochs), tuple(notes), told)
+    tables, notes = read_tables(source, Cache(folder / CACHE), history=history)
+    epochs = tables.history if history and tables.history is not None else empty_history()
+    provenance = tuple(tables.runs[PROVENANCE].to_pylist())
+    return Runs(folder, runs_frame(tables.runs), epochs_frame(epochs), tuple(notes), provenance)
 
 
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:
-    """Every run of the grid folder `root` that can be read, in the order of their ids, read now.
+    """Read every run of the grid folder `root` that can be read, in the order of their ids.
 
     Args:
         root: `runs/<grid>`.
@@ -85,10 +81,11 @@ def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -
 def from_wandb(
     address: str, note: Note = warnings.warn, *, history: bool = True
 ) -> list[RunRecord]:
-    """Every run of a wandb project or group that can be read, in the order of their ids, read now.
+    """Read every run of a wandb project or group that can be read, in the order of their ids.
 
     Args:
-        address: `wandb://entity/project[/group]`; server and key are those of WANDB_BASE_URL, WANDB_API_KEY, netrc.
+        address: `wandb://entity/project[/group]`; server and key are those of WANDB_BASE_URL,
+            WANDB_API_KEY or netrc.
         note: is told, in one sentence each, what was skipped and why.
         history: whether to read what was logged.
 
@@ -99,7 +96,7 @@ def from_wandb(
 
 
 def _find(text: str) -> tuple[Path, Source]:
-    """What a person named, and where what is made of it goes."""
+    """Return the folder and the source of the runs that a person named."""
     if not text.startswith(SCHEME):
         folder = find_grid(text).path
         return folder, FolderSource(folder)

@@ -13,7 +13,7 @@ from anlp.core.metrics import default_metric
 
 
 def usual_metric(runs: pd.DataFrame) -> str:
-    """The metric that ranks configurations where none is named: the one that all runs monitor.
+    """Return the metric that ranks configurations unless one is named: the one all runs monitor.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -31,13 +31,13 @@ def usual_metric(runs: pd.DataFrame) -> str:
 
 
 def tested_metric(runs: pd.DataFrame, select: str) -> str:
-    """The same metric on the test set, where it was measured there."""
+    """Return the metric on the test set, where it was measured there."""
     name = f"test/{select.partition('/')[2]}"
     return name if name in measured_metrics(runs) else select
 
 
 def nothing_finished(runs: pd.DataFrame) -> str:
-    """Why there is no metric, in a sentence without its end: how many runs there are in which state."""
+    """Say why there is no metric: how many runs there are in which state."""
     finished = int((runs["outcome"] == "ok").sum())
     if finished:
         return f"no run has a finite metric ({finished} finished without one)"
@@ -48,7 +48,7 @@ def nothing_finished(runs: pd.DataFrame) -> str:
 
 
 def measured_metrics(runs: pd.DataFrame) -> list[str]:
-    """The metrics of which some run that finished has a finite value."""
+    """Return the metrics of which some finished run has a finite value."""
     finished = runs[runs["outcome"] == "ok"]
     return [
         name for name in metric_columns(runs) if np.isfinite(finished[name].astype(float)).any()

@@ -1,4 +1,4 @@
-"""`predictions.npz` of runs: what their models said about each test sample."""
+"""Read `predictions.npz` of runs: what their models said about each test sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One run's; arrays that a task does not write are None."""
+    """The predictions of one run; arrays that a task does not write are None."""
 
     run_id: str
     seed: int
@@ -47,68 +47,67 @@ class Predictions:
 
     @property
     def classes(self) -> Classes:
-        """(N,) the true classes."""
+        """Return (N,) the true classes."""
         return self.targets.astype(np.int64)
 
     @property
     def probabilities(self) -> Array:
-        """(N, C) softmax of the outputs."""
+        """Return (N, C) the softmax of the outputs."""
         return softmax(self.outputs)
 
 
 def load_predictions(folder: Path, runs: pd.DataFrame) -> list[Predictions]:
-    """The predictions of these runs, those that wrote any, in the order of their seeds.
+    """Read the predictions of the runs that wrote any, in the order of their seeds.
 
     Args:
         folder: of the grid.
         runs: see `analysis.data.frames`; seeds of one configuration.
 
     Raises:
-        UserError: none of them wrote any, a file is damaged, or the runs were tested on different samples.
+        UserError: none of them wrote any, a file is damaged, or the runs were tested on different
+            samples.
     """
     ordered = runs.sort_values(["seed", "run_id"])
     pairs = zip(ordered["run_id"].astype(str), ordered["seed"].astype(int), strict=True)
-    found = [
-        _read(path, run_id, seed)
-        for run_id, seed in pairs
-        if (path := RunFolder(folder / run_id).predictions).exists()
-    ]
-    if not found:
+    predictions = []
+    for run_id, seed in pairs:
+        path = RunFolder(folder / run_id).predictions
+        if path.exists():
+            predictions.append(_read(path, run_id, seed))
+    if not predictions:
         raise UserError(
             f"no predictions.npz in the folders of {len(runs)} runs under {folder}: {HOW}"
         )
-    first = found[0].targets
-    if any(
-        one.targets.shape != first.shape or not np.array_equal(one.targets, first) for one in found
-    ):
+    first = predictions[0].targets
+    if not all(np.array_equal(of_run.targets, first) for of_run in predictions):
         raise UserError(
             "these runs were tested on different samples: choose runs on one data set with --only"
         )
-    return found
+    return predictions
 
 
 def has_predictions(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the runs that wrote predictions."""
+    """Return the rows of the runs that wrote predictions."""
     return runs[[RunFolder(folder / str(run_id)).predictions.exists() for run_id in runs["run_id"]]]
 
 
-def want_classes(found: Sequence[Predictions], what: str) -> None:
-    """Refuses quantities.
+def want_classes(predictions: Sequence[Predictions], what: str) -> None:
+    """Refuse quantities.
 
     Raises:
         UserError: the targets are no classes.
     """
-    if not found[0].is_classes:
+    if not predictions[0].is_classes:
         raise UserError(
             f"{what} needs classes, and these runs predict quantities: see the kind scatter"
         )
 
 
 def softmax(outputs: Array) -> Array:
-    """Along the last axis."""
+    """Return the softmax along the last axis."""
     shifted = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    found: Array = shifted / shifted.sum(axis=-1, keepdims=True)
-    return found
+    shares: Array = shifted / shifted.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def _read(path: Path, run_id: str, seed: int) -> Predictions:

@@ -1,4 +1,4 @@
-"""Requests to a server from many threads, patient with a server that says "not now"."""
+"""Send requests to a server from many threads, and repeat those that it refuses for the moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ Found = TypeVar("Found")
 
 
 class Retries:
-    """Repeats what failed for the moment, later each time; all threads wait when one of them is told to.
+    """Repeats calls that failed for the moment, later each time.
+
+    All threads wait when one of them has to.
 
     Args:
         is_transient: whether an exception may go away by itself.
@@ -37,7 +39,7 @@ class Retries:
         self._random = random.Random()
 
     def call(self, action: Callable[[], Found]) -> Found:
-        """What `action` returns, or raises for good."""
+        """Return what `action` returns, or raise its exception after the last try."""
         for number in range(TRIES - 1):
             self._wait()
             try:
@@ -54,7 +56,7 @@ class Retries:
             time.sleep(left)
 
     def _postpone(self, wait_s: float) -> None:
-        """Threads that failed together do not come back together."""
+        """Wait for a random time, so that threads that failed together do not try together."""
         with self._lock:
             self._resume_at = max(
                 self._resume_at, time.monotonic() + wait_s * self._random.uniform(0.5, 1.0)
@@ -77,9 +79,10 @@ def _timed(action: Callable[[], Found]) -> Found:
 def in_threads(
     action: Callable[[Item], Found], items: Sequence[Item], threads: int
 ) -> Iterator[Found]:
-    """What `action` makes of each item, in the order in which they are done.
+    """Yield the results of `action` for each item, in the order in which they are done.
 
-    The threads do not hold up a process that ends, and take nothing new when the caller stops listening.
+    The threads do not keep a process from ending, and begin nothing new when the caller stops
+    reading.
 
     Raises:
         Exception: the first one that `action` raised.

@@ -1,4 +1,4 @@
-"""Runs from their folders, whatever state the folders are in: live, torn, copied, foreign."""
+"""Read runs from their folders, which may be live, damaged, copied or foreign."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from anlp.records.results import RunRecord, RunResult, read_result
 from anlp.tasks import spec_from_json
 
 GRID_FILES = frozenset({"batches", "lock", "report"})  # folders of a grid that are no runs
-SETTLED_S = 2.0  # a change within the same tick of a file system's clock leaves no trace: what is younger is read again
+# a change within one tick of a file system's clock leaves no trace: what is younger is read again
+SETTLED_S = 2.0
 
 
 class FolderSource:
     """The runs in the folder of a grid.
 
-    A finished run is taken to be what it was for as long as its folder is: whatever puts a file into it, replaces or
-    removes one, as a repetition of the run does, changes the folder's time. The files of a live run are looked at.
+    A finished run is up to date as long as the time of its folder does not change: adding, replacing
+    or removing a file changes it, as a repetition of the run does. Of a live run, the times of its
+    files are compared.
 
     Args:
         root: `runs/<grid>`.
@@ -44,18 +46,18 @@ class FolderSource:
         self._folder_ns = _list_folders(root)
 
     def run_ids(self) -> list[str]:
-        """Every folder that could be a run."""
+        """Return every folder that could be a run."""
         return sorted(self._folder_ns)
 
     def is_current(self, run_id: str, stamp: str) -> bool:
-        """A finished run by its folder's time, a live one by its files, too."""
+        """Compare a finished run by its folder's time, a live one by its files, too."""
         folder_ns = self._folder_ns[run_id]
         return stamp == f"final {folder_ns}" or (
             stamp.startswith("live") and stamp == _live_stamp(self._folder(run_id), folder_ns)
         )
 
     def read(self, run_ids: Sequence[str]) -> Iterator[Reading]:
-        """One after the other, in the order given."""
+        """Read one run after the other, in the order given."""
         return (self._read(self._folder(run_id)) for run_id in run_ids)
 
     def _folder(self, run_id: str) -> RunFolder:
@@ -63,9 +65,8 @@ class FolderSource:
 
     def _read(self, folder: RunFolder) -> Reading:
         folder_ns = self._folder_ns[folder.run_id]
-        stamp = _live_stamp(
-            folder, folder_ns
-        )  # taken before the content, so that a later change shows
+        # taken before the content, so that a later change shows
+        stamp = _live_stamp(folder, folder_ns)
         form = read_json(folder.spec)
         if form is None:
             return _skipped(
@@ -73,12 +74,8 @@ class FolderSource:
             )
         try:
             spec, purpose, run_id = _parse_spec(form)
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:  # pydantic's ValidationError is a ValueError
+        # pydantic's ValidationError is a ValueError
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             return _skipped(
                 folder, f"spec.json is not of a run known here ({describe_error(error)})"
             )
@@ -105,7 +102,7 @@ def make_record(
     result: RunResult | None,
     history: tuple[Mapping[str, Any], ...],
 ) -> RunRecord:
-    """The record of a run of this spec."""
+    """Make the record of a run of this spec."""
     return RunRecord(
         run_id=run_id,
         config_id=spec.config_id,
@@ -120,7 +117,7 @@ def make_record(
 
 
 def _list_folders(root: Path) -> dict[str, int]:
-    """The time in ns of every folder in `root` that is not hidden and could be a run, by name."""
+    """Return the time in ns of every folder in `root` that could be a run, by name."""
     try:
         with os.scandir(root) as entries:
             return {
@@ -159,7 +156,7 @@ def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:
 
 
 def whole_seed(seed: Any) -> int:
-    """The seed of a run, which nobody has checked since it was written.
+    """Return the seed of a run after checking it.
 
     Raises:
         ValueError: it is missing, or no whole number.
@@ -173,6 +170,7 @@ def describe_error(error: Exception) -> str:
     """Say in one line what an exception says; of several faults of settings, the first."""
     if isinstance(error, ValidationError):
         fault = error.errors()[0]
-        return f"{'.'.join(map(str, fault['loc'])) or error.title}: {fault['msg']}, got {fault['input']!r}"
+        place = ".".join(map(str, fault["loc"])) or error.title
+        return f"{place}: {fault['msg']}, got {fault['input']!r}"
     text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
     return first_line(text)

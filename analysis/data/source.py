@@ -1,4 +1,4 @@
-"""Where runs come from: what every source of runs can tell, whether they lie in folders or on a server."""
+"""What every source of runs can tell, whether they lie in folders or on a server."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Protocol
 
 from anlp.records.results import RunRecord
 
-UNSETTLED = ""  # the stamp of a run that has to be read again whatever it looks like
+UNSETTLED = ""  # the stamp of a run that has to be read again in any case
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading one run."""
+    """The result of reading one run."""
 
     run_id: str
     record: RunRecord | None = None  # None: it was skipped, the note says why
-    stamp: str = UNSETTLED  # `Source.is_current` knows by it whether the record is still what a reading would give
+    stamp: str = UNSETTLED  # by which `Source.is_current` tells whether the record is up to date
     note: str = ""  # one sentence on what could not be read
 
 
@@ -25,10 +25,10 @@ class Source(Protocol):
     """A place that has runs."""
 
     def run_ids(self) -> list[str]:
-        """The runs that are there, in the order of their ids, read or not."""
+        """Return the runs that are there, in the order of their ids, read or not."""
 
     def is_current(self, run_id: str, stamp: str) -> bool:
-        """Whether the record with this stamp is still true, told without reading the run."""
+        """Return whether the record with this stamp is up to date, without reading the run."""
 
     def read(self, run_ids: Sequence[str]) -> Iterator[Reading]:
-        """These runs with their history, in any order; what took long to get comes as soon as it is there."""
+        """Yield these runs with their history, in any order, each as soon as it is there."""

@@ -1,4 +1,4 @@
-"""Runs from a wandb project, by its public API: pages of runs with all that is final, histories side by side."""
+"""Read runs from a wandb project by its public API; histories in parallel."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SCHEME = "wandb://"
 PAGE = 500  # runs
 THREADS = 16
 STEPS_PER_PAGE = 10_000
-ENDED = frozenset(
-    {"finished", "failed", "crashed", "killed", "preempted"}
-)  # states in which a run logs no more
+# states in which a run logs no more
+ENDED = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
-_STATUS = re.compile(
-    r"(?:returned error|HTTP) (\d{3})\b"
-)  # in what wandb says, where it does not hand it over
-_NOBODY = re.compile(r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE)
+# in the texts of exceptions, where they have no status of their own
+_STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")
+_NO_ANSWER = re.compile(
+    r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE
+)
 _NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
 
 
@@ -51,20 +51,19 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """Where below the runs of this machine what was pulled is kept; its name is what the runs are called."""
+        """Return the folder below `runs/` for what was read; its name is that of the grid."""
         parts = (self.entity, self.name, self.group) if self.group else (self.entity, self.name)
         return Path(".wandb", *map(_folder_name, parts))
 
 
 def _folder_name(text: str) -> str:
     name = quote(text, safe=" ")
-    return (
-        name if name.strip(".") else name.replace(".", "%2E")
-    )  # "." and ".." are names of other folders
+    # "." and ".." are names of other folders
+    return name if name.strip(".") else name.replace(".", "%2E")
 
 
 def parse_project(text: str) -> Project:
-    """The project of `wandb://entity/project[/group]`.
+    """Read an address `wandb://entity/project[/group]`.
 
     Raises:
         UserError: it is no such address.
@@ -81,7 +80,7 @@ def parse_project(text: str) -> Project:
 class ProjectSource:
     """The runs of a project as they are when they are first asked for.
 
-    A run that has ended is taken to be what it was as long as its state, its last step and its last change are.
+    A run that has ended is up to date as long as its state, last step and last change are equal.
 
     Args:
         project: which.
@@ -99,7 +98,7 @@ class ProjectSource:
         self._url = ""
 
     def run_ids(self) -> list[str]:
-        """Every run of the project or group.
+        """Return every run of the project or group.
 
         Raises:
             UserError: no key, no answer, no such project.
@@ -107,14 +106,14 @@ class ProjectSource:
         return sorted(self._runs())
 
     def is_current(self, run_id: str, stamp: str) -> bool:
-        """By what the list of runs says of it."""
+        """Compare the stamp with what the list of runs says of the run."""
         return stamp != UNSETTLED and stamp == _stamp(self._runs()[run_id])
 
     def read(self, run_ids: Sequence[str]) -> Iterator[Reading]:
-        """As their histories arrive.
+        """Yield the runs as their histories arrive.
 
         Raises:
-            UserError: the server gave up on us; what came before is worth keeping.
+            UserError: the server does not answer any more; runs before that are complete.
         """
         try:
             yield from in_threads(lambda run_id: self._read(self._runs()[run_id]), run_ids, THREADS)
@@ -124,7 +123,8 @@ class ProjectSource:
             if not is_transient(error):
                 raise
             raise UserError(
-                f"{self._url} does not answer any more ({describe_error(error)}); what was read is kept, repeat the command"
+                f"{self._url} does not answer any more ({describe_error(error)}); what was read is "
+                "kept, repeat the command"
             ) from error
 
     def _runs(self) -> dict[str, Run]:
@@ -193,10 +193,10 @@ class ProjectSource:
 
 
 def _spec(config: Mapping[str, Any]) -> RunSpec:
-    """The run of a config.
+    """Return the run of a config.
 
     Raises:
-        ValueError: it is that of no run known here; the message says what is wrong with it.
+        ValueError: it is that of no known run; the message says what is wrong with it.
     """
     task, seed = config.get("task"), config.get("seed")
     if task is None:
@@ -208,13 +208,16 @@ def _spec(config: Mapping[str, Any]) -> RunSpec:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a request may succeed later: too many requests, a fault of the server, no answer at all."""
+    """Return whether a request may succeed later: too many requests, a server fault, no answer."""
     status = status_of(error)
     return status is not None and (status == 0 or status == 429 or status >= 500)
 
 
 def status_of(error: Exception) -> int | None:
-    """The HTTP status behind an exception of wandb, 0 where nobody answered, None for other exceptions."""
+    """Return the HTTP status behind an exception of wandb.
+
+    0 where the server did not answer, None for other exceptions.
+    """
     from wandb.errors import CommError
     from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
@@ -226,14 +229,13 @@ def status_of(error: Exception) -> int | None:
         return int(status.group(1))
     if status:
         return int(status)
-    return (
-        0 if answer is None or _NOBODY.search(str(error)) else 200
-    )  # 200: an answer that says what it does not like
+    # 200: an answer that names a fault
+    return 0 if answer is None or _NO_ANSWER.search(str(error)) else 200
 
 
 @contextmanager
 def _scratch() -> Iterator[None]:
-    """Every run that wandb lists makes a folder for files that it might be asked for: they go where they vanish."""
+    """Make the folders that wandb creates for each listed run temporary ones."""
     before = os.environ.get("WANDB_DIR")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["WANDB_DIR"] = folder
@@ -245,7 +247,7 @@ def _scratch() -> Iterator[None]:
 
 
 def _result(run: Run) -> tuple[RunResult | None, str]:
-    """What the run said of its end; None while it is under way, also for the second time."""
+    """Return what the run said of its end; None while it is under way or repeated."""
     summary = run.summary_metrics
     outcome = summary.get("outcome")
     if run.state not in ENDED or outcome not in OUTCOMES:
@@ -258,7 +260,10 @@ def _result(run: Run) -> tuple[RunResult | None, str]:
         for name, value in summary.items()
         if "/" in name and isinstance(value, float | int)
     }
-    note = f"{run.id}: its result was not sent (an older version did not), the metrics are those of its last row"
+    note = (
+        f"{run.id}: its result was not sent (an older version did not), the metrics are those of "
+        "its last row"
+    )
     return RunResult(run.id, Outcome(outcome), metrics), note
 
 
@@ -267,20 +272,20 @@ def _lines(run: Run) -> list[dict[str, Any]]:
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as `metrics.jsonl` has it: the step is the epoch, null stands for what is not finite."""
+    """Return a row as in `metrics.jsonl`: the step is the epoch, null is what is not finite."""
     values = {name: _finite(value) for name, value in row.items() if not name.startswith("_")}
     return {"epoch": row["_step"], **values}
 
 
 def _finite(value: Any) -> Any:
-    """wandb writes NaN and infinity as text."""
+    """Return None for NaN and infinity, which wandb writes as text."""
     if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
 
 
 def _stamp(run: Run) -> str:
-    """Empty for a run that may still change."""
+    """Return the stamp of a run, empty for one that may still change."""
     if run.state not in ENDED:
         return UNSETTLED
     summary = run.summary_metrics

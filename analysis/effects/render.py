@@ -27,10 +27,7 @@ def render_text(importance: Importance, grid: str = "") -> str:
     runs, configurations = int(design.counts.sum()), len(design.means)
     title = f"{grid}: {design.metric} over {configurations:,} configurations, {runs:,} runs"
     names = _columns(importance)
-    rows = [
-        names,
-        *([_cell(name, row[name]) for name in names] for row in importance_rows(importance)),
-    ]
+    rows = [names, *(_cells(row, names) for row in importance_rows(importance))]
     lines = [
         title,
         METHODS[importance.method],
@@ -51,10 +48,7 @@ def render_json(importance: Importance, grid: str = "") -> str:
         "method": importance.method,
         "configurations": len(design.means),
         "runs": int(design.counts.sum()),
-        "factors": [
-            {name: _plain(value) for name, value in row.items()}
-            for row in importance_rows(importance)
-        ],
+        "factors": [_plain_row(row) for row in importance_rows(importance)],
         "interactions": [
             {"settings": names, "share": share} for names, share in interactions(importance)
         ],
@@ -71,9 +65,7 @@ def render_csv(importance: Importance) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, _columns(importance), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        {name: _plain(value) for name, value in row.items()} for row in importance_rows(importance)
-    )
+    writer.writerows(_plain_row(row) for row in importance_rows(importance))
     return text.getvalue()
 
 
@@ -102,15 +94,19 @@ def interactions(importance: Importance) -> list[tuple[list[str], float]]:
     """Return the settings that interact with their share, largest first; none for a forest."""
     if importance.decomposition is None:
         return []
-    factors = importance.design.factors
-    return [
-        ([factors[axis].name for axis in subset], share)
-        for subset, share in importance.decomposition.interactions()
-    ]
+    pairs = []
+    for subset, share in importance.decomposition.interactions():
+        names = [importance.design.factors[axis].name for axis in subset]
+        pairs.append((names, share))
+    return pairs
 
 
 def _columns(importance: Importance) -> list[str]:
     return list(importance_rows(importance)[0])
+
+
+def _cells(row: dict[str, Any], names: list[str]) -> list[str]:
+    return [_cell(name, row[name]) for name in names]
 
 
 def _cell(name: str, value: Any) -> str:
@@ -141,6 +137,10 @@ def _seeds(importance: Importance) -> list[str]:
 def _forest(importance: Importance) -> list[str]:
     forest = importance.forest
     return [] if forest is None else [f"forest: out-of-bag R² {forest.oob_r2:.2f}"]
+
+
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,6 @@ from analysis.data.load import Runs
 from analysis.data.predictions import Predictions, has_predictions, load_predictions
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import head, level_name
-from analysis.plots.scale import is_missing
 from analysis.plots.style import OKABE_ITO, set_head, shortened
 from analysis.stats.correlation import (
     MIN_PAIRS,
@@ -23,6 +22,7 @@ from analysis.stats.correlation import (
     rank_correlation,
     spearman_interval,
 )
+from analysis.text.levels import is_missing
 from anlp.core.errors import UserError
 from anlp.core.units import count
 
@@ -82,7 +82,7 @@ def correlations_info(
     rows.sort(
         key=lambda row: (
             order.index(row.quantity),
-            -row.r if row.r == row.r else math.inf,
+            math.inf if math.isnan(row.r) else -row.r,
             row.name,
         )
     )
@@ -102,7 +102,7 @@ def draw_correlations(info: CorrelationsInfo, ax: Axes) -> Axes:
     labels = []
     for place, row in enumerate(info.rows):
         colour = colours[row.quantity]
-        if row.low == row.low:
+        if not math.isnan(row.low):
             ax.plot([row.low, row.high], [place, place], color=colour, linewidth=1.3)
         ax.plot(row.r, place, "D" if row.quantity == MEAN else "o", color=colour, markersize=4.5)
         labels.append(f"{row.quantity}: {shortened(row.name, 34)}{_how(row)}")
@@ -244,7 +244,7 @@ def _sd(values: Sequence[float]) -> float:
 
 
 def _by_r(row: Correlation) -> float:
-    return row.r if row.r == row.r else -math.inf
+    return -math.inf if math.isnan(row.r) else row.r
 
 
 def _quantities(info: CorrelationsInfo) -> list[str]:

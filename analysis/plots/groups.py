@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 
 from analysis.data.frames import metric_columns, setting_columns, varying_settings
 from analysis.data.metric_choice import measured_metrics, tested_metric, usual_metric
-from analysis.plots.scale import Array, is_missing
+from analysis.plots.scale import Array
 from analysis.plots.style import OKABE_ITO, shortened
-from analysis.text.levels import level_key, render_level
+from analysis.text.levels import is_missing, level_key, render_level
 from anlp.core.errors import UserError, known_name
 from anlp.core.units import count
 

@@ -27,7 +27,7 @@ from analysis.plots.groups import (
 )
 from analysis.plots.scale import Array
 from analysis.plots.style import OKABE_ITO, set_head, shortened
-from analysis.text.levels import level_key
+from analysis.text.levels import is_missing, level_key
 from analysis.text.metrics import is_share, label, render_value
 from analysis.verdicts.breakdown import STABLE_SHARE, stability_edges
 from analysis.verdicts.judge import judge_runs
@@ -242,10 +242,7 @@ def _levels(runs: pd.DataFrame, name: str, option: str) -> list[Any]:
 
 def _keys(runs: pd.DataFrame, name: str) -> list[Any]:
     """The values of a setting, no two missing ones different."""
-    return [
-        level_name(value) if value is None or value != value else value
-        for value in runs[name].tolist()
-    ]
+    return [level_name(value) if is_missing(value) else value for value in runs[name].tolist()]
 
 
 def _judged(loaded: Runs) -> tuple[pd.DataFrame | None, list[str]]:

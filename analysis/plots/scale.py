@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.ticker import MaxNLocator
 
-from analysis.text.levels import NOTHING, render_level
+from analysis.text.levels import NOTHING, is_missing, render_level
 
 Array = npt.NDArray[np.float64]
 
@@ -48,11 +48,6 @@ def make_scale(name: str, values: Sequence[Any], *, factor: float = 1.0) -> Scal
         return _category_scale(name, values)
     numbers = np.array([np.nan if is_missing(value) else float(value) for value in values])
     return _number_scale(name, numbers, factor)
-
-
-def is_missing(value: Any) -> bool:
-    """None or NaN."""
-    return value is None or value != value
 
 
 def _category_scale(name: str, values: Sequence[Any]) -> Scale:

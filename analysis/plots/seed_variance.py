@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +114,7 @@ def luck_info(
 def draw_luck(info: LuckInfo, ax: Axes) -> Axes:
     """The chart on `ax`, the best configuration at the top."""
     best = info.rows[0].mean
-    if info.luck == info.luck:
+    if not math.isnan(info.luck):
         ends = (best - info.luck, best) if info.is_higher_better else (best, best + info.luck)
         ax.axvspan(*ends, color="0.88", linewidth=0, zorder=0)
     for place, row in enumerate(info.rows):
@@ -217,7 +218,7 @@ def _subtitle(luck: float, table: Table, metric: str) -> str:
         return f"{parts} The best is confirmed: fresh seeds, no luck of the choice."
     if table.n_configurations < 2:
         return parts
-    if luck != luck:
+    if math.isnan(luck):
         return f"{parts} One seed each: how much luck is worth cannot be known."
     if len(ties.top) == 1:
         return f"{parts} None is tied: the lead of the best is no luck."

@@ -32,9 +32,10 @@ from analysis.plots.groups import (
     short_names,
     split_by,
 )
-from analysis.plots.scale import Array, is_missing
+from analysis.plots.scale import Array
 from analysis.plots.style import set_head, set_log, shortened
 from analysis.stats.intervals import mean_interval
+from analysis.text.levels import is_missing
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
 from anlp.core.units import count

@@ -15,7 +15,7 @@ from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.verdicts import edge_sentence, failure_sentence
 from analysis.results.rows import Row
 from analysis.results.table import Table
-from analysis.text.levels import level_key, render_level
+from analysis.text.levels import is_missing, level_key, render_level
 from analysis.text.metrics import is_share, render_value, render_values
 from analysis.verdicts.breakdown import Breakdown
 from analysis.verdicts.judge import CONVERGENT, DIVERGENT
@@ -203,11 +203,7 @@ def row_name(row: Row, table: Table) -> str:
     """`model=cnn lr=0.01`: the settings that vary and have an effect."""
     pairs = zip(table.settings, row.levels, strict=True)
     return (
-        " ".join(
-            f"{name}={render_level(level)}"
-            for name, level in pairs
-            if level is not None and level == level
-        )
+        " ".join(f"{name}={render_level(level)}" for name, level in pairs if not is_missing(level))
         or row.config_id
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from analysis.data.frames import varying_settings
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain_sheet
 from analysis.reporting.findings import Findings
-from analysis.text.levels import level_key, render_level
+from analysis.text.levels import is_missing, level_key, render_level
 from anlp.core.units import SECONDS_PER_HOUR, render_duration, render_hours, render_memory
 from anlp.records.batches import read_batch
 from anlp.records.cost import Cost, add_up
@@ -52,7 +52,7 @@ def _factors(findings: Findings) -> Block:
     runs = findings.runs
     lines = []
     for name in varying_settings(runs):
-        levels = sorted({None if v != v else v for v in runs[name].tolist()}, key=level_key)
+        levels = sorted({None if is_missing(v) else v for v in runs[name].tolist()}, key=level_key)
         shown = ", ".join(map(render_level, levels))
         if len(levels) > MAX_LEVELS:
             known = [level for level in levels if level is not None]

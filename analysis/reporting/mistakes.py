@@ -19,7 +19,7 @@ from analysis.plots.seeds import load_seeds
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, command, plain_sheet
 from analysis.reporting.figures import draw_chart
 from analysis.reporting.findings import Findings, Missing, attempt
-from analysis.text.levels import NOTHING, render_level
+from analysis.text.levels import NOTHING, is_missing, render_level
 
 ROWS = 60  # of the classification report
 CHARTS: Mapping[str, Callable[[Runs, str], Chart]] = {
@@ -71,7 +71,7 @@ def _table(report: Chart) -> Block:
 
 def _cell(value: object) -> str:
     if isinstance(value, float | np.floating):
-        return NOTHING if value != value else f"{value:.2f}"
+        return NOTHING if is_missing(float(value)) else f"{value:.2f}"
     return render_level(value)
 
 

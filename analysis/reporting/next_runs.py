@@ -23,7 +23,7 @@ from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.question import read_grid_file
 from analysis.results.configurations import Configuration
 from analysis.stats.power import seeds_for_power
-from analysis.text.levels import render_level
+from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.judge import CONVERGENT
 from anlp.core.units import render_duration
 from anlp.tasks import TASKS
@@ -167,7 +167,7 @@ def point_of(findings: Findings, configuration: Configuration, **changed: Any) -
             changed.get(name, run[name]),
             fields[name].default if name in fields else PydanticUndefined,
         )
-        if name not in fields or value is None or value != value:
+        if name not in fields or is_missing(value):
             continue
         plain = _typed(value, default)
         if default is PydanticUndefined or plain != default:
@@ -290,7 +290,7 @@ def beyond(levels: Sequence[float], way: int) -> list[float]:
 
 
 def _levels(runs: pd.DataFrame, name: str) -> list[float]:
-    found = {value for value in runs[name].tolist() if value is not None and value == value}
+    found = {value for value in runs[name].tolist() if not is_missing(value)}
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in found):
         return []
     whole = all(float(value).is_integer() for value in found)
@@ -315,7 +315,7 @@ def _longer(findings: Findings, best: Configuration) -> list[Proposal]:
     learned = found.judged.of(CONVERGENT)
     improving = int((learned["verdict"] == "improving").sum())
     epochs = best.runs[0]["epochs"]
-    if not len(learned) or improving <= MOST * len(learned) or not epochs or epochs != epochs:
+    if not len(learned) or improving <= MOST * len(learned) or is_missing(epochs) or not epochs:
         return []
     doubled = 2 * int(epochs)
     share = f"{improving:,} of {len(learned):,} runs that learned were still improving"

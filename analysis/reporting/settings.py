@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from analysis.effects.explain import Importance
 from analysis.effects.render import METHODS, importance_rows, interactions
 from analysis.plots.heatmap import heatmap_chart
@@ -63,10 +65,7 @@ def _method(found: Importance) -> str:
         f"Shares of the variance of {design.metric} over {len(design.means):,} configurations"
     )
     sentence += f" ({int(design.counts.sum()):,} runs), by {method}."
-    if (
-        found.decomposition is not None
-        and found.decomposition.seed_variance == found.decomposition.seed_variance
-    ):
+    if found.decomposition is not None and not math.isnan(found.decomposition.seed_variance):
         seeds = 100 * found.decomposition.seed_share
         sentence += f" Seeds make {seeds:.1f} % of all variance; the shares are of the rest."
     return sentence
@@ -86,7 +85,7 @@ def _legend(heads: tuple[str, ...]) -> str:
 def _cell(name: str, value: object) -> str:
     if name in ("setting", "levels"):
         return str(value)
-    if not isinstance(value, float) or value != value:
+    if not isinstance(value, float) or math.isnan(value):
         return "–"
     return f"{value:+.2f}" if name.startswith("Pearson") else f"{100 * value:.1f} %"
 

@@ -17,6 +17,7 @@ from analysis.stats.intervals import BOOTSTRAP_SEEDS, Interval, mean_interval, w
 from analysis.stats.multiple_comparisons import Effect
 from analysis.text.levels import is_missing, none_if_nan
 
+BASELINE_METRIC = "test/acc"  # that of the baselines `random` and `majority`
 MIN_SEEDS = 3  # with two seeds the values themselves say more than an interval six times as wide
 
 
@@ -165,10 +166,13 @@ def _interval(scores: Sequence[float], runs: Sequence[Run], plan: Plan) -> Inter
 
 
 def _plain_mean(seeds: _Seeds, report: str) -> float | None:
-    """Average every known seed: diverged ones are at chance level, crashed ones are unknown."""
+    """Average every known seed: diverged ones are at chance level, crashed ones are unknown.
+
+    In other metrics than the one of the baselines, diverged seeds are left out.
+    """
     scores = [float(run[report]) for run in seeds.scored]
     for run in seeds.runs:
-        if run["outcome"] == "diverged":
+        if run["outcome"] == "diverged" and report == BASELINE_METRIC:
             level = run_chance_level(run, report)
             scores += [] if level is None else [level]
     return _mean(scores)

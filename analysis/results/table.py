@@ -27,18 +27,17 @@ from analysis.results.configurations import (
     has_score,
 )
 from analysis.results.plan import Plan
-from analysis.results.rows import Row, has_trained, make_row
+from analysis.results.rows import BASELINE_METRIC, Row, has_trained, make_row
 from analysis.results.ties import Ties, mark_rows
 from analysis.stats.selection_bias import optimism_of_best, pooled_sd, shared_luck
 from analysis.text.levels import level_key, none_if_nan
 from anlp.core.errors import UserError, known_name
 from anlp.core.metrics import USUAL_METRICS, higher_is_better
 
-ACCURACY = "test/acc"
 # name in results -> name in tables, and the metric it is in
 BASELINES: Mapping[str, tuple[str, str]] = {
-    "random": ("random", ACCURACY),
-    "majority": ("majority class", ACCURACY),
+    "random": ("random", BASELINE_METRIC),
+    "majority": ("majority class", BASELINE_METRIC),
     "mean": ("mean of the training set", "test/mae"),
 }
 
@@ -116,7 +115,7 @@ def chosen_metrics(runs: pd.DataFrame, select: str, report: str) -> tuple[str, s
     if report:
         return chooser, report
     usual = tested_metric(runs, USUAL_METRICS[0])
-    return chooser, usual if usual == ACCURACY else tested_metric(runs, chooser)
+    return chooser, usual if usual == BASELINE_METRIC else tested_metric(runs, chooser)
 
 
 def _check_finished(runs: pd.DataFrame) -> None:

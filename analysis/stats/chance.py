@@ -34,9 +34,8 @@ class Chance:
             return self.level - float(ndtri(tail)) * self.error(self.level)
         if self.kind == "correlation":
             return _correlation_bound(self.samples, tail)
-        return self.level + float(chdtri(1, 2 * tail)) / max(
-            self.samples - 1, 1
-        )  # r² of unrelated predictions
+        # r² of unrelated predictions
+        return self.level + float(chdtri(1, 2 * tail)) / max(self.samples - 1, 1)
 
     def error(self, score: float) -> float:
         """Return the standard error of a score that comes from the finite validation set."""

@@ -62,9 +62,8 @@ def unbiased_best(ordered: Array, k: int) -> float:
         k: size of the subsets.
     """
     i = np.arange(ordered.size - 1, k - 1, -1, dtype=float)  # ranks N - 1 down to k
-    weights = (
-        k / ordered.size * np.cumprod(np.concatenate([[1.0], (i - k + 1) / i]))
-    )  # from the largest: no overflow
+    # from the largest: no overflow
+    weights = k / ordered.size * np.cumprod(np.concatenate([[1.0], (i - k + 1) / i]))
     return float(weights @ ordered[::-1][: weights.size])
 
 
@@ -85,15 +84,11 @@ def _jackknife_sd(ordered: Array, k: int) -> float:
     if n < 2:
         return np.nan
     ranks = np.arange(1, n)  # of the N - 1 that remain
-    weights = _weights(
-        ranks, min(k, n - 1), n - 1
-    )  # the best of all N has no N to choose from when one is missing
-    below = np.concatenate(
-        [[0.0], np.cumsum(weights * ordered[:-1])]
-    )  # before the one left out: same rank
-    above = np.concatenate(
-        [np.cumsum((weights * ordered[1:])[::-1])[::-1], [0.0]]
-    )  # behind it: one rank less
+    # where one is missing, there are at most n - 1 to choose from
+    weights = _weights(ranks, min(k, n - 1), n - 1)
+    # those before the one left out keep their rank, those behind it have one rank less
+    below = np.concatenate([[0.0], np.cumsum(weights * ordered[:-1])])
+    above = np.concatenate([np.cumsum((weights * ordered[1:])[::-1])[::-1], [0.0]])
     without = below + above
     return float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
 

@@ -16,9 +16,7 @@ FOLDS = 5
 FOLD_TREES = 50
 REPEATS = 3
 MIN_ROWS = 10  # fewer configurations leave a fold without anything to learn from
-MIN_R2 = (
-    0.5  # out of bag: below, the forest does not know the surface whose importances it would tell
-)
+MIN_R2 = 0.5  # out of bag: below, the forest predicts too badly for its importances to count
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ Array = npt.NDArray[np.float64]
 Scores = Sequence[float] | Array
 Method = Literal["t", "z", "bootstrap-t"]
 
-BOOTSTRAP_SEEDS = (
-    20  # below, a bootstrap of the mean covers less than Student t, or is too long to be of use
-)
+# with fewer, a bootstrap of the mean covers less than Student t, or is too long to be of use
+BOOTSTRAP_SEEDS = 20
 RESAMPLES = 10_000
 
 
@@ -47,15 +46,6 @@ class Interval:
     def is_symmetric(self) -> bool:
         """Return whether mean ± half-width says it; other intervals are written with their ends."""
         return self.method in ("t", "z")
-
-
-@dataclass(frozen=True, slots=True)
-class TwoPart:
-    """Two intervals for seeds of which some failed, for which no interval of the mean holds."""
-
-    trained: Interval  # Wilson, of the share of seeds that trained
-    survivors: Interval | None  # Student t over those that did, None for fewer than two
-    plain_mean: float  # over all seeds, the failed ones among them
 
 
 def mean_interval(scores: Scores, level: float = 0.95, method: Method = "t") -> Interval:
@@ -124,28 +114,6 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if k == 0 else centre - half_width  # exact ends, free of rounding
     high = 1.0 if k == n else centre + half_width
     return Interval(share, half_width, low, high, n, "wilson")
-
-
-def two_part(scores: Scores, has_trained: Sequence[bool], level: float = 0.95) -> TwoPart:
-    """Return the share of seeds that trained, and the mean over those that did.
-
-    Args:
-        scores: (n_seeds,) of all seeds, finite; a failed one has its last score.
-        has_trained: (n_seeds,) parallel to `scores`.
-        level: nominal coverage of both intervals.
-
-    Raises:
-        TooFewSeedsError: there are no seeds at all.
-        NotFiniteError: a score is NaN or infinite.
-
-    Source: with 10 % of seeds at chance an interval of the plain mean covers 65 % at n = 10, these
-    two 93 and 95 %.
-    """
-    values, trained = _finite(scores), np.asarray(has_trained, dtype=bool)
-    if not values.size:
-        raise TooFewSeedsError("no seeds: nothing to describe")
-    survivors = mean_interval(values[trained], level) if trained.sum() > 1 else None
-    return TwoPart(wilson(int(trained.sum()), values.size, level), survivors, float(values.mean()))
 
 
 def interquartile_mean(values: Scores) -> float:

@@ -33,10 +33,9 @@ def approximate_anova(codes: Array, means: Array, variances: Array, counts: Arra
     levels = tuple(int(axis.max()) + 1 for axis in codes.T)
     terms = _terms(codes, levels)
     columns = np.concatenate([np.ones((len(codes), 1)), *terms.values()], axis=1)
-    owner: list[Subset] = [
-        (),
-        *(subset for subset, term in terms.items() for _ in range(term.shape[1])),
-    ]
+    owner: list[Subset] = [()]  # of each column
+    for subset, term in terms.items():
+        owner += [subset] * term.shape[1]
     gram, moment = columns.T @ columns, columns.T @ means
     noise, seed_variance = float(variances.mean()), pooled_variance(variances, counts)
     per_cell = 0.0 if np.isnan(seed_variance) else seed_variance * float((1 / counts).mean())

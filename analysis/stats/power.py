@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import count
 
-from scipy.special import nctdtr, ndtri, stdtrit
+from scipy.special import nctdtr, stdtrit
 
 ALPHA = 0.05
 MAX_SEEDS = 100_000
@@ -71,14 +71,6 @@ def seeds_for_power(
         else:
             low = middle + 1
     return low
-
-
-def seeds_for_superiority(share: float, *, alpha: float = ALPHA, beta: float = ALPHA) -> int:
-    """Return the seeds per configuration to show that A beats B in `share` of the pairs.
-
-    One-sided (Noether 1987).
-    """
-    return math.ceil(float(ndtri(1 - alpha) + ndtri(1 - beta)) ** 2 / (6 * (share - 0.5) ** 2))
 
 
 def break_even(n: int, comparisons: int = 1, *, alpha: float = ALPHA) -> float:

@@ -31,9 +31,8 @@ class Prior:
         if math.isinf(self.freedom):
             return np.full_like(np.asarray(n, dtype=float), self.variance)
         known = np.where(own > 0, np.nan_to_num(variance), 0.0)
-        with np.errstate(
-            invalid="ignore"
-        ):  # neither a prior nor a second seed: NaN, there is no variance
+        # neither a prior nor a second seed: NaN, there is no variance
+        with np.errstate(invalid="ignore"):
             return np.asarray(
                 (self.freedom * self.variance + own * known) / (self.freedom + own), dtype=float
             )

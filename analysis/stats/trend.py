@@ -12,9 +12,7 @@ from scipy.special import ndtr
 
 from analysis.stats.intervals import Array
 
-MAX_POINTS = (
-    50  # of a longer series, evenly spread: what they say of a trend is nearly all there is to say
-)
+MAX_POINTS = 50  # of a longer series, evenly spread: they tell nearly all about its trend
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,12 +118,11 @@ def explanations(judged: pd.DataFrame, settings: Sequence[str]) -> list[Explanat
         settings: those that vary.
     """
     configurations, failed = _configurations(judged)
-    conditions = [
-        (setting, text, flags)
-        for setting in settings
-        for text, flags in _conditions(setting, configurations[setting])
-        if 0 < flags.sum() < len(flags)
-    ]
+    conditions = []
+    for setting in settings:
+        for text, flags in _conditions(setting, configurations[setting]):
+            if 0 < flags.sum() < len(flags):
+                conditions.append((setting, text, flags))
     level = 1 - ALPHA / max(len(conditions), 1)
     best: dict[str, Explanation] = {}
     for setting, text, flags in conditions:

@@ -132,7 +132,7 @@ class _Chances:
         # F1, precision and recall at chance do not exceed the accuracy at chance
         self._metric = f"{self._split}/acc" if self._kind == "share" else metric
         self._level, self._samples = level, samples
-        rows = fill_baselines(runs).to_dict("records")
+        rows = fill_baselines(runs, f"{SIZE}{self._split}").to_dict("records")
         self._runs: dict[str, Mapping[Any, Any]] = {str(run["run_id"]): run for run in rows}
 
     def of(self, run_id: str, curve: Curve) -> Chance:

@@ -15,8 +15,8 @@ from matplotlib.colors import to_hex
 
 from analysis.data.frames import setting_columns, varying_settings
 from analysis.plots.parallel import FAINTEST
-from analysis.plots.scale import Scale, is_missing, make_scale
-from analysis.text.levels import NOTHING, level_key, render_level
+from analysis.plots.scale import Scale, make_scale
+from analysis.text.levels import NOTHING, is_missing, level_key, render_level
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
 

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from analysis.stats.intervals import interval_from_moments, mean_interval, two_part, wilson
+from analysis.stats.intervals import interval_from_moments, mean_interval, wilson
 
 SIMULATIONS = 10_000
 
@@ -46,25 +46,26 @@ def test_bootstrap_t_covers_skewed_scores_better_than_t(monkeypatch: pytest.Monk
     assert covered["bootstrap-t"] >= 0.935
 
 
-def test_two_part_rows_cover_where_an_interval_of_the_plain_mean_does_not() -> None:
+def test_survivors_and_their_share_cover_where_an_interval_of_the_plain_mean_does_not() -> None:
     rng, n, truth, chance, failing = np.random.default_rng(7), 10, 0.98, 0.1, 0.1
     hits = np.zeros(3)
     rows = 2000
     for _ in range(rows):
         failed = rng.random(n) < failing
         scores = np.where(failed, chance, rng.normal(truth, 0.005, n))
-        found = two_part(scores, list(~failed))
+        survivors = mean_interval(scores[~failed])
+        trained = wilson(int((~failed).sum()), n)
         plain = interval_from_moments(float(scores.mean()), float(scores.std(ddof=1)), n)
         hits += [
             plain.low <= truth * (1 - failing) + chance * failing <= plain.high,
-            found.survivors is not None and found.survivors.low <= truth <= found.survivors.high,
-            found.trained.low <= 1 - failing <= found.trained.high,
+            survivors.low <= truth <= survivors.high,
+            trained.low <= 1 - failing <= trained.high,
         ]
 
-    plain_mean, survivors, trained = hits / rows
-    assert plain_mean < 0.70
-    assert 0.93 <= survivors <= 0.97
-    assert trained >= 0.91
+    of_plain_mean, of_survivors, of_trained = hits / rows
+    assert of_plain_mean < 0.70
+    assert 0.93 <= of_survivors <= 0.97
+    assert of_trained >= 0.91
 
 
 @pytest.mark.parametrize(("share", "samples"), [(0.98, 100), (0.999, 1000)])

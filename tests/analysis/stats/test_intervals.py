@@ -11,7 +11,6 @@ from analysis.stats.intervals import (
     interval_from_moments,
     mean_interval,
     sampling_sd,
-    two_part,
     wilson,
     z_coverage,
 )
@@ -122,23 +121,6 @@ def test_bootstrap_t_is_near_t_for_symmetric_scores_and_leans_with_skewed_ones()
 
 def test_bootstrap_t_of_equal_scores_has_no_width() -> None:
     assert mean_interval([0.5] * 20, method="bootstrap-t").half_width == 0
-
-
-def test_two_part_row_keeps_failures_apart_from_the_survivors() -> None:
-    found = two_part([0.98, 0.97, 0.99, 0.98, 0.1], [True, True, True, True, False])
-
-    assert (found.trained.mean, found.trained.n) == (0.8, 5)
-    assert found.survivors == mean_interval([0.98, 0.97, 0.99, 0.98])
-    assert found.plain_mean == pytest.approx(0.804)
-
-
-def test_two_part_row_of_one_survivor_has_no_interval() -> None:
-    assert two_part([0.9, 0.1], [True, False]).survivors is None
-
-
-def test_two_part_row_of_no_seeds_is_refused() -> None:
-    with pytest.raises(TooFewSeedsError, match="no seeds"):
-        two_part([], [])
 
 
 @pytest.mark.parametrize(("n", "kept"), [(1, 1), (3, 3), (4, 2), (5, 3), (7, 5), (8, 4), (10, 6)])

@@ -7,7 +7,6 @@ from analysis.stats.power import (
     largest_family,
     resolution_line,
     seeds_for_power,
-    seeds_for_superiority,
     seeds_to_reject,
     smallest_p,
 )
@@ -58,10 +57,6 @@ def test_seeds_for_eighty_percent_power(comparisons: int, wanted: list[int]) -> 
 def test_no_number_of_seeds_shows_that_equals_differ() -> None:
     with pytest.raises(ValueError, match="other than 0"):
         seeds_for_power(0)
-
-
-def test_seeds_for_superiority() -> None:
-    assert [seeds_for_superiority(share) for share in (0.6, 0.75, 0.9)] == [181, 29, 12]
 
 
 def test_pairing_breaks_even_later_in_large_families() -> None:
