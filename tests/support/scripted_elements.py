@@ -128,6 +128,14 @@ def _kill_pool_once(path: str) -> int:
     return _kill_pool()
 
 
+def _wait_for(path: str) -> int:
+    """Ends once a file is there."""
+    deadline = time.monotonic() + 300
+    while not Path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return 0
+
+
 def _stamp(path: str) -> int:
     Path(path).write_text(str(time.monotonic()))
     return 0
@@ -150,4 +158,5 @@ BEHAVIOURS: dict[str, Any] = {
     "kill_pool": _kill_pool,
     "kill_pool_once": _kill_pool_once,
     "stamp": _stamp,
+    "wait_for": _wait_for,
 }
