@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anlp
+from anlp.console.command import run_command
 from anlp.core import lease
 from anlp.core.errors import (
     EXIT_CONTINUE,
@@ -27,7 +28,6 @@ from anlp.core.errors import (
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
     UserError,
-    run_command,
 )
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
