@@ -169,7 +169,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         outlives_reader: whether the command must go on when `... | head` stops reading its output;
             one that only shows something ends then, without a message.
     """
-    gc.freeze()  # modules stay: with 10,000 runs in memory, looking at them again and again takes a tenth of the time
+    gc.freeze()  # imported modules stay: collecting them again costs a tenth at 10,000 runs
     stdio.open_closed()
     if outlives_reader:
         stdio.outlive_reader()
