@@ -20,8 +20,8 @@ from analysis.cli.arguments import select_runs
 from analysis.data.load import load
 from analysis.stats.intervals import mean_interval
 from analysis.text.metrics import is_share
-from anlp.core.command import make_parser
-from anlp.core.errors import EXIT_OK, SpecError, UserError, did_you_mean, known_name, run_command
+from anlp.console.command import make_parser, run_command
+from anlp.core.errors import EXIT_OK, SpecError, UserError, did_you_mean, known_name
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -15,8 +15,8 @@ from analysis.data.load import load
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from analysis.verdicts.render import ROWS_SHOWN, render_csv, render_json, render_text
-from anlp.core.command import add_filter, make_parser, whole_number
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import add_filter, make_parser, run_command, whole_number
+from anlp.core.errors import EXIT_OK, UserError
 
 MANY = 2000  # runs that take about a second to judge
 SUFFIXES = {"text": ".txt", "json": ".json", "csv": ".csv"}

@@ -11,8 +11,8 @@ from analysis.cli.arguments import add_grid, say_notes, select_runs
 from analysis.cli.charts import add_output, write_chart
 from analysis.data.load import load
 from analysis.plots.curves import curves_chart
-from anlp.core.command import add_filter, make_parser
-from anlp.core.errors import EXIT_OK, run_command
+from anlp.console.command import add_filter, make_parser, run_command
+from anlp.core.errors import EXIT_OK
 
 EXAMPLES = """\
   python -m analysis.curves mnist --by lr

@@ -14,8 +14,8 @@ from analysis.cli.arguments import add_grid, say_notes, select_runs
 from analysis.cli.output import add_out
 from analysis.data.load import load
 from analysis.text.output import write_file
-from anlp.core.command import add_filter, make_parser
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import add_filter, make_parser, run_command
+from anlp.core.errors import EXIT_OK, UserError
 
 EXAMPLES = """\
   python -m analysis.export mnist -o tables       tables/runs.parquet and tables/history.parquet

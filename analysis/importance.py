@@ -12,8 +12,8 @@ from analysis.data.load import load
 from analysis.effects.design import build_design
 from analysis.effects.explain import Importance, explain
 from analysis.effects.render import render_csv, render_json, render_text
-from anlp.core.command import add_filter, make_parser
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import add_filter, make_parser, run_command
+from anlp.core.errors import EXIT_OK, UserError
 
 MANY = 1000  # configurations, of which forests take some seconds
 SUFFIXES = {"text": ".txt", "json": ".json", "csv": ".csv"}

@@ -26,8 +26,8 @@ from analysis.plots.parallel import importance_order, parallel_chart
 from analysis.text.output import write_file
 from analysis.web.page import render_page
 from analysis.web.selection import PageInfo, page_info
-from anlp.core.command import add_filter, make_parser
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import add_filter, make_parser, run_command
+from anlp.core.errors import EXIT_OK, UserError
 
 PAGES = (".html", ".htm")
 EXAMPLES = """\

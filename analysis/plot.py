@@ -18,8 +18,8 @@ from analysis.plots.chart import save_chart
 from analysis.plots.style import FORMATS
 from analysis.text.frames import TEXT_SUFFIXES, render_frame
 from analysis.text.output import write_file
-from anlp.core.command import add_filter, make_parser
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import add_filter, make_parser, run_command
+from anlp.core.errors import EXIT_OK, UserError
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "metric": {"metavar": "METRIC", "default": "", "help": "what is drawn, such as test/acc"},

@@ -24,9 +24,9 @@ from analysis.reporting.settings import settings_section
 from analysis.reporting.verdicts import fates_section
 from analysis.text.output import write_file
 from analysis.web.page import component_script, component_style
-from anlp.core.command import make_parser
-from anlp.core.errors import EXIT_OK, run_command
-from anlp.core.progress import Progress
+from anlp.console.command import make_parser, run_command
+from anlp.console.progress import Progress
+from anlp.core.errors import EXIT_OK
 
 EXAMPLES = """\
   python -m analysis.report mnist              runs/mnist/report/: report.html, report.md, figures/

@@ -13,8 +13,8 @@ from analysis.data.load import load
 from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
 from analysis.results.table import Table, build_table, chosen_metrics
-from anlp.core.command import add_filter, make_parser, whole_number
-from anlp.core.errors import EXIT_OK, run_command
+from anlp.console.command import add_filter, make_parser, run_command, whole_number
+from anlp.core.errors import EXIT_OK
 
 SUFFIXES = {
     "text": ".txt",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from anlp.core.command import EPILOG, called_as, version_line
-from anlp.core.errors import EXIT_OK, UserError, run_command
-from anlp.core.verbs import STAGES, call_verb, changes_something, find_verb, verbs_of
+from anlp.console.command import EPILOG, called_as, run_command, version_line
+from anlp.console.verbs import STAGES, call_verb, changes_something, find_verb, verbs_of
+from anlp.core.errors import EXIT_OK, UserError
 
 COMPLETION = "--print-completion"
 SHELLS = ("bash", "zsh", "tcsh")

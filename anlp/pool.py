@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from anlp.core.errors import run_command
+from anlp.console.command import run_command
 from anlp.runtime.pool import main
 
 if __name__ == "__main__":

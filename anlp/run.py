@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import platform
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anlp
+from anlp.console.command import run_command
 from anlp.core import lease
 from anlp.core.errors import (
     EXIT_CONTINUE,
@@ -26,7 +28,6 @@ from anlp.core.errors import (
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
     UserError,
-    run_command,
 )
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
@@ -251,11 +252,13 @@ class _Run:
         return f"=== {attempt}: {now}, {process}, job {self.job} ==="
 
     def _give_up(self, error: OSError) -> int:
-        print(
-            f"run {self.spec.run_id}: stopped without a result, "
-            f"its folder cannot be written: {error}",
-            file=sys.stderr,
-        )
+        with contextlib.suppress(OSError):  # the job's output may be on the full disk, too
+            print(
+                f"run {self.spec.run_id}: stopped without a result, "
+                f"its folder cannot be written: {error}",
+                file=sys.stderr,
+                flush=True,
+            )
         return EXIT_DISK_FULL
 
     def _provenance(self, held: lease.Lease, outcome: Outcome) -> dict[str, Any]:

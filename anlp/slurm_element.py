@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from anlp.core.errors import run_command
+from anlp.console.command import run_command
 from anlp.runtime.container import exit_process
 from anlp.runtime.slurm_task import main
 

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.console.command import run_command
+from anlp.console.progress import Progress
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError
 from anlp.core.files import write_whole
-from anlp.core.progress import Progress
 from anlp.records.files import read_json, write_json
 
 RATE = 22_050  # Hz

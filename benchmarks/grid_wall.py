@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.datasets import catalogue
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder, RunFolder

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions, WandbOptions
 from benchmarks.container_start import measure_image

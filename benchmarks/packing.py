@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, read_result
 from benchmarks.measure import Spread, describe_machine, load, run, spread

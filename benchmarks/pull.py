@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.core.spec import RunSpec
 from anlp.records.results import Outcome, RunResult
 from benchmarks.made import specs, trained_grid

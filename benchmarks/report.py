@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from anlp.core.errors import EXIT_OK, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_OK
 from benchmarks.made import factorial_grid, trained_grid
 from benchmarks.measure import Cost, describe_machine, run
 

@@ -26,7 +26,8 @@ import pandas as pd
 
 from analysis.web.page import render_page
 from analysis.web.selection import page_form, page_info
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_OK, UserError
 from benchmarks.measure import describe_machine, load, spread
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What `apptainer test anlp.sif` runs in the image: everything that a run imports, and one training step."""
+"""Import all that a run imports and train one step: what `apptainer test anlp.sif` runs."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from anlp.core.errors import run_command
-from anlp.core.verbs import changes_something, dispatch
+from anlp.console.command import run_command
+from anlp.console.verbs import changes_something, dispatch
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from anlp.core.command import add_filter, add_grid, add_json, add_yes, make_parser
-from anlp.core.errors import EXIT_OK, run_command
+from anlp.console.command import add_filter, add_grid, add_json, add_yes, make_parser, run_command
+from anlp.core.errors import EXIT_OK
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from jobs.common.terminal import ask_yes_no

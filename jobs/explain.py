@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from anlp.core.align import align
-from anlp.core.command import add_json, make_parser, whole_number
-from anlp.core.errors import EXIT_OK, run_command
+from anlp.console.align import align
+from anlp.console.command import add_json, make_parser, run_command, whole_number
+from anlp.core.errors import EXIT_OK
 from anlp.core.lease import Process
 from anlp.core.units import render_duration
 from anlp.records.results import RunState

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from anlp.console.command import make_parser, run_command, whole_number
 from anlp.core import lease
-from anlp.core.command import make_parser, whole_number
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid, list_grids, runs_root
 from jobs.common.arguments import add_fresh
 from jobs.runs.failures import describe, group_failures

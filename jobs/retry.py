@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from anlp.core.align import align
-from anlp.core.command import (
+from anlp.console.align import align
+from anlp.console.command import (
     add_dry_run,
     add_filter,
     add_grid,
     add_json,
     add_yes,
     make_parser,
+    run_command,
 )
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.core.units import count, parse_memory, parse_walltime
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from anlp.core.command import add_filter, add_grid, add_json, make_parser
-from anlp.core.errors import EXIT_OK, run_command
+from anlp.console.command import add_filter, add_grid, add_json, make_parser, run_command
+from anlp.core.errors import EXIT_OK
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState

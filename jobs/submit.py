@@ -6,16 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from anlp.core.command import (
+from anlp.console.command import (
     add_dry_run,
     add_filter,
     add_grid,
     add_json,
     add_yes,
     make_parser,
+    run_command,
     whole_number,
 )
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.errors import EXIT_OK, UserError
 from jobs.runs.batches import Redo
 from jobs.runs.polling import JobPoller
 from jobs.submission.arguments import add_submit_arguments, read_overrides

@@ -15,9 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anlp.core.command import add_dry_run, add_grid, add_json, make_parser, whole_number
-from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError, run_command
-from anlp.core.progress import Progress
+from anlp.console.command import (
+    add_dry_run,
+    add_grid,
+    add_json,
+    make_parser,
+    run_command,
+    whole_number,
+)
+from anlp.console.progress import Progress
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid
 from anlp.records.wandb_offline import PATTERN, is_live, pending_copies
 from jobs.common.external import Answer, run

@@ -26,8 +26,8 @@ import anlp
 from analysis.data.arrow import join_tables
 from analysis.data.frames import RUN_COLUMNS, empty_history, history_table, run_row, runs_table
 from analysis.data.source import Reading, Source
+from anlp.console.progress import PATIENCE_S, Progress
 from anlp.core.files import write_whole
-from anlp.core.progress import PATIENCE_S, Progress
 from anlp.core.spec import TaskSettings
 from anlp.records.files import read_json, write_json
 from anlp.records.results import RunRecord

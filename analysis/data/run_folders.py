@@ -28,9 +28,9 @@ SETTLED_S = 2.0
 class FolderSource:
     """The runs in the folder of a grid.
 
-    A finished run is up to date as long as the time of its folder does not change: adding, replacing
-    or removing a file changes it, as a repetition of the run does. Of a live run, the times of its
-    files are compared.
+    A finished run is up to date as long as the time of its folder does not change: adding,
+    replacing or removing a file changes it, as a repetition of the run does. Of a live run, the
+    times of its files are compared.
 
     Args:
         root: `runs/<grid>`.

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from analysis.data.retry import Retries, in_threads
 from analysis.data.run_folders import describe_error, make_record, whole_seed
 from analysis.data.source import UNSETTLED, Reading
+from anlp.console.progress import Progress
 from anlp.core.errors import UserError
-from anlp.core.progress import Progress
 from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import find_site
 from anlp.records.results import Outcome, RunResult, result_from_summary

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from analysis.effects.explain import Importance
-from anlp.core.align import align
+from anlp.console.align import align
 
 PAIRS_SHOWN = 5
 LEAST_SHARE = 0.005  # of an interaction that is worth a line

@@ -68,7 +68,7 @@ class CurvesInfo:
     subtitle: str = ""
 
 
-def curves_info(
+def curves_info(  # noqa: PLR0913 - a keyword per option of the command
     runs: pd.DataFrame,
     history: pd.DataFrame,
     metric: str,

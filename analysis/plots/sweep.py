@@ -299,7 +299,7 @@ def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
     return tuple(kept)
 
 
-def _line(
+def _line(  # noqa: PLR0913 - what tells one line of the chart from the others
     name: str, look: Look, group: pd.DataFrame, axis: _Axis, x: str, metric: str, value: Value
 ) -> Line:
     finite = (group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))

@@ -16,7 +16,7 @@ HEAVY = 15_000  # points: drawn as dots beyond, since lines would make a page of
 PER_ROW = 2  # points of a chart for a row of its table: a marker and a bar
 
 
-def draw(
+def draw(  # noqa: PLR0913 - every figure has all of these
     name: str,
     size: tuple[float, float],
     draw_on: Callable[[Axes], object],

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.text.levels import NOTHING, is_missing
 from analysis.text.tables import TextTable, latex_lines, markdown_lines, plain_cells
-from anlp.core.align import align
+from anlp.console.align import align
 
 TEXT_SUFFIXES = {"text": "txt", "md": "md", "csv": "csv", "latex": "tex"}
 DECIMALS = 4

@@ -10,7 +10,7 @@ from typing import Literal
 from rich.cells import cell_len
 
 from analysis.text.escape import escape_latex, escape_markdown
-from anlp.core.align import align
+from anlp.console.align import align
 
 Mark = Literal["best", "tied"]
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"  # codes of terminals

@@ -149,7 +149,7 @@ class _Chances:
         if is_missing(samples) or level is None:
             asked = ""
             if self._kind == "share":
-                asked = "--chance (accuracy of knowing nothing, such as 0.1) and "
+                asked = "--chance (accuracy at chance level, such as 0.1) and "
             raise UserError(
                 f"no finished run says what chance is: give {asked}--samples (size of the "
                 "validation set)"

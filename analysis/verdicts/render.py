@@ -14,7 +14,7 @@ from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.judge import APART, COLUMNS, CONVERGENT, DIVERGENT, Judged
 from analysis.verdicts.rules import Label
-from anlp.core.align import align
+from anlp.console.align import align
 
 ROWS_SHOWN = 15
 GROUPS: Mapping[str, frozenset[Label]] = {

@@ -53,7 +53,7 @@ class PageInfo:
     common: Mapping[str, str]  # settings that all runs share
 
 
-def page_info(
+def page_info(  # noqa: PLR0913 - a keyword per option of the page
     runs: pd.DataFrame,
     metric: str,
     *,

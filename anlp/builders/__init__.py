@@ -9,7 +9,7 @@ import torch
 from anlp.core.spec import RunSpec
 from anlp.data import DatasetCache
 from anlp.tasks import TASKS
-from anlp.training.workload import Workload
+from anlp.workloads.workload import Workload
 
 
 def build_workload(spec: RunSpec, datasets: DatasetCache, device: torch.device) -> Workload:

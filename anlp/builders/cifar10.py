@@ -15,12 +15,12 @@ from anlp.models.mlp import Mlp
 from anlp.models.recurrent import Headed
 from anlp.models.resnet import ResNet
 from anlp.tasks.cifar10 import Cifar10Settings
-from anlp.training import seeding
-from anlp.training.augment import RandomFlip, RandomShift, in_turn
-from anlp.training.baselines import classification_baselines
-from anlp.training.objectives import Classification
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.augment import RandomFlip, RandomShift, in_turn
+from anlp.workloads.baselines import classification_baselines
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 CROP_PART = 8  # images move by up to a side / 8
 

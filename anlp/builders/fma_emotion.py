@@ -15,13 +15,13 @@ from anlp.core.errors import UserError
 from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed
 from anlp.tasks.fma import FmaEmotionSettings
-from anlp.training import seeding
-from anlp.training.batching import trim
 from anlp.training.checkpoint import load_weights
-from anlp.training.objectives import Regression
-from anlp.training.split_metrics import spearman
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.batching import trim
+from anlp.workloads.objectives import Regression
+from anlp.workloads.split_metrics import spearman
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 
 def build(

@@ -9,13 +9,13 @@ from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed, Recurrent
 from anlp.models.spectrogram_cnn import SpectrogramCnn
 from anlp.tasks.fma import FmaGenreSettings, SpectrogramSettings
-from anlp.training import seeding
-from anlp.training.baselines import classification_baselines
-from anlp.training.batching import trim
-from anlp.training.objectives import Classification
-from anlp.training.split_metrics import macro_f1
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.baselines import classification_baselines
+from anlp.workloads.batching import trim
+from anlp.workloads.objectives import Classification
+from anlp.workloads.split_metrics import macro_f1
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 
 def build(

@@ -14,12 +14,12 @@ from anlp.data.feature_cache import cached
 from anlp.models.recurrent import Headed
 from anlp.models.resnet import ResNet
 from anlp.tasks.images_transfer import ON_FEATURES, ImagesTransferSettings
-from anlp.training import seeding
-from anlp.training.baselines import classification_baselines
 from anlp.training.closed_form import Fitted, gradient_boosting, logistic_regression
-from anlp.training.objectives import Classification
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.baselines import classification_baselines
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 FEATURE_BATCH = 64
 UNTRAINED_SEED = 0  # of the net whose features are those of no training

@@ -9,12 +9,12 @@ from anlp.data import DataSet, DatasetCache
 from anlp.models.cnn import Cnn
 from anlp.models.dense import Dense
 from anlp.tasks.mnist import MnistSettings
-from anlp.training import seeding
-from anlp.training.augment import RandomShift
-from anlp.training.baselines import classification_baselines
-from anlp.training.objectives import Classification
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.augment import RandomShift
+from anlp.workloads.baselines import classification_baselines
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 EVAL_BATCH = {"dense": 1000, "cnn": 128}
 SHIFT_PART = 8  # images move by up to a width / 8

@@ -8,11 +8,11 @@ from torch import Tensor
 from anlp.data import DataSet, DatasetCache
 from anlp.models.mlp import Mlp
 from anlp.tasks.points import PointsSettings
-from anlp.training import seeding
-from anlp.training.baselines import classification_baselines
-from anlp.training.objectives import Classification
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.baselines import classification_baselines
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 MAP_SIDE = 200  # points of the map of decisions in each direction
 MAP_MARGIN = 0.05  # of the data's width around it

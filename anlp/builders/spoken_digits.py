@@ -11,12 +11,12 @@ from torch import nn
 from anlp.data import DataSet, DatasetCache
 from anlp.models.recurrent import Headed, Pooled, Recurrent
 from anlp.tasks.spoken_digits import SpokenDigitsSettings
-from anlp.training import seeding
-from anlp.training.baselines import classification_baselines
-from anlp.training.batching import trim
-from anlp.training.objectives import Classification
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads import seeding
+from anlp.workloads.baselines import classification_baselines
+from anlp.workloads.batching import trim
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 
 def build(

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import gc
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-from anlp.core import stdio
+from collections.abc import Iterable, Mapping, Sequence
 
 EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
@@ -59,59 +54,6 @@ class SchedulerError(UserError):
     def __init__(self, message: str, *, transient: bool = False) -> None:
         self.transient = transient
         super().__init__(message)
-
-
-def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> int:
-    """Run a command and return its exit code.
-
-    A `UserError` is printed as its sentences (exit code 2); Ctrl-C is exit code 130. A file that
-    cannot be read or written is one sentence, too, the command's own output included.
-
-    Args:
-        main: the command.
-        outlives_reader: whether the command must go on when `... | head` stops reading its output;
-            one that only shows something ends then, without a message.
-    """
-    gc.freeze()  # modules stay: with 10,000 runs in memory, looking at them again and again takes a tenth of the time
-    stdio.open_closed()
-    if outlives_reader:
-        stdio.outlive_reader()
-    try:
-        return _flushed(main)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        if not stdio.drop_unread():
-            raise
-        return EXIT_OK
-    except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
-            raise
-        print(
-            f"{error.filename or 'output'}: {error.strerror}; free space, or fix the permissions",
-            file=sys.stderr,
-        )
-        return EXIT_USAGE
-    finally:
-        stdio.drop_unread()  # before Python itself tries to write it, and complains
-
-
-def _flushed(main: Callable[[], int]) -> int:
-    """Return the exit code of `main`, after its output was written.
-
-    Python itself writes it at exit, which is too late for an error message.
-    """
-    try:
-        code = main()
-    except SystemExit:  # of --help
-        sys.stdout.flush()
-        raise
-    sys.stdout.flush()
-    return code
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

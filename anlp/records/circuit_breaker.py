@@ -29,7 +29,7 @@ from anlp.records.results import RunError
 LONGEST = 300  # characters of a message: a line is one write
 TAIL = 1 << 20  # bytes that are read of the notes, thousands of lines
 CANCEL_TIMEOUT_S = 20.0
-# The command that takes pending elements of this job's array off the queue, set by what starts the job.
+# The command that cancels the pending elements of this job's array; the job's launcher sets it.
 CANCEL_PENDING = "ANLP_CANCEL_PENDING"
 
 

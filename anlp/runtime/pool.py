@@ -23,8 +23,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from anlp.console.command import run_command
 from anlp.core import pool_messages
-from anlp.core.errors import EXIT_OK, UserError, run_command
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.core.signals import signal_pipe
 from anlp.runtime.cgroups import thread_count
 from anlp.runtime.fork import POOL_SIGNALS, ForkContext, Runner, libc

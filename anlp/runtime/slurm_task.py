@@ -15,7 +15,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED, EXIT_REQUEUE, UserError
 from anlp.core.signals import signal_pipe
 from anlp.records.circuit_breaker import CANCEL_PENDING
 from anlp.runtime.container import exit_process

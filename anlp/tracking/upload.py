@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from anlp.console.command import run_command
 from anlp.core import lease
-from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError, run_command
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError
 from anlp.records.files import read_json, read_metrics
 from anlp.records.folders import RunFolder
 from anlp.records.options import options_from_json

@@ -30,7 +30,7 @@ from anlp.training.optimizers import OptimizerOptions, make_optimizer
 from anlp.training.predictions import write_predictions
 from anlp.training.schedules import Schedule
 from anlp.training.trainer import DivergedError, Metrics, Trainer, TrainerConfig
-from anlp.training.workload import Workload, describe_data
+from anlp.workloads.workload import Workload, describe_data
 
 # a checkpoint due sooner is skipped: repeating a second is cheaper than writing
 SAVE_INTERVAL_S = 1.0

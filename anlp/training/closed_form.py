@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anlp.core.errors import UserError
-from anlp.training.workload import Split
+from anlp.workloads.workload import Split
 
 FLOOR = 1e-7  # of a probability, before its logarithm
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anlp.training.meters import MetricAccumulator
-from anlp.training.workload import Split, Workload
+from anlp.workloads.workload import Split, Workload
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anlp.core.files import write_whole
-from anlp.training.workload import Workload
+from anlp.workloads.workload import Workload
 
 NOTED = 64  # of each kind
 SHOWN = 32  # hits of all classes in turn

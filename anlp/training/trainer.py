@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 
 from anlp.core.metrics import higher_is_better
 from anlp.core.stop_flag import Interrupted
-from anlp.training import early_stopping, seeding
-from anlp.training.batching import like_lengths_together
+from anlp.training import early_stopping
 from anlp.training.evaluate import evaluate
 from anlp.training.meters import MetricAccumulator
 from anlp.training.schedules import Schedule
-from anlp.training.workload import Split, Workload
+from anlp.workloads import seeding
+from anlp.workloads.batching import like_lengths_together
+from anlp.workloads.workload import Split, Workload
 
 CHECK_EVERY = 50  # steps between two looks for NaN: looking waits for the device
 NORMS_PER_EPOCH = 16  # gradient norms in the mean `grad_norm`; every step's with clipping

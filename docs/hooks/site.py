@@ -1,7 +1,8 @@
-"""Hooks of the documentation site: pages for files outside `docs/`, and links that work here and on a git host.
+"""Hooks of the site: pages for files outside `docs/`, links that also work on a git host.
 
-The Markdown files link to the README, to source files and to grids by relative paths, which a git host resolves. The
-site holds a copy of each linked file as a page of its own, so it needs neither a repository address nor a network.
+The Markdown files link to the README, to source files and to grids by relative paths, which a git
+host resolves. The site holds a copy of each linked file as a page of its own, so it needs neither a
+repository address nor a network.
 """
 
 from __future__ import annotations
@@ -89,4 +90,5 @@ def _source_page(target: str) -> str | None:
 def _render_source(target: str) -> str:
     path = ROOT / target
     language = LANGUAGES.get(path.suffix, "text")
-    return f"---\nsearch:\n  exclude: true\n---\n\n# {target}\n\n````{language}\n{path.read_text()}\n````\n"
+    head = f"---\nsearch:\n  exclude: true\n---\n\n# {target}\n\n"
+    return f"{head}````{language}\n{path.read_text()}\n````\n"

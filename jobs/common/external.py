@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from anlp.core.debug_log import shorten
+from anlp.console.debug_log import shorten
 
 LOG = logging.getLogger("anlp.external")
 NOT_FOUND = 127

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
-from anlp.core.align import clip
+from anlp.console.align import clip
 from anlp.core.errors import UserError
 from anlp.records.results import RunState
 

@@ -60,7 +60,8 @@ OF_CAUSE: Mapping[Cause, str] = {
         "says); or lower batch_size (that is a new configuration: submit it)."
     ),
     Cause.NODE: (
-        "Its node failed, not the run. A retry excludes a node that failed twice, on Slurm."
+        "Its node failed, not the run. A retry excludes a node that failed twice, where the "
+        "scheduler can exclude nodes."
     ),
     Cause.NOT_STARTED: (
         "Its job began, but not its program: a missing folder, image or module; the job's output "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from anlp.core.command import whole_number
+from anlp.console.command import whole_number
 from anlp.core.errors import UserError
 from anlp.records.options import RunOptions
 from jobs.config.fields import COUNTS

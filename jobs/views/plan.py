@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from anlp.core.align import align
+from anlp.console.align import align
 from anlp.core.spec import RunSpec, varying
 from anlp.core.units import (
     count,

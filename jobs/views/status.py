@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from anlp.core.align import align
+from anlp.console.align import align
 from anlp.core.units import count, render_duration, render_hours, render_memory
 from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder

@@ -19,7 +19,8 @@ from analysis.plots.style import new_figure, save
 from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS
 from analysis.results.table import build_table
-from anlp.core.errors import UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import UserError
 from anlp.records.results import Outcome
 from tests.support.run_folders import Grid
 

@@ -13,7 +13,7 @@ import wandb
 
 import analysis
 from analysis import convergence, curves, export, importance, parallel, plot, report, tables
-from anlp.core.errors import run_command
+from anlp.console.command import run_command
 from anlp.records.results import Outcome, RunResult
 from anlp.tasks import make_spec
 from tests.support.curves import learned

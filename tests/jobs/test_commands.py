@@ -14,10 +14,9 @@ import pytest
 
 import anlp
 from anlp import __main__ as anlp_main
-from anlp.core import debug_log
-from anlp.core.command import called_as
-from anlp.core.errors import run_command
-from anlp.core.verbs import Verb, list_package, verbs_of
+from anlp.console import debug_log
+from anlp.console.command import called_as, run_command
+from anlp.console.verbs import Verb, list_package, verbs_of
 from jobs.common import external
 
 VERBS = verbs_of()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from anlp.console.verbs import verbs_of
 from anlp.core.errors import UserError
-from anlp.core.verbs import verbs_of
 from anlp.records.folders import GridFolder
 from jobs import __main__ as jobs_main
 from tests.support.grids import a_spec, submit

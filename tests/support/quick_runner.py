@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from anlp import run
+from anlp.console.command import run_command
 from anlp.core import lease
-from anlp.core.errors import run_command
 from anlp.records.files import write_jsonl
 from anlp.records.results import Outcome, RunError, RunResult
 from jobs import submit

@@ -21,7 +21,7 @@ from anlp.models.recurrent import Headed
 from anlp.models.spectrogram_cnn import SpectrogramCnn
 from anlp.tasks import make_spec
 from anlp.training import checkpoint
-from anlp.training.objectives import Regression
+from anlp.workloads.objectives import Regression
 
 CPU = torch.device("cpu")
 

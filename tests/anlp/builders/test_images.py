@@ -25,9 +25,9 @@ from anlp.models.convnet import ConvNet
 from anlp.models.recurrent import Headed
 from anlp.models.resnet import ResNet
 from anlp.tasks import make_spec
-from anlp.training.augment import RandomFlip, RandomShift, in_turn
 from anlp.training.closed_form import Fitted, logistic_regression
-from anlp.training.workload import Split
+from anlp.workloads.augment import RandomFlip, RandomShift, in_turn
+from anlp.workloads.workload import Split
 
 
 def write_images(folder: Path, *classes: str, count: int = 5, side: int = 12) -> None:

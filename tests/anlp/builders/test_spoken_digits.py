@@ -36,7 +36,7 @@ from anlp.data.wav_digits import load_wav_digits
 from anlp.models.pooling import pool
 from anlp.models.recurrent import Headed, Pooled, Recurrent
 from anlp.tasks import make_spec
-from anlp.training.splits import make_splits
+from anlp.workloads.splits import make_splits
 
 LINE = " ".join(["1.5"] * 13)
 MFCC: dict[str, Any] = {"features": "mfcc", "coefficients": 13, "bands": 40}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anlp.core.errors import run_command
+from anlp.console.command import run_command
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from anlp.core.progress import Progress
+from anlp.console.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,7 @@ from anlp.data import Samples
 from anlp.models.cnn import Cnn
 from anlp.models.dense import Dense
 from anlp.models.layers import Dropout, Standardize
-from anlp.training.augment import RandomShift
+from anlp.workloads.augment import RandomShift
 
 IMAGES = {8: (5, 1, 8, 8), 28: (5, 1, 28, 28)}
 

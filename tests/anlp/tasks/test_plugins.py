@@ -45,9 +45,9 @@ import torch
 from anlp.data import DataSet, Samples
 from anlp.models.mlp import Mlp
 from anlp.training import seeding
-from anlp.training.objectives import Classification
-from anlp.training.splits import make_splits
-from anlp.training.workload import Workload
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import make_splits
+from anlp.workloads.workload import Workload
 
 
 def make_words(data_dir, name, *, bits):

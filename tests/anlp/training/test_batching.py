@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from anlp.data.samples import Samples
-from anlp.training.batching import like_lengths_together, trim
+from anlp.workloads.batching import like_lengths_together, trim
 
 
 def test_every_sample_is_in_the_order_once() -> None:

@@ -20,7 +20,7 @@ from anlp.core.training_settings import TrainingSettings
 from anlp.data import DatasetCache
 from anlp.tasks import TASKS, make_spec
 from anlp.training.attempt import make_trainer
-from anlp.training.workload import Workload
+from anlp.workloads.workload import Workload
 from jobs.submission.variants import KINDS
 from tests.support.tiny_runs import folder_of, numbers_of, run_apart, signal_at_update, write_specs
 

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from sklearn import metrics
 
-from anlp.training.split_metrics import macro_f1, spearman
+from anlp.workloads.split_metrics import macro_f1, spearman
 
 
 def test_macro_f1_is_scikit_learns() -> None:

@@ -15,16 +15,17 @@ from anlp.core.training_settings import TrainingSettings
 from anlp.data import DatasetCache, Samples
 from anlp.tasks import make_spec
 from anlp.tasks.mnist import MnistSettings
-from anlp.training import checkpoint, seeding
+from anlp.training import checkpoint
 from anlp.training.attempt import make_trainer
-from anlp.training.baselines import majority_share
 from anlp.training.meters import MetricAccumulator
-from anlp.training.objectives import Classification
 from anlp.training.optimizers import OPTIMIZERS, OptimizerOptions, make_optimizer
 from anlp.training.schedules import Schedule
-from anlp.training.splits import split_training_set
 from anlp.training.trainer import DivergedError, Trainer, TrainerConfig
-from anlp.training.workload import Split, Workload
+from anlp.workloads import seeding
+from anlp.workloads.baselines import majority_share
+from anlp.workloads.objectives import Classification
+from anlp.workloads.splits import split_training_set
+from anlp.workloads.workload import Split, Workload
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {

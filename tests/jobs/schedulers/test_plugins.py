@@ -27,6 +27,7 @@ WORDS = re.compile(
 ALLOWED = {
     "jobs/schedulers/plugins.py": "the list of schedulers",
     "anlp/runtime/slurm_task.py": "what a task of a Slurm array executes, on the node",
+    "anlp/runtime/submitit_requeue.py": "submitit's contract for such a task",
 }
 
 

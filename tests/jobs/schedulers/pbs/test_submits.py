@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from anlp.console.command import run_command
 from anlp.core import lease
-from anlp.core.errors import run_command
 from anlp.records.elements import Element
 from anlp.records.files import read_jsonl, write_jsonl
 from anlp.records.folders import GridFolder

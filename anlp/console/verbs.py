@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 
-from anlp.core.command import called_as
+from anlp.console.command import called_as
 from anlp.core.errors import UserError, did_you_mean
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from anlp.training.objectives import as_columns
+from anlp.workloads.objectives import as_columns
 
 
 def macro_f1(outputs: Tensor, targets: tuple[Tensor, ...]) -> Mapping[str, float]:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from anlp.core.training_settings import TrainingSettings
 from anlp.data.samples import DataSet
-from anlp.training import seeding
-from anlp.training.workload import Split
+from anlp.workloads import seeding
+from anlp.workloads.workload import Split
 
 
 def make_splits(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anlp.data.samples import Origin, Samples
-from anlp.training.objectives import Objective
+from anlp.workloads.objectives import Objective
 
 
 def describe_data(workload: Workload) -> dict[str, Any]:

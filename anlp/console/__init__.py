@@ -1,0 +1,1 @@
+"""The command line: parsers, exit codes, tables, progress and the debug log."""

@@ -1,0 +1,1 @@
+"""Workloads: what a builder makes for training (model, data, objective)."""
