@@ -2,7 +2,7 @@
 # make test   set up, run every test (as root on Debian it installs the programs that tests need)
 # make image  build containers/anlp.sif (IMAGE='--cpu --from debootstrap': see containers/build.sh --help)
 # make docs   build the documentation as a site, with broken links as errors
-# make check  format, lint, types, import contracts, fast tests (before each commit)
+# make check  format, lint, types, import contracts, spelling, fast tests (before each commit)
 
 PYTHON ?=
 IMAGE ?=
@@ -35,6 +35,8 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/yamllint --strict .
 
 bench: setup
 	$(BIN)/python -m benchmarks.overhead
