@@ -108,7 +108,10 @@ def attempt(
 
 
 def in_child(body: Callable[[], None], folder: RunFolder) -> int:
-    """Exit status of a forked child that runs `body`; 0 when it came to its end. What it says is in `folder.log`."""
+    """Returns the exit status of a forked child that runs `body`, 0 if it completes.
+
+    Its output goes to `folder.log`.
+    """
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
@@ -567,7 +570,10 @@ def test_a_process_without_a_shared_service_leaves_none_behind(
 
 @pytest.mark.slow
 def test_the_service_ends_with_a_pool_that_is_killed() -> None:
-    code = "import os; from anlp.tracking.wandb import *; print(start_shared_service().pid, flush=True); os.abort()"
+    code = (
+        "import os; from anlp.tracking.wandb import *; "
+        "print(start_shared_service().pid, flush=True); os.abort()"
+    )
     pool = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(pool.stdout)
 
