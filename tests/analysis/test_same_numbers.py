@@ -1,4 +1,4 @@
-"""Runs that were trained here and mirrored to a server give the same frames from their folders and from the server."""
+"""Tests that trained runs give equal frames from their folders and from a wandb server."""
 
 from __future__ import annotations
 

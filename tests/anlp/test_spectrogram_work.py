@@ -1,4 +1,4 @@
-"""What `anlp.spectrograms` computes, leaves and refuses; the sound itself is in `test_spectrograms`."""
+"""Tests what `anlp.spectrograms` computes, skips and refuses; see `test_spectrograms` for sound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/map.md names every folder of the three packages, and every path in the documentation exists."""
+"""Tests that docs/map.md names every folder of the packages, and that documented paths exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often each command calls the scheduler's programs: docs/for-admins.md promises these numbers."""
+"""Tests how often each command calls the scheduler, as docs/for-admins.md promises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from tests.support.quick_runner import call_submit
 from tests.support.schedulers.pbs import fake_pbs
 from tests.support.schedulers.slurm import fake_slurm
 
-GRID = "task: mnist\nfixed: {{data: digits, epochs: 10}}\ngrid: {{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
+GRID = (
+    "task: mnist\nfixed: {{data: digits, epochs: 10}}\n"
+    "grid: {{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
+)
 
 Calls = Callable[[], list[str]]
 

@@ -1,4 +1,4 @@
-"""Processor seconds: bounds on them hold beside other work, where bounds on the time of day do not."""
+"""Measures processor seconds: bounds on them hold beside other work, unlike wall-clock bounds."""
 
 from __future__ import annotations
 

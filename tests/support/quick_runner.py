@@ -1,4 +1,4 @@
-"""Runs that end at once instead of training: claims, files and exit codes are real, the numbers are made up."""
+"""Ends runs at once instead of training: claims, files and exit codes are real, numbers not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ QUICK = PoolOptions(
 
 
 def run_quickly(batch: Path, index: int, **options: Any) -> int:
-    """A pool's runner. QUICK_FAIL, QUICK_DIE, QUICK_DIE_ONCE, QUICK_DIVERGE and QUICK_SLEEP name learning rates."""
+    """Runs the elements of a pool.
+
+    QUICK_FAIL, QUICK_DIE, QUICK_DIE_ONCE, QUICK_DIVERGE and QUICK_SLEEP name learning rates.
+    """
     run._Run._train = _train  # type: ignore[method-assign]  # the one thing that takes time
     return run.run_element(batch, index, **options)
 

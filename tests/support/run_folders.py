@@ -37,7 +37,10 @@ class Grid:
         history: Sequence[Mapping[str, Any]] = (),
         **settings: Any,
     ) -> RunFolder:
-        """A run with `test/acc` = `acc` and `val/acc` = `val` (the same unless given); outcome None: no result yet."""
+        """Adds a run with `test/acc` = `acc` and `val/acc` = `val` (by default equal to `acc`).
+
+        An outcome of None leaves it without a result.
+        """
         spec = make_spec("mnist", settings, seed)
         folder = RunFolder(self.path / spec.run_id)
         folder.path.mkdir(parents=True)

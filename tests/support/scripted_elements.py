@@ -1,4 +1,7 @@
-"""Elements that behave as a line of their batch file says: runners for tests of pools and schedulers, without torch."""
+"""Runners whose elements behave as a line of their batch file says, without torch.
+
+They serve the tests of pools and schedulers.
+"""
 
 from __future__ import annotations
 

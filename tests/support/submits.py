@@ -1,4 +1,4 @@
-"""Real submits of tiny grids in processes of their own, and a look at what they leave on disk and running."""
+"""Submits tiny grids in processes of their own, and inspects what they leave behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts of metrics and settings: what they show, asserted on their data; that they draw is `test_chart_command`."""
+"""Tests the data of charts of metrics and settings; `test_chart_command` tests the drawing."""
 
 from __future__ import annotations
 

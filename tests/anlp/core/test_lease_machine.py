@@ -1,4 +1,7 @@
-"""The lease as a state machine: at most one living holder, numbers only grow, and no release revives a lost lease."""
+"""Tests the lease as a state machine.
+
+There is at most one living holder, numbers only grow, and a release never revives a lost lease.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ SILENT_S = 0.02  # how long a holder on another host may be silent
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """Holders of this process, dead ones of this host and silent ones of another, over one folder."""
+    """Holders over one folder: of this process, dead ones of this host, silent ones elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()

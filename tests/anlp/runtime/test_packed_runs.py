@@ -1,4 +1,4 @@
-"""Several runs in one job: apart where one dies, together where it must leave, with the numbers of a run alone."""
+"""Tests several runs in one job: they die apart, leave together and keep their numbers."""
 
 from __future__ import annotations
 

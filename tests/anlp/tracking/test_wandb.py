@@ -109,7 +109,10 @@ def attempt(
 
 
 def in_child(body: Callable[[], None], folder: RunFolder) -> int:
-    """Exit status of a forked child that runs `body`; 0 when it came to its end. What it says is in `folder.log`."""
+    """Returns the exit status of a forked child that runs `body`, 0 if it completes.
+
+    Its output goes to `folder.log`.
+    """
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]

@@ -1,4 +1,4 @@
-"""What holds for every model holds for its options, too: shapes, gradients, learning by heart, continuing."""
+"""Tests the options of every model: shapes, gradients, learning by heart and continuing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grids in a real image on this machine: what is executed, what reaches it, what does not, and how it ends."""
+"""Runs grids in a real image on this machine: what is executed, what reaches it, how it ends."""
 
 from __future__ import annotations
 

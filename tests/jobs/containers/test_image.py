@@ -1,4 +1,4 @@
-"""Which image a submission takes: command line, grid, profile, and what the last submission took."""
+"""Tests which image a submission takes: of command line, grid, profile or last submission."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
         (["--live", "--no-container"], "--no-container: contradicts --container and --live"),
         (
             ["--container", "gone.sif"],
-            r"gone.sif from where the command is typed\): no such image; containers/build.sh builds one",
+            (
+                r"gone.sif from where the command is typed\): no such image; "
+                r"containers/build.sh builds one"
+            ),
         ),
     ],
 )

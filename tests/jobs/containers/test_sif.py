@@ -1,4 +1,4 @@
-"""Checksums of images: computed once, again after a change, compared with what the builder wrote down."""
+"""Tests checksums of images: computed once, again after a change, compared with the builder's."""
 
 from __future__ import annotations
 

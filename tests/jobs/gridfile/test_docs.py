@@ -1,4 +1,4 @@
-"""docs/grid-file.md shows what is true: its examples load, and its faults are the ones that are told."""
+"""Tests docs/grid-file.md: its examples load, and its faults are those that are reported."""
 
 from __future__ import annotations
 

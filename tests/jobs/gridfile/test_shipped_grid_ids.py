@@ -1,4 +1,4 @@
-"""A run's id must never change: a changed line here means that people's finished runs are trained again."""
+"""Tests that run ids never change: a changed line here means that finished runs train again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run stands in one place: live progress, the foreground summary and `status` say the same of it."""
+"""Tests that live progress, the foreground summary and `status` agree on where a run stands."""
 
 from __future__ import annotations
 

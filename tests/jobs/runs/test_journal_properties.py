@@ -1,4 +1,4 @@
-"""What holds for every journal: any prefix and any torn line leave what was whole, and nothing is invented."""
+"""Tests what holds for every journal: a prefix or torn line keeps whole entries, adds none."""
 
 from __future__ import annotations
 
@@ -118,7 +118,10 @@ def test_what_follows_a_torn_line_counts(
         write(torn, event)
         write(clean, event)
     with torn.folder.journal.open("ab") as file:
-        line = b'{"time": 1.5, "event": "accepted", "tag": "0123456789ab", "id": "9", "first": 0, "n": 1}'
+        line = (
+            b'{"time": 1.5, "event": "accepted", "tag": "0123456789ab", "id": "9", "first": 0, '
+            b'"n": 1}'
+        )
         file.write(line[: data.draw(st.integers(0, len(line) - 1), label="torn at")])
     for event in after:
         write(torn, event)

@@ -1,4 +1,7 @@
-"""What holds for every scheduler: a backend's test is a subclass of `SchedulerConformance` with a `bench` fixture."""
+"""Conformance suite of schedulers.
+
+A backend's test is a subclass of `SchedulerConformance` with a `bench` fixture.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ EXAMPLES: Mapping[str, Any] = {
 
 
 class Bench(Protocol):
-    """A scheduler with what a test needs around it; elements behave as `scripted_elements.BEHAVIOURS` says."""
+    """A scheduler and its surroundings; elements behave as `scripted_elements.BEHAVIOURS` says."""
 
     scheduler: Scheduler
 
@@ -47,7 +50,7 @@ class Bench(Protocol):
         """What the element printed or wrote to its log."""
 
     def effect(self, resources: Resources) -> str:
-        """All that the backend does with `resources`, as text: its script, its arguments, its notes."""
+        """Returns what the backend makes of `resources`, as text: script, arguments, notes."""
 
 
 class SchedulerConformance:
@@ -188,6 +191,6 @@ class DependencyConformance:
         handles = bench.scheduler.submit(rest, Resources())
         states = bench.settle(handles)
 
-        # a scheduler that has forgotten the job leaves the rest to the journal, which names what it waited for
+        # after a scheduler has forgotten the job, the journal still names what it waited for
         assert {states[handle].cause for handle in handles} <= {Cause.SKIPPED, Cause.UNKNOWN}
         assert not (tmp_path / "rest").exists()

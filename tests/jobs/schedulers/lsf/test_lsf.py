@@ -1,4 +1,4 @@
-"""LSF: texts that are written, texts that are read (made as documented, not recorded), and a pretended site."""
+"""Tests LSF: texts written, texts read (as documented, not recorded), and a pretended site."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def test_the_script_says_all_that_is_asked_for() -> None:
 # USR2 warns of the time limit; it must not end what does not listen yet
 trap '' USR2
 cd /home/user/work || exit 72
-exec /venv/bin/python -m anlp.run --batch /runs/mnist/batches/3.jsonl --index "$((8 + LSB_JOBINDEX - 1))" \
+exec /venv/bin/python -m anlp.run --batch /runs/mnist/batches/3.jsonl \
+--index "$((8 + LSB_JOBINDEX - 1))" \
 --job "lsf:${LSB_JOBID}[${LSB_JOBINDEX}]"
 """
     )
@@ -246,7 +247,10 @@ def test_what_does_not_fit_the_users_limit_is_left(site: Site) -> None:
 
     assert len(handles) == 5
     assert scheduler.notes == (
-        "5 of 12 submitted: you have as many jobs in the queue as you may; 7 wait for the next submit",
+        (
+            "5 of 12 submitted: you have as many jobs in the queue as you may; "
+            "7 wait for the next submit"
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""A smoke test of the Torque dialect: Debian's qsub, qstat and qdel over the real Slurm, with runs that train."""
+"""Smoke test of the Torque dialect: Debian's qsub, qstat and qdel over the real Slurm."""
 
 from __future__ import annotations
 

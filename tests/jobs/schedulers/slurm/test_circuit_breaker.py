@@ -1,4 +1,4 @@
-"""Canaries, too many failures in a row and a retry in a real Slurm, where nobody waits beside the jobs."""
+"""Tests canaries, the circuit breaker and a retry in a real Slurm, unattended."""
 
 from __future__ import annotations
 
