@@ -1,4 +1,6 @@
-"""Every command on grids that are hardly grids: a picture, a table or one sentence, never a traceback."""
+"""Every command on grids that are hardly grids: a picture, a table or one sentence, never a
+traceback.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`python -m analysis.plot`: every kind draws, twice the same, and says in one sentence what it cannot do."""
+"""`python -m analysis.plot`: every kind draws, twice the same, and says in one sentence what it
+cannot do.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ OF_QUANTITIES = ("scatter", "correlations")
 
 @pytest.fixture
 def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
-    """Everything that a kind may want: two settings, seeds, curves, norms, classes, predictions, pictures, a plane."""
+    """Everything that a kind may want: two settings, seeds, curves, norms, classes, predictions,
+    pictures, a plane.
+    """
     monkeypatch.chdir(grid.path.parent.parent)
     rng = np.random.default_rng(0)
     plane = np.array([[x, y] for y in range(3) for x in range(3)], dtype=float)
@@ -57,11 +61,13 @@ def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
                 }
                 write_json(folder.result, {**form, "seconds": 60.0, "provenance": {"data": counts}})
                 arrays: dict[str, Any] = {
-                    "outputs": rng.normal(size=(30, 2)), "targets": targets, "names": np.array(["a_1", "b"]),
+                    "outputs": rng.normal(size=(30, 2)), "targets": targets,
+                    "names": np.array(["a_1", "b"]),
                     "noted": np.arange(5), "noted_inputs": rng.random((5, 1, 4, 4)),
                     "pieces": [3, 5], "piece_inputs": rng.integers(0, 256, (2, 7, 140), np.uint8),
                     "piece_lengths": [7, 4], "piece_low": np.zeros(140), "piece_high": np.ones(140),
-                    "probe": plane, "probe_outputs": rng.normal(size=(9, 2)), "points": rng.random((30, 2)),
+                    "probe": plane, "probe_outputs": rng.normal(size=(9, 2)),
+                    "points": rng.random((30, 2)),
                 }  # fmt: skip
                 np.savez(folder.predictions, **arrays)
     return grid

@@ -1,4 +1,6 @@
-"""The same runs give the same bytes in every format, whatever the process, its hash seed, cache and settings."""
+"""The same runs give the same bytes in every format, whatever the process, its hash seed, cache and
+settings.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ for form in ("md", "latex", "csv", "html"):
     tables.main([grid, "--format", form, "-o", f"{out}/table-{form}"])
 report.main([grid, "--out", f"{out}/report"])
 """
-MATPLOTLIBRC = "font.size: 23\naxes.prop_cycle: cycler('color', ['red'])\nlines.linewidth: 7\naxes.grid: True\n"
+MATPLOTLIBRC = (
+    "font.size: 23\naxes.prop_cycle: cycler('color', "
+    "['red'])\nlines.linewidth: 7\naxes.grid: True\n"
+)
 
 
 def test_two_processes_that_share_nothing_but_the_runs_write_the_same_files(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Runs that were trained here and mirrored to a server give the same frames from their folders and from the server."""
+"""Runs that were trained here and mirrored to a server give the same frames from their folders and
+from the server.
+"""
 
 from __future__ import annotations
 

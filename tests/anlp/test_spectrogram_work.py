@@ -1,4 +1,6 @@
-"""What `anlp.spectrograms` computes, leaves and refuses; the sound itself is in `test_spectrograms`."""
+"""What `anlp.spectrograms` computes, leaves and refuses; the sound itself is in
+`test_spectrograms`.
+"""
 
 from __future__ import annotations
 

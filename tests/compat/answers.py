@@ -1,6 +1,8 @@
-"""Gives the commands of `commands.txt` and keeps what they answer: python answers.py PACKAGE RUNS OUT.
+"""Gives the commands of `commands.txt` and keeps what they answer: python answers.py PACKAGE RUNS
+OUT.
 
-All commands of a package run in one process, which imports pandas and matplotlib once. `record.sh` runs this with the
+All commands of a package run in one process, which imports pandas and matplotlib once. `record.sh`
+runs this with the
 code of then, the test with the code of now.
 """
 
@@ -26,7 +28,9 @@ def read_commands(package: str) -> list[tuple[str, list[str]]]:
 
 
 def answer(name: str, words: list[str], runs: Path, out: Path) -> int:
-    """Runs one command as `python -m` does and returns its exit code; its answer is in `out / name` then."""
+    """Runs one command as `python -m` does and returns its exit code; its answer is in `out / name`
+    then.
+    """
     stem = str((out / name).with_suffix(""))
     module, *arguments = [word.replace("RUNS", str(runs)).replace("STEM", stem) for word in words]
     sys.argv = [module, *arguments]

@@ -1,4 +1,6 @@
-"""Grid folders that commit a218e91 wrote are read, judged and continued as it did; README.md says what is in them."""
+"""Grid folders that commit a218e91 wrote are read, judged and continued as it did; README.md says
+what is in them.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +53,15 @@ PLAIN_ARITHMETIC = {  # as when the numbers were recorded: none depends on what 
     "ONEDNN_MAX_CPU_ISA": "SSE41",
     "OPENBLAS_CORETYPE": "Haswell",
 }
-# Relative, of the same numbers on another processor: sums that BLAS takes in another order, and training.
+# Relative, of the same numbers on another processor: sums that BLAS takes in another order, and
+# training.
 LAST_DIGITS, TRAINED = 1e-12, 1e-6
 
 
 class OldRuns:
-    """A copy of the recorded folders, on this host as they were on theirs, with a Slurm that does not answer."""
+    """A copy of the recorded folders, on this host as they were on theirs, with a Slurm that does
+    not answer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "runs"
@@ -190,7 +195,9 @@ def _commands() -> list[list[str]]:
 
 
 def _differences(expected: Path, found: Path) -> Iterator[str]:
-    """What is not as it was in an answer; names may be added, and sentences may say it in other words."""
+    """What is not as it was in an answer; names may be added, and sentences may say it in other
+    words.
+    """
     if not found.exists():
         yield f"{expected.name}: there is no such answer"
         return

@@ -1,4 +1,6 @@
-"""Which image the tests take: never one of other code, and none that somebody else put there or still uses."""
+"""Which image the tests take: never one of other code, and none that somebody else put there or
+still uses.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,9 @@ def resolve(words: list[str]) -> tuple[str, list[str]] | None:
 
 
 def render_fault(words: list[str]) -> str:
-    """Why the command line is refused by its parser; empty where it is accepted or not one of the suite's."""
+    """Why the command line is refused by its parser; empty where it is accepted or not one of the
+    suite's.
+    """
     try:
         found = resolve(words)
         parser = parser_of(found[0]) if found else None

@@ -1,4 +1,6 @@
-"""docs/map.md names every folder of the three packages, and every path in the documentation exists."""
+"""docs/map.md names every folder of the three packages, and every path in the documentation
+exists.
+"""
 
 from __future__ import annotations
 

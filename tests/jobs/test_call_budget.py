@@ -1,4 +1,6 @@
-"""How often each command calls the scheduler's programs: docs/for-admins.md promises these numbers."""
+"""How often each command calls the scheduler's programs: docs/for-admins.md promises these
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from tests.support.quick_runner import call_submit
 from tests.support.schedulers.pbs import fake_pbs
 from tests.support.schedulers.slurm import fake_slurm
 
-GRID = "task: mnist\nfixed: {{data: digits, epochs: 10}}\ngrid: {{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
+GRID = (
+    "task: mnist\nfixed: {{data: digits, epochs: 10}}\ngrid: "
+    "{{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
+)
 
 Calls = Callable[[], list[str]]
 

@@ -341,7 +341,10 @@ def test_a_value_is_shown_so_that_a_filter_finds_it(value: Any, text: str) -> No
 @pytest.mark.slow
 def test_the_command_starts_light_and_ends_with_code_2_on_mistakes(folder: GridFolder) -> None:
     a_mixed_grid(folder)
-    code = "import sys; from jobs import status; status.main(['demo']); print(sorted(sys.modules), file=sys.stderr)"
+    code = (
+        "import sys; from jobs import status; status.main(['demo']); "
+        "print(sorted(sys.modules), file=sys.stderr)"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ

@@ -1,1 +1,3 @@
-"""What tests share: made grids, quick runs, pretended and real schedulers, a wandb server, a browser."""
+"""What tests share: made grids, quick runs, pretended and real schedulers, a wandb server, a
+browser.
+"""

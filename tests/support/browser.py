@@ -1,4 +1,6 @@
-"""A real headless Chromium for the tests of interactive pages: Debian's package, driven by playwright."""
+"""A real headless Chromium for the tests of interactive pages: Debian's package, driven by
+playwright.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SIZE = {"width": 1280, "height": 1100}
 
 
 class Chart:
-    """The page as a person meets it; keeps what it asked of the network and what it complained of."""
+    """The page as a person meets it; keeps what it asked of the network and what it complained
+    of.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -88,7 +92,8 @@ class Chart:
                 await new Promise(requestAnimationFrame);
                 await new Promise(requestAnimationFrame);
                 for (const row of host.querySelectorAll("tr[data-row]"))
-                    found.set(Number(row.dataset.row), [...row.cells].map((cell) => cell.textContent));
+                    found.set(Number(row.dataset.row),
+                        [...row.cells].map((cell) => cell.textContent));
                 if (top > host.scrollHeight) break;
             }
             host.scrollTop = 0;
@@ -124,7 +129,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens runs as a page from a file; at the end no page may have complained or asked for anything else."""
+    """Opens runs as a page from a file; at the end no page may have complained or asked for
+    anything else.
+    """
     charts: list[Chart] = []
 
     def show(

@@ -1,4 +1,6 @@
-"""A submit in a forked child that is killed at one of its steps: before each thing it does to a disk or a command."""
+"""A submit in a forked child that is killed at one of its steps: before each thing it does to a
+disk or a command.
+"""
 
 from __future__ import annotations
 

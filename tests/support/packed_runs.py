@@ -1,6 +1,8 @@
-"""Elements with several runs that behave as a test says, without torch: claims, files, forks and signals are real.
+"""Elements with several runs that behave as a test says, without torch: claims, files, forks and
+signals are real.
 
-As a program it carries out element 0 of a batch file: `python -m tests.support.packed_runs BATCH`. DO names
+As a program it carries out element 0 of a batch file: `python -m tests.support.packed_runs BATCH`.
+DO names
 behaviours by learning rate.
 """
 

@@ -1,4 +1,6 @@
-"""Processor seconds: bounds on them hold beside other work, where bounds on the time of day do not."""
+"""Processor seconds: bounds on them hold beside other work, where bounds on the time of day do
+not.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ class Grid:
         history: Sequence[Mapping[str, Any]] = (),
         **settings: Any,
     ) -> RunFolder:
-        """A run with `test/acc` = `acc` and `val/acc` = `val` (the same unless given); outcome None: no result yet."""
+        """A run with `test/acc` = `acc` and `val/acc` = `val` (the same unless given); outcome
+        None: no result yet.
+        """
         spec = make_spec("mnist", settings, seed)
         folder = RunFolder(self.path / spec.run_id)
         folder.path.mkdir(parents=True)

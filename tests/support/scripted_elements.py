@@ -1,4 +1,6 @@
-"""Elements that behave as a line of their batch file says: runners for tests of pools and schedulers, without torch."""
+"""Elements that behave as a line of their batch file says: runners for tests of pools and
+schedulers, without torch.
+"""
 
 from __future__ import annotations
 

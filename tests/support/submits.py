@@ -1,4 +1,6 @@
-"""Real submits of tiny grids in processes of their own, and a look at what they leave on disk and running."""
+"""Real submits of tiny grids in processes of their own, and a look at what they leave on disk and
+running.
+"""
 
 from __future__ import annotations
 

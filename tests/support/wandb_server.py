@@ -1,7 +1,10 @@
-"""A wandb server for tests: takes what unmodified wandb 0.31 writes in mode online and by `wandb sync`, and reads back.
+"""A wandb server for tests: takes what unmodified wandb 0.31 writes in mode online and by `wandb
+sync`, and reads back.
 
-Started as a program (`Stub`), so that a test can freeze it, kill it, and fork without inheriting its threads.
-Requests are told apart by the name of their GraphQL operation: a new release of wandb may need one more.
+Started as a program (`Stub`), so that a test can freeze it, kill it, and fork without inheriting
+its threads.
+Requests are told apart by the name of their GraphQL operation: a new release of wandb may need one
+more.
 Not imitated: filters other than by group, exported histories, missed heartbeats, permissions.
 """
 
@@ -35,7 +38,9 @@ class Stub:
     """A running server; `url` is its address."""
 
     def __init__(self, status: int = 200, latency_s: float = 0.0) -> None:
-        """Starts it; a `status` other than 200 is its answer to everything, `SILENT` is none but to a HEAD."""
+        """Starts it; a `status` other than 200 is its answer to everything, `SILENT` is none but to
+        a HEAD.
+        """
         argv = [sys.executable, __file__, str(status), str(latency_s)]
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -260,7 +265,8 @@ def path_of(variables: dict[str, Any]) -> str:
         or variables.get("runName")
         or variables.get("runId")
     )
-    return f"{variables.get('entity') or 'stub'}/{variables.get('project') or variables.get('projectName')}/{name}"
+    project = variables.get("project") or variables.get("projectName")
+    return f"{variables.get('entity') or 'stub'}/{project}/{name}"
 
 
 def run_of(variables: dict[str, Any]) -> dict[str, Any]:
@@ -292,7 +298,9 @@ def run_of(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def take_stream(run: dict[str, Any], message: dict[str, Any]) -> None:
-    """Stores the rows and the end of a run; rows carry their offset, so that a repetition does no harm."""
+    """Stores the rows and the end of a run; rows carry their offset, so that a repetition does no
+    harm.
+    """
     for name, chunk in (message.get("files") or {}).items():
         lines = (
             [json.loads(line) for line in chunk["content"]]
@@ -341,7 +349,9 @@ def operation_of(body: bytes) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GraphQL, the stream of rows, and the storage of files (which takes them and keeps nothing)."""
+    """GraphQL, the stream of rows, and the storage of files (which takes them and keeps
+    nothing).
+    """
 
     protocol_version = "HTTP/1.1"
     status = 200

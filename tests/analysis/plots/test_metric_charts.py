@@ -1,4 +1,6 @@
-"""Charts of metrics and settings: what they show, asserted on their data; that they draw is `test_chart_command`."""
+"""Charts of metrics and settings: what they show, asserted on their data; that they draw is
+`test_chart_command`.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ SIMULATIONS, K = 500, 80
 
 
 def rates(method: TiedMethod, n: int, *, bests: int, unequal: bool = False) -> tuple[float, float]:
-    """How often the first of `bests` configurations 3 sd above the others is kept, and the share of those excluded."""
+    """How often the first of `bests` configurations 3 sd above the others is kept, and the share of
+    those excluded.
+    """
     rng = np.random.default_rng(n)
     kept, excluded = 0, 0.0
     truth = np.where(np.arange(K) < bests, 3.0, 0.0)[:, None]

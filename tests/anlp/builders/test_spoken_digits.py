@@ -164,7 +164,9 @@ def test_generated_sequences_have_every_class_and_are_always_the_same() -> None:
 
 @pytest.fixture
 def two_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data set's files with two speakers of each gender and two blocks of each; a block's first number tells it."""
+    """The data set's files with two speakers of each gender and two blocks of each; a block's first
+    number tells it.
+    """
     monkeypatch.setattr(
         arabic_digits, "BLOCKS_OF_CLASS", {arabic_digits.TRAIN_FILE: 4, arabic_digits.TEST_FILE: 2}
     )

@@ -1,4 +1,6 @@
-"""What holds for every filter: written terms are read back, terms add up, and any text is a filter or a fault."""
+"""What holds for every filter: written terms are read back, terms add up, and any text is a filter
+or a fault.
+"""
 
 from __future__ import annotations
 

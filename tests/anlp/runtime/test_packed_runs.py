@@ -1,4 +1,6 @@
-"""Several runs in one job: apart where one dies, together where it must leave, with the numbers of a run alone."""
+"""Several runs in one job: apart where one dies, together where it must leave, with the numbers of
+a run alone.
+"""
 
 from __future__ import annotations
 

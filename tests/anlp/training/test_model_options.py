@@ -1,4 +1,6 @@
-"""What holds for every model holds for its options, too: shapes, gradients, learning by heart, continuing."""
+"""What holds for every model holds for its options, too: shapes, gradients, learning by heart,
+continuing.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ from tests.support.tiny_runs import (
 
 pytestmark = pytest.mark.slow
 
-# everything that carries state from step to step: masks, momentum, smoothing, the plateau's history, the best weights
+# everything that carries state from step to step: masks, momentum, smoothing, the plateau's
+# history, the best weights
 EVENTFUL = {
     "model": "cnn",
     "filters": 2,

@@ -1,4 +1,6 @@
-"""Grids in a real image on this machine: what is executed, what reaches it, what does not, and how it ends."""
+"""Grids in a real image on this machine: what is executed, what reaches it, what does not, and how
+it ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Checksums of images: computed once, again after a change, compared with what the builder wrote down."""
+"""Checksums of images: computed once, again after a change, compared with what the builder wrote
+down.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""docs/grid-file.md shows what is true: its examples load, and its faults are the ones that are told."""
+"""docs/grid-file.md shows what is true: its examples load, and its faults are the ones that are
+told.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A run's id must never change: a changed line here means that people's finished runs are trained again."""
+"""A run's id must never change: a changed line here means that people's finished runs are trained
+again.
+"""
 
 from __future__ import annotations
 

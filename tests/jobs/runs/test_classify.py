@@ -1,4 +1,6 @@
-"""A run stands in one place: live progress, the foreground summary and `status` say the same of it."""
+"""A run stands in one place: live progress, the foreground summary and `status` say the same of
+it.
+"""
 
 from __future__ import annotations
 

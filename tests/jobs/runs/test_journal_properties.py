@@ -1,4 +1,6 @@
-"""What holds for every journal: any prefix and any torn line leave what was whole, and nothing is invented."""
+"""What holds for every journal: any prefix and any torn line leave what was whole, and nothing is
+invented.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,10 @@ def test_what_follows_a_torn_line_counts(
         write(torn, event)
         write(clean, event)
     with torn.folder.journal.open("ab") as file:
-        line = b'{"time": 1.5, "event": "accepted", "tag": "0123456789ab", "id": "9", "first": 0, "n": 1}'
+        line = (
+            b'{"time": 1.5, "event": "accepted", "tag": '
+            b'"0123456789ab", "id": "9", "first": 0, "n": 1}'
+        )
         file.write(line[: data.draw(st.integers(0, len(line) - 1), label="torn at")])
     for event in after:
         write(torn, event)

@@ -1,4 +1,6 @@
-"""What holds for every answer of a scheduler: the cache gives it back, and any damage of the file is nothing known."""
+"""What holds for every answer of a scheduler: the cache gives it back, and any damage of the file
+is nothing known.
+"""
 
 from __future__ import annotations
 

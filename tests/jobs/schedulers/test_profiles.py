@@ -218,7 +218,10 @@ def test_an_installed_package_brings_its_profiles(tmp_path: Path) -> None:
         str(place),
     ]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
-    look = "from jobs.schedulers import profiles; print(profiles.load_profile('metacentrum').gpu_type, profiles.__file__)"
+    look = (
+        "from jobs.schedulers import profiles; "
+        "print(profiles.load_profile('metacentrum').gpu_type, profiles.__file__)"
+    )
     shown = subprocess.run(
         [sys.executable, "-c", look],
         capture_output=True,

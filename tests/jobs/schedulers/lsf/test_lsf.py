@@ -1,4 +1,6 @@
-"""LSF: texts that are written, texts that are read (made as documented, not recorded), and a pretended site."""
+"""LSF: texts that are written, texts that are read (made as documented, not recorded), and a
+pretended site.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ trap '' USR2
 cd /home/user/work || exit 72
 exec /venv/bin/python -m anlp.run --batch /runs/mnist/batches/3.jsonl --index "$((8 + LSB_JOBINDEX - 1))" \
 --job "lsf:${LSB_JOBID}[${LSB_JOBINDEX}]"
-"""
+"""  # noqa: E501 - the script as it is written
     )
 
 
@@ -246,7 +248,8 @@ def test_what_does_not_fit_the_users_limit_is_left(site: Site) -> None:
 
     assert len(handles) == 5
     assert scheduler.notes == (
-        "5 of 12 submitted: you have as many jobs in the queue as you may; 7 wait for the next submit",
+        "5 of 12 submitted: you have as many jobs in the "
+        "queue as you may; 7 wait for the next submit",
     )
 
 

@@ -1,4 +1,6 @@
-"""Canaries, too many failures in a row and a retry in a real Slurm, where nobody waits beside the jobs."""
+"""Canaries, too many failures in a row and a retry in a real Slurm, where nobody waits beside the
+jobs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is tried again and what never is, with programs that stand for Slurm's and fail as they do."""
+"""What is tried again and what never is, with programs that stand for Slurm's and fail as they
+do.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,10 @@ def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(
 ) -> None:
     ended = tmp_path / "ended"
     put_first(calls.folder, "squeue", f"[ -e {ended} ] && echo '77|0-3|grid.0123456789ab.0'")
-    line = f"import pathlib, time; print(flush=True); time.sleep(0.7); pathlib.Path({str(ended)!r}).touch()"
+    line = (
+        "import pathlib, time; print(flush=True); time.sleep(0.7); "
+        f"pathlib.Path({str(ended)!r}).touch()"
+    )
     argv = [sys.executable, "-c", line, "--job-name=grid.0123456789ab.0"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,4 +1,6 @@
-"""The real Slurm when things go wrong: limits, lost answers, controllers that are away; and how often it is asked."""
+"""The real Slurm when things go wrong: limits, lost answers, controllers that are away; and how
+often it is asked.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +139,8 @@ def test_what_the_users_limit_does_not_admit_is_left_for_the_next_submit(
 
     assert [handle.index for handle in handles] == [0, 1, 2, 3, 4]
     assert scheduler.notes == (
-        "5 of 7 submitted: you have as many jobs in the queue as you may; 2 wait for the next submit",
+        "5 of 7 submitted: you have as many jobs in the queue "
+        "as you may; 2 wait for the next submit",
     )
     with pytest.raises(SchedulerError, match="submit again when some have ended"):
         scheduler.submit(make_batch(tmp_path, "ok"), tiny)
@@ -146,7 +149,10 @@ def test_what_the_users_limit_does_not_admit_is_left_for_the_next_submit(
 def test_a_submission_whose_answer_was_lost_is_found_by_its_tag_and_not_repeated(
     cluster: Cluster, tidy: None, calls: Callable[[], Counter[str]], tmp_path: Path
 ) -> None:
-    lost = 'echo sbatch >>"$0.calls"; /usr/bin/sbatch "$@" >/dev/null; echo "sbatch: error: Socket timed out" >&2; exit 1'
+    lost = (
+        'echo sbatch >>"$0.calls"; /usr/bin/sbatch "$@" >/dev/null; '
+        'echo "sbatch: error: Socket timed out" >&2; exit 1'
+    )
     put_first(tmp_path / "bin" / "sbatch", lost)
     batch = make_batch(tmp_path, *["ok"] * 3)
     scheduler = make_scheduler()

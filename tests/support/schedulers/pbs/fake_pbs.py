@@ -1,7 +1,10 @@
-"""A PBS without a server: qsub, qstat, qselect, qalter and qdel that answer as recorded, and run scripts locally.
+"""A PBS without a server: qsub, qstat, qselect, qalter and qdel that answer as recorded, and run
+scripts locally.
 
-`install` puts them into a folder for PATH. Each submitted job is carried out by a detached process of its own
-(`node`), the one writer of its states; commands only read them, and ask it to delete by creating files.
+`install` puts them into a folder for PATH. Each submitted job is carried out by a detached process
+of its own
+(`node`), the one writer of its states; commands only read them, and ask it to delete by creating
+files.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ CONFIG: dict[str, Any] = {
     "down": False,
     "down_calls": 0,  # so many questions find the server down
     "refusal": None,  # [text, code] with which every job is refused
-    "lose_answer": None,  # text of qsub after it was accepted, in place of the id; CUT or NEVER_THERE
+    # text of qsub after it was accepted, in place of the id; CUT or NEVER_THERE
+    "lose_answer": None,
     "kill_caller": None,  # "before" or "after" qsub is accepted: whoever called it is killed
     "hang_s": 0,
     "kill_delay_s": 2.0,

@@ -1,4 +1,6 @@
-"""Carries out one job of the pretended PBS, as a node's daemon would: starts, limits, kills, reports its elements."""
+"""Carries out one job of the pretended PBS, as a node's daemon would: starts, limits, kills,
+reports its elements.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class Mom:
             self._end_before_start(index)
 
     def _may_begin(self) -> bool:
-        """Whether all that it waits for has ended well; if anything has ended otherwise, it ends itself."""
+        """Whether all that it waits for has ended well; if anything has ended otherwise, it ends
+        itself.
+        """
         verdicts = [self._verdict(kind, native) for kind, native in self.job["depend"]]
         if False in verdicts:
             (self.folder / "never").touch()
@@ -132,7 +136,8 @@ class Mom:
         if self.site.config["scratch"]:
             environment["SCRATCHDIR"] = self.site.config["scratch"]
         with (self.folder / f"{index}.OU").open("wb") as spool:
-            # a login shell leads the session and runs the script as its child; a signal to the session ends both
+            # a login shell leads the session and runs the script as its child; a signal to the
+            # session ends both
             process = subprocess.Popen(
                 ["/bin/bash", "-c", 'bash "$0"; exit "$?"', str(self.folder / "script")],
                 cwd=environment["HOME"],

@@ -1,8 +1,11 @@
-"""A real Slurm of four nodes for the tests that need one, started once for all test processes and stopped by the last.
+"""A real Slurm of four nodes for the tests that need one, started once for all test processes and
+stopped by the last.
 
-Each checkout has its own, with ports, nodes and a folder of its own: two on one machine do not meet.
+Each checkout has its own, with ports, nodes and a folder of its own: two on one machine do not
+meet.
 
-A test that takes `cluster` shares it; one that takes `cluster_alone` breaks parts of it and has it to itself.
+A test that takes `cluster` shares it; one that takes `cluster_alone` breaks parts of it and has it
+to itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Debian's Torque commands over the real Slurm: unpacked into a folder for PATH, so that no other test sees them."""
+"""Debian's Torque commands over the real Slurm: unpacked into a folder for PATH, so that no other
+test sees them.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def _fetch(commands: Path) -> None:
         done = subprocess.run(step, cwd=PLACE, capture_output=True, text=True)
         if done.returncode != 0:
             pytest.skip(
-                f"no {PACKAGE} here: {' '.join(step[:2])}: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+                f"no {PACKAGE} here: {' '.join(step[:2])}: "
+                f"{(done.stderr.strip().splitlines() or ['?'])[-1]}"
             )
     for name in ("sbatch", "salloc", "srun"):  # they look for these beside themselves
         (commands / name).unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""What tests change in processes that they do not start themselves; Python imports this where it is on PYTHONPATH."""
+"""What tests change in processes that they do not start themselves; Python imports this where it is
+on PYTHONPATH.
+"""
 
 from __future__ import annotations
 
