@@ -81,7 +81,8 @@ def test_the_script_says_all_that_is_asked_for() -> None:
 # USR2 warns of the time limit; it must not end what does not listen yet
 trap '' USR2
 cd /home/user/work || exit 72
-exec /venv/bin/python -m anlp.run --batch /runs/mnist/batches/3.jsonl --index "$((8 + LSB_JOBINDEX - 1))" \
+exec /venv/bin/python -m anlp.run --batch /runs/mnist/batches/3.jsonl \
+--index "$((8 + LSB_JOBINDEX - 1))" \
 --job "lsf:${LSB_JOBID}[${LSB_JOBINDEX}]"
 """  # noqa: E501 - the script as it is written
     )
