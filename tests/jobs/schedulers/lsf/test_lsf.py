@@ -84,7 +84,7 @@ cd /home/user/work || exit 72
 exec /venv/bin/python -m anlp.run --batch /runs/mnist/batches/3.jsonl \
 --index "$((8 + LSB_JOBINDEX - 1))" \
 --job "lsf:${LSB_JOBID}[${LSB_JOBINDEX}]"
-"""  # noqa: E501 - the script as it is written
+"""
     )
 
 
