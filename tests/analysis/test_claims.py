@@ -120,8 +120,9 @@ def test_all_faults_of_a_file_are_told_at_once() -> None:
         claims.main([str(path)])
 
     assert str(caught.value).splitlines() == [
-        "claims.toml: claim 1: unknown key 'metrc' (did you mean 'metric'? known: file, grid, "
-        "metric, only, statistic, text, tolerance, value)",
+        "claims.toml: claim 1: unknown key 'metrc' (did you mean "
+        "'metric'? known: file, grid, metric, only, "
+        "statistic, text, tolerance, value)",
         "claims.toml: claim 2: statistic: expected a text",
         "claims.toml: claim 2: value: expected a number",
     ]

@@ -1,4 +1,6 @@
-"""Runs every command on tiny or odd grids: a picture, a table or one sentence, no traceback."""
+"""Every command on grids that are hardly grids: a picture, a table or one sentence, never a
+traceback.
+"""
 
 from __future__ import annotations
 

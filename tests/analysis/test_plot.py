@@ -1,4 +1,6 @@
-"""Tests `python -m analysis.plot`: each kind draws, repeatably, or says why it cannot."""
+"""`python -m analysis.plot`: every kind draws, twice the same, and says in one sentence what it
+cannot do.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,8 @@ OF_QUANTITIES = ("scatter", "correlations")
 
 @pytest.fixture
 def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
-    """Makes all that a kind may need.
-
-    Two settings, seeds, curves, norms, classes, predictions, pictures and a plane.
+    """Everything that a kind may want: two settings, seeds, curves, norms, classes, predictions,
+    pictures, a plane.
     """
     monkeypatch.chdir(grid.path.parent.parent)
     rng = np.random.default_rng(0)

@@ -169,9 +169,9 @@ def test_the_discussion_has_its_numbers_from_the_runs(findings: Findings) -> Non
     text = str(discussion_section(findings))
 
     assert (
-        "Best lr for each optimizer, by mean val/acc: optimizer=adam at 0.01 (97.100 %), "
-        "optimizer=sgd at 0.1"
-    ) in text
+        "Best lr for each optimizer, by mean val/acc: optimizer=adam "
+        "at 0.01 (97.100 %), optimizer=sgd at 0.1" in text
+    )
     assert "dropout hardly matters: 0.0 % of the variance" in text
     assert "30 of 36 runs (83 %) learned and kept what they learned; 6 did not." in text
 

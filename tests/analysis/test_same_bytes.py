@@ -1,4 +1,6 @@
-"""Tests that output bytes depend on the runs alone: not on hash seed, cache or settings."""
+"""The same runs give the same bytes in every format, whatever the process, its hash seed, cache and
+settings.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ for form in ("md", "latex", "csv", "html"):
 report.main([grid, "--out", f"{out}/report"])
 """
 MATPLOTLIBRC = (
-    "font.size: 23\naxes.prop_cycle: cycler('color', ['red'])\nlines.linewidth: 7\n"
-    "axes.grid: True\n"
+    "font.size: 23\naxes.prop_cycle: cycler('color', "
+    "['red'])\nlines.linewidth: 7\naxes.grid: True\n"
 )
 
 

@@ -1,4 +1,6 @@
-"""Tests that trained runs give equal frames from their folders and from a wandb server."""
+"""Runs that were trained here and mirrored to a server give the same frames from their folders and
+from the server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests every command on a wandb project, also on one edited by people and other programs."""
+"""Every command on a project of a wandb server, and on one that people and other programs have
+written into by hand.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def stored(
 def by_hand(
     run: dict[str, Any], config: dict[str, Any] | None = None, **changes: Any
 ) -> dict[str, Any]:
-    """Returns the run as edited by a person or another program; None removes a config key."""
+    """The same with what a person, or another program, made of it; a value of None takes a key of
+    the config away.
+    """
     new = {**run["config"], **(config or {})}
     kept = {name: value for name, value in new.items() if value is not None}
     raw = json.dumps({name: {"value": value} for name, value in kept.items()})

@@ -302,8 +302,8 @@ def test_a_fault_of_ours_has_a_code_of_its_own_and_its_traceback_is_shown(
 @pytest.mark.slow
 def test_help_shows_an_example_without_loading_torch() -> None:
     code = (
-        "import sys, anlp.run\ntry: anlp.run.main(['--help'])\n"
-        "except SystemExit: print('torch' in sys.modules)"
+        "import sys, anlp.run\ntry: anlp.run.main(['--help'])\nexcept "
+        "SystemExit: print('torch' in sys.modules)"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

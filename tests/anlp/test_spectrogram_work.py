@@ -1,4 +1,6 @@
-"""Tests what `anlp.spectrograms` computes, skips and refuses; see `test_spectrograms` for sound."""
+"""What `anlp.spectrograms` computes, leaves and refuses; the sound itself is in
+`test_spectrograms`.
+"""
 
 from __future__ import annotations
 

@@ -28,14 +28,14 @@ LOWEST_CONTRAST = """() => {
   };
   const found = [];
   for (const element of document.querySelectorAll(".pc *")) {
-    const isText = [...element.childNodes].some((node) => \
-node.nodeType === 3 && node.textContent.trim());
-    if (!isText || ["SCRIPT", "NOSCRIPT"].includes(element.tagName) || \
-!element.checkVisibility()) continue;
-    const [a, b] = [getComputedStyle(element).color, behind(element)]\
-.map((text) => light(rgba(text)));
-    found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), \
-`${element.tagName} ${element.className}`]);
+    const isText = [...element.childNodes].some(
+      (node) => node.nodeType === 3 && node.textContent.trim());
+    if (!isText || ["SCRIPT", "NOSCRIPT"].includes(element.tagName)) continue;
+    if (!element.checkVisibility()) continue;
+    const [a, b] = [getComputedStyle(element).color, behind(element)].map(
+      (text) => light(rgba(text)));
+    found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05),
+      `${element.tagName} ${element.className}`]);
   }
   return found.sort((a, b) => a[0] - b[0])[0];
 }"""
@@ -205,8 +205,8 @@ def test_hostile_names_are_text(open_page: Open, runs: pd.DataFrame) -> None:
 def test_the_page_may_not_ask_the_network_for_anything(open_page: Open, runs: pd.DataFrame) -> None:
     chart = open_page(runs)
     asked = """() => new Promise((done) => {
-        document.addEventListener("securitypolicyviolation", \
-(event) => done(event.effectiveDirective));
+        document.addEventListener("securitypolicyviolation",
+            (event) => done(event.effectiveDirective));
         fetch("http://127.0.0.1:9/").catch(() => {});
     })"""
 

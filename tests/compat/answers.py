@@ -1,7 +1,9 @@
-"""Runs the commands of `commands.txt` and keeps the answers: python answers.py PACKAGE RUNS OUT.
+"""Gives the commands of `commands.txt` and keeps what they answer: python answers.py PACKAGE RUNS
+OUT.
 
-All commands of a package run in one process, which imports pandas and matplotlib once.
-`record.sh` runs this with the code of then, the test with the code of now.
+All commands of a package run in one process, which imports pandas and matplotlib once. `record.sh`
+runs this with the
+code of then, the test with the code of now.
 """
 
 from __future__ import annotations
@@ -26,9 +28,8 @@ def read_commands(package: str) -> list[tuple[str, list[str]]]:
 
 
 def answer(name: str, words: list[str], runs: Path, out: Path) -> int:
-    """Runs one command as `python -m` does and returns its exit code.
-
-    Writes its answer to `out / name`.
+    """Runs one command as `python -m` does and returns its exit code; its answer is in `out / name`
+    then.
     """
     stem = str((out / name).with_suffix(""))
     module, *arguments = [word.replace("RUNS", str(runs)).replace("STEM", stem) for word in words]

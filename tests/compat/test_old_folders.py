@@ -1,6 +1,5 @@
-"""Tests that grid folders written by commit a218e91 are read, judged and continued as then.
-
-README.md lists what is in them.
+"""Grid folders that commit a218e91 wrote are read, judged and continued as it did; README.md says
+what is in them.
 """
 
 from __future__ import annotations
@@ -54,12 +53,15 @@ PLAIN_ARITHMETIC = {  # as when the numbers were recorded: none depends on what 
     "ONEDNN_MAX_CPU_ISA": "SSE41",
     "OPENBLAS_CORETYPE": "Haswell",
 }
-# Relative differences on another processor: of sums (BLAS adds in another order), and of training.
+# Relative, of the same numbers on another processor: sums that BLAS takes in another order, and
+# training.
 LAST_DIGITS, TRAINED = 1e-12, 1e-6
 
 
 class OldRuns:
-    """Copies the recorded folders to this host, with a Slurm that does not answer."""
+    """A copy of the recorded folders, on this host as they were on theirs, with a Slurm that does
+    not answer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "runs"
@@ -193,7 +195,9 @@ def _commands() -> list[list[str]]:
 
 
 def _differences(expected: Path, found: Path) -> Iterator[str]:
-    """Lists what differs in an answer; added names and reworded sentences are allowed."""
+    """What is not as it was in an answer; names may be added, and sentences may say it in other
+    words.
+    """
     if not found.exists():
         yield f"{expected.name}: there is no such answer"
         return

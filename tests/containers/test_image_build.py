@@ -1,4 +1,5 @@
-"""Tests what goes into an image: a lock file that agrees with setup.cfg, wheels, and messages.
+"""What goes into an image: a lock file that is true to setup.cfg, wheels as pip finds them, and
+what is said if not.
 
 Packages are pretended by empty files in a folder, of which pip reads the names; nothing is fetched.
 """

@@ -1,4 +1,6 @@
-"""Tests which image the tests take: never of other code, nor one that others own or use."""
+"""Which image the tests take: never one of other code, and none that somebody else put there or
+still uses.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A marker is an HTML comment on a line of its own above a block (blank lines between do not matter):
 
-- `<!-- not run: reason -->`: the commands need something missing here; only options are checked.
+- `<!-- not run: reason -->`: the commands need something that is missing here; only their options
+are checked.
 - `<!-- measured -->`: decimal numbers may differ by a tenth from machine to machine.
 - `<!-- on a terminal -->`: the commands run on a pseudo terminal.
 - `<!-- file: NAME -->`: the block is written to this file before the commands that follow.

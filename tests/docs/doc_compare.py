@@ -27,8 +27,8 @@ ELLIPSIS = "..."
 def render_difference(shown: str, actual: str, *, measured: bool = False) -> str:
     """What differs between the two texts, in words; empty where they agree.
 
-    A line `...` of the shown text stands for any number of lines, and `…` at the end of a line
-    for its rest.
+    A line `...` of the shown text stands for any number of lines, and `…` at the end of a line for
+    its rest.
     """
     wanted, found = _normalise(shown), _normalise(actual)
     position = 0
@@ -79,7 +79,8 @@ def shorten_as(shown: str, actual: str) -> str:
     """The actual output, shortened at the lines `...` as the shown one is.
 
     The part before the first `...` and the part after the last keep their number of lines at the
-    beginning and the end. A part between two of them begins where its first word occurs.
+    beginning and the
+    end. A part between two of them begins where its first word occurs.
     """
     parts = [part.splitlines() for part in f"\n{shown}".split(f"\n{ELLIPSIS}\n")]
     if len(parts) == 1:

@@ -82,9 +82,8 @@ def resolve(words: list[str]) -> tuple[str, list[str]] | None:
 
 
 def render_fault(words: list[str]) -> str:
-    """Returns why the parser refuses the command line.
-
-    Empty where it is accepted, or is not a command of the suite.
+    """Why the command line is refused by its parser; empty where it is accepted or not one of the
+    suite's.
     """
     try:
         found = resolve(words)

@@ -1,8 +1,9 @@
 """A folder in which the commands of the documentation run: grids, and two of them trained.
 
 The stage has the grid `demo` as it ships, and a smaller `mnist` on the embedded digits with eight
-epochs and predictions, so that every command that a page types about them does something and
-nothing is downloaded.
+epochs and
+predictions, so that every command that a page types about them does something and nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ def _run_commands(block: Block, folder: Path) -> list[Outcome]:
 
 
 def _is_installed(command: str) -> bool:
-    """Whether the environment has the script `anlp`, if the command is one of its verbs."""
+    """Whether the environment has the console script `anlp`, where the command is one of its
+    verbs.
+    """
     return command.split()[0] != "anlp" or (Path(sys.executable).parent / "anlp").exists()
 
 

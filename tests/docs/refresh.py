@@ -4,8 +4,8 @@
     .venv/bin/python -m tests.docs.refresh docs/verdicts.md      these
 
 An output that still agrees is left as it is. Where a page shortens an output by a line `...`, it
-stays shortened. A command that fails without showing an output is reported and nothing is changed
-for it.
+stays shortened.
+A command that fails without showing an output is reported and nothing is changed for it.
 """
 
 from __future__ import annotations

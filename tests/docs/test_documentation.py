@@ -1,4 +1,5 @@
-"""Tests README, CONTRIBUTING and docs/: commands run, outputs match, options exist, examples load.
+"""README, CONTRIBUTING and docs/ show what is true: commands run, outputs come out, options exist,
+examples load.
 
 Where an output has changed on purpose: `.venv/bin/python -m tests.docs.refresh` rewrites the pages.
 """

@@ -1,4 +1,6 @@
-"""Tests that docs/map.md names every folder of the packages, and that documented paths exist."""
+"""docs/map.md names every folder of the three packages, and every path in the documentation
+exists.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests how often each command calls the scheduler, as docs/for-admins.md promises."""
+"""How often each command calls the scheduler's programs: docs/for-admins.md promises these
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from tests.support.schedulers.pbs import fake_pbs
 from tests.support.schedulers.slurm import fake_slurm
 
 GRID = (
-    "task: mnist\nfixed: {{data: digits, epochs: 10}}\n"
-    "grid: {{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
+    "task: mnist\nfixed: {{data: digits, epochs: 10}}\ngrid: "
+    "{{lr: {{logspace: [1.0e-5, 0.1, {n}]}}}}\n"
 )
 
 Calls = Callable[[], list[str]]

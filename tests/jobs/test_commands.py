@@ -23,8 +23,8 @@ VERBS = verbs_of()
 OF_A_GRID = [verb for verb in VERBS if verb.name not in ("claims", "plot", "logs", "explain")]
 SHARED = ("--version", "--verbose")
 COMPLETE = (
-    "COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _shtab_anlp; "
-    'echo "${{COMPREPLY[@]}}"'
+    "COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - "
+    '1)); _shtab_anlp; echo "${{COMPREPLY[@]}}"'
 )
 each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 

@@ -39,8 +39,8 @@ def test_a_failed_run_is_explained_by_its_exception_and_log(
         text = show(capsys, specs[0].run_id)
         assert (
             f"{specs[0].run_id} of demo: failed, ValueError: "
-            "bad shape at epoch 3 in loop.py:88, step"
-        ) in text
+            "bad shape at epoch 3 in loop.py:88, step" in text
+        )
     assert f"python -m jobs.retry demo --only id={specs[0].run_id}" in text
     assert "settings that vary in the grid\n  lr=0.1\n" in text
     assert f"process {os.getpid()} on {lease.Process.this().host}" in text

@@ -1,4 +1,6 @@
-"""Tests screens, refusals and questions of every command while a shared scheduler is down."""
+"""Screens and refusals of every command while a shared scheduler is down, and how often each asks
+it.
+"""
 
 from __future__ import annotations
 
@@ -158,9 +160,9 @@ def test_explain_and_logs_say_so_beside_what_the_folder_knows(
 
     assert "queued, the next of its submission" in said
     assert (
-        "slurm does not answer; this is what the folders say (squeue: "
-        "Unable to contact slurm controller"
-    ) in said
+        "slurm does not answer; this is what the folders say "
+        "(squeue: Unable to contact slurm controller" in said
+    )
     assert log.err.startswith("slurm does not answer")
     assert log.out == f"{SPECS[1].run_id} is queued and has written nothing\n"
 

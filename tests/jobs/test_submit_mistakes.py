@@ -175,10 +175,8 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
-            (
-                r"[0-9]+ runs? could not write to a folder: free space or fix the permissions, "
-                r"then any"
-            ),
+            r"[0-9]+ runs? could not write to a folder: free "
+            r"space or fix the permissions, then any",
             said,
         ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
@@ -229,8 +227,8 @@ def test_runs_that_read_broken_data_fail_in_words(tmp_path: Path) -> None:
     for name in catalogue.CATALOGUE["mnist"].digests:
         (data / name).write_text("no images")
     text = (
-        "task: mnist\nfixed: {epochs: 1, hidden: 8}\ngrid: {lr: [0.1, 0.01]}\n"
-        "wandb: {mode: disabled}\n"
+        "task: mnist\nfixed: {epochs: 1, hidden: 8}\ngrid: "
+        "{lr: [0.1, 0.01]}\nwandb: {mode: disabled}\n"
     )
     place = make_place(tmp_path, text, ANLP_DATA=str(data.parent))
 

@@ -51,8 +51,8 @@ def test_runs_that_leave_after_their_submit_was_killed_are_waited_for(
 def hold_claim_for(folder: GridFolder, run_id: str, seconds: float) -> subprocess.Popen[str]:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom anlp.core import lease\n"
-        "lease.acquire(Path(sys.argv[1]))\nprint('held', flush=True)\n"
-        "time.sleep(float(sys.argv[2]))\n"
+        "lease.acquire(Path(sys.argv[1]))\nprint('held', "
+        "flush=True)\ntime.sleep(float(sys.argv[2]))\n"
     )
     argv = [sys.executable, "-c", code, str(folder.run(run_id).attempts), str(seconds)]
     holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)

@@ -48,7 +48,9 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 
 def add(grid: GridFolder, seed: int, *, ended: bool = True) -> RunFolder:
-    """Makes a run that stayed offline; the copy is never read, its rows are in `metrics.jsonl`."""
+    """A run that had to stay offline; the copy's content is never read, its rows are in
+    `metrics.jsonl`.
+    """
     spec = make_spec("mnist", {"lr": 0.01}, seed)
     folder = grid.run(spec.run_id)
     copy = folder.wandb / f"offline-run-20260101_000000-{spec.run_id}"

@@ -1,1 +1,3 @@
-"""Support of the tests: grids, quick runs, schedulers (pretended and real), wandb, a browser."""
+"""What tests share: made grids, quick runs, pretended and real schedulers, a wandb server, a
+browser.
+"""

@@ -1,4 +1,6 @@
-"""Drives a real headless Chromium (Debian's package) by playwright, for interactive pages."""
+"""A real headless Chromium for the tests of interactive pages: Debian's package, driven by
+playwright.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SIZE = {"width": 1280, "height": 1100}
 
 
 class Chart:
-    """The page as a person meets it; records its network requests and its errors."""
+    """The page as a person meets it; keeps what it asked of the network and what it complained
+    of.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -88,8 +92,8 @@ class Chart:
                 await new Promise(requestAnimationFrame);
                 await new Promise(requestAnimationFrame);
                 for (const row of host.querySelectorAll("tr[data-row]"))
-                    found.set(Number(row.dataset.row), \
-[...row.cells].map((cell) => cell.textContent));
+                    found.set(Number(row.dataset.row),
+                        [...row.cells].map((cell) => cell.textContent));
                 if (top > host.scrollHeight) break;
             }
             host.scrollTop = 0;
@@ -125,7 +129,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens runs as a page from a file; checks at the end for errors and other requests."""
+    """Opens runs as a page from a file; at the end no page may have complained or asked for
+    anything else.
+    """
     charts: list[Chart] = []
 
     def show(

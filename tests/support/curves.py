@@ -1,4 +1,6 @@
-"""Makes learning curves of known kinds for the verdict tests: random shapes, realistic noise."""
+"""Learning curves of known kinds, for the tests of the verdicts: random shapes, noise as
+evaluations have it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ KINDS = (
 
 
 def learned(top: float, epochs: int = 13, loss: float = 2.3) -> list[dict[str, float]]:
-    """Returns the log of a run whose accuracy rises to `top` and stays; 0.1 never moves."""
+    """What a run logs whose accuracy rises to `top` and stays there; 0.1 is one that never
+    moves.
+    """
     done = 1 - np.exp(-np.arange(epochs) / 1.5)
     share = (top - 0.1) / 0.9
     return [

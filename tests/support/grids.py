@@ -46,7 +46,8 @@ def submit(
     slurm_job: str = "",
     resources: Resources | None = None,
 ) -> str:
-    """Returns the tag of a submission of `specs`; its launcher is by default this living process.
+    """A submission of `specs`; its launcher is this process, alive, unless another is given.
+    Returns its tag.
 
     With a `slurm_job` it is an array of that id instead.
     """
@@ -138,8 +139,8 @@ def hold_lock_elsewhere(folder: GridFolder) -> subprocess.Popen[str]:
     code = (
         "import sys, time\nfrom pathlib import Path\n"
         "from anlp.records.folders import GridFolder\nfrom jobs.runs.journal import Journal\n"
-        "with Journal(GridFolder(Path(sys.argv[1]))).locked():\n    print('held', flush=True)\n"
-        "    time.sleep(60)\n"
+        "with Journal(GridFolder(Path(sys.argv[1]))).locked():\n   "
+        " print('held', flush=True)\n    time.sleep(60)\n"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE, text=True

@@ -1,4 +1,6 @@
-"""Kills a submit in a forked child before one of its steps, on a disk or by a command."""
+"""A submit in a forked child that is killed at one of its steps: before each thing it does to a
+disk or a command.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Elements with several runs that behave as a test says, without torch.
+"""Elements with several runs that behave as a test says, without torch: claims, files, forks and
+signals are real.
 
-Claims, files, forks and signals are real. As a program it carries out element 0 of a batch file:
-`python -m tests.support.packed_runs BATCH`. DO names behaviours by learning rate.
+As a program it carries out element 0 of a batch file: `python -m tests.support.packed_runs BATCH`.
+DO names
+behaviours by learning rate.
 """
 
 from __future__ import annotations

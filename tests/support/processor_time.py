@@ -1,4 +1,6 @@
-"""Measures processor seconds: bounds on them hold beside other work, unlike wall-clock bounds."""
+"""Processor seconds: bounds on them hold beside other work, where bounds on the time of day do
+not.
+"""
 
 from __future__ import annotations
 

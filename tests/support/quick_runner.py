@@ -1,4 +1,6 @@
-"""Ends runs at once instead of training: claims, files and exit codes are real, numbers not."""
+"""Runs that end at once instead of training: claims, files and exit codes are real, the numbers are
+made up.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,8 @@ QUICK = PoolOptions(
 
 
 def run_quickly(batch: Path, index: int, **options: Any) -> int:
-    """Runs the elements of a pool.
-
-    QUICK_FAIL, QUICK_DIE, QUICK_DIE_ONCE, QUICK_DIVERGE and QUICK_SLEEP name learning rates.
+    """A pool's runner. QUICK_FAIL, QUICK_DIE, QUICK_DIE_ONCE, QUICK_DIVERGE and QUICK_SLEEP name
+    learning rates.
     """
     run._Run._train = _train  # type: ignore[method-assign]  # the one thing that takes time
     return run.run_element(batch, index, **options)

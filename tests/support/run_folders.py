@@ -37,9 +37,8 @@ class Grid:
         history: Sequence[Mapping[str, Any]] = (),
         **settings: Any,
     ) -> RunFolder:
-        """Adds a run with `test/acc` = `acc` and `val/acc` = `val` (by default equal to `acc`).
-
-        An outcome of None leaves it without a result.
+        """A run with `test/acc` = `acc` and `val/acc` = `val` (the same unless given); outcome
+        None: no result yet.
         """
         spec = make_spec("mnist", settings, seed)
         folder = RunFolder(self.path / spec.run_id)

@@ -1,6 +1,5 @@
-"""Runners whose elements behave as a line of their batch file says, without torch.
-
-They serve the tests of pools and schedulers.
+"""Elements that behave as a line of their batch file says: runners for tests of pools and
+schedulers, without torch.
 """
 
 from __future__ import annotations

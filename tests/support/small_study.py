@@ -58,8 +58,8 @@ def make_quick_place(folder: GridFolder, tmp_path: Path) -> Place:
 
 def start_quick(place: Place, *words: str) -> subprocess.Popen[str]:
     code = (
-        "import sys\nfrom tests.support.quick_runner import QuickLocal, call_submit\n"
-        "from jobs.schedulers import plugins\n"
+        "import sys\nfrom tests.support.quick_runner import QuickLocal, "
+        "call_submit\nfrom jobs.schedulers import plugins\n"
         "plugins.register('local', QuickLocal)\n"
         "sys.exit(call_submit(*sys.argv[1:]))\n"
     )

@@ -10,7 +10,9 @@ from anlp.core.stop_flag import stop_flag
 
 
 def run(batch: Path, index: int, *, job: str) -> int:
-    """Says that it is ready, and exits with 3 when asked to stop; fails if index > 100."""
+    """Says that it is ready, and leaves with 3 when it is asked to stop; an index above 100 makes
+    it fail.
+    """
     if index > 100:
         raise RuntimeError("a fault in the runner")
     if os.environ.get("LOADS_SLOWLY"):

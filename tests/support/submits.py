@@ -1,4 +1,6 @@
-"""Submits tiny grids in processes of their own, and inspects what they leave behind."""
+"""Real submits of tiny grids in processes of their own, and a look at what they leave on disk and
+running.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Reads wandb 0.31's offline files: LevelDB log framing around `wandb_internal_pb2.Record`."""
+"""Reads what wandb 0.31 writes in mode offline: LevelDB log framing around
+`wandb_internal_pb2.Record`.
+"""
 
 from __future__ import annotations
 

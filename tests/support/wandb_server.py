@@ -1,8 +1,10 @@
-"""A wandb server for tests: takes what unmodified wandb 0.31 writes, and reads it back.
+"""A wandb server for tests: takes what unmodified wandb 0.31 writes in mode online and by `wandb
+sync`, and reads back.
 
-wandb writes in mode online and by `wandb sync`. The server is a program (`Stub`), so that a test
-can freeze it, kill it, and fork without inheriting its threads. It tells requests apart by the name
-of their GraphQL operation: a new release of wandb may need one more.
+Started as a program (`Stub`), so that a test can freeze it, kill it, and fork without inheriting
+its threads.
+Requests are told apart by the name of their GraphQL operation: a new release of wandb may need one
+more.
 Not imitated: filters other than by group, exported histories, missed heartbeats, permissions.
 """
 
@@ -36,7 +38,9 @@ class Stub:
     """A running server; `url` is its address."""
 
     def __init__(self, status: int = 200, latency_s: float = 0.0) -> None:
-        """Starts it; any `status` but 200 answers everything, `SILENT` answers only HEAD."""
+        """Starts it; a `status` other than 200 is its answer to everything, `SILENT` is none but to
+        a HEAD.
+        """
         argv = [sys.executable, __file__, str(status), str(latency_s)]
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -294,7 +298,9 @@ def run_of(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def take_stream(run: dict[str, Any], message: dict[str, Any]) -> None:
-    """Stores the rows and the end of a run; rows carry offsets, so repetition is harmless."""
+    """Stores the rows and the end of a run; rows carry their offset, so that a repetition does no
+    harm.
+    """
     for name, chunk in (message.get("files") or {}).items():
         lines = (
             [json.loads(line) for line in chunk["content"]]
@@ -343,7 +349,9 @@ def operation_of(body: bytes) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GraphQL, the stream of rows, and the storage of files (takes them, keeps nothing)."""
+    """GraphQL, the stream of rows, and the storage of files (which takes them and keeps
+    nothing).
+    """
 
     protocol_version = "HTTP/1.1"
     status = 200

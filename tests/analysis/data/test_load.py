@@ -166,8 +166,8 @@ def test_an_empty_grid_has_frames_with_columns(grid: Grid) -> None:
 
 def test_importing_analysis_imports_nothing_heavy() -> None:
     code = (
-        "import sys, analysis; print(sorted({'pandas', 'numpy', 'matplotlib', "
-        "'torch'} & set(sys.modules)))"
+        "import sys, analysis; print(sorted({'pandas', 'numpy', "
+        "'matplotlib', 'torch'} & set(sys.modules)))"
     )
 
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

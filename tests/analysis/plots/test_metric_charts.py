@@ -1,4 +1,6 @@
-"""Tests the data of charts of metrics and settings; `test_chart_command` tests the drawing."""
+"""Charts of metrics and settings: what they show, asserted on their data; that they draw is
+`test_chart_command`.
+"""
 
 from __future__ import annotations
 

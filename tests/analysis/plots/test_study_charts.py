@@ -254,8 +254,8 @@ def test_pieces_of_quantities_are_named_by_them() -> None:
 def test_kept_pieces_come_back_in_their_own_units(grid: Grid, tmp_path: Path) -> None:
     folder = grid.add(0.9)
     np.savez(
-        folder.predictions, outputs=sure(0), targets=np.array([0]), names=["a", "b", "c"],
-        pieces=[0],
+        folder.predictions, outputs=sure(0), targets=np.array([0]),
+        names=["a", "b", "c"], pieces=[0],
         piece_inputs=np.array([[[0, 255], [255, 51], [0, 0]]], np.uint8), piece_lengths=[2],
         piece_low=[-80.0, 0.0], piece_high=[0.0, 1.0],
     )  # fmt: skip

@@ -23,7 +23,9 @@ def axis(number: int, values: list[float]) -> Array:
 
 
 def cliff() -> Array:
-    """The best learning rate depends on the optimizer; two optimizers diverge at the largest."""
+    """The best learning rate depends on the optimizer, and two optimizers diverge at the largest
+    one.
+    """
     lr, best = axis(LR, [0, 1, 2, 3, 4, 5]), axis(OPTIMIZER, [1, 3, 3, 2])
     surface = (
         0.93

@@ -15,7 +15,8 @@ from analysis.stats.intervals import (
     z_coverage,
 )
 
-# mean, sd, n, z half-width, t half-width, t interval; z half-widths are those of published tables
+# mean, sd, n, z half-width, t half-width, t interval; the z half-widths are those of published
+# tables
 PUBLISHED = [
     (98.027, 1.359, 7, 1.0067, 1.2569, 96.770, 99.284),
     (98.360, 0.719, 9, 0.4697, 0.5527, 97.807, 98.913),

@@ -24,9 +24,8 @@ SIMULATIONS, K = 500, 80
 
 
 def rates(method: TiedMethod, n: int, *, bests: int, unequal: bool = False) -> tuple[float, float]:
-    """Measures how often one of `bests` good configurations is kept, and how many are excluded.
-
-    A good configuration lies 3 sd above the others.
+    """How often the first of `bests` configurations 3 sd above the others is kept, and the share of
+    those excluded.
     """
     rng = np.random.default_rng(n)
     kept, excluded = 0, 0.0

@@ -201,7 +201,7 @@ def test_rates_too_small_and_too_large_are_told_apart() -> None:
     assert {verdict.cause for verdict in found["sgd", 10.0] + found["adam", 1.0]} == {"blown"}
 
 
-def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_around_chance_too_small() -> None:
+def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_one_too_small() -> None:
     shares = [0.0577, *[0.1143, 0.1143, 0.0965, 0.0965, 0.1143] * 2]  # MNIST, adam at 0.1
     drift = [0.0577 + k / 6000 for k in range(11)]
     flat = [2.309, 2.53, *[2.31] * 9]

@@ -164,9 +164,8 @@ def test_generated_sequences_have_every_class_and_are_always_the_same() -> None:
 
 @pytest.fixture
 def two_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Makes the files of the data set: two speakers of each gender, with two blocks each.
-
-    The first number of a block tells which it is.
+    """The data set's files with two speakers of each gender and two blocks of each; a block's first
+    number tells it.
     """
     monkeypatch.setattr(
         arabic_digits, "BLOCKS_OF_CLASS", {arabic_digits.TRAIN_FILE: 4, arabic_digits.TEST_FILE: 2}

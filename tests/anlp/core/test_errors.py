@@ -24,7 +24,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
 
 def test_a_full_disk_under_the_screen_is_one_sentence() -> None:
     code = (
-        "import sys; from anlp.core.errors import run_command; "
+        "import sys; from anlp.console.command import run_command; "
         "sys.exit(run_command(lambda: print('x') or 0))"
     )
     with Path("/dev/full").open("w") as full:

@@ -1,4 +1,6 @@
-"""Tests what holds for every filter: terms are read back and add up; other text is a fault."""
+"""What holds for every filter: written terms are read back, terms add up, and any text is a filter
+or a fault.
+"""
 
 from __future__ import annotations
 

@@ -113,10 +113,8 @@ def test_unknown_names_are_refused_with_the_nearest_known_one() -> None:
         parse_filter("optimiser=sgd foo=1 lr<1").check(["lr", "optimizer"])
 
     assert caught.value.faults == (
-        (
-            "filter 'optimiser=sgd foo=1 lr<1': "
-            "unknown name 'optimiser' (did you mean 'optimizer'? known: lr, optimizer)"
-        ),
+        "filter 'optimiser=sgd foo=1 lr<1': unknown name 'optimiser' "
+        "(did you mean 'optimizer'? known: lr, optimizer)",
         "filter 'optimiser=sgd foo=1 lr<1': unknown name 'foo' (known: lr, optimizer)",
     )
 

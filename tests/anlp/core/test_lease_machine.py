@@ -1,6 +1,5 @@
-"""Tests the lease as a state machine.
-
-There is at most one living holder, numbers only grow, and a release never revives a lost lease.
+"""The lease as a state machine: at most one living holder, numbers only grow, and no release
+revives a lost lease.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ SILENT_S = 0.02  # how long a holder on another host may be silent
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """Holders over one folder: of this process, dead ones of this host, silent ones elsewhere."""
+    """Holders of this process, dead ones of this host and silent ones of another, over one
+    folder.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,8 @@ def command(body: str, *, outlives_reader: bool = False) -> list[str]:
     code = f"""
 import argparse, sys
 from pathlib import Path
-from anlp.core.errors import UserError, run_command
+from anlp.console.command import run_command
+from anlp.core.errors import UserError
 def fault():
     raise UserError("nothing of the kind")
 def help():

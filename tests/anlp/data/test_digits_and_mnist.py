@@ -174,8 +174,8 @@ def test_real_mnist_loads() -> None:
     data_dir = Path(os.environ.get("ANLP_DATA", "data"))
     if catalogue.find("mnist", data_dir) is None:
         pytest.skip(
-            "no MNIST files: set ANLP_DATA to a folder with mnist/train-images-idx3-ubyte.gz and "
-            "the others"
+            "no MNIST files: set ANLP_DATA to a folder with "
+            "mnist/train-images-idx3-ubyte.gz and the others"
         )
 
     data = DatasetCache(data_dir).get(make_spec("mnist", {"data": "mnist"}, 0).settings.data_key())

@@ -45,8 +45,8 @@ def test_small_libraries_are_read_and_what_is_no_file_is_passed_over(tmp_path: P
 
 def test_leaving_keeps_the_code_and_the_last_words() -> None:
     code = (
-        "import os; from anlp.runtime.container import exit_process; print('last words'); "
-        "exit_process(3, os.environ)"
+        "import os; from anlp.runtime.container import exit_process; "
+        "print('last words'); exit_process(3, os.environ)"
     )
 
     for environment in ({}, INSIDE):

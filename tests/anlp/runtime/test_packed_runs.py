@@ -1,4 +1,6 @@
-"""Tests several runs in one job: they die apart, leave together and keep their numbers."""
+"""Several runs in one job: apart where one dies, together where it must leave, with the numbers of
+a run alone.
+"""
 
 from __future__ import annotations
 

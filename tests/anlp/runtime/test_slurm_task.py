@@ -45,7 +45,9 @@ class Task:
         return log.read_text() if log.exists() else ""
 
     def run(self, *words: str, send: Sequence[int] = (), **environment: str) -> tuple[int, str]:
-        """Starts the task, sends the signals once it listens; returns its exit code and output."""
+        """Starts the task, sends it the signals once it listens, and returns its exit code and what
+        it said.
+        """
         self.folder.joinpath("ready").unlink(missing_ok=True)
         argv = [
             sys.executable,

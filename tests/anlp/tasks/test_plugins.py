@@ -73,7 +73,7 @@ wandb: {mode: disabled}
 """
 ASK = """
 import sys
-from anlp.core.errors import run_command
+from anlp.console.command import run_command
 from anlp.tasks import TASKS
 
 def main():

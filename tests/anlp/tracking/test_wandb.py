@@ -109,9 +109,8 @@ def attempt(
 
 
 def in_child(body: Callable[[], None], folder: RunFolder) -> int:
-    """Returns the exit status of a forked child that runs `body`, 0 if it completes.
-
-    Its output goes to `folder.log`.
+    """Exit status of a forked child that runs `body`; 0 when it came to its end. What it says is in
+    `folder.log`.
     """
     pid = os.fork()
     if pid:
@@ -574,8 +573,8 @@ def test_a_process_without_a_shared_service_leaves_none_behind(
 @pytest.mark.slow
 def test_the_service_ends_with_a_pool_that_is_killed() -> None:
     code = (
-        "import os\nfrom anlp.tracking import wandb_service\n"
-        "wandb_service.START_TIMEOUT_S = 120.0\n"
+        "import os\nfrom anlp.tracking import "
+        "wandb_service\nwandb_service.START_TIMEOUT_S = 120.0\n"
         "print(wandb_service.start_shared_service().pid, flush=True)\nos.abort()\n"
     )
     pool = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

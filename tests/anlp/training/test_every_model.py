@@ -1,4 +1,6 @@
-"""Tests every model of every task: shapes, gradients, learning by heart and continuing."""
+"""What holds for every model of every task: shapes, gradients, that it can learn by heart, and that
+it continues.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ CPU = torch.device("cpu")
 NEAR_ZERO = 0.01
 WITHOUT_GRADIENTS = frozenset({"logistic_regression", "xgboost"})
 
-# over the small settings of a task: sizes that take seconds, and a rate that learns three batches
+# over the small settings of a task: sizes that take seconds, and a rate at which three batches are
+# learned
 SMALL: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("cifar10", "nn"): {"dense_layers": 2, "lr": 0.003},
     ("cifar10", "nn_residual"): {"dense_layers": 3, "lr": 0.001},

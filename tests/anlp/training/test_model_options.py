@@ -1,4 +1,6 @@
-"""Tests the options of every model: shapes, gradients, learning by heart and continuing."""
+"""What holds for every model holds for its options, too: shapes, gradients, learning by heart,
+continuing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests how programs start in an image: words, environment, scripts and checks of the image."""
+"""The words, the environment and the scripts that start a program in an image, and what is asked of
+an image before.
+"""
 
 from __future__ import annotations
 
@@ -227,10 +229,8 @@ def test_a_mistaken_build_ends_before_it_begins(words: list[str], said: str) -> 
         ),
         (
             "docker",
-            (
-                "build.sh: note: no range for nobody in /etc/subuid, "
-                "which a base from a hub can do without"
-            ),
+            "build.sh: note: no range for nobody in /etc/subuid, "
+            "which a base from a hub can do without",
         ),
     ],
 )
@@ -266,8 +266,10 @@ def test_somebody_without_a_range_of_ids_is_told_what_can_be_done(
 PRETENDED = """#!/bin/sh
 case "$1" in
     --version) echo "NAME version VERSION" ;;
-    inspect) echo '{"data": {"attributes": {"labels": \
-{"anlp.commit": "c0ffee", "anlp.variant": "cpu"}}}}' ;;
+    inspect)
+        echo '{"data": {"attributes": {"labels":'
+        echo '  {"anlp.commit": "c0ffee", "anlp.variant": "cpu"}}}}'
+        ;;
 esac
 """
 

@@ -1,4 +1,6 @@
-"""Runs grids in a real image on this machine: what is executed, what reaches it, how it ends."""
+"""Grids in a real image on this machine: what is executed, what reaches it, what does not, and how
+it ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests which image a submission takes: of command line, grid, profile or last submission."""
+"""Which image a submission takes: command line, grid, profile, and what the last submission
+took.
+"""
 
 from __future__ import annotations
 
@@ -82,10 +84,8 @@ def test_the_binds_of_the_profile_go_with_any_image(images: Path) -> None:
         (["--live", "--no-container"], "--no-container: contradicts --container and --live"),
         (
             ["--container", "gone.sif"],
-            (
-                r"gone.sif from where the command is typed\): no such image; "
-                r"containers/build.sh builds one"
-            ),
+            r"gone.sif from where the command is typed\): no "
+            r"such image; containers/build.sh builds one",
         ),
     ],
 )

@@ -1,4 +1,6 @@
-"""Tests checksums of images: computed once, again after a change, compared with the builder's."""
+"""Checksums of images: computed once, again after a change, compared with what the builder wrote
+down.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests docs/grid-file.md: its examples load, and its faults are those that are reported."""
+"""docs/grid-file.md shows what is true: its examples load, and its faults are the ones that are
+told.
+"""
 
 from __future__ import annotations
 

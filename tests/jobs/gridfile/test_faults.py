@@ -44,10 +44,8 @@ VALUES = [
     ("fixed: {nesterov: 1}", "lr.yaml:2: fixed.nesterov: expected true or false, got 1"),
     (
         "fixed: {optimizer: sdg}",
-        (
-            "lr.yaml:2: fixed.optimizer: expected one of sgd, adam, adamw, rmsprop, "
-            "got 'sdg' (did you mean 'sgd'?)"
-        ),
+        "lr.yaml:2: fixed.optimizer: expected one of sgd, adam, "
+        "adamw, rmsprop, got 'sdg' (did you mean 'sgd'?)",
     ),
     (
         "fixed: {optimizer: no}",
@@ -98,24 +96,21 @@ AXES = [
     ),
     (
         "grid: {hidden: {logspace: [32, 512, 4]}}",
-        (
-            "lr.yaml:2: grid.hidden: logspace gives a wrong value: expected a whole number >= 1, "
-            "got 80.6349471933"
-        ),
+        "lr.yaml:2: grid.hidden: logspace gives a wrong value: "
+        "expected a whole number >= 1, got 80.6349471933",
     ),
     (
         "grid: {lr: {logspce: [1, 2, 3]}}",
-        "lr.yaml:2: grid.lr: expected one of {logspace: […]}, {linspace: […]}, {range: […]}, "
-        "got logspce (did you mean 'logspace'? known: linspace, logspace, range)",
+        "lr.yaml:2: grid.lr: expected one of {logspace: […]}, "
+        "{linspace: […]}, {range: […]}, got logspce "
+        "(did you mean 'logspace'? known: linspace, logspace, range)",
     ),
     ("grid: [lr]", "lr.yaml:2: grid: expected a mapping of settings, got a list"),
     ("grid:", "lr.yaml:2: grid: expected a mapping of settings, got nothing"),
     (
         "zip: {lr: [0.1, 0.2], hidden: [1, 2, 3]}",
-        (
-            "lr.yaml:2: zip: expected equally many values for settings that move together, got: "
-            "lr has 2, hidden has 3"
-        ),
+        "lr.yaml:2: zip: expected equally many values for settings "
+        "that move together, got: lr has 2, hidden has 3",
     ),
     (
         "random: {lr: {uniform: [0, 1]}}",
@@ -213,17 +208,13 @@ STRUCTURE = [
 OPTIONS = [
     (
         "name: a/b",
-        (
-            "lr.yaml:2: name: expected a name of letters, digits, '.', "
-            "'-' and '_' (at most 100), got 'a/b'"
-        ),
+        "lr.yaml:2: name: expected a name of letters, digits, "
+        "'.', '-' and '_' (at most 100), got 'a/b'",
     ),
     (
         "resources: {gpu: 1}",
-        (
-            "lr.yaml:2: resources: unknown key 'gpu' (did you mean 'gpus'? known: account, "
-            "constraint, cpus,"
-        ),
+        "lr.yaml:2: resources: unknown key 'gpu' (did you mean "
+        "'gpus'? known: account, constraint, cpus,",
     ),
     (
         "resources: {gpus: -1}",
@@ -251,10 +242,8 @@ OPTIONS = [
     ),
     (
         "wandb: {mode: off}",
-        (
-            "lr.yaml:2: wandb.mode: expected one of auto, online, offline, disabled, "
-            "got 'off' (did you mean 'offline'?)"
-        ),
+        "lr.yaml:2: wandb.mode: expected one of auto, online, offline, "
+        "disabled, got 'off' (did you mean 'offline'?)",
     ),
     ("wandb: {project: }", "lr.yaml:2: wandb.project: expected text, got nothing"),
     ("wandb: {tags: {a: b}}", "lr.yaml:2: wandb.tags: expected a list of texts, got a mapping"),
@@ -332,10 +321,8 @@ def test_tags_build_no_objects(faults: Faults, tag: str) -> None:
 
 def test_all_faults_of_a_file_come_at_once_in_the_order_of_its_lines(faults: Faults) -> None:
     found = faults(
-        (
-            "seeds: 0\nresources: {mem: much}\ngrid:\n  lr: [fast, 0.1, slow]\n  model: [cn]\n"
-            "fixed: {epochs: -1, lr: 1}\n"
-        ),
+        "seeds: 0\nresources: {mem: much}\ngrid:\n  lr: [fast, 0.1, "
+        "slow]\n  model: [cn]\nfixed: {epochs: -1, lr: 1}\n",
         task="task: mnst\n",
     )
 
@@ -401,18 +388,18 @@ def test_combinations_the_task_refuses_are_told_once_per_reason(faults: Faults) 
     )
 
     assert found == [
-        "lr.yaml:1: nesterov: true needs momentum > 0, got momentum: 0; "
-        "2 combinations are refused, the first: "
-        "nesterov=true optimizer=sgd lr=0.1 (leave them out with exclude, "
-        "or put the axis under when)"
+        "lr.yaml:1: nesterov: true needs momentum > 0, got momentum: "
+        "0; 2 combinations are refused, the first: "
+        "nesterov=true optimizer=sgd lr=0.1 (leave them out "
+        "with exclude, or put the axis under when)"
     ]
 
 
 def test_refused_combinations_of_a_large_grid_end_its_runs(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     path.write_text(
-        "task: mnist\ngrid: {nesterov: [true, false], hidden: {range: [1, 2001]}}\n"
-        "fixed: {optimizer: sgd}"
+        "task: mnist\ngrid: {nesterov: [true, false], hidden: "
+        "{range: [1, 2001]}}\nfixed: {optimizer: sgd}"
     )
     runs = load_grid(path).runs()
 
@@ -425,8 +412,8 @@ def test_refused_combinations_of_a_large_grid_end_its_runs(tmp_path: Path) -> No
 def test_an_endless_grid_of_refused_combinations_ends(tmp_path: Path) -> None:
     path = tmp_path / "endless.yaml"
     axes = (
-        "hidden: {range: [1, 100000]}, epochs: {range: [1, 100000]}, batch_size: {range: [1, "
-        "100000]}"
+        "hidden: {range: [1, 100000]}, epochs: {range: [1, "
+        "100000]}, batch_size: {range: [1, 100000]}"
     )
     path.write_text(f"task: mnist\ngrid: {{{axes}}}\nfixed: {{optimizer: sgd, nesterov: true}}")
 

@@ -86,9 +86,10 @@ def test_the_order_of_keys_changes_no_id(
 
 
 WORDS = (
-    "task mnist grid fixed zip random when if exclude include seeds union lr model cnn optimizer "
-    "samples logspace range wandb mode resources mem : - [ ] { } , "
-    "& * << ! | > ' \" # 0 1 -3 1e-3 .inf true null ~ a"
+    "task mnist grid fixed zip random when if exclude include "
+    "seeds union lr model cnn optimizer samples logspace "
+    "range wandb mode resources mem : - [ ] { } , & * << "
+    "! | > ' \" # 0 1 -3 1e-3 .inf true null ~ a"
 )
 PIECES = st.sampled_from([*WORDS.split(), "\n", "\n  ", "\n- ", ": ", "\t", " "])
 
@@ -180,8 +181,8 @@ from jobs.gridfile import load_grid
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.process_time()
 count = sum(1 for _ in load_grid(pathlib.Path(sys.argv[1])).runs())
-print(count, time.process_time() - start, \
-resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(count, time.process_time() - start, after - before)
 """
 
 

@@ -101,8 +101,8 @@ def test_settings_that_move_together_are_zipped(load: Load) -> None:
 
 def test_several_zip_groups_are_several_axes(load: Load) -> None:
     grid = load(
-        "zip:\n- {hidden: [64, 128], dropout: [0.1, 0.5]}\n"
-        "- {lr: {logspace: [0.1, 1, 2]}, epochs: [1, 2]}"
+        "zip:\n- {hidden: [64, 128], dropout: [0.1, 0.5]}\n- "
+        "{lr: {logspace: [0.1, 1, 2]}, epochs: [1, 2]}"
     )
 
     assert rows(grid, "hidden", "lr") == [(64, 0.1), (64, 1.0), (128, 0.1), (128, 1.0)]
@@ -161,8 +161,8 @@ def test_random_points_are_combined_with_the_grid(load: Load) -> None:
 
 def test_when_adds_axes_only_where_its_condition_holds(load: Load) -> None:
     grid = load(
-        "grid: {model: [dense, cnn]}\nwhen: [{if: {model: cnn}, grid: {filters: [8, 32]}, fixed: "
-        "{lr: 0.5}}]"
+        "grid: {model: [dense, cnn]}\nwhen: [{if: {model: cnn}, "
+        "grid: {filters: [8, 32]}, fixed: {lr: 0.5}}]"
     )
 
     assert rows(grid, "model", "filters", "lr") == [
@@ -192,8 +192,8 @@ def test_later_whens_see_what_earlier_ones_set(load: Load) -> None:
 def test_conditions_that_cover_everything_leave_no_default_among_the_axes(load: Load) -> None:
     grid = load(
         "grid: {optimizer: [sgd, adam]}\n"
-        "when:\n- {if: {optimizer: sgd}, grid: {lr: [0.1, 0.2]}}\n"
-        "- {if: {optimizer: adam}, grid: {lr: [0.3]}}\n"
+        "when:\n- {if: {optimizer: sgd}, grid: {lr: [0.1, 0.2]}}\n- "
+        "{if: {optimizer: adam}, grid: {lr: [0.3]}}\n"
     )
 
     assert grid.axes()["lr"] == (0.1, 0.2, 0.3)
@@ -219,8 +219,8 @@ def test_exclude_can_name_a_seed(load: Load) -> None:
 
 def test_included_points_stand_over_fixed_and_are_not_excluded(load: Load) -> None:
     grid = load(
-        "fixed: {epochs: 3}\ngrid: {lr: [0.1]}\nexclude: ['lr>0.2']\n"
-        "include: [{lr: 0.5}, {model: cnn, epochs: 1}]"
+        "fixed: {epochs: 3}\ngrid: {lr: [0.1]}\nexclude: "
+        "['lr>0.2']\ninclude: [{lr: 0.5}, {model: cnn, epochs: 1}]"
     )
 
     assert rows(grid, "lr", "model", "epochs") == [
@@ -290,8 +290,8 @@ def test_what_may_be_a_mistake_is_noted(load: Load) -> None:
 
 def test_no_off_and_1e_3_mean_what_people_mean(load: Load) -> None:
     grid = load(
-        "grid: {lr: [1e-3, 1E5]}\nwandb: {project: no, tags: [on, 2024, v1]}\n"
-        "resources: {time: 01:30:00}"
+        "grid: {lr: [1e-3, 1E5]}\nwandb: {project: no, tags: "
+        "[on, 2024, v1]}\nresources: {time: 01:30:00}"
     )
 
     assert column(grid, "lr") == [0.001, 100000.0]
@@ -318,8 +318,8 @@ def test_options_beside_the_settings_are_read(load: Load) -> None:
     grid = load(
         "name: my-study.2\nresources: {gpus: 1, cpus: 2, mem: 1.5G, time: 1h30m}\n"
         "wandb: {mode: offline, project: p, entity: e, tags: t}\n"
-        "container: images/anlp.sif\nfallback: digits\nretries: 2\nstop_after: 0\n"
-        "checkpoints: {every: 5, keep: none}\n"
+        "container: images/anlp.sif\nfallback: digits\nretries: "
+        "2\nstop_after: 0\ncheckpoints: {every: 5, keep: none}\n"
         "predictions: true\n"
     )
 
@@ -347,8 +347,8 @@ def test_no_container_can_be_said_whatever_the_profile_says(load: Load) -> None:
 
 def test_anchors_and_merge_keys_work(load: Load) -> None:
     grid = load(
-        "fixed: &base {epochs: 3, lr: 0.1}\nunion:\n- fixed: {<<: *base, lr: 0.2}\n"
-        "- fixed: {<<: [*base]}"
+        "fixed: &base {epochs: 3, lr: 0.1}\nunion:\n- fixed: "
+        "{<<: *base, lr: 0.2}\n- fixed: {<<: [*base]}"
     )
 
     assert rows(grid, "epochs", "lr") == [(3, 0.2), (3, 0.1)]

@@ -80,8 +80,8 @@ def test_a_conditional_setting_stays_conditional(load: Load) -> None:
 
 def test_a_setting_that_is_fixed_and_conditional_is_replaced_in_both_places(load: Load) -> None:
     text = (
-        "fixed: {lr: 1}\ngrid: {optimizer: [sgd, adam]}\n"
-        "when: [{if: {optimizer: sgd}, fixed: {lr: 2}}]\n"
+        "fixed: {lr: 1}\ngrid: {optimizer: [sgd, adam]}\nwhen: "
+        "[{if: {optimizer: sgd}, fixed: {lr: 2}}]\n"
         "include: [{model: cnn}]"
     )
 
@@ -143,10 +143,8 @@ def test_the_fallback_data_set_is_part_of_the_identity(load: Load) -> None:
         ("lr=logspace(1)", "--set lr=logspace(1): expected numbers [lo, hi, n], got 1 values"),
         (
             "optimizer=sdg",
-            (
-                "--set optimizer=sdg: expected one of sgd, adam, adamw, rmsprop, "
-                "got 'sdg' (did you mean"
-            ),
+            "--set optimizer=sdg: expected one of sgd, adam, "
+            "adamw, rmsprop, got 'sdg' (did you mean",
         ),
         (
             "optimiser=sgd",

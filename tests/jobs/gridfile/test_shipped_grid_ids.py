@@ -1,4 +1,6 @@
-"""Tests that run ids never change: a changed line here means that finished runs train again."""
+"""A run's id must never change: a changed line here means that people's finished runs are trained
+again.
+"""
 
 from __future__ import annotations
 

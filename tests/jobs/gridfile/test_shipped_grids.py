@@ -1,4 +1,6 @@
-"""Tests that every shipped grid file says its purpose, its command, its runs and their cost."""
+"""Every grid file that is shipped says what it is, what to type, how many runs that makes and what
+they cost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests that live progress, the foreground summary and `status` agree on where a run stands."""
+"""A run stands in one place: live progress, the foreground summary and `status` say the same of
+it.
+"""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ def test_one_cause_is_one_group_with_what_its_runs_have_in_common(folder: GridFo
     for number, spec in enumerate(specs):
         if spec.settings.values()["batch_size"] == 4096:
             message = (
-                f"CUDA out of memory. Tried to allocate {number}.00 GiB. GPU 0 has a total "
-                "capacity of 79 GiB"
+                f"CUDA out of memory. Tried to allocate {number}.00 "
+                "GiB. GPU 0 has a total capacity of 79 GiB"
             )
             fail(folder, spec, tag, an_error("OutOfMemoryError", message, line=80 + number))
         else:

@@ -1,4 +1,6 @@
-"""Tests what holds for every journal: a prefix or torn line keeps whole entries, adds none."""
+"""What holds for every journal: any prefix and any torn line leave what was whole, and nothing is
+invented.
+"""
 
 from __future__ import annotations
 
@@ -119,8 +121,8 @@ def test_what_follows_a_torn_line_counts(
         write(clean, event)
     with torn.folder.journal.open("ab") as file:
         line = (
-            b'{"time": 1.5, "event": "accepted", "tag": "0123456789ab", "id": "9", "first": 0, '
-            b'"n": 1}'
+            b'{"time": 1.5, "event": "accepted", "tag": '
+            b'"0123456789ab", "id": "9", "first": 0, "n": 1}'
         )
         file.write(line[: data.draw(st.integers(0, len(line) - 1), label="torn at")])
     for event in after:

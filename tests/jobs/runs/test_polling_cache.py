@@ -59,14 +59,10 @@ def test_the_file_is_for_its_owner_alone_and_leaves_no_draft(path: Path) -> None
         '{"version": 1, "notes"',
         '{"version": 2, "notes": {}, "jobs": []}',
         '{"version": 1, "notes": {}, "jobs": [["slurm", "1"]]}',
-        (
-            '{"version": 1, "notes": {}, "jobs": [["slurm", "1", [[0, 3]], 5, "asleep", null, '
-            '"", ""]]}'
-        ),
-        (
-            '{"version": 1, "notes": {}, "jobs": [["slurm", "1", [[0, 1000000000000]], 5, '
-            '"queued", null, "", ""]]}'
-        ),
+        '{"version": 1, "notes": {}, "jobs": [["slurm", "1", '
+        '[[0, 3]], 5, "asleep", null, "", ""]]}',
+        '{"version": 1, "notes": {}, "jobs": [["slurm", "1", [[0, '
+        '1000000000000]], 5, "queued", null, "", ""]]}',
     ],
 )
 def test_a_damaged_file_is_one_that_is_not_there(path: Path, text: str) -> None:

@@ -1,4 +1,6 @@
-"""Tests that the cache returns every answer of a scheduler, and nothing from a damaged file."""
+"""What holds for every answer of a scheduler: the cache gives it back, and any damage of the file
+is nothing known.
+"""
 
 from __future__ import annotations
 

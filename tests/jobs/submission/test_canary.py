@@ -144,8 +144,8 @@ def test_the_command_line_asks_for_canaries(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(
-        "task: mnist\nfixed: {data: digits, epochs: 2}\ngrid: {lr: [0.1, 0.2]}\n"
-        "wandb: {mode: disabled}\n"
+        "task: mnist\nfixed: {data: digits, epochs: 2}\ngrid: "
+        "{lr: [0.1, 0.2]}\nwandb: {mode: disabled}\n"
     )
 
     assert call_submit("study.yaml", "--canary") == 0

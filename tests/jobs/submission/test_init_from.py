@@ -18,7 +18,9 @@ def emotion(init_from: str) -> RunSpec:
 
 @pytest.fixture
 def genres(tmp_path: Path) -> list[RunSpec]:
-    """Makes a grid `genres` with two finished runs and their weights; the second is better."""
+    """A grid `genres` with two finished runs, of which the second is the better one, and their
+    weights.
+    """
     specs = [make_spec("fma_genre", {"data": "made", "lr": lr}, 0) for lr in (0.1, 0.01)]
     folder = GridFolder(tmp_path / "genres")
     tag = submit(folder, specs)

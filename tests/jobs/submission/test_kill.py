@@ -1,4 +1,6 @@
-"""Kills every process again and again; no run may be lost, repeated or change its numbers."""
+"""Kills everything there is, again and again; nothing may be lost, done twice, or come out with
+another number.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,8 @@ class Killer:
         """Returns when the list is at its end and the grid is done.
 
         Raises:
-            AssertionError: the grid was done too soon, or never; the text lists the kills.
+            AssertionError: the grid was done too soon, or never; the text says what was killed
+            when.
         """
         while self.victims:
             self._submit_if_nobody_does()

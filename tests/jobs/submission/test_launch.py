@@ -189,8 +189,8 @@ def options_of(*words: str) -> Overrides:
 
 def test_every_resource_can_be_asked_for_on_the_command_line() -> None:
     words = (
-        "--gpus 1 --gpu-type a100 --cpus 4 --mem 8G --time 2h --queue gpu --account a1 --qos "
-        "high --nodes 2"
+        "--gpus 1 --gpu-type a100 --cpus 4 --mem 8G --time 2h "
+        "--queue gpu --account a1 --qos high --nodes 2"
     )
     more = [
         "--constraint",

@@ -53,9 +53,8 @@ def test_a_shipped_grid_has_small_runs(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | None]:
-    """Returns the results of the small runs of all shipped grids by id.
-
-    Runs one pool per task: one per grid would take twice as long.
+    """Results of the small runs of all shipped grids by id, a pool per task: one per grid would
+    take twice as long.
     """
     root = tmp_path_factory.mktemp("smoke")
     found: dict[str, RunResult | None] = {}

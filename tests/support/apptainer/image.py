@@ -1,8 +1,11 @@
-"""A real Apptainer and an image of this checkout, built once for all test processes.
+"""A real Apptainer and an image of this checkout for the tests that need them, built once for all
+test processes.
 
-The image is the variant for CPUs and machines without a container hub, built by an ordinary user
-as people would do it. It is kept in `CACHE` under a checksum of what goes in, files that are not in
-git yet included: no test meets the code of yesterday. ANLP_IMAGE names one that is taken as it is.
+The image is the variant for CPUs and machines without a container hub, built by an ordinary user as
+people would do it;
+it is kept in `CACHE` under a checksum of what goes in, files that are not in git yet included: no
+test meets the code
+of yesterday. ANLP_IMAGE names one that is taken as it is.
 """
 
 from __future__ import annotations
@@ -82,7 +85,9 @@ def _why_not() -> str | None:
 
 
 def _build(path: Path) -> None:
-    """Stages with the rights of this process, builds as an ordinary user; takes two minutes."""
+    """Stages by the rights of this process, builds by those of an ordinary user; about two
+    minutes.
+    """
     stage = CACHE / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     staged = [
@@ -158,8 +163,8 @@ def _locked(what: str) -> Iterator[None]:
     found = CACHE.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:  # what lies there is executed
         pytest.fail(
-            f"{CACHE}: of another user, or others may write there; "
-            "name another place: ANLP_IMAGE_CACHE"
+            f"{CACHE}: of another user, or others may write "
+            "there; name another place: ANLP_IMAGE_CACHE"
         )
     with (CACHE / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,5 @@
-"""Conformance suite of schedulers.
-
-A backend's test is a subclass of `SchedulerConformance` with a `bench` fixture.
+"""What holds for every scheduler: a backend's test is a subclass of `SchedulerConformance` with a
+`bench` fixture.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ EXAMPLES: Mapping[str, Any] = {
 
 
 class Bench(Protocol):
-    """A scheduler and its surroundings; elements behave as `scripted_elements.BEHAVIOURS` says."""
+    """A scheduler with what a test needs around it; elements behave as
+    `scripted_elements.BEHAVIOURS` says.
+    """
 
     scheduler: Scheduler
 
@@ -50,7 +51,9 @@ class Bench(Protocol):
         """What the element printed or wrote to its log."""
 
     def effect(self, resources: Resources) -> str:
-        """Returns what the backend makes of `resources`, as text: script, arguments, notes."""
+        """All that the backend does with `resources`, as text: its script, its arguments, its
+        notes.
+        """
 
 
 class SchedulerConformance:
@@ -191,6 +194,7 @@ class DependencyConformance:
         handles = bench.scheduler.submit(rest, Resources())
         states = bench.settle(handles)
 
-        # after a scheduler has forgotten the job, the journal still names what it waited for
+        # a scheduler that has forgotten the job leaves the rest to the journal, which names what it
+        # waited for
         assert {states[handle].cause for handle in handles} <= {Cause.SKIPPED, Cause.UNKNOWN}
         assert not (tmp_path / "rest").exists()

@@ -1,4 +1,6 @@
-"""A shared scheduler that answers as told, counts the questions, and can be down."""
+"""A shared scheduler that answers what a test tells it to, counts the questions, and can be
+down.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ DOWN = "slurm: squeue: Unable to contact slurm controller (connect failure)"
 
 
 class FakeCluster:
-    """Replaces `ask_scheduler` or, installed, Slurm; jobs of this machine are really looked at."""
+    """Takes the place of `ask_scheduler`, or, installed, of Slurm; this machine's own jobs are
+    looked at as ever.
+    """
 
     name = "slurm"
 

@@ -346,8 +346,10 @@ from jobs.schedulers.local.events import ElementStarted
 from jobs.schedulers.local.scheduler import LocalScheduler
 scheduler = LocalScheduler(slots=2, pool=TINY)
 scheduler.submit(make_batch(Path(sys.argv[2]), "sleep 60", "stubborn 60"), Resources())
-scheduler.follow(lambda event: \
-print(event.pid, flush=True) if isinstance(event, ElementStarted) else None)
+def tell(event):
+    if isinstance(event, ElementStarted):
+        print(event.pid, flush=True)
+scheduler.follow(tell)
 """
 
 
@@ -420,10 +422,8 @@ def test_the_pool_is_started_by_arguments_and_not_by_a_shell() -> None:
         (11, "signal 11 (SIGSEGV: a crash in native code)"),
         (
             9,
-            (
-                "signal 9 (SIGKILL: not sent by the job itself: "
-                "the kernel does this when memory runs out)"
-            ),
+            "signal 9 (SIGKILL: not sent by the job itself: "
+            "the kernel does this when memory runs out)",
         ),
         (15, "signal 15 (SIGTERM)"),
         (50, "signal 50"),

@@ -111,10 +111,8 @@ def test_a_grid_for_gpus_on_a_machine_without_is_told_loudly_and_runs_on_its_cor
 
     assert (plan.slots, plan.devices) == (4, ("",))
     assert plan.notes == (
-        (
-            "NO GPU HERE: the grid asks for 1 per run and nvidia-smi finds none; "
-            "the runs train on the CPU, 4 at a time"
-        ),
+        "NO GPU HERE: the grid asks for 1 per run and nvidia-smi "
+        "finds none; the runs train on the CPU, 4 at a time",
     )
 
 

@@ -1,4 +1,6 @@
-"""Tests LSF: texts written, texts read (as documented, not recorded), and a pretended site."""
+"""LSF: texts that are written, texts that are read (made as documented, not recorded), and a
+pretended site.
+"""
 
 from __future__ import annotations
 
@@ -247,10 +249,8 @@ def test_what_does_not_fit_the_users_limit_is_left(site: Site) -> None:
 
     assert len(handles) == 5
     assert scheduler.notes == (
-        (
-            "5 of 12 submitted: you have as many jobs in the queue as you may; "
-            "7 wait for the next submit"
-        ),
+        "5 of 12 submitted: you have as many jobs in the "
+        "queue as you may; 7 wait for the next submit",
     )
 
 

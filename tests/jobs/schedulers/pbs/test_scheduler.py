@@ -153,8 +153,8 @@ def test_while_the_server_is_down_every_call_says_that_it_may_help_to_wait(
         ),
         ("No Kerberos credentials found", "pbs"),
         (
-            "pbsconf error: pbs conf variables not found: PBS_HOME PBS_EXEC PBS_SERVER\n"
-            "No such file or directory\n"
+            "pbsconf error: pbs conf variables not found: PBS_HOME "
+            "PBS_EXEC PBS_SERVER\nNo such file or directory\n"
             "qstat: cannot connect to server  (errno=0)",
             "local",
         ),

@@ -114,7 +114,9 @@ def test_every_shipped_profile_for_pbs_has_a_reviewed_script() -> None:
 
 
 def test_what_a_job_waits_for_is_told_to_qsub_and_not_written_into_its_script() -> None:
-    """The script may be submitted again by hand after that time: PBS would delete it at once."""
+    """The script may be submitted again by hand when that is long over: PBS would delete it at
+    once.
+    """
     piece = Piece(0, 10)
 
     assert render_options(WAITING, piece, Dialect.PRO) == [
@@ -304,7 +306,9 @@ def start_by_hand(
 
 
 def hear_everything() -> None:
-    """A process started in the background or below nohup ignores these; bash cannot trap them."""
+    """What is started in the background or below nohup is born deaf to these, and bash cannot trap
+    them then.
+    """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -405,7 +409,9 @@ def test_a_signal_before_the_program_began_ends_the_script_without_a_trace(tmp_p
 def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(
     tmp_path: Path, number: int
 ) -> None:
-    """Bash ignores SIGINT in the background; a timer left over would signal a reused pid."""
+    """What bash runs in the background ignores SIGINT, and a timer that is left would signal
+    whoever has that pid.
+    """
     script = start_by_hand(tmp_path, "sleep 200", GENERIC, PBS_ARRAY_INDEX="1")
     wait_until(
         scripted_elements.ready_of(tmp_path / "batch.jsonl", 1).exists, lambda: "it does not start"

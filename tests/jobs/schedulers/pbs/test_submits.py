@@ -1,4 +1,6 @@
-"""Submits to the pretended PBS with the real commands: killed, racing, refused, counted."""
+"""Submits to the pretended PBS by the commands that people type: killed, racing, refused,
+counted.
+"""
 
 from __future__ import annotations
 
@@ -268,9 +270,9 @@ def test_why_a_run_waits_is_explained_in_the_servers_words(
     run_command(lambda: explain.main(["study", a_run_of(place)]))
 
     assert (
-        "queued, Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4); "
-        "the next of its"
-    ) in (" ".join(capsys.readouterr().out.split()))
+        "queued, Can Never Run: Insufficient amount of resource: "
+        "ngpus (R: 8 A: 4 T: 4); the next of its" in (" ".join(capsys.readouterr().out.split()))
+    )
 
 
 def test_what_is_about_to_happen_to_running_jobs_is_shown(
@@ -348,7 +350,9 @@ def test_what_the_profile_asked_for_is_known_to_a_retry(
 def test_a_retry_goes_to_the_site_of_the_submission(
     make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its profile it would lack the account, modules and secrets, and go all at once."""
+    """Without its profile it would go without the account, the modules and the secrets, and all at
+    once.
+    """
     (tmp_path / "site.yaml").write_text(
         "defaults: {time: 30m, mem: 1G, account: physics}\nmodules: [cuda/12]\n"
     )

@@ -1,4 +1,6 @@
-"""Smoke test of the Torque dialect: Debian's qsub, qstat and qdel over the real Slurm."""
+"""A smoke test of the Torque dialect: Debian's qsub, qstat and qdel over the real Slurm, with runs
+that train.
+"""
 
 from __future__ import annotations
 

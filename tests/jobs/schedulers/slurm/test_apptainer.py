@@ -1,4 +1,6 @@
-"""Trains in a real image under a real Slurm, ended in every way, with a key that never shows."""
+"""Real training in a real image under a real Slurm, ended in every way that it knows; and a key
+that shows nowhere.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ def test_warned_of_the_time_limit_runs_are_requeued_and_end_with_the_same_number
 def test_slurms_own_warning_before_the_time_limit_reaches_the_run_in_the_image(
     cluster: Cluster, place: Place, undisturbed: Place
 ) -> None:
-    """Holds the runs still until the clock of the real Slurm brings the warning."""
+    """Nobody helps it here: the runs are held still until the clock of the real Slurm has brought
+    the warning.
+    """
     assert place.submit(*ON_SLURM, "--time", "3m").code == 0
     runs = wait_for_epochs(place, 3)
     elements = elements_of(place)

@@ -1,4 +1,6 @@
-"""Tests how often each command calls Slurm: a command that exceeds its budget fails."""
+"""How often each command calls Slurm: a budget per command, and the test fails where one is
+passed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ QUERY = {"squeue": 1}
 QUERY_AND_ACCOUNTS = {"squeue": 1, "sacct": 1}
 
 # What each command may call at most, in the order in which they are tried on one grid of 10,000
-# runs; RUN is one of them.
+# runs; RUN is one of it.
 BUDGETS: tuple[tuple[str, str, Mapping[str, int]], ...] = (
     ("plan", "jobs.submit GRID --dry-run", {"scontrol ping": 1}),
     ("submit", "jobs.submit GRID", {"scontrol ping": 1, "scontrol show": 1, "sbatch": 10}),
@@ -65,9 +67,8 @@ class Site:
         return GridFolder(self.folder / "runs" / "many")
 
     def call(self, line: str) -> tuple[Counter[str], float]:
-        """Returns the calls of a command, and the processor seconds of it and its children.
-
-        Processor seconds hold where other work shares the machine.
+        """What a command called, and the processor seconds of it and all that it called: others may
+        be at work here.
         """
         run = next(iter(self._asked()), "")
         words = [

@@ -1,4 +1,6 @@
-"""Tests canaries, the circuit breaker and a retry in a real Slurm, unattended."""
+"""Canaries, too many failures in a row and a retry in a real Slurm, where nobody waits beside the
+jobs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tests what is retried and what never is, with programs that fail as Slurm's do."""
+"""What is tried again and what never is, with programs that stand for Slurm's and fail as they
+do.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ class TestSlurmConformance(SchedulerConformance):
         return SlurmBench(tmp_path)
 
     def test_the_time_limit_is_kept(self, bench: Bench) -> None:
-        """Slurm counts minutes and checks every 30 s: the shortest limit ends a job at 80 s."""
+        """Slurm counts minutes and looks every 30 s, so a job with the shortest limit ends after 80
+        s.
+        """
         handles = bench.scheduler.submit(
             bench.batch("stubborn 200"), Resources(walltime_min=0.5 / 60)
         )

@@ -1,4 +1,6 @@
-"""Tests faults of the real Slurm: limits, lost answers, absent controllers, polling rate."""
+"""The real Slurm when things go wrong: limits, lost answers, controllers that are away; and how
+often it is asked.
+"""
 
 from __future__ import annotations
 
@@ -137,10 +139,8 @@ def test_what_the_users_limit_does_not_admit_is_left_for_the_next_submit(
 
     assert [handle.index for handle in handles] == [0, 1, 2, 3, 4]
     assert scheduler.notes == (
-        (
-            "5 of 7 submitted: you have as many jobs in the queue as you may; "
-            "2 wait for the next submit"
-        ),
+        "5 of 7 submitted: you have as many jobs in the queue "
+        "as you may; 2 wait for the next submit",
     )
     with pytest.raises(SchedulerError, match="submit again when some have ended"):
         scheduler.submit(make_batch(tmp_path, "ok"), tiny)

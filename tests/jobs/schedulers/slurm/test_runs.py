@@ -1,4 +1,6 @@
-"""Trains in a real Slurm, interrupted in every way: the next attempt gives equal numbers."""
+"""Real training in a real Slurm, interrupted in every way that it knows: one attempt later the
+numbers are the same.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def test_a_run_that_is_warned_of_its_time_limit_is_requeued_and_ends_with_the_sa
 
     handles = scheduler.submit(batch, Resources(walltime_min=1))
     wait_for_epochs(run, 10)
-    # Slurm checks time limits every 30 s, and a short run may end before: send its warning by hand
+    # Slurm looks at time limits every 30 s, which a short run may not live to see: its warning,
+    # sent by hand
     cluster.ask("scancel", "--signal=USR2", "--batch", f"{handles[0].native_id}_{handles[0].index}")
     states = settle(scheduler, handles)
 

@@ -357,10 +357,8 @@ def test_an_unknown_refusal_is_shown_as_it_is() -> None:
         ("Batch job submission failed: Resource temporarily unavailable", True),
         ("Unable to contact slurm controller (receive failure)", False),
         (
-            (
-                "Socket timed out on send/recv operation\n"
-                "Unable to contact slurm controller (connect failure)"
-            ),
+            "Socket timed out on send/recv operation\nUnable to "
+            "contact slurm controller (connect failure)",
             False,
         ),
         ("Zero Bytes were transmitted or received", False),
@@ -389,8 +387,8 @@ def test_a_request_that_was_certainly_not_taken_is_told_from_one_that_may_have_b
 )
 def test_limits_on_the_number_of_jobs_are_told_from_others(reason: str, is_limit: bool) -> None:
     err = (
-        f"sbatch: error: {reason}\nsbatch: error: Batch job submission failed: "
-        f"{refusals.POLICY} (job submit limit)"
+        f"sbatch: error: {reason}\nsbatch: error: Batch job submission "
+        f"failed: {refusals.POLICY} (job submit limit)"
     )
 
     assert refusals.is_submit_limit(err) == is_limit

@@ -1,7 +1,9 @@
-"""Tests `python -m jobs.submit` on a real Slurm with every accident: each run exactly once.
+"""`python -m jobs.submit` on a real Slurm, with everything that can go wrong on the way: each run
+exactly once.
 
 Runs step through their epochs without training (`stepping_runs.py`); what training makes of an
-interruption is in `test_runs.py`.
+interruption is in
+`test_runs.py`.
 """
 
 from __future__ import annotations
@@ -36,15 +38,16 @@ ALIVE = {RunState.QUEUED, RunState.RUNNING, RunState.DONE}
 def make_steps(
     folder: Path, rates: int | str, *, name: str = "steps", more: str = "", **extra: str
 ) -> Place:
-    """Makes a grid of stepping runs, and programs before Slurm's own.
+    """A grid of stepping runs, with as many learning rates or those of the list, and programs
+    before Slurm's own.
 
-    `rates` is the number of learning rates, or their list. The name is unique: Slurm remembers the
-    jobs of every test before this one, and of an earlier try of this one.
+    Its name is its own: Slurm remembers the jobs of every test before this one, and of an earlier
+    try of this one.
     """
     lr = {"logspace": [1e-4, 1e-1, rates]} if isinstance(rates, int) else rates
     text = (
-        f"task: mnist\nfixed: {{data: digits, epochs: 3}}\ngrid: {{lr: {lr}}}\n"
-        f"wandb: {{mode: disabled}}\n{more}"
+        f"task: mnist\nfixed: {{data: digits, epochs: 3}}\ngrid: "
+        f"{{lr: {lr}}}\nwandb: {{mode: disabled}}\n{more}"
     )
     place = folder / name
     place.mkdir()
@@ -63,7 +66,9 @@ def wait_for(place: Place, *states: RunState, timeout_s: float = 180.0) -> None:
 
 
 def wait_for_done(place: Place, least: int) -> set[RunState]:
-    """Waits until `least` runs are done or one has failed; returns the states on the way."""
+    """Returns the states that any run was in on the way, when at least so many are done or one
+    leads nowhere.
+    """
     seen: set[RunState] = set()
 
     def is_so() -> bool:
@@ -141,7 +146,8 @@ def node_of(cluster: Cluster, place: Place, rate: float, attempt: int) -> str:
     ).strip()
 
 
-# What happens to a submit: its environment, what stands before sbatch, and how the command ends.
+# What happens to a submit: what its environment says, what stands before sbatch, and how the
+# command ends.
 ACCIDENTS: Mapping[str, tuple[str, str, int]] = {
     "before_the_intent": ("before intend", "", -signal.SIGKILL),
     "after_the_intent": ("after intend", "", -signal.SIGKILL),

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""A pretended LSF in a folder: `bsub`, `bjobs`, `bkill`, `bparams` and `lsid`, as documented.
+"""A pretended LSF in a folder: `bsub`, `bjobs`, `bkill`, `bparams` and `lsid`, as its manual
+describes them.
 
-No real LSF was at hand: what is printed is modelled on the manual, not recorded. Each array has a
+No real LSF was at hand: what is printed is modelled on the documentation, not recorded. Each array
+has a
 process of its own that starts its elements, keeps their limits, and writes where they stand. A
-minute of a time limit lasts as long as `minute_s` says.
+minute of
+a time limit lasts as long as `minute_s` says.
 """
 
 from __future__ import annotations

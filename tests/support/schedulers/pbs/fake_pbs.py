@@ -1,8 +1,10 @@
-"""A PBS without a server: its commands answer as recorded, and scripts run locally.
+"""A PBS without a server: qsub, qstat, qselect, qalter and qdel that answer as recorded, and run
+scripts locally.
 
-`install` puts qsub, qstat, qselect, qalter and qdel into a folder for PATH. Each submitted job is
-carried out by a detached process of its own (`node`), the one writer of its states; commands only
-read them, and ask it to delete by creating files.
+`install` puts them into a folder for PATH. Each submitted job is carried out by a detached process
+of its own
+(`node`), the one writer of its states; commands only read them, and ask it to delete by creating
+files.
 """
 
 from __future__ import annotations

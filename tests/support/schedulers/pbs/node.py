@@ -1,4 +1,6 @@
-"""Carries out one job of the pretended PBS: starts, limits, kills and reports its elements."""
+"""Carries out one job of the pretended PBS, as a node's daemon would: starts, limits, kills,
+reports its elements.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class Mom:
             self._end_before_start(index)
 
     def _may_begin(self) -> bool:
-        """Whether all it waits for ended well; if one did not, this job ends unstarted."""
+        """Whether all that it waits for has ended well; if anything has ended otherwise, it ends
+        itself.
+        """
         verdicts = [self._verdict(kind, native) for kind, native in self.job["depend"]]
         if False in verdicts:
             (self.folder / "never").touch()

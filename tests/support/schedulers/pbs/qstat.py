@@ -22,8 +22,8 @@ def qstat(site: Site, words: Sequence[str]) -> int:
         )
     if "-B" in options:
         print(
-            "Server: pbs-m1\n    server_state = Active\n"
-            f"    max_array_size = {site.config['max_array_size']}"
+            "Server: pbs-m1\n    server_state = Active\n    "
+            f"max_array_size = {site.config['max_array_size']}"
         )
         return 0
     if "-x" in options and not site.config["history"]:
@@ -42,7 +42,9 @@ def qstat(site: Site, words: Sequence[str]) -> int:
 
 
 def _qstat_express(site: Site, options: Sequence[str], ids: Sequence[str]) -> int:
-    """Answers a sorted query for all; skips unknown ones silently if any is known."""
+    """One query for all: sorted; what is not known is left out without a word as long as anything
+    is known.
+    """
     if any(not re.match(r"\d+(\[\d*\])?(\.|$)", native) for native in ids):
         raise RefusedError("qstat: Express option can only be used with job ids", 1)
     strangers = [
@@ -103,10 +105,8 @@ def _show_one(
         "substate": None if site.is_torque else state.get("substate"),
         "Resource_List.walltime": job["walltime"],
         "stime": state.get("node") and "Sat Nov 21 01:55:41 2026",
-        "Variable_List": (
-            "PBS_O_HOME=/home/user,PBS_O_LANG=C.UTF-8,"
-            "PBS_O_PATH=/usr/bin:/bin,PBS_O_SHELL=/bin/bash"
-        ),
+        "Variable_List": "PBS_O_HOME=/home/user,PBS_O_LANG=C.UTF-8,"
+        "PBS_O_PATH=/usr/bin:/bin,PBS_O_SHELL=/bin/bash",
         "comment": None if site.is_torque else state.get("comment"),
         "run_count": state.get("runs"),
         "exit_status" if site.is_torque else "Exit_status": state.get("exit"),

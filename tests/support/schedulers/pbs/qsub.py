@@ -15,8 +15,8 @@ from typing import Any
 from tests.support.schedulers.pbs.fake_pbs import HOST, RefusedError, Site, write
 
 USAGE = (
-    "usage: qsub [-a date_time] [-A account_string] [-c interval] ... [script | -- command [arg1 "
-    "...]]"
+    "usage: qsub [-a date_time] [-A account_string] [-c "
+    "interval] ... [script | -- command [arg1 ...]]"
 )
 WITH_VALUE = "aAceCjJklmMNopPqrRStuvW"
 
@@ -154,10 +154,8 @@ def _check_pro(site: Site, asked: Sequence[str]) -> None:
 def _check_torque(site: Site, asked: Sequence[str]) -> None:
     if any(value.startswith("select") for value in asked):
         raise RefusedError(
-            (
-                "qsub: submit error (Unknown resource type  REJHOST=head MSG=cannot locate "
-                "resource 'select')"
-            ),
+            "qsub: submit error (Unknown resource type  REJHOST=head "
+            "MSG=cannot locate resource 'select')",
             1,
         )
 

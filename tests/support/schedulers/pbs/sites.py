@@ -39,7 +39,9 @@ class Site:
         fake_pbs.configure(self.folder, **config)
 
     def scheduler(self, **profile: Any) -> PbsScheduler:
-        """Makes a fresh one without warnings, so that only the limit ends an element."""
+        """One that has asked nothing yet; without warnings, which would be what ends an element,
+        not its limit.
+        """
         shipped = pbs_profile()
         return PbsScheduler(
             replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER)

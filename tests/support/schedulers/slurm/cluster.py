@@ -1,4 +1,5 @@
-"""A real Slurm of four nodes, started once for all test processes and stopped by the last.
+"""A real Slurm of four nodes for the tests that need one, started once for all test processes and
+stopped by the last.
 
 Each checkout has its own, with ports, nodes and a folder of its own: two on one machine do not
 meet.

@@ -1,4 +1,6 @@
-"""Programs that stand before Slurm's own on PATH: they log every call and can interfere."""
+"""Programs that stand before Slurm's own on PATH: they note every call, and do what a test wants of
+one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class Calls:
     folder: Path
 
     def look(self) -> Counter[str]:
-        """Counts the calls of each command since the last look, of scontrol by subcommand."""
+        """How often each command was called since the last look; `scontrol ping` and `scontrol
+        show` are two.
+        """
         log = self.folder / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
@@ -28,9 +32,8 @@ class Calls:
 
 
 def note_calls(folder: Path, programs: Mapping[str, str]) -> Calls:
-    """Writes programs to `folder` that log each call and then run the one in `programs`.
-
-    Put the folder first on PATH.
+    """Programs in `folder` that note each call and then are the one that `programs` names; put it
+    first on PATH.
     """
     folder.mkdir()
     for name, program in programs.items():

@@ -1,4 +1,5 @@
-"""A Slurm that accepts every job and starts none: programs for PATH that record their calls.
+"""A Slurm that takes everything and starts nothing: programs for PATH that answer at once and
+record their calls.
 
 They are shell scripts, since the benchmarks time commands that call them.
 """
@@ -29,7 +30,8 @@ id=$((4711 + $(wc -l < "$here/arrays")))
 echo "$id $last $name" >> "$here/arrays"
 echo "$id"
 """,
-    # waiting arrays have one row, running ones a row for each task: the longest possible answer
+    # waiting arrays have one row, and those under way a row for each task: the longest answer there
+    # is
     "squeue": """\
 while read -r id last name; do
     if [ -e "$here/cancelled.$id" ]; then continue; fi
@@ -40,8 +42,9 @@ done < "$here/arrays"
 """,
     "sacct": """\
 while read -r id last name; do
-    if [ -e "$here/cancelled.$id" ]; then \
-echo "${{id}}_[0-$last]|CANCELLED by 0|0:0|0:0|None assigned"; fi
+    if [ -e "$here/cancelled.$id" ]; then
+        echo "${{id}}_[0-$last]|CANCELLED by 0|0:0|0:0|None assigned"
+    fi
 done < "$here/arrays"
 """,
     "scancel": """\

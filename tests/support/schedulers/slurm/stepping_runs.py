@@ -1,9 +1,11 @@
-"""Runs that step through their epochs without training.
+"""Runs that step through their epochs without training: claims, files, signals and exit codes are
+real.
 
-Claims, files, signals and exit codes are real. `site/sitecustomize.py` puts this into the programs
-that Slurm starts. STEP_S is the time of an epoch; STEP_EAT and STEP_STUBBORN name learning rates of
-runs that take memory, or do not listen; STEP_FAIL of runs that fail, STEP_STAY of runs that do not
-go on until they have been ended twice.
+`site/sitecustomize.py` puts this into the programs that Slurm starts. STEP_S is the time of an
+epoch;
+STEP_EAT and STEP_STUBBORN name learning rates of runs that take memory, or do not listen; STEP_FAIL
+of runs that fail,
+STEP_STAY of runs that do not go on until they have been ended twice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Unpacks Debian's Torque commands over the real Slurm into a folder for PATH.
-
-No other test sees them.
+"""Debian's Torque commands over the real Slurm: unpacked into a folder for PATH, so that no other
+test sees them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Changes processes that tests do not start themselves; Python imports it from PYTHONPATH."""
+"""What tests change in processes that they do not start themselves; Python imports this where it is
+on PYTHONPATH.
+"""
 
 from __future__ import annotations
 
