@@ -33,7 +33,6 @@ if __name__ == "__main__":
     parser.add_argument("--job", default="")
     given = parser.parse_args()
     print(f"element {given.index} prints", flush=True)
-    print(f"element {given.index} prints", flush=True)
     try:
         code = scripted_elements.run(given.batch, given.index, job=given.job)
     except Exception:
