@@ -23,7 +23,7 @@ RATES = {
 
 
 def curves() -> Iterator[dict[str, Any]]:
-    """One form per run; numbers that are not finite are null."""
+    """Yield one form per run; numbers that are not finite are null."""
     for solver, rates in RATES.items():
         for rate in rates:
             for seed in range(SEEDS):

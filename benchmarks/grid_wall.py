@@ -174,7 +174,7 @@ def _grid(bench: Bench, *, seed: int) -> dict[str, Any]:
 
 
 def _confine(part: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The command and its environment, kept to one core where the part says so."""
+    """Return the command and its environment, kept to one core where the part says so."""
     if part == "machine":
         return list(argv), {}
     core = min(os.sched_getaffinity(0))
@@ -198,7 +198,7 @@ def prepare_mnist(data_dir: Path, root: Path) -> None:
 
 
 def render(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str]) -> str:
-    """The figures for people."""
+    """Return the figures for people."""
     lines = [
         ", ".join(f"{name} {value}" for name, value in machine.items()),
         f"{bench.runs} runs of {bench.epochs} epochs, half dense, half cnn, batch 64, "
@@ -248,7 +248,7 @@ def _render_accuracies(found: Sequence[Found]) -> list[str]:
 
 
 def form(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str]) -> dict[str, Any]:
-    """The figures for machines."""
+    """Return the figures for machines."""
     parts = {
         part: {
             "wall_ratio": asdict(spread(figures.ratios)),
@@ -278,7 +278,7 @@ def form(bench: Bench, found: Mapping[str, Found], machine: Mapping[str, str]) -
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.grid_wall", description=(__doc__ or "").split("\n")[0]
     )

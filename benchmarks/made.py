@@ -39,7 +39,7 @@ def specs(count: int, **settings: object) -> list[RunSpec]:
 
 
 def write_batch(folder: GridFolder, runs: Sequence[RunSpec], options: RunOptions) -> Batch:
-    """The batch file of a first submission, one run per element."""
+    """Return the batch file of a first submission, one run per element."""
     folder.batches.mkdir(parents=True)
     path = folder.batches / "1.jsonl"
     write_jsonl(path, [Element((spec,), options).to_json() for spec in runs])
@@ -65,12 +65,12 @@ def finished_grid(root: Path, count: int) -> GridFolder:
         run.path.mkdir()
         run.result.write_text(
             json.dumps(result.to_json())
-        )  # nobody reads meanwhile: no need to sync 10,000 files
+        )  # no reader meanwhile: 10,000 files need no sync
     return folder
 
 
 def _provenance(tag: str) -> dict[str, object]:
-    """What a run writes about itself, as far as `jobs.runs.cost` reads it."""
+    """Return what a run writes about itself, as far as `jobs.runs.cost` reads it."""
     spent = AttemptUsage(1e9, 1e9 + 20, "done", tag, 18.0)
     return {"batch": tag, "cpu_s": 18.0, "peak_rss_mib": 400.0, "spent": [spent.to_json()]}
 

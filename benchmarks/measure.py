@@ -85,7 +85,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Co
 
 
 def describe_machine() -> dict[str, str]:
-    """What every figure depends on."""
+    """Return what every figure depends on."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %z"),
         "cpu": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",

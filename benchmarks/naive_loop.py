@@ -28,12 +28,12 @@ Loader = DataLoader[tuple[Tensor, Tensor]]
 
 
 def make_model(name: str) -> nn.Module:
-    """The suite's own model at its default size; images come normalised already."""
+    """Return the suite's own model at its default size; images come normalised already."""
     return Dense(28 * 28, 10) if name == "dense" else Cnn(28, 10)
 
 
 def make_textbook_model(name: str) -> nn.Module:
-    """The same layers with the same numbers of parameters, as a tutorial has them."""
+    """Return the same layers with the same numbers of parameters, as a tutorial has them."""
     if name == "dense":
         hidden = [
             nn.Linear(28 * 28, 512),
@@ -99,7 +99,7 @@ def evaluate(model: nn.Module, loader: Loader) -> tuple[float, float]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description="Trains one model on MNIST; prints the test accuracy as JSON."
     )

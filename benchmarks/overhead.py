@@ -138,7 +138,7 @@ def measure_cluster(root: Path, repeats: int) -> dict[str, Spread]:
 
 
 def _write_many(root: Path) -> Path:
-    """A grid file of `MANY` runs."""
+    """Return a grid file of `MANY` runs."""
     axes = {"model": ["dense", "cnn"], "lr": {"logspace": [1e-5, 1e-1, MANY // 10]}}
     form = {"task": "mnist", "fixed": {"data": "digits"}, "grid": axes, "seeds": 5}
     path = root / "many.yaml"
@@ -174,7 +174,7 @@ def _parent_of(pid: int) -> int:
 
 
 def render(found: Mapping[str, Spread], machine: Mapping[str, str]) -> str:
-    """The figures for people: median (range)."""
+    """Return the figures for people: median (range)."""
     lines = [", ".join(f"{name} {value}" for name, value in machine.items()), ""]
     width = max(map(len, found))
     lines += [
@@ -185,7 +185,7 @@ def render(found: Mapping[str, Spread], machine: Mapping[str, str]) -> str:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.overhead", description=(__doc__ or "").split("\n")[0]
     )

@@ -37,7 +37,7 @@ GRID = {
 
 
 def make_sides(runs: int, pack: int) -> dict[str, list[str]]:
-    """What each side adds to the command line of submit."""
+    """Return what each side adds to the command line of submit."""
     chain = str(-(-runs // pack))
     return {
         ALONE: [],

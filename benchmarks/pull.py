@@ -81,7 +81,7 @@ SIDES: Mapping[str, Callable[[str], Frames]] = {
 def measure(
     side: str, place: str, environment: Mapping[str, str] | None = None
 ) -> tuple[Cost, dict[str, float]]:
-    """One side in a process of its own: what it cost from start to end, and what it found."""
+    """Return what one side cost in a process of its own, from start to end, and what it found."""
     cost = run([sys.executable, "-m", "benchmarks.pull", "--side", side, place], environment)
     return cost, json.loads(cost.output)
 
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stored(spec: RunSpec, epochs: int) -> dict[str, Any]:
-    """A run as the stub keeps it."""
+    """Return a run as the stub keeps it."""
     rows = [
         {"_step": epoch, "val/acc": 1 - 1 / (2 + epoch), "val/loss": 1 / (1 + epoch)}
         for epoch in range(epochs + 1)
@@ -206,7 +206,7 @@ def _stored(spec: RunSpec, epochs: int) -> dict[str, Any]:
 
 
 def _checks(runs: pd.DataFrame, epochs: pd.DataFrame) -> dict[str, float]:
-    """What both sides must agree in."""
+    """Return what both sides must agree in."""
     return {
         "runs": len(runs),
         "epochs": len(epochs),

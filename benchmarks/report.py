@@ -35,7 +35,7 @@ NAMES = ("model", "lr", "optimizer", "dropout")
 
 
 def whole_report(place: str) -> dict[str, float]:
-    """The command, its parts timed in CPU seconds from outside."""
+    """Return the command, its parts timed in CPU seconds from outside."""
     from analysis import report
 
     parts: dict[str, float] = {}
@@ -48,7 +48,7 @@ def whole_report(place: str) -> dict[str, float]:
 
 
 def our_parallel(place: str, form: str = "png") -> dict[str, float]:
-    """The static chart from the frame; libraries are imported before, here and for the others."""
+    """Return the static chart from the frame; libraries are imported before, on every side."""
     from analysis.plots.parallel import draw_parallel, parallel_info, size_inches
     from analysis.plots.style import new_figure, save
 
@@ -163,7 +163,7 @@ def interaction_surface(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np
 
 
 def measure(side: str, place: Path) -> tuple[Cost, dict[str, float]]:
-    """One side in a process of its own: what the process cost, and what it said."""
+    """Return one side in a process of its own: what the process cost, and what it said."""
     cost = run([sys.executable, "-m", "benchmarks.report", "--side", side, str(place)])
     return cost, json.loads(cost.output.splitlines()[-1])
 

@@ -101,7 +101,7 @@ def made_runs(count: int, seed: int = 0) -> pd.DataFrame:
 
 
 def our_page(runs: pd.DataFrame) -> str:
-    """The page of `analysis.parallel --html`."""
+    """Return the page of `analysis.parallel --html`."""
     return render_page(page_info(runs, METRIC, grid="made"))
 
 
@@ -136,7 +136,7 @@ def our_axis(page: Page) -> tuple[Point, Point]:
 
 
 def plotly_axis(page: Page) -> tuple[Point, Point]:
-    """The same of plotly's."""
+    """Return the same of plotly's."""
     return _ends(page, ".axis-brush .background", 20)
 
 
@@ -169,7 +169,7 @@ def drag_frames(page: Page, top: Point, bottom: Point) -> list[float]:
 
 
 def measure(browser: Browser, side: Side, runs: pd.DataFrame, folder: Path) -> Figures:
-    """One page, from its file to the end of a drag."""
+    """Return one page, from its file to the end of a drag."""
     path = folder / "page.html"
     path.write_text(side.render(runs), encoding="utf-8")
     page = browser.new_page(viewport={"width": 1280, "height": 1000})

@@ -131,7 +131,7 @@ class Row:
 
     @property
     def is_left(self) -> bool:
-        """Whether nothing is done."""
+        """Return whether nothing is done."""
         return None in self.asks.values()
 
 

@@ -36,7 +36,7 @@ class Runs:
 
     @property
     def grid(self) -> str:
-        """The grid's name."""
+        """Return the grid's name."""
         return self.folder.name
 
 

@@ -64,7 +64,7 @@ class Retries:
 
 
 def _timed(action: Callable[[], Found]) -> Found:
-    """What `action` returns; how long it took, and its error, go to the debug log."""
+    """Return what `action` returns; how long it took, and its error, go to the debug log."""
     began = time.monotonic()
     outcome = "answered"
     try:

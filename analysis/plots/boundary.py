@@ -42,7 +42,7 @@ class BoundaryInfo:
 
 
 def boundary_info(seeds: Seeds) -> BoundaryInfo:
-    """The map of the seeds of one configuration.
+    """Return the map of the seeds of one configuration.
 
     Args:
         seeds: of a task on a plane.
@@ -82,7 +82,7 @@ def boundary_info(seeds: Seeds) -> BoundaryInfo:
 
 
 def draw_boundary(info: BoundaryInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend beside it."""
+    """Draw the chart on `ax`, its legend beside it."""
     palette = np.array(
         [mpl.colors.to_rgb(COLOURS[index % len(COLOURS)]) for index in range(len(info.names))]
     )
@@ -134,7 +134,7 @@ def draw_boundary(info: BoundaryInfo, ax: Axes) -> Axes:
 
 
 def boundary_table(info: BoundaryInfo) -> pd.DataFrame:
-    """A row per cell of the map."""
+    """Return a row per cell of the map."""
     columns, rows = np.meshgrid(info.x, info.y)
     known = np.isfinite(info.answers)
     return pd.DataFrame(
@@ -148,7 +148,7 @@ def boundary_table(info: BoundaryInfo) -> pd.DataFrame:
 
 
 def boundary_chart(loaded: Runs, *, metric: str = "") -> Chart:
-    """The decision map of the best configuration (`--only` chooses another), over its seeds.
+    """Return the decision map of the best configuration (`--only` chooses another), over its seeds.
 
     Raises:
         UserError: no run wrote predictions, or none on a plane.

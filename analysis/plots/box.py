@@ -65,14 +65,14 @@ class BoxInfo:
 
     @property
     def is_long(self) -> bool:
-        """Whether a level has to do with one line of text."""
+        """Return whether a level has to do with one line of text."""
         return len(self.levels) > LONG
 
 
 def box_info(
     runs: pd.DataFrame, metric: str, by: str, *, style: Style | None = None, grid: str = ""
 ) -> BoxInfo:
-    """The spread of `metric` at each level of `by`.
+    """Return the spread of `metric` at each level of `by`.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -108,7 +108,7 @@ def box_info(
 
 
 def draw_box(info: BoxInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, a row per level, the first at the top."""
+    """Draw the chart on `ax`, a row per level, the first at the top."""
     for place, level in enumerate(info.levels):
         if not level.values.size:
             continue
@@ -153,7 +153,7 @@ def draw_box(info: BoxInfo, ax: Axes) -> Axes:
 
 
 def box_table(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
-    """A row per run: the level, the value, and how it ended."""
+    """Return a row per run: the level, the value, and how it ended."""
     columns = [
         "run_id",
         *([] if by == CONFIGURATION else [by]),
@@ -166,7 +166,7 @@ def box_table(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
 
 
 def box_chart(loaded: Runs, *, metric: str = "", by: str = "", style: Style | None = None) -> Chart:
-    """A metric by the levels of a setting.
+    """Return a metric by the levels of a setting.
 
     Raises:
         UserError: a name is unknown, or there is nothing to draw.

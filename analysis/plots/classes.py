@@ -44,7 +44,7 @@ class ClassesInfo:
 
 
 def classes_info(found: ClassCounts, grid: str = "") -> ClassesInfo:
-    """The histogram of one data set.
+    """Return the histogram of one data set.
 
     Args:
         found: see `analysis.data.labels`.
@@ -60,7 +60,7 @@ def classes_info(found: ClassCounts, grid: str = "") -> ClassesInfo:
 
 
 def draw_classes(info: ClassesInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, a row per class, its legend beside it."""
+    """Draw the chart on `ax`, a row per class, its legend beside it."""
     places = np.arange(len(info.names))
     height = 0.8 / max(len(info.counts), 1)
     for index, split in enumerate(info.counts):
@@ -97,13 +97,13 @@ def draw_classes(info: ClassesInfo, ax: Axes) -> Axes:
 
 
 def classes_table(info: ClassesInfo) -> pd.DataFrame:
-    """A row per class: samples of each split."""
+    """Return a row per class: samples of each split."""
     counts = {split: numbers.astype(int) for split, numbers in info.counts.items()}
     return pd.DataFrame({"class": info.names, **counts})
 
 
 def classes_chart(loaded: Runs) -> Chart:
-    """The classes of the grid's data set.
+    """Return the classes of the grid's data set.
 
     Raises:
         UserError: the runs have no classes or no folders here, or there are several data sets.
@@ -120,7 +120,7 @@ def classes_chart(loaded: Runs) -> Chart:
 
 
 def _baselines(info: ClassesInfo) -> str:
-    """What each baseline reaches, in words."""
+    """Return what each baseline reaches, in words."""
     said = {
         "random": "guessing",
         "majority": f"always {shortened(info.names[info.majority])!r}, "

@@ -43,7 +43,7 @@ class ConfusionInfo:
 
 
 def confusion_info(seeds: Seeds) -> ConfusionInfo:
-    """The matrix of the seeds of one configuration.
+    """Return the matrix of the seeds of one configuration.
 
     Args:
         seeds: with classes.
@@ -68,7 +68,7 @@ def confusion_info(seeds: Seeds) -> ConfusionInfo:
 
 
 def draw_confusion(info: ConfusionInfo, ax: Axes) -> Axes:
-    """The chart on `ax`; dark is often."""
+    """Draw the chart on `ax`; dark is often."""
     colours = SHADES(SCALE(np.nan_to_num(info.shares)))
     colours[np.isnan(info.shares)] = (1, 1, 1, 1)
     ax.imshow(colours, interpolation="nearest")
@@ -97,7 +97,7 @@ def draw_confusion(info: ConfusionInfo, ax: Axes) -> Axes:
 
 
 def confusion_table(info: ConfusionInfo) -> pd.DataFrame:
-    """A row per pair of class and answer."""
+    """Return a row per pair of class and answer."""
     rows = [
         (info.names[i], info.names[j], info.shares[i, j], info.sds[i, j], info.counts[i, j])
         for i, j in np.ndindex(info.shares.shape)
@@ -106,7 +106,7 @@ def confusion_table(info: ConfusionInfo) -> pd.DataFrame:
 
 
 def confusion_chart(loaded: Runs, *, metric: str = "") -> Chart:
-    """The confusion matrix of the best configuration (`--only` chooses another), over its seeds.
+    """Return the confusion matrix of the best configuration (or by `--only`), over its seeds.
 
     Raises:
         UserError: no run wrote predictions, or they are of quantities.
@@ -148,7 +148,7 @@ def _write(ax: Axes, info: ConfusionInfo, row: int, column: int) -> None:
 
 
 def _worst(info: ConfusionInfo) -> str:
-    """The most frequent mistake, in words."""
+    """Return the most frequent mistake, in words."""
     off = np.where(np.eye(len(info.names), dtype=bool), -1.0, np.nan_to_num(info.shares))
     i, j = np.unravel_index(int(off.argmax()), off.shape)
     if off[i, j] <= 0:

@@ -58,7 +58,7 @@ class ContrastInfo:
 
 
 def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInfo:
-    """The samples about which two configurations differ, and those that defeat both.
+    """Return the samples about which two configurations differ, and those that defeat both.
 
     Args:
         best: with classes and kept pictures.
@@ -117,7 +117,7 @@ def contrast_info(best: Seeds, worst: Seeds, most: int = COLUMNS) -> ContrastInf
 
 
 def draw_contrast(info: ContrastInfo, ax: Axes) -> Axes:
-    """The pictures on `ax`, a row for each kind; below each the truth, then what the two say."""
+    """Draw the pictures on `ax`, a row per kind; below each the truth and both predictions."""
     step, heading = TILE_HEIGHT / TILE_WIDTH, HEADING / TILE_WIDTH
     for row, (side, said) in enumerate(SIDES.items()):
         top = row * (step + heading)
@@ -142,7 +142,7 @@ def draw_contrast(info: ContrastInfo, ax: Axes) -> Axes:
 
 
 def contrast_table(info: ContrastInfo) -> pd.DataFrame:
-    """A row per picture."""
+    """Return a row per picture."""
     rows = [
         (SIDES[side], one.position, one.target, one.best, one.worst, one.confidence)
         for side, found in info.rows.items()

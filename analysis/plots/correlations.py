@@ -62,7 +62,7 @@ class CorrelationsInfo:
 def correlations_info(
     found: Sequence[tuple[str, Sequence[Predictions]]], grid: str = ""
 ) -> CorrelationsInfo:
-    """The correlations of every configuration and quantity, with a mean where one has several.
+    """Return the correlations of every configuration and quantity, with a mean over several.
 
     Args:
         found: name of a configuration without what it predicts, and its seeds.
@@ -95,7 +95,7 @@ def correlations_info(
 
 
 def draw_correlations(info: CorrelationsInfo, ax: Axes) -> Axes:
-    """The rows on `ax`, those of one quantity together."""
+    """Draw the rows on `ax`, those of one quantity together."""
     colours = {
         name: OKABE_ITO[index % len(OKABE_ITO)] for index, name in enumerate(_quantities(info))
     }
@@ -119,7 +119,7 @@ def draw_correlations(info: CorrelationsInfo, ax: Axes) -> Axes:
 
 
 def correlations_table(info: CorrelationsInfo) -> pd.DataFrame:
-    """A row per quantity and configuration."""
+    """Return a row per quantity and configuration."""
     rows = [
         (
             row.quantity,
@@ -149,7 +149,7 @@ def correlations_table(info: CorrelationsInfo) -> pd.DataFrame:
 
 
 def correlations_chart(loaded: Runs) -> Chart:
-    """Every configuration that predicted quantities, one at a time or all together.
+    """Return every configuration that predicted quantities, one at a time or all together.
 
     Raises:
         UserError: no run wrote predictions, or they are of classes.

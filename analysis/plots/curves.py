@@ -80,7 +80,7 @@ def curves_info(  # noqa: PLR0913 - a keyword per option of the command
     smooth: int = 0,
     is_log: bool = False,
 ) -> CurvesInfo:
-    """The curves of all runs that logged `metric`, finished or not.
+    """Return the curves of all runs that logged `metric`, finished or not.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -131,7 +131,7 @@ def curves_info(  # noqa: PLR0913 - a keyword per option of the command
 
 
 def curves_table(info: CurvesInfo) -> pd.DataFrame:
-    """A row per run and epoch, in the units of the chart."""
+    """Return a row per run and epoch, in the units of the chart."""
     parts = [
         pd.DataFrame(
             {
@@ -192,7 +192,7 @@ def curves_chart(
 
 
 def curve_metrics(history: pd.DataFrame) -> list[str]:
-    """What was logged by epoch."""
+    """Return what was logged by epoch."""
     return [
         str(name)
         for name in history.columns
@@ -207,7 +207,7 @@ def usual_setting(runs: pd.DataFrame) -> str:
 
 
 def draw_curves(info: CurvesInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend beside it."""
+    """Draw the chart on `ax`, its legend beside it."""
     number = sum(len(group.curves) for group in info.groups)
     opacity = min(1.0, 1.5 / max(number, 1) ** 0.3) * (
         0.5 if info.style in ("both", "medians") else 1.0
@@ -291,7 +291,7 @@ def _curves(
 
 
 def _smoothed(curve: Array, width: int) -> Array:
-    """A centred running mean; at the ends over what there is."""
+    """Return a centred running mean; at the ends over what there is."""
     if width < 2 or len(curve) < 2:
         return curve
     ones = np.ones(min(width, len(curve)))

@@ -60,7 +60,7 @@ class Group:
 
     @property
     def y(self) -> Array:
-        """What to expect of each."""
+        """Return what to expect of each."""
         return self.factor * self.sign * self.curve.expected
 
 
@@ -85,7 +85,7 @@ def evp_info(
     against: Against = "configurations",
     grid: str = "",
 ) -> EvpInfo:
-    """The curve of each group, from the means of its configurations over their search runs.
+    """Return the curve of each group, from the means of its configurations over their search runs.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -136,7 +136,7 @@ def evp_info(
 
 
 def draw_evp(info: EvpInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend beside it."""
+    """Draw the chart on `ax`, its legend beside it."""
     for group in info.groups:
         x, y, sd = group.x, group.y, np.nan_to_num(group.factor * group.curve.sd)
         solid = group.curve.reliable_to
@@ -173,7 +173,7 @@ def draw_evp(info: EvpInfo, ax: Axes) -> Axes:
 
 
 def evp_table(info: EvpInfo) -> pd.DataFrame:
-    """A row per group and budget: what is drawn, and the estimate of Dodge et al. beside it."""
+    """Return a row per group and budget: the drawn value and the estimate of Dodge et al."""
     parts = [
         pd.DataFrame(
             {
@@ -194,7 +194,7 @@ def evp_table(info: EvpInfo) -> pd.DataFrame:
 def evp_chart(
     loaded: Runs, *, metric: str = "", by: str = "", against: Against = "configurations"
 ) -> Chart:
-    """What to expect of searching so many configurations, runs or hours, a line per group.
+    """Return what to expect of searching so many configurations, runs or hours, a line per group.
 
     Raises:
         UserError: a name is unknown, or there is nothing to draw.

@@ -57,7 +57,7 @@ class GalleryInfo:
 
 
 def gallery_info(seeds: Seeds, show: Show = "wrong", most: int = MOST) -> GalleryInfo:
-    """The samples among those whose pictures the runs kept.
+    """Return the samples among those whose pictures the runs kept.
 
     Args:
         seeds: with classes and kept pictures.
@@ -81,7 +81,7 @@ def gallery_info(seeds: Seeds, show: Show = "wrong", most: int = MOST) -> Galler
 
 
 def draw_gallery(info: GalleryInfo, ax: Axes) -> Axes:
-    """The pictures on `ax`, row by row."""
+    """Draw the pictures on `ax`, row by row."""
     rows = -(-len(info.tiles) // COLUMNS)
     for index, tile in enumerate(info.tiles):
         row, column = divmod(index, COLUMNS)
@@ -119,7 +119,7 @@ def draw_gallery(info: GalleryInfo, ax: Axes) -> Axes:
 
 
 def gallery_table(info: GalleryInfo) -> pd.DataFrame:
-    """A row per picture."""
+    """Return a row per picture."""
     rows = [
         (tile.position, tile.target, tile.answer, tile.confidence, tile.votes)
         for tile in info.tiles
@@ -153,7 +153,7 @@ def gallery_chart(
 
 
 def pictures_of(seeds: Seeds) -> dict[int, Array]:
-    """The kept pictures by their position in the test set, values in [0, 1].
+    """Return the kept pictures by their position in the test set, values in [0, 1].
 
     Raises:
         UserError: there are none.
@@ -186,7 +186,7 @@ def _order(
     answers: npt.NDArray[np.int64],
     targets: npt.NDArray[np.int64],
 ) -> list[int]:
-    """The positions that belong here, most striking first; equals by their position."""
+    """Return the positions that belong here, most striking first; equals by their position."""
     confidence, said = mean.max(axis=1), mean.argmax(axis=1)
     if show == "disagree":
         votes = np.array([max(Counter(answers[:, at].tolist()).values()) for at in positions])
@@ -208,7 +208,7 @@ def _order(
 
 
 def _rank(at: int, hits: list[int], confidence: Array, targets: npt.NDArray[np.int64]) -> int:
-    """How many hits of the same class are more confident."""
+    """Return how many hits of the same class are more confident."""
     own = float(confidence[at])
     return sum(
         targets[one] == targets[at] and (float(confidence[one]), -one) > (own, -at) for one in hits

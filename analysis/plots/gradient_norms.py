@@ -47,7 +47,7 @@ class NormsInfo:
 def norms_info(
     runs: pd.DataFrame, history: pd.DataFrame, *, grid: str = "", name: str = ""
 ) -> NormsInfo:
-    """The norms of the seeds of one configuration.
+    """Return the norms of the seeds of one configuration.
 
     Args:
         runs: those to average.
@@ -81,7 +81,7 @@ def norms_info(
 
 
 def draw_norms(info: NormsInfo, ax: Axes) -> Axes:
-    """The chart on `ax`: a line per layer, the first layers light, the last ones dark."""
+    """Draw the chart on `ax`: a line per layer, the first layers light, the last ones dark."""
     last = max(len(info.layers) - 1, 1)
     colours = [
         mpl.colormaps["viridis_r"](0.12 + 0.88 * index / last) for index in range(len(info.layers))
@@ -120,7 +120,7 @@ def draw_norms(info: NormsInfo, ax: Axes) -> Axes:
 
 
 def norms_table(info: NormsInfo) -> pd.DataFrame:
-    """A row per layer and epoch."""
+    """Return a row per layer and epoch."""
     rows = [
         (layer, int(epoch), norm)
         for layer, norms in zip(info.layers, info.norms.tolist(), strict=True)
@@ -130,7 +130,7 @@ def norms_table(info: NormsInfo) -> pd.DataFrame:
 
 
 def norms_chart(loaded: Runs, *, metric: str = "") -> Chart:
-    """The gradient norms of the best configuration that logged them (`--only` chooses another).
+    """Return the gradient norms of the best configuration that logged them (or by `--only`).
 
     Raises:
         UserError: no run has logged norms by layer.
@@ -146,7 +146,7 @@ def norms_chart(loaded: Runs, *, metric: str = "") -> Chart:
 
 
 def best_runs(runs: pd.DataFrame, metric: str = "") -> tuple[pd.DataFrame, str]:
-    """The runs of the best configuration, and its name by the settings that vary.
+    """Return the runs of the best configuration, and its name by the settings that vary.
 
     Raises:
         UserError: no run has finished.

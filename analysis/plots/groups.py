@@ -46,12 +46,12 @@ class Look:
 
 
 def level_name(level: Any) -> str:
-    """The level in words; all that is missing is one level."""
+    """Return the level in words; all that is missing is one level."""
     return render_level(None if is_missing(level) else level)
 
 
 def short_names(levels: Sequence[Any]) -> list[str]:
-    """The levels for ticks: numbers with four digits, as far as these tell them apart."""
+    """Return the levels for ticks: numbers with four digits, as far as these tell them apart."""
     exact = [level_name(level) for level in levels]
     pairs = zip(levels, exact, strict=True)
     short = [
@@ -93,7 +93,7 @@ def looks(levels: Sequence[Any]) -> list[Look]:
 
 
 def level_colours(levels: Sequence[Any]) -> list[Any]:
-    """The colours of `looks`."""
+    """Return the colours of `looks`."""
     if any(isinstance(level, str | bool) for level in levels) or len(levels) == 1:
         return [
             OKABE_ITO[index] if index < len(OKABE_ITO) else GREY for index in range(len(levels))
@@ -118,7 +118,7 @@ def draw_legend(ax: Axes, handles: Sequence[Artist], title: str = "") -> None:
 
 
 def pick_metric(runs: pd.DataFrame, wanted: str, usual: Sequence[str] = ()) -> str:
-    """The metric that was asked for, else the first usual one that a run finished with.
+    """Return the metric that was asked for, else the first usual one that a run finished with.
 
     Raises:
         UserError: it is unknown, or no run has finished with any.
@@ -164,7 +164,7 @@ def pick_setting(
 
 
 def scored(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs that finished with a finite value.
+    """Return the runs that finished with a finite value.
 
     Raises:
         UserError: there are none.
@@ -196,7 +196,7 @@ def beyond(subtitle: str, baseline: float | None) -> str:
 
 
 def lost_note(total: int, kept: int, metric: str) -> str:
-    """What was left out, empty where nothing was."""
+    """Return what was left out, empty where nothing was."""
     left = total - kept
     return (
         f"{count(left, 'run')} without {metric} (diverged, failed or unfinished) left out"
@@ -206,7 +206,7 @@ def lost_note(total: int, kept: int, metric: str) -> str:
 
 
 def head(grid: str, text: str) -> str:
-    """A title that begins with the grid's name where there is one."""
+    """Return a title that begins with the grid's name where there is one."""
     return f"{shortened(grid, 40)}: {text}" if grid else text
 
 

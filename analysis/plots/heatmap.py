@@ -82,7 +82,7 @@ def heatmap_info(
     value: Value = "best",
     judged: pd.DataFrame | None = None,
 ) -> HeatmapInfo:
-    """The grid of two settings.
+    """Return the grid of two settings.
 
     Args:
         loaded: with history, for the verdicts.
@@ -136,7 +136,7 @@ def heatmap_info(
 
 
 def draw_heatmap(info: HeatmapInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend of glyphs beside it; dark is best."""
+    """Draw the chart on `ax`, its legend of glyphs beside it; dark is best."""
     shade = _shade(info)
     colours = mpl.colormaps["viridis_r"](FAINTEST + (1 - FAINTEST) * np.nan_to_num(shade))
     colours[np.isnan(info.values)] = (1, 1, 1, 1)
@@ -170,7 +170,7 @@ def draw_heatmap(info: HeatmapInfo, ax: Axes) -> Axes:
 
 
 def heatmap_table(info: HeatmapInfo) -> pd.DataFrame:
-    """A row per cell, in the units of the chart."""
+    """Return a row per cell, in the units of the chart."""
     edges = dict(info.edges)
     rows = [
         (
@@ -197,7 +197,7 @@ def heatmap_chart(
     value: Value = "best",
     judged: pd.DataFrame | None = None,
 ) -> Chart:
-    """A metric over two settings with verdicts and the edge of stability.
+    """Return a metric over two settings with verdicts and the edge of stability.
 
     Raises:
         UserError: a name is unknown, or there is nothing to draw.
@@ -241,7 +241,7 @@ def _levels(runs: pd.DataFrame, name: str, option: str) -> list[Any]:
 
 
 def _keys(runs: pd.DataFrame, name: str) -> list[Any]:
-    """The values of a setting, no two missing ones different."""
+    """Return the values of a setting, no two missing ones different."""
     return [level_name(value) if is_missing(value) else value for value in runs[name].tolist()]
 
 

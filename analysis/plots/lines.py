@@ -13,7 +13,7 @@ SHAPES = ("depth", "width", "layers", "conv_layers", "hidden", "filters", "batch
 def lines_chart(
     loaded: Runs, *, metric: str = "", x: str = "", by: str = "", value: Value = "median"
 ) -> Chart:
-    """A metric against the depth (or any number), a line per group.
+    """Return a metric against the depth (or any number), a line per group.
 
     Raises:
         UserError: a name is unknown, or there is nothing to draw.

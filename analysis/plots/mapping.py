@@ -39,7 +39,7 @@ class MappingInfo:
 
 
 def mapping_info(origins: tuple[LabelOrigin, ...], grid: str = "") -> MappingInfo:
-    """The bars of one data set.
+    """Return the bars of one data set.
 
     Args:
         origins: see `analysis.data.labels`.
@@ -69,7 +69,7 @@ def mapping_info(origins: tuple[LabelOrigin, ...], grid: str = "") -> MappingInf
 
 
 def draw_mapping(info: MappingInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, a row per class and per label that was merged."""
+    """Draw the chart on `ax`, a row per class and per label that was merged."""
     colours = {"after": AFTER, "before": BEFORE, "dropped": DROPPED}
     hatches = {"after": "", "before": "", "dropped": "///"}
     for place, bar in enumerate(info.bars):
@@ -105,13 +105,13 @@ def draw_mapping(info: MappingInfo, ax: Axes) -> Axes:
 
 
 def mapping_table(origins: tuple[LabelOrigin, ...]) -> pd.DataFrame:
-    """A row per label of the files."""
+    """Return a row per label of the files."""
     rows = [(one.label, one.becomes or "(dropped)", one.train, one.test) for one in origins]
     return pd.DataFrame(rows, columns=["label", "becomes", "train", "test"])
 
 
 def mapping_chart(loaded: Runs) -> Chart:
-    """The labels of the grid's data set, before and after.
+    """Return the labels of the grid's data set, before and after.
 
     Raises:
         UserError: no run says what its labels were merged from, or there are several data sets.

@@ -66,7 +66,7 @@ class OverfitInfo:
 def overfit_info(
     runs: pd.DataFrame, history: pd.DataFrame, measure: str, by: str = "", grid: str = ""
 ) -> OverfitInfo:
-    """The pairs of curves of each level of a setting.
+    """Return the pairs of curves of each level of a setting.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -102,7 +102,7 @@ def overfit_info(
 
 
 def draw_overfit(info: OverfitInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend beside it."""
+    """Draw the chart on `ax`, its legend beside it."""
     for pair in info.pairs:
         ax.plot(pair.epochs, pair.train, color=pair.colour, linestyle=(0, (4, 1.5)), linewidth=1.3)
         ax.plot(pair.epochs, pair.val, color=pair.colour, linewidth=1.8)
@@ -126,7 +126,7 @@ def draw_overfit(info: OverfitInfo, ax: Axes) -> Axes:
 
 
 def overfit_table(info: OverfitInfo) -> pd.DataFrame:
-    """A row per level and epoch, in the units of the chart."""
+    """Return a row per level and epoch, in the units of the chart."""
     parts = [
         pd.DataFrame(
             {

@@ -64,7 +64,7 @@ def parallel_info(
     grid: str = "",
     order: Sequence[str] = (),
 ) -> ParallelInfo:
-    """The lines of the runs that finished with a finite `metric`.
+    """Return the lines of the runs that finished with a finite `metric`.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -107,7 +107,7 @@ def importance_order(runs: pd.DataFrame, metric: str) -> list[str]:
 
 
 def order_by(importance: Importance) -> list[str]:
-    """The settings with the most important last; empty where no exact importance is known."""
+    """Return the settings, the most important last; empty where no importance is known."""
     if importance.decomposition is None:
         return []
     factors = [importance.design.factors[index].name for index in reversed(importance.order)]
@@ -115,14 +115,14 @@ def order_by(importance: Importance) -> list[str]:
 
 
 def parallel_table(info: ParallelInfo, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row per line in the order of drawing, the worst first: what the run is and its metric."""
+    """Return a row per line in drawing order, the worst first: the run and its metric."""
     columns = list(dict.fromkeys(["run_id", "config_id", *varying_settings(runs), "seed", metric]))
     table: pd.DataFrame = runs.set_index("run_id", drop=False).loc[list(info.run_ids), columns]
     return table.assign(rank=info.ranks)
 
 
 def parallel_chart(loaded: Runs, *, metric: str = "", above: float | None = None) -> Chart:
-    """All runs, or those better than a bound on the same axes, by the importance of the settings.
+    """Return all runs, or those better than a bound, on axes in order of importance.
 
     Raises:
         UserError: the metric is unknown, or no run is left to draw.
@@ -146,7 +146,7 @@ def parallel_chart(loaded: Runs, *, metric: str = "", above: float | None = None
 
 
 def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
-    """The chart on `ax`."""
+    """Draw the chart on `ax`."""
     columns = np.arange(len(info.scales), dtype=float)
     points = np.stack([np.broadcast_to(columns, info.lines.shape), info.lines], axis=2)
     opacity = min(1.0, 2 / max(len(info.lines), 1) ** 0.3)
@@ -177,14 +177,14 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> Axes:
 
 
 def size_inches(info: ParallelInfo) -> tuple[float, float]:
-    """A page wide enough for the axes."""
+    """Return a page wide enough for the axes."""
     return max(5.0, 1.35 * len(info.scales) + 0.6), 4.4
 
 
 def _scales(
     scored: pd.DataFrame, metric: str, order: Sequence[str]
 ) -> tuple[tuple[Scale, ...], int]:
-    """The settings that vary (the seed where none does), the metric last; how many had no room."""
+    """Return the varying settings (else the seed), the metric last, and how many did not fit."""
     varying = [name for name in varying_settings(scored) if name != metric] or ["seed"]
     settings = sorted(varying, key=lambda name: order.index(name) if name in order else -1)
     hidden, settings = (
@@ -213,7 +213,7 @@ def _is_better(
 
 
 def _jitter(run_id: str, count: int) -> list[float]:
-    """The same numbers in [-JITTER, JITTER] for a run on every machine."""
+    """Return the same numbers in [-JITTER, JITTER] for a run on every machine."""
     digest = hashlib.blake2b(run_id.encode(), digest_size=min(count, 64)).digest()
     return [JITTER * (digest[i % len(digest)] / 127.5 - 1) for i in range(count)]
 

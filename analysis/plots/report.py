@@ -37,7 +37,7 @@ class ReportInfo:
 
 
 def report_info(seeds: Seeds) -> ReportInfo:
-    """The report of the seeds of one configuration.
+    """Return the report of the seeds of one configuration.
 
     Args:
         seeds: with classes.
@@ -63,7 +63,7 @@ def report_info(seeds: Seeds) -> ReportInfo:
 
 
 def draw_report(info: ReportInfo, ax: Axes) -> Axes:
-    """The report as points on `ax`, a row per class, the summaries at the bottom."""
+    """Draw the report as points on `ax`, a row per class, the summaries at the bottom."""
     for index, measure in enumerate(MEASURES):
         places = np.arange(len(info.rows)) + (index - 1) * 0.22
         mean, sd = info.means[:, index], np.nan_to_num(info.sds[:, index])
@@ -90,7 +90,7 @@ def draw_report(info: ReportInfo, ax: Axes) -> Axes:
 
 
 def report_table(info: ReportInfo) -> pd.DataFrame:
-    """A row per class, then the summaries; scores in percent."""
+    """Return a row per class, then the summaries; scores in percent."""
     columns: dict[str, object] = {"class": info.rows}
     for index, measure in enumerate(MEASURES):
         columns[f"{measure} [%]"] = info.means[:, index]

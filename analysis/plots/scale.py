@@ -31,7 +31,7 @@ class Scale:
 
     @property
     def has_levels(self) -> bool:
-        """Whether many runs share each of a few positions."""
+        """Return whether many runs share each of a few positions."""
         return self.kind == "category" or len(np.unique(self.positions)) <= MAX_LEVELS
 
 
@@ -89,7 +89,7 @@ def _number_scale(name: str, numbers: Array, factor: float) -> Scale:
 
 
 def _ticks(levels: Array, is_log: bool) -> Array:
-    """Every level where they are few; else decades, or round numbers."""
+    """Return every level where they are few; else decades, or round numbers."""
     usable = levels[levels > 0] if is_log else levels
     low, high = usable.min(), usable.max()
     if len(usable) <= MAX_LEVELS:

@@ -54,7 +54,7 @@ class ScatterInfo:
 
 
 def scatter_info(seeds: Seeds) -> ScatterInfo:
-    """The quantities of the seeds of one configuration.
+    """Return the quantities of the seeds of one configuration.
 
     Args:
         seeds: of a task that predicts quantities.
@@ -84,7 +84,7 @@ def scatter_info(seeds: Seeds) -> ScatterInfo:
 
 
 def draw_scatter(info: ScatterInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend beside it; the diagonal is a perfect answer."""
+    """Draw the chart on `ax`, its legend beside it; the diagonal is a perfect answer."""
     everything = np.concatenate(
         [part for one in info.quantities for part in (one.true, one.low, one.high)]
     )
@@ -124,7 +124,7 @@ def draw_scatter(info: ScatterInfo, ax: Axes) -> Axes:
 
 
 def scatter_table(info: ScatterInfo) -> pd.DataFrame:
-    """A row per quantity and sample."""
+    """Return a row per quantity and sample."""
     parts = [
         pd.DataFrame(
             {

@@ -112,7 +112,7 @@ def luck_info(
 
 
 def draw_luck(info: LuckInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, the best configuration at the top."""
+    """Draw the chart on `ax`, the best configuration at the top."""
     best = info.rows[0].mean
     if not math.isnan(info.luck):
         ends = (best - info.luck, best) if info.is_higher_better else (best, best + info.luck)
@@ -136,7 +136,7 @@ def draw_luck(info: LuckInfo, ax: Axes) -> Axes:
 
 
 def luck_table(info: LuckInfo) -> pd.DataFrame:
-    """A row per seed of every configuration shown, in the units of the chart."""
+    """Return a row per seed of every configuration shown, in the units of the chart."""
     rows = [
         (place, row.config_id, row.name, seed, value, row.mean, row.low, row.high, row.is_tied)
         for place, row in enumerate(info.rows, 1)
@@ -157,7 +157,7 @@ def luck_table(info: LuckInfo) -> pd.DataFrame:
 
 
 def luck_chart(loaded: Runs, *, metric: str = "", select: str = "", top: int = TOP) -> Chart:
-    """The seeds of the best configurations, beside what luck alone is worth.
+    """Return the seeds of the best configurations, beside what luck alone is worth.
 
     Raises:
         UserError: a name is unknown, or there is nothing to draw.

@@ -32,7 +32,7 @@ class Seeds:
 
 
 def load_seeds(loaded: Runs, metric: str = "") -> Seeds:
-    """The seeds of the best configuration that wrote predictions.
+    """Return the seeds of the best configuration that wrote predictions.
 
     Args:
         loaded: the runs that are candidates.
@@ -46,7 +46,7 @@ def load_seeds(loaded: Runs, metric: str = "") -> Seeds:
 
 
 def load_ends(loaded: Runs, metric: str = "") -> tuple[Seeds, Seeds]:
-    """The seeds of the best and of the worst configuration that wrote predictions.
+    """Return the seeds of the best and of the worst configuration that wrote predictions.
 
     Raises:
         UserError: fewer than two configurations did.
@@ -74,7 +74,7 @@ def load_ends(loaded: Runs, metric: str = "") -> tuple[Seeds, Seeds]:
 
 
 def _candidates(loaded: Runs) -> pd.DataFrame:
-    """The runs that wrote predictions."""
+    """Return the runs that wrote predictions."""
     candidates = has_predictions(loaded.folder, loaded.runs)
     if candidates.empty:
         raise UserError(

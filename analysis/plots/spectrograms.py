@@ -47,7 +47,7 @@ class SpectrogramsInfo:
 
 
 def spectrograms_info(seeds: Seeds, most: int = MOST) -> SpectrogramsInfo:
-    """The pieces that a run kept.
+    """Return the pieces that a run kept.
 
     Args:
         seeds: of which the first that kept pieces is shown.
@@ -84,7 +84,7 @@ def spectrograms_info(seeds: Seeds, most: int = MOST) -> SpectrogramsInfo:
 
 
 def draw_spectrograms(info: SpectrogramsInfo, ax: Axes) -> Axes:
-    """The panels on `ax`, in columns; all of one kind share their shades."""
+    """Draw the panels on `ax`, in columns; all of one kind share their shades."""
     longest = max(panel.values.shape[1] for panel in info.panels)
     bounds = {panel.kind: _range(info, panel.kind) for panel in info.panels}
     tops = _tops(info)
@@ -128,7 +128,7 @@ def draw_spectrograms(info: SpectrogramsInfo, ax: Axes) -> Axes:
 
 
 def spectrograms_table(info: SpectrogramsInfo) -> pd.DataFrame:
-    """A row per panel: its size and what its values are like."""
+    """Return a row per panel: its size and what its values are like."""
     rows = [
         (
             panel.position,

@@ -128,7 +128,7 @@ def keep_shares(ax: Axes, which: Literal["x", "y"]) -> None:
 
 
 def shortened(text: str, length: int = 20) -> str:
-    """The text, its middle left out where it is longer than `length`."""
+    """Return the text, its middle left out where it is longer than `length`."""
     plain = " ".join(text.split())
     if len(plain) <= length:
         return plain

@@ -95,7 +95,7 @@ class SweepInfo:
 def sweep_info(
     runs: pd.DataFrame, x: str, metric: str, by: str = "", *, value: Value = "best", grid: str = ""
 ) -> SweepInfo:
-    """What becomes of `metric` along the setting `x`.
+    """Return what becomes of `metric` along the setting `x`.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -140,7 +140,7 @@ def sweep_info(
 
 
 def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
-    """The chart on `ax`, its legend beside it."""
+    """Draw the chart on `ax`, its legend beside it."""
     for line in info.lines:
         colour = line.look.colour
         x, y = line.points.T
@@ -172,7 +172,7 @@ def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
 
 
 def sweep_table(info: SweepInfo) -> pd.DataFrame:
-    """A row per point of a line, in the units of the chart."""
+    """Return a row per point of a line, in the units of the chart."""
     rows = [
         (
             line.name,
@@ -214,7 +214,7 @@ def sweep_chart(
 
 
 def chart_of(info: SweepInfo, x: str, metric: str) -> Chart:
-    """The chart of this data; its words tell the best point of each line."""
+    """Return the chart of this data; its words tell the best point of each line."""
     best = "; ".join(
         f"{f'{info.by}={line.name}: ' if info.by else ''}{_best(line, info, x)}"
         for line in info.lines

@@ -107,7 +107,7 @@ def plain_sheet(
 
 
 def figures(document: Document) -> list[Figure]:
-    """Every figure of the report, folded ones among them, in order."""
+    """Return every figure of the report, folded ones among them, in order."""
     found: list[Figure] = []
 
     def visit(blocks: tuple[Block, ...]) -> None:

@@ -26,7 +26,7 @@ MAX_LEVELS = 8  # of a setting whose best partners are told
 
 
 def discussion_section(findings: Findings) -> Section:
-    """The section."""
+    """Return the section."""
     makers: tuple[Callable[[Findings], list[str]], ...] = (
         best_lines,
         tie_lines,
@@ -46,7 +46,7 @@ def discussion_section(findings: Findings) -> Section:
 
 
 def best_lines(findings: Findings) -> list[str]:
-    """The best configuration, against knowing nothing and against itself on fresh seeds."""
+    """Return the best configuration, against knowing nothing and against itself on fresh seeds."""
     table = findings.best
     row = None if isinstance(table, Missing) else best_row(table)
     if row is None or isinstance(table, Missing) or row.mean is None:
@@ -83,7 +83,7 @@ def best_lines(findings: Findings) -> list[str]:
 
 
 def tie_lines(findings: Findings) -> list[str]:
-    """How many cannot be told from the best."""
+    """Return how many cannot be told from the best."""
     table = findings.best
     if (
         isinstance(table, Missing)
@@ -109,7 +109,7 @@ def tie_lines(findings: Findings) -> list[str]:
 
 
 def setting_lines(findings: Findings) -> list[str]:
-    """What each setting explains, and which interact."""
+    """Return what each setting explains, and which interact."""
     found = findings.importance
     if isinstance(found, Missing) or found.decomposition is None or not found.decomposition.signal:
         return []
@@ -149,7 +149,7 @@ def partner_lines(findings: Findings) -> list[str]:
 
 
 def verdict_lines(findings: Findings) -> list[str]:
-    """How many learned, and what goes with failure."""
+    """Return how many learned, and what goes with failure."""
     found = findings.breakdown
     if isinstance(found, Missing):
         return []
@@ -171,7 +171,7 @@ def verdict_lines(findings: Findings) -> list[str]:
 
 
 def time_lines(findings: Findings) -> list[str]:
-    """The cheapest configuration that is as good as the best."""
+    """Return the cheapest configuration that is as good as the best."""
     table = findings.best
     row = None if isinstance(table, Missing) else best_row(table)
     if row is None or isinstance(table, Missing) or not row.seconds or not row.n_total:
@@ -195,7 +195,7 @@ def time_lines(findings: Findings) -> list[str]:
 
 
 def best_row(table: Table) -> Row | None:
-    """The configuration marked best, the first of equals."""
+    """Return the configuration marked best, the first of equals."""
     return next((row for row in table.rows if row.is_best), None)
 
 
@@ -219,7 +219,7 @@ def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _partners(means: pd.DataFrame, number: str, category: str, metric: str) -> str:
-    """The value of `number` in the best configuration of each level of `category`."""
+    """Return the value of `number` in the best configuration of each level of `category`."""
     better = means.sort_values("score", ascending=not higher_is_better(metric), kind="stable")
     usable = better.dropna(subset=[number, category])
     first = usable.drop_duplicates(category)

@@ -25,7 +25,7 @@ MAX_LEVELS = 12  # of a setting that are listed
 
 
 def effort_section(findings: Findings) -> Section:
-    """The section."""
+    """Return the section."""
     runs = findings.runs
     configurations, confirm = runs["config_id"].nunique(), int((runs["purpose"] == "confirm").sum())
     sentence = f"{len(runs):,} runs of {configurations:,} configurations"
@@ -40,7 +40,7 @@ def effort_section(findings: Findings) -> Section:
 
 
 def planned_ids(folder: Path) -> set[str]:
-    """The runs that batch files speak of; none where there are no such files."""
+    """Return the runs that batch files speak of; none where there are no such files."""
     found: set[str] = set()
     for batch in sorted(GridFolder(folder).batches.glob("*.jsonl")):
         for line in read_batch(batch):
@@ -110,7 +110,7 @@ def _cost(cost: Cost) -> Block:
 
 
 def _per_fate(findings: Findings, total: Cost) -> list[Block]:
-    """What went into runs that came to nothing."""
+    """Return what went into runs that came to nothing."""
     lost = [
         usage
         for usage, outcome in zip(findings.usages, findings.runs["outcome"], strict=True)

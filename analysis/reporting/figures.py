@@ -26,7 +26,7 @@ def draw(  # noqa: PLR0913 - every figure has all of these
     points: int,
     data: bytes = b"",
 ) -> Figure:
-    """The figure, as lines where they are few enough.
+    """Return the figure, as lines where they are few enough.
 
     Args:
         name: of its files.
@@ -47,7 +47,7 @@ def draw(  # noqa: PLR0913 - every figure has all of these
 
 
 def draw_chart(name: str, make: Callable[[], Chart], *, points: int = 0) -> Figure | None:
-    """The chart as a figure, None where the runs have nothing that it could show.
+    """Return the chart as a figure, None where the runs have nothing that it could show.
 
     Args:
         name: of its files.

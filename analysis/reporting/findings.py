@@ -58,17 +58,17 @@ class Findings:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """A row per run."""
+        """Return a row per run."""
         return self.loaded.runs
 
     @property
     def name(self) -> str:
-        """The grid's."""
+        """Return the grid's."""
         return self.loaded.grid
 
     @property
     def folder(self) -> Path:
-        """The grid's."""
+        """Return the grid's."""
         return self.loaded.folder
 
 
@@ -133,7 +133,7 @@ def _explain(design: Design, *, with_forest: bool) -> Importance:
 
 
 def attempt(make: Callable[[], Found]) -> Found | Missing:
-    """What `make` returns, or why it cannot."""
+    """Return what `make` returns, or why it cannot."""
     try:
         return make()
     except UserError as error:

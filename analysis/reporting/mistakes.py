@@ -33,7 +33,7 @@ CHARTS: Mapping[str, Callable[[Runs, str], Chart]] = {
 
 
 def mistakes_section(findings: Findings) -> Section:
-    """The section; charts that are none for this task are left out."""
+    """Return the section; charts that are none for this task are left out."""
     loaded, metric = findings.loaded, findings.select if findings.select in findings.runs else ""
     seeds = attempt(lambda: load_seeds(loaded, metric))
     if isinstance(seeds, Missing):

@@ -79,7 +79,7 @@ class Advice:
 
 
 def advise(findings: Findings) -> Advice:
-    """The advice that the numbers give."""
+    """Return the advice that the numbers give."""
     known = [one for one in findings.ranked if not math.isnan(one.selected_by)]
     remarks = _confirmation(findings) if known else ()
     if not known:
@@ -98,7 +98,7 @@ def advise(findings: Findings) -> Advice:
 
 
 def render_grid(advice: Advice, findings: Findings) -> str:
-    """The grid file, ready to submit; empty where nothing is proposed."""
+    """Return the grid file, ready to submit; empty where nothing is proposed."""
     if not advice.proposals:
         return ""
     name = next_file(findings.name)
@@ -127,13 +127,13 @@ def render_grid(advice: Advice, findings: Findings) -> str:
 
 
 def next_file(grid: str) -> str:
-    """The grid file's name, which is that of a grid: folders and projects may have any."""
+    """Return the grid file's name, which is that of a grid: folders and projects may have any."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", grid)[:NAME].strip("-._")
     return f"{plain or 'grid'}-next.yaml"
 
 
 def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
-    """The section; the grid file is the text that is written beside the report."""
+    """Return the section; the grid file is the text that is written beside the report."""
     reasons = tuple(
         f"{one.reason} ({_runs(len(one.points) * len(advice.seeds))})" for one in advice.proposals
     )
@@ -176,14 +176,14 @@ def point_of(findings: Findings, configuration: Configuration, **changed: Any) -
 
 
 def _typed(value: Any, default: Any) -> Any:
-    """A number of a column that lacks some is a float there, whatever the setting takes."""
+    """Return a number as its setting takes it: a column that lacks some has floats only."""
     plain = value.item() if isinstance(value, np.generic) else value
     is_whole = isinstance(default, int) and not isinstance(default, bool)
     return int(plain) if is_whole and isinstance(plain, float) and plain.is_integer() else plain
 
 
 def _best(findings: Findings, known: Sequence[Configuration]) -> Configuration:
-    """The one that the table marks, else the first by the selecting metric."""
+    """Return the one that the table marks, else the first by the selecting metric."""
     row = None if isinstance(findings.best, Missing) else best_row(findings.best)
     return next(
         (one for one in known if row is not None and one.config_id == row.config_id), known[0]
@@ -344,7 +344,7 @@ def _confirmation(findings: Findings) -> tuple[str, ...]:
 
 
 def _kept(findings: Findings) -> dict[str, Any]:
-    """How the runs were carried out, from the grid file."""
+    """Return how the runs were carried out, from the grid file."""
     try:
         form = yaml.safe_load(read_grid_file(findings.folder) or "")
     except yaml.YAMLError:
@@ -353,7 +353,7 @@ def _kept(findings: Findings) -> dict[str, Any]:
 
 
 def _shared(points: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What all points share, and the rest of each."""
+    """Return what all points share, and the rest of each."""
     common = {
         name: value
         for name, value in points[0].items()

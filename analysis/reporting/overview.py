@@ -49,7 +49,7 @@ def parallel_section(findings: Findings) -> Section:
 
 
 def curves_section(findings: Findings) -> Section:
-    """The curves of all runs, coloured by the setting that explains most."""
+    """Return the curves of all runs, coloured by the setting that explains most."""
     metric, history = findings.select, findings.loaded.history
     if metric not in history or not np.isfinite(history[metric].astype(float)).any():
         return _curves(
@@ -92,7 +92,7 @@ def draw_runs(name: str, findings: Findings, runs: pd.DataFrame, what: str) -> F
 
 
 def colouring(findings: Findings) -> str:
-    """The setting that explains most; lr, or the first that varies, where that is unknown."""
+    """Return the setting that explains most; where that is unknown, lr or the first that varies."""
     varying = [
         name
         for name in varying_settings(findings.runs)

@@ -21,7 +21,7 @@ class Head:
 
 
 def parse_head(text: str) -> Head:
-    """The lines before the first one that is no comment."""
+    """Return the lines before the first one that is no comment."""
     lines: list[str] = []
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -33,7 +33,7 @@ def parse_head(text: str) -> Head:
 
 
 def read_grid_file(folder: Path) -> str | None:
-    """The grid file as it was submitted first, None where the runs did not come with one."""
+    """Return the grid file as it was submitted first, None where the runs did not come with one."""
     try:
         return (folder / GRID_FILE).read_text(errors="replace")
     except OSError:
@@ -41,7 +41,7 @@ def read_grid_file(folder: Path) -> str | None:
 
 
 def question_section(loaded: Runs) -> Section:
-    """The section."""
+    """Return the section."""
     text = read_grid_file(loaded.folder)
     if text is None:
         return _section(Notice("The runs came without a grid file, so the question is not known."))

@@ -32,7 +32,7 @@ MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 def render_html(document: Document) -> str:
-    """One file: styles, figures and data are within it, and its policy forbids every request."""
+    """Return one file with styles, figures and data in it, whose policy forbids every request."""
     scripts = [script for script in (PRINT_SCRIPT, document.script) if script]
     styles = [style for style in (STYLE, document.style) if style]
     title = html.escape(document.title)
@@ -169,7 +169,7 @@ def _markdown_figure(block: Figure) -> str:
 
 
 def _markdown_code(block: Code) -> str:
-    """The fence is longer than any that the text has."""
+    """Return a code block whose fence is longer than any in the text."""
     longest = max((len(found) for found in re.findall(r"`+", block.text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{block.language}\n{block.text.rstrip()}\n{fence}"
@@ -193,5 +193,5 @@ _MARKDOWN: Mapping[type, Callable[[Any], str]] = {
 
 
 def _slug(title: str) -> str:
-    """The anchor that Markdown's renderers give a heading."""
+    """Return the anchor that Markdown's renderers give a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")

@@ -12,7 +12,7 @@ from analysis.results.table import Table, chosen_metrics
 
 
 def results_section(findings: Findings) -> Section:
-    """The section."""
+    """Return the section."""
     blocks: list[Block] = []
     if isinstance(findings.per, Table):
         blocks += [
@@ -47,7 +47,7 @@ def _cells(table: Table) -> Block:
 
 
 def _metrics(findings: Findings) -> list[str]:
-    """The options without which the command would show other metrics."""
+    """Return the options without which the command would show other metrics."""
     usual = chosen_metrics(findings.runs, "", "")
     options = (("--select", findings.select, usual[0]), ("--report", findings.report, usual[1]))
     return [word for name, metric, other in options if metric != other for word in (name, metric)]

@@ -17,7 +17,7 @@ LEAST_SHARE = 0.005
 
 
 def settings_section(findings: Findings) -> Section:
-    """The section."""
+    """Return the section."""
     found = findings.importance
     if isinstance(found, Missing):
         return _section(Notice(f"Importance cannot be told: {found.reason}."), *_charts(findings))

@@ -32,7 +32,7 @@ MAX_LEVELS = 40  # of all settings together that are listed
 
 
 def fates_section(findings: Findings) -> Section:
-    """The section."""
+    """Return the section."""
     found = findings.breakdown
     if isinstance(found, Missing):
         return Section(
@@ -72,7 +72,7 @@ def failure_sentence(found: Explanation) -> str:
 
 
 def edge_sentence(edges: Sequence[Edge]) -> str:
-    """The largest learning rates at which enough runs learned."""
+    """Return the largest learning rates at which enough runs learned."""
     parts = [f"{edge.by} {_edge(edge)}".strip() for edge in edges]
     return (
         f"The largest lr at which {100 * STABLE_SHARE:.0f} % of the runs learned: "

@@ -16,7 +16,7 @@ SCRIPTS = ("data.js", "lines.js", "axes.js", "table.js", "parallel.js")  # one s
 
 
 def render_page(info: PageInfo) -> str:
-    """A page of its own, which needs nothing from anywhere and may ask for nothing."""
+    """Return a page of its own, which needs nothing from anywhere and may ask for nothing."""
     script, style = component_script(), component_style()
     return Template(_asset("page.html")).substitute(
         policy=content_policy([script], [style]),
@@ -45,12 +45,12 @@ def render_component(info: PageInfo, element_id: str) -> str:
 
 
 def component_style() -> str:
-    """The content of the page's `<style>`."""
+    """Return the content of the page's `<style>`."""
     return _asset("parallel.css")
 
 
 def component_script() -> str:
-    """The content of one `<script>`; it brings every component of the page to life."""
+    """Return the content of one `<script>`; it brings every component of the page to life."""
     parts = "\n".join(_asset(name) for name in SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
 

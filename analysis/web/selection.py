@@ -63,7 +63,7 @@ def page_info(  # noqa: PLR0913 - a keyword per option of the page
     grid: str = "",
     order: Sequence[str] = (),
 ) -> PageInfo:
-    """All runs, the failed and unfinished ones as runs without a score.
+    """Return all runs, the failed and unfinished ones as runs without a score.
 
     Args:
         runs: see `analysis.data.frames`.
@@ -123,7 +123,7 @@ def _shades(*, dark_best: bool) -> list[str]:
 
 
 def _scores(runs: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
-    """The metric of the runs that ended well, as the static chart shows it; NaN for the others."""
+    """Return the metric of the runs that ended well, as in the static chart; NaN for the others."""
     values = runs[metric].to_numpy(dtype=float, na_value=np.nan)
     return np.where((runs["outcome"] == OK).to_numpy() & np.isfinite(values), values, np.nan)
 
@@ -225,7 +225,7 @@ def _text(level: Any, column: Column, metric: str) -> str:
 
 
 def _number(level: Any) -> float | None:
-    """The level as an exact number, None for text and what JSON has no form for."""
+    """Return the level as an exact number, None for text and what JSON has no form for."""
     is_number = (
         isinstance(level, int | float) and not isinstance(level, bool) and np.isfinite(level)
     )

@@ -68,7 +68,7 @@ class Filter:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names it asks about."""
+        """Return the names it asks about."""
         return frozenset(term.name for term in self.terms)
 
     def matches(self, values: Mapping[str, Any]) -> bool:

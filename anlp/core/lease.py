@@ -220,7 +220,7 @@ class Holder:
 
     @property
     def number(self) -> int:
-        """How many leases there were, this one included."""
+        """Return how many leases there were, this one included."""
         return int(self.path.stem)
 
     def is_alive(self) -> bool:

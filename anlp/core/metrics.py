@@ -25,7 +25,7 @@ def higher_is_better(metric: str) -> bool:
 
 
 def default_metric(measured: Collection[str], monitored: Collection[str]) -> str | None:
-    """The metric that ranks finished runs where none is named; None where nothing was measured.
+    """Return the metric that ranks finished runs by default; None where nothing was measured.
 
     It is the metric that all runs monitor. Where they differ, or did not measure it, it is the
     first usual one, then the first on the validation set, then the first of all.

@@ -83,5 +83,5 @@ class DataSet:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return len(self.names)

@@ -49,7 +49,7 @@ class Labelled:
 
     @property
     def base(self) -> str:
-        """The piece without endings."""
+        """Return the piece without endings."""
         return self.piece.split(".")[0]
 
 

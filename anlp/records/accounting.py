@@ -62,7 +62,7 @@ class AttemptUsage:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it left neither a result that counts nor a checkpoint on purpose."""
+        """Return whether it left neither a result that counts nor a checkpoint on purpose."""
         return self.ending not in KEPT
 
     def to_json(self) -> dict[str, Any]:

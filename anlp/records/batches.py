@@ -25,7 +25,7 @@ class BatchLine:
 
     @property
     def run_ids(self) -> list[str]:
-        """The ids of its runs, in order."""
+        """Return the ids of its runs, in order."""
         return [form["run_id"] for form in self.specs]
 
 
@@ -67,7 +67,7 @@ def _read(path: Path, stamp: tuple[int, int, int]) -> tuple[BatchLine, ...]:
 
 
 def _is_whole(form: Mapping[str, Any]) -> bool:
-    """Whether a line has all that is read from it."""
+    """Return whether a line has all that is read from it."""
     specs, options = form.get("specs"), form.get("options")
     if not isinstance(specs, list) or not all(map(_is_spec, specs)):
         return False

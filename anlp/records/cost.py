@@ -102,7 +102,7 @@ def usage_of_result(provenance: Mapping[str, Any], seconds: float, *, failed: bo
 
 
 def _attempts_in(forms: Any) -> list[AttemptUsage]:
-    """The attempts that a result lists; damaged entries are left out."""
+    """Return the attempts that a result lists; damaged entries are left out."""
     found = []
     for form in forms if isinstance(forms, list) else ():
         try:

@@ -22,7 +22,7 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        """The folder's name is the run's id."""
+        """Return the run's id, which is the folder's name."""
         return self.path.name
 
     @property
@@ -32,17 +32,17 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One line per epoch, epoch 0 before the first update."""
+        """Return one line per epoch, epoch 0 before the first update."""
         return self.path / "metrics.jsonl"
 
     @property
     def checkpoint(self) -> Path:
-        """What an interrupted run continues from."""
+        """Return what an interrupted run continues from."""
         return self.path / "checkpoint.pt"
 
     @property
     def weights(self) -> Path:
-        """The weights that were kept (`RunOptions.keep`)."""
+        """Return the weights that were kept (`RunOptions.keep`)."""
         return self.path / "weights.pt"
 
     @property
@@ -57,17 +57,17 @@ class RunFolder:
 
     @property
     def attempts(self) -> Path:
-        """One lease (see `anlp.core.lease`) per attempt: its process and how the attempt ended."""
+        """Return the folder of leases (`anlp.core.lease`): one per attempt, each with its ending."""
         return self.path / "attempts"
 
     @property
     def predictions(self) -> Path:
-        """The model's outputs for each test sample, where the grid asks for it."""
+        """Return the model's outputs for each test sample, where the grid asks for it."""
         return self.path / "predictions.npz"
 
     @property
     def wandb(self) -> Path:
-        """The files of wandb."""
+        """Return the files of wandb."""
         return self.path / "wandb"
 
 
@@ -79,7 +79,7 @@ class GridFolder:
 
     @property
     def name(self) -> str:
-        """The grid's name."""
+        """Return the grid's name."""
         return self.path.name
 
     @property
@@ -89,7 +89,7 @@ class GridFolder:
 
     @property
     def batches(self) -> Path:
-        """One file per submission."""
+        """Return one file per submission."""
         return self.path / "batches"
 
     @property
@@ -155,7 +155,7 @@ def find_grid(text: str) -> GridFolder:
 
 
 def _name_in_file(path: Path) -> str:
-    """The name of the grid that a YAML file describes."""
+    """Return the name of the grid that a YAML file describes."""
     try:
         found = _NAME_LINE.search(path.read_text(errors="replace"))
     except OSError:
@@ -172,7 +172,7 @@ def _hint(path: Path) -> str:
 
 
 def _names_in(root: Path) -> list[str]:
-    """The folders in `root` that are not hidden, in order."""
+    """Return the folders in `root` that are not hidden, in order."""
     try:
         with os.scandir(root) as entries:
             return sorted(

@@ -25,7 +25,7 @@ class Outcome(str, Enum):
 
     @property
     def is_result(self) -> bool:
-        """Whether there is something to analyse and nothing to repeat."""
+        """Return whether there is something to analyse and nothing to repeat."""
         return self is not Outcome.FAILED
 
 
@@ -43,12 +43,12 @@ class RunState(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether only a retry or a replacement can change this state."""
+        """Return whether only a retry or a replacement can change this state."""
         return self in (RunState.DONE, RunState.DIVERGED, RunState.FAILED)
 
     @property
     def is_active(self) -> bool:
-        """Whether a job or a process has the run right now."""
+        """Return whether a job or a process has the run right now."""
         return self in (RunState.QUEUED, RunState.RUNNING)
 
 

@@ -94,7 +94,7 @@ class ChildSupervisor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a child lives or waits for a slot."""
+        """Return whether a child lives or waits for a slot."""
         return bool(self._children or self._waiting)
 
     def add(self, request: pool_messages.RunRequest) -> None:

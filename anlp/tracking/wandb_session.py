@@ -85,7 +85,7 @@ class Session:
 
     @property
     def has_rows(self) -> bool:
-        """Whether wandb has rows of this run already."""
+        """Return whether wandb has rows of this run already."""
         return self._next_step > 0
 
     def close(self) -> None:

@@ -104,7 +104,7 @@ class Trainer:
 
     @property
     def monitored(self) -> list[float]:
-        """The monitored metric after each completed epoch.
+        """Return the monitored metric after each completed epoch.
 
         Epoch 1 is first: an untrained model is never the best.
         """
@@ -112,7 +112,7 @@ class Trainer:
 
     @property
     def best_epoch(self) -> int:
-        """The completed epoch with the best monitored value; 0 before the first."""
+        """Return the completed epoch with the best monitored value; 0 before the first."""
         return early_stopping.best_epoch(self.monitored, self._higher_is_better)
 
     def fit(

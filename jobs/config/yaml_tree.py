@@ -82,7 +82,7 @@ class Faults:
 
 
 def join(path: str, key: str) -> str:
-    """The path of `key` inside the table at `path`."""
+    """Return the path of `key` inside the table at `path`."""
     return f"{path}.{key}" if path else key
 
 
@@ -200,7 +200,7 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
 
 
 def _scalar(tag: str, text: str) -> Scalar | None:
-    """The value of a scalar; raises `ValueError` where the text is not of the tag's type."""
+    """Return the value of a scalar; raises `ValueError` where the text is not of the tag's type."""
     if tag == _TAG + "null":
         return None
     if tag == _TAG + "bool":
@@ -227,7 +227,7 @@ class _Converter:
         self.merged = 0
 
     def convert(self, node: yaml.Node, path: str) -> Tree | None:
-        """The tree of `node`, None where a fault was noted in its place."""
+        """Return the tree of `node`, None where a fault was noted in its place."""
         if id(node) not in self.done:
             self.done[id(node)] = None  # an alias that leads back here is refused
             self.done[id(node)] = self._convert(node, path)

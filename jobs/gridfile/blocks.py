@@ -41,7 +41,7 @@ class Match:
 
     @property
     def names(self) -> frozenset[str]:
-        """The settings it asks about."""
+        """Return the settings it asks about."""
         return frozenset(self.wanted)
 
     def matches(self, values: Mapping[str, Scalar]) -> bool:
@@ -70,7 +70,7 @@ class Exclude:
 
     @property
     def asks_seed(self) -> bool:
-        """Whether it must be tried for each seed."""
+        """Return whether it must be tried for each seed."""
         return SEED in self.rule.names
 
 
@@ -117,7 +117,7 @@ class Block:
 
     @property
     def size_hint(self) -> int:
-        """An upper bound on the number of runs, seeds included; takes no time."""
+        """Return an upper bound on the number of runs, seeds included; takes no time."""
         conditional = math.prod(max(1, _size(when.axes)) for when in self.whens)
         return (_size(self.axes) * conditional + len(self.includes)) * len(self.seeds)
 

@@ -83,7 +83,7 @@ def _open_handles(submission: Submission) -> Iterator[tuple[int, JobHandle]]:
 
 
 def _is_lost(status: RunStatus) -> bool:
-    """A sort key: of runs that shared a job, a lost one tells what ended the job."""
+    """Return a sort key: of runs that shared a job, a lost one tells what ended the job."""
     return status.state is RunState.LOST
 
 
@@ -93,7 +93,7 @@ def ending_of(status: RunStatus) -> ExitRecord:
 
 
 def is_infrastructure(ending: ExitRecord) -> bool:
-    """Whether the machine caused the end, not the run: a repetition may succeed."""
+    """Return whether the machine caused the end, not the run: a repetition may succeed."""
     if ending.cause is Cause.SIGNAL:
         return parse_signal(ending.detail) == signal.SIGKILL
     return ending.cause in INFRASTRUCTURE
@@ -112,7 +112,7 @@ def past_endings(status: RunStatus, trials: Sequence[SubmittedAttempt]) -> list[
 
 
 def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
-    """How a run crashed in a job that went on, by tag of the submission."""
+    """Return how a run crashed in a job that went on, by tag of the submission."""
     records = [lease.read(path) for path in sorted(folder.attempts.glob("*.json"))]
     return {
         str(record.get("batch")): _ending_in(record)
@@ -165,7 +165,7 @@ def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> in
 
 
 def has_progressed(folder: RunFolder, tag: str) -> bool:
-    """Whether the last attempt of a submission saved a checkpoint, that is, made progress."""
+    """Return whether the last attempt of a submission saved a checkpoint: it made progress."""
     begun = [record["since"] for record in _attempts(folder) if record.get("batch") == tag]
     try:
         return bool(begun) and folder.checkpoint.stat().st_mtime > max(begun)

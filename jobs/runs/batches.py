@@ -34,7 +34,7 @@ class Asked:
 
     @property
     def index(self) -> int:
-        """The number of its element in the submission."""
+        """Return the number of its element in the submission."""
         return self.line.index
 
     @property
@@ -49,13 +49,13 @@ class Asked:
 
     @property
     def purpose(self) -> Purpose:
-        """Whether it searches or confirms what a search found."""
+        """Return whether it searches or confirms what a search found."""
         found: Purpose = self.line.options.get("purpose", "search")
         return found
 
     @property
     def redo(self) -> Redo:
-        """Which earlier results this submission of the run sets aside."""
+        """Return which earlier results this submission of the run sets aside."""
         found: Redo = self.line.options.get("redo", "none")
         return found
 

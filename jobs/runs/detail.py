@@ -89,7 +89,7 @@ def explain(
 
 
 def _metrics(status: RunStatus) -> Mapping[str, Any]:
-    """The final metrics, or those of the last epoch."""
+    """Return the final metrics, or those of the last epoch."""
     if status.result is not None:
         return status.result.metrics
     progress = read_progress(status)
@@ -144,6 +144,6 @@ def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: Run
 
 
 def _wandb_options(folder: GridFolder, status: RunStatus) -> WandbOptions:
-    """The options of its latest submission."""
+    """Return the options of its latest submission."""
     mine = asked_runs(folder, Journal(folder).submissions())[status.run_id]
     return options_from_json(mine.line.options).wandb

@@ -220,20 +220,20 @@ def _error_title(errors: Sequence[RunError]) -> str:
 
 
 def is_out_of_memory(error: RunError) -> bool:
-    """Whether the exception says that memory ran out, on the device or on the host."""
+    """Return whether the exception says that memory ran out, on the device or on the host."""
     text = error.message.lower()
     return error.type in OUT_OF_MEMORY_TYPES or any(words in text for words in OUT_OF_MEMORY_WORDS)
 
 
 def is_device_out_of_memory(error: RunError) -> bool:
-    """Whether the memory of the device ran out, which more memory of the host does not fix."""
+    """Return whether the device ran out of memory, which more host memory does not fix."""
     return error.type == "OutOfMemoryError" or (
         is_out_of_memory(error) and _OF_DEVICE.search(error.message) is not None
     )
 
 
 def is_configuration_error(error: RunError) -> bool:
-    """Whether a repetition must fail again, because of the settings alone.
+    """Return whether a repetition must fail again, because of the settings alone.
 
     An exception before the training began (no epoch, not even 0) comes from settings, data and
     model.

@@ -65,7 +65,7 @@ class Submission:
         return JobHandle(self.scheduler, self.by.to_id(), index)
 
     def took(self, index: int) -> bool:
-        """Whether the scheduler accepted an element, or may have."""
+        """Return whether the scheduler accepted an element, or may have."""
         is_covered = any(job.first <= index < job.first + job.size for job in self.jobs)
         return is_covered or not (self.is_answered or self.refused is not None)
 

@@ -201,7 +201,7 @@ class JobPoller:
         return {job: answer.state for job, answer in answers.items()}
 
     def _answers(self, jobs: Iterable[JobHandle]) -> dict[JobHandle, CachedState]:
-        """The latest answer about each job, of this command or another."""
+        """Return the latest answer about each job, of this command or another."""
         earlier = self._known_earlier().jobs
         found = {}
         for job in jobs:
@@ -244,7 +244,7 @@ class JobPoller:
 
 
 def _words(name: str, error: SchedulerError) -> str:
-    """The message of a scheduler, without what the screen says already."""
+    """Return the message of a scheduler, without what the screen says already."""
     return str(error).splitlines()[0].removeprefix(f"{name}: ").removesuffix("; try again later")
 
 
@@ -270,6 +270,6 @@ class PollInterval:
 
 
 def is_shared(statuses: Iterable[RunStatus]) -> bool:
-    """Whether a shared scheduler must be asked about any of these runs."""
+    """Return whether a shared scheduler must be asked about any of these runs."""
     handles = (status.handle for status in statuses if status.state.is_active)
     return any(handle is not None and handle.scheduler != registry.LOCAL for handle in handles)

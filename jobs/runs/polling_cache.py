@@ -56,7 +56,7 @@ def write_cache(path: Path, answers: JobStateCache) -> None:
 
 
 def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
-    """One entry for all elements of a job with equal states: 10,000 queued ones are a few bytes."""
+    """Return one entry per run of elements with equal states; 10,000 queued ones fit few bytes."""
     groups: dict[tuple[str, str, CachedState], list[int]] = defaultdict(list)
     for job, answer in jobs.items():
         groups[job.scheduler, job.native_id, answer].append(job.index)

@@ -42,7 +42,7 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
 
 
 def selection_metric(done: Sequence[RunStatus]) -> str | None:
-    """The metric that ranks finished runs; None where none has a finite one."""
+    """Return the metric that ranks finished runs; None where none has a finite one."""
     measured = set()
     for status in done:
         if status.result is not None:
@@ -101,7 +101,7 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
 
 
 def narrow(statuses: Sequence[RunStatus], only: str) -> list[RunStatus]:
-    """The runs that the filter `only` matches; all of them where it is empty.
+    """Return the runs that the filter `only` matches; all of them where it is empty.
 
     Raises:
         SpecError: the text is no filter, or it asks for a name that no run has.
@@ -144,7 +144,7 @@ def locate_run(names: Sequence[str], command: str, *, fresh: bool = False) -> Fo
 
 
 def _grid_of(prefix: str, command: str) -> GridFolder:
-    """The one grid that has a run whose id begins with `prefix`."""
+    """Return the one grid that has a run whose id begins with `prefix`."""
     holders = [folder for folder in list_grids() if _has_run(folder, prefix)]
     if len(holders) == 1:
         return holders[0]

@@ -17,7 +17,7 @@ POLL_S = 0.2
 
 
 def has_unanswered(journal: Journal) -> bool:
-    """Whether it is not recorded what a cluster accepted of some submission."""
+    """Return whether it is not recorded what a cluster accepted of some submission."""
     return any(_is_unanswered(submission) for submission in journal.submissions().values())
 
 

@@ -55,7 +55,7 @@ class Standing:
 
     @property
     def why(self) -> str:
-        """What ended it, in one line; empty where nothing did."""
+        """Return what ended it, in one line; empty where nothing did."""
         return "" if self.cause is None else describe_cause(self.cause, self.detail)
 
 
@@ -101,7 +101,7 @@ def classify(job: JobState | None, result: RunResult | None, *, is_held: bool = 
 
 
 def _detail_of_held(job: JobState | None) -> str:
-    """What the scheduler says about a run that a process works on, unless it waits or ended."""
+    """Return the scheduler's word on a run that a process works on, unless it waits or ended."""
     if job is None or job.phase is Phase.QUEUED or job.cause is not None:
         return ""
     return job.detail
@@ -203,7 +203,7 @@ def read_results(
 
 
 def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
-    """The cached results by run id; damaged lines are left out."""
+    """Return the cached results by run id; damaged lines are left out."""
     found: dict[str, RunResult] = {}
     for form in read_jsonl(folder.finished):
         with suppress(AttributeError, KeyError, TypeError, ValueError):
@@ -223,7 +223,7 @@ def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
 
 
 def _for_cache(result: RunResult) -> RunResult:
-    """The result with the innermost frame of its traceback only: the whole is in its own file."""
+    """Return the result with the innermost traceback frame only; the whole is in its own file."""
     if result.error is None:
         return result
     frame = innermost_frame(result.error.traceback)
@@ -297,7 +297,7 @@ def _status(
 def _standing(
     run: Asked, attempt: lease.Holder | None, job: JobState, has_folder: bool
 ) -> Standing:
-    """Where a run without a result stands."""
+    """Return where a run without a result stands."""
     if attempt is not None and attempt.is_alive():
         return classify(job, None, is_held=True)
     ending = run.submission.endings.get(run.index)
@@ -318,7 +318,7 @@ def _crashed(crash: CrashRecord, node: str) -> Standing:
 
 
 def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:
-    """The end of a job as that of one of its runs: one that never began was skipped, not lost."""
+    """Return the end of a job for one of its runs: one that never began was skipped, not lost."""
     has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain

@@ -79,7 +79,9 @@ def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
         "--container", metavar="IMAGE", help="the Apptainer image that runs are carried out in"
     )
     group.add_argument(
-        "--no-container", action="store_true", help="without one, whatever grid and profile say"
+        "--no-container",
+        action="store_true",
+        help="without one, even if the grid or profile names one",
     )
     group.add_argument(
         "--live", action="store_true", help="with this checkout's code over the image's"
@@ -128,7 +130,7 @@ class Overrides:
     canary: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)  # fields of `RunOptions` by name
     wandb: Literal["auto", "online", "offline", "disabled"] | None = None  # its mode
-    container: str | None = None  # "": none, whatever grid and profile say
+    container: str | None = None  # "": none, even if grid or profile name one
     live: bool = False
     quiet: bool = False
 

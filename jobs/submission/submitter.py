@@ -62,7 +62,7 @@ class Submitter:
 
     @property
     def journal(self) -> Journal:
-        """The grid's journal."""
+        """Return the grid's journal."""
         return Journal(self.folder)
 
     @contextmanager

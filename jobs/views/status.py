@@ -55,12 +55,12 @@ class Overview:
 
     @cached_property
     def names(self) -> list[str]:
-        """The settings that tell the runs of the grid apart."""
+        """Return the settings that tell the runs of the grid apart."""
         return varying_settings(self.every)
 
     @cached_property
     def failures(self) -> list[FailureGroup]:
-        """The chosen failed and lost runs by fingerprint, with what sets them apart."""
+        """Return the chosen failed and lost runs by fingerprint, with what sets them apart."""
         return group_failures(self.every, self.chosen, self.names)
 
     def counts(self) -> dict[RunState, int]:
