@@ -52,7 +52,7 @@ class Naive:
     workers: int = 0
 
     def describe(self) -> str:
-        """For the heading of the figures."""
+        """Return the heading of the figures."""
         code = "models as in textbooks" if self.textbook else "the suite's model code"
         return f"{code}, {self.workers or 'no'} loader workers"
 

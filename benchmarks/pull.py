@@ -36,7 +36,7 @@ CLOSE = 1e-9  # sums over the same numbers in another order
 
 
 def naive_folders(place: str) -> Frames:
-    """As people read result files."""
+    """Read result files as people do."""
     import pandas as pd
 
     runs, epochs = [], []

@@ -166,7 +166,7 @@ def boundary_chart(loaded: Runs, *, metric: str = "") -> Chart:
 
 
 def _name_region(ax: Axes, info: BoundaryInfo, index: int, name: str) -> None:
-    """The class in the middle of its largest region: colours alone do not tell in grey."""
+    """Write each class in the middle of its largest region, for prints without colour."""
     from scipy.ndimage import distance_transform_edt  # a moment to import
 
     inside = np.pad(info.answers == index, 1)

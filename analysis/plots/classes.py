@@ -39,7 +39,7 @@ class ClassesInfo:
     title: str
 
     def shares(self, split: str) -> Array:
-        """Of the split, in percent; 0 throughout where it has no samples."""
+        """Return the shares of the split in percent; 0 throughout where it has no samples."""
         return 100 * self.counts[split] / max(float(self.counts[split].sum()), 1.0)
 
 

@@ -221,7 +221,7 @@ def _means(rows: Sequence[Correlation]) -> list[Correlation]:
 
 
 def _names(runs: pd.DataFrame) -> dict[str, str]:
-    """By configuration: the settings that vary, without which quantities it learns."""
+    """Return the varying settings by configuration, without the quantities it learns."""
     settings = [name for name in varying_settings(runs) if name != TARGET]
     first = runs.drop_duplicates("config_id").set_index("config_id")
     return {
@@ -234,7 +234,7 @@ def _names(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _level(value: object) -> str:
-    """In words, an empty text (`init_from` of a net that begins anew) included."""
+    """Return the value in words, also for an empty text (`init_from` of a net that begins anew)."""
     return "none" if value == "" else level_name(value)
 
 

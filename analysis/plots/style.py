@@ -49,7 +49,7 @@ OKABE_ITO = (
 
 @contextlib.contextmanager
 def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure in our style, in inches; draw and save it inside."""
+    """Yield an empty figure in the common style, in inches; draw and save it inside."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()  # a matplotlibrc would make other charts of the same runs
         mpl.rcParams.update(STYLE)

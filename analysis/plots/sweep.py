@@ -289,7 +289,7 @@ def _decades(levels: Array) -> Array:
 
 
 def _with_room(ticks: list[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
-    """From the left, each tick whose label does not touch the one before."""
+    """Return, from the left, each tick whose label does not touch the one before."""
     width = max(at for at, _ in ticks) - min(at for at, _ in ticks)
     kept: list[tuple[float, str]] = []
     for at, text in ticks:

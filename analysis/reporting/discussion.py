@@ -124,7 +124,7 @@ def setting_lines(findings: Findings) -> list[str]:
 
 
 def partner_lines(findings: Findings) -> list[str]:
-    """For the setting that matters most: where it is best at each level of every category."""
+    """Return where the most important setting is best at each level of every category."""
     found = findings.importance
     means = configuration_means(findings)
     if isinstance(found, Missing) or means.empty or not found.order:

@@ -124,7 +124,7 @@ def _design(runs: pd.DataFrame, metric: str) -> Design:
 
 
 def _explain(design: Design, *, with_forest: bool) -> Importance:
-    """Without forests where they cannot be grown, with the reason among the notes."""
+    """Return importance, without forests where they cannot be grown; a note gives the reason."""
     found = attempt(lambda: explain(design, with_forest=with_forest))
     if not isinstance(found, Missing):
         return found

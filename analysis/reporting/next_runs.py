@@ -71,7 +71,7 @@ class Advice:
 
     @property
     def n_runs(self) -> int:
-        """Of the grid file."""
+        """Return the name of the grid file."""
         points = {
             tuple(sorted(point.items())) for proposal in self.proposals for point in proposal.points
         }
