@@ -71,7 +71,7 @@ class Advice:
 
     @property
     def n_runs(self) -> int:
-        """Return the name of the grid file."""
+        """Return how many runs the grid file has."""
         points = {
             tuple(sorted(point.items())) for proposal in self.proposals for point in proposal.points
         }

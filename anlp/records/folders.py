@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def attempts(self) -> Path:
-        """Return the folder of leases (`anlp.core.lease`): one per attempt, each with its ending."""
+        """Return the folder of leases (`anlp.core.lease`): one per attempt, with its ending."""
         return self.path / "attempts"
 
     @property
