@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from anlp.console.command import make_parser, run_command, whole_number
+from anlp.console.command import (
+    add_filter,
+    add_json,
+    make_parser,
+    run_command,
+    whole_number,
+)
 from anlp.core import lease
 from anlp.core.errors import EXIT_OK, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid, list_grids, runs_root
 from jobs.common.arguments import add_fresh
-from jobs.runs.failures import describe, group_failures
+from jobs.runs.failures import FailureGroup, describe, group_failures
 from jobs.runs.logs import last_job_output, last_words, tail
 from jobs.runs.polling import JobPoller, PollInterval
-from jobs.runs.queries import locate_run, read_grid
+from jobs.runs.queries import locate_run, narrow, read_grid
 from jobs.runs.status import RunStatus, read_states
 
 COMMAND = "python -m jobs.logs"
@@ -36,8 +44,8 @@ def make_arguments() -> argparse.ArgumentParser:
         "jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
     )
     parser.usage = (
-        "%(prog)s [-h] [-f] [-n N] [--fresh] [GRID] RUN\n"
-        "       %(prog)s [-n N] [--fresh] [GRID] --failed"
+        "%(prog)s [-h] [-f | --json] [-n N] [--fresh] [GRID] RUN\n"
+        "       %(prog)s [--json] [-n N] [--fresh] [--only FILTER] [GRID] --failed"
     )
     parser.add_argument(
         "names", nargs="*", metavar="[GRID] RUN", help="a run by the beginning of its id"
@@ -53,6 +61,8 @@ def make_arguments() -> argparse.ArgumentParser:
         metavar="N",
         help=f"last N lines ({LINES}; --failed: {LINES_FAILED})",
     )
+    add_filter(parser, "with --failed: failed runs")
+    add_json(parser, "each run's id, state, log file and last lines")
     add_fresh(parser)
     return parser
 
@@ -65,18 +75,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_arguments()
     args = parser.parse_args(argv)
-    if args.failed and args.follow:
-        parser.error("--failed and --follow exclude each other")
+    if args.follow and (args.failed or args.json):
+        parser.error("--follow excludes --failed and --json")
+    if args.only and not args.failed:
+        parser.error("--only goes with --failed")
     if args.failed and len(args.names) < 2:
-        return _show_failed(_only_grid(args.names), args.lines or LINES_FAILED, fresh=args.fresh)
+        return _show_failed(_only_grid(args.names), args)
     if args.failed or len(args.names) not in (1, 2):
         parser.error("expected GRID RUN, RUN, or GRID --failed")
     target = locate_run(args.names, COMMAND, fresh=args.fresh)
     _say_reports(target.poller)
     if args.follow:
         return _follow(target.folder, target.status, args.lines or LINES)
+    if args.json:
+        print(json.dumps(_run_json(target.status, args.lines or LINES), indent=1))
+        return EXIT_OK
     print("\n".join(_last_words(target.status, args.lines or LINES)))
     return EXIT_OK
+
+
+def _run_json(status: RunStatus, lines: int) -> dict[str, Any]:
+    return {
+        "id": status.run_id,
+        "state": status.state.value,
+        "log": str(status.folder.log),
+        "lines": _last_words(status, lines),
+    }
 
 
 def _say_reports(poller: JobPoller) -> None:
@@ -98,10 +122,15 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
     raise UserError(f"--failed: say of which grid: {COMMAND} GRID --failed ({listed})")
 
 
-def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
-    poller = JobPoller.for_viewing(folder, fresh=fresh)
-    groups = group_failures(read_grid(folder, poller.states))
+def _show_failed(folder: GridFolder, args: argparse.Namespace) -> int:
+    lines = args.lines or LINES_FAILED
+    poller = JobPoller.for_viewing(folder, fresh=args.fresh)
+    statuses = read_grid(folder, poller.states)
+    groups = group_failures(statuses, narrow(statuses, args.only))
     _say_reports(poller)
+    if args.json:
+        print(json.dumps([_group_json(group, lines) for group in groups], indent=1))
+        return EXIT_OK
     if not groups:
         print(f"{folder.name}: no run failed or was lost")
     for group in groups:
@@ -113,6 +142,12 @@ def _show_failed(folder: GridFolder, lines: int, *, fresh: bool) -> int:
             print(f"-- {len(alike)} alike: {' '.join(status.run_id for status in alike)}")
         print()
     return EXIT_OK
+
+
+def _group_json(group: FailureGroup, lines: int) -> dict[str, Any]:
+    first, *alike = group.runs
+    ids = [status.run_id for status in alike]
+    return {"title": group.render(), **_run_json(first, lines), "alike": ids}
 
 
 def _last_words(status: RunStatus, lines: int) -> list[str]:

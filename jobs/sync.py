@@ -17,6 +17,7 @@ from typing import Any
 
 from anlp.console.command import (
     add_dry_run,
+    add_filter,
     add_grid,
     add_json,
     make_parser,
@@ -28,6 +29,8 @@ from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid
 from anlp.records.wandb_offline import PATTERN, is_live, pending_copies
 from jobs.common.external import Answer, run
+from jobs.runs.polling import JobPoller
+from jobs.runs.queries import narrow, read_grid
 
 EXAMPLES = """\
   python -m jobs.sync mnist            what the server does not have yet
@@ -55,6 +58,7 @@ def make_arguments() -> argparse.ArgumentParser:
         "jobs.sync", "Sends runs that were mirrored offline to the wandb server.", EXAMPLES
     )
     add_grid(parser)
+    add_filter(parser)
     add_dry_run(parser, "say what would be uploaded, and upload nothing")
     parser.add_argument(
         "--jobs",
@@ -75,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = make_arguments().parse_args(argv)
     folder = find_grid(options.grid)
-    waiting = offline_runs(folder)
+    waiting = _narrow(folder, offline_runs(folder), options.only)
     live = [found for found in waiting if is_live(found)]
     todo = [found for found in waiting if found not in live]
     sent = [Sent(found.run_id, "left out", "it is still running") for found in live]
@@ -87,6 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         _print_screen(folder, todo if options.dry_run else [], sent)
     return EXIT_RUNS_FAILED if any(one.state == "failed" for one in sent) else EXIT_OK
+
+
+def _narrow(folder: GridFolder, waiting: list[RunFolder], only: str) -> list[RunFolder]:
+    """Return those of `waiting` that the filter matches; without one no state is looked up."""
+    if not only:
+        return waiting
+    poller = JobPoller.for_viewing(folder)
+    chosen = {status.run_id for status in narrow(read_grid(folder, poller.states), only)}
+    return [found for found in waiting if found.run_id in chosen]
 
 
 def offline_runs(folder: GridFolder) -> list[RunFolder]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -143,6 +144,46 @@ def test_failed_shows_one_log_of_each_kind_and_names_the_others(
     assert f"-- 2 alike: {specs[1].run_id} {specs[2].run_id}" in text
     assert f"{specs[3].run_id} is lost (killed by signal 9) and has written nothing" in text
     assert specs[4].run_id not in text
+
+
+def test_json_has_the_last_lines_of_a_run(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = a_spec()
+    submit(folder, [spec])
+    write_log(folder, spec, "one\ntwo\nthree\n")
+
+    shown = json.loads(show(capsys, "demo", spec.run_id, "--json", "-n", "2"))
+
+    log = str(folder.run(spec.run_id).log)
+    assert shown == {"id": spec.run_id, "state": "queued", "log": log, "lines": ["two", "three"]}
+
+
+def test_failed_takes_a_filter_and_json(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = [a_spec(seed=seed) for seed in range(3)]
+    tag = submit(folder, specs)
+    for spec in specs:
+        fail(folder, spec, tag, an_error())
+        write_log(folder, spec, f"words of {spec.run_id}\n")
+
+    (group,) = json.loads(show(capsys, "demo", "--failed", "--json", "--only", "seed>=1"))
+
+    assert group["id"] == specs[1].run_id
+    assert group["lines"] == [f"words of {specs[1].run_id}"]
+    assert group["alike"] == [specs[2].run_id]
+
+
+@pytest.mark.parametrize("words", [["-f", "--json"], ["-f", "--failed"], ["--only", "seed=1"]])
+def test_options_of_logs_that_exclude_each_other_are_refused(
+    folder: GridFolder, words: list[str]
+) -> None:
+    spec = a_spec()
+    submit(folder, [spec])
+
+    with pytest.raises(UserError, match=r"exclude|goes with"):
+        logs.main(["demo", spec.run_id, *words])
 
 
 def test_failed_needs_no_grid_where_there_is_only_one(

@@ -24,6 +24,7 @@ from anlp.records.wandb_offline import MARK, pending_copies
 from anlp.tasks import make_spec
 from jobs import sync
 from jobs.common.external import Answer
+from tests.support.grids import submit
 from tests.support.wandb_server import KEY, Stub
 
 ROWS = [{"epoch": epoch, "val/acc": epoch / 10} for epoch in range(4)]
@@ -137,6 +138,17 @@ def test_a_dry_run_sends_nothing(grid: GridFolder, capsys: pytest.CaptureFixture
 
     assert sync.main(["study", "-n"]) == 0
     assert capsys.readouterr().out == "study: 1 to upload\n"
+
+
+def test_a_filter_chooses_what_is_sent(
+    grid: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(grid, [make_spec("mnist", {"lr": 0.01}, seed) for seed in range(3)])
+    for seed in range(3):
+        add(grid, seed)
+
+    assert sync.main(["study", "-n", "--only", "seed>=1"]) == 0
+    assert capsys.readouterr().out == "study: 2 to upload\n"
 
 
 @pytest.mark.slow
