@@ -16,6 +16,7 @@ from anlp.core.errors import UserError
 from jobs.config.resources import ASKED, CLUSTER_ONLY, RESOURCE_KEYS
 from jobs.schedulers import plugins, registry
 from jobs.schedulers.base import JobHandle
+from jobs.schedulers.batch import BatchScheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.arguments import add_submit_arguments
 
@@ -49,6 +50,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 MADE = """\
 from jobs.schedulers.base import JobState, Phase
+from jobs.schedulers.batch import BatchScheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 class Made(LocalScheduler):
     name = "made"
@@ -134,6 +136,13 @@ def test_the_package_declares_what_it_has() -> None:
 
     declared = {name.strip(): value.strip() for name, _, value in (x.partition("=") for x in lines)}
     assert declared == plugins.BUILT_IN
+
+
+def test_the_page_names_every_method_that_a_scheduler_must_have() -> None:
+    page = (ROOT / "docs" / "new-scheduler.md").read_text()
+    named = set(re.findall(r"`(\w+)(?:\([\w, ]*\))?`", page))
+
+    assert set(BatchScheduler.__abstractmethods__) - named == set()
 
 
 def test_a_registered_scheduler_replaces_one_of_the_same_name(
