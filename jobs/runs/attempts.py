@@ -16,7 +16,7 @@ from jobs.config.resources import Resources
 from jobs.runs.batches import handed_over
 from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Cause, JobHandle, parse_signal
+from jobs.schedulers.base import Cause, JobHandle, cause_of_record, parse_signal
 
 # Causes outside the run; so is a SIGKILL, which no run sends to itself.
 INFRASTRUCTURE = frozenset({Cause.NODE, Cause.NOT_STARTED, Cause.LAUNCHER, Cause.UNKNOWN})
@@ -122,8 +122,8 @@ def _read_crashes(folder: RunFolder) -> dict[str, ExitRecord]:
 
 
 def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
-    cause = Cause.parse(record.get("cause")) or Cause.UNKNOWN
-    return ExitRecord(cause, str(record.get("detail", "")))
+    detail = str(record.get("detail", ""))
+    return ExitRecord(cause_of_record(record.get("cause"), detail), detail)
 
 
 def find_bad_nodes(

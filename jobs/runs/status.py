@@ -25,7 +25,7 @@ from anlp.records.results import (
 from jobs.config.resources import Resources
 from jobs.runs.batches import Asked, Purpose, Redo, asked_runs
 from jobs.runs.journal import Journal
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, cause_of_record
 
 # Causes after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset(
@@ -313,8 +313,9 @@ def _standing(
 
 
 def _crashed(crash: CrashRecord, node: str) -> Standing:
-    cause = Cause.parse(crash.cause) or Cause.UNKNOWN
-    return Standing(RunState.LOST, cause, crash.detail, node, crashed_in_pack=True)
+    cause = cause_of_record(crash.cause, crash.detail)
+    standing = classify(JobState(Phase.ENDED, cause, crash.detail, node), None)
+    return replace(standing, crashed_in_pack=True)
 
 
 def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:

@@ -177,6 +177,21 @@ def state_of_exit(code: int, node: str = "") -> JobState:
     return JobState(Phase.ENDED, cause, detail, node)
 
 
+def cause_of_record(cause: object, detail: str) -> Cause:
+    """Return the cause of a crash from its record on disk, whose process knows no table of codes.
+
+    >>> cause_of_record("out of memory", "").name
+    'OUT_OF_MEMORY'
+    >>> cause_of_record("exit code", "exit code 127").name
+    'NOT_STARTED'
+    """
+    known = Cause.parse(cause) or Cause.UNKNOWN
+    code = re.match(r"exit code (\d+)\b", detail) if known is Cause.EXIT else None
+    if code is None:
+        return known
+    return state_of_exit(int(code[1])).cause or known
+
+
 def state_of_signal(number: int, node: str = "") -> JobState:
     """Return the state of an element that a signal ended.
 

@@ -18,6 +18,7 @@ from analysis.plots.chart import Chart, save_chart
 from analysis.text.frames import render_frame
 from anlp.core.errors import UserError
 from anlp.records.files import read_json, write_json
+from tests.support.paths import ROOT
 from tests.support.run_folders import Grid
 
 ORIGINS = [
@@ -75,6 +76,13 @@ def study(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> Grid:
 
 def chart_of(study: Grid, kind: str) -> Chart:
     return KINDS[kind].build(load(study.path))
+
+
+def test_every_kind_has_a_row_in_the_page_of_charts() -> None:
+    table = [line for line in (ROOT / "docs/charts.md").read_text().splitlines() if "| " in line]
+    named = {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+
+    assert set(KINDS) - named == set()
 
 
 CLASSES = sorted(set(KINDS) - set(OF_QUANTITIES))

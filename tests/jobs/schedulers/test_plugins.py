@@ -7,7 +7,6 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,14 @@ from anlp.core.errors import UserError
 from jobs.config.resources import ASKED, CLUSTER_ONLY, RESOURCE_KEYS
 from jobs.schedulers import plugins, registry
 from jobs.schedulers.base import JobHandle
+from jobs.schedulers.batch import BatchScheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.arguments import add_submit_arguments
 
 ROOT = Path(plugins.__file__).resolve().parents[2]
-WORDS = re.compile(
-    r"\b(slurm|pbs|lsf|sbatch|squeue|sacct|scancel|qsub|qstat|qdel|bsub|bjobs|bkill)", re.IGNORECASE
-)
+NAMES = [name for name in plugins.BUILT_IN if name != registry.LOCAL]
+COMMANDS = "sbatch|squeue|sacct|scancel|qsub|qstat|qdel|bsub|bjobs|bkill"
+WORDS = re.compile(rf"\b({'|'.join(NAMES)}|{COMMANDS})", re.IGNORECASE)
 # Modules outside a backend's folder that name one in a string, and why.
 ALLOWED = {
     "jobs/schedulers/plugins.py": "the list of schedulers",
@@ -49,6 +49,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 MADE = """\
 from jobs.schedulers.base import JobState, Phase
+from jobs.schedulers.batch import BatchScheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 class Made(LocalScheduler):
     name = "made"
@@ -127,13 +128,11 @@ def test_a_scheduler_that_is_not_installed_any_more_harms_no_old_grid(tmp_path: 
     assert not registry.can_exclude_nodes(job.scheduler)
 
 
-def test_the_package_declares_what_it_has() -> None:
-    config = ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    lines = config["options.entry_points"][plugins.GROUP].strip().splitlines()
+def test_the_page_names_every_method_that_a_scheduler_must_have() -> None:
+    page = (ROOT / "docs" / "new-scheduler.md").read_text()
+    named = set(re.findall(r"`(\w+)(?:\([\w, ]*\))?`", page))
 
-    declared = {name.strip(): value.strip() for name, _, value in (x.partition("=") for x in lines)}
-    assert declared == plugins.BUILT_IN
+    assert set(BatchScheduler.__abstractmethods__) - named == set()
 
 
 def test_a_registered_scheduler_replaces_one_of_the_same_name(

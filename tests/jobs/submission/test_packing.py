@@ -26,9 +26,9 @@ from jobs.gridfile import load_grid
 from jobs.runs.attempts import find_auto_retries, record_endings
 from jobs.runs.journal import Journal
 from jobs.runs.options import SubmitOptions
-from jobs.runs.status import read_states
+from jobs.runs.status import classify, read_states
 from jobs.schedulers import registry
-from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, state_of_exit
 from jobs.schedulers.local.slots import Machine, plan_slots
 from jobs.submission.arguments import add_submit_arguments, override, read_overrides
 from jobs.submission.batching import make_elements
@@ -242,6 +242,17 @@ def test_a_run_that_died_among_others_keeps_its_own_cause_when_their_job_ends(
     found = list(read_states(with_loss, timed_out).values())
 
     assert [status.cause for status in found] == [None, Cause.SIGNAL, Cause.TIMEOUT]
+
+
+@pytest.mark.parametrize("code", [2, 6, 7, 70, 72, 127, 255])
+def test_an_exit_code_means_the_same_in_a_pack_as_outside(folder: GridFolder, code: int) -> None:
+    tag = submit(folder, SPECS[:1], slurm_job="17")
+    crash = CrashRecord("exit code", f"exit code {code}: its traceback is in its log")
+    record_crash(folder.run(SPECS[0].run_id), None, crash, job="17_0", batch=tag)
+    in_pack = read_states(folder, running)[SPECS[0].run_id]
+    apart = classify(state_of_exit(code), None)
+
+    assert (in_pack.state, in_pack.cause) == (apart.state, apart.cause)
 
 
 def test_how_a_run_died_is_not_put_on_record_as_the_end_of_its_job(with_loss: GridFolder) -> None:

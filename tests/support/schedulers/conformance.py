@@ -30,6 +30,8 @@ EXAMPLES: Mapping[str, Any] = {
     "nodes": 2,
     "extra": ("--exclusive",),
 }
+# fields whose examples some schedulers refuse for their form, or for what is missing beside them
+OF_ITS_OWN_FORM = frozenset({"gpu_type", "constraint", "extra"})
 
 
 class Bench(Protocol):
@@ -145,14 +147,27 @@ class SchedulerConformance:
 
     @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Resources)])
     def test_every_field_of_resources_is_used_or_refused(self, bench: Bench, name: str) -> None:
-        try:
-            effect = bench.effect(Resources(**{name: EXAMPLES[name]}))
-        except SchedulerError as error:
-            effect, refusal = "", str(error)
-        else:
-            refusal = ""
+        effect, refusal = _effect_of(bench, name)
 
         assert name in refusal or effect != bench.effect(Resources())
+
+    @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Resources)])
+    def test_unsupported_names_what_it_refuses(self, bench: Bench, name: str) -> None:
+        effect, refusal = _effect_of(bench, name)
+
+        # `--help` names the schedulers that take a field, and reads that from `unsupported`
+        if name in bench.scheduler.unsupported:
+            assert refusal or effect != bench.effect(Resources())
+        elif name not in OF_ITS_OWN_FORM:
+            assert not refusal
+
+
+def _effect_of(bench: Bench, name: str) -> tuple[str, str]:
+    """What the backend does with one field of `Resources`, or how it refuses it."""
+    try:
+        return bench.effect(Resources(**{name: EXAMPLES[name]})), ""
+    except SchedulerError as error:
+        return "", str(error)
 
 
 class DependencyConformance:

@@ -18,6 +18,7 @@ from jobs.schedulers.slurm import errors as refusals
 from jobs.schedulers.slurm import parse
 from jobs.schedulers.slurm.script import (
     SlurmOptions,
+    directives_of,
     limit_min,
     parse_extra,
     render_call,
@@ -130,6 +131,14 @@ def test_what_a_script_cannot_carry_is_refused(resources: Resources, words: str)
 def test_options_that_the_tool_gives_cannot_be_passed_on(option: str, words: str) -> None:
     with pytest.raises(SchedulerError, match=words):
         parse_extra([option])
+
+
+def test_no_option_that_the_tool_gives_can_be_given_twice() -> None:
+    given = dict(directives_of(BATCH, replace(FULL, extra=()), PYTHON, WORK))
+
+    for name in given:
+        with pytest.raises(SchedulerError, match=f"--{name} is given by"):
+            parse_extra([f"--{name}=1"], has_gpus=True)
 
 
 def test_other_options_are_passed_on_as_they_are() -> None:
