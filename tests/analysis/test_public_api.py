@@ -34,7 +34,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
 
 
 def test_the_examples_of_the_page_are_what_comes_out(mnist: Grid) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```pycon\n(.*?)```", PAGE.read_text(), re.DOTALL)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, PAGE.name, str(PAGE), 0)
 
     result = doctest.DocTestRunner().run(test)

@@ -44,7 +44,7 @@ PARTS = """
 import torch
 from anlp.data import DataSet, Samples
 from anlp.models.mlp import Mlp
-from anlp.training import seeding
+from anlp.workloads import seeding
 from anlp.workloads.objectives import Classification
 from anlp.workloads.splits import make_splits
 from anlp.workloads.workload import Workload

@@ -243,6 +243,6 @@ def test_a_container_that_does_not_start_is_no_result(cluster: Cluster, tmp_path
 
     assert (state.cause, state.detail) == (
         Cause.NOT_STARTED,
-        f"its container did not start on {state.node} (exit code 72)",
+        "exit code 72: its script or its container could not start; the job's output says why",
     )
     assert "FATAL:" in said(batch, handles[0])
