@@ -85,6 +85,7 @@ class WandbMirror:
             self._start()
 
     def _start(self) -> None:
+        os.environ.update(QUIET)  # here and not in the thread: see `_python_environment`
         try:
             self._thread.start()
         except RuntimeError as error:  # the limit of processes and threads is reached
@@ -149,7 +150,6 @@ class _Worker:
         mode = self._reachable(_mode(self._options.wandb))
         if mode == "disabled":
             return
-        os.environ.update(QUIET)
         self._join_service()
         try:
             self._copy(mode)
@@ -208,13 +208,14 @@ class _Worker:
     def _join_service(self) -> None:
         if "WANDB_SERVICE" not in os.environ:
             self._service = start_shared_service()
-            os.environ.update(self._service.environment)
+            for name, value in self._service.environment.items():
+                _python_environment()[os.fsencode(name)] = os.fsencode(value)
 
     def _leave_service(self) -> None:
         """Forget the connection to a service, and end the worker's own service."""
         import wandb  # loaded by now
 
-        os.environ.pop("WANDB_SERVICE", None)
+        _python_environment().pop(b"WANDB_SERVICE", None)
         service, self._service = self._service, None
         if service is not None:
             service.stop()
@@ -227,6 +228,17 @@ class _Worker:
     def _say(self, text: str) -> None:
         if not self._is_abandoned:
             _say(text)
+
+
+def _python_environment() -> dict[bytes, bytes]:
+    """Return the environment as Python code sees it, without that of the C library behind it.
+
+    setenv of the C library moves what getenv of another thread is reading: a run whose first matrix
+    product asked for MKL_VERBOSE meanwhile died of SIGSEGV, about one in 100. wandb reads
+    `os.environ` only, so in this thread its variables are set there and nowhere else.
+    """
+    data: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # private, in no stub
+    return data
 
 
 def _mode(options: WandbOptions) -> _AnyMode:

@@ -233,6 +233,30 @@ def test_a_run_killed_with_9_is_continued_beside_the_same_service(folder: RunFol
     assert said(folder) == ""
 
 
+@pytest.mark.parametrize("has_pool", [True, False])
+def test_no_other_thread_changes_the_environment_that_native_code_reads(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, has_pool: bool
+) -> None:
+    """setenv beside a matrix product that asks for MKL_VERBOSE is a SIGSEGV now and then."""
+    if not has_pool:
+        monkeypatch.delenv("WANDB_SERVICE")
+    changed: list[str] = []
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        is_main = threading.current_thread() is threading.main_thread()
+        if event in ("os.putenv", "os.unsetenv") and not is_main:
+            changed.append(f"{event} {arguments[0]!r}")
+
+    def body() -> None:
+        sys.addaudithook(note)
+        train(3)(Run(folder, 120.0, "none"))
+        assert changed == []
+
+    assert in_child(body, folder) == 0, folder.log.read_text()
+    (run,) = offline_runs(folder)
+    assert [row["_step"] for row in run.history] == [0, 1, 2]
+
+
 # online
 
 
