@@ -33,7 +33,7 @@ from tests.support.wandb_offline import read_offline
 GRID = """\
 task: mnist
 fixed: {data: digits, hidden: 64, batch_size: 32, dropout: 0.2}
-grid: {lr: [0.03, 0.001], optimizer: [sgd, adam], epochs: [20, 100]}
+grid: {lr: [0.03, 0.001], optimizer: [sgd, adam], epochs: [50, 300]}
 seeds: 2
 wandb: {mode: disabled}
 """
@@ -54,6 +54,7 @@ class Killer:
     victims: list[str]
     rng: random.Random
     process: subprocess.Popen[str] | None = None
+    is_finishing: bool = False
     killed: list[tuple[float, str, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -82,6 +83,8 @@ class Killer:
     def _submit_if_nobody_does(self) -> None:
         if self.process is not None and self.process.poll() is not None:
             self._listen()
+            left = len(self.victims) + 1  # the one that is being looked for
+            assert not self._is_done() or self.is_finishing, f"done with {left} kills to come"
         if self.process is None:
             self.process = self.place.start("--retry", "--slots", "2")
 
@@ -118,6 +121,7 @@ class Killer:
         return self.process is None and set(self.place.counts()) == {RunState.DONE}
 
     def _finish(self) -> None:
+        self.is_finishing = True
         for _ in range(10):
             self._submit_if_nobody_does()
             self._listen()
