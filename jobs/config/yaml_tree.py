@@ -152,10 +152,12 @@ def read_text(path: Path) -> str:
 
 
 def _neighbours(path: Path) -> str:
+    """Return the YAML files beside a missing one, and those in `grids/` there; no hidden ones."""
     try:
-        names = sorted(str(found) for found in path.parent.glob("*.yaml"))
+        found = [*path.parent.glob("*.yaml"), *(path.parent / "grids").glob("*.yaml")]
     except OSError:
         return ""
+    names = sorted(str(file) for file in found if not file.name.startswith("."))
     return f" (grid files here: {', '.join(names[:10])})" if names else ""
 
 

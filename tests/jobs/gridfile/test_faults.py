@@ -447,3 +447,18 @@ def test_a_file_name_that_cannot_name_a_folder_asks_for_a_name(tmp_path: Path) -
 
     with pytest.raises(SpecError, match="got the file name 'my grid'; give one with `name:`"):
         load_grid(path)
+
+
+def test_hidden_files_are_no_grids_and_those_of_the_folder_grids_are_offered(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "grids").mkdir()
+    for name in (".yamllint.yaml", "grids/mnist.yaml"):
+        (tmp_path / name).write_text("task: mnist\n")
+
+    with pytest.raises(SpecError) as raised:
+        load_grid(tmp_path / "mnits.yaml")
+
+    assert str(raised.value).endswith(
+        f"no such file (grid files here: {tmp_path}/grids/mnist.yaml)"
+    )
