@@ -136,9 +136,7 @@ def draw_box(info: BoxInfo, ax: Axes) -> Axes:
     has_line = has_room(info.chance, np.concatenate([level.values for level in info.levels]))
     if info.chance is not None and has_line:
         ax.axvline(info.chance, color="0.4", linewidth=0.9, linestyle=":")
-        ax.text(
-            info.chance, -0.92, " knowing nothing", color="0.3", fontsize=7.5, ha="left", va="top"
-        )
+        ax.text(info.chance, -0.92, " chance level", color="0.3", fontsize=7.5, ha="left", va="top")
     ax.set_yticks(
         range(len(info.levels)),
         [_row_name(level, " · " if info.is_long else "\n") for level in info.levels],

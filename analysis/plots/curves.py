@@ -344,6 +344,6 @@ def _handles(info: CurvesInfo) -> list[Line2D]:
     ]
     if info.chance is not None:
         handles.append(
-            Line2D([], [], color="0.4", linewidth=0.8, linestyle=":", label="knowing nothing")
+            Line2D([], [], color="0.4", linewidth=0.8, linestyle=":", label="chance level")
         )
     return handles

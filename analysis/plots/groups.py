@@ -191,7 +191,7 @@ def beyond(subtitle: str, baseline: float | None) -> str:
     return (
         subtitle
         if baseline is None
-        else f"{subtitle}; knowing nothing: {baseline:.4g}, not on the axis"
+        else f"{subtitle}; chance level: {baseline:.4g}, not on the axis"
     )
 
 

@@ -400,7 +400,7 @@ def _handles(info: SweepInfo) -> list[Line2D]:
         )
     if info.chance is not None and _has_room(info):
         handles.append(
-            Line2D([], [], color="0.4", linewidth=0.9, linestyle=":", label="knowing nothing")
+            Line2D([], [], color="0.4", linewidth=0.9, linestyle=":", label="chance level")
         )
     return handles
 

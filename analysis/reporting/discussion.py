@@ -46,7 +46,7 @@ def discussion_section(findings: Findings) -> Section:
 
 
 def best_lines(findings: Findings) -> list[str]:
-    """Return the best configuration, against knowing nothing and against itself on fresh seeds."""
+    """Return the best configuration, against chance and against itself on fresh seeds."""
     table = findings.best
     row = None if isinstance(table, Missing) else best_row(table)
     if row is None or isinstance(table, Missing) or row.mean is None:

@@ -1,4 +1,4 @@
-"""The best configurations, what they are tied with and what knowing nothing reaches."""
+"""The best configurations, what they are tied with and the chance level."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
     ): f"{STUCK}; train loss fell by {{fall}}: frozen, learning rate too small",
     (Label.STUCK, "blown"): (
         f"{STUCK}; train loss went up to {{peak_loss:.3g}} and ended at {{end_loss:.4g}} "
-        "(knowing nothing: {chance_loss:.4g}): blown to one answer, learning rate too large"
+        "(chance level: {chance_loss:.4g}): blown to one answer, learning rate too large"
     ),
     (Label.STUCK, "constant"): (
         f"{STUCK}; it went from {{first}} to {{values:d}} exact values in {{epochs:d}} "

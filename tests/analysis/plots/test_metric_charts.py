@@ -368,7 +368,7 @@ def test_knowing_nothing_is_on_the_axis_only_where_the_runs_keep_half_of_it(grid
     wide = box_chart(loaded(grid))
 
     assert _span(near) < 2
-    assert "knowing nothing: 11.35, not on the axis" in _head(near)
+    assert "chance level: 11.35, not on the axis" in _head(near)
     assert "not on the axis" not in _head(wide)
 
 
