@@ -17,6 +17,7 @@ from anlp.core.errors import (
     EXIT_CONTINUE,
     EXIT_DISK_FULL,
     EXIT_ESCAPED,
+    EXIT_FOLDER_REMOVED,
     EXIT_HELD,
     EXIT_OK,
     EXIT_RUNS_FAILED,
@@ -34,7 +35,15 @@ from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
 EXITS_OF_RUNS = frozenset(
-    {EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_SKIPPED, EXIT_DISK_FULL}
+    {
+        EXIT_OK,
+        EXIT_RUNS_FAILED,
+        EXIT_CONTINUE,
+        EXIT_HELD,
+        EXIT_SKIPPED,
+        EXIT_DISK_FULL,
+        EXIT_FOLDER_REMOVED,
+    }
 )
 
 
