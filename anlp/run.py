@@ -85,7 +85,7 @@ def run_element(
     Returns:
         0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 another process
         has a run, 5 held back: too many runs of the batch failed alike, 6 a run's folder could not
-        be written, 7 it was removed meanwhile.
+        be written, 8 it was removed meanwhile.
 
     Raises:
         SpecError: the batch file has no such element.
@@ -315,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
         "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, "
-        "4 another process has the run, 5 held back, 6 its folder cannot be written, 7 it was "
+        "4 another process has the run, 5 held back, 6 its folder cannot be written, 8 it was "
         "removed, 70 a fault in anlp)",
     )
     parser.add_argument(

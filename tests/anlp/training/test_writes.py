@@ -48,7 +48,7 @@ def test_a_run_whose_folder_is_removed_is_interrupted_and_not_held(tmp_path: Pat
 
     code = run_apart(batch, prepare=tiny_runs.remove_folder_at_update, args=(str(folder.path), 25))
 
-    assert code == 7
+    assert code == 8
     assert run_apart(batch) == 0
 
 
