@@ -324,6 +324,10 @@ class Scheduler(Protocol):
         """Return the state of every job, with one query for all of them."""
         ...
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Ask for all of them to be stopped; return before they are."""
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle] | None:
+        """Ask for all of them to be stopped; return before they are.
+
+        Returns:
+            Those of which there is no sign that the scheduler heard; None: that cannot be told.
+        """
         ...

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from jobs.common import external
+from jobs.common.external import Answer
+
 # Whether a request was taken is not known: it may have been on its way, or its answer.
 AMBIGUOUS = (
     "Unable to contact slurm controller (send failure)",
@@ -83,6 +86,12 @@ ADVICE: tuple[tuple[str, str], ...] = (
 def is_transient(err: str) -> bool:
     """Return whether trying again may help: Slurm was not reached, or its answer was lost."""
     return any(words in err for words in TRANSIENT)
+
+
+def is_past_cancelling(answer: Answer) -> bool:
+    """Return whether a cancellation failed only because what it named has ended."""
+    has_not_run = answer.code in (external.NOT_FOUND, external.NOT_STARTED, external.TIMED_OUT)
+    return not (has_not_run or is_transient(answer.err) or "denied" in answer.err)
 
 
 def is_not_taken(err: str) -> bool:
