@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from itertools import islice
@@ -38,6 +39,8 @@ def query(*argv: str, tolerated: str = "\0") -> external.Answer:
     Raises:
         SchedulerError: no answer, or an error other than the tolerated one.
     """
+    if why := missing_configuration():
+        raise SchedulerError(f"slurm: {why}; {refusals.CONFIGURE}")
     for pause in (*islice(backoff.pauses(PAUSE_S), MOST_RETRIES), None):
         began = time.monotonic()
         answer = run(*argv)
@@ -73,6 +76,17 @@ def sacct(*words: str) -> list[str]:
 def read_sacct(answer: external.Answer) -> str | None:
     """Return what sacct printed, None where there are no accounts or no sacct."""
     return None if answer.code or refusals.NO_ACCOUNTING in answer.err else answer.out
+
+
+def missing_configuration() -> str:
+    """Return why Slurm's commands cannot read their configuration, empty where nothing is known.
+
+    They would look for the file for a minute, and say it at the end.
+    """
+    path = os.environ.get("SLURM_CONF", "")
+    if not path or os.access(path, os.R_OK):
+        return ""
+    return f"SLURM_CONF names {path}, which cannot be read"
 
 
 def raise_if_missing(command: str, answer: external.Answer) -> None:

@@ -37,6 +37,8 @@ TRANSIENT = (*AMBIGUOUS, *NOT_TAKEN, "Problem talking to the database")
 POLICY = "Job violates accounting/QOS policy"
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
+NO_CONFIGURATION = "Could not establish a configuration source"
+CONFIGURE = "load the site's module of Slurm, or set SLURM_CONF to its slurm.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ ADVICE: tuple[Advice, ...] = (
         lambda asked: bool(asked.extra),
     ),
     Advice("Access/permission denied", "you may not use that queue or account"),
+    Advice(NO_CONFIGURATION, CONFIGURE),
     Advice("Invalid wckey", "this site wants a known wckey: give one as extra"),
 )
 
@@ -162,6 +165,16 @@ def explain_refusal(err: str, asked: Resources | None = None, variables: Sequenc
     return told
 
 
+def last_words(err: str) -> str:
+    """Return the last line of what a command printed, without its name.
+
+    >>> last_words("scontrol: fatal: Could not establish a configuration source")
+    'Could not establish a configuration source'
+    """
+    lines = [line for line in err.splitlines() if line.strip()]
+    return re.sub(r"^\w+: ((error|fatal): )?", "", lines[-1].strip()) if lines else "no answer"
+
+
 def _advice(words: str, asked: Resources | None) -> str:
     for advice in ADVICE:
         is_about = advice.words.lower() in words.lower()
@@ -171,5 +184,5 @@ def _advice(words: str, asked: Resources | None) -> str:
 
 
 def _bare(line: str) -> str:
-    line = re.sub(r"^\w+: (error: )?", "", line.strip())
+    line = re.sub(r"^\w+: ((error|fatal): )?", "", line.strip())
     return line.removeprefix("Batch job submission failed: ").strip()

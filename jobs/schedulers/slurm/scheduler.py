@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from anlp.core.errors import SchedulerError
+from anlp.core.errors import SchedulerError, UserError
 from jobs.common import external
 from jobs.common.external import Answer
 from jobs.config.fields import Key, texts, whole
@@ -140,12 +140,24 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
     def is_here(cls) -> bool:
         """Return whether there is a controller, up or down.
 
-        A login node must not train by itself because its controller is away for a moment.
+        A login node must not train by itself because its controller is away for a moment, or
+        because a module is not loaded.
+
+        Raises:
+            UserError: sbatch is here, and finds no cluster.
         """
         if not shutil.which("sbatch"):
             return False
-        answer = client.run("scontrol", "ping", timeout_s=PROBE_TIMEOUT_S)
-        return answer.code == 0 or " is DOWN" in answer.out
+        why = client.missing_configuration()
+        if not why:
+            answer = client.run("scontrol", "ping", timeout_s=PROBE_TIMEOUT_S)
+            if answer.code == 0 or " is DOWN" in answer.out:
+                return True
+            why = refusals.last_words(answer.err)
+        raise UserError(
+            f"sbatch is here, but it finds no Slurm ({why}): {refusals.CONFIGURE}, "
+            "or train on this machine: --on local"
+        )
 
     @classmethod
     def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
@@ -206,15 +218,17 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
 
     def read_array_limit(self, patience: Backoff) -> int:
         """Ask how many tasks an array may have: MaxArraySize bounds the index, counted from 0."""
+        if why := client.missing_configuration():
+            raise SchedulerError(f"slurm: {why}; {refusals.CONFIGURE}")
         call = partial(client.run, "scontrol", "show", "config")
         answer = patience.repeat(
             call, lambda failed: refusals.is_transient(failed.err), self.explain
         )
         client.raise_if_missing("scontrol", answer)
         if answer.code:
+            later = ", submit again later" if refusals.NO_CONFIGURATION not in answer.err else ""
             raise SchedulerError(
-                f"slurm: scontrol: {self.explain(answer)}; "
-                "nothing was submitted, submit again later"
+                f"slurm: scontrol: {self.explain(answer)}; nothing was submitted{later}"
             )
         most = int(parse.parse_config(answer.out).get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
         if most < 1:

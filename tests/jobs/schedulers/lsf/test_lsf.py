@@ -334,7 +334,7 @@ def test_a_machine_without_lsf_is_told_as_such(
 def test_a_login_node_of_lsf_is_found_and_called_experimental(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in registry.job_variables():
+    for name in (*registry.job_variables(), registry.PRESET):
         monkeypatch.delenv(name, raising=False)
     for name in ("slurm", "pbs"):  # whose commands may be on this machine as well
         monkeypatch.setattr(plugins.find(name), "is_here", classmethod(lambda _: False))
