@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anlp.console.command import add_filter, add_grid, add_json, add_yes, make_parser, run_command
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
@@ -103,7 +104,7 @@ def _render(folder: GridFolder, active: Sequence[RunStatus], request: StopReques
         )
     lines.append(
         "  submit the grid again to continue them; where they stand: "
-        f"python -m jobs.status {folder.name}"
+        f"{command_name('jobs.status')} {folder.name}"
     )
     return "\n".join(lines)
 

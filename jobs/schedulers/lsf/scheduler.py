@@ -46,7 +46,8 @@ RANGES_PER_WORD = 2_000  # 30 kB
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 # LSF's commands wait for ever by themselves, while it is down or the user's limit is reached
-ENVIRONMENT = ("LC_ALL=C", "LSB_NTRIES=1")
+# BSUB_QUIET hides the id of a job that was taken, BSUB_CHK_RESREQ submits nothing
+ENVIRONMENT = ("-u", "BSUB_QUIET", "-u", "BSUB_CHK_RESREQ", "LC_ALL=C", "LSB_NTRIES=1")
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "LSF no longer knows it")
 
 
