@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jobs.config.resources import Resources
-
 from jobs.common import external
 from jobs.common.external import Answer
+from jobs.config.resources import Resources
 
 # Whether a request was taken is not known: it may have been on its way, or its answer.
 AMBIGUOUS = (
