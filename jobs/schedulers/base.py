@@ -281,7 +281,11 @@ class Scheduler(Protocol):
 
     @classmethod
     def is_here(cls) -> bool:
-        """Return whether its commands are on this machine and its server exists, up or down."""
+        """Return whether its commands are on this machine and its server exists, up or down.
+
+        Raises:
+            UserError: its commands are here and cannot be used; says what to do about it.
+        """
         ...
 
     @classmethod
@@ -326,6 +330,10 @@ class Scheduler(Protocol):
         """Return the state of every job, with one query for all of them."""
         ...
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Ask for all of them to be stopped; return before they are."""
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle] | None:
+        """Ask for all of them to be stopped; return before they are.
+
+        Returns:
+            Those of which there is no sign that the scheduler heard; None: that cannot be told.
+        """
         ...
