@@ -18,7 +18,7 @@ from pathlib import Path
 READABLE = 0o666  # by everyone, less what the umask takes away
 EXECUTABLE = 0o777  # as above
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SAFELY = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE = 1 << 16
 
 # What to do about a file that cannot be written, by the error's number.
@@ -117,7 +117,12 @@ def append_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
 
 
 def open_to_append(path: Path) -> int:
-    """Return a descriptor that appends to a plain file, which is created where it is missing.
+    """Return a descriptor that appends to a plain file; see `open_to_write`."""
+    return open_to_write(path, os.O_APPEND)
+
+
+def open_to_write(path: Path, flags: int = 0) -> int:
+    """Return a descriptor to a plain file, which is created where it is missing, and not emptied.
 
     A symbolic link is not followed: in a folder of a group, others could lead it anywhere.
 
@@ -125,7 +130,7 @@ def open_to_append(path: Path) -> int:
         UnwritableError: it cannot be written, or is a symbolic link or no plain file.
     """
     with _writing(path):
-        descriptor = os.open(path, _APPENDING, READABLE)
+        descriptor = os.open(path, _SAFELY | flags, READABLE)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EEXIST, "expected a plain file", str(path))

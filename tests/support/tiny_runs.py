@@ -242,7 +242,7 @@ def remove_folder_at_update(folder: str, update: int, *, is_made_again: bool = F
                 attempts.mkdir(parents=True)
                 (attempts / "000001.json").write_text(json.dumps(other))
 
-    trainer.Trainer._train_step = counted  # type: ignore[method-assign] # a test's fault
+    trainer.Trainer._train_step = counted  # type: ignore[method-assign,assignment] # as above
 
 
 def break_provenance() -> None:
@@ -252,4 +252,4 @@ def break_provenance() -> None:
     def fail(*given: Any) -> Any:
         raise AttributeError("module 'anlp' has no attribute '__version__'")
 
-    anlp.run._Run._provenance = fail  # type: ignore[method-assign] # a test's fault
+    anlp.run._Run._provenance = fail  # type: ignore[method-assign,assignment] # as above
