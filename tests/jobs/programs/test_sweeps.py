@@ -297,7 +297,8 @@ HEAD = "program: t.py\nmethod: random\nrun_cap: 5\nparameters:\n  "
             "sweep.yaml:2: unknown key 'programs' (did you mean 'program'? known: command, ",
         ),
         (
-            "program: t.py\nmethod: grid\nmetric: {name: a, gaol: minimize}\nparameters: {x: {values: [1]}}",
+            "program: t.py\nmethod: grid\nmetric: {name: a, gaol: minimize}\n"
+            "parameters: {x: {values: [1]}}",
             "sweep.yaml:3: metric: unknown key 'gaol' (did you mean 'goal'? known: ",
         ),
         (
