@@ -128,7 +128,7 @@ def test_new_ways_to_draw_are_read_from_a_grid_file(tmp_path: Path) -> None:
             "random.model.weights: expected numbers [one for each value], got 'a'",
         ),
         ("model: {choice: [cnn], weights: [1], x: 1}", "random.model: unknown key 'x'"),
-        ("lr: {normall: [0, 1]}", "did you mean 'normal'?"),
+        ("lr: {normalx: [0, 1]}", "did you mean 'normal'?"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(tmp_path: Path, drawn: str, fault: str) -> None:

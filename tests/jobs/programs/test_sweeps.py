@@ -325,7 +325,7 @@ HEAD = "program: t.py\nmethod: random\nrun_cap: 5\nparameters:\n  "
             "sweep.yaml:5: parameters.x: expected a mapping such as {values: [1, 2]} or {min: "
             "0.1, max: 1}, got 3",
         ),
-        (HEAD + "x: {valeus: [1]}", "parameters.x: unknown key 'valeus' (did you mean 'values'?"),
+        (HEAD + "x: {vals: [1]}", "parameters.x: unknown key 'vals' (did you mean 'values'?"),
         (HEAD + "x: {}", "parameters.x: expected value, values, min and max, or a distribution"),
         (HEAD + "x: {values: []}", "parameters.x.values: expected a list of values, got a list"),
         (HEAD + "x: {min: 1}", "parameters.x: expected the key 'max'"),
