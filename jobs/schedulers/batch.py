@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from anlp.core.errors import SchedulerError
-from anlp.core.files import write_whole
+from anlp.core.files import EXECUTABLE, describe_fault, make_folder, write_whole
 from anlp.core.units import render_duration
 from jobs.common import external
 from jobs.common.external import Answer
@@ -296,14 +296,12 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
 
     def _write(self, call: Call) -> None:
         try:
-            call.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(call.folder)
             for path, text in call.files.items():
-                write_whole(path, text.encode())
-                path.chmod(0o755)
+                write_whole(path, text.encode(), mode=EXECUTABLE)
         except OSError as error:
-            path = Path(error.filename or call.folder)
             raise SchedulerError(
-                f"{self.name}: {path}: cannot be written: {error.strerror}"
+                f"{self.name}: cannot be written: {describe_fault(error)}"
             ) from error
 
     def _hand_in_again(self, call: Call, tag: str, piece: Piece, before: Answer) -> Answer:
