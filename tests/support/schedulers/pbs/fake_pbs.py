@@ -51,6 +51,8 @@ CONFIG: dict[str, Any] = {
     "scratch": None,
     "bare_ids": False,  # arrays are numbered without []
     "held": False,  # nothing is started
+    # memory used and asked for, as qstat shows it, of jobs that are killed for it as they begin
+    "memory_kill": None,
     "deaf": False,  # qdel leaves with 0 and does nothing
 }
 CUT = "End of File\nqsub: Batch protocol error"
