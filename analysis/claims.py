@@ -142,7 +142,7 @@ def parse_claims(path: Path) -> list[Claim]:
         SpecError: claims have faults; the message lists them all.
     """
     try:
-        form = tomllib.loads(path.read_text())
+        form = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:

@@ -158,6 +158,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
     """
     gc.freeze()  # imported modules stay: collecting them again costs a tenth at 10,000 runs
     stdio.open_closed()
+    stdio.write_anything()
     if outlives_reader:
         stdio.outlive_reader()
     try:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from anlp.console.debug_log import shorten
+from anlp.console.stdio import can_redraw
 
 LOG = logging.getLogger("anlp.external")
 NOT_FOUND = 127
@@ -75,7 +76,7 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",  # whatever the locale says
             errors="replace",
             env=environment,
             start_new_session=True,  # no terminal: passwords are asked for on /dev/tty
@@ -116,7 +117,7 @@ def _read(process: subprocess.Popen[str], name: str, timeout_s: float) -> tuple[
 def _waiting(words: str) -> Iterator[None]:
     """Announce a wait: on a terminal in a line that is erased, elsewhere in one that stays."""
     stream = sys.stderr
-    if not stream.isatty():
+    if not can_redraw(stream):
         print(words, file=stream, flush=True)
         yield
         return
