@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from anlp.console import debug_log, stdio
 from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from anlp.core.files import advise
 from anlp.core.version import __version__
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
@@ -177,7 +178,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         print(
-            f"{error.filename or 'output'}: {error.strerror}; free space, or fix the permissions",
+            f"{error.filename or 'output'}: {error.strerror}; {advise(error)}",
             file=sys.stderr,
         )
         return EXIT_USAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,8 @@ def _run(
             start_new_session=True,  # no terminal: passwords are asked for on /dev/tty
         )
     except FileNotFoundError:
+        if found := shutil.which(argv[0]):
+            return Answer(NOT_STARTED, "", f"{found}: the interpreter in its first line is missing")
         return Answer(NOT_FOUND, "", f"{name}: no such command")
     except OSError as error:
         return Answer(NOT_STARTED, "", f"{name}: {error.strerror}")

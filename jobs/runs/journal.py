@@ -56,6 +56,7 @@ class Submission:
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)  # elements that were asked to stop
 
     def handle(self, index: int) -> JobHandle:
         """Return the handle of an element; without an answer, one of the submitting process."""
@@ -245,6 +246,8 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
         found[tag].is_answered = True
     elif event == "refused":
         found[tag].refused = line["why"]
+    elif event == "cancel":
+        found[tag].cancelled.update(line["indices"])
     elif event == "ended":
         found[tag].endings[line["index"]] = ExitRecord(
             Cause[line["cause"]], line["detail"], line.get("node", "")

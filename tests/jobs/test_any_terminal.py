@@ -69,10 +69,10 @@ def call(stream: io.TextIOWrapper, words: tuple[str, ...], monkeypatch: pytest.M
         stream.flush()
     assert sys.stdout is before
     errors.flush()
-    said = errors.buffer.getvalue().decode(stream.encoding)  # type: ignore[attr-defined]  # BytesIO
+    said = errors.buffer.getvalue().decode(stream.encoding)
     assert code in (0, 1), (words, said)
     assert "Traceback" not in said
-    printed: str = stream.buffer.getvalue().decode(stream.encoding)  # type: ignore[attr-defined]  # as above
+    printed: str = stream.buffer.getvalue().decode(stream.encoding)
     return printed
 
 
@@ -100,7 +100,7 @@ def test_what_an_encoding_has_not_got_is_spelled_out(monkeypatch: pytest.MonkeyP
     assert run_command(lambda: print("2 × 0.9 ± 0.1 → schön, \udcff") or 0) == 0
 
     stream.flush()
-    assert stream.buffer.getvalue() == b"2 x 0.9 +- 0.1 -> sch?n, ?\n"  # type: ignore[attr-defined]  # BytesIO
+    assert stream.buffer.getvalue() == b"2 x 0.9 +- 0.1 -> sch?n, ?\n"
 
 
 @pytest.mark.parametrize("columns", [1, 20, 300])
