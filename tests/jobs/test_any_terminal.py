@@ -60,7 +60,8 @@ def call(stream: io.TextIOWrapper, words: tuple[str, ...], monkeypatch: pytest.M
     module, *arguments = words
     main = import_module(module).main
     stream.reconfigure(errors="strict")
-    before, errors = sys.stdout, io.TextIOWrapper(io.BytesIO(), encoding=stream.encoding)
+    before, said_as_bytes = sys.stdout, io.BytesIO()
+    errors = io.TextIOWrapper(said_as_bytes, encoding=stream.encoding)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
         patch.setattr(sys, "stderr", errors)
@@ -69,10 +70,10 @@ def call(stream: io.TextIOWrapper, words: tuple[str, ...], monkeypatch: pytest.M
         stream.flush()
     assert sys.stdout is before
     errors.flush()
-    said = errors.buffer.getvalue().decode(stream.encoding)
+    said = said_as_bytes.getvalue().decode(stream.encoding)
     assert code in (0, 1), (words, said)
     assert "Traceback" not in said
-    printed: str = stream.buffer.getvalue().decode(stream.encoding)
+    printed: str = stream.buffer.getvalue().decode(stream.encoding)  # type: ignore[attr-defined]  # BytesIO
     return printed
 
 
