@@ -166,7 +166,7 @@ def _optimism(table: Table) -> str:
         )
     report = table.plan.report
     amount = render_difference(report, optimism.expected)
-    error = render_difference(report, optimism.error)
+    error = render_difference(report, float(f"{optimism.error:.1g}"))
     luck = ""
     if optimism.shared != 1:
         luck = f", {100 * optimism.shared:.0f} % of it shared with {report}"
