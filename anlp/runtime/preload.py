@@ -58,9 +58,8 @@ def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> Dat
     forms = list(islice(read_jsonl(batch), index, None if index is None else index + 1))
     datasets = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
     elements = [element_from_json(form) for form in forms]
-    for name in {
-        spec.task for element in elements for spec in element.specs
-    } - TASKS.built_in.keys():
+    tasks = {spec.task for element in elements for spec in element.specs}
+    for name in tasks - TASKS.built_in.keys():
         with contextlib.suppress(Exception):  # the runs of that task report it
             importlib.import_module(TASKS[name].builder.partition(":")[0])
     datasets.preload_elements(elements)

@@ -12,7 +12,8 @@ from anlp.core.errors import SpecError
 from anlp.core.spec import RunSpec, TaskSettings
 from anlp.records.elements import Element
 from anlp.records.options import options_from_json
-from anlp.tasks.registry import Task, TaskRegistry
+from anlp.tasks.registry import TaskRegistry
+from anlp.tasks.task import Task
 
 __all__ = [
     "TASKS",

@@ -10,28 +10,18 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anlp.core.errors import UserError
 from anlp.core.spec import TaskSettings
+from anlp.tasks.task import Task
+from anlp.tasks.user_code import is_user_code, user_task
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "anlp.tasks"
 OWN_PACKAGE = "anlp"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task: its settings class and the `module:function` of its builder.
-
-    The builder is imported on the compute node only.
-    """
-
-    settings: type[TaskSettings]
-    builder: str
 
 
 class TaskRegistry(Mapping[str, Task]):
@@ -68,6 +58,8 @@ class TaskRegistry(Mapping[str, Task]):
         self._owners.setdefault(name, package)
 
     def __getitem__(self, name: str) -> Task:
+        if is_user_code(name):
+            return user_task()
         if name not in self._tasks and name in self.built_in:
             settings, builder = self.built_in[name]
             module, _, kind = settings.partition(":")

@@ -17,10 +17,12 @@ from rich.text import Text
 from anlp.core.errors import EXIT_HELD
 from anlp.core.spec import RunSpec
 from anlp.core.units import render_duration
+from anlp.records.crash import read_crash
 from anlp.records.fingerprint import first_line
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunResult, RunState, read_result
 from jobs.runs.status import Standing, classify, result_that_counts
+from jobs.schedulers.base import JobState, Phase, cause_of_record
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -168,6 +170,10 @@ def standing_of(
         return classify(None, None), None
     # a killed process may leave the result of an earlier submission, which it was to replace
     result = found if event.state.cause is None else result_that_counts(found, tag)
+    crash = read_crash(folder, tag) if result is None else None
+    if crash is not None:  # its program died, and the process that started it says how
+        cause = cause_of_record(crash.cause, crash.detail)
+        return classify(JobState(Phase.ENDED, cause, crash.detail), None), None
     return classify(event.state, result, is_held=event.exit_code == EXIT_HELD), result
 
 

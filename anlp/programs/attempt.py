@@ -1,0 +1,241 @@
+"""One attempt at a run of the user's own program: start it, follow what it logs, and say its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anlp.core.metrics import declare_goal
+from anlp.core.stop_flag import Interrupted, LeaseLostError
+from anlp.core.units import count
+from anlp.programs.collect import Collector
+from anlp.programs.command import RunValues, args_json, render_command
+from anlp.programs.environment import ProgramRun, environment_of, wandb_config
+from anlp.programs.failure import error_of, loss_of
+from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
+from anlp.records.crash import CrashRecord
+from anlp.records.files import write_json
+from anlp.records.logged import LoggedResult, result_of_log
+from anlp.records.results import Outcome, RunError, RunResult
+
+TICK_S = 1.0
+GRACE_S = 15.0  # from the signal to SIGKILL; less than schedulers leave
+CHECKPOINTS = "checkpoints"
+ARGS_FILE = "args.json"
+WANDB_CONFIG = "wandb-config.yaml"
+NO_CONTINUATION = "the program does not continue where it stopped; give it more time"
+
+
+class ProgramLostError(Exception):
+    """The program ended without a result: killed, or stopped by its time limit."""
+
+    def __init__(self, crash: CrashRecord) -> None:
+        self.crash = crash
+        super().__init__(f"{crash.cause}: {crash.detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramHooks:
+    """How an attempt is tied to the process that carries it out.
+
+    Args:
+        stop_signal: the signal that asked this process to stop, None while it may go on.
+        holds_lease: whether this process still holds the run's lease.
+        memory_kills: how many processes the kernel has killed for lack of memory in this job.
+    """
+
+    stop_signal: Callable[[], int | None] = lambda: None
+    holds_lease: Callable[[], bool] = lambda: True
+    memory_kills: Callable[[], int] = lambda: 0
+
+
+class ProgramAttempt:
+    """Carries a run's program to its end.
+
+    Args:
+        run: the run and its program.
+        hooks: how it is tied to this process.
+        log_limit_bytes: of what the program prints.
+    """
+
+    def __init__(self, run: ProgramRun, hooks: ProgramHooks, log_limit_bytes: int) -> None:
+        self.run_of = run
+        self.hooks = hooks
+        self.limits = Limits(TICK_S, GRACE_S, log_limit_bytes)
+        self.collector = Collector(run.folder)
+        self.started = time.perf_counter()
+
+    def run(self) -> RunResult:
+        """Run the program and return the run's result.
+
+        Raises:
+            Interrupted: it was asked to stop; any submit starts it again.
+            ProgramLostError: it was killed, or its time was up.
+            LeaseLostError: another process has taken over the run.
+        """
+        program = self.run_of.program
+        if program.metrics.select and program.metrics.goal:
+            declare_goal(program.metrics.select, maximize=program.metrics.goal == "maximize")
+        self._prepare()
+        argv = self._argv()
+        print(f"$ {shlex.join(argv)}", flush=True)
+        kills_before = self.hooks.memory_kills()
+        try:
+            ended = supervise(
+                Launch(argv, self._workdir(), self._environment()),
+                self.run_of.folder.log,
+                self.limits,
+                on_tick=self._tick,
+                stop_signal=self.hooks.stop_signal,
+            )
+        except ProgramNotStartedError as error:
+            return self._result(Outcome.FAILED, error=RunError("NotStarted", str(error), ""))
+        self.collector.finish(ended.last_stdout)
+        for note in (*ended.notes, *self.collector.notes):
+            print(f"note: {note}", flush=True)
+        if ended.was_stopped:
+            return self._stopped(ended)
+        if ended.signal is not None:
+            out_of_memory = self.hooks.memory_kills() > kills_before
+            raise ProgramLostError(loss_of(ended.signal, out_of_memory=out_of_memory))
+        if ended.code == program.resume_code:
+            raise Interrupted(f"exit code {ended.code}: it asks to be started again")
+        return self._ended(ended)
+
+    def _prepare(self) -> None:
+        """Make the folder that the program may write to; an attempt that starts anew is alone."""
+        folder = self.run_of.folder
+        folder.files.mkdir(exist_ok=True)
+        if self._has_checkpoints():
+            print("its checkpoints are there: it may continue", flush=True)
+            return
+        left = [path for path in (folder.metrics, folder.logged, folder.wandb) if path.exists()]
+        if left:
+            print("it starts anew: what the attempt before logged is left out", flush=True)
+        for path in left:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for path in folder.files.rglob("events.out.tfevents.*"):
+            path.unlink(missing_ok=True)
+
+    def _has_checkpoints(self) -> bool:
+        with contextlib.suppress(OSError):
+            return any((self.run_of.folder.files / CHECKPOINTS).iterdir())
+        return False
+
+    def _argv(self) -> list[str]:
+        run, program = self.run_of, self.run_of.program
+        settings = run.spec.settings.values()
+        json_file = run.folder.path / ARGS_FILE
+        if any("${args_json_file}" in word for word in program.command):
+            json_file.write_text(args_json(settings, program.seed_flag, run.spec.seed))
+        values = RunValues(
+            settings, run.spec.seed, run.spec.run_id, run.executable, run.folder.files, json_file
+        )
+        return render_command(program, values)
+
+    def _workdir(self) -> Path:
+        program = self.run_of.program
+        places = {
+            "project": Path(program.project),
+            "code": self.run_of.code_folder,
+            "run": self.run_of.folder.files,
+        }
+        return places.get(program.workdir, Path(program.workdir))
+
+    def _environment(self) -> dict[str, str]:
+        config = None
+        if self.run_of.options.wandb.mode != "disabled":
+            config = self.run_of.folder.path / WANDB_CONFIG
+            write_json(config, wandb_config(self.run_of.spec))
+        return environment_of(self.run_of, os.environ, config)
+
+    def _tick(self) -> None:
+        if not self.hooks.holds_lease():
+            raise LeaseLostError
+        self.collector.refresh()
+
+    def _stopped(self, ended: Ended) -> RunResult:
+        """Return the result of a program that was asked to stop, where it says that it was done."""
+        program = self.run_of.program
+        if ended.code == 0 and program.resume_code is not None:
+            return self._ended(ended)
+        if ended.was_killed:
+            print(f"it did not leave within {GRACE_S:g} s and was killed", flush=True)
+        if ended.code == program.resume_code or self._has_checkpoints():
+            raise Interrupted("stopped; it continues")
+        if self.hooks.stop_signal() == signal.SIGUSR2:
+            raise ProgramLostError(CrashRecord("time limit", NO_CONTINUATION))
+        print("it was stopped; the next submit starts it anew", flush=True)
+        raise Interrupted("stopped; it starts anew")
+
+    def _ended(self, ended: Ended) -> RunResult:
+        if ended.code != 0:
+            return self._result(Outcome.FAILED, error=error_of(ended))
+        logged = result_of_log(
+            self.collector.rows, self.collector.summary, self.run_of.program.metrics
+        )
+        if logged.is_missing:
+            return self._result(Outcome.FAILED, logged, error=self._missing_metric(logged))
+        if not logged.metrics and not logged.is_diverged:
+            print("note: it logged no metric, so that tables have nothing of it", flush=True)
+        outcome = Outcome.DIVERGED if logged.is_diverged else Outcome.OK
+        return self._result(outcome, logged)
+
+    def _missing_metric(self, logged: LoggedResult) -> RunError:
+        select = self.run_of.program.metrics.select
+        names = ", ".join(sorted(logged.metrics)) or "nothing"
+        return RunError(
+            "MetricMissing",
+            f"the program ended well but logged no {select}; it logged: {names}",
+            "",
+        )
+
+    def _result(
+        self,
+        outcome: Outcome,
+        logged: LoggedResult | None = None,
+        *,
+        error: RunError | None = None,
+    ) -> RunResult:
+        run, program = self.run_of, self.run_of.program
+        budget = run.spec.settings.values().get("epochs")
+        result = RunResult(
+            run_id=run.spec.run_id,
+            outcome=outcome,
+            metrics={} if logged is None else logged.metrics,
+            epoch=None if logged is None else logged.epoch,
+            epochs=budget if isinstance(budget, int) and not isinstance(budget, bool) else 0,
+            seconds=time.perf_counter() - self.started,
+            error=error,
+            provenance=self._provenance(),
+        )
+        if logged is not None and logged.select:
+            chosen = {"select": logged.select, "report": program.metrics.report}
+            result = replace(result, provenance={**result.provenance, **chosen})
+        return result
+
+    def _provenance(self) -> dict[str, Any]:
+        program = self.run_of.program
+        found: dict[str, Any] = {
+            "program": {
+                "name": program.name,
+                "sha256": program.sha256,
+                "commit": program.commit,
+                "code": program.code,
+            },
+            "logged_by": self.collector.source,
+        }
+        if self.collector.notes:
+            found["notes"] = list(self.collector.notes)
+        return found
