@@ -131,7 +131,7 @@ def test_the_same_runs_give_the_same_bytes(study: Grid, folder: Path) -> None:
     assert len(again) > 8
 
 
-def test_the_page_asks_nobody_for_anything(folder: Path) -> None:
+def test_the_page_makes_no_request(folder: Path) -> None:
     page = (folder / "report.html").read_text()
 
     policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])

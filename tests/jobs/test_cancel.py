@@ -111,7 +111,7 @@ def test_where_nothing_is_active_nothing_is_written(
     assert journal_lines(folder) == before
 
 
-def test_more_than_ten_runs_are_stopped_only_when_somebody_agrees(
+def test_more_than_ten_runs_are_stopped_only_when_the_user_agrees(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tag = submit(folder, [a_spec(seed=seed) for seed in range(11)])

@@ -296,7 +296,7 @@ def test_the_next_submission_takes_a_dead_run_anew(with_loss: GridFolder) -> Non
     assert read_states(with_loss, running)[SPECS[1].run_id].state is RunState.RUNNING
 
 
-def test_whatever_a_pack_says_of_a_death_is_a_cause_that_jobs_know() -> None:
+def test_every_word_of_a_pack_about_a_death_is_a_cause_that_jobs_know() -> None:
     said = {
         "never started",
         "exit code",

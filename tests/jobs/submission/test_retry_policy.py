@@ -71,7 +71,7 @@ def test_memory_that_is_given_counts() -> None:
     assert (remedy.why, memory_of(remedy)) == ("--mem", 8192)
 
 
-def test_where_nobody_knows_how_much_memory_there_was_somebody_must_say() -> None:
+def test_where_the_memory_of_before_is_unknown_the_user_must_say() -> None:
     remedy = decide(lost(Cause.OUT_OF_MEMORY, first=Resources()), PLAIN)
 
     assert (remedy.action, remedy.why) == (
@@ -170,7 +170,7 @@ def test_a_node_that_fails_again_and_again_is_left_out_where_the_scheduler_can()
     )
 
 
-def test_whatever_is_repeated_avoids_a_bad_node() -> None:
+def test_every_repeat_avoids_a_bad_node() -> None:
     remedy = decide(lost(Cause.SIGNAL), Policy(bad_nodes=frozenset({"n7"}), can_exclude=True))
 
     assert remedy.ask == replace(ASKED, exclude="n7")

@@ -239,7 +239,7 @@ def waiting(reason: str = "Resources") -> Rows:
 @pytest.mark.parametrize(
     ("queued", "recorded", "state"),
     [
-        ({}, {}, JobState(Phase.QUEUED)),  # of an array that nobody knows
+        ({}, {}, JobState(Phase.QUEUED)),  # of an unknown array
         (
             waiting(),
             row("NODE_FAIL"),

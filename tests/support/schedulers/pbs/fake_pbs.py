@@ -45,7 +45,7 @@ CONFIG: dict[str, Any] = {
     "refusal": None,  # [text, code] with which every job is refused
     # text of qsub after it was accepted, in place of the id; CUT or NEVER_THERE
     "lose_answer": None,
-    "kill_caller": None,  # "before" or "after" qsub is accepted: whoever called it is killed
+    "kill_caller": None,  # "before" or "after" qsub is accepted: its caller is killed
     "hang_s": 0,
     "kill_delay_s": 2.0,
     "scratch": None,
@@ -75,7 +75,7 @@ def install(folder: Path, **config: Any) -> Path:
 
 
 def close(folder: Path) -> None:
-    """Ends whatever still waits or runs."""
+    """Ends all jobs that still wait or run."""
     (folder / "open").unlink(missing_ok=True)
 
 

@@ -93,7 +93,9 @@ def cluster_alone(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> 
     _point_clients_to_it(monkeypatch)
     with _locked(fcntl.LOCK_EX):
         yield running_cluster
-        subprocess.run([SCRIPT, "up"], check=True, env=_environment())  # whatever the test broke
+        subprocess.run(
+            [SCRIPT, "up"], check=True, env=_environment()
+        )  # repairs what the test broke
 
 
 def make_scheduler(patience_s: float = 0.0) -> SlurmScheduler:
