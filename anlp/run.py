@@ -33,6 +33,7 @@ from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
 from anlp.records import circuit_breaker
 from anlp.records.accounting import Meter, usage_now
+from anlp.records.crash import LOST, ProgramLostError
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
@@ -41,6 +42,7 @@ from anlp.runtime import container
 from anlp.runtime.packed_runs import PackedRuns
 from anlp.runtime.redirect import output_to
 from anlp.tasks import read_element
+from anlp.tasks.user_code import is_program
 
 if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
@@ -157,6 +159,11 @@ class _Run:
             return EXIT_CONTINUE
         except LeaseLostError:
             return EXIT_HELD
+        except ProgramLostError as error:  # the program was killed: the lease's record says how
+            crash = error.crash
+            print(f"run {self.spec.run_id}: {error}", file=sys.stderr)
+            held.release(ending=LOST, cause=crash.cause, detail=crash.detail, **self.meter.read())
+            return EXIT_RUNS_FAILED
         except OSError as error:  # the disk is full or gone: there is no place for a result
             held.release(ending="failed", **self.meter.read())
             return self._give_up(error)
@@ -173,7 +180,7 @@ class _Run:
             self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()}
         )
         self.flag.raise_if_set()
-        result = self._train(held)
+        result = self._run_program(held) if self._is_program else self._train(held)
         if not held.is_current():
             raise LeaseLostError
         write_json(self.folder.result, result.to_json())
@@ -187,6 +194,18 @@ class _Run:
         if result.outcome.is_result:
             self.folder.checkpoint.unlink(missing_ok=True)
         return result.outcome
+
+    @property
+    def _is_program(self) -> bool:
+        return is_program(self.spec.task)
+
+    def _run_program(self, held: lease.Lease) -> RunResult:
+        # imported here: other runs need none of it
+        from anlp.runtime.program_run import run_program
+
+        result = run_program(self.spec, self.options, self.folder, self.flag, held.is_current)
+        provenance = {**self._provenance(held, result.outcome), **result.provenance}
+        return replace(result, provenance=provenance)
 
     def _train(self, held: lease.Lease) -> RunResult:
         # torch is imported only here: `--help`, a finished run and a run that is held back need

@@ -21,7 +21,7 @@ from anlp.programs.command import RunValues, args_json, render_command
 from anlp.programs.environment import ProgramRun, environment_of, wandb_config
 from anlp.programs.failure import error_of, loss_of
 from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
-from anlp.records.crash import CrashRecord
+from anlp.records.crash import CrashRecord, ProgramLostError
 from anlp.records.files import write_json
 from anlp.records.logged import LoggedResult, result_of_log
 from anlp.records.results import Outcome, RunError, RunResult
@@ -32,14 +32,6 @@ CHECKPOINTS = "checkpoints"
 ARGS_FILE = "args.json"
 WANDB_CONFIG = "wandb-config.yaml"
 NO_CONTINUATION = "the program does not continue where it stopped; give it more time"
-
-
-class ProgramLostError(Exception):
-    """The program ended without a result: killed, or stopped by its time limit."""
-
-    def __init__(self, crash: CrashRecord) -> None:
-        self.crash = crash
-        super().__init__(f"{crash.cause}: {crash.detail}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.spec import RunSpec
+from anlp.core.wandb_server import DEFAULT_URL, find_site, is_answering
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
 from anlp.records.program import Program
@@ -95,12 +96,22 @@ def _of_wandb(run: ProgramRun) -> dict[str, str]:
         "WANDB_TAGS": ",".join(mirror.tags),
         "WANDB_NAME": _name(run),
         "WANDB_DIR": str(run.folder.path),
-        "WANDB_MODE": mirror.mode if mirror.mode != "auto" else "",
+        "WANDB_MODE": wandb_mode(mirror.mode),
         "WANDB_ENTITY": mirror.entity or "",
-        "WANDB_SILENT": "true",
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": str(FLUSH_S),
     }
     return {key: text for key, text in found.items() if text}
+
+
+def wandb_mode(asked: str) -> str:
+    """Return online or offline for `auto`: online where there is a key and a server answers.
+
+    A program that begins an online run where no server answers would wait for it and then fail.
+    """
+    if asked != "auto":
+        return asked
+    site = find_site(DEFAULT_URL)
+    return "online" if site.key is not None and is_answering(site.url) else "offline"
 
 
 def _name(run: ProgramRun) -> str:

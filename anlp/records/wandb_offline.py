@@ -34,6 +34,17 @@ def done_copies(folder: RunFolder) -> list[Path]:
     return [copy for copy in sorted(folder.wandb.glob(PATTERN)) if copy.name in done]
 
 
+def leave_for_sync(folder: RunFolder, now: float) -> None:
+    """Mark a run as one to upload, without a copy: what is sent is in `metrics.jsonl` anyway.
+
+    Args:
+        folder: of the run.
+        now: unix time.
+    """
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
+    (folder.wandb / f"offline-run-{stamp}-{folder.run_id}").mkdir(parents=True, exist_ok=True)
+
+
 def is_live(folder: RunFolder) -> bool:
     """Tell whether a process is at the run, and with it at its wandb folder."""
     holder = lease.latest(folder.attempts)

@@ -49,7 +49,16 @@ def selection_metric(done: Sequence[RunStatus]) -> str | None:
             measured |= {
                 name for name, value in status.result.metrics.items() if math.isfinite(value)
             }
-    return default_metric(measured, {str(status.values.get("monitor")) for status in done})
+    return default_metric(measured, {monitored_by(status) for status in done})
+
+
+def monitored_by(status: RunStatus) -> str:
+    """Return the metric that a finished run monitors; empty where it names none.
+
+    Of the user's own program it is the one that chose the epoch of its result.
+    """
+    chosen = status.result.provenance.get("select") if status.result else None
+    return str(chosen or status.values.get("monitor", ""))
 
 
 def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:

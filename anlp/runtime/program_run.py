@@ -1,0 +1,79 @@
+"""Carries out a run of the user's own program, and mirrors it to wandb where it did not itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from anlp.core.errors import SpecError
+from anlp.core.spec import RunSpec
+from anlp.core.stop_flag import StopFlag
+from anlp.programs.attempt import ProgramAttempt, ProgramHooks
+from anlp.programs.environment import ProgramRun, wandb_mode
+from anlp.records.files import read_metrics
+from anlp.records.folders import GridFolder, RunFolder
+from anlp.records.options import RunOptions
+from anlp.records.program import Program, read_program
+from anlp.records.results import RunResult
+from anlp.records.wandb_offline import leave_for_sync
+from anlp.runtime.cgroups import count_memory_kills
+
+LOG_LIMIT_BYTES = 20_000_000
+
+
+def run_program(
+    spec: RunSpec,
+    options: RunOptions,
+    folder: RunFolder,
+    flag: StopFlag,
+    holds_lease: Callable[[], bool],
+) -> RunResult:
+    """Return the result of the run of a program.
+
+    Raises:
+        Interrupted: it was asked to stop; any submit starts it again.
+        ProgramLostError: it was killed, or its time was up.
+        LeaseLostError: another process has taken over the run.
+        SpecError: the record of the program is missing or damaged.
+    """
+    run = ProgramRun(spec, options, folder, find_program(options, folder))
+    hooks = ProgramHooks(
+        stop_signal=lambda: flag.signal,
+        holds_lease=holds_lease,
+        memory_kills=count_memory_kills,
+    )
+    attempt = ProgramAttempt(run, hooks, LOG_LIMIT_BYTES)
+    result = attempt.run()
+    if not attempt.collector.is_wandb and options.wandb.mode != "disabled":
+        _mirror(run, result)
+    return result
+
+
+def find_program(options: RunOptions, folder: RunFolder) -> Program:
+    """Return the program of a run.
+
+    Raises:
+        SpecError: its record is missing or damaged.
+    """
+    grid = GridFolder(folder.path.parent)
+    program = read_program(grid, options.program)
+    if program is None:
+        raise SpecError(
+            f"{grid.programs}/{options.program}.json: missing or damaged; submit the grid again"
+        )
+    return program
+
+
+def _mirror(run: ProgramRun, result: RunResult) -> None:
+    """Copy the run to wandb, or leave that to `jobs.sync` where no server is within reach."""
+    if wandb_mode(run.options.wandb.mode) == "offline":
+        leave_for_sync(run.folder, time.time())
+        return
+    # imported here: a program that logs to wandb itself needs none of it
+    from anlp.tracking.wandb import open_mirror
+
+    mirror = open_mirror(run.spec, run.options, run.folder)
+    for row in read_metrics(run.folder.metrics):
+        values = {name: value for name, value in row.items() if name != "epoch"}
+        mirror.log(values, int(row["epoch"]))
+    mirror.finish(result.outcome.value, result.to_summary())
