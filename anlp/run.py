@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anlp
 from anlp.console.command import run_command
+from anlp.console.verbs import command_name
 from anlp.core import lease
 from anlp.core.errors import (
     EXIT_CONTINUE,
@@ -27,6 +28,7 @@ from anlp.core.errors import (
     EXIT_OK,
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
+    EXITS_OF_RUNS,
     UserError,
 )
 from anlp.core.spec import RunSpec
@@ -48,15 +50,6 @@ if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
     from anlp.tracking import Tracker
 
-# runs without a result first: their exit code decides what happens next
-EXITS_BY_WEIGHT = (
-    EXIT_DISK_FULL,
-    EXIT_CONTINUE,
-    EXIT_SKIPPED,
-    EXIT_RUNS_FAILED,
-    EXIT_HELD,
-    EXIT_OK,
-)
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 
 
@@ -109,7 +102,7 @@ def run_element(
             [run.exit_of_earlier_result for run in runs],
             flag,
         ).run()
-    return min(codes, key=EXITS_BY_WEIGHT.index, default=EXIT_OK)
+    return min(codes, key=EXITS_OF_RUNS.index, default=EXIT_OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +298,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out what the command line names; see `run_element` for the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m anlp.run",
-        description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
+        description="Carries out one element of a batch file that "
+        f"`{command_name('jobs.submit')}` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
         "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, "
         "4 another process has the run, 5 held back, 6 its folder cannot be written, "

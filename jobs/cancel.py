@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from anlp.console.command import add_filter, add_grid, add_json, add_yes, make_parser, run_command
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_OK
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
@@ -84,7 +85,7 @@ def _render(folder: GridFolder, active: Sequence[RunStatus], stopped: Sequence[R
     return (
         f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}\n"
         "  submit the grid again to continue them; where they stand: "
-        f"python -m jobs.status {folder.name}"
+        f"{command_name('jobs.status')} {folder.name}"
     )
 
 

@@ -13,13 +13,12 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from anlp.console import debug_log, stdio
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
@@ -30,8 +29,6 @@ MISSING_GRID = (
 )
 
 UNKNOWN_OPTION = "unrecognized arguments: "
-
-_called_as: ContextVar[str] = ContextVar("called_as", default="")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -75,19 +72,9 @@ def version_line() -> str:
     return f"anlp {package.__version__}"
 
 
-@contextmanager
-def called_as(name: str) -> Iterator[None]:
-    """Within, parsers call themselves `name`, such as `anlp status`, in their help and faults."""
-    token = _called_as.set(name)
-    try:
-        yield
-    finally:
-        _called_as.reset(token)
-
-
 def make_parser(module: str, summary: str, examples: str) -> CommandParser:
     """Return a parser with the options of every command and examples in its --help."""
-    name = _called_as.get() or f"python -m {module}"
+    name = command_name(module)
     examples = examples.replace(f"python -m {module}", name)
     parser = CommandParser(
         prog=name,

@@ -16,6 +16,17 @@ EXIT_REQUEUE = 85  # in-job, in an image: a checkpoint is saved, the job's scrip
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
 
+# What a run leaves with, the weightiest first: an element of several runs leaves with the code that
+# decides what happens next.
+EXITS_OF_RUNS = (
+    EXIT_DISK_FULL,
+    EXIT_CONTINUE,
+    EXIT_SKIPPED,
+    EXIT_RUNS_FAILED,
+    EXIT_HELD,
+    EXIT_OK,
+)
+
 # Names of settings in other projects, where the spelling alone does not lead to the name here.
 OTHER_NAMES: Mapping[str, str] = {
     "learning_rate": "lr",

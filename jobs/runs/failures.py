@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.console.verbs import command_name
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
 from jobs.common.text import render_pairs
@@ -261,7 +262,7 @@ class Advice:
 
 def advise(status: RunStatus, grid: str) -> Advice:
     """Advise on a run that failed, was lost or was interrupted; nothing for any other run."""
-    retry = f"python -m jobs.retry {grid} --only id={status.run_id}"
+    retry = f"{command_name('jobs.retry')} {grid} --only id={status.run_id}"
     if status.state is RunState.FAILED:
         error = status.result.error if status.result else None
         needs_force = error is not None and (

@@ -279,7 +279,11 @@ class Scheduler(Protocol):
 
     @classmethod
     def is_here(cls) -> bool:
-        """Return whether its commands are on this machine and its server exists, up or down."""
+        """Return whether its commands are on this machine and its server exists, up or down.
+
+        Raises:
+            UserError: its commands are here and cannot be used; says what to do about it.
+        """
         ...
 
     @classmethod

@@ -70,7 +70,7 @@ class Call:
     argv: tuple[str, ...]
     folder: Path  # of what the job prints: many schedulers lose it where the folder is missing
     files: Mapping[Path, str] = field(default_factory=dict)
-    unset: tuple[str, ...] = ()  # variables of the environment that would override the script
+    environment: Mapping[str, str] | None = None  # None: that of this process
 
 
 class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
 from anlp.core.lease import HeldError
 from anlp.core.spec import RunSpec
@@ -273,8 +274,9 @@ def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bo
         print("  stopped: any submit of this grid continues")
     if counts[RunState.FAILED] or counts[RunState.LOST]:
         name = folder.name
-        print(f"  why: python -m jobs.status {name}   again: python -m jobs.retry {name}")
+        why, again = command_name("jobs.status"), command_name("jobs.retry")
+        print(f"  why: {why} {name}   again: {again} {name}")
     if counts[RunState.RUNNING]:
         print("  running: another process is at them; submit again when it has ended")
     if counts[RunState.DONE]:
-        print(f"  table: python -m analysis.tables {folder.name}")
+        print(f"  table: {command_name('analysis.tables')} {folder.name}")

@@ -155,14 +155,17 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
     target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
+    where = ""
     if plan.chosen and not request.as_json:
-        target = _resolve_scheduler(target)
+        asked, target = target.on, _resolve_scheduler(target)
+        where = registry.note_of_machine(asked, target.on)
     notes = (
         *chosen.notes,
         *_note_repeats(plan),
         *_note_canaries(plan, history, target),
         *_note_image(target),
         *_note_program(expanded.grid, plan, history),
+        *filter(None, [where]),
     )
     return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes)
 

@@ -45,7 +45,8 @@ IDS_PER_CALL = 500
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 # LSF's commands wait for ever by themselves, while it is down or the user's limit is reached
-ENVIRONMENT = ("LC_ALL=C", "LSB_NTRIES=1")
+# BSUB_QUIET hides the id of a job that was taken, BSUB_CHK_RESREQ submits nothing
+ENVIRONMENT = ("-u", "BSUB_QUIET", "-u", "BSUB_CHK_RESREQ", "LC_ALL=C", "LSB_NTRIES=1")
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "LSF no longer knows it")
 
 

@@ -171,10 +171,12 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
     monkeypatch.setattr(
         "shutil.which", lambda name: str(tmp_path / name) if name == "qsub" else None
     )
-    for name in registry.job_variables():
+    for name in (*registry.job_variables(), registry.PRESET):
         monkeypatch.delenv(name, raising=False)
 
     assert registry.resolve_name("auto", None) == found
+    said_in_plan = "" if found == "pbs" else "qsub is here, but no PBS answers"
+    assert registry.note_of_machine("auto", found).startswith(said_in_plan)
 
 
 def test_no_pbs_here_is_said_in_one_sentence(
