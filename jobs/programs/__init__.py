@@ -1,1 +1,1 @@
-"""The user's own programs on the submitting side: where they are, what settings they have."""
+"""The user's own programs as submitting sees them: arguments, copies of code, sweep files."""
