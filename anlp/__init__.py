@@ -1,7 +1,8 @@
 """What runs on a compute node: tasks, data, models, training, tracking.
 
 `core` and `records` are shared with `jobs` and `analysis`. For packages that bring a task of their
-own: `TaskSettings`, `TrainingSettings` and `register_task`. Each is imported when it is first used,
+own: `TaskSettings`, `TrainingSettings` and `register_task`; for a training function or script:
+`Run`. Each is imported when it is first used,
 so that `import anlp` stays cheap.
 """
 
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anlp.core.spec import TaskSettings
     from anlp.core.training_settings import TrainingSettings
+    from anlp.functions.run import Run
     from anlp.tasks import register_task
 
 __version__ = "0.1.0"
-__all__ = ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
+__all__ = ["Run", "TaskSettings", "TrainingSettings", "__version__", "register_task"]
 
 _MODULES = {
+    "Run": "anlp.functions.run",
     "TaskSettings": "anlp.core.spec",
     "TrainingSettings": "anlp.core.training_settings",
     "register_task": "anlp.tasks",

@@ -44,7 +44,7 @@ from anlp.runtime import container
 from anlp.runtime.packed_runs import PackedRuns
 from anlp.runtime.redirect import output_to
 from anlp.tasks import read_element
-from anlp.tasks.user_code import is_program
+from anlp.tasks.user_code import is_program, is_user_code
 
 if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
@@ -173,7 +173,7 @@ class _Run:
             self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()}
         )
         self.flag.raise_if_set()
-        result = self._run_program(held) if self._is_program else self._train(held)
+        result = self._run_own_code(held) if self._is_own_code else self._train(held)
         if not held.is_current():
             raise LeaseLostError
         write_json(self.folder.result, result.to_json())
@@ -189,14 +189,15 @@ class _Run:
         return result.outcome
 
     @property
-    def _is_program(self) -> bool:
-        return is_program(self.spec.task)
+    def _is_own_code(self) -> bool:
+        return is_user_code(self.spec.task)
 
-    def _run_program(self, held: lease.Lease) -> RunResult:
+    def _run_own_code(self, held: lease.Lease) -> RunResult:
         # imported here: other runs need none of it
-        from anlp.runtime.program_run import run_program
+        from anlp.runtime.program_run import run_function, run_program
 
-        result = run_program(self.spec, self.options, self.folder, self.flag, held.is_current)
+        carry_out = run_program if is_program(self.spec.task) else run_function
+        result = carry_out(self.spec, self.options, self.folder, self.flag, held.is_current)
         provenance = {**self._provenance(held, result.outcome), **result.provenance}
         return replace(result, provenance=provenance)
 

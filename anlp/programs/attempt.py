@@ -1,4 +1,4 @@
-"""One attempt at a run of the user's own program: start it, follow what it logs, and say its end."""
+"""One attempt at a run of the user's own program: started, followed, and its end told."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anlp.core.metrics import declare_goal
 from anlp.core.stop_flag import Interrupted, LeaseLostError
-from anlp.core.units import count
 from anlp.programs.collect import Collector
 from anlp.programs.command import RunValues, args_json, render_command
 from anlp.programs.environment import ProgramRun, environment_of, wandb_config
@@ -24,6 +22,7 @@ from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError,
 from anlp.records.crash import CrashRecord, ProgramLostError
 from anlp.records.files import write_json
 from anlp.records.logged import LoggedResult, result_of_log
+from anlp.records.program import declare_program_goal
 from anlp.records.results import Outcome, RunError, RunResult
 
 TICK_S = 1.0
@@ -74,8 +73,7 @@ class ProgramAttempt:
             LeaseLostError: another process has taken over the run.
         """
         program = self.run_of.program
-        if program.metrics.select and program.metrics.goal:
-            declare_goal(program.metrics.select, maximize=program.metrics.goal == "maximize")
+        declare_program_goal(program)
         self._prepare()
         argv = self._argv()
         print(f"$ {shlex.join(argv)}", flush=True)

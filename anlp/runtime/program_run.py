@@ -1,9 +1,10 @@
-"""Carries out a run of the user's own program, and mirrors it to wandb where it did not itself."""
+"""Carries out a run of the user's own program or function."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from anlp.core.errors import SpecError
 from anlp.core.spec import RunSpec
@@ -17,6 +18,9 @@ from anlp.records.program import Program, read_program
 from anlp.records.results import RunResult
 from anlp.records.wandb_offline import leave_for_sync
 from anlp.runtime.cgroups import count_memory_kills
+
+if TYPE_CHECKING:
+    from anlp.tracking import Tracker
 
 LOG_LIMIT_BYTES = 20_000_000
 
@@ -77,3 +81,32 @@ def _mirror(run: ProgramRun, result: RunResult) -> None:
         values = {name: value for name, value in row.items() if name != "epoch"}
         mirror.log(values, int(row["epoch"]))
     mirror.finish(result.outcome.value, result.to_summary())
+
+
+def run_function(
+    spec: RunSpec,
+    options: RunOptions,
+    folder: RunFolder,
+    flag: StopFlag,
+    holds_lease: Callable[[], bool],
+) -> RunResult:
+    """Return the result of the run of a function, which is called in this process.
+
+    Raises:
+        Interrupted: it was asked to stop; any submit continues it.
+        LeaseLostError: another process has taken over the run.
+        SpecError: the record of the function is missing or damaged.
+    """
+    # imported here: a program needs none of it
+    from anlp.functions.attempt import FunctionAttempt, FunctionRun
+
+    def open_mirrors() -> Sequence[Tracker]:
+        if options.wandb.mode == "disabled":
+            return ()
+        from anlp.tracking.wandb import open_mirror
+
+        return (open_mirror(spec, options, folder),)
+
+    program = find_program(options, folder)
+    run = FunctionRun(spec, options, folder, program, flag, holds_lease, open_mirrors)
+    return FunctionAttempt(run).run()

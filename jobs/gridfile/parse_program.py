@@ -182,7 +182,7 @@ def _truths(arguments: ProgramArguments) -> dict[str, tuple[str, str]]:
     return {
         name: argument.booleans
         for name, argument in arguments.arguments.items()
-        if argument.kind is bool and argument.booleans != ("True", "False")
+        if argument.style == "value" and argument.booleans != ("True", "False")
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import Field
+from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
 
 from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
@@ -19,7 +19,12 @@ from jobs.programs.parsers import Argument, ProgramArguments
 
 SEED_NAMES = ("seed", "random_seed", "random_state", "manual_seed")
 _KINDS: Mapping[str, type] = {"float": float, "int": int, "bool": bool, "str": str}
-_BOUNDS = {"min": "ge", "max": "le", "above": "gt", "below": "lt"}
+_BOUNDS: Mapping[str, Callable[[float], BaseMetadata]] = {
+    "min": Ge,
+    "max": Le,
+    "above": Gt,
+    "below": Lt,
+}
 _SETTING_KEYS = ("type", "default", "choices", *_BOUNDS)
 
 
@@ -120,26 +125,23 @@ def _declared_setting(reader: TopReader, name: str, tree: Tree, path: str) -> Se
     kind = reader.parsed(tree.entries["type"].tree, join(path, "type"), Key("", kinds), "")
     if not kind:
         return None
-    bounds = {}
+    bounds = []
     for key, bound in _BOUNDS.items():
         if key in tree.entries:
             leaf = tree.entries[key].tree
             value = leaf.value if isinstance(leaf, Leaf) else None
             if isinstance(value, bool) or not isinstance(value, int | float):
-                reader.faults.add(
-                    leaf.line, join(path, key), f"expected a number, got {show(leaf)}"
-                )
+                path_of_key = join(path, key)
+                reader.faults.add(leaf.line, path_of_key, f"expected a number, got {show(leaf)}")
             else:
-                bounds[bound] = value
-    metadata = Field(**bounds).metadata if bounds else ()
-    return make_setting(name, _KINDS[kind], metadata)
+                bounds.append(bound(value))
+    return make_setting(name, _KINDS[kind], bounds)
 
 
 def _choice_setting(reader: TopReader, name: str, tree: Tree, path: str) -> Setting | None:
-    choices = []
-    for item in tree.items if hasattr(tree, "items") and not isinstance(tree, Table) else ():
-        if isinstance(item, Leaf) and item.value is not None:
-            choices.append(item.value)
+    items = tree.items if isinstance(tree, Items) else ()
+    leaves = [item for item in items if isinstance(item, Leaf)]
+    choices = [leaf.value for leaf in leaves if leaf.value is not None]
     kinds = {type(choice) for choice in choices}
     if not choices or len(kinds) != 1 or float in kinds:
         reader.faults.add(

@@ -13,6 +13,7 @@ from anlp.core.filters import parse_filter
 from anlp.core.metrics import default_metric, higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
+from anlp.records.program import declare_goals
 from anlp.tasks import TASKS
 from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
@@ -101,6 +102,7 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     Raises:
         UserError: nothing was ever submitted to it.
     """
+    declare_goals(folder)
     statuses = list(read_states(folder, query).values())
     if not statuses:
         raise UserError(

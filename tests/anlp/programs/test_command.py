@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anlp.core.spec import Scalar
 from anlp.programs.command import RunValues, args_json, macros_in, render_command
 from anlp.records.program import Program, program_from_json
 
@@ -23,7 +24,7 @@ RUN = RunValues(
 )
 
 
-def words(program: Program = PROGRAM, **settings: object) -> list[str]:
+def words(program: Program = PROGRAM, **settings: Scalar) -> list[str]:
     run = replace(RUN, settings=settings) if settings else RUN
     return render_command(program, run)
 

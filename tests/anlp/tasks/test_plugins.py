@@ -15,7 +15,8 @@ import anlp
 from anlp.core.errors import UserError
 from anlp.tasks import TASKS
 from anlp.tasks.mnist import MnistSettings
-from anlp.tasks.registry import Task, TaskRegistry
+from anlp.tasks.registry import TaskRegistry
+from anlp.tasks.task import Task
 from tests.support.paths import ROOT
 
 PLUGIN = """
