@@ -6,6 +6,7 @@ what is logged. Started by the suite as a program, it logs to its run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -222,22 +223,21 @@ def _own_flag() -> StopFlag:
         flag.receive(number, frame)
         signal.signal(number, signal.SIG_DFL)
 
-    for number in ASKS_TO_STOP:
-        try:
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for number in ASKS_TO_STOP:
             signal.signal(number, receive)
-        except ValueError:  # not in the main thread
-            break
     return flag
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return plain floats by name; tensors of one element and numpy's numbers are numbers."""
-    found = {}
-    for name, value in metrics.items():
-        try:
-            found[metric_name(name)] = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"metric {name!r}: expected a number, got {type(value).__name__}"
-            ) from None
-    return found
+    return {metric_name(name): _number(name, value) for name, value in metrics.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    item = getattr(value, "item", None)  # of tensors and of numpy's numbers
+    try:
+        return float(item() if callable(item) else value)
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(value).__name__
+        raise TypeError(f"metric {name!r}: expected a number, got {kind}") from None

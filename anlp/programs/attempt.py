@@ -17,7 +17,7 @@ from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import Collector
 from anlp.programs.command import RunValues, args_json, render_command
 from anlp.programs.environment import ProgramRun, environment_of, wandb_config
-from anlp.programs.failure import error_of, loss_of
+from anlp.programs.failure import failure_of
 from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
 from anlp.records.crash import CrashRecord, ProgramLostError
 from anlp.records.files import write_json
@@ -93,12 +93,10 @@ class ProgramAttempt:
             print(f"note: {note}", flush=True)
         if ended.was_stopped:
             return self._stopped(ended)
-        if ended.signal is not None:
-            out_of_memory = self.hooks.memory_kills() > kills_before
-            raise ProgramLostError(loss_of(ended.signal, out_of_memory=out_of_memory))
         if ended.code == program.resume_code:
             raise Interrupted(f"exit code {ended.code}: it asks to be started again")
-        return self._ended(ended)
+        has_memory_kill = self.hooks.memory_kills() > kills_before
+        return self._ended(ended, has_memory_kill=has_memory_kill)
 
     def _prepare(self) -> None:
         """Make the folder that the program may write to; an attempt that starts anew is alone."""
@@ -169,9 +167,12 @@ class ProgramAttempt:
         print("it was stopped; the next submit starts it anew", flush=True)
         raise Interrupted("stopped; it starts anew")
 
-    def _ended(self, ended: Ended) -> RunResult:
-        if ended.code != 0:
-            return self._result(Outcome.FAILED, error=error_of(ended))
+    def _ended(self, ended: Ended, *, has_memory_kill: bool = False) -> RunResult:
+        failure = failure_of(ended, ran_out_of_memory=has_memory_kill)
+        if isinstance(failure, CrashRecord):
+            raise ProgramLostError(failure)
+        if failure is not None:
+            return self._result(Outcome.FAILED, error=failure)
         logged = result_of_log(
             self.collector.rows, self.collector.summary, self.run_of.program.metrics
         )

@@ -27,8 +27,3 @@ def code_commit() -> str:
 
 def _git(*words: str) -> external.Answer:
     return external.run(["git", "-C", str(HERE), *words], timeout_s=10)
-
-
-def project_commit(project: Path) -> str:
-    answer = external.run(["git", "-C", str(project), "rev-parse", "HEAD"], timeout_s=10)
-    return answer.out.strip() if answer.code == 0 else ""

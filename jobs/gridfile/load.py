@@ -8,12 +8,14 @@ from pathlib import Path
 
 from anlp.core.errors import did_you_mean
 from anlp.tasks import TASKS
+from anlp.tasks.user_code import is_function
 from jobs.config.yaml_tree import Faults, Items, Leaf, Table, Tree, parse_yaml, read_text, show
 from jobs.gridfile.blocks import Block
 from jobs.gridfile.grid import GridSpec
 from jobs.gridfile.options import OPTION_KEYS, read_options
 from jobs.gridfile.overrides import override_block, read_overrides, read_seeds
 from jobs.gridfile.parse_blocks import BLOCK_KEYS, read_blocks
+from jobs.gridfile.parse_function import FUNCTION_KEYS, read_function_grid
 from jobs.gridfile.parse_program import PROGRAM_KEYS, check_program, read_program_grid
 from jobs.gridfile.parser import GridParser
 from jobs.gridfile.settings import Vocabulary, vocabulary_of
@@ -72,7 +74,9 @@ def load_grid(
 
 
 def _keys_of_program(top: Table) -> tuple[str, ...]:
-    return PROGRAM_KEYS if "program" in top.entries else ("program",)
+    if "program" in top.entries:
+        return PROGRAM_KEYS
+    return ("program", *(FUNCTION_KEYS if _is_function_grid(top) else ()))
 
 
 def _checked(
@@ -85,7 +89,7 @@ def _checked(
     """Return the program, with what the grid does not give it noted."""
     given = {name for block in blocks for name in block.named()}
     everywhere = set.intersection(*(set(block.named()) for block in blocks)) if blocks else set()
-    entry = top.entries.get("command", top.entries["program"])
+    entry = next(top.entries[key] for key in ("command", "program", "task") if key in top.entries)
     check_program(program, words, given, everywhere, entry.line, faults)
     return program
 
@@ -95,16 +99,24 @@ def _vocabulary(top: Table, faults: Faults, path: Path) -> tuple[Vocabulary, Pro
 
     The words of the first task if it names no existing one.
     """
-    if "program" not in top.entries:
+    if "program" in top.entries:
+        found = read_program_grid(top, faults, path)
+    elif _is_function_grid(top):
+        found = read_function_grid(top, faults, path)
+    else:
         return _words_of_task(top, faults), None
-    if "task" in top.entries:
+    if "program" in top.entries and "task" in top.entries:
         line = top.entries["program"].line
         faults.add(top.entries["task"].line, "task", f"keep one of task and program (line {line})")
-    found = read_program_grid(top, faults, path)
     faults.raise_if_any()
     if found is None:
-        raise AssertionError("a program that is not found has a fault")
+        raise AssertionError("what is not found has a fault")
     return found
+
+
+def _is_function_grid(top: Table) -> bool:
+    tree = top.entries["task"].tree if "task" in top.entries else None
+    return isinstance(tree, Leaf) and is_function(tree.text)
 
 
 def _words_of_task(top: Table, faults: Faults) -> Vocabulary:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from anlp.core.errors import UserError, did_you_mean
-from anlp.core.metrics import metric_name
-from anlp.core.spec import Scalar
-from anlp.core.units import parse_memory
 from anlp.programs.command import LISTS, MACROS, macros_in
-from anlp.records.program import Program, ProgramMetrics
+from anlp.records.program import Program
 from anlp.tasks.user_code import (
     DEFAULT_COMMANDS,
     program_task,
 )
 from jobs.common.git import project_commit
-from jobs.config.fields import Key, amount, one_of, text, texts, whole
-from jobs.config.yaml_tree import Faults, Leaf, Table, Tree, join, show
+from jobs.config.fields import Key, text, texts, whole
+from jobs.config.yaml_tree import Faults, Leaf, Table, Tree, show
+from jobs.gridfile.program_keys import (
+    file_digest,
+    read_metric_names,
+    read_smoke,
+    read_snapshot,
+)
 from jobs.gridfile.program_settings import SEED_NAMES, read_declared, vocabulary_of_program
 from jobs.gridfile.settings import Vocabulary
 from jobs.gridfile.top_keys import TopReader
@@ -33,9 +34,7 @@ PROGRAM_KEYS = (
     *("program", "command", "interpreter", "settings", "metrics", "resume"),
     *("snapshot", "snapshot_limit", "workdir", "smoke"),
 )
-LIMIT_MIB = 50  # of the copy of a project
 WORKDIRS = ("project", "code", "run")
-_GOALS = one_of("minimize", "maximize")
 
 
 def read_program_grid(
@@ -73,13 +72,13 @@ def read_program_grid(
             name: value for name, value in words.defaults.items() if name in arguments.arguments
         },
         seed_flag=_seed_flag(arguments),
-        metrics=_metrics(reader),
+        metrics=read_metric_names(reader),
         resume_code=_resume(reader),
-        sha256="" if place.file is None else _sha256(place.file),
+        sha256="" if place.file is None else file_digest(place.file),
         commit=project_commit(place.project) if place.is_in_git else "",
-        **_snapshot(reader, place),
+        **read_snapshot(reader, place),
     )
-    block = ProgramBlock(program, _smoke(reader, words))
+    block = ProgramBlock(program, read_smoke(reader, words))
     return replace(words, task=program_task(place.name, command)), block
 
 
@@ -227,25 +226,6 @@ def _workdir(reader: TopReader) -> str:
     return str(path)
 
 
-def _metrics(reader: TopReader) -> ProgramMetrics:
-    table = reader.table("metrics", ("select", "report", "goal"))
-    if table is None:
-        return ProgramMetrics()
-    found = {}
-    for name in ("select", "report"):
-        if name in table.entries:
-            given = reader.parsed(
-                table.entries[name].tree, join("metrics", name), Key("", text), ""
-            )
-            found[name] = metric_name(given) if given else ""
-    goal = ""
-    if "goal" in table.entries:
-        goal = reader.parsed(table.entries["goal"].tree, "metrics.goal", Key("", _GOALS), "")
-        if "select" not in table.entries:
-            reader.faults.add(table.line, "metrics", "expected the key 'select' beside goal")
-    return ProgramMetrics(found.get("select", ""), found.get("report", ""), goal)  # type: ignore[arg-type]  # one_of returns one of the goals
-
-
 def _resume(reader: TopReader) -> int | None:
     table = reader.table("resume", ("exit_code",))
     if table is None or "exit_code" not in table.entries:
@@ -254,37 +234,3 @@ def _resume(reader: TopReader) -> int | None:
         table.entries["exit_code"].tree, "resume.exit_code", Key("", whole(1, 125)), None
     )
     return code
-
-
-def _snapshot(reader: TopReader, place: Place) -> dict[str, Any]:
-    default = "none" if place.file is None else "git" if place.is_in_git else "files"
-    kind = reader.value("snapshot", Key("", one_of("git", "files", "none")), default)
-    if kind == "git" and not place.is_in_git:
-        line = reader.top.entries["snapshot"].tree.line
-        reader.faults.add(
-            line, "snapshot", f"{place.project} is in no git work tree; use files or none"
-        )
-    limit = reader.value(
-        "snapshot_limit", Key("", amount(parse_memory, "a size such as 200M")), LIMIT_MIB
-    )
-    return {"snapshot": kind, "limit_mib": limit}
-
-
-def _smoke(reader: TopReader, words: Vocabulary) -> dict[str, Scalar]:
-    table = reader.table("smoke", ())
-    if table is None:
-        return {}
-    found = {}
-    for name, entry in table.entries.items():
-        if name not in words.settings:
-            reader.faults.add(entry.line, "smoke", words.unknown(name))
-            continue
-        setting = words.settings[name]
-        value = reader.parsed(entry.tree, join("smoke", name), Key("", setting.check), None)
-        if value is not None:
-            found[setting.name] = value
-    return found
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

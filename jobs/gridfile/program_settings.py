@@ -12,7 +12,7 @@ from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
 from anlp.tasks.user_code import RESERVED, OpenSettings, is_setting_name
 from jobs.config.fields import Key, one_of
-from jobs.config.yaml_tree import Leaf, Table, Tree, join, show
+from jobs.config.yaml_tree import Items, Leaf, Table, Tree, join, show
 from jobs.gridfile.settings import Setting, Vocabulary, free_setting, make_setting
 from jobs.gridfile.top_keys import TopReader
 from jobs.programs.parsers import Argument, ProgramArguments

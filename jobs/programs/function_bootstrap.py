@@ -11,32 +11,34 @@ import json
 import os
 import sys
 import typing
+from typing import Any
 
 HEAVY = ("torch", "tensorflow", "jax", "flax", "lightning", "pytorch_lightning", "transformers")
 KINDS = {bool: "bool", int: "int", float: "float", str: "str"}
 BOUNDS = ("gt", "ge", "lt", "le")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The settings cannot be told; the text is a sentence for people."""
 
 
-class _Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]  # of importlib
+class _NoHeavyModules(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002 - of importlib
         if name.partition(".")[0] in HEAVY:
-            raise Refused(
+            raise RefusedError(
                 f"its settings cannot be read without importing {name.partition('.')[0]}: put the "
                 "settings class in this file with plain types, or import it inside the function"
             )
         return
 
 
-def main(file: str, name: str) -> dict:  # type: ignore[type-arg]  # JSON
-    sys.meta_path.insert(0, _Refuse())
+def main(file: str, name: str) -> dict[str, Any]:
+    """Return the settings of the function in the file."""
+    sys.meta_path.insert(0, _NoHeavyModules())
     sys.path.insert(0, os.path.dirname(os.path.abspath(file)))  # noqa: PTH100, PTH120 - any Python
     spec = importlib.util.spec_from_file_location("user_module", file)
     if spec is None or spec.loader is None:
-        raise Refused("it is no Python file")
+        raise RefusedError("it is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules["user_module"] = module
     spec.loader.exec_module(module)
@@ -44,13 +46,13 @@ def main(file: str, name: str) -> dict:  # type: ignore[type-arg]  # JSON
     parameters = list(inspect.signature(function).parameters.values())
     hints = typing.get_type_hints(function)
     if not parameters or parameters[0].name not in hints:
-        raise Refused(
+        raise RefusedError(
             f"{name} needs an annotated first argument: def {name}(settings: Settings, run)"
         )
     return {"settings": _settings(hints[parameters[0].name])}
 
 
-def _settings(kind):  # type: ignore[no-untyped-def]  # any class
+def _settings(kind: Any) -> list[dict[str, Any]]:
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         fields = [
@@ -63,11 +65,11 @@ def _settings(kind):  # type: ignore[no-untyped-def]  # any class
             for name, field in kind.model_fields.items()
         ]
     else:
-        raise Refused(f"{kind.__name__} is neither a dataclass nor a pydantic model")
+        raise RefusedError(f"{kind.__name__} is neither a dataclass nor a pydantic model")
     return [_setting(*field) for field in fields]
 
 
-def _default_of(field):  # type: ignore[no-untyped-def]  # a dataclass field
+def _default_of(field: Any) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
     if field.default_factory is not dataclasses.MISSING:
@@ -75,7 +77,7 @@ def _default_of(field):  # type: ignore[no-untyped-def]  # a dataclass field
     return None
 
 
-def _setting(name, annotation, default, marks):  # type: ignore[no-untyped-def]  # as above
+def _setting(name: str, annotation: Any, default: Any, marks: Any) -> dict[str, Any]:
     marks = list(marks)
     if hasattr(annotation, "__metadata__"):
         marks += annotation.__metadata__
@@ -85,7 +87,7 @@ def _setting(name, annotation, default, marks):  # type: ignore[no-untyped-def] 
         choices = list(typing.get_args(annotation))
         annotation = type(choices[0])
     if annotation not in KINDS:
-        raise Refused(f"setting {name!r} has the type {annotation}, and a setting is a scalar")
+        raise RefusedError(f"setting {name!r} has the type {annotation}, and a setting is a scalar")
     bounds = []
     for mark in marks:
         for inner in [mark, *getattr(mark, "metadata", ())]:
@@ -106,7 +108,7 @@ def _setting(name, annotation, default, marks):  # type: ignore[no-untyped-def] 
 if __name__ == "__main__":
     try:
         answer = main(sys.argv[1], sys.argv[2])
-    except Refused as error:
+    except RefusedError as error:
         answer = {"error": str(error)}
     except Exception as error:  # the user's own module may raise anything
         answer = {"error": f"cannot be imported: {type(error).__name__}: {error}"}

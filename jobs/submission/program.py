@@ -75,7 +75,7 @@ def note_program(
 ) -> Iterator[str]:
     """Yield what should be known of a program before its runs are submitted."""
     runs = list(specs)
-    if runs:
+    if runs and not program.function:
         yield f"each run is a process of its own: {_example(program, runs[0])}"
     changed = sum(_is_of_other_code(status, program) for status in history)
     if changed:
