@@ -239,13 +239,12 @@ def refusal(argument: Argument, value: Scalar) -> str:
     A switch has one position beside its default: `--amp` with the default true, by
     `action="store_true"`, cannot be switched off.
     """
-    if argument.default == value and argument.has_default:
+    if argument.style not in ("store_true", "store_false"):
         return ""
-    if argument.style in ("store_true", "store_false"):
-        sets = argument.style == "store_true"
-        if value is not sets:
-            return (
-                f"{argument.flag} (action={argument.style!r}) can only set {argument.name} to "
-                f"{str(sets).lower()}, so {str(value).lower()} cannot be passed"
-            )
-    return ""
+    sets = argument.style == "store_true"
+    if value is sets or argument.default is not sets:  # leaving the flag out says the opposite
+        return ""
+    return (
+        f"{argument.flag} (action={argument.style!r}) can only set {argument.name} to "
+        f"{str(sets).lower()}, which is its default, so {str(value).lower()} cannot be passed"
+    )

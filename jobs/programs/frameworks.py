@@ -12,7 +12,7 @@ from jobs.programs.source import Source
 MOST_FILES = 50  # of the program's own modules that are searched for a parser
 _PARSER = re.compile(r"\bArgumentParser\b|\bargparse\b")
 # libraries that make parsers of argparse out of classes or functions
-_ON_ARGPARSE = ("jsonargparse", "configargparse", "simple_parsing", "tap", "datargs", "argparse")
+_ON_ARGPARSE = ("jsonargparse", "configargparse", "simple_parsing", "tap", "datargs")
 _HYDRA = (
     'is a Hydra app: use command: [python, "${program}", "${args_no_hyphens}"] for values as '
     "`name=value`"

@@ -656,13 +656,16 @@ def test_what_a_switch_cannot_be_told_is_said(read: Read) -> None:
         parser.add_argument("--amp", action="store_true", default=True)
         parser.add_argument("--ema", action="store_true")
         parser.add_argument("--no-bar", dest="bar", action="store_false")
+        parser.add_argument("--gpu", action="store_true", default=has_gpu())
         """)
     )
 
     assert refusal(one(found, "amp"), False) == (
-        "--amp (action='store_true') can only set amp to true, so false cannot be passed"
+        "--amp (action='store_true') can only set amp to true, which is its default, so "
+        "false cannot be passed"
     )
     assert not refusal(one(found, "amp"), True)
     assert not refusal(one(found, "ema"), True)
     assert not refusal(one(found, "ema"), False)
     assert not refusal(one(found, "bar"), False)
+    assert not refusal(one(found, "gpu"), False)
