@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from anlp.core.errors import closest, did_you_mean
 from anlp.core.spec import Scalar, TaskSettings
 from anlp.tasks import TASKS
+from anlp.tasks.user_code import RESERVED, OpenSettings
 from jobs.config.yaml_tree import Leaf, Tree, show
 
 _BOUNDS: Mapping[str, str] = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -80,6 +81,8 @@ class Vocabulary:
         """Return the sentence for a name that is no setting."""
         if name in ("seed", "seeds"):
             return f"{name!r} is no setting; write `seeds: 5` or `seeds: [1, 2]` beside grid"
+        if self.model is OpenSettings and name in RESERVED:
+            return f"{name!r} is a name of the suite; pass it in `command` instead"
         return f"unknown setting {name!r}{did_you_mean(name, self.settings)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
@@ -13,6 +14,7 @@ from anlp.programs.command import RunValues, render_command
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
 from anlp.records.program import Program, read_program
+from jobs.programs.project_files import How
 from jobs.programs.snapshot import take_snapshot
 from jobs.runs.failures import ENDED_WELL
 from jobs.runs.options import SubmitOptions
@@ -38,15 +40,13 @@ def with_program(
     """
     written = replace(program, gpus=target.resources.gpus)
     if program.snapshot != "none":
-        found = take_snapshot(
-            Path(program.project),
-            program.snapshot,
-            folder.code,
-            limit_bytes=program.limit_mib * MIB,
-        )
+        how = cast("How", program.snapshot)
+        limit = program.limit_mib * MIB
+        found = take_snapshot(Path(program.project), how, folder.code, limit_bytes=limit)
         if found.folder is not None:
             written = replace(written, code=str(found.folder.relative_to(folder.path)))
-        say(found.sentence)
+        for sentence in (found.sentence, *found.notes):
+            say(sentence)
     path = folder.programs / f"{written.digest}.json"
     if not path.exists():
         folder.programs.mkdir(parents=True, exist_ok=True)
