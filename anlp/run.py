@@ -173,7 +173,10 @@ class _Run:
             self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()}
         )
         self.flag.raise_if_set()
-        result = self._run_own_code(held) if self._is_own_code else self._train(held)
+        if is_user_code(self.spec.task):
+            result = self._run_own_code(held)
+        else:
+            result = self._train(held, self.spec)
         if not held.is_current():
             raise LeaseLostError
         write_json(self.folder.result, result.to_json())
@@ -188,20 +191,21 @@ class _Run:
             self.folder.checkpoint.unlink(missing_ok=True)
         return result.outcome
 
-    @property
-    def _is_own_code(self) -> bool:
-        return is_user_code(self.spec.task)
-
     def _run_own_code(self, held: lease.Lease) -> RunResult:
         # imported here: other runs need none of it
-        from anlp.runtime.program_run import run_function, run_program
+        from anlp.runtime import program_run
 
-        carry_out = run_program if is_program(self.spec.task) else run_function
+        if is_program(self.spec.task):
+            carry_out = program_run.run_program
+        elif program_run.find_program(self.options, self.folder).is_task:
+            typed = program_run.load_task(self.spec, self.options, self.folder)
+            return typed if isinstance(typed, RunResult) else self._train(held, typed)
+        else:
+            carry_out = program_run.run_function
         result = carry_out(self.spec, self.options, self.folder, self.flag, held.is_current)
-        provenance = {**self._provenance(held, result.outcome), **result.provenance}
-        return replace(result, provenance=provenance)
+        return self._with_provenance(result, held)
 
-    def _train(self, held: lease.Lease) -> RunResult:
+    def _train(self, held: lease.Lease, spec: RunSpec) -> RunResult:
         # torch is imported only here: `--help`, a finished run and a run that is held back need
         # none of it
         from anlp.builders import build_workload
@@ -220,8 +224,11 @@ class _Run:
             holds_lease=held.is_current,
             saves_first=is_in_image,
         )
-        build = functools.partial(build_workload, self.spec, datasets)
-        result = Attempt(self.spec, self.options, self.folder, build, hooks).run()
+        build = functools.partial(build_workload, spec, datasets)
+        result = Attempt(spec, self.options, self.folder, build, hooks).run()
+        return self._with_provenance(result, held)
+
+    def _with_provenance(self, result: RunResult, held: lease.Lease) -> RunResult:
         provenance = {**self._provenance(held, result.outcome), **result.provenance}
         return replace(result, provenance=provenance)
 

@@ -180,8 +180,8 @@ class FileSink:
         self._append({"epoch": epoch, **metrics})
 
     def report(self, metrics: Mapping[str, float]) -> None:
-        """Append final metrics, a line without an epoch."""
-        self._append({"summary": dict(metrics)})
+        """Append final metrics: a line without an epoch belongs to the last one."""
+        self._append(metrics)
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with self._path.open("a") as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.stop_flag import Interrupted, LeaseLostError
-from anlp.programs.collect import Collector
+from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
 from anlp.programs.environment import ProgramRun, environment_of, wandb_config
 from anlp.programs.failure import failure_of
@@ -61,7 +61,7 @@ class ProgramAttempt:
         self.run_of = run
         self.hooks = hooks
         self.limits = Limits(TICK_S, GRACE_S, log_limit_bytes)
-        self.collector = Collector(run.folder)
+        self.log = ProgramLog(run)
         self.started = time.perf_counter()
 
     def run(self) -> RunResult:
@@ -88,8 +88,8 @@ class ProgramAttempt:
             )
         except ProgramNotStartedError as error:
             return self._result(Outcome.FAILED, error=RunError("NotStarted", str(error), ""))
-        self.collector.finish(ended.last_stdout)
-        for note in (*ended.notes, *self.collector.notes):
+        self.log.finish(ended.last_stdout)
+        for note in (*ended.notes, *self.log.notes):
             print(f"note: {note}", flush=True)
         if ended.was_stopped:
             return self._stopped(ended)
@@ -151,7 +151,7 @@ class ProgramAttempt:
     def _tick(self) -> None:
         if not self.hooks.holds_lease():
             raise LeaseLostError
-        self.collector.refresh()
+        self.log.refresh()
 
     def _stopped(self, ended: Ended) -> RunResult:
         """Return the result of a program that was asked to stop, where it says that it was done."""
@@ -173,9 +173,7 @@ class ProgramAttempt:
             raise ProgramLostError(failure)
         if failure is not None:
             return self._result(Outcome.FAILED, error=failure)
-        logged = result_of_log(
-            self.collector.rows, self.collector.summary, self.run_of.program.metrics
-        )
+        logged = result_of_log(self.log.rows, self.log.summary, self.run_of.program.metrics)
         if logged.is_missing:
             return self._result(Outcome.FAILED, logged, error=self._missing_metric(logged))
         if not logged.metrics and not logged.is_diverged:
@@ -225,8 +223,8 @@ class ProgramAttempt:
                 "commit": program.commit,
                 "code": program.code,
             },
-            "logged_by": self.collector.source,
+            "logged_by": self.log.source or "nothing",
         }
-        if self.collector.notes:
-            found["notes"] = list(self.collector.notes)
+        if self.log.notes:
+            found["notes"] = list(self.log.notes)
         return found

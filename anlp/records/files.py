@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,6 +79,14 @@ def write_json(path: Path, form: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
     """Write one object per line, by rename; return after it is on disk."""
     write_whole(path, b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms))
+
+
+def append_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
+    """Append one object per line, in one write."""
+    content = b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms)
+    with path.open("ab", buffering=0) as file:
+        if file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, "the lines could not be written whole", str(path))
 
 
 def without_nan(value: Any) -> Any:

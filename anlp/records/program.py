@@ -35,7 +35,8 @@ class Program:
     name: str  # relative to the project, or a command on PATH; part of every run's id
     project: str  # its folder
     path: str = ""  # of the file, relative to the project; empty for a command on PATH
-    function: str = ""  # of the file or module; empty for a program
+    function: str = ""  # of the file; empty for a program
+    is_task: bool = False  # whether that is a settings class with a builder, a whole task
     command: tuple[str, ...] = ()  # template with macros; empty for a function
     interpreter: str = ""  # of Python, its path
     workdir: str = "project"  # project, code, run, or an absolute path

@@ -31,8 +31,8 @@ def warm_up() -> None:
     torch.set_num_threads(1)
     for module in LAZY_MODULES:
         importlib.import_module(module)
-    for _, builder in TASKS.built_in.values():
-        importlib.import_module(builder.partition(":")[0])
+    for name in TASKS.built_in:
+        importlib.import_module(TASKS[name].builder.partition(":")[0])
     for make in OPTIMIZERS.values():
         _step_once(make)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from anlp.records.files import read_metrics
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
 from anlp.records.program import Program, read_program
-from anlp.records.results import RunResult
+from anlp.records.results import Outcome, RunError, RunResult
 from anlp.records.wandb_offline import leave_for_sync
 from anlp.runtime.cgroups import count_memory_kills
 
@@ -48,7 +49,7 @@ def run_program(
     )
     attempt = ProgramAttempt(run, hooks, LOG_LIMIT_BYTES)
     result = attempt.run()
-    if not attempt.collector.is_wandb and options.wandb.mode != "disabled":
+    if not attempt.log.is_wandb and options.wandb.mode != "disabled":
         _mirror(run, result)
     return result
 
@@ -110,3 +111,24 @@ def run_function(
     program = find_program(options, folder)
     run = FunctionRun(spec, options, folder, program, flag, holds_lease, open_mirrors)
     return FunctionAttempt(run).run()
+
+
+def load_task(spec: RunSpec, options: RunOptions, folder: RunFolder) -> RunSpec | RunResult:
+    """Return the run of a whole task of the user's own, with settings of its class.
+
+    Where the class cannot be loaded, the result of a run that failed.
+
+    Raises:
+        SpecError: the record of the task is missing or damaged.
+    """
+    # imported here: a program needs none of it
+    from anlp.functions.task import typed_spec
+
+    run = ProgramRun(spec, options, folder, find_program(options, folder))
+    try:
+        return typed_spec(spec, run.code_folder, run.program.path, run.program.function)
+    except Exception as error:  # the user's own module may raise anything
+        text = traceback.format_exc()
+        print(text)
+        failure = RunError(type(error).__name__, str(error), text)
+        return RunResult(spec.run_id, Outcome.FAILED, error=failure)

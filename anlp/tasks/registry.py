@@ -28,11 +28,10 @@ class TaskRegistry(Mapping[str, Task]):
     """Tasks by name; a task of this package is imported when it is asked for.
 
     Args:
-        built_in: by name, the `module:class` of the settings and the `module:function` of the
-            builder.
+        built_in: the `module:class` of the settings, by name; the class names its builder.
     """
 
-    def __init__(self, built_in: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, built_in: Mapping[str, str]) -> None:
         self.built_in = built_in
         self._tasks: dict[str, Task] = {}
         self._owners: dict[str, str] = {}  # package of each task that is not in the table
@@ -61,9 +60,9 @@ class TaskRegistry(Mapping[str, Task]):
         if is_user_code(name):
             return user_task()
         if name not in self._tasks and name in self.built_in:
-            settings, builder = self.built_in[name]
-            module, _, kind = settings.partition(":")
-            self._tasks[name] = Task(getattr(importlib.import_module(module), kind), builder)
+            module, _, kind = self.built_in[name].partition(":")
+            settings: type[TaskSettings] = getattr(importlib.import_module(module), kind)
+            self._tasks[name] = Task(settings, settings.builder)
         if name not in self._tasks:
             self._read_entry_points()
         if name in self._faults:

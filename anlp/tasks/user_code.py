@@ -13,7 +13,6 @@ from anlp.core.spec import Scalar, TaskSettings, canonical_json
 from anlp.tasks.task import Task
 
 PROGRAM = "program:"
-BUILDER = "anlp.functions.builder:build"
 DEFAULT_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("python", "${program}", "${args}"),
     ("${program}", "${args}"),
@@ -99,4 +98,4 @@ def is_setting_name(name: Any) -> bool:
 
 def user_task() -> Task:
     """Return what the table of tasks has for the user's own code."""
-    return Task(OpenSettings, BUILDER)
+    return Task(OpenSettings, OpenSettings.builder)

@@ -58,9 +58,10 @@ def load_grid(
     options = read_options(reader, tree, path)
     blocks = read_blocks(reader, tree)
     blocks = _overridden(blocks, words, faults, overrides, seeds, data)
-    if program is not None:
-        program = _checked(program, words, blocks, tree, faults)
     faults.raise_if_any()
+    if program is not None:
+        _check_program(program, words, blocks, tree, faults)
+        faults.raise_if_any()
     grid = GridSpec(
         source=path,
         text=text,
@@ -79,19 +80,18 @@ def _keys_of_program(top: Table) -> tuple[str, ...]:
     return ("program", *(FUNCTION_KEYS if _is_function_grid(top) else ()))
 
 
-def _checked(
+def _check_program(
     program: ProgramBlock,
     words: Vocabulary,
     blocks: Sequence[Block],
     top: Table,
     faults: Faults,
-) -> ProgramBlock:
-    """Return the program, with what the grid does not give it noted."""
+) -> None:
+    """Note what the program's command needs and the grid does not give."""
     given = {name for block in blocks for name in block.named()}
     everywhere = set.intersection(*(set(block.named()) for block in blocks)) if blocks else set()
     entry = next(top.entries[key] for key in ("command", "program", "task") if key in top.entries)
     check_program(program, words, given, everywhere, entry.line, faults)
-    return program
 
 
 def _vocabulary(top: Table, faults: Faults, path: Path) -> tuple[Vocabulary, ProgramBlock | None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
 
 from anlp.core.errors import UserError
+from anlp.core.spec import TaskSettings
 from anlp.records.program import Program
 from anlp.tasks.user_code import OpenSettings, is_setting_name, split_function
 from jobs.common.git import project_commit
@@ -20,11 +22,12 @@ from jobs.gridfile.program_keys import (
     read_snapshot,
 )
 from jobs.gridfile.program_settings import bad_name
-from jobs.gridfile.settings import Setting, Vocabulary, make_setting
+from jobs.gridfile.settings import Setting, Vocabulary, make_setting, words_of_class
 from jobs.gridfile.top_keys import TopReader
 from jobs.programs.functions import FunctionSetting, read_function
 from jobs.programs.place import Place, find_program
 from jobs.programs.program import ProgramBlock
+from jobs.programs.task_class import import_task_class
 
 FUNCTION_KEYS = ("metrics", "snapshot", "snapshot_limit", "smoke")
 _BOUNDS: dict[str, Any] = {"gt": Gt, "ge": Ge, "lt": Lt, "le": Le}
@@ -49,10 +52,51 @@ def read_function_grid(
     except UserError as error:
         faults.add(tree.line, "task", str(error))
         return None
+    if function.is_class:
+        return _task_grid(reader, place, name)
     bad = [setting.name for setting in function.settings if not is_setting_name(setting.name)]
     for setting in bad:
         faults.add(tree.line, "task", f"its settings class: {bad_name(setting)}")
     words = _words(f"{place.name}:{name}", function.settings)
+    return words, _block(reader, place, name, words)
+
+
+def _task_grid(
+    reader: TopReader, place: Place, name: str
+) -> tuple[Vocabulary, ProgramBlock] | None:
+    """Return the words of a whole task of the user's own: a settings class with a builder."""
+    entry = reader.top.entries["task"]
+    if place.file is None:
+        raise AssertionError("a task is in a file")
+    try:
+        settings = import_task_class(place.file, name)
+        words = words_of_class(f"{place.name}:{name}", settings)
+    except (UserError, TypeError) as error:
+        reader.faults.add(entry.tree.line, "task", str(error))
+        return None
+    words = replace(words, model=_open_form(settings))
+    block = _block(reader, place, name, words)
+    smoke = block.smoke or settings.smoke
+    return words, ProgramBlock(replace(block.program, is_task=True), smoke)
+
+
+def _open_form(settings: type[TaskSettings]) -> type[OpenSettings]:
+    """Return a class that checks by `settings` and keeps what is part of a run's id.
+
+    So a run in a batch file can be read where the class is not at hand.
+    """
+
+    class Checked(OpenSettings):
+        only_for = settings.only_for
+
+        @classmethod
+        def model_validate(cls, obj: Any, **kwargs: Any) -> OpenSettings:  # type: ignore[override]  # returns the open form
+            return OpenSettings.model_validate(settings.model_validate(obj, **kwargs).identity())
+
+    return Checked
+
+
+def _block(reader: TopReader, place: Place, name: str, words: Vocabulary) -> ProgramBlock:
     program = Program(
         name=place.name,
         project=str(place.project),
@@ -61,11 +105,11 @@ def read_function_grid(
         interpreter=sys.executable,
         defaults=words.defaults,
         metrics=read_metric_names(reader),
-        sha256=file_digest(place.file),
+        sha256="" if place.file is None else file_digest(place.file),
         commit=project_commit(place.project) if place.is_in_git else "",
         **read_snapshot(reader, place),
     )
-    return words, ProgramBlock(program, read_smoke(reader, words))
+    return ProgramBlock(program, read_smoke(reader, words))
 
 
 def _find(where: str, beside: Path) -> Place:

@@ -89,7 +89,15 @@ class Vocabulary:
 @cache
 def vocabulary_of(task: str) -> Vocabulary:
     """Return what can be written about `task`, which must be one of `TASKS`."""
-    model = TASKS[task].settings
+    return words_of_class(task, TASKS[task].settings)
+
+
+def words_of_class(task: str, model: type[TaskSettings]) -> Vocabulary:
+    """Return what can be written about a task with this settings class.
+
+    Raises:
+        TypeError: a field is no scalar.
+    """
     settings = {name: _setting(name, field) for name, field in model.model_fields.items()}
     defaults = {
         name: field.default for name, field in model.model_fields.items() if not field.is_required()

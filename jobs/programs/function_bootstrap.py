@@ -22,8 +22,11 @@ class RefusedError(Exception):
     """The settings cannot be told; the text is a sentence for people."""
 
 
-class _NoHeavyModules(importlib.abc.MetaPathFinder):
+class NoHeavyModules(importlib.abc.MetaPathFinder):
+    """Refuses the import of torch and its like."""
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002 - of importlib
+        """Raise for such a module; else leave it to the others."""
         if name.partition(".")[0] in HEAVY:
             raise RefusedError(
                 f"its settings cannot be read without importing {name.partition('.')[0]}: put the "
@@ -34,7 +37,7 @@ class _NoHeavyModules(importlib.abc.MetaPathFinder):
 
 def main(file: str, name: str) -> dict[str, Any]:
     """Return the settings of the function in the file."""
-    sys.meta_path.insert(0, _NoHeavyModules())
+    sys.meta_path.insert(0, NoHeavyModules())
     sys.path.insert(0, os.path.dirname(os.path.abspath(file)))  # noqa: PTH100, PTH120 - any Python
     spec = importlib.util.spec_from_file_location("user_module", file)
     if spec is None or spec.loader is None:

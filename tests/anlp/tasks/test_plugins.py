@@ -212,8 +212,8 @@ def test_a_package_imported_before_its_entry_point_is_read_is_no_clash(tmp_path:
     assert done.stdout.split()[-1] == "parity"
 
 
-def registry(**given: tuple[str, str]) -> TaskRegistry:
-    return TaskRegistry({"mnist": ("anlp.tasks.mnist:MnistSettings", "b:b"), **given})
+def registry(**given: str) -> TaskRegistry:
+    return TaskRegistry({"mnist": "anlp.tasks.mnist:MnistSettings", **given})
 
 
 def test_a_task_may_be_registered_twice_but_not_changed() -> None:

@@ -173,8 +173,10 @@ def test_settings_can_be_declared_in_the_file(project: Path) -> None:
     wrong = faults(project, text + "fixed: {lr: 0, model: c, m: 3}")
 
     assert found[0].settings.values() == {"lr": 0.001, "model": "a", "n": 3}
+    assert faults(project, text + "fixed: {model: a}") == [
+        "1: program: run.sh does not start without 'n'; give it under fixed or grid"
+    ]
     assert [fault.partition(": ")[2] for fault in wrong] == [
-        "program: run.sh does not start without 'n'; give it under fixed or grid",
         "fixed.lr: expected a number > 0, got 0",
         "fixed.model: expected one of a, b, got 'c'",
         "fixed: unknown setting 'm' (known: lr, model, n)",
