@@ -28,6 +28,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run":  # `anlp.run()`, and the module of `python -m anlp.run`
+        from importlib import import_module
+
+        return import_module("anlp.run")
     if name not in _MODULES:
         raise AttributeError(f"module 'anlp' has no attribute {name!r}")
     from importlib import import_module  # not needed by most who import anlp

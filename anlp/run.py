@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import anlp
@@ -48,6 +49,7 @@ from anlp.tasks.user_code import is_program, is_user_code
 
 if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
+    from anlp.functions.run import Run
     from anlp.tracking import Tracker
 
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
@@ -342,6 +344,18 @@ def _report(batch: Path, index: int) -> None:
         outcome = "not finished" if result is None else result.outcome.value
         print(f"run {spec.run_id}: {outcome}  {folder.log}")
 
+
+class _CallableModule(ModuleType):
+    """This module under its name `anlp.run`: calling it makes a `Run`, as `anlp.Run()` does."""
+
+    def __call__(self, **given: Any) -> Run:
+        # imported here: the runner needs none of it
+        from anlp.functions.run import Run
+
+        return Run(**given)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     container.exit_process(run_command(main), os.environ)

@@ -247,7 +247,8 @@ def test_import_anlp_is_light_and_a_run_reads_no_entry_points() -> None:
 
 
 def test_the_public_names_of_anlp() -> None:
-    assert anlp.__all__ == ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
+    names = ["Run", "TaskSettings", "TrainingSettings", "__version__", "register_task"]
+    assert anlp.__all__ == names
     assert all(hasattr(anlp, name) for name in anlp.__all__)
     assert issubclass(anlp.TrainingSettings, anlp.TaskSettings)
     assert anlp.__version__ == "0.1.0"
