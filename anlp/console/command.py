@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from anlp.console import debug_log, stdio
 from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from anlp.core.version import __version__
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
 GRID_HELP = "the grid's name, its YAML file or its folder"
@@ -68,8 +69,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def version_line() -> str:
     """Return `anlp 0.1.0`."""
-    package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
-    return f"anlp {package.__version__}"
+    return f"anlp {__version__}"
 
 
 def make_parser(module: str, summary: str, examples: str) -> CommandParser:

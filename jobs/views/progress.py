@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from anlp.core import lease
 from anlp.core.errors import EXIT_HELD
 from anlp.core.spec import RunSpec
 from anlp.core.units import render_duration
@@ -21,8 +22,8 @@ from anlp.records.crash import read_crash
 from anlp.records.fingerprint import first_line
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunResult, RunState, read_result
-from jobs.runs.status import Standing, classify, result_that_counts
-from jobs.schedulers.base import JobState, Phase, cause_of_record
+from jobs.runs.status import Standing, classify, name_unwritable, result_that_counts
+from jobs.schedulers.base import Cause, JobState, Phase, cause_of_record
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -168,13 +169,16 @@ def standing_of(
     found = read_result(folder)
     if event is None:
         return classify(None, None), None
+    state = event.state
+    if state.cause is Cause.DISK_FULL and (attempt := lease.read_latest(folder.attempts)):
+        state = name_unwritable(state, attempt)
     # a killed process may leave the result of an earlier submission, which it was to replace
-    result = found if event.state.cause is None else result_that_counts(found, tag)
+    result = found if state.cause is None else result_that_counts(found, tag)
     crash = read_crash(folder, tag) if result is None else None
     if crash is not None:  # its program died, and the process that started it says how
         cause = cause_of_record(crash.cause, crash.detail)
         return classify(JobState(Phase.ENDED, cause, crash.detail), None), None
-    return classify(event.state, result, is_held=event.exit_code == EXIT_HELD), result
+    return classify(state, result, is_held=event.exit_code == EXIT_HELD), result
 
 
 def why_of(standing: Standing, result: RunResult | None) -> str:
