@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import UnwritableError, make_folder
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag
 from anlp.functions.load import load_function, make_settings
@@ -132,6 +133,9 @@ class FunctionAttempt:
         except (Interrupted, LeaseLostError):
             self.sink.finish("interrupted", {})
             raise
+        except UnwritableError:  # of the run's own files: there is no place for a result
+            self.sink.finish("interrupted", {})
+            raise
         except Exception as error:  # any exception of a run is its result
             text = traceback.format_exc()
             print(text)
@@ -145,7 +149,7 @@ class FunctionAttempt:
         program = run.program
         train = load_function(run.code_folder, program.path or program.name, program.function)
         settings = make_settings(train, run.spec.settings.values())
-        run.folder.files.mkdir(exist_ok=True)
+        make_folder(run.folder.files)
         train(settings, self._handle())
         self.sink.flush()
         if run.flag.is_set() and not self.sink.summary:

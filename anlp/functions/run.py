@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from anlp.core.files import append_whole, make_folder
 from anlp.core.metrics import metric_name
 from anlp.core.stop_flag import ASKS_TO_STOP, Interrupted, StopFlag
 
@@ -111,7 +112,7 @@ class Run:
         """
         from anlp.training.checkpoint import save_checkpoint
 
-        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._checkpoint.parent)
         save_checkpoint(self._checkpoint, {**content, "epoch": self._epoch})
 
     def epochs(self, total: int) -> Iterator[int]:
@@ -184,8 +185,7 @@ class FileSink:
         self._append(metrics)
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_whole(self._path, json.dumps(line).encode() + b"\n")
 
 
 class TerminalSink:

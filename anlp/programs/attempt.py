@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import make_folder, write_whole
 from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
@@ -101,7 +102,7 @@ class ProgramAttempt:
     def _prepare(self) -> None:
         """Make the folder that the program may write to; an attempt that starts anew is alone."""
         folder = self.run_of.folder
-        folder.files.mkdir(exist_ok=True)
+        make_folder(folder.files)
         if self._has_checkpoints():
             print("its checkpoints are there: it may continue", flush=True)
             return
@@ -126,7 +127,8 @@ class ProgramAttempt:
         settings = run.spec.settings.values()
         json_file = run.folder.path / ARGS_FILE
         if any("${args_json_file}" in word for word in program.command):
-            json_file.write_text(args_json(settings, program.seed_flag, run.spec.seed))
+            text = args_json(settings, program.seed_flag, run.spec.seed)
+            write_whole(json_file, text.encode())
         values = RunValues(
             settings, run.spec.seed, run.spec.run_id, run.executable, run.folder.files, json_file
         )

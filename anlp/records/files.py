@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anlp.core.files import write_whole
+from anlp.core.files import append_whole, write_whole
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -82,11 +81,13 @@ def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
-    """Append one object per line, in one write."""
+    """Append one object per line, in one write.
+
+    Raises:
+        UnwritableError: the file cannot be written.
+    """
     content = b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms)
-    with path.open("ab", buffering=0) as file:
-        if file.write(content) != len(content):
-            raise OSError(errno.ENOSPC, "the lines could not be written whole", str(path))
+    append_whole(path, content)
 
 
 def without_nan(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from anlp.core import lease
+from anlp.core.files import make_folder
 from anlp.records.files import read_json, write_json
 from anlp.records.folders import RunFolder
 
@@ -42,7 +43,7 @@ def leave_for_sync(folder: RunFolder, now: float) -> None:
         now: unix time.
     """
     stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
-    (folder.wandb / f"offline-run-{stamp}-{folder.run_id}").mkdir(parents=True, exist_ok=True)
+    make_folder(folder.wandb / f"offline-run-{stamp}-{folder.run_id}")
 
 
 def is_live(folder: RunFolder) -> bool:

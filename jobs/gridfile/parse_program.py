@@ -26,7 +26,7 @@ from jobs.gridfile.program_keys import (
 from jobs.gridfile.program_settings import SEED_NAMES, read_declared, vocabulary_of_program
 from jobs.gridfile.settings import Vocabulary
 from jobs.gridfile.top_keys import TopReader
-from jobs.programs.parsers import ProgramArguments, read_arguments
+from jobs.programs.parsers.reading import ProgramArguments, read_arguments
 from jobs.programs.place import Place, find_interpreter, find_program
 from jobs.programs.program import ProgramBlock
 

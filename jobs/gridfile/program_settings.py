@@ -15,7 +15,7 @@ from jobs.config.fields import Key, one_of
 from jobs.config.yaml_tree import Items, Leaf, Table, Tree, join, show
 from jobs.gridfile.settings import Setting, Vocabulary, free_setting, make_setting
 from jobs.gridfile.top_keys import TopReader
-from jobs.programs.parsers import Argument, ProgramArguments
+from jobs.programs.parsers.reading import Argument, ProgramArguments
 
 SEED_NAMES = ("seed", "random_seed", "random_state", "manual_seed")
 _KINDS: Mapping[str, type] = {"float": float, "int": int, "bool": bool, "str": str}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from anlp.core.errors import UserError
+from anlp.core.files import make_folder
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
 from anlp.programs.command import RunValues, render_command
@@ -49,7 +50,7 @@ def with_program(
             say(sentence)
     path = folder.programs / f"{written.digest}.json"
     if not path.exists():
-        folder.programs.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.programs)
         write_json(path, written.to_json())
     options = replace(target.options, program=written.digest)
     return replace(target, options=options)

@@ -52,9 +52,7 @@ def _train(self: run._Run, held: lease.Lease, spec: RunSpec) -> RunResult:
         else None
     )
     metrics = {} if error else {"val/acc": rate, "test/acc": rate}
-    made = RunResult(
-        spec.run_id, outcome, metrics=metrics, epochs=epochs, seconds=1.0, error=error
-    )
+    made = RunResult(spec.run_id, outcome, metrics=metrics, epochs=epochs, seconds=1.0, error=error)
     return replace(made, provenance=self._provenance(held, outcome))
 
 

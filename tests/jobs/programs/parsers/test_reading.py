@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from anlp.core.errors import UserError
-from jobs.programs import asking, parsers
-from jobs.programs.arguments import Argument, arguments_of, refusal
-from jobs.programs.asking import ask
-from jobs.programs.parsers import ProgramArguments, read_arguments
-from jobs.programs.source import Source
-from jobs.programs.static_parser import read_source
+from jobs.programs.parsers import asking, parsers
+from jobs.programs.parsers.arguments import Argument, arguments_of, refusal
+from jobs.programs.parsers.asking import ask
+from jobs.programs.parsers.reading import ProgramArguments, read_arguments
+from jobs.programs.parsers.source import Source
+from jobs.programs.parsers.static_parser import read_source
 
 Read = Callable[..., ProgramArguments]
 
