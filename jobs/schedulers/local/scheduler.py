@@ -57,6 +57,10 @@ class LocalScheduler:
         container = setup.container.passing(setup.environment_prefixes)
         return cls(slots=setup.slots, pool=PoolOptions(container=container), pack=setup.pack)
 
+    def cluster(self) -> str:
+        """Return nothing: this machine is not a cluster."""
+        return ""
+
     @classmethod
     def is_here(cls) -> bool:
         """Return that every machine has it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,8 @@ CONFIG: dict[str, Any] = {
     "scratch": None,
     "bare_ids": False,  # arrays are numbered without []
     "held": False,  # nothing is started
+    "owner": pwd.getpwuid(os.getuid()).pw_name,  # of all jobs
+    "query_other_jobs": True,
 }
 CUT = "End of File\nqsub: Batch protocol error"
 NEVER_THERE = f"Connection refused\nqsub: cannot connect to server {HOST} (errno=15010)"
