@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anlp.core.version import __version__
+
 if TYPE_CHECKING:
     from anlp.core.spec import TaskSettings
     from anlp.core.training_settings import TrainingSettings
     from anlp.tasks import register_task
 
-__version__ = "0.1.0"
 __all__ = ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
 
 _MODULES = {

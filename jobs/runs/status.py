@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anlp.core import lease
+from anlp.core.files import append_whole
 from anlp.records.crash import CrashRecord, crash_in
 from anlp.records.files import read_jsonl, read_metrics
 from anlp.records.fingerprint import innermost_frame
@@ -36,6 +37,7 @@ HARMLESS = frozenset(
         Cause.PREEMPTED,
         Cause.SKIPPED,
         Cause.DISK_FULL,
+        Cause.REMOVED,
     }
 )
 NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
@@ -215,11 +217,9 @@ def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
     """Append results to the cache in one write; on a full or read-only disk there is no cache."""
     if not results:
         return
-    lines = [json.dumps(_for_cache(result).to_json()) for result in results]
-    if folder.finished.exists():
-        lines.insert(0, "")  # ends a line that a killed writer left torn: readers skip it
-    with suppress(OSError), folder.finished.open("a") as file:
-        file.write("\n".join([*lines, ""]))
+    lines = [json.dumps(_for_cache(result).to_json()).encode() + b"\n" for result in results]
+    with suppress(OSError):
+        append_whole(folder.finished, b"".join(lines))
 
 
 def _for_cache(result: RunResult) -> RunResult:
@@ -312,6 +312,14 @@ def _standing(
     return classify(job, None)
 
 
+def name_unwritable(job: JobState, attempt: lease.Holder) -> JobState:
+    """Return the end of a job with the file that could not be written, as its attempt noted it."""
+    named = attempt.record.get("unwritable")
+    if job.cause is not Cause.DISK_FULL or not isinstance(named, str):
+        return job
+    return replace(job, detail=named)
+
+
 def _crashed(crash: CrashRecord, node: str) -> Standing:
     cause = cause_of_record(crash.cause, crash.detail)
     standing = classify(JobState(Phase.ENDED, cause, crash.detail, node), None)
@@ -324,6 +332,8 @@ def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: 
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain
         return replace(job, cause=Cause.SKIPPED, detail="its canary did not pass")
+    if has_begun and attempt is not None:
+        job = name_unwritable(job, attempt)
     is_behind = run.place >= run.at_once and not has_folder
     if not is_behind or job.cause in HARMLESS or job.cause is Cause.NOT_STARTED:
         return job

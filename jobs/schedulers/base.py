@@ -102,6 +102,7 @@ class Cause(str, Enum):
     CONTINUE = "asked to be continued"
     NO_ROOM = "its folder could not be written"  # a full disk or a quota
     DISK_FULL = NO_ROOM
+    REMOVED = "its folder was removed"  # while it trained
     UNKNOWN = "unknown"
 
     @classmethod
@@ -145,8 +146,9 @@ EXITS: Mapping[int, tuple[Cause | None, str]] = {
     errors.EXIT_SKIPPED: (Cause.SKIPPED, "too many runs before it failed in the same way"),
     errors.EXIT_DISK_FULL: (
         Cause.DISK_FULL,
-        "free space or fix the permissions of its folder, then submit again",
+        "a full disk, a quota or missing permissions (the job's output names the file)",
     ),
+    errors.EXIT_FOLDER_REMOVED: (Cause.REMOVED, "while it trained; submit again to begin again"),
     errors.EXIT_ESCAPED: (
         Cause.EXIT,
         "exit code 70: an exception escaped; the job's output has its traceback",
@@ -337,6 +339,10 @@ class Scheduler(Protocol):
         """Return the state of every job, with one query for all of them."""
         ...
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Ask for all of them to be stopped; return before they are."""
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle] | None:
+        """Ask for all of them to be stopped; return before they are.
+
+        Returns:
+            Those of which there is no sign that the scheduler heard; None: that cannot be told.
+        """
         ...

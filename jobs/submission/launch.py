@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_OK
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
@@ -97,7 +98,7 @@ def _submit_to_cluster(submitter: Submitter, specs: Sequence[RunSpec], scheduler
                 break
             canaries += tuple(job.native_id for job in submitted.jobs) if stage.is_canary else ()
     say_taken_meanwhile(len(specs) - len(plan.chosen))
-    print(f"  how they do: python -m jobs.status {submitter.folder.name}")
+    print(f"  how they do: {command_name('jobs.status')} {submitter.folder.name}")
     return EXIT_OK
 
 

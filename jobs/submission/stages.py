@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from anlp.core.errors import EXIT_OK, SpecError
-from anlp.core.files import write_whole
+from anlp.core.files import make_folder, write_whole
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
@@ -311,7 +311,7 @@ def _is_agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:
 
 def _keep_grid_file(folder: GridFolder, grid: GridSpec) -> None:
     """Keep one copy of the file per distinct content, the first as `grid.yaml`."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     content = grid.text.encode()
     path = folder.path / "grid.yaml"
     if path.exists() and path.read_bytes() != content:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from anlp.core.errors import SchedulerError
+from anlp.core.files import make_folder
 from anlp.core.spec import RunSpec
 from anlp.records.elements import Element
 from anlp.records.files import write_jsonl
@@ -142,7 +143,7 @@ class Submitter:
 
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
     """Write the batch file of a submission, a line per element; call it under the grid's lock."""
-    folder.batches.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.batches)
     numbers = (path.stem for path in folder.batches.glob("*.jsonl"))
     number = max((int(stem) for stem in numbers if stem.isdecimal()), default=0) + 1
     path = folder.batches / f"{number}.jsonl"

@@ -109,7 +109,7 @@ def test_commands_on_pbs_keep_to_their_budget(
     submit(root, 30, "--on", "pbs")
     assert pbs() == ["qstat"]
     cancel.main(["many", "--yes"])
-    assert pbs() == ["qstat", "qstat", "qdel"]
+    assert pbs() == ["qstat", "qstat", "qdel", "qstat"]
 
 
 def test_the_scheduler_is_looked_for_once(root: Path, slurm: Calls) -> None:

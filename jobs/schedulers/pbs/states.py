@@ -30,6 +30,9 @@ PHASES: Mapping[str, Phase] = {
     "F": Phase.ENDED,
     "C": Phase.ENDED,  # Torque
 }
+ENDED_LETTERS = frozenset(letter for letter, phase in PHASES.items() if phase is Phase.ENDED)
+BEING_DELETED = "being deleted by"
+COPIES_OUTPUT = "ended; PBS copies its output"
 # Comment of a sub-job of which the server only knows that it is over: all else in its record is
 # its array's, with the exit status of the sub-job that ended last. Current servers know the first
 # comment, older ones all three.
@@ -100,10 +103,8 @@ def _waits_for(record: Record) -> str:
 def _is_held_up(record: Record) -> str:
     """Return what is about to happen to it, or keeps it from running."""
     if deleted := re.search(r"terminated by (\S+)", record.get("comment")):
-        return f"being deleted by {deleted[1]}"
-    return {"S": "suspended", "U": "suspended", "E": "ended; PBS copies its output"}.get(
-        record.get("job_state"), ""
-    )
+        return f"{BEING_DELETED} {deleted[1]}"
+    return {"S": "suspended", "U": "suspended", "E": COPIES_OUTPUT}.get(record.get("job_state"), "")
 
 
 def _node(record: Record) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from jobs.common import external
+from jobs.common.external import Answer
 from jobs.config.resources import Resources
 
 # Whether a request was taken is not known: it may have been on its way, or its answer.
@@ -134,6 +136,12 @@ ADVICE: tuple[Advice, ...] = (
 def is_transient(err: str) -> bool:
     """Return whether trying again may help: Slurm was not reached, or its answer was lost."""
     return any(words in err for words in TRANSIENT)
+
+
+def is_past_cancelling(answer: Answer) -> bool:
+    """Return whether a cancellation failed only because what it named has ended."""
+    has_not_run = answer.code in (external.NOT_FOUND, external.NOT_STARTED, external.TIMED_OUT)
+    return not (has_not_run or is_transient(answer.err) or "denied" in answer.err)
 
 
 def is_not_taken(err: str) -> bool:

@@ -54,6 +54,7 @@ from jobs.schedulers.slurm.states import Accounts, QueueSnapshot, task_state
 DEFAULT_MAX_ARRAY_SIZE = 1001
 DEFAULT_QOS = "normal"  # Slurm's own default
 IDS_PER_CALL = 500
+RANGES_PER_WORD = 2_000  # 30 kB
 FORGOTTEN_AFTER = "now-14days"  # how far back `find` looks for jobs that have ended
 PROBE_TIMEOUT_S = 10.0
 
@@ -347,17 +348,16 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
 
     def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
         """Name the tasks of each array as ranges."""
-        words = [
-            f"{array}_[{parse.render_indices(indices)}]"
-            for array, indices in indices_by_job(jobs).items()
-        ]
-        for some in in_chunks(words, IDS_PER_CALL):
-            yield ["scancel", "-Q", *some]
+        words: list[str] = []
+        for array, indices in indices_by_job(jobs).items():
+            chunks = in_chunks(parse.render_indices(indices).split(","), RANGES_PER_WORD)
+            words += [f"{array}_[{','.join(ranges)}]" for ranges in chunks]
+        for named in in_chunks(words, IDS_PER_CALL):
+            yield ["scancel", "-Q", *named]
 
     def is_cancelled(self, answer: Answer) -> bool:
-        """Return whether Slurm did what it could; what has ended already is no error."""
-        is_done = not refusals.is_transient(answer.err) and refusals.DENIED not in answer.err
-        return answer.code == 0 or is_done
+        """Return whether Slurm heard it; what has ended already is no error."""
+        return answer.code == 0 or refusals.is_past_cancelling(answer)
 
     def _ask_accounts(self, ids: str) -> tuple[Mapping[Element, Row], Accounts]:
         """Ask once: the queue's answer stands by itself, so nothing waits for slurmdbd."""

@@ -26,7 +26,8 @@ from jobs.config.resources import Resources
 from jobs.runs.journal import Journal
 from jobs.runs.status import read_states
 from jobs.schedulers import backoff, registry
-from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase, parse_job_name
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, parse_job_name
+from jobs.schedulers.pbs import scheduler as pbs_scheduler
 from jobs.schedulers.pbs.scheduler import PbsScheduler
 from tests.support.grids import a_spec
 from tests.support.killed_submits import run_until
@@ -437,6 +438,56 @@ def test_a_run_that_had_begun_is_not_called_held_back(tmp_path: Path) -> None:
     assert [found.cause for found in states.values()] == [Cause.UNKNOWN, Cause.SKIPPED]
 
 
+# ---- cancelled
+
+
+def test_no_cancel_of_some_runs_ends_the_server(make_place: Callable[..., Place]) -> None:
+    place = make_place()  # arrays of two, and a job
+    place.submit()
+
+    assert run_command(lambda: cancel.main(["study", "--only", "lr=0.1,0.01,0.001"])) == 0
+
+    assert fake_pbs.crashes(place.site) == []
+    states = read_states(place.folder, registry.states).values()
+    assert sum(found.state is RunState.INTERRUPTED for found in states) == 3
+
+
+def test_runs_whose_deletion_was_not_heard_are_not_said_to_be_stopped(
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pbs_scheduler, "PAUSES_S", (0.0, 0.1))
+    place = make_place(deaf=True)
+    place.submit()
+    capsys.readouterr()
+
+    assert run_command(lambda: cancel.main(["study"])) == 1
+
+    shown = capsys.readouterr().out
+    assert "study: asked no runs to stop\n" in shown
+    assert "5 queued runs more: pbs shows no sign that it heard; run this command again" in shown
+
+
+def test_a_server_that_dies_of_a_cancel_is_not_said_to_have_heard(
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = make_place()
+    place.submit()
+
+    def list_all(self: PbsScheduler, jobs: list[JobHandle]) -> list[list[str]]:
+        return [["qdel", f"3.{HOST}", f"1[0].{HOST}"]]
+
+    monkeypatch.setattr(PbsScheduler, "cancel_calls", list_all)
+
+    assert run_command(lambda: cancel.main(["study"])) == 2
+
+    assert fake_pbs.crashes(place.site) == [["qdel", f"3.{HOST}", f"1[0].{HOST}"]]
+    assert "Whether it stopped the jobs is not known" in capsys.readouterr().err
+
+
 # ---- how often the server is asked
 
 RUNS = 10_000
@@ -473,7 +524,7 @@ BUDGETS: list[tuple[str, Callable[[Place], int], dict[str, int]]] = [
     (
         "cancel",
         lambda place: run_command(lambda: cancel.main(["study", "--yes"])),
-        {"qstat": 2, "qdel": 1},
+        {"qstat": 3, "qdel": 1},
     ),
 ]
 

@@ -149,13 +149,11 @@ class Mom:
             )
         self.running[index] = Running(process, time.monotonic())
         self.runs += 1
-        self._tell(
-            index,
-            state="R",
-            substate=42,
-            comment=f"Job run at {WHEN} on (pbs-m1:ncpus=1)",
-            node=NODE,
-        )
+        self._tell_of_running(index)
+
+    def _tell_of_running(self, index: int, how: str = "") -> None:
+        comment = f"Job run at {WHEN} on (pbs-m1:ncpus=1){how}"
+        self._tell(index, state="R", substate=42, comment=comment, node=NODE)
 
     def _look_after(self, index: int, running: Running) -> None:
         now = time.monotonic()
@@ -167,6 +165,8 @@ class Mom:
                 running.ended_by = "walltime"
             if running.ended_by:
                 running.kill_at = now + self.site.config["kill_delay_s"]
+                if running.ended_by == "qdel":
+                    self._tell_of_running(index, f" and terminated by {OWNER}@{HOST}")
                 signal_session(running.process.pid, signal.SIGTERM)
         elif now > running.kill_at:
             signal_session(running.process.pid, signal.SIGKILL)

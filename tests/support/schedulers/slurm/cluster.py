@@ -121,7 +121,7 @@ def make_batch(folder: Path, *behaviours: str, max_parallel: int | None = None) 
 def settle(
     scheduler: SlurmScheduler,
     jobs: Sequence[JobHandle],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
     *,
     patience_s: float = PATIENCE_S,
 ) -> Mapping[JobHandle, JobState]:
