@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = find_grid(args.grid)
     poller = JobPoller.for_changing(folder)
     runs = read_grid(folder, poller.states)
-    active = [status for status in narrow(runs, args.only) if status.state.is_active]
+    active = [status for status in narrow(runs, args.only) if _is_in_queue(status)]
     request = StopRequest()
     if active and _is_agreed(folder, active, _mates(active, runs), yes=args.yes):
         request = cancel_runs(folder, {status.run_id for status in active}, poller)
@@ -121,7 +121,7 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], poller: JobPoller) -
         asked = asked_runs(folder, journal.submissions())
         states = read_states(folder, poller.states)
         record_endings(journal, states.values())
-        active = [status for status in states.values() if status.state.is_active]
+        active = [status for status in states.values() if _is_in_queue(status)]
         wanted = set(run_ids)
         elements = {_element(asked[status.run_id]) for status in active if status.run_id in wanted}
         named = [status for status in active if _element(asked[status.run_id]) in elements]
@@ -147,6 +147,15 @@ def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunSta
     return found
 
 
+def _is_in_queue(status: RunStatus) -> bool:
+    """Return whether a run has a place: also one that waits there for what did not end well."""
+    return status.state.is_active or status.waits_in_vain
+
+
+def _state_in_queue(status: RunStatus) -> RunState:
+    return RunState.QUEUED if status.waits_in_vain else status.state
+
+
 def _element(run: Asked) -> tuple[str, int]:
     return run.submission.tag, run.index
 
@@ -162,7 +171,7 @@ def _tally(statuses: Sequence[RunStatus]) -> str:
     """Render a number of runs: `3 queued and 2 running runs`."""
     parts = []
     for state in (RunState.QUEUED, RunState.RUNNING):
-        number = sum(status.state is state for status in statuses)
+        number = sum(_state_in_queue(status) is state for status in statuses)
         if number:
             parts.append(f"{number} {state.value}")
     return f"{' and '.join(parts) or 'no'} {'run' if len(statuses) == 1 else 'runs'}"

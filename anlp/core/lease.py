@@ -267,6 +267,13 @@ class Holder:
         """Return how many leases there were, this one included."""
         return int(self.path.stem)
 
+    def is_here(self) -> bool:
+        """Tell whether its process is one of this host, which `is_alive` looks at itself."""
+        try:
+            return process_from_json(self.record).is_here()
+        except (KeyError, TypeError, ValueError):
+            return False
+
     def is_alive(self) -> bool:
         """Tell, without waiting, whether the lease is held.
 

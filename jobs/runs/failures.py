@@ -61,8 +61,8 @@ OF_CAUSE: Mapping[Cause, str] = {
         "progress, a retry gives it half as much time again (or as much as --time says)."
     ),
     Cause.OUT_OF_MEMORY: (
-        "It reached its memory limit. A retry gives it half as much again (or as much as --mem "
-        "says); or lower batch_size (that is a new configuration: submit it)."
+        "It reached its memory limit. A retry gives it at least half as much again (or as much as "
+        "--mem says); or lower batch_size (that is a new configuration: submit it)."
     ),
     Cause.NODE: (
         "Its node failed, not the run. A retry excludes a node that failed twice, where the "

@@ -242,6 +242,30 @@ def parse_signal(detail: str) -> int | None:
     return int(numbered[0]) if numbered else None
 
 
+_MIB_PER: Mapping[str, float] = {"": 1 / 1024**2, "k": 1 / 1024, "m": 1, "g": 1024, "t": 1024**2}
+_USE = re.compile(r"used ([\d.]+) ?(?:([kmgt]?)i?b)? of ([\d.]+) ?([kmgt]?)i?b\b", re.IGNORECASE)
+
+
+def parse_memory_use(detail: str) -> tuple[float, float] | None:
+    """Return MiB used and MiB asked for that a recorded detail names, None where it names none.
+
+    >>> parse_memory_use("exceeded resource mem: used 462848kb of 150mb")
+    (452.0, 150.0)
+    >>> parse_memory_use("used 2.5 of 2.0 GiB"), parse_memory_use("exit code 3")
+    ((2560.0, 2048.0), None)
+    """
+    found = _USE.search(detail)
+    if found is None:
+        return None
+    try:
+        used, asked = float(found[1]), float(found[3])
+    except ValueError:  # a number with two points
+        return None
+    unit = found[4].lower()
+    own_unit = unit if found[2] is None else found[2].lower()
+    return used * _MIB_PER[own_unit], asked * _MIB_PER[unit]
+
+
 def report_to_none(_: Job) -> None:
     """Ignore an accepted job."""
 

@@ -74,6 +74,7 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
         has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says
             nothing more.
     """
+    record = _without_comment_of_sub_jobs(record)
     phase = PHASES.get(record.get("job_state"), Phase.QUEUED)
     if phase is Phase.QUEUED:
         return JobState(phase, None, _waits_for(record))
@@ -81,6 +82,18 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
     if phase is Phase.RUNNING:
         return JobState(phase, None, _is_held_up(record), node)
     return replace(_end_of(record, dialect, has_history), node=node)
+
+
+def _without_comment_of_sub_jobs(record: Record) -> Record:
+    """Return an array without `Subjob finished`.
+
+    A server writes that there when it is first asked about the sub-jobs of an array that never
+    began; of the array it says nothing.
+    """
+    if "[]" not in record.id or not NO_RECORD.fullmatch(record.get("comment")):
+        return record
+    fields = {name: text for name, text in record.fields.items() if name != "comment"}
+    return Record(record.id, fields)
 
 
 def never_ran(record: Record) -> bool:

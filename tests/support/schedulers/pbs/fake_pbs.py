@@ -54,6 +54,8 @@ CONFIG: dict[str, Any] = {
     "held": False,  # nothing is started
     "owner": pwd.getpwuid(os.getuid()).pw_name,  # of all jobs
     "query_other_jobs": True,
+    # memory used and asked for, as qstat shows it, of jobs that are killed for it as they begin
+    "memory_kill": None,
     "deaf": False,  # qdel leaves with 0 and does nothing
 }
 CUT = "End of File\nqsub: Batch protocol error"
