@@ -124,9 +124,9 @@ class LocalScheduler:
                 found[job] = alive[job.native_id]
         return found
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return nothing: jobs of this machine end with the process that submitted them."""
-        del tag
+        del tag, user
         return []
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
