@@ -20,6 +20,7 @@ from anlp.core.files import advise, append_whole, make_folder
 from anlp.core.lease import HeldError
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
+from jobs.common.users import user_name
 from jobs.config.resources import Resources, resources_from_json
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
@@ -51,6 +52,9 @@ class Submission:
     jobs: list[Job] = field(default_factory=list)  # those known to be accepted
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
+    user: str = ""  # who submitted it; empty: not recorded
+    cluster: str = ""  # that it was submitted to, where the scheduler names it
+    last: float = 0.0  # unix time of its latest line
     after: tuple[str, ...] = ()  # jobs that had to end well first
     each: Resources = field(default_factory=Resources)  # for one run; `resources`: for a job
     profile: str | None = None  # of the site
@@ -152,6 +156,8 @@ class Journal:
             after=list(batch.after),
             profile=profile,
             max_parallel=batch.max_parallel,
+            user=user_name(),
+            cluster=batch.cluster,
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -228,6 +234,8 @@ def new_tag() -> str:
 
 def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     event, tag = line.get("event"), str(line.get("tag"))
+    if tag in found:
+        found[tag].last = float(line["time"])
     if event == "intent":
         by, resources = lease.process_from_json(line["by"]), resources_from_json(line["resources"])
         found[tag] = Submission(
@@ -241,7 +249,12 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
             resources,
         )
         found[tag].after = tuple(line.get("after", ()))
+        found[tag].last = float(line["time"])
         found[tag].profile, found[tag].max_parallel = line.get("profile"), line.get("max_parallel")
+        found[tag].user, found[tag].cluster = (
+            str(line.get("user", "")),
+            str(line.get("cluster", "")),
+        )
         found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
     elif tag not in found:
         return
