@@ -69,6 +69,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_and_snippets_of_a_page_do_what_it_shows(
     name: str, base: Path, tmp_path: Path

@@ -83,6 +83,7 @@ def options_in(root: Path) -> RunOptions:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_a_shipped_grid_trains_when_it_is_made_small(
     path: Path, trained: dict[str, RunResult]
