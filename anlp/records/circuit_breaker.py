@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import append_whole, create_whole
 from anlp.records.files import read_json
 from anlp.records.fingerprint import Fingerprint, fingerprint_of
 from anlp.records.folders import GridFolder
@@ -165,11 +166,7 @@ def _append(path: Path, form: Mapping[str, Any]) -> None:
 
     The line break before it separates it from what a killed writer left.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, b"\n" + json.dumps(form).encode() + b"\n")
-    finally:
-        os.close(descriptor)
+    append_whole(path, b"\n" + json.dumps(form).encode() + b"\n")
 
 
 def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -184,9 +181,4 @@ def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _create(path: Path, form: Mapping[str, Any]) -> bool:
     """Create the file; return False where another process did."""
-    try:
-        with path.open("x") as file:
-            file.write(json.dumps(form))
-    except FileExistsError:
-        return False
-    return True
+    return create_whole(path, json.dumps(form).encode())

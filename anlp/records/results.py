@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anlp.core.spec import TaskSettings
 from anlp.records.files import read_json, without_nan
 from anlp.records.folders import RunFolder
+
+if TYPE_CHECKING:  # without pydantic: a program's run needs little else of the records
+    from anlp.core.spec import TaskSettings
 
 RESULT_VERSION = 1
 SUMMARY_KEY = "result"  # of the text in a mirror's summary

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import default_metric, higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
+from jobs.runs.attempts import keep_endings
 from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
 from jobs.runs.polling import JobPoller
@@ -34,7 +36,7 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
     if not found:
         raise UserError(
             f"{prefix}: no run of this grid has an id that begins so; "
-            "python -m jobs.status lists them"
+            f"{command_name('jobs.status')} lists them"
         )
     raise UserError(
         f"{prefix}: {len(found)} runs begin so ({', '.join(found[:5])}, ...); give more digits"
@@ -82,7 +84,7 @@ def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
 
 
 def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunStatus]:
-    """Return every run of a grid, in order of submission.
+    """Return every run of a grid, in order of submission; what ended it is kept.
 
     Args:
         folder: the grid's.
@@ -92,10 +94,11 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
         UserError: nothing was ever submitted to it.
     """
     statuses = list(read_states(folder, query).values())
+    keep_endings(folder, statuses)
     if not statuses:
         raise UserError(
             f"{folder.name}: nothing was submitted to this grid yet: "
-            "python -m jobs.submit FILE.yaml"
+            f"{command_name('jobs.submit')} FILE.yaml"
         )
     return statuses
 
@@ -158,7 +161,7 @@ def _grid_of(prefix: str, command: str) -> GridFolder:
         raise UserError(f"{prefix} is a grid; name a run of it, too: {command} {prefix} RUN")
     raise UserError(
         f"{prefix}: no run in {runs_root()} has an id that begins so; "
-        "python -m jobs.status GRID lists them"
+        f"{command_name('jobs.status')} GRID lists them"
     )
 
 

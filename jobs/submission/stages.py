@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from anlp.core.errors import EXIT_OK, SpecError
-from anlp.core.files import write_whole
+from anlp.core.files import make_folder, write_whole
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
@@ -20,7 +20,7 @@ from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no
 from jobs.config.packing import Packing
 from jobs.gridfile import GridSpec, load_grid
-from jobs.runs.attempts import find_auto_retries
+from jobs.runs.attempts import find_auto_retries, keep_endings
 from jobs.runs.journal import Journal, writing_to
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
@@ -107,7 +107,9 @@ def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> Hi
     """Return the status of the runs submitted before; a dry run writes nothing."""
     if request.dry_run:
         return read_states(folder, query, remember=False)
-    return wait_for_orphans(folder, say=say, query=query)
+    history = wait_for_orphans(folder, say=say, query=query)
+    keep_endings(folder, history.values())
+    return history
 
 
 def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> ChosenRuns:
@@ -153,13 +155,16 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
     target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
+    where = ""
     if plan.chosen and not request.as_json:
-        target = _resolve_scheduler(target)
+        asked, target = target.on, _resolve_scheduler(target)
+        where = registry.note_of_machine(asked, target.on)
     notes = (
         *chosen.notes,
         *_note_repeats(plan),
         *_note_canaries(plan, history, target),
         *_note_image(target),
+        *filter(None, [where]),
     )
     return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes)
 
@@ -308,7 +313,7 @@ def _is_agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:
 
 def _keep_grid_file(folder: GridFolder, grid: GridSpec) -> None:
     """Keep one copy of the file per distinct content, the first as `grid.yaml`."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     content = grid.text.encode()
     path = folder.path / "grid.yaml"
     if path.exists() and path.read_bytes() != content:

@@ -289,6 +289,27 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
     assert scheduler.find("0" * 12) == []
 
 
+def test_jobs_of_another_user_are_found_by_the_tag_or_not_said_to_be_none(site: Site) -> None:
+    site.configure(held=True, owner="ada")
+    scheduler = site.scheduler()
+    scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    assert scheduler.find(TAG) == []
+    assert scheduler.find(TAG, "ada") == [Job("101", 0, 2)]
+
+    site.configure(secrecy=4)
+    with pytest.raises(SchedulerError, match="ada submitted this, and this cluster hides"):
+        scheduler.find(TAG, "ada")
+
+
+def test_a_variable_that_silences_bsub_hides_no_job(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BSUB_QUIET", "1")
+
+    assert site.scheduler().submit(site.batch("ok"), Resources()) == [JobHandle("lsf", "101", 0)]
+
+
 def test_what_lsf_has_forgotten_has_ended(site: Site) -> None:
     scheduler = site.scheduler()
     handles = scheduler.submit(site.batch("ok"), Resources())
@@ -326,7 +347,7 @@ def test_a_machine_without_lsf_is_told_as_such(
 def test_a_login_node_of_lsf_is_found_and_called_experimental(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in registry.job_variables():
+    for name in (*registry.job_variables(), registry.PRESET):
         monkeypatch.delenv(name, raising=False)
     for name in ("slurm", "pbs"):  # whose commands may be on this machine as well
         monkeypatch.setattr(plugins.find(name), "is_here", classmethod(lambda _: False))
