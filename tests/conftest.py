@@ -1,5 +1,6 @@
-"""What holds for every test: it meets no real wandb server, and no cluster that it did not name; the
-longest begin first.
+"""What holds for every test: it meets no real wandb server and no cluster that it did not name.
+
+The longest begin first.
 """
 
 from __future__ import annotations
