@@ -131,7 +131,8 @@ def open_to_write(path: Path, flags: int = 0) -> int:
     """
     with _writing(path):
         descriptor = os.open(path, _SAFELY | flags, READABLE)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        kind = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISCHR(kind)):
             os.close(descriptor)
             raise OSError(errno.EEXIST, "expected a plain file", str(path))
         os.set_blocking(descriptor, True)

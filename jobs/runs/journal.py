@@ -20,6 +20,7 @@ from anlp.core.files import advise, append_whole, make_folder
 from anlp.core.lease import HeldError
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
+from jobs.common.users import user_name
 from jobs.config.resources import Resources, resources_from_json
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
@@ -51,11 +52,15 @@ class Submission:
     jobs: list[Job] = field(default_factory=list)  # those known to be accepted
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
+    user: str = ""  # who submitted it; empty: not recorded
+    cluster: str = ""  # that it was submitted to, where the scheduler names it
+    last: float = 0.0  # unix time of its latest line
     after: tuple[str, ...] = ()  # jobs that had to end well first
     each: Resources = field(default_factory=Resources)  # for one run; `resources`: for a job
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
+    learned: dict[int, ExitRecord] = field(default_factory=dict)  # see `Journal.learn`
 
     def handle(self, index: int) -> JobHandle:
         """Return the handle of an element; without an answer, one of the submitting process."""
@@ -151,6 +156,8 @@ class Journal:
             after=list(batch.after),
             profile=profile,
             max_parallel=batch.max_parallel,
+            user=user_name(),
+            cluster=batch.cluster,
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -172,17 +179,18 @@ class Journal:
 
     def all_ended(self, tag: str, endings: Mapping[int, ExitRecord]) -> None:
         """Write that elements ended without a result, all of them in one write."""
-        forms = [
-            {
-                "tag": tag,
-                "index": index,
-                "cause": ending.cause.name,
-                "detail": ending.detail,
-                "node": ending.node,
-            }
-            for index, ending in endings.items()
-        ]
-        self._append_all("ended", forms)
+        self._append_all("ended", _forms_of_endings(tag, endings))
+
+    def learn(self, endings: Mapping[str, Mapping[int, ExitRecord]]) -> None:
+        """Keep how elements ended, by tag and index, for when their scheduler has forgotten it.
+
+        For commands that do not hold the grid: it goes to a file of its own. Nothing is kept where
+        the folder cannot be written.
+        """
+        forms = [form for tag, some in endings.items() for form in _forms_of_endings(tag, some)]
+        if forms and self.folder.path.is_dir():
+            with suppress(OSError):
+                append_whole(self.folder.endings, _encode("ended", forms), sync=False)
 
     def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
         """Write the request to stop elements, by tag; a launcher on this machine obeys it."""
@@ -196,7 +204,15 @@ class Journal:
             # a damaged line counts as not written
             with suppress(AttributeError, KeyError, TypeError, ValueError):
                 _apply(found, line)
+        self._add_learned(found)
         return found
+
+    def _add_learned(self, found: Mapping[str, Submission]) -> None:
+        """Add what commands learned that only looked."""
+        with suppress(OSError):  # another user's file: the scheduler may still tell
+            for line in read_jsonl(self.folder.endings):
+                with suppress(AttributeError, KeyError, TypeError, ValueError):
+                    found[line["tag"]].learned[int(line["index"])] = _parse_ending(line)
 
     def cancelled(self, tag: str) -> set[int]:
         """Return the elements of a submission that were asked to stop."""
@@ -208,11 +224,7 @@ class Journal:
 
     def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
         make_folder(self.folder.path)
-        now = round(time.time(), 3)
-        lines = b"".join(
-            json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in contents
-        )
-        append_whole(self.folder.journal, lines, sync=True)
+        append_whole(self.folder.journal, _encode(event, contents), sync=True)
 
 
 def new_tag() -> str:
@@ -222,6 +234,8 @@ def new_tag() -> str:
 
 def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     event, tag = line.get("event"), str(line.get("tag"))
+    if tag in found:
+        found[tag].last = float(line["time"])
     if event == "intent":
         by, resources = lease.process_from_json(line["by"]), resources_from_json(line["resources"])
         found[tag] = Submission(
@@ -235,7 +249,12 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
             resources,
         )
         found[tag].after = tuple(line.get("after", ()))
+        found[tag].last = float(line["time"])
         found[tag].profile, found[tag].max_parallel = line.get("profile"), line.get("max_parallel")
+        found[tag].user, found[tag].cluster = (
+            str(line.get("user", "")),
+            str(line.get("cluster", "")),
+        )
         found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
     elif tag not in found:
         return
@@ -246,9 +265,32 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     elif event == "refused":
         found[tag].refused = line["why"]
     elif event == "ended":
-        found[tag].endings[line["index"]] = ExitRecord(
-            Cause[line["cause"]], line["detail"], line.get("node", "")
-        )
+        found[tag].endings[line["index"]] = _parse_ending(line)
+
+
+def _parse_ending(line: Mapping[str, Any]) -> ExitRecord:
+    return ExitRecord(Cause[line["cause"]], line["detail"], line.get("node", ""))
+
+
+def _forms_of_endings(tag: str, endings: Mapping[int, ExitRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tag": tag,
+            "index": index,
+            "cause": ending.cause.name,
+            "detail": ending.detail,
+            "node": ending.node,
+        }
+        for index, ending in endings.items()
+    ]
+
+
+def _encode(event: str, forms: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a line for each form, all of this moment."""
+    now = round(time.time(), 3)
+    return b"".join(
+        json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in forms
+    )
 
 
 @contextmanager
