@@ -195,7 +195,7 @@ def test_settings_can_be_declared_in_the_file(project: Path) -> None:
         ("program: train.py\nsnapshot: git", "is in no git work tree; use files or none"),
         ("program: train.py\nsnapshot: gti", "did you mean 'git'?"),
         ("program: train.py\nworkdir: nowhere", "expected one of project, code, run or a folder"),
-        ("program: train.py\nmetrics: {slect: a}", "did you mean 'select'?"),
+        ("program: train.py\nmetrics: {selects: a}", "did you mean 'select'?"),
         ("program: train.py\nmetrics: {goal: maximize}", "expected the key 'select' beside goal"),
         ("program: train.py\nresume: {exit_code: 0}", "a whole number from 1 to 125"),
         ("program: train.py\ntask: mnist", "keep one of task and program"),
