@@ -473,6 +473,23 @@ def test_defaults_of_this_machine_are_not_taken_from_an_asked_program(read: Read
     assert [name for name, each in found.arguments.items() if each.has_default] == ["lr", "flag"]
 
 
+def test_literal_defaults_of_the_source_hold_for_an_asked_program_too(read: Read) -> None:
+    found = read(
+        "import os\n"
+        + LOOP.replace(
+            "for name",
+            "parser.add_argument('--workers', type=int, default=2)\n"
+            "parser.add_argument('--cuda', action='store_true')\n"
+            "parser.add_argument('--cpus', type=int, default=os.cpu_count())\nfor name",
+        )
+    )
+
+    assert found.how == "asked"
+    assert one(found, "workers").default == 2
+    assert one(found, "cuda").default is False
+    assert not one(found, "cpus").has_default
+
+
 @pytest.mark.parametrize(
     ("text", "note"),
     [
