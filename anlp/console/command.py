@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from anlp.console import debug_log, stdio
+from anlp.core.damage import forget_damage, render_damage
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
@@ -173,6 +174,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
     stdio.open_closed()
     if outlives_reader:
         stdio.outlive_reader()
+    forget_damage()
     try:
         return _flushed(main)
     except UserError as error:
@@ -194,6 +196,8 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         )
         return EXIT_USAGE
     finally:
+        if left_out := render_damage():
+            print(left_out, file=sys.stderr)
         stdio.drop_unread()  # before Python itself tries to write it, and complains
 
 
