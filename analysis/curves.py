@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
-from analysis.cli.arguments import add_grid, say_notes, select_runs
+from analysis.cli.arguments import add_grid, say_notes, select_loaded
 from analysis.cli.charts import add_output, write_chart
 from analysis.data.load import load
 from analysis.plots.curves import curves_chart
@@ -65,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_arguments().parse_args(argv)
     loaded = load(options.grid)
     say_notes(loaded.notes)
-    loaded = replace(loaded, runs=select_runs(loaded.runs, options.only))
+    loaded = select_loaded(loaded, options.only)
     given = {name: getattr(options, name) for name in ("metric", "by", "style", "smooth", "scale")}
     chart = curves_chart(loaded, **{name: value for name, value in given.items() if value})
     write_chart(chart, options, loaded, "curves")

@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ from analysis.cli.arguments import (
     choose_metric,
     default_path,
     say_notes,
-    select_runs,
+    select_loaded,
 )
 from analysis.cli.charts import add_output, write_chart
 from analysis.data.baselines import chance_level
@@ -78,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_arguments().parse_args(argv)
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
-    runs = select_runs(loaded.runs, options.only)
+    chosen = select_loaded(loaded, options.only)
+    runs = chosen.runs
     metric = choose_metric(runs, options.metric)
     bound = _bound(runs, options.above, metric)
     if options.html:
@@ -86,7 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_page(path, _page(runs, metric, options.above, bound, loaded.grid))
         print(path)
         return EXIT_OK
-    chosen = replace(loaded, runs=runs)
     above = None if options.both else bound
     write_chart(parallel_chart(chosen, metric=metric, above=above), options, loaded, "parallel")
     if options.both:

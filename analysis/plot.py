@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.cli.arguments import add_grid, default_path, say_notes, select_runs
+from analysis.cli.arguments import add_grid, default_path, say_notes, select_loaded
 from analysis.cli.charts import parse_formats
 from analysis.cli.output import add_out
 from analysis.data.load import Runs, load
@@ -19,6 +18,7 @@ from analysis.plots.style import FORMATS
 from analysis.text.frames import TEXT_SUFFIXES, render_frame
 from analysis.text.output import write_file
 from anlp.console.command import add_filter, make_parser, run_command
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_OK, UserError
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -51,8 +51,9 @@ KNOWN_FORMATS = (*FORMATS, *TEXT_SUFFIXES)
 
 def make_arguments() -> argparse.ArgumentParser:
     """Make the parser of plot, with a parser for each kind of chart."""
-    examples = [f"  python -m analysis.plot {name} {kind.example}" for name, kind in KINDS.items()]
-    examples.append("\npython -m analysis.plot KIND --help lists the options of a kind.")
+    typed = command_name("analysis.plot")
+    examples = [f"  {typed} {name} {kind.example}" for name, kind in KINDS.items()]
+    examples.append(f"\n{typed} KIND --help lists the options of a kind.")
     parser = make_parser(
         "analysis.plot",
         "Draw one chart of a grid's runs and write the table behind it.",
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     say_notes(loaded.notes)
     if loaded.runs.empty:
         raise UserError(f"{loaded.grid}: no runs to draw: nothing of this grid has started yet")
-    loaded = replace(loaded, runs=select_runs(loaded.runs, options.only))
+    loaded = select_loaded(loaded, options.only)
     given = {name: getattr(options, name) for name in kind.options}
     chart = kind.build(loaded, **{name: value for name, value in given.items() if value})
     say_notes(chart.notes)

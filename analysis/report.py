@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from analysis.cli.arguments import add_grid, default_path
+from analysis.cli.arguments import add_grid, default_path, select_loaded
 from analysis.cli.output import add_out
 from analysis.data.load import load
 from analysis.reporting.blocks import Document, Section, figures
 from analysis.reporting.discussion import best_lines, discussion_section
 from analysis.reporting.effort import effort_section
-from analysis.reporting.findings import Findings, find_out
+from analysis.reporting.findings import Findings, LeftOut, find_out
 from analysis.reporting.mistakes import mistakes_section
 from analysis.reporting.next_runs import Advice, advise, next_file, next_section, render_grid
 from analysis.reporting.overview import curves_section, parallel_section
@@ -24,13 +24,14 @@ from analysis.reporting.settings import settings_section
 from analysis.reporting.verdicts import fates_section
 from analysis.text.output import write_file
 from analysis.web.page import component_script, component_style
-from anlp.console.command import make_parser, run_command
+from anlp.console.command import add_filter, make_parser, run_command
 from anlp.console.progress import Progress
 from anlp.core.errors import EXIT_OK
 
 EXAMPLES = """\
   python -m analysis.report mnist              runs/mnist/report/: report.html, report.md, figures/
   python -m analysis.report mnist -o /tmp/mnist --report test/f1
+  python -m analysis.report mnist -o adam --only 'optimizer=adam lr<0.1'
   python -m analysis.report --from wandb://my-team/anlp/mnist"""
 
 
@@ -54,6 +55,7 @@ def make_arguments() -> argparse.ArgumentParser:
         metavar="METRIC",
         help="what is reported (default: test/acc, else --select on the test set)",
     )
+    add_filter(parser)
     add_out(parser, "default: report/ in the grid's folder", metavar="DIR", old="--output")
     return parser
 
@@ -66,7 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = make_arguments().parse_args(argv)
     loaded = load(options.grid)
-    findings = find_out(loaded, options.grid, select=options.select, report=options.report)
+    chosen = select_loaded(loaded, options.only)
+    findings = find_out(
+        chosen,
+        options.grid,
+        select=options.select,
+        report=options.report,
+        left_out=LeftOut(options.only.strip(), len(loaded.runs) - len(chosen.runs)),
+    )
     advice = advise(findings)
     grid = render_grid(advice, findings)
     document = build_document(findings, advice, grid)
@@ -135,7 +144,17 @@ def _lead(findings: Findings) -> str:
     count = (
         f"{len(findings.runs):,} runs of {findings.runs['config_id'].nunique():,} configurations."
     )
-    return " ".join([count, *best_lines(findings)[:1]])
+    return " ".join([count, *left_out_lines(findings), *best_lines(findings)[:1]])
+
+
+def left_out_lines(findings: Findings) -> list[str]:
+    """Return how many runs of the grid the filter leaves out; nothing without a filter."""
+    only, n = findings.left_out.only, findings.left_out.n_runs
+    if not only:
+        return []
+    verb = "is" if n == 1 else "are"
+    total = n + len(findings.runs)
+    return [f"Only runs with {only} are in this report: {n:,} of {total:,} {verb} left out."]
 
 
 if __name__ == "__main__":

@@ -7,14 +7,24 @@ so that `import anlp` stays cheap.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if sys.argv[:1] == ["-m"] and not getattr(sys.flags, "safe_path", False):
+    # `python -m` looks for this package, with the current folder first on the path: a file there
+    # (random.py, queue.py) or a folder (anlp) would hide a module. Only a checkout stays, as last.
+    _here, _own = sys.path[0], os.path.dirname(__path__[0])  # noqa: PTH120 - pathlib is not safe yet
+    sys.path[:] = [entry for entry in sys.path if entry != _here] + [_own] * (_own == _here)
+
 from typing import TYPE_CHECKING, Any
+
+from anlp.core.version import __version__
 
 if TYPE_CHECKING:
     from anlp.core.spec import TaskSettings
     from anlp.core.training_settings import TrainingSettings
     from anlp.tasks import register_task
 
-__version__ = "0.1.0"
 __all__ = ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
 
 _MODULES = {

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from anlp.console.command import EPILOG, called_as, run_command, version_line
-from anlp.console.verbs import STAGES, call_verb, changes_something, find_verb, verbs_of
+from anlp.console.command import EPILOG, run_command, version_line
+from anlp.console.verbs import STAGES, call_verb, called_as, changes_something, find_verb, verbs_of
 from anlp.core.errors import EXIT_OK, UserError
 
 COMPLETION = "--print-completion"
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
     if first.startswith("-"):
         raise UserError(f"{first}: unknown option; name a verb first (anlp --help lists them)")
-    return call_verb(find_verb(first, verbs_of()), rest, called=f"anlp {first}")
+    return call_verb(find_verb(first, verbs_of()), rest, program="anlp")
 
 
 def overview() -> str:
@@ -110,7 +110,7 @@ def complete_parser() -> argparse.ArgumentParser:
     parser.add_argument(COMPLETION, choices=SHELLS, help="print a completion script")
     verbs = parser.add_subparsers(metavar="VERB")
     for verb in verbs_of():
-        with called_as(f"anlp {verb.name}"):
+        with called_as("anlp"):
             own: argparse.ArgumentParser = import_module(verb.module).make_arguments()
         added = verbs.add_parser(
             verb.name, parents=[own], add_help=False, conflict_handler="resolve", help=verb.summary

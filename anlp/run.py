@@ -16,21 +16,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anlp
 from anlp.console.command import run_command
+from anlp.console.verbs import command_name
 from anlp.core import lease
 from anlp.core.errors import (
     EXIT_CONTINUE,
     EXIT_DISK_FULL,
     EXIT_ESCAPED,
+    EXIT_FOLDER_REMOVED,
     EXIT_HELD,
     EXIT_OK,
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
+    EXITS_OF_RUNS,
     UserError,
 )
+from anlp.core.files import describe_fault, make_folder
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
+from anlp.core.version import __version__
 from anlp.records import circuit_breaker
 from anlp.records.accounting import Meter, usage_now
 from anlp.records.files import write_json
@@ -46,15 +50,6 @@ if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
     from anlp.tracking import Tracker
 
-# runs without a result first: their exit code decides what happens next
-EXITS_BY_WEIGHT = (
-    EXIT_DISK_FULL,
-    EXIT_CONTINUE,
-    EXIT_SKIPPED,
-    EXIT_RUNS_FAILED,
-    EXIT_HELD,
-    EXIT_OK,
-)
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
 
 
@@ -82,7 +77,7 @@ def run_element(
     Returns:
         0 every run has a result, 1 a run failed, 3 stopped and to be continued, 4 another process
         has a run, 5 held back: too many runs of the batch failed alike, 6 a run's folder could not
-        be written.
+        be written, 8 it was removed meanwhile.
 
     Raises:
         SpecError: the batch file has no such element.
@@ -107,7 +102,7 @@ def run_element(
             [run.exit_of_earlier_result for run in runs],
             flag,
         ).run()
-    return min(codes, key=EXITS_BY_WEIGHT.index, default=EXIT_OK)
+    return min(codes, key=EXITS_OF_RUNS.index, default=EXIT_OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +129,12 @@ class _Run:
             print(f"run {self.spec.run_id}: held back: {tripped}", file=sys.stderr)
             return EXIT_SKIPPED
         try:
+            make_folder(self.folder.path)
             held = lease.acquire(
                 self.folder.attempts, {"job": self.job, "batch": self.options.batch}
             )
         except lease.HeldError as error:
-            print(f"run {self.spec.run_id}: {error}", file=sys.stderr)
+            self._say(str(error))
             return EXIT_HELD
         except OSError as error:
             return self._give_up(error)
@@ -156,9 +152,13 @@ class _Run:
             held.release(ending="interrupted", **self.meter.read())
             return EXIT_CONTINUE
         except LeaseLostError:
-            return EXIT_HELD
+            return self._leave(held)
         except OSError as error:  # the disk is full or gone: there is no place for a result
-            held.release(ending="failed", **self.meter.read())
+            if held.is_gone():
+                return self._leave(held)
+            held.release(
+                ending="interrupted", unwritable=describe_fault(error), **self.meter.read()
+            )
             return self._give_up(error)
         held.release(ending=ENDINGS[outcome], **self.meter.read())
         return EXIT_OK if outcome.is_result else EXIT_RUNS_FAILED
@@ -177,6 +177,14 @@ class _Run:
         if not held.is_current():
             raise LeaseLostError
         write_json(self.folder.result, result.to_json())
+        with contextlib.suppress(OSError):  # from here on, a full disk costs nothing
+            self._close(result)
+        return result.outcome
+
+    def _close(self, result: RunResult) -> None:
+        """Do what is left after the result is on disk."""
+        if result.outcome.is_result:
+            self.folder.checkpoint.unlink(missing_ok=True)
         print(f"ended: {result.outcome.value}", flush=True)
         circuit_breaker.stop_if_tripped(
             self.batch,
@@ -184,9 +192,6 @@ class _Run:
             result.error,
             stop_after=self.options.stop_after,
         )
-        if result.outcome.is_result:
-            self.folder.checkpoint.unlink(missing_ok=True)
-        return result.outcome
 
     def _train(self, held: lease.Lease) -> RunResult:
         # torch is imported only here: `--help`, a finished run and a run that is held back need
@@ -209,8 +214,15 @@ class _Run:
         )
         build = functools.partial(build_workload, self.spec, datasets)
         result = Attempt(self.spec, self.options, self.folder, build, hooks).run()
-        provenance = {**self._provenance(held, result.outcome), **result.provenance}
-        return replace(result, provenance=provenance)
+        return replace(result, provenance={**self._told(held, result), **result.provenance})
+
+    def _told(self, held: lease.Lease, result: RunResult) -> dict[str, Any]:
+        """Return the provenance; where that fails, what it lacks: the result is worth more."""
+        try:
+            return self._provenance(held, result.outcome)
+        except Exception as error:  # a fault here must not cost a training
+            traceback.print_exc()
+            return {"batch": self.options.batch, "incomplete": f"{type(error).__name__}: {error}"}
 
     def _open_mirrors(self) -> Sequence[Tracker]:
         if self.options.wandb.mode == "disabled":
@@ -252,14 +264,20 @@ class _Run:
         return f"=== {attempt}: {now}, {process}, job {self.job} ==="
 
     def _give_up(self, error: OSError) -> int:
-        with contextlib.suppress(OSError):  # the job's output may be on the full disk, too
-            print(
-                f"run {self.spec.run_id}: stopped without a result, "
-                f"its folder cannot be written: {error}",
-                file=sys.stderr,
-                flush=True,
-            )
+        self._say(f"stopped without a result: cannot be written: {describe_fault(error)}")
         return EXIT_DISK_FULL
+
+    def _leave(self, held: lease.Lease) -> int:
+        """Return the exit code of a run whose lease is not its own any more."""
+        if held.is_gone():
+            self._say(f"stopped without a result: {self.folder.path} was removed while it trained")
+            return EXIT_FOLDER_REMOVED
+        self._say("stopped: another process has taken it over")
+        return EXIT_HELD
+
+    def _say(self, what: str) -> None:
+        with contextlib.suppress(OSError):  # the job's output may be on the full disk, too
+            print(f"run {self.spec.run_id}: {what}", file=sys.stderr, flush=True)
 
     def _provenance(self, held: lease.Lease, outcome: Outcome) -> dict[str, Any]:
         first = lease.read(self.folder.attempts / f"{1:06d}.json")
@@ -271,7 +289,7 @@ class _Run:
             "job": self.job,
             "at_once": self.at_once,
             "host": socket.gethostname(),
-            "anlp": anlp.__version__,
+            "anlp": __version__,
             "python": platform.python_version(),
             "attempts": int(held.path.stem),
             "started": first.get("since", held.record["since"]),
@@ -286,11 +304,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out what the command line names; see `run_element` for the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m anlp.run",
-        description="Carries out one element of a batch file that `python -m jobs.submit` wrote.",
+        description="Carries out one element of a batch file that "
+        f"`{command_name('jobs.submit')}` wrote.",
         epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
         "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, "
-        "4 another process has the run, 5 held back, 6 its folder cannot be written, "
-        "70 a fault in anlp)",
+        "4 another process has the run, 5 held back, 6 its folder cannot be written, 8 it was "
+        "removed, 70 a fault in anlp)",
     )
     parser.add_argument(
         "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"

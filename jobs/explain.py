@@ -13,6 +13,7 @@ from typing import Any
 
 from anlp.console.align import align
 from anlp.console.command import add_json, make_parser, run_command, whole_number
+from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_OK
 from anlp.core.lease import Process
 from anlp.core.units import render_duration
@@ -27,7 +28,7 @@ from jobs.runs.status import read_progress
 from jobs.schedulers.base import JobHandle
 from jobs.views.json_output import report_json, run_json
 
-COMMAND = "python -m jobs.explain"
+MODULE = "jobs.explain"
 LINES = 10
 TEXT_WIDTH = 100
 MODES = {"auto": "auto (online with a key, offline without)"}
@@ -41,7 +42,7 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """Return the command line of explain."""
     parser = make_parser(
-        "jobs.explain", "Shows all that is known about one run; changes nothing.", EXAMPLES
+        MODULE, "Shows all that is known about one run; changes nothing.", EXAMPLES
     )
     parser.usage = "%(prog)s [-h] [-n N] [--fresh] [--json] [GRID] RUN"
     parser.add_argument(
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if len(args.names) not in (1, 2):
         parser.error("expected GRID RUN or RUN")
-    target = locate_run(args.names, COMMAND, fresh=args.fresh)
+    target = locate_run(args.names, command_name(MODULE), fresh=args.fresh)
     found = explain(target.folder, target.every, target.status, args.lines, target.poller.reports)
     if args.json:
         print(json.dumps(explanation_json(found), allow_nan=False))

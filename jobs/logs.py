@@ -17,6 +17,7 @@ from anlp.console.command import (
     run_command,
     whole_number,
 )
+from anlp.console.verbs import command_name
 from anlp.core import lease
 from anlp.core.errors import EXIT_OK, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid, list_grids, runs_root
@@ -27,7 +28,7 @@ from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import locate_run, narrow, read_grid
 from jobs.runs.status import RunStatus, read_states
 
-COMMAND = "python -m jobs.logs"
+MODULE = "jobs.logs"
 LINES = 50
 LINES_FAILED = 20
 POLL_S = 0.25
@@ -41,7 +42,7 @@ EXAMPLES = """\
 def make_arguments() -> argparse.ArgumentParser:
     """Return the command line of logs."""
     parser = make_parser(
-        "jobs.logs", "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
+        MODULE, "Shows the log of a run, or of one run of each kind of failure.", EXAMPLES
     )
     parser.usage = (
         "%(prog)s [-h] [-f | --json] [-n N] [--fresh] [GRID] RUN\n"
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _show_failed(_only_grid(args.names), args)
     if args.failed or len(args.names) not in (1, 2):
         parser.error("expected GRID RUN, RUN, or GRID --failed")
-    target = locate_run(args.names, COMMAND, fresh=args.fresh)
+    target = locate_run(args.names, command_name(MODULE), fresh=args.fresh)
     _say_reports(target.poller)
     if args.follow:
         return _follow(target.folder, target.status, args.lines or LINES)
@@ -119,7 +120,7 @@ def _only_grid(names: Sequence[str]) -> GridFolder:
         return known[0]
     names = ", ".join(folder.name for folder in known)
     listed = f"grids: {names}" if known else f"none in {runs_root()}"
-    raise UserError(f"--failed: say of which grid: {COMMAND} GRID --failed ({listed})")
+    raise UserError(f"--failed: say of which grid: {command_name(MODULE)} GRID --failed ({listed})")
 
 
 def _show_failed(folder: GridFolder, args: argparse.Namespace) -> int:

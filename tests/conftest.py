@@ -1,4 +1,4 @@
-"""What holds for every test: none meets a real wandb server."""
+"""What holds for every test: it meets no real wandb server, and no cluster that it did not name."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # a port on which no server listens
+
+
+@pytest.fixture(autouse=True)
+def on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `auto` stay here: this machine may have a scheduler's commands without its cluster."""
+    monkeypatch.setenv("ANLP_ON", "local")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -72,6 +73,24 @@ def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:
     if len(runs) and not any(keep):
         raise UserError(f"--only {only!r} leaves none of {len(runs)} runs")
     return runs[keep]
+
+
+def select_loaded(loaded: Runs, only: str) -> Runs:
+    """Return the loaded runs that pass the filter `only`, with their histories and provenance.
+
+    Raises:
+        UserError: see `select_runs`.
+    """
+    runs = select_runs(loaded.runs, only)
+    if len(runs) == len(loaded.runs):
+        return loaded
+    kept = set(runs["run_id"])
+    history = loaded.history[loaded.history["run_id"].isin(kept)]
+    provenance = loaded.provenance
+    if provenance:
+        texts = zip(loaded.runs["run_id"], loaded.provenance, strict=True)
+        provenance = tuple(text for run_id, text in texts if run_id in kept)
+    return replace(loaded, runs=runs, history=history, provenance=provenance)
 
 
 def choose_metric(runs: pd.DataFrame, asked: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.text.tables import TextTable, plain_cells
+from anlp.console.verbs import command_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +127,4 @@ def figures(document: Document) -> list[Figure]:
 
 def command(module: str, *words: str) -> Code:
     """Return a command to paste into a shell; names in it are quoted."""
-    return Code(shlex.join(["python", "-m", module, *words]), "sh")
+    return Code(f"{command_name(module)} {shlex.join(words)}", "sh")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from analysis.data.frames import varying_settings
 from analysis.reporting.blocks import Block, Cells, Notice, Section, Text, plain_sheet
 from analysis.reporting.findings import Findings
 from analysis.text.levels import is_missing, level_key, render_level
+from anlp.core.filters import parse_filter
 from anlp.core.units import SECONDS_PER_HOUR, render_duration, render_hours, render_memory
 from anlp.records.batches import read_batch
 from anlp.records.cost import Cost, add_up
@@ -39,13 +41,28 @@ def effort_section(findings: Findings) -> Section:
     return Section("effort", "Plan and cost", tuple(blocks))
 
 
-def planned_ids(folder: Path) -> set[str]:
-    """Return the runs that batch files speak of; none where there are no such files."""
+def planned_ids(folder: Path, only: str = "") -> set[str]:
+    """Return the runs that batch files speak of; none where there are no such files.
+
+    Args:
+        folder: of the grid.
+        only: a filter; a run that has not begun has settings, a seed and an id, but no state and
+            no metric.
+    """
+    wanted = parse_filter(only)
     found: set[str] = set()
     for batch in sorted(GridFolder(folder).batches.glob("*.jsonl")):
         for line in read_batch(batch):
-            found.update(line.run_ids)
+            found.update(
+                spec["run_id"] for spec in line.specs if wanted.matches(_fields_of_spec(spec))
+            )
     return found
+
+
+def _fields_of_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a filter can name of a run that has not begun."""
+    named = {"id": spec["run_id"], "run_id": spec["run_id"], "task": spec["task"]}
+    return {**spec["settings"], **named, "seed": spec["seed"]}
 
 
 def _factors(findings: Findings) -> Block:
@@ -70,7 +87,8 @@ def _factors(findings: Findings) -> Block:
 
 def _states(findings: Findings) -> Block:
     counts = Counter(findings.runs["outcome"].tolist())
-    missing = len(planned_ids(findings.folder) - set(findings.runs["run_id"]))
+    planned = planned_ids(findings.folder, findings.left_out.only)
+    missing = len(planned - set(findings.runs["run_id"]))
     lines = [(text, f"{counts[name]:,}") for name, text in STATES.items() if counts[name]]
     lines += [("submitted and not begun", f"{missing:,}")] if missing else []
     return Cells(plain_sheet(("runs", "n"), lines, frozenset({1})), "")

@@ -38,6 +38,17 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The filter of a report, and how many runs of the grid it leaves out."""
+
+    only: str = ""  # empty: no filter
+    n_runs: int = 0
+
+
+NOTHING_LEFT_OUT = LeftOut()
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Of a grid."""
 
@@ -55,11 +66,17 @@ class Findings:
     origins: tuple[Mapping[str, Any], ...]  # parallel to the runs
     usages: tuple[RunUsage, ...]  # likewise
     shares: Mapping[str, Share]  # of jobs, by tag of the submission
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
     @property
     def runs(self) -> pd.DataFrame:
         """Return a row per run."""
         return self.loaded.runs
+
+    @property
+    def filter_words(self) -> list[str]:
+        """Return the option that gives other commands the filter of this report."""
+        return ["--only", self.left_out.only] if self.left_out.only else []
 
     @property
     def name(self) -> str:
@@ -72,14 +89,22 @@ class Findings:
         return self.loaded.folder
 
 
-def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") -> Findings:
-    """Everything about loaded runs.
+def find_out(
+    loaded: Runs,
+    address: str,
+    *,
+    select: str = "",
+    report: str = "",
+    left_out: LeftOut = NOTHING_LEFT_OUT,
+) -> Findings:
+    """Compute everything about loaded runs.
 
     Args:
         loaded: with history.
         address: as the person named the grid.
         select: the metric that chooses; a usual one that was measured unless given.
         report: the metric that is shown; the same one on the test set unless given.
+        left_out: the filter that the runs have passed.
 
     Raises:
         UserError: there are no runs, or a metric is unknown.
@@ -99,14 +124,15 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
     design = attempt(lambda: _design(runs, chooser))
     few = not isinstance(design, Missing) and len(design.means) <= MANY
     origins = parse_provenance(loaded.provenance)
+    plan = Plan(chooser, shown, only=left_out.only)
     return Findings(
         address=address,
         loaded=loaded,
         select=chooser,
         report=shown,
         ranked=tuple(configurations(runs, chooser)) if chooser in runs else (),
-        best=attempt(lambda: build_table(runs, Plan(chooser, shown, top=TOP), loaded.grid)),
-        per=attempt(lambda: build_table(runs, Plan(chooser, shown, per=per), loaded.grid))
+        best=attempt(lambda: build_table(runs, replace(plan, top=TOP), loaded.grid)),
+        per=attempt(lambda: build_table(runs, replace(plan, per=per), loaded.grid))
         if per
         else None,
         breakdown=attempt(lambda: build_breakdown(judge_runs(runs, loaded.history), loaded.grid)),
@@ -114,6 +140,7 @@ def find_out(loaded: Runs, address: str, *, select: str = "", report: str = "") 
         origins=tuple(origins),
         usages=tuple(read_usages(loaded.runs, origins, loaded.folder)),
         shares=read_shares(GridFolder(loaded.folder)),
+        left_out=left_out,
     )
 
 

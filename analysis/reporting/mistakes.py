@@ -50,7 +50,10 @@ def mistakes_section(findings: Findings) -> Section:
         first,
         *tables,
         *figures,
-        *(command("analysis.plot", kind, findings.address) for kind in kinds[:1]),
+        *(
+            command("analysis.plot", kind, findings.address, *findings.filter_words)
+            for kind in kinds[:1]
+        ),
     )
 
 

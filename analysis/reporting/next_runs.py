@@ -25,6 +25,7 @@ from analysis.results.configurations import Configuration
 from analysis.stats.power import seeds_for_power
 from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.judge import CONVERGENT
+from anlp.console.verbs import command_name
 from anlp.core.units import render_duration
 from anlp.tasks import TASKS
 
@@ -107,7 +108,7 @@ def render_grid(advice: Advice, findings: Findings) -> str:
         f"{advice.n_runs} runs, all with fresh seeds.",
         "#",
     ]
-    lines += [f"#   python -m jobs.submit {name}", ""]
+    lines += [f"#   {command_name('jobs.submit')} {name}", ""]
     common, own = _shared([point for proposal in advice.proposals for point in proposal.points])
     lines += [
         _line("task", advice.task),
@@ -324,23 +325,15 @@ def _longer(findings: Findings, best: Configuration) -> list[Proposal]:
 
 
 def _confirmation(findings: Findings) -> tuple[str, ...]:
-    if (findings.runs["purpose"] == "confirm").any() or findings.runs["config_id"].nunique() < 2:
+    """Return how to confirm the winners; nothing where a filter has left some of them out."""
+    is_confirmed = bool((findings.runs["purpose"] == "confirm").any())
+    is_single = findings.runs["config_id"].nunique() < 2
+    if findings.left_out.only or is_confirmed or is_single:
         return ()
     select = [] if findings.select == CONFIRM_SELECTS else ["--select", findings.select]
-    words = [
-        "python",
-        "-m",
-        "jobs.submit",
-        f"{findings.folder.name}.yaml",
-        "--confirm",
-        "2",
-        "--seeds",
-        "5",
-        *select,
-    ]
-    return (
-        f"Nothing was confirmed yet: {shlex.join(words)} repeats the winners with fresh seeds.",
-    )
+    words = [f"{findings.folder.name}.yaml", "--confirm", "2", "--seeds", "5", *select]
+    typed = f"{command_name('jobs.submit')} {shlex.join(words)}"
+    return (f"Nothing was confirmed yet: {typed} repeats the winners with fresh seeds.",)
 
 
 def _kept(findings: Findings) -> dict[str, Any]:

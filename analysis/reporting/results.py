@@ -37,7 +37,7 @@ def results_section(findings: Findings) -> Section:
     blocks += [
         _cells(findings.best),
         *([luck] if luck else []),
-        command("analysis.tables", findings.address, *_metrics(findings)),
+        command("analysis.tables", findings.address, *_metrics(findings), *findings.filter_words),
     ]
     return Section("results", "Results", tuple(blocks))
 

@@ -52,7 +52,9 @@ def fates_section(findings: Findings) -> Section:
                 f"{len(apart):,} runs apart: crashed, missing or too short", _listed(found, apart)
             )
         )
-    blocks.append(command("analysis.convergence", findings.address, "--all"))
+    blocks.append(
+        command("analysis.convergence", findings.address, "--all", *findings.filter_words)
+    )
     return Section("verdicts", "What became of the runs", tuple(blocks))
 
 

@@ -13,15 +13,15 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from anlp.console import debug_log, stdio
+from anlp.console.verbs import command_name
 from anlp.core.damage import forget_damage, render_damage
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from anlp.core.version import __version__
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
 GRID_HELP = "the grid's name, its YAML file or its folder"
@@ -31,8 +31,6 @@ MISSING_GRID = (
 )
 
 UNKNOWN_OPTION = "unrecognized arguments: "
-
-_called_as: ContextVar[str] = ContextVar("called_as", default="")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -72,23 +70,12 @@ class CommandParser(argparse.ArgumentParser):
 
 def version_line() -> str:
     """Return `anlp 0.1.0`."""
-    package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
-    return f"anlp {package.__version__}"
-
-
-@contextmanager
-def called_as(name: str) -> Iterator[None]:
-    """Within, parsers call themselves `name`, such as `anlp status`, in their help and faults."""
-    token = _called_as.set(name)
-    try:
-        yield
-    finally:
-        _called_as.reset(token)
+    return f"anlp {__version__}"
 
 
 def make_parser(module: str, summary: str, examples: str) -> CommandParser:
     """Return a parser with the options of every command and examples in its --help."""
-    name = _called_as.get() or f"python -m {module}"
+    name = command_name(module)
     examples = examples.replace(f"python -m {module}", name)
     parser = CommandParser(
         prog=name,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 
-from anlp.console.command import called_as
 from anlp.core.errors import UserError, did_you_mean
+
+_program: ContextVar[str] = ContextVar("program", default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,32 @@ def verbs_of(package: str = "") -> list[Verb]:
     return [verb for verb in every if not package or verb.module.startswith(f"{package}.")]
 
 
+@contextmanager
+def called_as(program: str) -> Iterator[None]:
+    """Within, help, faults and hints name verbs as those of `program`, such as `anlp status`."""
+    token = _program.set(program)
+    try:
+        yield
+    finally:
+        _program.reset(token)
+
+
+def command_name(module: str) -> str:
+    """Return what to type for a command: `anlp status` under the one command, else its module.
+
+    >>> command_name("jobs.status")
+    'python -m jobs.status'
+    >>> with called_as("anlp"):
+    ...     command_name("jobs.status"), command_name("anlp.spectrograms")
+    ('anlp status', 'python -m anlp.spectrograms')
+    """
+    verb = next((verb for verb in verbs_of() if verb.module == module), None)
+    program = _program.get()
+    if verb is None or not program:
+        return f"python -m {module}"
+    return f"{program} {verb.name}"
+
+
 def find_verb(name: str, verbs: Iterable[Verb]) -> Verb:
     """Return the verb of this name.
 
@@ -75,15 +103,15 @@ def find_verb(name: str, verbs: Iterable[Verb]) -> Verb:
     return by_name[name]
 
 
-def call_verb(verb: Verb, argv: Sequence[str], called: str = "") -> int:
-    """Exit code of the verb's command.
+def call_verb(verb: Verb, argv: Sequence[str], program: str = "") -> int:
+    """Run the verb's command and return its exit code.
 
     Args:
         verb: the command.
         argv: its arguments.
-        called: what its help and faults call it; empty: `python -m MODULE`.
+        program: whose verb it is, such as `anlp`; empty: commands are called by their modules.
     """
-    with called_as(called) if called else nullcontext():
+    with called_as(program):
         exit_code: int = import_module(verb.module).main(list(argv))
     return exit_code
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 MOST_FILES = 10_000  # that are kept: a process may look at grids for weeks
 
 
@@ -59,10 +57,6 @@ def render_damage() -> str:
 
 def describe_fault(error: Exception) -> str:
     """Say in one line what is wrong with content, from the exception that refused it."""
-    if isinstance(error, ValidationError):
-        fault = error.errors(include_url=False)[0]
-        place = ".".join(map(str, fault["loc"])) or error.title
-        return f"{place}: {fault['msg']}, got {fault['input']!r:.60}"
     if type(error) is KeyError:
         return f"the key {error} is missing"
     return str(error).partition("\n")[0][:200] or type(error).__name__

@@ -11,10 +11,23 @@ EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_HELD = 4  # in-job: another process holds the lease of the run
 EXIT_SKIPPED = 5  # in-job: not begun, since too many runs before it failed alike
-EXIT_DISK_FULL = 6  # in-job: the run's folder cannot be written, so there is no result
+EXIT_DISK_FULL = 6  # in-job: a file of the run cannot be written, so there is no result
+EXIT_FOLDER_REMOVED = 8  # in-job: the run's folder was removed while it trained
 EXIT_REQUEUE = 85  # in-job, in an image: a checkpoint is saved, the job's script requeues
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
+
+# What a run leaves with, the weightiest first: an element of several runs leaves with the code that
+# decides what happens next.
+EXITS_OF_RUNS = (
+    EXIT_DISK_FULL,
+    EXIT_FOLDER_REMOVED,
+    EXIT_CONTINUE,
+    EXIT_SKIPPED,
+    EXIT_RUNS_FAILED,
+    EXIT_HELD,
+    EXIT_OK,
+)
 
 # Names of settings in other projects, where the spelling alone does not lead to the name here.
 OTHER_NAMES: Mapping[str, str] = {

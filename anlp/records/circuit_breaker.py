@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
+from anlp.core.checked import make
+from anlp.core.files import append_whole, create_whole
 from anlp.core.json_text import parse_json
 from anlp.records.files import read_json
 from anlp.records.fingerprint import Fingerprint, fingerprint_of
@@ -56,7 +56,7 @@ def read(batch: Path) -> Tripped | None:
         return None
     form = read_json(_marker(batch)) or {}
     try:
-        return TypeAdapter(Tripped).validate_python(form)
+        return make(Tripped, form)
     except ValueError:  # unfinished or damaged: its presence is what counts
         return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
 
@@ -104,7 +104,7 @@ def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
             found.clear()
         else:
             with suppress(ValueError):
-                found[TypeAdapter(Fingerprint).validate_python(line["failure"])] += 1
+                found[make(Fingerprint, line["failure"])] += 1
     return found
 
 
@@ -168,11 +168,7 @@ def _append(path: Path, form: Mapping[str, Any]) -> None:
 
     The line break before it separates it from what a killed writer left.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, b"\n" + json.dumps(form).encode() + b"\n")
-    finally:
-        os.close(descriptor)
+    append_whole(path, b"\n" + json.dumps(form).encode() + b"\n")
 
 
 def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -187,9 +183,4 @@ def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _create(path: Path, form: Mapping[str, Any]) -> bool:
     """Create the file; return False where another process did."""
-    try:
-        with path.open("x") as file:
-            file.write(json.dumps(form))
-    except FileExistsError:
-        return False
-    return True
+    return create_whole(path, json.dumps(form).encode())

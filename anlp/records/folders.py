@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import UserError
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -150,7 +151,7 @@ def find_grid(text: str) -> GridFolder:
             return GridFolder(Path(os.path.abspath(place)))  # noqa: PTH100 - a link keeps its name
     raise UserError(
         f"{text}: no such grid in {runs_root()} ({_hint(path)}); "
-        "submit it first: python -m jobs.submit FILE.yaml"
+        f"submit it first: {command_name('jobs.submit')} FILE.yaml"
     )
 
 

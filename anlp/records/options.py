@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from anlp.core.checked import make
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,6 @@ class RunOptions:
         return {**form, "wandb": {**mirror, "tags": list(self.wandb.tags)}}
 
 
-@cache
-def _options_type() -> TypeAdapter[RunOptions]:
-    """Return what checks options; making it takes a millisecond, which not every command needs."""
-    return TypeAdapter(RunOptions)
-
-
 def options_from_json(form: Any) -> RunOptions:
     """Inverse of `RunOptions.to_json`; names that this version does not know are ignored.
 
@@ -82,4 +75,4 @@ def options_from_json(form: Any) -> RunOptions:
     """
     if isinstance(form, dict) and form.get("container") == {}:
         form = {**form, "container": None}
-    return _options_type().validate_python(form)
+    return make(RunOptions, form)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter
-
+from anlp.core.checked import NULL_IS_NAN, Within, make
 from anlp.core.damage import describe_fault, note_damage
 from anlp.core.json_text import parse_json
-from anlp.core.spec import TaskSettings
 from anlp.records.files import MOST_EPOCHS, read_json, without_nan
 from anlp.records.folders import RunFolder
 
+if TYPE_CHECKING:  # without pydantic: a program's run needs little else of the records
+    from anlp.core.spec import TaskSettings
+
 # What a file may hold: a damaged number must not fill a chart or end a command.
-Epoch = Annotated[int, Field(ge=0, le=MOST_EPOCHS)]
-Amount = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(ge=0, le=1e10)]
-Measured = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+Epoch = Annotated[int, Within(0, MOST_EPOCHS)]
+Amount = Annotated[int, Within(0, 2**53)]
+Seconds = Annotated[float, Within(0, 1e10)]
+Measured = Annotated[float, NULL_IS_NAN]
 
 RESULT_VERSION = 1
 SUMMARY_KEY = "result"  # of the text in a mirror's summary
@@ -113,21 +112,13 @@ class RunResult:
         return {**self.metrics, SUMMARY_KEY: json.dumps(without_nan(self.to_json()))}
 
 
-@cache
-def _result_type() -> TypeAdapter[RunResult]:
-    """Return what checks a result; making it takes a millisecond, which not every command needs."""
-    return TypeAdapter(RunResult)
-
-
 def result_from_json(form: Any) -> RunResult:
     """Inverse of `RunResult.to_json`.
 
     Raises:
         ValueError: not the form of a result; `describe_fault` says what is wrong.
     """
-    if not isinstance(form, dict) or not isinstance(form.get("metrics"), dict):
-        raise ValueError(f"metrics: expected a table, got {form!r:.60}")
-    return _result_type().validate_python(form)
+    return make(RunResult, form)
 
 
 def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:

@@ -15,12 +15,9 @@ from typing import Any
 from anlp.core import lease, pool_messages
 from anlp.core.errors import (
     EXIT_CONTINUE,
-    EXIT_DISK_FULL,
     EXIT_ESCAPED,
-    EXIT_HELD,
-    EXIT_OK,
     EXIT_RUNS_FAILED,
-    EXIT_SKIPPED,
+    EXITS_OF_RUNS,
 )
 from anlp.core.pool_messages import Stop
 from anlp.core.signals import describe_signal, signal_pipe
@@ -33,9 +30,6 @@ from anlp.runtime.fork import ForkContext, Runner
 from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
-EXITS_OF_RUNS = frozenset(
-    {EXIT_OK, EXIT_RUNS_FAILED, EXIT_CONTINUE, EXIT_HELD, EXIT_SKIPPED, EXIT_DISK_FULL}
-)
 
 
 def prepare_element(index: int) -> Prepare:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -35,7 +35,13 @@ class Answer:
     err: str
 
 
-def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answer:
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float = 30.0,
+    name: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
     """Run a command with stdin closed: one that would ask for a password fails instead of waiting.
 
     Ctrl-C does not reach it: what a scheduler is about to accept is accepted, and its answer read.
@@ -45,9 +51,10 @@ def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answ
         argv: the command.
         timeout_s: time limit, after which it is killed.
         name: for messages, where the first word does not say what it is.
+        environment: of the command; None: this process's own.
     """
     began = time.monotonic()
-    answer = _run(argv, timeout_s, name or argv[0])
+    answer = _run(argv, timeout_s, name or argv[0], environment)
     LOG.debug(
         "%s: exit code %d after %.2f s\n  out: %s\n  err: %s",
         shlex.join(argv),
@@ -59,7 +66,9 @@ def run(argv: Sequence[str], *, timeout_s: float = 30.0, name: str = "") -> Answ
     return answer
 
 
-def _run(argv: Sequence[str], timeout_s: float, name: str) -> Answer:
+def _run(
+    argv: Sequence[str], timeout_s: float, name: str, environment: Mapping[str, str] | None
+) -> Answer:
     try:
         process = subprocess.Popen(  # noqa: S603 - argv is a list, nothing reaches a shell
             list(argv),
@@ -68,6 +77,7 @@ def _run(argv: Sequence[str], timeout_s: float, name: str) -> Answer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            env=environment,
             start_new_session=True,  # no terminal: passwords are asked for on /dev/tty
         )
     except FileNotFoundError:

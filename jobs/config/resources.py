@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, cast
 
-from pydantic import TypeAdapter
-
+from anlp.core.checked import make
 from anlp.core.units import MOST_MIB, MOST_MINUTES, parse_memory, parse_walltime
 from jobs.config.fields import Key, amount, text, texts, whole
 from jobs.config.yaml_tree import Tree
@@ -129,19 +127,13 @@ RESOURCE_KEYS: Mapping[str, Key] = {
 CLUSTER_ONLY = tuple(name for name, asked in ASKED.items() if asked.clusters_only)
 
 
-@cache
-def _resources_type() -> TypeAdapter[Resources]:
-    """Return what checks resources; making it takes a millisecond."""
-    return TypeAdapter(Resources)
-
-
 def resources_from_json(form: Any) -> Resources:
     """Return the inverse of `dataclasses.asdict` through JSON; unknown fields are left aside.
 
     Raises:
         ValueError: not the form of resources; `describe_fault` says what is wrong.
     """
-    found = _resources_type().validate_python(form)
+    found = make(Resources, form)
     bounds = (
         (found.gpus, MOST),
         (found.cpus, MOST),

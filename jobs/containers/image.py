@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from anlp.core.errors import UserError
+from anlp.core.files import make_folder
 from anlp.records.options import ContainerOptions
 from anlp.tasks import TASKS
 from jobs.common import external
@@ -107,7 +108,7 @@ def make_container(
     Raises:
         UserError: something that is to be bound does not exist.
     """
-    runs.mkdir(parents=True, exist_ok=True)
+    make_folder(runs)
     tree = [Bind(HERE / "anlp", LIVE, read_only=True)] if choice.is_live else []
     folders = [runs, data] if data.is_dir() else [runs]
     container = Container(

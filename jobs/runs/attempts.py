@@ -61,7 +61,7 @@ def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
     ended = {
         status.handle: status
         for status in sorted(statuses, key=_is_lost)
-        if status.cause and not status.crashed_in_pack
+        if status.cause and not (status.crashed_in_pack or status.waits_in_vain)
     }
     if not ended:
         return

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.console.verbs import command_name
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
 from jobs.common.text import render_pairs
@@ -43,8 +44,12 @@ OF_CAUSE: Mapping[Cause, str] = {
     ),
     Cause.CONTINUE: "It saved a checkpoint and asked to be continued. Submit the grid again.",
     Cause.DISK_FULL: (
-        "It could not write to its folder: a full disk, a quota, a lost permission. Fix that and "
-        "submit the grid again: it continues from its last checkpoint."
+        "It could not write a file; the cause names it. Fix that and submit the grid again: it "
+        "continues from its last checkpoint."
+    ),
+    Cause.REMOVED: (
+        "Its folder was removed while it trained, with what it had learned. Submit the grid again: "
+        "it begins again."
     ),
     Cause.SKIPPED: (
         "It did not begin, because what went before it failed: a canary, or too many runs in a "
@@ -56,8 +61,8 @@ OF_CAUSE: Mapping[Cause, str] = {
         "progress, a retry gives it half as much time again (or as much as --time says)."
     ),
     Cause.OUT_OF_MEMORY: (
-        "It reached its memory limit. A retry gives it half as much again (or as much as --mem "
-        "says); or lower batch_size (that is a new configuration: submit it)."
+        "It reached its memory limit. A retry gives it at least half as much again (or as much as "
+        "--mem says); or lower batch_size (that is a new configuration: submit it)."
     ),
     Cause.NODE: (
         "Its node failed, not the run. A retry excludes a node that failed twice, where the "
@@ -261,7 +266,7 @@ class Advice:
 
 def advise(status: RunStatus, grid: str) -> Advice:
     """Advise on a run that failed, was lost or was interrupted; nothing for any other run."""
-    retry = f"python -m jobs.retry {grid} --only id={status.run_id}"
+    retry = f"{command_name('jobs.retry')} {grid} --only id={status.run_id}"
     if status.state is RunState.FAILED:
         error = status.result.error if status.result else None
         needs_force = error is not None and (

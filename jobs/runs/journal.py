@@ -7,7 +7,6 @@ between, the next command knows what to look for.
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from anlp.core import lease
 from anlp.core.errors import UserError
+from anlp.core.files import advise, append_whole, make_folder
 from anlp.core.json_text import text_in, time_in, whole_in
 from anlp.core.lease import HeldError
 from anlp.records.files import parse_jsonl
@@ -212,34 +212,17 @@ class Journal:
         self._append_all(event, [content])
 
     def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path)
         now = round(time.time(), 3)
         lines = b"".join(
             json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in contents
         )
-        descriptor = os.open(self.folder.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            _write(descriptor, _finish_torn_line(descriptor) + lines)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_whole(self.folder.journal, lines, sync=True)
 
 
 def new_tag() -> str:
     """Return a name that no other submission has."""
     return uuid.uuid4().hex[:12]
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    """Write all of it: a disk that is nearly full takes a part and reports an error only then."""
-    while content:
-        content = content[os.write(descriptor, content) :]
-
-
-def _finish_torn_line(descriptor: int) -> bytes:
-    """Return a line break if a writer was killed within its line, else nothing."""
-    size = os.fstat(descriptor).st_size
-    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 
 
 def _cancelled(tag: str, line: Mapping[str, Any]) -> set[int]:
@@ -300,7 +283,7 @@ def _submission(tag: str, line: Mapping[str, Any]) -> Submission:
 
 @contextmanager
 def writing_to(folder: GridFolder) -> Iterator[None]:
-    """Turn what a full, read-only or forbidden disk answers into a sentence.
+    """Turn what a full, read-only or forbidden disk answers into a sentence that names the cause.
 
     Raises:
         UserError: a file of the grid cannot be written.
@@ -308,8 +291,14 @@ def writing_to(folder: GridFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
         raise UserError(
-            f"{folder.path}: cannot be written ({why}); free space, fix the permissions, "
-            "or set ANLP_RUNS to another folder"
+            f"{folder.path}: cannot be written ({error.strerror or error}); "
+            f"{_file_within(folder, error)}{advise(error)}, or set ANLP_RUNS to another folder"
         ) from error
+
+
+def _file_within(folder: GridFolder, error: OSError) -> str:
+    """Return the file that an error is about, `journal.jsonl: `; empty for the folder itself."""
+    name = error.filename if isinstance(error.filename, str) else ""
+    within = name.removeprefix(f"{folder.path}/")
+    return f"{within}: " if within != name else ""

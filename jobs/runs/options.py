@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import UserError
 from anlp.records.batches import read_batch
 from anlp.records.folders import GridFolder
@@ -41,7 +42,7 @@ def last_options(folder: GridFolder) -> SubmitOptions:
     submissions = list(Journal(folder).submissions().values())
     if not submissions:
         raise UserError(
-            f"{folder.name}: nothing was submitted yet; python -m jobs.submit FILE.yaml"
+            f"{folder.name}: nothing was submitted yet; {command_name('jobs.submit')} FILE.yaml"
         )
     lines = read_batch(folder.path / submissions[-1].batch)
     options = options_from_json(lines[0].options) if lines else RunOptions()

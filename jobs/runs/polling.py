@@ -21,7 +21,6 @@ MOST_S = 180.0
 GROWTH = 1.5
 
 Reply = tuple[Mapping[JobHandle, JobState], tuple[str, ...]]  # states, and notes of the scheduler
-Ask = Callable[[str, Sequence[JobHandle]], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,6 @@ class JobPoller:
     Args:
         folder: the grid's.
         policy: what the command may rely on and write.
-        ask: asks one scheduler.
         now: the clock, unix seconds.
     """
 
@@ -84,12 +82,10 @@ class JobPoller:
         folder: GridFolder,
         policy: PollingPolicy,
         *,
-        ask: Ask = ask_scheduler,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._path = folder.answers
         self._policy = policy
-        self._ask = ask
         self._now = now
         self._earlier: JobStateCache | None = None  # of other commands; read when they are needed
         self._asked: dict[JobHandle, CachedState] = {}  # by this one
@@ -103,7 +99,6 @@ class JobPoller:
         folder: GridFolder,
         *,
         fresh: bool = False,
-        ask: Ask = ask_scheduler,
         now: Callable[[], float] = time.time,
     ) -> JobPoller:
         """Poll for a command that shows a grid: cached answers will do, and an outage is shown.
@@ -111,33 +106,20 @@ class JobPoller:
         Args:
             folder: the grid's.
             fresh: whether schedulers are asked although another command did so a moment ago.
-            ask: asks one scheduler.
             now: the clock, unix seconds.
         """
-        return cls(folder, PollingPolicy(uses_cache=not fresh), ask=ask, now=now)
+        return cls(folder, PollingPolicy(uses_cache=not fresh), now=now)
 
     @classmethod
-    def for_changing(
-        cls,
-        folder: GridFolder,
-        *,
-        ask: Ask = ask_scheduler,
-        now: Callable[[], float] = time.time,
-    ) -> JobPoller:
+    def for_changing(cls, folder: GridFolder, *, now: Callable[[], float] = time.time) -> JobPoller:
         """Poll for a command that changes a grid: it asks now, and an outage ends it."""
-        return cls(folder, PollingPolicy(uses_cache=False, survives_outage=False), ask=ask, now=now)
+        return cls(folder, PollingPolicy(uses_cache=False, survives_outage=False), now=now)
 
     @classmethod
-    def for_dry_run(
-        cls,
-        folder: GridFolder,
-        *,
-        ask: Ask = ask_scheduler,
-        now: Callable[[], float] = time.time,
-    ) -> JobPoller:
+    def for_dry_run(cls, folder: GridFolder, *, now: Callable[[], float] = time.time) -> JobPoller:
         """Poll as `for_changing`, writing nothing: for a command that shows what it would do."""
         policy = PollingPolicy(uses_cache=False, survives_outage=False, writes_cache=False)
-        return cls(folder, policy, ask=ask, now=now)
+        return cls(folder, policy, now=now)
 
     @property
     def reports(self) -> tuple[SchedulerReport, ...]:
@@ -172,7 +154,7 @@ class JobPoller:
             groups[job.scheduler].append(job)
         for name, group in groups.items():
             if name == registry.LOCAL:
-                found |= self._ask(name, group)[0]
+                found |= ask_scheduler(name, group)[0]
             else:
                 found |= self._shared(name, group)
         return found
@@ -219,7 +201,7 @@ class JobPoller:
     def _update(self, name: str, missing: Sequence[JobHandle], jobs: Sequence[JobHandle]) -> None:
         """Ask about `missing`, and cache what is then known of `jobs`, the only open ones."""
         try:
-            states, notes = self._ask(name, missing)
+            states, notes = ask_scheduler(name, missing)
         except SchedulerError as error:
             if not self._policy.survives_outage:
                 raise

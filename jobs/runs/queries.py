@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import default_metric, higher_is_better
@@ -34,7 +35,7 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
     if not found:
         raise UserError(
             f"{prefix}: no run of this grid has an id that begins so; "
-            "python -m jobs.status lists them"
+            f"{command_name('jobs.status')} lists them"
         )
     raise UserError(
         f"{prefix}: {len(found)} runs begin so ({', '.join(found[:5])}, ...); give more digits"
@@ -95,7 +96,7 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     if not statuses:
         raise UserError(
             f"{folder.name}: nothing was submitted to this grid yet: "
-            "python -m jobs.submit FILE.yaml"
+            f"{command_name('jobs.submit')} FILE.yaml"
         )
     return statuses
 
@@ -158,7 +159,7 @@ def _grid_of(prefix: str, command: str) -> GridFolder:
         raise UserError(f"{prefix} is a grid; name a run of it, too: {command} {prefix} RUN")
     raise UserError(
         f"{prefix}: no run in {runs_root()} has an id that begins so; "
-        "python -m jobs.status GRID lists them"
+        f"{command_name('jobs.status')} GRID lists them"
     )
 
 

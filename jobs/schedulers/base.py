@@ -101,6 +101,7 @@ class Cause(str, Enum):
     CONTINUE = "asked to be continued"
     NO_ROOM = "its folder could not be written"  # a full disk or a quota
     DISK_FULL = NO_ROOM
+    REMOVED = "its folder was removed"  # while it trained
     UNKNOWN = "unknown"
 
     @classmethod
@@ -144,8 +145,9 @@ EXITS: Mapping[int, tuple[Cause | None, str]] = {
     errors.EXIT_SKIPPED: (Cause.SKIPPED, "too many runs before it failed in the same way"),
     errors.EXIT_DISK_FULL: (
         Cause.DISK_FULL,
-        "free space or fix the permissions of its folder, then submit again",
+        "a full disk, a quota or missing permissions (the job's output names the file)",
     ),
+    errors.EXIT_FOLDER_REMOVED: (Cause.REMOVED, "while it trained; submit again to begin again"),
     errors.EXIT_ESCAPED: (
         Cause.EXIT,
         "exit code 70: an exception escaped; the job's output has its traceback",
@@ -239,6 +241,30 @@ def parse_signal(detail: str) -> int | None:
     return int(numbered[0]) if numbered else None
 
 
+_MIB_PER: Mapping[str, float] = {"": 1 / 1024**2, "k": 1 / 1024, "m": 1, "g": 1024, "t": 1024**2}
+_USE = re.compile(r"used ([\d.]+) ?(?:([kmgt]?)i?b)? of ([\d.]+) ?([kmgt]?)i?b\b", re.IGNORECASE)
+
+
+def parse_memory_use(detail: str) -> tuple[float, float] | None:
+    """Return MiB used and MiB asked for that a recorded detail names, None where it names none.
+
+    >>> parse_memory_use("exceeded resource mem: used 462848kb of 150mb")
+    (452.0, 150.0)
+    >>> parse_memory_use("used 2.5 of 2.0 GiB"), parse_memory_use("exit code 3")
+    ((2560.0, 2048.0), None)
+    """
+    found = _USE.search(detail)
+    if found is None:
+        return None
+    try:
+        used, asked = float(found[1]), float(found[3])
+    except ValueError:  # a number with two points
+        return None
+    unit = found[4].lower()
+    own_unit = unit if found[2] is None else found[2].lower()
+    return used * _MIB_PER[own_unit], asked * _MIB_PER[unit]
+
+
 def report_to_none(_: Job) -> None:
     """Ignore an accepted job."""
 
@@ -279,7 +305,11 @@ class Scheduler(Protocol):
 
     @classmethod
     def is_here(cls) -> bool:
-        """Return whether its commands are on this machine and its server exists, up or down."""
+        """Return whether its commands are on this machine and its server exists, up or down.
+
+        Raises:
+            UserError: its commands are here and cannot be used; says what to do about it.
+        """
         ...
 
     @classmethod
@@ -324,6 +354,10 @@ class Scheduler(Protocol):
         """Return the state of every job, with one query for all of them."""
         ...
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Ask for all of them to be stopped; return before they are."""
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle] | None:
+        """Ask for all of them to be stopped; return before they are.
+
+        Returns:
+            Those of which there is no sign that the scheduler heard; None: that cannot be told.
+        """
         ...

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from anlp.core.errors import SchedulerError
-from anlp.core.files import write_whole
+from anlp.core.files import EXECUTABLE, describe_fault, make_folder, write_whole
+from anlp.core.units import render_duration
 from jobs.common import external
 from jobs.common.external import Answer
 from jobs.config.resources import Resources
@@ -36,6 +37,9 @@ from jobs.schedulers.base import (
 from jobs.schedulers.site import Profile, apply
 
 LOOK_AGAIN_S = 0.2
+CALLS_AT_ONCE = 50  # of a cancellation, before there are pauses between them
+PAUSE_S = 0.12  # a login node has some 500 privileged ports, each of use once a minute
+CHARACTERS_PER_CALL = 60_000  # Linux takes 128 KiB in one argument, and 256 KiB at least in all
 Snapshot = TypeVar("Snapshot")  # what a backend's queries answered about some jobs
 
 
@@ -70,7 +74,7 @@ class Call:
     argv: tuple[str, ...]
     folder: Path  # of what the job prints: many schedulers lose it where the folder is missing
     files: Mapping[Path, str] = field(default_factory=dict)
-    unset: tuple[str, ...] = ()  # variables of the environment that would override the script
+    environment: Mapping[str, str] | None = None  # None: that of this process
 
 
 class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
@@ -220,6 +224,14 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         """Return whether a cancellation did what it could."""
         return answer.code == 0
 
+    def unheeded(self, jobs: Sequence[JobHandle]) -> list[JobHandle]:
+        """Return those of the cancelled `jobs` of which the scheduler shows no sign that it heard.
+
+        For schedulers whose command may leave with 0 although nothing happened.
+        """
+        del jobs
+        return []
+
     # ---- submit
 
     def submit(
@@ -284,14 +296,12 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
 
     def _write(self, call: Call) -> None:
         try:
-            call.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(call.folder)
             for path, text in call.files.items():
-                write_whole(path, text.encode())
-                path.chmod(0o755)
+                write_whole(path, text.encode(), mode=EXECUTABLE)
         except OSError as error:
-            path = Path(error.filename or call.folder)
             raise SchedulerError(
-                f"{self.name}: {path}: cannot be written: {error.strerror}"
+                f"{self.name}: cannot be written: {describe_fault(error)}"
             ) from error
 
     def _hand_in_again(self, call: Call, tag: str, piece: Piece, before: Answer) -> Answer:
@@ -366,17 +376,39 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
                 found[job] = self.state_in(snapshot, job)
         return found
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Cancel all of `jobs` with as few calls as possible; what has ended is no error.
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle]:
+        """Cancel all of `jobs` with as few calls as are safe; what has ended is no error.
+
+        Returns:
+            Those of which the scheduler shows no sign that it heard.
 
         Raises:
             SchedulerError: the scheduler did not answer, or refused.
         """
         known = [job for job in jobs if self.is_id(job.native_id)]
-        for argv in self.cancel_calls(known) if known else ():
+        calls = list(self.cancel_calls(known)) if known else []
+        if len(calls) > CALLS_AT_ONCE:
+            took_s = (len(calls) - CALLS_AT_ONCE) * PAUSE_S
+            self._say(
+                f"{self.name}: {len(calls)} calls of {calls[0][0]}, spread over "
+                f"{render_duration(took_s)} to spare the server"
+            )
+        for number, argv in enumerate(calls):
+            if number >= CALLS_AT_ONCE:
+                time.sleep(PAUSE_S)
             answer = self.run(argv, self.cancel_timeout_s)
             if not self.is_cancelled(answer):
                 raise self.refusal(argv[0], answer)
+        return self._ask_for_unheeded(known) if calls else []
+
+    def _ask_for_unheeded(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle]:
+        try:
+            return self.unheeded(jobs)
+        except SchedulerError as error:
+            raise SchedulerError(
+                f"{error}\nWhether it stopped the jobs is not known: cancel again once it answers",
+                transient=error.transient,
+            ) from error
 
 
 class _Room:
@@ -415,13 +447,21 @@ def indices_by_job(jobs: Iterable[JobHandle]) -> Mapping[str, set[int]]:
 
 
 def in_chunks(words: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Cut arguments into calls that a system takes.
+    """Cut arguments into calls that a system takes: of so many words, and not too long.
 
     >>> list(in_chunks(["1", "2", "3"], 2))
     [['1', '2'], ['3']]
     """
-    for begin in range(0, len(words), most):
-        yield words[begin : begin + most]
+    chunk: list[str] = []
+    length = 0
+    for word in words:
+        if chunk and (len(chunk) == most or length + len(word) > CHARACTERS_PER_CALL):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(word)
+        length += len(word) + 1
+    if chunk:
+        yield chunk
 
 
 def render_ranges(indices: Iterable[int]) -> list[str]:

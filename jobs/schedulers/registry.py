@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from jobs.schedulers.site import Profile
 LOCAL = "local"
 NAMES = ("auto", *plugins.BUILT_IN)
 MOST_SLOTS = 1024
+PRESET = "ANLP_ON"  # variable with what `auto` takes
 
 
 def get_scheduler(
@@ -48,11 +50,11 @@ def get_scheduler(
 
 
 def resolve_name(name: str, site: Profile | None) -> str:
-    """Return the name of one scheduler, for `auto` as well; raise as `get_scheduler` does."""
-    if name not in NAMES and name not in plugins.names():
-        raise UserError(
-            f"--on: no scheduler {name!r}{did_you_mean(name, ('auto', *plugins.names()))}"
-        )
+    """Return the name of one scheduler, for `auto` as well; raise as `get_scheduler` does.
+
+    `auto` is the profile's, else what `ANLP_ON` names, else the one that answers here.
+    """
+    _check_name(name, "--on")
     if site is not None and name not in ("auto", site.scheduler):
         raise UserError(
             f"--on {name}: the profile {site.name} is for {site.scheduler}; "
@@ -60,7 +62,18 @@ def resolve_name(name: str, site: Profile | None) -> str:
         )
     if name != "auto":
         return name
-    return site.scheduler if site is not None else _found_here()
+    if site is not None:
+        return site.scheduler
+    preset = _preset()
+    if preset:
+        _check_name(preset, PRESET)
+    return preset or _found_here()
+
+
+def _check_name(name: str, option: str) -> None:
+    if name not in NAMES and name not in plugins.names():
+        near = did_you_mean(name, ("auto", *plugins.names()))
+        raise UserError(f"{option}: no scheduler {name!r}{near}")
 
 
 def site_of(name: str, profile: str | None) -> Profile | None:
@@ -131,11 +144,67 @@ def _found_here() -> str:
     """Return the cluster whose login node this is; within a job, this machine.
 
     A submit within a job uses what that job was given.
+
+    Raises:
+        UserError: a cluster's commands are here and cannot be used.
     """
-    known = [each for each in _known() if each.name != LOCAL]
-    if any(each.job_variable in os.environ for each in known if each.job_variable):
+    if _surrounding_job():
         return LOCAL
-    return next((each.name for each in known if each.is_here()), LOCAL)
+    unusable: UserError | None = None
+    for each in _known():
+        answer = _ask_whether_here(each) if each.name != LOCAL else None
+        if isinstance(answer, str):
+            return answer
+        unusable = unusable or answer
+    if unusable is not None:
+        raise unusable
+    return LOCAL
+
+
+def _ask_whether_here(scheduler: type[Scheduler]) -> str | UserError | None:
+    """Return its name where it answers, and what is wrong where its commands cannot be used."""
+    try:
+        return scheduler.name if scheduler.is_here() else None
+    except UserError as error:
+        return error
+
+
+def _surrounding_job() -> str:
+    """Return the job that this process runs in, empty where it runs in none."""
+    known = [each for each in _known() if each.name != LOCAL and each.job_variable]
+    jobs = (
+        f"job {os.environ[each.job_variable]} of {each.title}"
+        for each in known
+        if each.job_variable in os.environ
+    )
+    return next(jobs, "")
+
+
+def note_of_machine(asked: str, resolved: str) -> str:
+    """Return why runs train on this machine although it has a scheduler's commands.
+
+    Args:
+        asked: what the submit was asked for; only `auto` needs a word.
+        resolved: what it stands for.
+    """
+    if asked != "auto" or resolved != LOCAL or _preset():
+        return ""
+    if job := _surrounding_job():
+        return f"this is {job}: the runs train here, on what it was given"
+    commands = ((each, getattr(each, "submit_command", "")) for each in _known())
+    here = [
+        (each.title, command) for each, command in commands if command and shutil.which(command)
+    ]
+    if not here:
+        return ""
+    title, command = here[0]
+    return f"{command} is here, but no {title} answers: the runs train on this machine"
+
+
+def _preset() -> str:
+    """Return the scheduler that the environment names for `auto`, empty where it names none."""
+    preset = os.environ.get(PRESET, "")
+    return "" if preset == "auto" else preset
 
 
 def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
@@ -146,10 +215,12 @@ def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
     return found
 
 
-def cancel(jobs: Sequence[JobHandle]) -> None:
-    """Ask each scheduler to stop its own jobs."""
+def cancel(jobs: Sequence[JobHandle]) -> frozenset[JobHandle]:
+    """Ask each scheduler to stop its own jobs; return those of which there is no sign of that."""
+    unheeded: set[JobHandle] = set()
     for name, group in _by_scheduler(jobs).items():
-        get_scheduler(name).cancel(group)
+        unheeded.update(get_scheduler(name).cancel(group) or ())
+    return frozenset(unheeded)
 
 
 def _by_scheduler(jobs: Sequence[JobHandle]) -> Mapping[str, list[JobHandle]]:

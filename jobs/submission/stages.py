@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from anlp.core.errors import EXIT_OK, SpecError
-from anlp.core.files import write_whole
+from anlp.core.files import make_folder, write_whole
 from anlp.core.filters import parse_filter
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
@@ -153,13 +153,16 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
     target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
+    where = ""
     if plan.chosen and not request.as_json:
-        target = _resolve_scheduler(target)
+        asked, target = target.on, _resolve_scheduler(target)
+        where = registry.note_of_machine(asked, target.on)
     notes = (
         *chosen.notes,
         *_note_repeats(plan),
         *_note_canaries(plan, history, target),
         *_note_image(target),
+        *filter(None, [where]),
     )
     return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes)
 
@@ -308,7 +311,7 @@ def _is_agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:
 
 def _keep_grid_file(folder: GridFolder, grid: GridSpec) -> None:
     """Keep one copy of the file per distinct content, the first as `grid.yaml`."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     content = grid.text.encode()
     path = folder.path / "grid.yaml"
     if path.exists() and path.read_bytes() != content:

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import count, islice
 from pathlib import Path
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import SpecError, UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import higher_is_better
@@ -178,7 +179,7 @@ def _best(origin: str, root: Path) -> str:
     if not ranking:
         raise UserError(
             f"{SETTING}: no finished run fits {origin!r}; "
-            "train that grid first: python -m jobs.submit"
+            f"train that grid first: {command_name('jobs.submit')}"
         )
     return ranking[0][1].run_id
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from anlp.console.align import align
+from anlp.console.verbs import command_name
 from anlp.core.spec import RunSpec, varying
 from anlp.core.units import (
     count,
@@ -37,12 +38,12 @@ def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
     if any(state.is_active for state in counts):
         print(
             "  the queued and running ones were submitted before: "
-            f"python -m jobs.status {folder.name} --watch"
+            f"{command_name('jobs.status')} {folder.name} --watch"
         )
     if RunState.FAILED in counts or RunState.LOST in counts:
         print(
             "  failed and lost runs are repeated by --retry; why they ended: "
-            f"python -m jobs.status {folder.name}"
+            f"{command_name('jobs.status')} {folder.name}"
         )
 
 

@@ -14,13 +14,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from anlp.core import lease
 from anlp.core.errors import EXIT_HELD
 from anlp.core.spec import RunSpec
 from anlp.core.units import render_duration
 from anlp.records.fingerprint import first_line
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunResult, RunState, read_result
-from jobs.runs.status import Standing, classify, result_that_counts
+from jobs.runs.status import Standing, classify, name_unwritable, result_that_counts
+from jobs.schedulers.base import Cause
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -166,9 +168,12 @@ def standing_of(
     found = read_result(folder)
     if event is None:
         return classify(None, None), None
+    state = event.state
+    if state.cause is Cause.DISK_FULL and (attempt := lease.read_latest(folder.attempts)):
+        state = name_unwritable(state, attempt)
     # a killed process may leave the result of an earlier submission, which it was to replace
-    result = found if event.state.cause is None else result_that_counts(found, tag)
-    return classify(event.state, result, is_held=event.exit_code == EXIT_HELD), result
+    result = found if state.cause is None else result_that_counts(found, tag)
+    return classify(state, result, is_held=event.exit_code == EXIT_HELD), result
 
 
 def why_of(standing: Standing, result: RunResult | None) -> str:

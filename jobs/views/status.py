@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from anlp.console.align import align
+from anlp.console.verbs import command_name
 from anlp.core.units import count, render_duration, render_hours, render_memory
 from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder
@@ -270,19 +271,16 @@ def _next(overview: Overview, canvas: Canvas) -> str:
     """Return what to type next, in this state of the grid."""
     name = overview.folder.name
     n_failed = len(overview.of(*FAILURES))
-    hints: list[tuple[str, str]] = []
+    hints: list[tuple[str, str, str]] = []  # module, options, what it shows
     if any(status.state.is_active for status in overview.chosen):
-        hints.append((f"python -m jobs.status {name} --watch", "this screen, live"))
+        hints.append(("jobs.status", " --watch", "this screen, live"))
     if n_failed:
-        hints.append(
-            (f"python -m jobs.logs {name} --failed", "the last lines of each kind of failure")
-        )
-        hints.append(
-            (f"python -m jobs.retry {name}", f"once more: {count(n_failed, 'failed or lost run')}")
-        )
+        hints.append(("jobs.logs", " --failed", "the last lines of each kind of failure"))
+        hints.append(("jobs.retry", "", f"once more: {count(n_failed, 'failed or lost run')}"))
     if overview.of(RunState.DONE):
-        hints.append((f"python -m analysis.tables {name}", "the results table"))
-    return "\n".join([canvas.paint("next", "bold"), *_table(canvas, hints)]) if hints else ""
+        hints.append(("analysis.tables", "", "the results table"))
+    rows = [(f"{command_name(module)} {name}{more}", shows) for module, more, shows in hints]
+    return "\n".join([canvas.paint("next", "bold"), *_table(canvas, rows)]) if rows else ""
 
 
 def _table(canvas: Canvas, rows: Sequence[Sequence[str]]) -> list[str]:

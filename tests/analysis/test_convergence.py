@@ -107,7 +107,7 @@ def test_mistakes_are_one_sentence_and_exit_2(
     assert sentence in capsys.readouterr().err
 
 
-def test_a_metric_that_nobody_logged_is_named(
+def test_a_metric_that_no_run_logged_is_named(
     mixed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UserError, match="no run has logged 'val/f1'"):

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from analysis import report
+from analysis.cli.arguments import select_loaded
 from analysis.data.load import Runs, load
 from analysis.effects.render import importance_rows
 from analysis.reporting.blocks import Cells
 from analysis.reporting.discussion import discussion_section
-from analysis.reporting.effort import effort_section
-from analysis.reporting.findings import Findings, Missing, find_out
+from analysis.reporting.effort import effort_section, planned_ids
+from analysis.reporting.findings import Findings, LeftOut, Missing, find_out
 from analysis.reporting.next_runs import advise, beyond, next_file, render_grid
 from analysis.reporting.provenance import provenance_section
 from analysis.reporting.render import render_html, render_markdown
@@ -131,7 +132,7 @@ def test_the_same_runs_give_the_same_bytes(study: Grid, folder: Path) -> None:
     assert len(again) > 8
 
 
-def test_the_page_asks_nobody_for_anything(folder: Path) -> None:
+def test_the_page_makes_no_request(folder: Path) -> None:
     page = (folder / "report.html").read_text()
 
     policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
@@ -298,6 +299,44 @@ def test_cost_is_that_of_the_attempts(grid: Grid) -> None:
     assert (cost.run_hours, cost.gpu_hours, cost.cpu_hours, cost.lost_hours) == (2.0, 2.0, 4.0, 1.0)
     assert (cost.used_cpu_hours, cost.cpu_efficiency) == (0.5, 0.25)
     assert "n7 (1)" in str(provenance_section(findings))
+
+
+def test_a_filter_leaves_runs_out_everywhere_and_says_how_many(grid: Grid) -> None:
+    for optimizer, score in (("adam", 0.9), ("sgd", 0.5)):
+        for seed in range(3):
+            grid.add(score, seed=seed, optimizer=optimizer, epochs=12, history=curve(score))
+    killed = make_spec("mnist", {"optimizer": "sgd", "lr": 0.3}, 0)
+    waiting = [make_spec("mnist", {"optimizer": name, "lr": 0.3}, 7) for name in ("adam", "sgd")]
+    lines = [Element((spec,), RunOptions(batch="b")).to_json() for spec in (*waiting, killed)]
+    GridFolder(grid.path).batches.mkdir()
+    write_jsonl(GridFolder(grid.path).batches / "1.jsonl", lines)
+    loaded = load(grid.path)
+    chosen = select_loaded(loaded, "optimizer=adam")
+
+    found = find_out(chosen, "g", left_out=LeftOut("optimizer=adam", 3))
+    document = report.build_document(found, advise(found), "")
+    text = render_markdown(document)
+
+    assert len(found.usages) == len(found.origins) == len(found.runs) == 3
+    assert set(chosen.history["run_id"]) == set(found.runs["run_id"])
+    assert planned_ids(grid.path, "optimizer=adam") == {waiting[0].run_id}
+    assert (
+        "3 runs of 1 configurations. "
+        "Only runs with optimizer=adam are in this report: 3 of 6 are left out." in text
+    )
+    assert "Of the 3 runs that ended." in text
+    assert "sgd" not in text
+    assert "python -m analysis.convergence g --all --only optimizer=adam" in text
+
+
+def test_the_command_takes_a_filter(study: Grid) -> None:
+    text = (write(study, "filtered", "--only", "optimizer=adam lr<0.1") / "report.md").read_text()
+
+    assert "12 runs of 4 configurations." in text
+    assert (
+        r"Only runs with optimizer=adam lr\<0.1 are in this report: 24 of 36 are left out." in text
+    )
+    assert "Nothing was confirmed yet" not in text
 
 
 def test_runs_that_were_submitted_and_never_began_are_counted(grid: Grid) -> None:

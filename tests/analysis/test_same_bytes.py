@@ -1,4 +1,4 @@
-"""The same runs give the same bytes in every format, whatever the process, its hash seed, cache and
+"""The same runs give the same bytes in every format, in any process, with any hash seed, cache and
 settings.
 """
 

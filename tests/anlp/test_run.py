@@ -255,7 +255,7 @@ def test_weights_are_kept_as_asked(tmp_path: Path, keep: str, exists: bool) -> N
     assert not folder_of(batch).checkpoint.exists()
 
 
-def test_same_run_gives_the_same_numbers_whatever_shares_its_element(tmp_path: Path) -> None:
+def test_same_run_gives_the_same_numbers_with_any_other_in_its_element(tmp_path: Path) -> None:
     settings: Mapping[str, Any] = {"dropout": 0.5, "augment": "shift", "epochs": 2}
     alone = write_batch(tmp_path / "alone", settings)
     shared = write_batch(tmp_path / "shared", {"epochs": 1}, settings)

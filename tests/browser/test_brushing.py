@@ -13,9 +13,7 @@ from tests.support.browser import METRIC, Open
 pytestmark = pytest.mark.slow
 
 LABEL = "val/acc [%]"
-FRAME_MS = (
-    150  # a third of it where nobody else is at work; the bound is for machines that are busy
-)
+FRAME_MS = 150  # a third of it on a quiet machine; the bound is for machines that are busy
 
 
 @pytest.fixture(scope="module")

@@ -109,9 +109,7 @@ def test_an_index_without_builds_for_cpus_is_one_sentence(project: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [25, 5])
-def test_builds_of_another_version_are_named_whatever_libc_they_are_for(
-    project: Path, level: int
-) -> None:
+def test_builds_of_another_version_are_named_with_any_libc(project: Path, level: int) -> None:
     offer(project, "torch==2.13.0+cpu", tag=f"cp311-cp311-manylinux_2_{level}_x86_64")
 
     said = stage(project).stderr.splitlines()[-1]
@@ -181,7 +179,7 @@ def test_what_cannot_be_meant_is_said(project: Path, words: list[str], said: str
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
-def test_a_folder_of_somebody_elses_is_not_emptied(project: Path) -> None:
+def test_a_folder_of_another_user_is_not_emptied(project: Path) -> None:
     (project / "parcel" / "source").mkdir(parents=True)
     (project / "parcel" / "source" / "thesis.tex").touch()
 

@@ -1,4 +1,4 @@
-"""Which image the tests take: never one of other code, and none that somebody else put there or
+"""Which image the tests take: never one of other code, and none that another user put there or
 still uses.
 """
 

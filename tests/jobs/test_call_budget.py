@@ -107,7 +107,7 @@ def test_commands_on_pbs_keep_to_their_budget(
     submit(root, 30, "--on", "pbs")
     assert pbs() == ["qstat"]
     cancel.main(["many", "--yes"])
-    assert pbs() == ["qstat", "qstat", "qdel"]
+    assert pbs() == ["qstat", "qstat", "qdel", "qstat"]
 
 
 def test_the_scheduler_is_looked_for_once(root: Path, slurm: Calls) -> None:
@@ -116,7 +116,7 @@ def test_the_scheduler_is_looked_for_once(root: Path, slurm: Calls) -> None:
     assert slurm() == ["scontrol", "scontrol", "sbatch"]  # a ping, the limits, the array
 
 
-def test_a_grid_that_is_finished_asks_nobody(
+def test_a_grid_that_is_finished_asks_no_scheduler(
     root: Path, slurm: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(root, 3, "--on", "slurm")

@@ -111,7 +111,7 @@ def test_where_nothing_is_active_nothing_is_written(
     assert journal_lines(folder) == before
 
 
-def test_more_than_ten_runs_are_stopped_only_when_somebody_agrees(
+def test_more_than_ten_runs_are_stopped_only_when_the_user_agrees(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tag = submit(folder, [a_spec(seed=seed) for seed in range(11)])
@@ -149,11 +149,11 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
 
-    stopped = cancel.cancel_runs(
+    request = cancel.cancel_runs(
         folder, [spec.run_id for spec in specs], JobPoller.for_viewing(folder)
     )
 
-    assert [status.run_id for status in stopped] == [specs[1].run_id]
+    assert [status.run_id for status in request.stopped] == [specs[1].run_id]
     assert cancelled(folder, tag) == {1}
 
 

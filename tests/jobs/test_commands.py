@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +17,9 @@ import pytest
 import anlp
 from anlp import __main__ as anlp_main
 from anlp.console import debug_log
-from anlp.console.command import called_as, run_command
-from anlp.console.verbs import Verb, list_package, verbs_of
+from anlp.console.command import run_command
+from anlp.console.verbs import Verb, called_as, list_package, verbs_of
+from anlp.core.errors import UserError
 from jobs.common import external
 
 VERBS = verbs_of()
@@ -264,8 +267,46 @@ def test_a_missing_shtab_is_one_sentence(
     )
 
 
+def test_hints_name_the_verbs_of_the_command_that_was_called(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "g").mkdir(parents=True)
+    nothing_yet = "g: nothing was submitted to this grid yet:"
+
+    with pytest.raises(UserError) as under_one:
+        anlp_main.main(["status", str(tmp_path / "runs" / "g")])
+    with pytest.raises(UserError) as under_module:
+        import_module("jobs.status").main([str(tmp_path / "runs" / "g")])
+
+    assert str(under_one.value) == f"{nothing_yet} anlp submit FILE.yaml"
+    assert str(under_module.value) == f"{nothing_yet} python -m jobs.submit FILE.yaml"
+
+
+def test_no_module_writes_the_name_of_a_command_by_itself() -> None:
+    """Examples of help are left, which `make_parser` renames, and docstrings."""
+    modules = "|".join(verb.module for verb in verbs_of())
+    spelled = re.compile(rf"python -m ({modules})\b")
+    found = []
+    for package in ("jobs", "anlp", "analysis"):
+        for path in sorted(Path(package).rglob("*.py")):
+            texts = printed_texts(ast.parse(path.read_text()))
+            found += [f"{path}: {text[:60]}" for text in texts if spelled.search(text)]
+
+    assert found == []
+
+
+def printed_texts(tree: ast.Module) -> Iterator[str]:
+    left = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) or (
+            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXAMPLES"
+        ):
+            left.add(id(node.value))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in left:
+            yield node.value
+
+
 def test_a_name_holds_only_while_it_is_called() -> None:
-    with called_as("anlp status"):
+    with called_as("anlp"):
         assert import_module("jobs.status").make_arguments().prog == "anlp status"
     assert import_module("jobs.status").make_arguments().prog == "python -m jobs.status"
 

@@ -57,7 +57,7 @@ def test_the_last_lines_of_a_run_are_shown(
     assert len(show(capsys, "demo", spec.run_id).splitlines()) == 50
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id_in_whatever_grid(
+def test_a_run_is_found_by_the_beginning_of_its_id_in_any_grid(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     specs = [a_spec(seed=seed) for seed in range(3)]

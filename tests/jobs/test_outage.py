@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ import pytest
 from anlp.core.errors import SchedulerError
 from anlp.records.folders import GridFolder
 from jobs import cancel, explain, logs, retry, status
+from jobs.runs.polling import PollInterval
 from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
-from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.schedulers.slurm import client
 from tests.support.grids import a_spec, finish, submit
 from tests.support.quick_runner import call_submit
-from tests.support.schedulers.fake_cluster import DOWN, FakeCluster
+from tests.support.schedulers.slurm import fake_slurm
 
 SPECS = [a_spec(lr=lr) for lr in (0.1, 0.2, 0.3)]
 GRID = """\
@@ -31,10 +31,23 @@ grid: {lr: [0.1, 0.2, 0.3]}
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    made = FakeCluster()
-    made.install(monkeypatch)
-    return made
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Slurm that has the grid's array in its queue; a question that fails is asked once."""
+    site = tmp_path / "slurm"
+    monkeypatch.setenv("PATH", str(fake_slurm.install(site, state="PENDING")), prepend=":")
+    monkeypatch.setattr(client, "MOST_RETRIES", 0)
+    fake_slurm.add_array(site, "4711", len(SPECS))
+    return site
+
+
+def questions(site: Path) -> list[str]:
+    """The programs that were called since the last time, with squeue's and scancel's jobs."""
+    calls = [line.split() for line in fake_slurm.read_calls(site)]
+    fake_slurm.take_calls(site)
+    return [
+        f"{words[0]} {words[words.index('-j') + 1] if '-j' in words else words[-1]}"
+        for words in calls
+    ]
 
 
 @pytest.fixture
@@ -62,9 +75,9 @@ def age_answers(folder: GridFolder, seconds: float) -> None:
 
 
 def test_status_says_that_the_scheduler_is_down_and_loses_nothing(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.go_down()
+    fake_slurm.set_down(site)
 
     assert show(capsys)[1:3] == [
         "  2 queued   1 done",
@@ -74,12 +87,12 @@ def test_status_says_that_the_scheduler_is_down_and_loses_nothing(
 
 
 def test_status_shows_the_last_answer_with_its_age(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.state = JobState(Phase.RUNNING)
+    fake_slurm.set_state(site, "RUNNING")
     show(capsys)
     age_answers(folder, 185)
-    cluster.go_down()
+    fake_slurm.set_down(site)
 
     assert show(capsys)[1:3] == [
         "  2 running   1 done",
@@ -89,57 +102,64 @@ def test_status_shows_the_last_answer_with_its_age(
 
 
 def test_status_says_how_old_an_answer_is_and_how_to_get_another(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show(capsys)
     age_answers(folder, 25)
 
     assert show(capsys)[2] == "  slurm was asked 25 s ago (--fresh asks now)"
     assert "slurm was asked" not in "\n".join(show(capsys, "--fresh"))
-    assert cluster.asked == [("slurm", 2)] * 2
+    assert questions(site) == ["squeue 4711"] * 2
 
 
 def test_json_tells_of_the_outage(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.notes = ("no accounts",)
+    fake_slurm.set_state(site, "TIMEOUT")
+    fake_slurm.set_no_database(site)
     show(capsys)
     asked = json.loads(show(capsys, "--json")[0])["schedulers"]
     age_answers(folder, 60)
-    cluster.go_down()
+    fake_slurm.set_down(site)
 
     down = json.loads(show(capsys, "--json")[0])["schedulers"]
 
+    note = (
+        f"Slurm's accounts do not answer ({fake_slurm.NO_DATABASE}): "
+        "jobs of which only they would know the end count as alive"
+    )
     assert asked == [
-        {"scheduler": "slurm", "asked": asked[0]["asked"], "outage": None, "notes": ["no accounts"]}
+        {"scheduler": "slurm", "asked": asked[0]["asked"], "outage": None, "notes": [note]}
     ]
     assert down == [
         {
             **asked[0],
             "asked": round(asked[0]["asked"] - 60, 3),
-            "outage": DOWN.removeprefix("slurm: "),
+            "outage": f"squeue: {fake_slurm.DOWN}",
         }
     ]
 
 
 def test_watch_goes_on_through_an_outage(
     folder: GridFolder,
-    cluster: FakeCluster,
+    site: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
+    wait_s = PollInterval.wait_s
 
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        age_answers(folder, seconds)
+    def advance(*words: Any) -> float:
+        waits.append(wait_s(*words))
+        age_answers(folder, waits[-1])
         if len(waits) == 1:
-            cluster.go_down()
+            fake_slurm.set_down(site)
         if len(waits) == 3:
-            cluster.error = None
-            cluster.end(Cause.TIMEOUT)
+            fake_slurm.set_down(site, False)
+            fake_slurm.set_state(site, "TIMEOUT")
+        return 0.0
 
-    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(PollInterval, "wait_s", advance)
 
     text = "\n".join(show(capsys, "--watch"))
 
@@ -149,9 +169,9 @@ def test_watch_goes_on_through_an_outage(
 
 
 def test_explain_and_logs_say_so_beside_what_the_folder_knows(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.go_down()
+    fake_slurm.set_down(site)
 
     explain.main(["demo", SPECS[1].run_id])
     said = " ".join(capsys.readouterr().out.split())
@@ -176,23 +196,23 @@ def test_explain_and_logs_say_so_beside_what_the_folder_knows(
     ids=["cancel", "retry"],
 )
 def test_what_changes_something_refuses_with_the_schedulers_words(
-    folder: GridFolder, cluster: FakeCluster, command: Callable[[], Any]
+    folder: GridFolder, site: Path, command: Callable[[], Any]
 ) -> None:
-    cluster.go_down()
+    fake_slurm.set_down(site)
 
     with pytest.raises(SchedulerError, match="Unable to contact slurm controller"):
         command()
 
 
 def test_submit_refuses_and_writes_nothing(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.go_down()
+    fake_slurm.set_down(site)
     before = folder.journal.read_bytes()
 
     assert call_submit(folder.path.with_suffix(".yaml"), "--on", "slurm") == 2
 
-    assert capsys.readouterr().err == f"{DOWN}; try again later\n"
+    assert capsys.readouterr().err == f"slurm: squeue: {fake_slurm.DOWN}; try again later\n"
     assert folder.journal.read_bytes() == before
 
 
@@ -200,7 +220,7 @@ def test_submit_refuses_and_writes_nothing(
 
 
 def test_commands_in_a_row_share_one_question(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show(capsys)
     explain.main(["demo", SPECS[1].run_id])
@@ -208,37 +228,36 @@ def test_commands_in_a_row_share_one_question(
     logs.main(["demo", "--failed"])
     show(capsys, "--json")
 
-    assert cluster.asked == [("slurm", 2)]
+    assert questions(site) == ["squeue 4711"]
 
 
 @pytest.mark.slow
 def test_submit_asks_once_about_what_is_under_way(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call_submit(folder.path.with_suffix(".yaml"), "--on", "slurm") == 0
 
     assert "nothing to submit: 2 queued, 1 done" in capsys.readouterr().out
-    assert cluster.asked == [("slurm", 2)]
+    assert questions(site) == ["squeue 4711"]
 
 
 def test_a_dry_run_asks_once_and_writes_nothing(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(os.listdir(folder.path))
 
     assert call_submit(folder.path.with_suffix(".yaml"), "--on", "slurm", "-n") == 0
 
-    assert cluster.asked == [("slurm", 2)]
+    assert questions(site) == ["squeue 4711"]
     assert sorted(os.listdir(folder.path)) == before
 
 
 def test_cancel_asks_once_and_the_next_status_asks_again(
-    folder: GridFolder, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+    folder: GridFolder, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cancel.main(["demo", "--only", "lr=0.2"]) == 0
-    assert [job.index for job in cluster.stopped] == [1]
-    assert cluster.asked == [("slurm", 2)]
+    assert questions(site) == ["squeue 4711", "scancel 4711_[1]"]
 
     show(capsys)
 
-    assert cluster.asked == [("slurm", 2), ("slurm", 1)]
+    assert questions(site)[:1] == ["squeue 4711"]

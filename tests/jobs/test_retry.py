@@ -96,7 +96,7 @@ def test_only_narrows_what_is_repeated(
     assert capsys.readouterr().out.startswith("demo: 2 runs to repeat\n")
 
 
-def test_more_than_ten_runs_are_repeated_only_when_somebody_agrees(folder: GridFolder) -> None:
+def test_more_than_ten_runs_are_repeated_only_when_the_user_agrees(folder: GridFolder) -> None:
     specs = [a_spec(seed=seed) for seed in range(11)]
     tag = submit(folder, specs)
     for spec in specs:

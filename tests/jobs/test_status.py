@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from anlp.records.results import Outcome
 from jobs import status
 from jobs.common import terminal
 from jobs.common.text import render_value
-from jobs.runs import polling
-from jobs.runs.polling import SchedulerReport
+from jobs.runs.polling import PollInterval, SchedulerReport
 from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
 from jobs.views import status as status_view
@@ -240,14 +238,16 @@ def test_watch_ends_when_nothing_is_active(
 def test_watch_shows_the_change_and_then_ends(
     folder: GridFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "LOCAL_S", 0.02)
     spec = a_spec()
     tag = submit(folder, [spec])
-    timer = threading.Timer(0.2, finish, (folder, spec, tag))
-    timer.start()
+
+    def finish_meanwhile(*_: Any) -> float:
+        finish(folder, spec, tag)
+        return 0.0
+
+    monkeypatch.setattr(PollInterval, "wait_s", finish_meanwhile)
 
     text = show(capsys, "--watch")
-    timer.join()
 
     assert text.index("1 queued") < text.index("1 done")
     assert text.count("demo: 1 run") == 2

@@ -291,7 +291,7 @@ def test_the_command_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_history_that_nobody_asked_for_is_told_and_left_alone(
+def test_unasked_history_is_told_and_left_alone(
     folder: GridFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = a_spec(0, lr=0.9)

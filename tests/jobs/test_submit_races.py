@@ -106,7 +106,7 @@ wandb: {mode: disabled}
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A grid that nobody disturbed."""
+    """An undisturbed grid."""
     place = make_place(tmp_path_factory.mktemp("calm"), STOPPED)
     assert place.submit("--slots", "2").code == 0
     return place

@@ -200,7 +200,7 @@ def test_without_a_key_it_is_one_sentence(grid: GridFolder) -> None:
 
 
 @pytest.mark.slow
-def test_with_nobody_listening_it_is_one_sentence(
+def test_without_a_server_it_is_one_sentence(
     grid: GridFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(grid, 0)

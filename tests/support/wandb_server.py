@@ -258,7 +258,7 @@ def resume_status(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def path_of(variables: dict[str, Any]) -> str:
-    """entity/project/run, whatever the operation calls them."""
+    """entity/project/run, under the names that the operation gives them."""
     name = (
         variables.get("name")
         or variables.get("run")

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from anlp.core import pool_messages
 from anlp.core.errors import (
-    EXIT_DISK_FULL,
-    EXIT_HELD,
+    EXIT_CONTINUE,
     EXIT_OK,
-    EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
+    EXITS_OF_RUNS,
     SchedulerError,
 )
 from anlp.core.lease import Process
@@ -50,7 +49,7 @@ MOST_DEATHS = 5  # of pools in a row, without a single element ended in between
 KILL_AFTER_S = 2.0
 CLOSE_S = 10.0
 # exit codes by which a run says itself what became of it, although it was asked to stop
-SAID_BY_THE_RUN = frozenset({EXIT_OK, EXIT_RUNS_FAILED, EXIT_HELD, EXIT_SKIPPED, EXIT_DISK_FULL})
+SAID_BY_THE_RUN = frozenset(EXITS_OF_RUNS) - {EXIT_CONTINUE}
 CAUSE_OF_STOP: Mapping[Stop, Cause] = {
     Stop.TIME_LIMIT: Cause.TIMEOUT,
     Stop.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,

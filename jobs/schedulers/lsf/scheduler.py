@@ -42,10 +42,12 @@ from jobs.schedulers.site import Profile
 
 DEFAULT_ARRAY_LIMIT = 1000  # LSF's own
 IDS_PER_CALL = 500
+RANGES_PER_WORD = 2_000  # 30 kB
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 # LSF's commands wait for ever by themselves, while it is down or the user's limit is reached
-ENVIRONMENT = ("LC_ALL=C", "LSB_NTRIES=1")
+# BSUB_QUIET hides the id of a job that was taken, BSUB_CHK_RESREQ submits nothing
+ENVIRONMENT = ("-u", "BSUB_QUIET", "-u", "BSUB_CHK_RESREQ", "LC_ALL=C", "LSB_NTRIES=1")
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "LSF no longer knows it")
 
 
@@ -204,10 +206,11 @@ class LsfScheduler(BatchScheduler[QueueRows]):
 
     def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
         """Name the elements of each array as ranges."""
-        words = []
+        words: list[str] = []
         for native_id, indices in indices_by_job(jobs).items():
-            ranges = ",".join(render_ranges(index + 1 for index in indices))
-            words.append(f"{native_id}[{ranges}]")
+            numbers = render_ranges(index + 1 for index in indices)
+            chunks = in_chunks(numbers, RANGES_PER_WORD)
+            words += [f"{native_id}[{','.join(ranges)}]" for ranges in chunks]
         for some in in_chunks(words, IDS_PER_CALL):
             yield ["bkill", *some]
 

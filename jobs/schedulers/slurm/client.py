@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import islice
 
 from anlp.core.errors import SchedulerError
 from jobs.common import external
 from jobs.schedulers import backoff
 from jobs.schedulers.slurm import errors as refusals
+from jobs.schedulers.slurm.environment import environment
 
 QUERY_TIMEOUT_S = 45.0
 MOST_RETRIES = 3
 PAUSE_S = 0.5
 # a client that waited so long has tried again by itself: for 9 s where the controller is down
 PATIENT_CLIENT_S = 5.0
-# Variables of the user's shell that would filter answers or change calls.
-SILENCED = (
-    "SQUEUE_STATES",
-    "SQUEUE_PARTITION",
-    "SQUEUE_USERS",
-    "SQUEUE_ACCOUNT",
-    "SQUEUE_QOS",
-    "SQUEUE_NAMES",
-    "SQUEUE_ARRAY",
-    "SQUEUE_LICENSES",
-    "SQUEUE_FEDERATION",
-    "SACCT_FEDERATION",
-    "SBATCH_WAIT",
-    "SBATCH_ARRAY_INX",
-)
 
 
 def run(
-    *argv: str, options: Sequence[str] = (), timeout_s: float = QUERY_TIMEOUT_S
+    *argv: str, own: Mapping[str, str] | None = None, timeout_s: float = QUERY_TIMEOUT_S
 ) -> external.Answer:
-    """Call a command of Slurm once; `options` are further arguments of `env`."""
-    silenced = [word for name in SILENCED for word in ("-u", name)]
-    environment = ["LC_ALL=C", "SLURM_BITSTR_LEN=0", "SLURM_TIME_FORMAT=standard"]
-    return external.run(
-        ["env", *silenced, *options, *environment, *argv], timeout_s=timeout_s, name=argv[0]
-    )
+    """Call a command of Slurm once.
+
+    Args:
+        argv: the command.
+        own: its environment; None: without any variable that could change its answer.
+        timeout_s: time limit.
+    """
+    return external.run(argv, timeout_s=timeout_s, environment=own or environment())
 
 
 def query(*argv: str, tolerated: str = "\0") -> external.Answer:
@@ -50,6 +39,8 @@ def query(*argv: str, tolerated: str = "\0") -> external.Answer:
     Raises:
         SchedulerError: no answer, or an error other than the tolerated one.
     """
+    if why := missing_configuration():
+        raise SchedulerError(f"slurm: {why}; {refusals.CONFIGURE}")
     for pause in (*islice(backoff.pauses(PAUSE_S), MOST_RETRIES), None):
         began = time.monotonic()
         answer = run(*argv)
@@ -85,6 +76,17 @@ def sacct(*words: str) -> list[str]:
 def read_sacct(answer: external.Answer) -> str | None:
     """Return what sacct printed, None where there are no accounts or no sacct."""
     return None if answer.code or refusals.NO_ACCOUNTING in answer.err else answer.out
+
+
+def missing_configuration() -> str:
+    """Return why Slurm's commands cannot read their configuration, empty where nothing is known.
+
+    They would look for the file for a minute, and say it at the end.
+    """
+    path = os.environ.get("SLURM_CONF", "")
+    if not path or os.access(path, os.R_OK):
+        return ""
+    return f"SLURM_CONF names {path}, which cannot be read"
 
 
 def raise_if_missing(command: str, answer: external.Answer) -> None:

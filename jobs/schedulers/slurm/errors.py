@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.common import external
+from jobs.common.external import Answer
+from jobs.config.resources import Resources
 
 # Whether a request was taken is not known: it may have been on its way, or its answer.
 AMBIGUOUS = (
@@ -33,56 +39,108 @@ TRANSIENT = (*AMBIGUOUS, *NOT_TAKEN, "Problem talking to the database")
 POLICY = "Job violates accounting/QOS policy"
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
+NO_CONFIGURATION = "Could not establish a configuration source"
+CONFIGURE = "load the site's module of Slurm, or set SLURM_CONF to its slurm.conf"
 
-# Part of sbatch's own words -> what to do about it.
-ADVICE: tuple[tuple[str, str], ...] = (
-    ("Invalid partition name", "choose a queue that `sinfo -s` lists"),
-    (
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Says what to do about a refusal, where its cause can be one of the grid's own words."""
+
+    words: str  # part of what sbatch says
+    text: str
+    holds: Callable[[Resources], bool] = lambda _: True
+
+
+def _asks_for_gpus(asked: Resources) -> bool:
+    return asked.gpus > 0 or any(re.match("--(gpus|gres)", text) for text in asked.extra)
+
+
+ADVICE: tuple[Advice, ...] = (
+    Advice("Invalid partition name", "choose a queue that `sinfo -s` lists"),
+    Advice(
         "Memory specification can not be satisfied",
         "no node has that much memory: ask for less (--mem)",
+        lambda asked: asked.mem_mib is not None,
     ),
-    ("CPU count per node can not be satisfied", "no node has that many cores: ask for fewer cpus"),
-    (
+    Advice(
+        "CPU count per node can not be satisfied",
+        "no node has that many cores: ask for fewer cpus",
+        lambda asked: asked.cpus > 1,
+    ),
+    Advice(
         "Invalid generic resource",
         "this cluster knows no such kind of GPU: `sinfo -o '%P %G'` shows what it has",
+        _asks_for_gpus,
     ),
-    (
+    Advice(
         "Requested node configuration is not available",
-        "no node of the queue has these GPUs, cores and memory together: "
-        "`sinfo -o '%P %c %m %G'` shows what there is",
+        "no node of the queue has all that is asked for: "
+        "`sinfo -o '%P %c %m %G %f'` shows what there is",
     ),
-    ("Node count specification invalid", "the queue has not so many nodes: ask for fewer"),
-    (
+    Advice(
+        "Node count specification invalid",
+        "the queue has not so many nodes: ask for fewer",
+        lambda asked: (asked.nodes or 1) > 1,
+    ),
+    Advice(
         "Requested time limit is invalid",
         "the queue's limit is shorter (`sinfo -o '%P %l'`): ask for less time (--time)",
+        lambda asked: asked.walltime_min is not None,
     ),
-    (
+    Advice(
+        "Requested time limit is invalid", "the queue wants to be told a time limit: give --time"
+    ),
+    Advice(
         "Invalid job array specification",
         "the site's MaxArraySize has changed or arrays are switched off",
     ),
-    ("MaxWall", "the QOS or account allows less time for a job: ask for less (--time)"),
-    ("PerJobLimit", "the QOS or account allows a job less of this: ask for less"),
-    ("Invalid qos", "choose one that `sacctmgr show assoc user=$USER format=account,qos` lists"),
-    (
+    Advice("MaxWall", "the QOS or account allows less time for a job: ask for less (--time)"),
+    Advice("PerJobLimit", "the QOS or account allows a job less of this: ask for less"),
+    Advice(
+        "Invalid qos",
+        "choose one that `sacctmgr show assoc user=$USER format=account,qos` lists",
+    ),
+    Advice(
         "Invalid account",
         "choose an account that `sacctmgr show assoc user=$USER format=account,partition` lists",
     ),
-    (
-        "job submit limit",
+    Advice(
+        "SubmitJob",
         "you have as many jobs in the queue as you may: submit again when some have ended",
     ),
-    ("Invalid feature", "no node has that feature: `sinfo -o '%P %f'` lists those there are"),
-    ("Invalid --time", "write the time as 30m, 2h or 1-00:00:00"),
-    ("Invalid --mem", "write the memory as 8G or 500M"),
-    ("unrecognized option", "this Slurm knows no such option: remove it from extra"),
-    ("Access/permission denied", "you may not use that queue or account"),
-    ("Invalid wckey", "this site wants a known wckey: give one as extra"),
+    Advice(
+        "job submit limit",
+        "you have as many jobs in the queue as you may, or a job asks for more than the account "
+        "or QOS allows",
+    ),
+    Advice(
+        "Invalid feature",
+        "no node has that feature: `sinfo -o '%P %f'` lists those there are",
+        lambda asked: asked.constraint is not None or bool(asked.extra),
+    ),
+    Advice("Invalid --time", "write the time as 30m, 2h or 1-00:00:00"),
+    Advice("Invalid --mem", "write the memory as 8G or 500M"),
+    Advice(
+        "unrecognized option",
+        "this Slurm knows no such option: remove it from extra",
+        lambda asked: bool(asked.extra),
+    ),
+    Advice("Access/permission denied", "you may not use that queue or account"),
+    Advice(NO_CONFIGURATION, CONFIGURE),
+    Advice("Invalid wckey", "this site wants a known wckey: give one as extra"),
 )
 
 
 def is_transient(err: str) -> bool:
     """Return whether trying again may help: Slurm was not reached, or its answer was lost."""
     return any(words in err for words in TRANSIENT)
+
+
+def is_past_cancelling(answer: Answer) -> bool:
+    """Return whether a cancellation failed only because what it named has ended."""
+    has_not_run = answer.code in (external.NOT_FOUND, external.NOT_STARTED, external.TIMED_OUT)
+    return not (has_not_run or is_transient(answer.err) or "denied" in answer.err)
 
 
 def is_not_taken(err: str) -> bool:
@@ -96,16 +154,43 @@ def is_submit_limit(err: str) -> bool:
     return "SubmitJob" in reason[0] if reason else POLICY in err
 
 
-def explain_refusal(err: str) -> str:
-    """Return one line from what sbatch printed: its words, and what to do where that is known."""
+def explain_refusal(err: str, asked: Resources | None = None, variables: Sequence[str] = ()) -> str:
+    """Return one line from what sbatch printed: its words, and what to do where that is known.
+
+    Args:
+        err: what it printed.
+        asked: what the jobs ask for; advice about anything else is left out. None: not known.
+        variables: of the environment that the call took options from: they may be the cause.
+    """
     lines = [
         _bare(line) for line in err.splitlines() if line.strip() and not line.startswith("Try ")
     ]
     words = "; ".join(dict.fromkeys(line for line in lines if line)) or "it gave no reason"
-    advice = next((advice for known, advice in ADVICE if known.lower() in words.lower()), "")
-    return f"{words}: {advice}" if advice else words
+    advice = _advice(words, asked)
+    told = f"{words}: {advice}" if advice else words
+    if variables:
+        told += f" (sbatch got {', '.join(variables)} from the environment)"
+    return told
+
+
+def last_words(err: str) -> str:
+    """Return the last line of what a command printed, without its name.
+
+    >>> last_words("scontrol: fatal: Could not establish a configuration source")
+    'Could not establish a configuration source'
+    """
+    lines = [line for line in err.splitlines() if line.strip()]
+    return re.sub(r"^\w+: ((error|fatal): )?", "", lines[-1].strip()) if lines else "no answer"
+
+
+def _advice(words: str, asked: Resources | None) -> str:
+    for advice in ADVICE:
+        is_about = advice.words.lower() in words.lower()
+        if is_about and (asked is None or advice.holds(asked)):
+            return advice.text
+    return ""
 
 
 def _bare(line: str) -> str:
-    line = re.sub(r"^\w+: (error: )?", "", line.strip())
+    line = re.sub(r"^\w+: ((error|fatal): )?", "", line.strip())
     return line.removeprefix("Batch job submission failed: ").strip()

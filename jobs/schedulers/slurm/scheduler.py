@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from anlp.core.errors import SchedulerError
+from anlp.core.errors import SchedulerError, UserError
 from jobs.common import external
 from jobs.common.external import Answer
-from jobs.config.fields import Key, whole
+from jobs.config.fields import Key, texts, whole
 from jobs.config.resources import Resources
 from jobs.config.yaml_tree import Tree
 from jobs.schedulers import backoff
@@ -31,22 +31,30 @@ from jobs.schedulers.batch import (
 from jobs.schedulers.site import Profile, read_seconds
 from jobs.schedulers.slurm import client, parse
 from jobs.schedulers.slurm import errors as refusals
+from jobs.schedulers.slurm.environment import (
+    check_names,
+    environment,
+    options_left_out,
+    options_passed,
+    variables_over,
+)
 from jobs.schedulers.slurm.parse import Element, Row
 from jobs.schedulers.slurm.script import (
     ENVIRONMENT_PREFIXES,
+    MANAGED,
     MOST_MARGIN_S,
     SlurmOptions,
     folder_of,
     output_of,
     render_call,
     render_script,
-    variables_over,
 )
 from jobs.schedulers.slurm.states import Accounts, QueueSnapshot, task_state
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 DEFAULT_QOS = "normal"  # Slurm's own default
 IDS_PER_CALL = 500
+RANGES_PER_WORD = 2_000  # 30 kB
 FORGOTTEN_AFTER = "now-14days"  # how far back `find` looks for jobs that have ended
 PROBE_TIMEOUT_S = 10.0
 
@@ -59,6 +67,10 @@ def _read_warning(tree: Tree) -> float:
     return seconds
 
 
+def _read_variables(tree: Tree) -> tuple[str, ...]:
+    return check_names(texts(tree), MANAGED)
+
+
 @dataclass(frozen=True)
 class SlurmProfile(Profile):
     """Holds the profile of a Slurm site."""
@@ -66,11 +78,13 @@ class SlurmProfile(Profile):
     KEYS: ClassVar[Mapping[str, Key]] = {
         "warn": Key("warn_s", _read_warning),
         "continuations": Key("continuations", whole(0)),
+        "environment": Key("environment", _read_variables),
     }
 
     scheduler: str = "slurm"
     warn_s: float = 90.0
     continuations: int = 20  # of an element after reaching its time limit
+    environment: tuple[str, ...] = ()  # further variables that sbatch gets from the user's shell
 
 
 class SlurmScheduler(BatchScheduler[QueueSnapshot]):
@@ -107,6 +121,9 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         super().__init__(patience_s=patience_s, say=say)
         self._profile = profile
         self._options = options or SlurmOptions()
+        self._variables = profile.environment if isinstance(profile, SlurmProfile) else ()
+        self._asked: Resources | None = None  # by the submission under way
+        self._overruled: tuple[str, ...] = ()  # variables whose option its script has
 
     @classmethod
     def create(cls, setup: Setup) -> SlurmScheduler:
@@ -124,12 +141,24 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
     def is_here(cls) -> bool:
         """Return whether there is a controller, up or down.
 
-        A login node must not train by itself because its controller is away for a moment.
+        A login node must not train by itself because its controller is away for a moment, or
+        because a module is not loaded.
+
+        Raises:
+            UserError: sbatch is here, and finds no cluster.
         """
         if not shutil.which("sbatch"):
             return False
-        answer = external.run(["scontrol", "ping"], timeout_s=PROBE_TIMEOUT_S)
-        return answer.code == 0 or " is DOWN" in answer.out
+        why = client.missing_configuration()
+        if not why:
+            answer = client.run("scontrol", "ping", timeout_s=PROBE_TIMEOUT_S)
+            if answer.code == 0 or " is DOWN" in answer.out:
+                return True
+            why = refusals.last_words(answer.err)
+        raise UserError(
+            f"sbatch is here, but it finds no Slurm ({why}): {refusals.CONFIGURE}, "
+            "or train on this machine: --on local"
+        )
 
     @classmethod
     def output_path(cls, batch: Path, job: Job, index: int) -> Path | None:
@@ -147,6 +176,13 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         """Render the one script of the batch, with the site's defaults."""
         submission = super().prepare(batch, resources)
         script = render_script(batch, submission.resources, self._options, Path.cwd())
+        self._asked, self._overruled = submission.resources, tuple(variables_over(script))
+        left_out = options_left_out(self._variables, self._overruled)
+        if left_out:
+            self._notes.append(
+                f"{', '.join(left_out)} of the environment did not count: the grid and the profile "
+                "say what is asked for"
+            )
         return replace(submission, script=script)
 
     def next_piece(self, batch: Batch, first: int, largest: int, taken: Sequence[str]) -> Piece:
@@ -168,15 +204,14 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         batch = submission.batch
         folder = folder_of(batch)
         path = folder / "job.sh"
-        unset = tuple(variables_over(submission.script))
         span = range(piece.first, piece.first + piece.size)
         argv = render_call(batch, path, span, piece.most, piece.behind)
-        return Call(tuple(argv), folder, {path: submission.script}, unset)
+        own = environment(self._variables, self._overruled)
+        return Call(tuple(argv), folder, {path: submission.script}, own)
 
     def hand_in(self, call: Call) -> Answer:
-        """Call sbatch without the variables that would override the script."""
-        options = [word for name in call.unset for word in ("-u", name)]
-        return client.run(*call.argv, options=options, timeout_s=self.submit_timeout_s)
+        """Call sbatch with the variables that it may have."""
+        return client.run(*call.argv, own=call.environment, timeout_s=self.submit_timeout_s)
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Answer:
         """Call a command of Slurm, in full, in English and unfiltered."""
@@ -184,15 +219,17 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
 
     def read_array_limit(self, patience: Backoff) -> int:
         """Ask how many tasks an array may have: MaxArraySize bounds the index, counted from 0."""
+        if why := client.missing_configuration():
+            raise SchedulerError(f"slurm: {why}; {refusals.CONFIGURE}")
         call = partial(client.run, "scontrol", "show", "config")
         answer = patience.repeat(
             call, lambda failed: refusals.is_transient(failed.err), self.explain
         )
         client.raise_if_missing("scontrol", answer)
         if answer.code:
+            later = ", submit again later" if refusals.NO_CONFIGURATION not in answer.err else ""
             raise SchedulerError(
-                f"slurm: scontrol: {self.explain(answer)}; "
-                "nothing was submitted, submit again later"
+                f"slurm: scontrol: {self.explain(answer)}; nothing was submitted{later}"
             )
         most = int(parse.parse_config(answer.out).get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
         if most < 1:
@@ -223,6 +260,9 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         if answer.code == external.NOT_FOUND:
             return client.missing(command)
         words = self.explain(answer)
+        if command == self.submit_command:
+            passed = options_passed(self._variables, self._overruled)
+            words = refusals.explain_refusal(answer.err, self._asked, passed)
         if self.is_not_taken(answer):
             return SchedulerError(f"slurm: {command}: {words}; it took nothing, submit again later")
         if answer.code == external.TIMED_OUT or refusals.is_transient(answer.err):
@@ -276,16 +316,16 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
 
     def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
         """Name the tasks of each array as ranges."""
-        words = [
-            f"{array}_[{parse.render_indices(indices)}]"
-            for array, indices in indices_by_job(jobs).items()
-        ]
-        for some in in_chunks(words, IDS_PER_CALL):
-            yield ["scancel", "-Q", *some]
+        words: list[str] = []
+        for array, indices in indices_by_job(jobs).items():
+            chunks = in_chunks(parse.render_indices(indices).split(","), RANGES_PER_WORD)
+            words += [f"{array}_[{','.join(ranges)}]" for ranges in chunks]
+        for named in in_chunks(words, IDS_PER_CALL):
+            yield ["scancel", "-Q", *named]
 
     def is_cancelled(self, answer: Answer) -> bool:
-        """Return whether Slurm was reached; what has ended already is no error."""
-        return answer.code == 0 or not refusals.is_transient(answer.err)
+        """Return whether Slurm heard it; what has ended already is no error."""
+        return answer.code == 0 or refusals.is_past_cancelling(answer)
 
     def _ask_accounts(self, ids: str) -> tuple[Mapping[Element, Row], Accounts]:
         """Ask once: the queue's answer stands by itself, so nothing waits for slurmdbd."""

@@ -94,7 +94,6 @@ MANAGED: Mapping[str, str] = {
     "wait": "",
     "wrap": "",
 }
-IRREGULAR_VARIABLES: Mapping[str, str] = {"time": "SBATCH_TIMELIMIT", "mem": "SBATCH_MEM_PER_NODE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,14 +304,6 @@ def _render_dependency(after: Sequence[str], behind: str | None) -> list[str]:
     if behind:
         wanted.append(f"afterany:{behind}")
     return [f"--dependency={','.join(wanted)}", *options] if wanted else []
-
-
-def variables_over(script: str) -> list[str]:
-    """Return environment variables that would override an option of the script."""
-    names = re.findall(r"^#SBATCH --([a-z-]+)", script, re.MULTILINE)
-    return [
-        IRREGULAR_VARIABLES.get(name, f"SBATCH_{name.upper().replace('-', '_')}") for name in names
-    ]
 
 
 def _render_option(name: str, value: str | None) -> str:

@@ -70,7 +70,7 @@ def test_an_exception_of_a_thread_is_raised_where_results_are_taken() -> None:
         list(in_threads(act, [1, 0, 1], 1))
 
 
-def test_nothing_new_is_begun_when_nobody_listens() -> None:
+def test_nothing_new_is_begun_without_a_listener() -> None:
     done: list[int] = []
 
     def act(number: int) -> None:

@@ -308,7 +308,7 @@ def test_what_is_not_there_is_one_sentence(stub: Stub, address: str, sentence: s
         from_wandb(f"wandb://{address}")
 
 
-def test_with_nobody_listening_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_server_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
 
     with pytest.raises(UserError, match=r"no answer from http://127.0.0.1:9"):

@@ -341,7 +341,7 @@ def test_many_rates_have_ticks_at_powers_of_ten_and_at_zero() -> None:
     ]  # 0.0001 has no room beside 0
 
 
-def test_a_title_ends_within_the_picture_whatever_the_names_of_rows() -> None:
+def test_a_title_ends_within_the_picture_for_any_names_of_rows() -> None:
     words = (
         "classification report of the best configuration, lr=0.1 optimizer=adam depth=6, 12 seeds"
     )

@@ -174,7 +174,7 @@ def test_confirm_runs_do_not_choose(grid: Grid) -> None:
 
 
 def test_confirm_runs_choose_where_they_are_the_only_runs(grid: Grid) -> None:
-    for index, rate in enumerate((0.1, 0.01, 0.001)):  # whatever the order of ids
+    for index, rate in enumerate((0.1, 0.01, 0.001)):  # in an order that ids do not have
         grid.add_seeds([0.5 + 0.1 * index] * 3, first_seed=1000, purpose="confirm", lr=rate)
 
     table = build_table(grid.frame(), Plan(only="purpose=confirm"))

@@ -482,7 +482,7 @@ def test_too_few_recordings_to_test_every_fifth_are_told(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_digits_that_nobody_says_are_no_classes(tmp_path: Path) -> None:
+def test_digits_without_a_recording_are_no_classes(tmp_path: Path) -> None:
     remove(write_wavs(tmp_path / "own", per_digit=1).glob("[0-6]*"))
 
     data = load_wav_digits(tmp_path, "own", split="speaker", **MFCC)

@@ -100,7 +100,7 @@ while True:
         holder.kill()
 
 
-def test_whoever_was_superseded_can_tell(tmp_path: Path) -> None:
+def test_a_superseded_holder_can_tell(tmp_path: Path) -> None:
     held = lease.acquire(tmp_path)
     (tmp_path / "000002.json").write_text("{}")
 

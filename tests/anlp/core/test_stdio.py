@@ -27,7 +27,7 @@ sys.exit(run_command(lambda: {body}, outlives_reader={outlives_reader}))
 
 
 def run_without_reader(argv: list[str]) -> tuple[int, str]:
-    """Exit code and errors of a program whose output goes into a pipe that nobody reads."""
+    """Exit code and errors of a program whose output goes into a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -44,18 +44,18 @@ def run_closed(argv: list[str], streams: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("body", [LINES, "print('a little') or 0", "help()"])
-def test_a_command_that_shows_something_ends_quietly_when_nobody_reads_it(body: str) -> None:
+def test_a_command_that_shows_something_ends_quietly_without_a_reader(body: str) -> None:
     assert run_without_reader(command(body)) == (0, "")
 
 
-def test_a_mistake_is_told_although_nobody_reads_the_output() -> None:
+def test_a_mistake_is_told_although_the_output_has_no_reader() -> None:
     assert run_without_reader(command("print('a little') or fault()")) == (
         2,
         "nothing of the kind\n",
     )
 
 
-def test_what_is_being_done_goes_on_when_nobody_reads_about_it(tmp_path: Path) -> None:
+def test_what_is_being_done_goes_on_without_a_reader(tmp_path: Path) -> None:
     done = tmp_path / "done"
     body = f"({LINES}) or Path({str(done)!r}).touch() or print('done', flush=True) or 1"
 

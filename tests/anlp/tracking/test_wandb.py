@@ -367,7 +367,7 @@ def assert_went_offline(folder: RunFolder, reason: str, epochs: int = 4) -> None
     assert KEY not in said(folder)
 
 
-def test_with_nobody_listening_the_run_goes_offline_at_once(
+def test_without_a_server_the_run_goes_offline_at_once(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -491,7 +491,7 @@ def test_a_service_that_is_gone_is_replaced(
 
 
 @pytest.mark.slow
-def test_a_stopped_service_holds_nobody_up(
+def test_a_stopped_service_delays_no_run(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = start_shared_service()

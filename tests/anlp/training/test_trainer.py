@@ -124,7 +124,7 @@ def test_same_seed_gives_the_same_numbers_and_another_seed_others(datasets: Data
     stochastic: dict[str, Any] = {"dropout": 0.3, "augment": "shift"}
     first = without_seconds(fit(trainer(datasets, **stochastic)))
 
-    torch.manual_seed(99)  # whatever others did to the global generator
+    torch.manual_seed(99)  # as others may use the global generator
 
     assert without_seconds(fit(trainer(datasets, **stochastic))) == first
     assert without_seconds(fit(trainer(datasets, seed=1, **stochastic))) != first

@@ -44,7 +44,7 @@ def test_a_command_that_hangs_is_ended(timeout_s: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_impatient")
-def test_whoever_waits_is_told_for_what_and_the_answer_is_whole(
+def test_the_user_who_waits_is_told_for_what_and_the_answer_is_whole(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answer = external.run(

@@ -48,7 +48,7 @@ def test_dirty_means_that_the_code_is_not_what_the_commit_says(
     assert code_commit() == git(checkout, "rev-parse", "HEAD") + mark
 
 
-def test_code_that_is_installed_below_somebody_elses_checkout_is_not_of_its_commit(
+def test_code_that_is_installed_below_another_checkout_is_not_of_its_commit(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (checkout / "site-packages").mkdir()

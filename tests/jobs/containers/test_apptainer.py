@@ -218,7 +218,7 @@ def test_a_mistaken_build_ends_before_it_begins(words: list[str], said: str) -> 
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root: tries it as somebody without a range in /etc/subuid"
+    os.geteuid() != 0, reason="needs root: tries it as a user without a range in /etc/subuid"
 )
 @pytest.mark.parametrize(
     ("bootstrap", "said"),
@@ -234,9 +234,7 @@ def test_a_mistaken_build_ends_before_it_begins(words: list[str], said: str) -> 
         ),
     ],
 )
-def test_somebody_without_a_range_of_ids_is_told_what_can_be_done(
-    bootstrap: str, said: str
-) -> None:
+def test_a_user_without_a_range_of_ids_is_told_what_can_be_done(bootstrap: str, said: str) -> None:
     as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     with TemporaryDirectory() as folder:  # tmp_path is closed to others
         Path(folder).chmod(0o777)
@@ -347,7 +345,7 @@ def test_a_program_that_tells_no_version_is_one_sentence(bin_folder: Path) -> No
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root: tries it as somebody to whom a folder is closed"
+    os.geteuid() != 0, reason="needs root: tries it as a user to whom a folder is closed"
 )
 def test_an_image_in_a_folder_that_is_closed_is_one_sentence() -> None:
     with TemporaryDirectory() as folder:  # tmp_path is closed to others throughout

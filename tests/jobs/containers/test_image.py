@@ -105,7 +105,7 @@ def test_a_retry_takes_the_image_of_the_last_submission(images: Path, mode: str)
     assert (target.container, target.is_live) == (str(images / "grid.sif"), mode == "live")
 
 
-def test_a_retry_of_bare_runs_is_bare_whatever_the_profile_names(tmp_path: Path) -> None:
+def test_a_retry_of_bare_runs_is_bare_under_any_profile(tmp_path: Path) -> None:
     folder = GridFolder(tmp_path / "study")
     submit(folder, RunOptions())
 

@@ -341,7 +341,7 @@ def test_nothing_can_be_said_about_a_container(load: Load, none: str) -> None:
     assert load(f"container: {none}").container is None
 
 
-def test_no_container_can_be_said_whatever_the_profile_says(load: Load) -> None:
+def test_no_container_can_be_said_over_the_profile(load: Load) -> None:
     assert load("container: false").container == ""
 
 

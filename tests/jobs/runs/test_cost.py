@@ -119,7 +119,7 @@ def test_a_lost_run_counts_by_its_claims(folder: GridFolder) -> None:
     spec = a_spec()
     tag = submit(folder, [spec], resources=Resources(cpus=2))
     held = start(folder, spec)
-    held._stop.set()  # killed: nobody writes how it ended
+    held._stop.set()  # killed: its end is not recorded
     held.path.write_text(held.path.read_text().replace(f'"pid": {os.getpid()}', '"pid": 1'))
     os.utime(held.path, (held.record["since"] + HOUR, held.record["since"] + HOUR))
     lose(folder, tag, 0, Cause.SIGNAL, "signal 9")
@@ -181,7 +181,7 @@ def a_cost(**figures: Any) -> Cost:
     return replace(add_up([RunUsage([])], {}), **figures)
 
 
-def test_the_screen_has_a_row_for_whatever_is_known() -> None:
+def test_the_screen_has_a_row_for_each_known_figure() -> None:
     found = a_cost(
         runs=5,
         gpu_hours=3.25,

@@ -10,10 +10,12 @@ from anlp.records.results import RunState
 from jobs.runs.polling import JobPoller, SchedulerReport
 from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.slurm import client
 from tests.support.grids import a_spec, submission, submit
-from tests.support.schedulers.fake_cluster import DOWN, FakeCluster
+from tests.support.schedulers.slurm import fake_slurm
 
-JOBS = [JobHandle("slurm", "4711", index) for index in range(3)]
+JOBS = [JobHandle("slurm", job_id, 0) for job_id in ("4711", "4712", "4713")]
+ALL = "4711,4712,4713"
 
 
 @pytest.fixture
@@ -21,163 +23,183 @@ def folder(tmp_path: Path) -> GridFolder:
     return GridFolder(tmp_path)
 
 
+class Site:
+    """A Slurm with three jobs, and a clock that only a test advances."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 1_000_000.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def questions(self) -> list[str]:
+        """The jobs that each question so far was about."""
+        words = [call.split() for call in fake_slurm.read_calls(self.folder)]
+        return [call[call.index("-j") + 1] for call in words if call[0] == "squeue"]
+
+    def end(self) -> None:
+        """From now on every job has reached its time limit."""
+        fake_slurm.set_state(self.folder, "TIMEOUT")
+
+    def go_down(self) -> None:
+        """From now on no question is answered."""
+        fake_slurm.set_down(self.folder)
+
+
 @pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
+def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A question that fails is asked once: how the client repeats it has its own tests."""
+    folder = tmp_path_factory.mktemp("slurm")
+    monkeypatch.setenv("PATH", str(fake_slurm.install(folder, state="PENDING")), prepend=":")
+    monkeypatch.setattr(client, "MOST_RETRIES", 0)
+    for job in JOBS:
+        fake_slurm.add_array(folder, job.native_id, 1)
+    return Site(folder)
 
 
-def ask(
-    folder: GridFolder, cluster: FakeCluster, *, fresh: bool = False, tolerant: bool = True
-) -> JobPoller:
+def ask(folder: GridFolder, site: Site, *, fresh: bool = False, tolerant: bool = True) -> JobPoller:
     if not tolerant:
-        return JobPoller.for_changing(folder, ask=cluster, now=cluster.clock)
-    return JobPoller.for_viewing(folder, fresh=fresh, ask=cluster, now=cluster.clock)
+        return JobPoller.for_changing(folder, now=site.clock)
+    return JobPoller.for_viewing(folder, fresh=fresh, now=site.clock)
 
 
-def test_an_answer_serves_every_command_for_forty_seconds(
-    folder: GridFolder, cluster: FakeCluster
-) -> None:
-    first = ask(folder, cluster).states(JOBS)
-    cluster.now += 39.9
-    cluster.end(Cause.TIMEOUT)
+def test_an_answer_serves_every_command_for_forty_seconds(folder: GridFolder, site: Site) -> None:
+    first = ask(folder, site).states(JOBS)
+    site.now += 39.9
+    site.end()
 
-    assert ask(folder, cluster).states(JOBS) == first
-    assert cluster.asked == [("slurm", 3)]
-    cluster.now += 0.1
-    assert ask(folder, cluster).states(JOBS)[JOBS[0]].phase is Phase.ENDED
-    assert cluster.asked == [("slurm", 3)] * 2
+    assert ask(folder, site).states(JOBS) == first
+    assert site.questions() == [ALL]
+    site.now += 0.1
+    assert ask(folder, site).states(JOBS)[JOBS[0]].phase is Phase.ENDED
+    assert site.questions() == [ALL] * 2
 
 
 def test_fresh_asks_at_once_and_leaves_its_answer_for_others(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site
 ) -> None:
-    ask(folder, cluster).states(JOBS)
-    cluster.end(Cause.TIMEOUT)
+    ask(folder, site).states(JOBS)
+    site.end()
 
-    assert ask(folder, cluster, fresh=True).states(JOBS)[JOBS[0]].cause is Cause.TIMEOUT
-    assert ask(folder, cluster).states(JOBS)[JOBS[0]].cause is Cause.TIMEOUT
-    assert len(cluster.asked) == 2
+    assert ask(folder, site, fresh=True).states(JOBS)[JOBS[0]].cause is Cause.TIMEOUT
+    assert ask(folder, site).states(JOBS)[JOBS[0]].cause is Cause.TIMEOUT
+    assert len(site.questions()) == 2
 
 
-def test_only_jobs_that_nobody_asked_about_are_asked_about(
-    folder: GridFolder, cluster: FakeCluster
-) -> None:
-    ask(folder, cluster).states(JOBS[:1])
+def test_only_jobs_without_an_answer_are_asked_about(folder: GridFolder, site: Site) -> None:
+    ask(folder, site).states(JOBS[:1])
 
-    ask(folder, cluster).states(JOBS)
+    ask(folder, site).states(JOBS)
 
-    assert cluster.asked == [("slurm", 1), ("slurm", 2)]
+    assert site.questions() == ["4711", "4712,4713"]
 
 
 def test_one_command_asks_about_a_job_once_however_long_it_takes(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site
 ) -> None:
-    poller = ask(folder, cluster, fresh=True, tolerant=False)
+    poller = ask(folder, site, fresh=True, tolerant=False)
     poller.states(JOBS[:2])
-    cluster.now += 3600
+    site.now += 3600
 
     poller.states(JOBS)
     poller.states(JOBS)
 
-    assert cluster.asked == [("slurm", 2), ("slurm", 1)]
+    assert site.questions() == ["4711,4712", "4713"]
 
 
-def test_a_clock_that_was_set_back_makes_no_answer_young(
-    folder: GridFolder, cluster: FakeCluster
-) -> None:
-    ask(folder, cluster).states(JOBS)
-    cluster.now -= 3600
+def test_a_clock_that_was_set_back_makes_no_answer_young(folder: GridFolder, site: Site) -> None:
+    ask(folder, site).states(JOBS)
+    site.now -= 3600
 
-    ask(folder, cluster).states(JOBS)
+    ask(folder, site).states(JOBS)
 
-    assert len(cluster.asked) == 2
+    assert len(site.questions()) == 2
 
 
 def test_jobs_of_this_machine_are_looked_at_each_time_and_not_kept(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site
 ) -> None:
     tag = submit(folder, [a_spec()])
     handle = submission(folder, tag).handle(0)
-    poller = ask(folder, cluster)
+    poller = ask(folder, site)
 
     assert poller.states([handle]) == {handle: JobState(Phase.QUEUED)}
     assert not folder.answers.exists()
     assert poller.reports == ()
 
 
-def test_what_is_finished_leaves_the_file(folder: GridFolder, cluster: FakeCluster) -> None:
-    ask(folder, cluster).states(JOBS)
-    cluster.now += 50
+def test_what_is_finished_leaves_the_file(folder: GridFolder, site: Site) -> None:
+    ask(folder, site).states(JOBS)
+    site.now += 50
 
-    ask(folder, cluster).states(JOBS[2:])
-    ask(folder, cluster).states(JOBS[:1])
+    ask(folder, site).states(JOBS[2:])
+    ask(folder, site).states(JOBS[:1])
 
-    assert cluster.asked == [("slurm", 3), ("slurm", 1), ("slurm", 1)]
+    assert site.questions() == [ALL, "4713", "4711"]
 
 
-def test_a_command_that_writes_nothing_keeps_no_answers(
-    folder: GridFolder, cluster: FakeCluster
-) -> None:
-    JobPoller.for_dry_run(folder, ask=cluster, now=cluster.clock).states(JOBS)
+def test_a_command_that_writes_nothing_keeps_no_answers(folder: GridFolder, site: Site) -> None:
+    JobPoller.for_dry_run(folder, now=site.clock).states(JOBS)
 
     assert list(folder.path.iterdir()) == []
 
 
-def test_what_was_cancelled_is_asked_about_anew(folder: GridFolder, cluster: FakeCluster) -> None:
-    poller = ask(folder, cluster, fresh=True, tolerant=False)
+def test_what_was_cancelled_is_asked_about_anew(folder: GridFolder, site: Site) -> None:
+    poller = ask(folder, site, fresh=True, tolerant=False)
     poller.states(JOBS)
 
     poller.forget(JOBS[:1])
-    ask(folder, cluster).states(JOBS)
+    ask(folder, site).states(JOBS)
 
-    assert cluster.asked == [("slurm", 3), ("slurm", 1)]
+    assert site.questions() == [ALL, "4711"]
 
 
-def test_notes_stay_with_the_answers_they_belong_to(
-    folder: GridFolder, cluster: FakeCluster
-) -> None:
-    cluster.notes = ("slurmdbd does not answer: causes are missing",)
-    ask(folder, cluster).states(JOBS)
+def test_notes_stay_with_the_answers_they_belong_to(folder: GridFolder, site: Site) -> None:
+    site.end()
+    fake_slurm.set_no_database(site.folder)
+    ask(folder, site).states(JOBS)
 
-    later = ask(folder, cluster)
+    later = ask(folder, site)
     later.states(JOBS)
 
-    assert later.notes == ("slurmdbd does not answer: causes are missing",)
+    assert len(site.questions()) == 1
+    assert ["accounts do not answer" in note for note in later.notes] == [True]
 
 
 # --- while a scheduler is down
 
 
 def test_while_it_is_down_its_last_answer_stands_with_its_age(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site
 ) -> None:
-    cluster.state = JobState(Phase.RUNNING)
-    ask(folder, cluster).states(JOBS)
-    cluster.now += 185
-    cluster.go_down()
-    poller = ask(folder, cluster)
+    fake_slurm.set_state(site.folder, "RUNNING")
+    ask(folder, site).states(JOBS)
+    site.now += 185
+    site.go_down()
+    poller = ask(folder, site)
 
-    assert poller.states(JOBS) == dict.fromkeys(JOBS, JobState(Phase.RUNNING))
-    assert poller.reports == (SchedulerReport("slurm", 1_000_000.0, DOWN.removeprefix("slurm: ")),)
-    assert poller.reports[0].render(cluster.now) == [
+    assert poller.states(JOBS) == dict.fromkeys(JOBS, JobState(Phase.RUNNING, node="n7"))
+    assert poller.reports == (SchedulerReport("slurm", 1_000_000.0, f"squeue: {fake_slurm.DOWN}"),)
+    assert poller.reports[0].render(site.now) == [
         "slurm does not answer; this is what the folders and its answer of 3 min 5 s ago say "
         "(squeue: Unable to contact slurm controller (connect failure))"
     ]
 
 
 def test_where_it_never_answered_nothing_is_known_and_nothing_lost(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site
 ) -> None:
     submit(folder, [a_spec(seed=seed) for seed in range(2)], slurm_job="4711")
-    cluster.go_down()
-    poller = ask(folder, cluster)
+    site.go_down()
+    poller = ask(folder, site)
 
     found = read_states(folder, poller.states)
 
     assert {status.state for status in found.values()} == {RunState.QUEUED}
     assert (
         poller.reports[0]
-        .render(cluster.now)[0]
+        .render(site.now)[0]
         .startswith("slurm does not answer; this is what the folders say (")
     )
     assert poller.unreachable == {
@@ -185,46 +207,48 @@ def test_where_it_never_answered_nothing_is_known_and_nothing_lost(
     }
 
 
-def test_a_server_that_is_down_is_asked_once_by_a_command(
-    folder: GridFolder, cluster: FakeCluster
-) -> None:
-    cluster.go_down()
-    poller = ask(folder, cluster)
+def test_a_server_that_is_down_is_asked_once_by_a_command(folder: GridFolder, site: Site) -> None:
+    site.go_down()
+    poller = ask(folder, site)
 
     poller.states(JOBS)
     poller.states(JOBS)
 
-    assert len(cluster.asked) == 1
+    assert len(site.questions()) == 1
 
 
-def test_an_outage_does_not_spoil_what_is_known(folder: GridFolder, cluster: FakeCluster) -> None:
-    ask(folder, cluster).states(JOBS)
+def test_an_outage_does_not_spoil_what_is_known(folder: GridFolder, site: Site) -> None:
+    ask(folder, site).states(JOBS)
     before = folder.answers.read_bytes()
-    cluster.go_down()
-    ask(folder, cluster, fresh=True).states(JOBS)
+    site.go_down()
+    ask(folder, site, fresh=True).states(JOBS)
 
     assert folder.answers.read_bytes() == before
 
 
 def test_commands_that_change_something_refuse_while_it_is_down(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site
 ) -> None:
-    cluster.go_down()
+    site.go_down()
 
     with pytest.raises(SchedulerError, match="Unable to contact"):
-        ask(folder, cluster, fresh=True, tolerant=False).states(JOBS)
+        ask(folder, site, fresh=True, tolerant=False).states(JOBS)
 
 
 def test_who_only_looks_is_served_where_there_is_no_scheduler_at_all(
-    folder: GridFolder, cluster: FakeCluster
+    folder: GridFolder, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster.error = SchedulerError("slurm: there is no squeue here")
-    poller = ask(folder, cluster)
+    (site.folder / "elsewhere").mkdir()
+    (site.folder / "elsewhere" / "env").symlink_to("/usr/bin/env")
+    monkeypatch.setenv("PATH", str(site.folder / "elsewhere"))
+    poller = ask(folder, site)
 
     assert poller.states(JOBS) == {}
-    assert poller.unreachable == {"slurm": "there is no squeue here"}
+    assert poller.unreachable == {
+        "slurm": "there is no squeue here: run this on a login node of the cluster"
+    }
     with pytest.raises(SchedulerError, match="no squeue here"):
-        ask(folder, cluster, tolerant=False).states(JOBS)
+        ask(folder, site, tolerant=False).states(JOBS)
 
 
 def test_an_answer_of_another_command_is_told_with_its_age() -> None:

@@ -81,7 +81,7 @@ def test_a_run_that_met_its_limit_needed_at_least_that() -> None:
     assert found.need_mib == pytest.approx(4096 * 1.2)
 
 
-def test_of_a_job_with_several_runs_nobody_knows_which_met_the_limit() -> None:
+def test_of_a_job_with_several_runs_it_is_unknown_which_met_the_limit() -> None:
     history = [done(60.0), lost(Cause.TIMEOUT, Resources(walltime_min=100.0), in_job=4)]
 
     assert propose([a_spec()], history)[0].walltime_min == 5

@@ -19,7 +19,7 @@ TAG = "0123456789ab"
 
 
 class Cluster:
-    """A scheduler that remembers what it took, whatever it answered."""
+    """A scheduler that remembers what it took, even where it answered otherwise."""
 
     def __init__(self, *jobs: Job, is_down: bool = False) -> None:
         self.jobs, self.is_down = jobs, is_down

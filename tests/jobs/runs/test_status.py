@@ -104,7 +104,7 @@ def test_one_query_asks_about_all_unsettled_runs(folder: GridFolder) -> None:
     assert [len(jobs) for jobs in query.asked] == [3]
 
 
-def test_a_grid_that_is_settled_asks_nobody(folder: GridFolder) -> None:
+def test_a_grid_that_is_settled_asks_no_scheduler(folder: GridFolder) -> None:
     spec = a_spec()
     finish(folder, spec, submit(folder, [spec]))
     query = Answers()
@@ -121,7 +121,7 @@ def test_a_grid_that_is_settled_asks_nobody(folder: GridFolder) -> None:
         (Outcome.FAILED, RunState.FAILED),
     ],
 )
-def test_a_result_decides_whatever_the_scheduler_says(
+def test_a_result_decides_against_what_the_scheduler_says(
     folder: GridFolder, outcome: Outcome, state: RunState
 ) -> None:
     spec = a_spec()
@@ -160,7 +160,7 @@ def test_a_result_that_a_repetition_sets_aside_does_not_count_when_its_job_has_e
     assert states(folder, Answers(Phase.ENDED, Cause.OUT_OF_MEMORY)) == [state]
 
 
-def test_a_living_attempt_is_a_running_run_whoever_launched_it(folder: GridFolder) -> None:
+def test_a_living_attempt_is_a_running_run_of_any_launcher(folder: GridFolder) -> None:
     spec = a_spec()
     submit(folder, [spec])
     held = start(folder, spec)

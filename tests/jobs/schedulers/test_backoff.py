@@ -13,7 +13,7 @@ FAILED, TAKEN = Answer(1, "", "away"), Answer(0, "77", "")
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only in sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0

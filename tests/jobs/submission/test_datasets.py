@@ -77,7 +77,7 @@ def test_missing_data_without_a_fallback_names_the_files_and_the_place(
     assert str(tmp_path / "mnist") in str(caught.value)
 
 
-def test_what_only_runs_need_that_nobody_wants_is_not_looked_for(
+def test_what_only_runs_need_that_are_not_wanted_is_not_looked_for(
     tmp_path: Path, offline: list[str]
 ) -> None:
     put_mnist(tmp_path)

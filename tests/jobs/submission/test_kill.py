@@ -66,7 +66,7 @@ class Killer:
             when.
         """
         while self.victims:
-            self._submit_if_nobody_does()
+            self._submit_if_none_does()
             self._kill(self.victims.pop())
             assert self.victims == [] or not self._is_done(), f"done after {len(self.killed)} kills"
         self._finish()
@@ -80,7 +80,7 @@ class Killer:
         kills = [f"{when:.3f} {what} {pid}" for when, what, pid in self.killed]
         return "\n".join(["killed:", *kills, "said:", *self.said])
 
-    def _submit_if_nobody_does(self) -> None:
+    def _submit_if_none_does(self) -> None:
         if self.process is not None and self.process.poll() is not None:
             self._listen()
             left = len(self.victims) + 1  # the one that is being looked for
@@ -100,7 +100,7 @@ class Killer:
         delay_s = self.rng.uniform(0.0, 2.5 if what == "submit" else 0.5)
         while (pids := self._find(what)) == []:
             time.sleep(0.01)
-            self._submit_if_nobody_does()
+            self._submit_if_none_does()
         time.sleep(delay_s)
         # others may be there by now than those that we saw
         pid = self.rng.choice(self._find(what) or pids)
@@ -123,7 +123,7 @@ class Killer:
     def _finish(self) -> None:
         self.is_finishing = True
         for _ in range(10):
-            self._submit_if_nobody_does()
+            self._submit_if_none_does()
             self._listen()
             self.place.wait_until_alone()
             if self._is_done():
@@ -138,7 +138,7 @@ def check_attempts(run: RunFolder, killer: Killer) -> None:
     done = [number for number, attempt in enumerate(attempts, 1) if attempt.get("ending") == "done"]
     result: Any = read_json(run.result)
     author = result["provenance"]["attempts"]
-    # whoever is killed between its result and the end of its attempt leaves that without an ending
+    # an attempt that is killed between its result and the end of its record has no ending
     assert done in ([author], []), story
     assert done or killer.time_of_death(attempts[author - 1]["pid"]), story
     assert len(attempts) == author, story
@@ -204,5 +204,5 @@ def test_killing_the_whole_tree_at_once_loses_nothing(tmp_path: Path) -> None:
 
     assert (
         place.submit("--slots", "2").code == 0
-    )  # no --retry: nobody saw the runs die, so they were interrupted
+    )  # no --retry: no launcher saw the runs die, so they were interrupted
     assert place.counts() == {RunState.DONE: 8}

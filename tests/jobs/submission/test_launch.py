@@ -168,7 +168,7 @@ def test_a_run_keeps_the_purpose_it_was_submitted_for(folder: GridFolder) -> Non
 
 
 @pytest.mark.slow
-def test_batches_are_numbered_past_whatever_lies_beside_them(folder: GridFolder) -> None:
+def test_batches_are_numbered_past_other_files_beside_them(folder: GridFolder) -> None:
     folder.batches.mkdir(parents=True)
     for name in ("7.jsonl", "7 copy.jsonl", "notes.jsonl"):
         (folder.batches / name).touch()
@@ -287,7 +287,7 @@ def test_a_lock_that_is_held_delays_no_event_and_loses_no_ending(folder: GridFol
     began = time.monotonic()
     endings.on_event(ended(0, None, Cause.TIMEOUT))
     endings.on_event(Tick())
-    assert time.monotonic() - began < 60.0  # whoever holds the grid may do so for two minutes
+    assert time.monotonic() - began < 60.0  # the holder of the grid may keep it for two minutes
     holder.kill()
     holder.communicate()
     assert "ended" not in events_of(folder)

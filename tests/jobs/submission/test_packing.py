@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anlp.core.errors import UserError
+from anlp.core.errors import EXIT_CONTINUE, EXITS_OF_RUNS, UserError
 from anlp.core.pool_messages import Stop
 from anlp.records.crash import CrashRecord, record_crash
 from anlp.records.elements import Element
@@ -28,8 +28,9 @@ from jobs.runs.journal import Journal
 from jobs.runs.options import SubmitOptions
 from jobs.runs.status import classify, read_states
 from jobs.schedulers import registry
-from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, state_of_exit
+from jobs.schedulers.base import EXITS, Batch, Cause, Job, JobHandle, JobState, Phase, state_of_exit
 from jobs.schedulers.local.slots import Machine, plan_slots
+from jobs.schedulers.local.supervisor import SAID_BY_THE_RUN
 from jobs.submission.arguments import add_submit_arguments, override, read_overrides
 from jobs.submission.batching import make_elements
 from jobs.submission.launch import submit_specs
@@ -255,6 +256,12 @@ def test_an_exit_code_means_the_same_in_a_pack_as_outside(folder: GridFolder, co
     assert (in_pack.state, in_pack.cause) == (apart.state, apart.cause)
 
 
+def test_every_exit_code_of_a_run_has_a_meaning_of_its_own() -> None:
+    assert set(EXITS_OF_RUNS) <= set(EXITS)
+    assert EXIT_CONTINUE not in SAID_BY_THE_RUN
+    assert SAID_BY_THE_RUN | {EXIT_CONTINUE} == set(EXITS_OF_RUNS)
+
+
 def test_how_a_run_died_is_not_put_on_record_as_the_end_of_its_job(with_loss: GridFolder) -> None:
     journal = Journal(with_loss)
 
@@ -296,7 +303,7 @@ def test_the_next_submission_takes_a_dead_run_anew(with_loss: GridFolder) -> Non
     assert read_states(with_loss, running)[SPECS[1].run_id].state is RunState.RUNNING
 
 
-def test_whatever_a_pack_says_of_a_death_is_a_cause_that_jobs_know() -> None:
+def test_every_word_of_a_pack_about_a_death_is_a_cause_that_jobs_know() -> None:
     said = {
         "never started",
         "exit code",

@@ -60,6 +60,38 @@ def test_memory_is_bounded_by_four_times_what_the_grid_asked_for_at_first() -> N
     assert full.why == "it had 16 GiB, the most that is given; more: --most-mem or --mem"
 
 
+@pytest.mark.parametrize(
+    ("detail", "mem_mib"),
+    [
+        ("exceeded resource mem: used 12582912kb of 4096mb", 15360),  # 12 GiB and a quarter
+        ("exceeded resource mem: used 4194400kb of 4096mb", 6144),
+        ("killed when its memory was full: used 4000000kb of 4gb", 6144),
+        ("used 8.0 of 4.0 GiB", 10240),
+        ("used 15.0 of 4.0 GiB", 16384),  # four times what the grid asked for
+        ("exceeded resource mem: used 24gb of 8gb", 15360),  # two runs shared the job
+        ("exceeded resource mem: used 5..gb of 0gb", 6144),
+    ],
+)
+def test_a_run_gets_what_it_had_used_and_a_margin(detail: str, mem_mib: int) -> None:
+    case = lost(Cause.OUT_OF_MEMORY)
+    case = replace(case, status=replace(case.status, detail=detail))
+
+    assert memory_of(decide(case, PLAIN)) == mem_mib
+
+
+def test_less_than_a_run_had_used_is_not_tried_again() -> None:
+    case = lost(Cause.OUT_OF_MEMORY)
+    case = replace(case, status=replace(case.status, detail="used 20.0 of 4.0 GiB"))
+
+    remedy = decide(case, PLAIN)
+
+    assert (remedy.action, remedy.ask) == (LEFT, None)
+    assert remedy.why == (
+        "it had 4 GiB and used 20 GiB, more than 16 GiB, the most that is given; "
+        "more: --most-mem or --mem"
+    )
+
+
 def test_the_bound_of_memory_can_be_given() -> None:
     assert memory_of(decide(lost(Cause.OUT_OF_MEMORY), Policy(most_mem_mib=5000))) == 5000
     assert memory_of(decide(lost(Cause.OUT_OF_MEMORY), Policy(most_mem_mib=4096))) is None
@@ -71,7 +103,7 @@ def test_memory_that_is_given_counts() -> None:
     assert (remedy.why, memory_of(remedy)) == ("--mem", 8192)
 
 
-def test_where_nobody_knows_how_much_memory_there_was_somebody_must_say() -> None:
+def test_where_the_memory_of_before_is_unknown_the_user_must_say() -> None:
     remedy = decide(lost(Cause.OUT_OF_MEMORY, first=Resources()), PLAIN)
 
     assert (remedy.action, remedy.why) == (
@@ -170,7 +202,7 @@ def test_a_node_that_fails_again_and_again_is_left_out_where_the_scheduler_can()
     )
 
 
-def test_whatever_is_repeated_avoids_a_bad_node() -> None:
+def test_every_repeat_avoids_a_bad_node() -> None:
     remedy = decide(lost(Cause.SIGNAL), Policy(bad_nodes=frozenset({"n7"}), can_exclude=True))
 
     assert remedy.ask == replace(ASKED, exclude="n7")

@@ -116,7 +116,7 @@ def _build(path: Path) -> None:
 
 
 def too_many(cache: Path, now: float) -> Sequence[Path]:
-    """Images that nobody asked for lately, but for the newest few."""
+    """Images without a recent use, but for the newest few."""
     kept = sorted(cache.glob("anlp-*.sif"), key=os.path.getmtime)[:-MOST_KEPT]
     return [path for path in kept if path.stat().st_mtime < now - IN_USE_S]
 

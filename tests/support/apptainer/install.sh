@@ -68,7 +68,7 @@ repack() { # FOLDER, prints the package
     mkdir -p "$1/tree$private"
     find "$1/libraries" -path "*/$triplet/*.so*" ! -path '*/gconv/*' ! -type d -exec cp -a -t "$1/tree$private" {} +
     for program in /usr/bin/apptainer "/usr/lib/$triplet/apptainer/bin/starter"; do
-        # RPATH and not RUNPATH: the libraries themselves must find each other by it, whatever LD_LIBRARY_PATH says
+        # RPATH and not RUNPATH: the libraries themselves must find each other by it, with any LD_LIBRARY_PATH
         patchelf --set-interpreter "$private/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$private" "$1/tree$program"
     done
     version=$(dpkg-deb -f "$1"/deb/apptainer_*.deb Version)+private

@@ -289,6 +289,14 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
     assert scheduler.find("0" * 12) == []
 
 
+def test_a_variable_that_silences_bsub_hides_no_job(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BSUB_QUIET", "1")
+
+    assert site.scheduler().submit(site.batch("ok"), Resources()) == [JobHandle("lsf", "101", 0)]
+
+
 def test_what_lsf_has_forgotten_has_ended(site: Site) -> None:
     scheduler = site.scheduler()
     handles = scheduler.submit(site.batch("ok"), Resources())
@@ -326,7 +334,7 @@ def test_a_machine_without_lsf_is_told_as_such(
 def test_a_login_node_of_lsf_is_found_and_called_experimental(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in registry.job_variables():
+    for name in (*registry.job_variables(), registry.PRESET):
         monkeypatch.delenv(name, raising=False)
     for name in ("slurm", "pbs"):  # whose commands may be on this machine as well
         monkeypatch.setattr(plugins.find(name), "is_here", classmethod(lambda _: False))

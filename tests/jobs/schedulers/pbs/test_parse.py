@@ -357,7 +357,7 @@ def test_what_never_ran_says_so() -> None:
     )
 
 
-def test_what_waited_for_a_canary_that_failed_is_held_back_unless_somebody_deleted_it() -> None:
+def test_what_waited_for_a_canary_that_failed_is_held_back_unless_it_was_deleted() -> None:
     depend = f"beforeok:9.{HOST}@{HOST},afterok:761.{HOST}@{HOST}"
 
     assert state(substate=92, depend=depend) == JobState(

@@ -12,7 +12,9 @@ import pytest
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.schedulers import backoff, registry
+from jobs.schedulers import batch as batch_scheduler
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
+from jobs.schedulers.pbs import scheduler as pbs_scheduler
 from jobs.schedulers.pbs.scheduler import PbsScheduler
 from jobs.schedulers.pbs.script import output_of, script_of
 from tests.support import scripted_elements
@@ -171,10 +173,12 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
     monkeypatch.setattr(
         "shutil.which", lambda name: str(tmp_path / name) if name == "qsub" else None
     )
-    for name in registry.job_variables():
+    for name in (*registry.job_variables(), registry.PRESET):
         monkeypatch.delenv(name, raising=False)
 
     assert registry.resolve_name("auto", None) == found
+    said_in_plan = "" if found == "pbs" else "qsub is here, but no PBS answers"
+    assert registry.note_of_machine("auto", found).startswith(said_in_plan)
 
 
 def test_no_pbs_here_is_said_in_one_sentence(
@@ -394,6 +398,64 @@ def test_torque_is_told_apart_which_sub_jobs_of_an_array_to_delete(site: Site) -
     scheduler.cancel([handles[index] for index in (0, 2, 3, 4)])
 
     assert site.calls("qdel") == [["qdel", "-t", "0,2-3", f"1[].{HOST}"], ["qdel", f"2.{HOST}"]]
+
+
+def test_cancelling_jobs_beside_sub_jobs_ends_no_server(site: Site) -> None:
+    """One call for jobs and whole arrays, one for ranges of an array, one for each single one."""
+    site.configure(max_array_size=4, held=True)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch(*["ok"] * 13), Resources())
+
+    wanted = [handles[index] for index in (1, 4, 6, 7, 8, 9, 10, 11, 12)]
+    unheeded = scheduler.cancel(wanted)
+
+    assert unheeded == []
+    assert site.calls("qdel") == [
+        ["qdel", f"1[1].{HOST}"],
+        ["qdel", f"2[2-3].{HOST}"],
+        ["qdel", f"2[0].{HOST}"],
+        ["qdel", f"3[].{HOST}", f"4.{HOST}"],
+    ]
+    assert fake_pbs.crashes(site.folder) == []
+    states = scheduler.states(handles)
+    ended = [handle for handle in handles if states[handle].phase is Phase.ENDED]
+    assert ended == wanted
+
+
+def test_without_history_each_job_is_deleted_by_itself(site: Site) -> None:
+    """One that ended a moment ago is not known then, and a list with it ends the server."""
+    site.configure(max_array_size=1, held=True, history=False)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    scheduler.cancel(handles)
+
+    assert site.calls("qdel") == [["qdel", f"1.{HOST}"], ["qdel", f"2.{HOST}"]]
+
+
+def test_what_shows_no_sign_of_a_deletion_is_returned(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pbs_scheduler, "PAUSES_S", (0.0, 0.1))
+    site.configure(held=True, deaf=True)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    assert scheduler.cancel(handles) == handles
+
+
+def test_many_calls_of_a_cancellation_are_spread(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_scheduler, "CALLS_AT_ONCE", 1)
+    said: list[str] = []
+    site.configure(held=True)
+    scheduler = site.scheduler(say=said.append)
+    handles = scheduler.submit(site.batch(*["ok"] * 5), Resources())
+
+    scheduler.cancel([handles[0], handles[2], handles[4]])
+
+    assert said == ["pbs: 3 calls of qdel, spread over 0 s to spare the server"]
 
 
 def test_cancelling_what_has_ended_asks_for_nothing(site: Site) -> None:

@@ -127,7 +127,7 @@ def test_what_a_job_waits_for_is_told_to_qsub_and_not_written_into_its_script() 
     assert "depend=" not in SCRIPTS["pro-waiting"] + SCRIPTS["torque-waiting"]
 
 
-def test_output_has_the_mode_that_the_site_wants_unless_somebody_says_otherwise() -> None:
+def test_output_has_the_mode_that_the_site_wants_unless_the_user_says_otherwise() -> None:
     def directives(umask: str, *extra: str) -> list[str]:
         site, resources = replace(GENERIC, umask=umask), Resources(walltime_min=5, extra=extra)
         return [
@@ -410,7 +410,7 @@ def test_ctrl_c_by_hand_lets_the_program_save_and_leaves_nothing_running(
     tmp_path: Path, number: int
 ) -> None:
     """What bash runs in the background ignores SIGINT, and a timer that is left would signal
-    whoever has that pid.
+    the next process with that pid.
     """
     script = start_by_hand(tmp_path, "sleep 200", GENERIC, PBS_ARRAY_INDEX="1")
     wait_until(
@@ -447,7 +447,7 @@ def test_a_warning_whose_time_has_passed_comes_at_once(tmp_path: Path) -> None:
 def test_the_sites_clean_up_is_called_in_batch_jobs_with_scratch_alone(
     tmp_path: Path, environment: Mapping[str, str], is_cleaned: bool
 ) -> None:
-    """By hand, in an interactive job perhaps, scratch holds what is somebody's."""
+    """By hand, in an interactive job perhaps, scratch holds files of the user."""
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "precious").touch()
     command = tmp_path / "bin" / "clean_scratch"

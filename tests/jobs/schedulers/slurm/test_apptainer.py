@@ -106,7 +106,7 @@ def test_warned_of_the_time_limit_runs_are_requeued_and_end_with_the_same_number
 def test_slurms_own_warning_before_the_time_limit_reaches_the_run_in_the_image(
     cluster: Cluster, place: Place, undisturbed: Place
 ) -> None:
-    """Nobody helps it here: the runs are held still until the clock of the real Slurm has brought
+    """Without help: the runs are held still until the clock of the real Slurm has brought
     the warning.
     """
     assert place.submit(*ON_SLURM, "--time", "3m").code == 0

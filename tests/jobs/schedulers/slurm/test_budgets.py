@@ -117,7 +117,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 
 def cancel_jobs_of(cluster: Cluster, folder: Path) -> None:
-    """Takes the jobs that were submitted below a folder out of the queue, and nobody else's."""
+    """Takes the jobs that were submitted below a folder out of the queue, and no other jobs."""
     lines = [
         line.partition("|") for line in cluster.ask("squeue", "-h", "-o", "%F|%o").splitlines()
     ]
@@ -152,7 +152,7 @@ def test_no_command_passes_its_budget_on_ten_thousand_runs(site: Site) -> None:
 
 
 @pytest.mark.parametrize("site", [PRETENDED, REAL], indirect=True)
-def test_a_finished_grid_asks_nobody(site: Site) -> None:
+def test_a_finished_grid_asks_no_scheduler(site: Site) -> None:
     write_grid(site.folder, 20)
     site.call("jobs.submit GRID --on slurm")
     site.finish()

@@ -1,5 +1,5 @@
-"""Canaries, too many failures in a row and a retry in a real Slurm, where nobody waits beside the
-jobs.
+"""Canaries, too many failures in a row and a retry in a real Slurm, without a command that waits
+beside the jobs.
 """
 
 from __future__ import annotations

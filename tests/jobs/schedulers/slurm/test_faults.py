@@ -279,21 +279,39 @@ def test_a_refusal_is_one_line_with_what_to_do(
 def test_the_users_own_variables_change_nothing(
     cluster: Cluster, tidy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {
-        "SBATCH_TIMELIMIT": "1",
-        "SBATCH_SIGNAL": "INT@10",
-        "SQUEUE_STATES": "RUNNING",
-        "SQUEUE_FORMAT": "%j",
-        "SACCT_FORMAT": "JobName",
-    }.items():
-        monkeypatch.setenv(name, value)
     scheduler = make_scheduler()
+    with monkeypatch.context() as shell:
+        for name, value in {
+            "SBATCH_TIMELIMIT": "1",
+            "SBATCH_SIGNAL": "INT@10",
+            "SBATCH_NO_REQUEUE": "1",
+            "SBATCH_GPUS": "2",
+            "SBATCH_GRES": "gpu:1",
+            "SBATCH_CPUS_PER_GPU": "1",
+            "SBATCH_EXCLUSIVE": "user",
+            "SBATCH_ERROR": str(tmp_path / "err.txt"),
+            "SBATCH_MEM_PER_CPU": "9G",
+            "SBATCH_JOB_NAME": "mine",
+            "SBATCH_PARTITION": "low",
+            "SLURM_CLUSTERS": "elsewhere",
+            "SLURM_EXIT_ERROR": "0",
+            "SLURM_JOB_ID": "1",
+            "SQUEUE_STATES": "RUNNING",
+            "SQUEUE_FORMAT": "%j",
+            "SACCT_FORMAT": "JobName",
+            "SCANCEL_STATE": "RUNNING",
+        }.items():
+            shell.setenv(name, value)
+        handles = scheduler.submit(
+            make_batch(tmp_path, "ok"), Resources(walltime_min=7, extra=("--hold",))
+        )
+        waiting = scheduler.states(handles)[handles[0]]
+        scheduler.cancel(handles)
+        cancelled = scheduler.states(handles)[handles[0]]
 
-    handles = scheduler.submit(
-        make_batch(tmp_path, "ok"), Resources(walltime_min=7, extra=("--hold",))
-    )
-
-    limit = cluster.ask(
-        "squeue", "-h", "--states=all", "-j", handles[0].native_id, "-o", "%l"
-    ).strip()
-    assert (limit, scheduler.states(handles)[handles[0]]) == ("7:00", JobState(Phase.QUEUED))
+    text = cluster.ask("scontrol", "show", "job", handles[0].native_id)
+    job = dict(word.split("=", 1) for word in text.split() if "=" in word)
+    assert (waiting, cancelled.cause) == (JobState(Phase.QUEUED), Cause.CANCELLED)
+    assert (job["TimeLimit"], job["Requeue"], job["Partition"]) == ("00:07:00", "1", "test")
+    assert "gpu" not in text
+    assert (job["OverSubscribe"], job["StdErr"]) == ("OK", job["StdOut"])

@@ -16,6 +16,7 @@ from jobs.config.resources import Resources
 from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase
 from jobs.schedulers.slurm import errors as refusals
 from jobs.schedulers.slurm import parse
+from jobs.schedulers.slurm.environment import variables_over
 from jobs.schedulers.slurm.script import (
     SlurmOptions,
     directives_of,
@@ -23,7 +24,6 @@ from jobs.schedulers.slurm.script import (
     parse_extra,
     render_call,
     render_script,
-    variables_over,
 )
 from jobs.schedulers.slurm.states import Accounts, QueueSnapshot, task_state
 
@@ -239,7 +239,7 @@ def waiting(reason: str = "Resources") -> Rows:
 @pytest.mark.parametrize(
     ("queued", "recorded", "state"),
     [
-        ({}, {}, JobState(Phase.QUEUED)),  # of an array that nobody knows
+        ({}, {}, JobState(Phase.QUEUED)),  # of an unknown array
         (
             waiting(),
             row("NODE_FAIL"),
@@ -350,7 +350,7 @@ def test_every_recorded_refusal_gets_an_advice_in_one_line(call: str, err: str) 
     words = refusals.explain_refusal(err)
 
     assert "\n" not in words
-    assert any(words.endswith(f": {advice}") for _, advice in refusals.ADVICE)
+    assert any(words.endswith(f": {advice.text}") for advice in refusals.ADVICE)
     assert not refusals.is_transient(err)
 
 

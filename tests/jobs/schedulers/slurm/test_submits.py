@@ -126,7 +126,7 @@ def test_two_hundred_runs_end_each_exactly_once_although_a_node_dies_twice(
         cluster_alone.act("start", node)
     seen |= wait_for_done(place, 200)
 
-    assert seen <= ALIVE  # nobody was called lost meanwhile
+    assert seen <= ALIVE  # no run was called lost meanwhile
     assert place.counts() == {RunState.DONE: 200}
     for run in place.runs():
         check_once(run)

@@ -145,7 +145,8 @@ def bsub(site: Path, words: Sequence[str], config: dict[str, Any]) -> int:
         )
     if config["lose_answer"]:
         return fail("Communication time out")
-    print(f"Job <{job['id']}> is submitted to default queue <normal>.")
+    if "BSUB_QUIET" not in os.environ:
+        print(f"Job <{job['id']}> is submitted to default queue <normal>.")
     return 0
 
 

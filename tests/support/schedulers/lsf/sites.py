@@ -59,7 +59,7 @@ class Site:
 def settle(
     scheduler: Scheduler,
     jobs: Sequence[JobHandle],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
     *,
     patience_s: float = PATIENCE_S,
 ) -> Mapping[JobHandle, JobState]:

@@ -45,12 +45,15 @@ CONFIG: dict[str, Any] = {
     "refusal": None,  # [text, code] with which every job is refused
     # text of qsub after it was accepted, in place of the id; CUT or NEVER_THERE
     "lose_answer": None,
-    "kill_caller": None,  # "before" or "after" qsub is accepted: whoever called it is killed
+    "kill_caller": None,  # "before" or "after" qsub is accepted: its caller is killed
     "hang_s": 0,
     "kill_delay_s": 2.0,
     "scratch": None,
     "bare_ids": False,  # arrays are numbered without []
     "held": False,  # nothing is started
+    # memory used and asked for, as qstat shows it, of jobs that are killed for it as they begin
+    "memory_kill": None,
+    "deaf": False,  # qdel leaves with 0 and does nothing
 }
 CUT = "End of File\nqsub: Batch protocol error"
 NEVER_THERE = f"Connection refused\nqsub: cannot connect to server {HOST} (errno=15010)"
@@ -75,7 +78,7 @@ def install(folder: Path, **config: Any) -> Path:
 
 
 def close(folder: Path) -> None:
-    """Ends whatever still waits or runs."""
+    """Ends all jobs that still wait or run."""
     (folder / "open").unlink(missing_ok=True)
 
 
@@ -88,6 +91,19 @@ def configure(folder: Path, **config: Any) -> None:
 def calls(folder: Path) -> list[list[str]]:
     """Every command that was run, with its arguments."""
     path = folder / "calls"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def crash(folder: Path, call: list[str]) -> None:
+    """Ends the server, because of a call."""
+    with (folder / "crashes").open("a") as file:
+        file.write(json.dumps(call) + "\n")
+    configure(folder, down=True)
+
+
+def crashes(folder: Path) -> list[list[str]]:
+    """The calls that ended the server."""
+    path = folder / "crashes"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

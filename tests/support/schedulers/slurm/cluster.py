@@ -93,7 +93,9 @@ def cluster_alone(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> 
     _point_clients_to_it(monkeypatch)
     with _locked(fcntl.LOCK_EX):
         yield running_cluster
-        subprocess.run([SCRIPT, "up"], check=True, env=_environment())  # whatever the test broke
+        subprocess.run(
+            [SCRIPT, "up"], check=True, env=_environment()
+        )  # repairs what the test broke
 
 
 def make_scheduler(patience_s: float = 0.0) -> SlurmScheduler:
@@ -119,7 +121,7 @@ def make_batch(folder: Path, *behaviours: str, max_parallel: int | None = None) 
 def settle(
     scheduler: SlurmScheduler,
     jobs: Sequence[JobHandle],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
     *,
     patience_s: float = PATIENCE_S,
 ) -> Mapping[JobHandle, JobState]:
