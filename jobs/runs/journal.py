@@ -23,6 +23,7 @@ from anlp.core.json_text import text_in, time_in, whole_in
 from anlp.core.lease import HeldError
 from anlp.records.files import parse_jsonl
 from anlp.records.folders import GridFolder
+from jobs.common.users import user_name
 from jobs.config.resources import Resources, resources_from_json
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
@@ -55,6 +56,9 @@ class Submission:
     jobs: list[Job] = field(default_factory=list)  # those known to be accepted
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
+    user: str = ""  # who submitted it; empty: not recorded
+    cluster: str = ""  # that it was submitted to, where the scheduler names it
+    last: float = 0.0  # unix time of its latest line
     after: tuple[str, ...] = ()  # jobs that had to end well first
     each: Resources = field(default_factory=Resources)  # for one run; `resources`: for a job
     profile: str | None = None  # of the site
@@ -155,6 +159,8 @@ class Journal:
             after=list(batch.after),
             profile=profile,
             max_parallel=batch.max_parallel,
+            user=user_name(),
+            cluster=batch.cluster,
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -236,9 +242,11 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     """Add what a line says.
 
     Raises:
-        KeyError, TypeError, ValueError: the line is damaged; nothing was added.
+        KeyError, TypeError, ValueError: the line is damaged; it added nothing.
     """
     event, tag = line.get("event"), str(line.get("tag"))
+    if tag in found:
+        found[tag].last = time_in(line, "time")
     if event == "intent":
         found[tag] = _submission(tag, line)
     elif tag not in found:
@@ -274,6 +282,9 @@ def _submission(tag: str, line: Mapping[str, Any]) -> Submission:
         time_in(line, "time"),
         lease.process_from_json(line["by"]),
         resources,
+        user=str(line.get("user", "")),
+        cluster=str(line.get("cluster", "")),
+        last=time_in(line, "time"),
         after=tuple(map(str, line.get("after", ()))),
         each=resources_from_json(line["each"]) if "each" in line else resources,
         profile=None if profile is None else str(profile),

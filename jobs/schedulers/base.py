@@ -37,6 +37,7 @@ class Batch:
     size: int
     max_parallel: int | None = None
     after: tuple[str, ...] = ()  # ids of jobs that must end well before any element starts
+    cluster: str = ""  # that takes it, where the scheduler names one
     apart: bool = False  # one job per element, so that later jobs can depend on each (`after`)
 
     def job_name(self, first: int) -> str:
@@ -317,6 +318,10 @@ class Scheduler(Protocol):
         """Return the file with what element `index` of a job printed, None where there is none."""
         ...
 
+    def cluster(self) -> str:
+        """Return the name of the cluster that takes its jobs, empty where it has none."""
+        ...
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what people should know about the last call."""
@@ -342,11 +347,15 @@ class Scheduler(Protocol):
         """
         ...
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return the jobs of a submission by their names, for when its answer was lost.
 
+        Args:
+            tag: of the submission.
+            user: who submitted it; empty: the user of this process.
+
         Raises:
-            SchedulerError: it cannot be asked now.
+            SchedulerError: it cannot be asked now, or it hides the jobs of that user.
         """
         ...
 

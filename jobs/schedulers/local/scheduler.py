@@ -57,6 +57,10 @@ class LocalScheduler:
         container = setup.container.passing(setup.environment_prefixes)
         return cls(slots=setup.slots, pool=PoolOptions(container=container), pack=setup.pack)
 
+    def cluster(self) -> str:
+        """Return nothing: this machine is not a cluster."""
+        return ""
+
     @classmethod
     def is_here(cls) -> bool:
         """Return that every machine has it."""
@@ -120,9 +124,9 @@ class LocalScheduler:
                 found[job] = alive[job.native_id]
         return found
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return nothing: jobs of this machine end with the process that submitted them."""
-        del tag
+        del tag, user
         return []
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import stat
 import sysconfig
@@ -222,9 +221,9 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     # ---- find, states, cancel
 
-    def find_jobs(self, tag: str) -> list[Job]:
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return the jobs of a submission, ended ones included where the server keeps them."""
-        wanted = ["qselect", "-u", pwd.getpwuid(os.getuid()).pw_name]
+        wanted = ["qselect", "-u", user]
         with_ended = self._has_history and self._known_dialect() is Dialect.PRO
         history = ["-x"] if with_ended else []
         answer = external.run([*wanted, *history], timeout_s=QUERY_TIMEOUT_S)
@@ -236,6 +235,14 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         ids = {_parent_of(word) for word in answer.out.split() if parse_id(word) is not None}
         records, _ = self._query(sorted(ids), with_sub_jobs=False)
         return _jobs_of(records.values(), tag)
+
+    def hides_jobs_of_others(self) -> str:
+        """Return whether the server shows users their own jobs only: its default."""
+        answer = _ask_server()
+        _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
+        if answers.shows_jobs_of_others(answer.out):
+            return ""
+        return "this server does not show you the jobs of others (query_other_jobs)"
 
     def is_id(self, native_id: str) -> bool:
         """Return whether PBS could have given this id: one other word fails a whole query."""

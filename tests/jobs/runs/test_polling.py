@@ -52,6 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """A question that fails is asked once: how the client repeats it has its own tests."""
     folder = tmp_path_factory.mktemp("slurm")
     monkeypatch.setenv("PATH", str(fake_slurm.install(folder, state="PENDING")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     monkeypatch.setattr(client, "MOST_RETRIES", 0)
     for job in JOBS:
         fake_slurm.add_array(folder, job.native_id, 1)

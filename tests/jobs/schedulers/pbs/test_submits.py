@@ -105,6 +105,7 @@ def make_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         commands = fake_pbs.install(site, **{"max_array_size": 2, "held": True, **config})
         sites.append(site)
         monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+        monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
         monkeypatch.setenv("ANLP_RUNS", str(tmp_path / name / "runs"))
         file = tmp_path / name / "study.yaml"
         file.write_text(text)

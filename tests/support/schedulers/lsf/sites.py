@@ -31,6 +31,7 @@ class Site:
     @classmethod
     def install(cls, folder: Path, monkeypatch: pytest.MonkeyPatch, **config: Any) -> Site:
         monkeypatch.setenv("PATH", str(fake_lsf.install(folder, **config)), prepend=":")
+        monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
         return cls(folder)
 
     def configure(self, **config: Any) -> None:
