@@ -76,6 +76,7 @@ FILES = [
     "batches/*.jsonl",
     "batches/*.tripped",
     "finished.jsonl",
+    "endings.jsonl",
     "answers.json",
     "lock/000001.json",
     ".pulled/index.json",

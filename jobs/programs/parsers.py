@@ -165,12 +165,14 @@ def _completed(told: Declaration, read: Sequence[Declaration]) -> Declaration:
     """
     for declaration in read:
         if declaration.options == told.options and declaration.dest == told.dest:
-            is_computed = declaration.default is UNKNOWN
+            default = declaration.default
+            if default is not UNKNOWN and told.default is not UNKNOWN:
+                default = told.default
             return replace(
                 told,
                 line=declaration.line,
                 hint=told.hint or declaration.hint,
                 booleans=declaration.booleans,
-                default=UNKNOWN if is_computed else told.default,
+                default=default,
             )
     return told
