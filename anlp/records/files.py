@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anlp.core.damage import describe_fault, note_damage
-from anlp.core.files import write_whole
+from anlp.core.files import append_whole, write_whole
 from anlp.core.json_text import parse_flat_json, parse_json
 
 Parsed = TypeVar("Parsed")
@@ -149,6 +149,16 @@ def write_json(path: Path, form: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
     """Write one object per line, by rename; return after it is on disk."""
     write_whole(path, b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms))
+
+
+def append_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
+    """Append one object per line, in one write.
+
+    Raises:
+        UnwritableError: the file cannot be written.
+    """
+    content = b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms)
+    append_whole(path, content)
 
 
 def without_nan(value: Any) -> Any:
