@@ -20,7 +20,8 @@ from anlp.records.options import options_from_json
 from anlp.records.results import RunRecord, RunResult, read_result
 from anlp.tasks import spec_from_json
 
-GRID_FILES = frozenset({"batches", "lock", "report"})  # folders of a grid that are no runs
+# folders of a grid that are no runs
+GRID_FILES = frozenset({"batches", "code", "lock", "programs", "report"})
 # a change within one tick of a file system's clock leaves no trace: what is younger is read again
 SETTLED_S = 2.0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anlp.core.files import write_whole
+from anlp.core.files import append_whole, write_whole
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -78,6 +78,16 @@ def write_json(path: Path, form: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
     """Write one object per line, by rename; return after it is on disk."""
     write_whole(path, b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms))
+
+
+def append_jsonl(path: Path, forms: Iterable[Mapping[str, Any]]) -> None:
+    """Append one object per line, in one write.
+
+    Raises:
+        UnwritableError: the file cannot be written.
+    """
+    content = b"".join(json.dumps(without_nan(form)).encode() + b"\n" for form in forms)
+    append_whole(path, content)
 
 
 def without_nan(value: Any) -> Any:

@@ -56,6 +56,7 @@ class RunOptions:
     retries: int = 0  # how often a run that its machine ended is submitted again automatically
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     container: ContainerOptions | None = None  # the image it was submitted with
+    program: str = ""  # digest of the user's own code (`anlp.records.program`); empty: none
     wandb: WandbOptions = field(default_factory=WandbOptions)
 
     def to_json(self) -> dict[str, Any]:

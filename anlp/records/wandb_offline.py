@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from anlp.core import lease
+from anlp.core.files import make_folder
 from anlp.records.files import read_json, write_json
 from anlp.records.folders import RunFolder
 
@@ -32,6 +33,17 @@ def done_copies(folder: RunFolder) -> list[Path]:
     """Return the offline copies of a run that are uploaded and still take space."""
     done = _marked(folder)
     return [copy for copy in sorted(folder.wandb.glob(PATTERN)) if copy.name in done]
+
+
+def leave_for_sync(folder: RunFolder, now: float) -> None:
+    """Mark a run as one to upload, without a copy: what is sent is in `metrics.jsonl` anyway.
+
+    Args:
+        folder: of the run.
+        now: unix time.
+    """
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
+    make_folder(folder.wandb / f"offline-run-{stamp}-{folder.run_id}")
 
 
 def is_live(folder: RunFolder) -> bool:

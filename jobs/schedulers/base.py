@@ -131,6 +131,18 @@ class JobState:
     signal: int | None = None  # that ended it
 
 
+NEVER_RUNS = "Can Never Run"  # what the detail of a job begins with that can never start
+
+
+def can_never_run(state_detail: str) -> bool:
+    """Return whether a scheduler says that a queued job can never start as it is.
+
+    >>> can_never_run("Can Never Run: Insufficient amount of resource: ngpus (R: 99 A: 2 T: 2)")
+    True
+    """
+    return state_detail.startswith(NEVER_RUNS)
+
+
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
 
 # What the exit code of an element means: of `anlp.run` and of the script that starts it.
