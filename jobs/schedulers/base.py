@@ -120,15 +120,29 @@ class Cause(str, Enum):
             return None
 
 
+AWAITS_ACCOUNTS = "ended, waiting for the accounts"
+ACCOUNTS_AWAY = f"{AWAITS_ACCOUNTS}, which do not answer"
+NOT_KNOWN = "neither the queue nor the accounts know it"
+
+
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """Holds a job's phase and, once it ended, the cause that the scheduler gives."""
+    """Holds a job's phase and, once it ended, the cause that the scheduler gives.
+
+    A job that is over by the queue, and whose end the accounts may still tell, counts as running
+    with the detail `AWAITS_ACCOUNTS`: nothing is concluded from it yet.
+    """
 
     phase: Phase
     cause: Cause | None = None
     detail: str = ""  # one line in the scheduler's words: "signal 9", "used 2.1 of 2.0 GiB"
     node: str = ""  # where it ran, as the scheduler names it
     signal: int | None = None  # that ended it
+
+    @property
+    def awaits_accounts(self) -> bool:
+        """Return whether it is over, and its accounts, which answer, have yet to say how."""
+        return self.phase is Phase.RUNNING and self.detail == AWAITS_ACCOUNTS
 
 
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
