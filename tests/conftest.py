@@ -1,4 +1,7 @@
-"""What holds for every test: it meets no real wandb server, and no cluster that it did not name."""
+"""What holds for every test: it meets no real wandb server and no cluster that it did not name.
+
+The longest begin first.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("tests.support")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest tests first: a worker that begins one last works alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True)

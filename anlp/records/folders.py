@@ -104,6 +104,11 @@ class GridFolder:
         return self.path / "finished.jsonl"
 
     @property
+    def endings(self) -> Path:
+        """Append-only: how jobs ended, as commands that only look learned it from a scheduler."""
+        return self.path / "endings.jsonl"
+
+    @property
     def answers(self) -> Path:
         """Cache of the schedulers' last answers, so that commands in a row ask once."""
         return self.path / "answers.json"

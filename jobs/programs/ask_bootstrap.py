@@ -180,7 +180,8 @@ def _own_modules(folder: str) -> dict[str, str]:
         if not isinstance(path, str) or "-packages" in path or not path.endswith(".py"):
             continue
         path = str(Path(path).absolute())
-        if path.startswith(folder + os.sep) and not path.startswith(sys.prefix + os.sep):
+        is_inside = path.startswith(folder + os.sep) and not path.startswith(sys.prefix + os.sep)
+        if is_inside and Path(path).is_file():  # torch names modules that are no files
             found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return found
 

@@ -60,6 +60,7 @@ class Submission:
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
+    learned: dict[int, ExitRecord] = field(default_factory=dict)  # see `Journal.learn`
 
     def handle(self, index: int) -> JobHandle:
         """Return the handle of an element; without an answer, one of the submitting process."""
@@ -178,17 +179,18 @@ class Journal:
 
     def all_ended(self, tag: str, endings: Mapping[int, ExitRecord]) -> None:
         """Write that elements ended without a result, all of them in one write."""
-        forms = [
-            {
-                "tag": tag,
-                "index": index,
-                "cause": ending.cause.name,
-                "detail": ending.detail,
-                "node": ending.node,
-            }
-            for index, ending in endings.items()
-        ]
-        self._append_all("ended", forms)
+        self._append_all("ended", _forms_of_endings(tag, endings))
+
+    def learn(self, endings: Mapping[str, Mapping[int, ExitRecord]]) -> None:
+        """Keep how elements ended, by tag and index, for when their scheduler has forgotten it.
+
+        For commands that do not hold the grid: it goes to a file of its own. Nothing is kept where
+        the folder cannot be written.
+        """
+        forms = [form for tag, some in endings.items() for form in _forms_of_endings(tag, some)]
+        if forms and self.folder.path.is_dir():
+            with suppress(OSError):
+                append_whole(self.folder.endings, _encode("ended", forms), sync=False)
 
     def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
         """Write the request to stop elements, by tag; a launcher on this machine obeys it."""
@@ -202,7 +204,15 @@ class Journal:
             # a damaged line counts as not written
             with suppress(AttributeError, KeyError, TypeError, ValueError):
                 _apply(found, line)
+        self._add_learned(found)
         return found
+
+    def _add_learned(self, found: Mapping[str, Submission]) -> None:
+        """Add what commands learned that only looked."""
+        with suppress(OSError):  # another user's file: the scheduler may still tell
+            for line in read_jsonl(self.folder.endings):
+                with suppress(AttributeError, KeyError, TypeError, ValueError):
+                    found[line["tag"]].learned[int(line["index"])] = _parse_ending(line)
 
     def cancelled(self, tag: str) -> set[int]:
         """Return the elements of a submission that were asked to stop."""
@@ -214,11 +224,7 @@ class Journal:
 
     def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
         make_folder(self.folder.path)
-        now = round(time.time(), 3)
-        lines = b"".join(
-            json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in contents
-        )
-        append_whole(self.folder.journal, lines, sync=True)
+        append_whole(self.folder.journal, _encode(event, contents), sync=True)
 
 
 def new_tag() -> str:
@@ -259,9 +265,32 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
     elif event == "refused":
         found[tag].refused = line["why"]
     elif event == "ended":
-        found[tag].endings[line["index"]] = ExitRecord(
-            Cause[line["cause"]], line["detail"], line.get("node", "")
-        )
+        found[tag].endings[line["index"]] = _parse_ending(line)
+
+
+def _parse_ending(line: Mapping[str, Any]) -> ExitRecord:
+    return ExitRecord(Cause[line["cause"]], line["detail"], line.get("node", ""))
+
+
+def _forms_of_endings(tag: str, endings: Mapping[int, ExitRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tag": tag,
+            "index": index,
+            "cause": ending.cause.name,
+            "detail": ending.detail,
+            "node": ending.node,
+        }
+        for index, ending in endings.items()
+    ]
+
+
+def _encode(event: str, forms: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a line for each form, all of this moment."""
+    now = round(time.time(), 3)
+    return b"".join(
+        json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in forms
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from anlp.core.metrics import default_metric, higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.tasks import TASKS
+from jobs.runs.attempts import keep_endings
 from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
 from jobs.runs.polling import JobPoller
@@ -83,7 +84,7 @@ def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
 
 
 def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunStatus]:
-    """Return every run of a grid, in order of submission.
+    """Return every run of a grid, in order of submission; what ended it is kept.
 
     Args:
         folder: the grid's.
@@ -93,6 +94,7 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
         UserError: nothing was ever submitted to it.
     """
     statuses = list(read_states(folder, query).values())
+    keep_endings(folder, statuses)
     if not statuses:
         raise UserError(
             f"{folder.name}: nothing was submitted to this grid yet: "

@@ -24,7 +24,7 @@ from anlp.records.results import (
     result_from_json,
 )
 from jobs.config.resources import Resources
-from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly
+from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly, recall
 from jobs.runs.journal import Journal
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, cause_of_record
 
@@ -179,7 +179,7 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
         folder, [run for run in asked.values() if run.run_id in present], remember=remember
     )
     unsettled = [run for run in asked.values() if run.run_id not in results]
-    states = _ask(query, unsettled)
+    states = recall(_ask(query, unsettled), unsettled)
     if states:  # a query takes time: runs that ended meanwhile may have left results
         present = _present(folder)
         results |= _late_results([run for run in unsettled if run.run_id in present], states)

@@ -20,7 +20,7 @@ from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no
 from jobs.config.packing import Packing
 from jobs.gridfile import GridSpec, load_grid
-from jobs.runs.attempts import find_auto_retries
+from jobs.runs.attempts import find_auto_retries, keep_endings
 from jobs.runs.journal import Journal, writing_to
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
@@ -107,7 +107,9 @@ def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> Hi
     """Return the status of the runs submitted before; a dry run writes nothing."""
     if request.dry_run:
         return read_states(folder, query, remember=False)
-    return wait_for_orphans(folder, say=say, query=query)
+    history = wait_for_orphans(folder, say=say, query=query)
+    keep_endings(folder, history.values())
+    return history
 
 
 def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> ChosenRuns:

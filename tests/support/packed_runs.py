@@ -100,6 +100,16 @@ def _wait(self: run._Run) -> None:
         self.flag.raise_if_set()
 
 
+def _meet(self: run._Run, number: str, seconds: str = "0") -> None:
+    """Until so many runs of the element have begun, and a moment more, in which no other may."""
+    (self.folder.path / "here").touch()
+    deadline = time.monotonic() + 300
+    while len(list(self.folder.path.parent.glob("*/here"))) < int(number):
+        assert time.monotonic() < deadline, f"fewer than {number} runs at a time"
+        time.sleep(0.01)
+    time.sleep(float(seconds))
+
+
 def _wait_once(self: run._Run) -> None:
     if not (self.folder.path / "ready").exists():
         _wait(self)
@@ -148,6 +158,7 @@ BEHAVIOURS: Mapping[str, Any] = {
     "die_done": _die_done,
     "die_unheard": _die_unheard,
     "die_without_a_place": _die_without_a_place,
+    "meet": _meet,
     "wait": _wait,
     "wait_once": _wait_once,
     "ignore": _ignore,

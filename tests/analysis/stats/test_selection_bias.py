@@ -58,7 +58,7 @@ def seeds_of(
 
 @pytest.mark.slow
 def test_the_confirmed_column_is_not_optimistic_and_the_selected_one_is() -> None:
-    rng, k, searches = np.random.default_rng(0), 20, 8000
+    rng, k, searches = np.random.default_rng(0), 20, 2000
     confirmed, selected, predicted = [], [], []
     for _ in range(searches):
         truth = 0.5 + 0.01 * rng.normal(size=k)

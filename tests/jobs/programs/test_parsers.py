@@ -410,6 +410,16 @@ def test_a_parser_of_another_module_is_told_and_kept_while_both_files_are_the_sa
     assert not list(tmp_path.glob("**/__pycache__"))
 
 
+def test_modules_whose_files_do_not_exist_do_not_matter(read: Read) -> None:
+    """torch names some of its modules by files that are not there."""
+    found = read(
+        "import sys, types\nmade = types.ModuleType('made')\nmade.__file__ = '_ops.py'\n"
+        "sys.modules['made'] = made\n" + LOOP
+    )
+
+    assert (found.how, found.is_complete) == ("asked", True)
+
+
 def test_a_function_of_another_module_may_add_arguments(read: Read, tmp_path: Path) -> None:
     (tmp_path / "lib.py").write_text(
         "def add(parser):\n    parser.add_argument('--width', type=int, default=3)\n"

@@ -498,6 +498,30 @@ def test_a_cancel_takes_what_waits_in_vain_off_the_queue(
 # ---- ends
 
 
+@pytest.mark.parametrize("look", ["status", "explain", "submit"])
+def test_a_cause_that_a_command_saw_is_known_when_the_history_is_purged(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str], look: str
+) -> None:
+    place = make_place(held=False, max_array_size=100, memory_kill=["462680kb", "150mb"])
+    place.submit()
+    ids = list(place.jobs())
+    wait_until(lambda: _are_over(place, ids), lambda: "they run for ever")
+    looks: dict[str, Callable[[], int]] = {
+        "status": lambda: status.main(["study"]),
+        "explain": lambda: explain.main(["study", a_run_of(place)]),
+        "submit": place.submit,  # with nothing to submit: lost runs want a retry
+    }
+    journal = place.folder.journal.read_bytes()
+    run_command(looks[look])
+    fake_pbs.configure(place.site, history=False)
+    capsys.readouterr()
+
+    run_command(lambda: status.main(["study", "--fresh"]))
+
+    assert "5x out of memory: exceeded resource mem: used 462680kb of" in capsys.readouterr().out
+    assert place.folder.journal.read_bytes() == journal  # which only its holder writes
+
+
 def test_the_end_that_the_server_reports_outweighs_a_heartbeat_on_another_host(
     make_place: Callable[..., Place],
 ) -> None:

@@ -78,7 +78,7 @@ def close(site: Path) -> None:
     """Ends every array's process."""
     for path in (site / "jobs").glob("*.json"):
         (site / "kill" / f"{path.stem}.all").touch()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(_is_busy(job) for job in read_jobs(site)):
         time.sleep(0.05)
 
