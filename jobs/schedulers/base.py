@@ -147,10 +147,11 @@ class JobState:
 
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
 
+RUNS_FAILED = "exit code 1"  # of runs that failed and left their results, or of what began none
 # What the exit code of an element means: of `anlp.run` and of the script that starts it.
 EXITS: Mapping[int, tuple[Cause | None, str]] = {
     errors.EXIT_OK: (None, ""),
-    errors.EXIT_RUNS_FAILED: (None, ""),
+    errors.EXIT_RUNS_FAILED: (None, RUNS_FAILED),
     errors.EXIT_USAGE: (
         Cause.EXIT,
         "exit code 2: it could not use its batch file; the job's output says why",
