@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from anlp.console.command import run_command
@@ -38,6 +39,7 @@ from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
 from anlp.core.version import __version__
 from anlp.records import circuit_breaker
 from anlp.records.accounting import Meter, usage_now
+from anlp.records.crash import LOST, ProgramLostError
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
@@ -46,9 +48,11 @@ from anlp.runtime import container
 from anlp.runtime.packed_runs import PackedRuns
 from anlp.runtime.redirect import output_to
 from anlp.tasks import read_element
+from anlp.tasks.user_code import is_program, is_user_code
 
 if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
+    from anlp.functions.run import Run
     from anlp.tracking import Tracker
 
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
@@ -154,6 +158,11 @@ class _Run:
             return EXIT_CONTINUE
         except LeaseLostError:
             return self._leave(held)
+        except ProgramLostError as error:  # the program was killed: the lease's record says how
+            crash = error.crash
+            print(f"run {self.spec.run_id}: {error}", file=sys.stderr)
+            held.release(ending=LOST, cause=crash.cause, detail=crash.detail, **self.meter.read())
+            return EXIT_RUNS_FAILED
         except OSError as error:  # the disk is full or gone: there is no place for a result
             if held.is_gone():
                 return self._leave(held)
@@ -174,7 +183,10 @@ class _Run:
             self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()}
         )
         self.flag.raise_if_set()
-        result = self._train(held)
+        if is_user_code(self.spec.task):
+            result = self._run_own_code(held)
+        else:
+            result = self._train(held, self.spec)
         if not held.is_current():
             raise LeaseLostError
         write_json(self.folder.result, result.to_json())
@@ -194,7 +206,21 @@ class _Run:
             stop_after=self.options.stop_after,
         )
 
-    def _train(self, held: lease.Lease) -> RunResult:
+    def _run_own_code(self, held: lease.Lease) -> RunResult:
+        # imported here: other runs need none of it
+        from anlp.runtime import program_run
+
+        if is_program(self.spec.task):
+            carry_out = program_run.run_program
+        elif program_run.find_program(self.options, self.folder).is_task:
+            typed = program_run.load_task(self.spec, self.options, self.folder)
+            return typed if isinstance(typed, RunResult) else self._train(held, typed)
+        else:
+            carry_out = program_run.run_function
+        result = carry_out(self.spec, self.options, self.folder, self.flag, held.is_current)
+        return self._with_provenance(result, held)
+
+    def _train(self, held: lease.Lease, spec: RunSpec) -> RunResult:
         # torch is imported only here: `--help`, a finished run and a run that is held back need
         # none of it
         from anlp.builders import build_workload
@@ -213,8 +239,11 @@ class _Run:
             holds_lease=held.is_current,
             saves_first=is_in_image,
         )
-        build = functools.partial(build_workload, self.spec, datasets)
-        result = Attempt(self.spec, self.options, self.folder, build, hooks).run()
+        build = functools.partial(build_workload, spec, datasets)
+        result = Attempt(spec, self.options, self.folder, build, hooks).run()
+        return self._with_provenance(result, held)
+
+    def _with_provenance(self, result: RunResult, held: lease.Lease) -> RunResult:
         return replace(result, provenance={**self._told(held, result), **result.provenance})
 
     def _told(self, held: lease.Lease, result: RunResult) -> dict[str, Any]:
@@ -370,6 +399,18 @@ def _report(batch: Path, index: int) -> None:
         outcome = "not finished" if result is None else result.outcome.value
         print(f"run {spec.run_id}: {outcome}  {folder.log}")
 
+
+class _CallableModule(ModuleType):
+    """This module under its name `anlp.run`: calling it makes a `Run`, as `anlp.Run()` does."""
+
+    def __call__(self, **given: Any) -> Run:
+        # imported here: the runner needs none of it
+        from anlp.functions.run import Run
+
+        return Run(**given)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     container.exit_process(run_command(main), os.environ)

@@ -12,7 +12,7 @@ from typing import Any
 from anlp.core import lease
 from anlp.core.files import append_whole
 from anlp.records.crash import CrashRecord, crash_in
-from anlp.records.files import read_jsonl, read_metrics
+from anlp.records.files import parse_jsonl, read_metrics
 from anlp.records.fingerprint import innermost_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import (
@@ -42,6 +42,7 @@ HARMLESS = frozenset(
     }
 )
 NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
+DAMAGED_RESULT = "its result.json is damaged; a retry repeats the run"
 
 # Causes that say nothing about the process of a run
 NOT_DEFINITE = frozenset({None, Cause.UNKNOWN, Cause.LAUNCHER})
@@ -225,9 +226,8 @@ def read_results(
 def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
     """Return the cached results by run id; damaged lines are left out."""
     found: dict[str, RunResult] = {}
-    for form in read_jsonl(folder.finished):
-        with suppress(AttributeError, KeyError, TypeError, ValueError):
-            found[form["run_id"]] = result_from_json(form)
+    for _, result in parse_jsonl(folder.finished, result_from_json):
+        found[result.run_id] = result
     return found
 
 
@@ -294,6 +294,8 @@ def _status(
         standing = classify(None, result)
     else:
         standing = _standing(run, attempt, job, has_folder)
+        if standing.detail == NO_RESULT and run.folder.result.exists():
+            standing = replace(standing, detail=DAMAGED_RESULT)
         if waits_in_vain and standing.state is RunState.QUEUED:
             standing = HELD_BACK
     return RunStatus(
@@ -390,7 +392,8 @@ class Progress:
 
 def read_progress(status: RunStatus) -> Progress | None:
     """Return the last epoch that a run logged, None before its first."""
-    lines = read_metrics(status.folder.metrics)
+    lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
     if not lines:
         return None
-    return Progress(int(lines[-1]["epoch"]), int(status.values.get("epochs", 0)), lines[-1])
+    epochs = status.values.get("epochs")
+    return Progress(lines[-1]["epoch"], epochs if type(epochs) is int else 0, lines[-1])

@@ -145,6 +145,18 @@ class JobState:
         return self.phase is Phase.RUNNING and self.detail == AWAITS_ACCOUNTS
 
 
+NEVER_RUNS = "Can Never Run"  # what the detail of a job begins with that can never start
+
+
+def can_never_run(state_detail: str) -> bool:
+    """Return whether a scheduler says that a queued job can never start as it is.
+
+    >>> can_never_run("Can Never Run: Insufficient amount of resource: ngpus (R: 99 A: 2 T: 2)")
+    True
+    """
+    return state_detail.startswith(NEVER_RUNS)
+
+
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
 
 RUNS_FAILED = "exit code 1"  # of runs that failed and left their results, or of what began none

@@ -271,10 +271,16 @@ def test_nothing_outlives_a_runner_that_is_killed(tmp_path: Path, group: bool) -
 
 
 def test_the_program_is_killed_where_its_keeper_is(tmp_path: Path) -> None:
-    script = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(600)"
-
+    script = """
+import os, signal, time
+print("program", os.getpid(), flush=True)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(600)
+"""
     ended = run(tmp_path, script)
 
+    program = int(log_of(tmp_path).split()[1])
+    wait_until(lambda: not is_alive(program))
     assert ended.signal == signal.SIGKILL
 
 
