@@ -71,6 +71,16 @@ class RunFolder:
         """Return the files of wandb."""
         return self.path / "wandb"
 
+    @property
+    def files(self) -> Path:
+        """Return the folder that the user's own program may write to, `${run_dir}`."""
+        return self.path / "files"
+
+    @property
+    def logged(self) -> Path:
+        """Return the JSON lines that the user's own program appends, `$ANLP_METRICS`."""
+        return self.path / "logged.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class GridFolder:
@@ -92,6 +102,16 @@ class GridFolder:
     def batches(self) -> Path:
         """Return one file per submission."""
         return self.path / "batches"
+
+    @property
+    def programs(self) -> Path:
+        """Return one file per program that runs start (`anlp.records.program`)."""
+        return self.path / "programs"
+
+    @property
+    def code(self) -> Path:
+        """Return the copies of the user's own code, one folder per content."""
+        return self.path / "code"
 
     @property
     def lock(self) -> Path:

@@ -12,7 +12,8 @@ from anlp.core.errors import SpecError
 from anlp.core.spec import RunSpec, TaskSettings
 from anlp.records.elements import Element
 from anlp.records.options import options_from_json
-from anlp.tasks.registry import Task, TaskRegistry
+from anlp.tasks.registry import TaskRegistry
+from anlp.tasks.task import Task
 
 __all__ = [
     "TASKS",
@@ -26,19 +27,13 @@ __all__ = [
 
 TASKS = TaskRegistry(
     {
-        "cifar10": ("anlp.tasks.cifar10:Cifar10Settings", "anlp.builders.cifar10:build"),
-        "fma_emotion": ("anlp.tasks.fma:FmaEmotionSettings", "anlp.builders.fma_emotion:build"),
-        "fma_genre": ("anlp.tasks.fma:FmaGenreSettings", "anlp.builders.fma_genre:build"),
-        "images_transfer": (
-            "anlp.tasks.images_transfer:ImagesTransferSettings",
-            "anlp.builders.images_transfer:build",
-        ),
-        "mnist": ("anlp.tasks.mnist:MnistSettings", "anlp.builders.mnist:build"),
-        "points": ("anlp.tasks.points:PointsSettings", "anlp.builders.points:build"),
-        "spoken_digits": (
-            "anlp.tasks.spoken_digits:SpokenDigitsSettings",
-            "anlp.builders.spoken_digits:build",
-        ),
+        "cifar10": "anlp.tasks.cifar10:Cifar10Settings",
+        "fma_emotion": "anlp.tasks.fma:FmaEmotionSettings",
+        "fma_genre": "anlp.tasks.fma:FmaGenreSettings",
+        "images_transfer": "anlp.tasks.images_transfer:ImagesTransferSettings",
+        "mnist": "anlp.tasks.mnist:MnistSettings",
+        "points": "anlp.tasks.points:PointsSettings",
+        "spoken_digits": "anlp.tasks.spoken_digits:SpokenDigitsSettings",
     }
 )
 

@@ -18,11 +18,12 @@ from anlp.core import lease
 from anlp.core.errors import EXIT_HELD
 from anlp.core.spec import RunSpec
 from anlp.core.units import render_duration
+from anlp.records.crash import read_crash
 from anlp.records.fingerprint import first_line
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunResult, RunState, read_result
 from jobs.runs.status import Standing, classify, name_unwritable, result_that_counts
-from jobs.schedulers.base import Cause
+from jobs.schedulers.base import Cause, JobState, Phase, cause_of_record
 from jobs.schedulers.local.events import (
     ElementEnded,
     ElementRequeued,
@@ -173,6 +174,10 @@ def standing_of(
         state = name_unwritable(state, attempt)
     # a killed process may leave the result of an earlier submission, which it was to replace
     result = found if state.cause is None else result_that_counts(found, tag)
+    crash = read_crash(folder, tag) if result is None else None
+    if crash is not None:  # its program died, and the process that started it says how
+        cause = cause_of_record(crash.cause, crash.detail)
+        return classify(JobState(Phase.ENDED, cause, crash.detail), None), None
     return classify(state, result, is_held=event.exit_code == EXIT_HELD), result
 
 
