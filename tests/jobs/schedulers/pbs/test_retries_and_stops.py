@@ -72,6 +72,8 @@ def test_what_waits_behind_too_many_alike_failures_never_begins(
     assert len(list(folder.path.glob("*/attempts"))) == 2
     assert "held back: 2 runs in a row failed with" in capsys.readouterr().out
     assert [call[0] for call in fake_pbs.calls(site) if call[0] != "qstat"] == ["qsub"]
+    last = folder.batches / "1.out" / "0.4.log"
+    assert last.read_text().endswith(": held back: too many runs failed alike\n")  # without Python
 
 
 def test_runs_that_their_machine_ended_are_repeated_by_later_submits_and_not_for_ever(
