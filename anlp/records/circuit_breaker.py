@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from anlp.core.checked import make
 from anlp.core.files import append_whole, create_whole
+from anlp.core.json_text import parse_json
 from anlp.records.files import read_json
 from anlp.records.fingerprint import Fingerprint, fingerprint_of
 from anlp.records.folders import GridFolder
@@ -54,8 +56,8 @@ def read(batch: Path) -> Tripped | None:
         return None
     form = read_json(_marker(batch)) or {}
     try:
-        return Tripped(Fingerprint(**form["failure"]), int(form["count"]), float(form["time"]))
-    except (KeyError, TypeError, ValueError):  # unfinished or damaged: its presence is what counts
+        return make(Tripped, form)
+    except ValueError:  # unfinished or damaged: its presence is what counts
         return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
 
 
@@ -101,8 +103,8 @@ def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
         if line.get("failure") is None:
             found.clear()
         else:
-            with suppress(TypeError):
-                found[Fingerprint(**line["failure"])] += 1
+            with suppress(ValueError):
+                found[make(Fingerprint, line["failure"])] += 1
     return found
 
 
@@ -174,7 +176,7 @@ def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
         file.seek(max(0, path.stat().st_size - TAIL))
         for line in file:
             with suppress(ValueError):
-                form = json.loads(line)
+                form = parse_json(line)
                 if isinstance(form, dict):
                     yield form
 
