@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import read_result
-from jobs.runs.journal import Journal
-from jobs.runs.status import RunStatus
+from jobs.runs.journal import Journal, Submission
 from jobs.schedulers import registry
+from jobs.schedulers.base import RUNS_FAILED
+
+if TYPE_CHECKING:  # that module asks this one about jobs that began no run
+    from jobs.runs.status import RunStatus
 
 BLOCK = 1 << 16
 MOST_BYTES = 1 << 22  # that are read of a log
 LONGEST_LINE = 2_000
 LINE_END = re.compile(r"\r*\n|\r+")
+MOST_SAID = 160  # characters of a line
+LINES_OF_REASON = 20  # among which the reason of a job that began nothing is looked for
 
 
 def last_words(status: RunStatus, lines: int) -> list[str]:
@@ -87,3 +93,22 @@ def last_job_output(status: RunStatus, lines: int) -> list[str]:
     """Return the last lines of the job's output below its path; nothing where there is none."""
     path = job_output_path(status)
     return [f"(its job printed, in {path})", *tail(path, lines)] if path else []
+
+
+def describe_no_start(run: RunFolder, submission: Submission, index: int) -> str:
+    """Say why a job ended with 1 before its run began, with the last line that the job printed."""
+    line = _last_line_of_job(GridFolder(run.path.parent), submission, index)
+    words = f"{RUNS_FAILED} before the run began"
+    return f"{words}: {line[:MOST_SAID]}" if line else words
+
+
+def _last_line_of_job(folder: GridFolder, submission: Submission, index: int) -> str:
+    """Return the last line with text that the job of an element printed, empty where none is."""
+    for job in submission.jobs:
+        if not job.first <= index < job.first + job.size:
+            continue
+        batch = folder.path / submission.batch
+        path = registry.output_path(submission.scheduler, batch, job, index - job.first)
+        lines = tail(path, LINES_OF_REASON) if path is not None else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return ""

@@ -27,6 +27,7 @@ class CachedState:
 
     state: JobState
     time: float  # unix
+    since: float | None = None  # unix time from when on it has waited for the accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,14 @@ def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
     for job, answer in jobs.items():
         groups[job.scheduler, job.native_id, answer].append(job.index)
     return [
-        [name, native, list(_spans(indices)), answer.time, *_state_form(answer.state)]
+        [
+            name,
+            native,
+            list(_spans(indices)),
+            answer.time,
+            *_state_form(answer.state),
+            *([] if answer.since is None else [answer.since]),
+        ]
         for (name, native, answer), indices in groups.items()
     ]
 
@@ -91,13 +99,14 @@ def _spans(indices: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, CachedState]:
     found: dict[JobHandle, CachedState] = {}
-    for name, native, spans, time, phase, cause, detail, node in forms:
+    for name, native, spans, time, phase, cause, detail, node, *more in forms:
         if not all(isinstance(text, str) for text in (name, native, detail, node)):
             raise ValueError(f"jobs: expected texts, got {(name, native, detail, node)!r:.60}")
         why = None if cause is None else Cause[cause]
         number = parse_signal(detail) if why is Cause.SIGNAL else None
         state = JobState(Phase(phase), why, detail, node, number)
-        answer = CachedState(state, time_in({"time": time}, "time"))
+        since = time_in({"since": more[0]}, "since") if more else None
+        answer = CachedState(state, time_in({"time": time}, "time"), since)
         for first, last in spans:
             if len(found) + last - first >= MOST_JOBS:
                 raise ValueError("more jobs than any grid has")

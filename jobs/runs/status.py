@@ -26,7 +26,8 @@ from anlp.records.results import (
 from jobs.config.resources import Resources
 from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly, recall
 from jobs.runs.journal import Journal
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, cause_of_record
+from jobs.runs.logs import describe_no_start
+from jobs.schedulers.base import RUNS_FAILED, Cause, JobHandle, JobState, Phase, cause_of_record
 
 # Causes after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset(
@@ -116,7 +117,7 @@ def _detail_of_held(job: JobState | None) -> str:
     """Return the scheduler's word on a run that a process works on, unless it waits or ended."""
     if job is None or job.phase is Phase.QUEUED or job.cause is not None:
         return ""
-    return job.detail
+    return "" if job.detail == RUNS_FAILED else job.detail
 
 
 def result_that_counts(result: RunResult | None, tag: str, redo: Redo = "all") -> RunResult | None:
@@ -365,12 +366,15 @@ def _crashed(crash: CrashRecord, node: str) -> Standing:
 def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:
     """Return the end of a job for one of its runs: one that never began was skipped, not lost."""
     has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
+    is_behind = run.place >= run.at_once and not has_folder
+    if job.cause is None and job.detail == RUNS_FAILED and not (has_begun or is_behind):
+        words = describe_no_start(run.folder, run.submission, run.index)
+        return replace(job, cause=Cause.NOT_STARTED, detail=words)
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain
         return replace(job, cause=Cause.SKIPPED, detail="its canary did not pass")
     if has_begun and attempt is not None:
         job = name_unwritable(job, attempt)
-    is_behind = run.place >= run.at_once and not has_folder
     if not is_behind or job.cause in HARMLESS or job.cause is Cause.NOT_STARTED:
         return job
     why = job.cause or Cause.UNKNOWN
