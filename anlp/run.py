@@ -29,6 +29,7 @@ from anlp.core.errors import (
     EXIT_OK,
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
+    EXIT_USAGE,
     EXITS_OF_RUNS,
     UserError,
 )
@@ -329,16 +330,35 @@ class _Run:
         }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out what the command line names; see `run_element` for the exit code."""
+BY_HAND = """\
+runs are submitted from a checkout of the project, and jobs call this:
+  {submit}
+one element of a batch by hand, on a node:
+  {start} --batch runs/mnist/batches/1.jsonl --index 0
+"""
+OF_IMAGE = """\
+what is in the image, and whether it works here:
+  apptainer inspect --labels {image}
+  apptainer test {image}
+"""
+EXIT_CODES = """\
+exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 another process
+has the run, 5 held back, 6 its folder cannot be written, 8 it was removed, 70 a fault in anlp"""
+
+
+def _make_arguments(image: str) -> argparse.ArgumentParser:
+    """Return the parser; its help says what to type, in an image what to type before it."""
+    submit, start = f"{command_name('jobs.submit')} grids/demo.yaml", "python -m anlp.run"
+    more = ""
+    if image:
+        submit = f"python -m jobs.submit grids/demo.yaml --container {image}"
+        start = f"apptainer run --nv --bind $PWD/runs {image}"
+        more = OF_IMAGE.format(image=image)
     parser = argparse.ArgumentParser(
-        prog="python -m anlp.run",
-        description="Carries out one element of a batch file that "
-        f"`{command_name('jobs.submit')}` wrote.",
-        epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
-        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, "
-        "4 another process has the run, 5 held back, 6 its folder cannot be written, 8 it was "
-        "removed, 70 a fault in anlp)",
+        prog=f"apptainer run {Path(image).name}" if image else "python -m anlp.run",
+        description="Carries out one element of a batch file that a submit wrote.",
+        epilog=f"{BY_HAND.format(submit=submit, start=start)}{more}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"
@@ -349,7 +369,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--job", default="", help="the scheduler's name for this job, for the record"
     )
-    given = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out what the command line names; see `run_element` for the exit code."""
+    parser = _make_arguments(container.image_of(os.environ))
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    given = parser.parse_args(words)
     try:
         code = run_element(given.batch, given.index, job=given.job)
     except UserError:

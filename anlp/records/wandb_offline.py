@@ -59,7 +59,13 @@ def mark_uploaded(folder: RunFolder, copies: Sequence[Path], url: str) -> None:
 
 
 def _marked(folder: RunFolder) -> frozenset[str]:
-    return frozenset((read_json(folder.wandb / MARK) or {}).get("copies", []))
+    names = (read_json(folder.wandb / MARK) or {}).get("copies", [])
+    # a damaged mark is none: its copies are sent again, which changes nothing on the server
+    return frozenset(filter(_is_text, names)) if isinstance(names, list) else frozenset()
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def remove_copies(copies: Iterable[Path]) -> None:
