@@ -126,7 +126,9 @@ def test_a_metric_that_ends_as_nan_is_a_diverged_run(study: Study) -> None:
 def test_a_stopped_run_continues_from_its_checkpoint(study: Study) -> None:
     study.write("fixed: {do: linger}")
     process = study.place.start(*LOCAL)
-    wait_until(lambda: any(len(read_metrics(run.metrics)) > 1 for run in study.runs()), lambda: "epochs")
+    wait_until(
+        lambda: any(len(read_metrics(run.metrics)) > 1 for run in study.runs()), lambda: "epochs"
+    )
 
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=120)
