@@ -79,10 +79,12 @@ def building_ahead(*, is_wanted: bool) -> Iterator[None]:
     )
     try:
         yield
-    finally:
+    except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        raise
+    finally:
+        process.wait()  # tests of other workers may wait for the image
 
 
 def _find_or_build() -> Path:
