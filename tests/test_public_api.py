@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python-api.md"
 PUBLIC = {
-    "anlp": ["TaskSettings", "TrainingSettings", "__version__", "register_task"],
+    "anlp": ["Run", "TaskSettings", "TrainingSettings", "__version__", "register_task"],
     "jobs": ["Overrides", "RunStatus", "Submission", "grid_status", "submit_grid"],
     "analysis": [
         *("Plan", "Runs", "Table", "importance_table", "load"),

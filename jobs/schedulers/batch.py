@@ -229,6 +229,11 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
     def check_accepted(self, native_id: str, piece: Piece) -> None:
         """Raise where an accepted job cannot be used."""
 
+    def look_at_accepted(self, batch: Batch, handles: Sequence[JobHandle]) -> list[str]:
+        """Return what people should know about jobs that were just accepted."""
+        del batch, handles
+        return []
+
     def is_cancelled(self, answer: Answer) -> bool:
         """Return whether a cancellation did what it could."""
         return answer.code == 0
@@ -276,6 +281,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
             handles += [JobHandle(self.name, job.native_id, index) for index in range(job.size)]
             room.use(piece.size)
         self._note_rest(batch.size, len(handles))
+        self._notes += self.look_at_accepted(batch, handles)
         return handles
 
     def _largest_piece(self, batch: Batch, patience: Backoff) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 from anlp import run
 from anlp.core import lease
+from anlp.core.spec import RunSpec
 from anlp.records.elements import Element
 from anlp.records.files import write_json, write_jsonl
 from anlp.records.folders import GridFolder, RunFolder
@@ -79,9 +80,9 @@ def _prepare(batch: Path, cleanup: ExitStack) -> str:
     return "shared"
 
 
-def _train(self: run._Run, held: lease.Lease) -> RunResult:
+def _train(self: run._Run, held: lease.Lease, spec: RunSpec) -> RunResult:
     began = time.monotonic()
-    rate = self.spec.settings.values()["lr"]
+    rate = spec.settings.values()["lr"]
     behaviours: Mapping[str, str] = json.loads(os.environ.get("DO", "{}"))
     name, *words = behaviours.get(str(rate), "end").split()
     BEHAVIOURS[name](self, *words)
@@ -89,7 +90,7 @@ def _train(self: run._Run, held: lease.Lease) -> RunResult:
     write_jsonl(
         self.folder.metrics, [{"began": began, "ended": time.monotonic(), "pid": os.getpid()}]
     )
-    return RunResult(self.spec.run_id, Outcome.OK, provenance={"batch": self.options.batch})
+    return RunResult(spec.run_id, Outcome.OK, provenance={"batch": self.options.batch})
 
 
 def _wait(self: run._Run) -> None:

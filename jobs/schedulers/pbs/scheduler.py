@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import SchedulerError
 from jobs.common import external
 from jobs.common.external import Answer
@@ -25,6 +26,7 @@ from jobs.schedulers.base import (
     JobState,
     Phase,
     Setup,
+    can_never_run,
     parse_job_name,
 )
 from jobs.schedulers.batch import (
@@ -57,6 +59,7 @@ SLOW_IDS_PER_CALL = 100  # without -E, where every id is a connection
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
+PAUSES_BEFORE_COMMENT_S = (0.0, 0.5, 1.0)  # a server places jobs within a second or so
 PAUSES_S = (0.0, 0.5, 1.0, 2.0)  # before each look for a sign that a deletion was heard
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
 
@@ -176,6 +179,32 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
                 "not be told apart; it was deleted. Set `max_array_size: 1` in the site profile, "
                 "and submit again"
             )
+
+    def look_at_accepted(self, batch: Batch, handles: Sequence[JobHandle]) -> list[str]:
+        """Return the server's words where it says at once that these jobs can never start.
+
+        PBS accepts more than any node has, and says so after it has tried to place the first job.
+        """
+        if batch.after or self._dialect is not Dialect.PRO:
+            return []
+        comment = self._first_comment(handles[0].native_id)
+        if not can_never_run(comment):
+            return []
+        cancel = f"{command_name('jobs.cancel')} {batch.name}"
+        return [f"{comment}. Take them back ({cancel}), and ask for less"]
+
+    def _first_comment(self, native_id: str) -> str:
+        """Return what the server says of a new job, once it says anything; empty if it does not."""
+        for pause_s in PAUSES_BEFORE_COMMENT_S:
+            time.sleep(pause_s)
+            try:
+                records, _ = self._query([native_id], with_sub_jobs=False)
+            except SchedulerError:  # the jobs are accepted: there is nothing to fail
+                return ""
+            for record in records.values():
+                if record.get("job_state") != "Q" or record.get("comment"):
+                    return record.get("comment")
+        return ""
 
     def is_not_taken(self, answer: Answer) -> bool:
         """Return whether the command did not get through to a server at all."""
