@@ -6,6 +6,15 @@ runs stand. Commands are submodules: `python -m jobs.submit`, or `anlp submit`.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if sys.argv[:1] == ["-m"] and not getattr(sys.flags, "safe_path", False):
+    # `python -m` looks for this package, with the current folder first on the path: a file there
+    # (random.py, queue.py) or a folder (anlp) would hide a module. Only a checkout stays, as last.
+    _here, _own = sys.path[0], os.path.dirname(__path__[0])  # noqa: PTH120 - pathlib is not safe yet
+    sys.path[:] = [entry for entry in sys.path if entry != _here] + [_own] * (_own == _here)
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -7,10 +7,11 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from anlp.console.command import add_filter, add_grid, add_json, add_yes, make_parser, run_command
 from anlp.console.verbs import command_name
-from anlp.core.errors import EXIT_OK
+from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from jobs.common.terminal import ask_yes_no
@@ -45,7 +46,7 @@ def make_arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code.
+    """Run the command; returns its exit code: 0, or 1 where jobs may not have been stopped.
 
     Raises:
         UserError: something that the user can fix.
@@ -54,21 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = find_grid(args.grid)
     poller = JobPoller.for_changing(folder)
     runs = read_grid(folder, poller.states)
-    active = [status for status in narrow(runs, args.only) if status.state.is_active]
-    stopped: list[RunStatus] = []
+    active = [status for status in narrow(runs, args.only) if _is_in_queue(status)]
+    request = StopRequest()
     if active and _is_agreed(folder, active, _mates(active, runs), yes=args.yes):
-        stopped = cancel_runs(folder, {status.run_id for status in active}, poller)
-        text = _render(folder, active, stopped)
+        request = cancel_runs(folder, {status.run_id for status in active}, poller)
+        text = _render(folder, active, request)
     elif active:
         text = "nothing was cancelled"
     else:
         which = "matching run" if args.only else "run"
         text = f"{folder.name}: nothing to cancel: no {which} is queued or running"
     if args.json:
-        ids = [status.run_id for status in stopped]
+        ids = [status.run_id for status in request.stopped]
         text = json.dumps({"grid": folder.name, "stopped": ids})
     print(text)
-    return EXIT_OK
+    return EXIT_RUNS_FAILED if request.unheeded else EXIT_OK
 
 
 def _is_agreed(
@@ -81,15 +82,34 @@ def _is_agreed(
     return ask_yes_no(f"Stop {_tally(active)} of {folder.name}?", yes=yes)
 
 
-def _render(folder: GridFolder, active: Sequence[RunStatus], stopped: Sequence[RunStatus]) -> str:
-    return (
-        f"{folder.name}: asked {_tally(stopped)} to stop{_ended_meanwhile(active, stopped)}\n"
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """The runs that schedulers were asked to stop."""
+
+    stopped: Sequence[RunStatus] = ()
+    unheeded: Sequence[RunStatus] = ()  # their scheduler shows no sign that it heard
+
+
+def _render(folder: GridFolder, active: Sequence[RunStatus], request: StopRequest) -> str:
+    both = [*request.stopped, *request.unheeded]
+    lines = [
+        f"{folder.name}: asked {_tally(request.stopped)} to stop{_ended_meanwhile(active, both)}"
+    ]
+    if request.unheeded:
+        handles = [status.handle for status in request.unheeded if status.handle]
+        names = ", ".join(sorted({handle.scheduler for handle in handles}))
+        lines.append(
+            f"  {_tally(request.unheeded)} more: {names} shows no sign that it heard; "
+            "run this command again in a minute"
+        )
+    lines.append(
         "  submit the grid again to continue them; where they stand: "
         f"{command_name('jobs.status')} {folder.name}"
     )
+    return "\n".join(lines)
 
 
-def cancel_runs(folder: GridFolder, run_ids: Iterable[str], poller: JobPoller) -> list[RunStatus]:
+def cancel_runs(folder: GridFolder, run_ids: Iterable[str], poller: JobPoller) -> StopRequest:
     """Ask the schedulers to stop the jobs of `run_ids`, after writing so to the journal.
 
     Returns:
@@ -101,15 +121,18 @@ def cancel_runs(folder: GridFolder, run_ids: Iterable[str], poller: JobPoller) -
         asked = asked_runs(folder, journal.submissions())
         states = read_states(folder, poller.states)
         record_endings(journal, states.values())
-        active = [status for status in states.values() if status.state.is_active]
+        active = [status for status in states.values() if _is_in_queue(status)]
         wanted = set(run_ids)
         elements = {_element(asked[status.run_id]) for status in active if status.run_id in wanted}
-        stopped = [status for status in active if _element(asked[status.run_id]) in elements]
+        named = [status for status in active if _element(asked[status.run_id]) in elements]
         journal.cancel(_by_tag(elements))
-        handles = list(dict.fromkeys(status.handle for status in stopped if status.handle))
+        handles = list(dict.fromkeys(status.handle for status in named if status.handle))
         poller.forget(handles)
-        registry.cancel(handles)
-    return stopped
+        left = registry.cancel(handles)
+    return StopRequest(
+        [status for status in named if status.handle not in left],
+        [status for status in named if status.handle in left],
+    )
 
 
 def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunStatus]:
@@ -122,6 +145,15 @@ def _mates(named: Sequence[RunStatus], runs: Iterable[RunStatus]) -> list[RunSta
         if status.state.is_active and shares_job and status.run_id not in ids:
             found.append(status)
     return found
+
+
+def _is_in_queue(status: RunStatus) -> bool:
+    """Return whether a run has a place: also one that waits there for what did not end well."""
+    return status.state.is_active or status.waits_in_vain
+
+
+def _state_in_queue(status: RunStatus) -> RunState:
+    return RunState.QUEUED if status.waits_in_vain else status.state
 
 
 def _element(run: Asked) -> tuple[str, int]:
@@ -139,7 +171,7 @@ def _tally(statuses: Sequence[RunStatus]) -> str:
     """Render a number of runs: `3 queued and 2 running runs`."""
     parts = []
     for state in (RunState.QUEUED, RunState.RUNNING):
-        number = sum(status.state is state for status in statuses)
+        number = sum(_state_in_queue(status) is state for status in statuses)
         if number:
             parts.append(f"{number} {state.value}")
     return f"{' and '.join(parts) or 'no'} {'run' if len(statuses) == 1 else 'runs'}"

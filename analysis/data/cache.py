@@ -22,13 +22,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import anlp
 from analysis.data.arrow import join_tables
 from analysis.data.frames import RUN_COLUMNS, empty_history, history_table, run_row, runs_table
 from analysis.data.source import Reading, Source
 from anlp.console.progress import PATIENCE_S, Progress
 from anlp.core.files import write_whole
 from anlp.core.spec import TaskSettings
+from anlp.core.version import __version__
 from anlp.records.files import read_json, write_json
 from anlp.records.results import RunRecord
 from anlp.tasks import TASKS
@@ -271,7 +271,7 @@ def _take(tables: RunTables, rows: npt.NDArray[np.int64]) -> RunTables:
 def _version() -> str:
     """Return what rows depend on beside the files: this program and the settings of the tasks."""
     tasks = {name: _settings_form(task.settings) for name, task in TASKS.items()}
-    text = json.dumps([FORM, anlp.__version__, RUN_COLUMNS, tasks], sort_keys=True)
+    text = json.dumps([FORM, __version__, RUN_COLUMNS, tasks], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

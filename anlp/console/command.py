@@ -19,7 +19,9 @@ from typing import Any, NoReturn
 
 from anlp.console import debug_log, stdio
 from anlp.console.verbs import command_name
+from anlp.core.damage import forget_damage, render_damage
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from anlp.core.version import __version__
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
 GRID_HELP = "the grid's name, its YAML file or its folder"
@@ -68,8 +70,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def version_line() -> str:
     """Return `anlp 0.1.0`."""
-    package = sys.modules["anlp"]  # loaded with this module; importing it would be an arrow upwards
-    return f"anlp {package.__version__}"
+    return f"anlp {__version__}"
 
 
 def make_parser(module: str, summary: str, examples: str) -> CommandParser:
@@ -160,6 +161,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
     stdio.open_closed()
     if outlives_reader:
         stdio.outlive_reader()
+    forget_damage()
     try:
         return _flushed(main)
     except UserError as error:
@@ -181,6 +183,8 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         )
         return EXIT_USAGE
     finally:
+        if left_out := render_damage():
+            print(left_out, file=sys.stderr)
         stdio.drop_unread()  # before Python itself tries to write it, and complains
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from anlp.core.metrics import metric_name
+
 EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONTINUE = 3  # in-job: "I saved a checkpoint, submit me again"
 EXIT_HELD = 4  # in-job: another process holds the lease of the run
 EXIT_SKIPPED = 5  # in-job: not begun, since too many runs before it failed alike
-EXIT_DISK_FULL = 6  # in-job: the run's folder cannot be written, so there is no result
+EXIT_DISK_FULL = 6  # in-job: a file of the run cannot be written, so there is no result
+EXIT_FOLDER_REMOVED = 8  # in-job: the run's folder was removed while it trained
 EXIT_REQUEUE = 85  # in-job, in an image: a checkpoint is saved, the job's script requeues
 EXIT_ESCAPED = 70  # in-job: an exception left the runner, there is no result
 EXIT_INTERRUPTED = 130
@@ -20,6 +23,7 @@ EXIT_INTERRUPTED = 130
 # decides what happens next.
 EXITS_OF_RUNS = (
     EXIT_DISK_FULL,
+    EXIT_FOLDER_REMOVED,
     EXIT_CONTINUE,
     EXIT_SKIPPED,
     EXIT_RUNS_FAILED,
@@ -89,7 +93,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_name(name: str, known: Iterable[str], what: str) -> str:
-    """Return `name`, if it is one of `known`.
+    """Return `name`, if it is one of `known`; a metric may be named as its program logs it.
 
     Args:
         name: as typed.
@@ -100,6 +104,8 @@ def known_name(name: str, known: Iterable[str], what: str) -> str:
         UserError: it is not; the message has the nearest name and the whole list.
     """
     names = set(known)
+    if name not in names and metric_name(name) in names:
+        return metric_name(name)
     if name not in names:
         raise UserError(f"{what} {name!r} is unknown{did_you_mean(name, names)}")
     return name

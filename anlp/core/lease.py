@@ -14,16 +14,25 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anlp.core.files import create_whole, write_whole
+from anlp.core.damage import describe_fault, note_damage
+from anlp.core.files import create_whole, make_folder, write_whole
+from anlp.core.json_text import parse_json, text_in, time_in, whole_in
 
 LEASE_S = 120.0
 BEATS_PER_LEASE = 4
 KEEP_S = 60.0
+OF_HOLDER = ("host", "boot", "pid", "started", "since")  # keys of a record that name its process
+BLOCK = 4096  # bytes that every file system gives a file at once
+CLOCK_S = 60.0  # a comparison of clocks is good for as long
+
+# How far the clock of a disk is ahead of this host's, and when that was found; by device.
+_clocks: dict[int, tuple[float, float]] = {}
 
 
 class HeldError(Exception):
@@ -71,9 +80,21 @@ class Process:
         """Tell whether it ran on this host, so that `is_alive` can tell."""
         return self.host == socket.gethostname()
 
+    def is_hidden(self) -> bool:
+        """Tell whether its number is of a process that this user may not see.
+
+        Many clusters mount /proc with `hidepid`: other users' processes are not in it.
+        """
+        return self.boot == _boot_id() and _stat_of(self.pid) is None and _is_of_other(self.pid)
+
     def is_alive(self) -> bool:
-        """Tell whether it still runs; meaningful only where `is_here`."""
-        return self.boot == _boot_id() and _start_ticks(self.pid) == self.started
+        """Tell whether it still runs; meaningful only where `is_here`.
+
+        One that is hidden counts as alive.
+        """
+        if self.boot != _boot_id():
+            return False
+        return _start_ticks(self.pid) == self.started or self.is_hidden()
 
 
 def process_from_json(form: Mapping[str, Any]) -> Process:
@@ -93,13 +114,30 @@ def _start_ticks(pid: int) -> int | None:
 
     None: it is gone, or a zombie.
     """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+    text = _stat_of(pid)
+    if text is None:
         return None
     # the command name before may hold blanks and parentheses
     fields = text[text.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _stat_of(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _is_of_other(pid: int) -> bool:
+    """Tell whether a process of another user has this number."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 @dataclass
@@ -129,14 +167,21 @@ class Lease:
         """Tell whether the lease is still held by this process.
 
         It is not once another process took over, because this one was frozen for longer than the
-        lease.
+        lease, nor once the folder was removed, even if another process has made it again.
         """
-        return latest(self.path.parent) == self.path
+        if latest(self.path.parent) != self.path:
+            return False
+        now = read(self.path)
+        return not now or all(now.get(key) == self.record.get(key) for key in OF_HOLDER)
+
+    def is_gone(self) -> bool:
+        """Tell whether the folder of the lease was removed."""
+        return not self.path.exists() and latest(self.path.parent) is None
 
     def release(self, **ending: Any) -> None:
         """Mark the lease as ended, with `ending` kept in its record.
 
-        On a full disk the file is removed instead.
+        On a full disk the file is written over in place or, where even that fails, removed.
         """
         if self._stop.is_set():
             return
@@ -147,7 +192,8 @@ class Lease:
         except OSError:
             # on a dead or read-only disk the lease is held until this process ends
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                if not _write_over(self.path, _encode(self.record)):
+                    self.path.unlink()
 
     def __enter__(self) -> Lease:
         return self
@@ -169,7 +215,7 @@ def acquire(
     Raises:
         HeldError: a living process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     while True:
         holder = latest(folder)
         if holder is not None and _is_held(holder, lease_s):
@@ -202,13 +248,43 @@ def latest(folder: Path) -> Path | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the record of a lease; empty where it was swept meanwhile."""
+    """Return the record of a lease; empty where it was swept meanwhile, or is damaged (noted)."""
     try:
         with path.open("rb", buffering=0) as file:
-            found = json.loads(file.read())
-    except (OSError, ValueError):
+            content = file.read()
+    except OSError:
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        found = parse_json(content)
+        _check(found)
+    except ValueError as error:
+        note_damage(path, describe_fault(error))
+        return {}
+    record: dict[str, Any] = found
+    return record
+
+
+def _check(record: Any) -> None:
+    """Refuse a record whose entries are not what this module writes; others may be anything.
+
+    Raises:
+        ValueError: it says which entry.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a table, got {record!r:.60}")
+    for name in ("host", "boot"):
+        text_in(record, name)
+    for name in ("pid", "started"):
+        whole_in(record, name, MOST_TICKS)
+    for name in _TEXTS & record.keys():
+        text_in(record, name)
+    for name in _TIMES & record.keys():
+        time_in(record, name)
+
+
+MOST_TICKS = 2**63  # of the clock, since the host has started
+_TEXTS = frozenset({"job", "batch", "ending", "cause", "detail"})
+_TIMES = frozenset({"since", "ended", "cpu_s"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +298,13 @@ class Holder:
     def number(self) -> int:
         """Return how many leases there were, this one included."""
         return int(self.path.stem)
+
+    def is_here(self) -> bool:
+        """Tell whether its process is one of this host, which `is_alive` looks at itself."""
+        try:
+            return process_from_json(self.record).is_here()
+        except (KeyError, TypeError, ValueError):
+            return False
 
     def is_alive(self) -> bool:
         """Tell, without waiting, whether the lease is held.
@@ -246,11 +329,38 @@ def _is_alive(path: Path, record: Mapping[str, Any], lease_s: float) -> bool:
     if not record or "ended" in record:
         return False
     process = process_from_json(record)
-    if process.is_here():
+    if process.is_here() and not process.is_hidden():
         return process.is_alive()
     with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime < lease_s
+        return _disk_time(path.parent) - path.stat().st_mtime < lease_s
     return False
+
+
+def _disk_time(folder: Path) -> float:
+    """Return the time by the clock that stamps the files of a folder, not by this host's.
+
+    A file server's clock and a host's may be minutes apart. Where the folder cannot be written,
+    they are taken as equal.
+    """
+    device, now = folder.stat().st_dev, time.monotonic()
+    ahead, found_at = _clocks.get(device, (0.0, -CLOCK_S))
+    if now - found_at >= CLOCK_S:
+        ahead = _measure_clock(folder)
+        _clocks[device] = ahead, now
+    return time.time() + ahead
+
+
+def _measure_clock(folder: Path) -> float:
+    """Return how far the clock of a folder's disk is ahead of this host's, by a file made there."""
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            return probe.stat().st_mtime - time.time()
+        finally:
+            probe.unlink()
+    except OSError:
+        return 0.0
 
 
 def end_dead(folder: Path, pid: int, **ending: Any) -> bool:
@@ -299,7 +409,25 @@ def _is_held(path: Path, lease_s: float) -> bool:
     if not record or "ended" in record:
         return False
     process = process_from_json(record)
-    return process.is_alive() if process.is_here() else _beats(path, lease_s)
+    if process.is_here() and not process.is_hidden():
+        return process.is_alive()
+    return _beats(path, lease_s)
+
+
+def _write_over(path: Path, content: bytes) -> bool:
+    """Write into a file's first block, which a full disk allows; return False where it fails."""
+    if len(content) > BLOCK:
+        return False
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        try:
+            is_whole = os.pwrite(descriptor, content, 0) == len(content)
+            os.ftruncate(descriptor, len(content))
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return is_whole
 
 
 def _beats(path: Path, lease_s: float) -> bool:

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from anlp.core.files import open_to_write
+
 LONGEST_LINE = 1 << 16  # that is held back until it is whole
 SLACK = 1 << 20  # of the tail in memory, so that it is not cut at every line
 
@@ -91,7 +93,7 @@ class BoundedLog:
 
     def __init__(self, path: Path, limit: int) -> None:
         self.error = ""
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = open_to_write(path)
         self._half = max(limit // 2, 1)
         self._head_left = self._half
         self._start = 0  # where the last half begins in the file

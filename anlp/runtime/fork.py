@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_ESCAPED
+from anlp.core.files import append_whole, make_folder
 from anlp.core.pool_messages import RunRequest
 from anlp.records.folders import GridFolder
 from anlp.tasks import read_element
@@ -122,9 +123,8 @@ def _report(request: RunRequest, text: str) -> None:
     with contextlib.suppress(Exception):  # an unreadable batch file is what the traceback is about
         path = _log_of(request)
         if not (path.exists() and os.path.samestat(path.stat(), os.fstat(2))):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as log:
-                log.write(text)
+            make_folder(path.parent)
+            append_whole(path, text.encode(errors="backslashreplace"))
 
 
 def _log_of(request: RunRequest) -> Path:

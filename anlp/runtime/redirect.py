@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
+
+from anlp.core.files import AppendedFile, UnwritableError
 
 
 @contextlib.contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Append stdout and stderr to `path` while the context lasts, with tracebacks of crashes."""
+    """Append stdout and stderr to `path` while the context lasts, with tracebacks of crashes.
+
+    Raises:
+        UnwritableError: the file cannot be opened; within, a line could not be written.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    with path.open("a", encoding="utf-8", buffering=1) as file, _descriptors_to(file.fileno()):
+    with _open_log(path) as file, _descriptors_to(file.fileno()):
         was_enabled = faulthandler.is_enabled()
         faulthandler.enable(file)
         try:
@@ -25,6 +33,21 @@ def output_to(path: Path) -> Iterator[None]:
             faulthandler.disable()
             if was_enabled:
                 faulthandler.enable(sys.__stderr__ or 2)
+
+
+@contextlib.contextmanager
+def _open_log(path: Path) -> Iterator[io.TextIOWrapper]:
+    """Open a stream that writes line by line; an unfinished last one that fails is no fault.
+
+    Nothing is kept that a full disk refused: it would be tried again with each line.
+    """
+    raw = cast("io.BufferedWriter", AppendedFile(path))
+    file = io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(UnwritableError):
+            file.close()
 
 
 @contextlib.contextmanager

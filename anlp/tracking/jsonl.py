@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anlp.core.files import AppendedFile
 from anlp.records.files import write_jsonl
 
 
@@ -24,8 +24,8 @@ class JsonlTracker:
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()) -> None:
         if kept or path.exists():
             write_jsonl(path, kept)
-        # unbuffered: a line that a full disk refused must not be tried again on closing
-        self._file = path.open("ab", buffering=0)
+        # no buffer: a line that a full disk refused must not be tried again on closing
+        self._file = AppendedFile(path)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Append the line of epoch `step`; values that are not finite become null."""
@@ -33,9 +33,7 @@ class JsonlTracker:
             "epoch": step,
             **{name: value if math.isfinite(value) else None for name, value in metrics.items()},
         }
-        content = json.dumps(line).encode() + b"\n"
-        if self._file.write(content) != len(content):
-            raise OSError(errno.ENOSPC, "the line could not be written whole", self._file.name)
+        self._file.write(json.dumps(line).encode() + b"\n")
 
     def finish(self, outcome: str, summary: Mapping[str, Any]) -> None:
         """Close the file; outcome and final metrics are in `result.json`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 import traceback
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from anlp.core.files import is_unwritable
 from anlp.core.metrics import higher_is_better
 from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import Interrupted, LeaseLostError
@@ -98,6 +98,7 @@ class Attempt:
         Raises:
             Interrupted: the run was asked to stop and has saved its checkpoint.
             LeaseLostError: another process has taken over the run.
+            OSError: a file could not be written, or a disk is full: no fault of the run.
         """
         try:
             result = self._train_and_test()
@@ -107,8 +108,11 @@ class Attempt:
         except DivergedError:
             print("the loss is not finite any more: the run diverged")
             result = self._result(Outcome.DIVERGED)
-        except Exception as error:  # any exception of a run is its result
+        except Exception as error:  # any exception of a run is its result, but not of its disk
             text = traceback.format_exc()
+            if is_unwritable(error):
+                self._finish_trackers("interrupted", {})
+                raise
             print(text)
             result = self._result(Outcome.FAILED, error=self._describe(error, text))
         self._finish_trackers(result.outcome.value, result.to_summary())
@@ -231,14 +235,11 @@ class Attempt:
 
     def _finish_trackers(self, outcome: str, summary: Mapping[str, Any]) -> None:
         for tracker in self.trackers:
-            tracker.finish(outcome, summary)
+            _finish_tracker(tracker, outcome, summary)
 
     def _describe(self, error: Exception, text: str) -> RunError:
         epoch = None if self.trainer is None else self.trainer.epoch
-        message = str(error)
-        if _is_out_of_space(error):
-            message += "; free some space, then retry"
-        return RunError(type(error).__name__, message, text, epoch)
+        return RunError(type(error).__name__, str(error), text, epoch)
 
     def _result(
         self,
@@ -324,8 +325,13 @@ def _make_schedule(settings: TrainingSettings, steps_per_epoch: int) -> Schedule
     )
 
 
-def _is_out_of_space(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+def _finish_tracker(tracker: Tracker, outcome: str, summary: Mapping[str, Any]) -> None:
+    try:
+        tracker.finish(outcome, summary)
+    except Exception as error:  # a mirror's fault must not cost the result
+        if is_unwritable(error):
+            raise
+        traceback.print_exc()
 
 
 def render_epoch(metrics: Metrics, epoch: int) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from anlp.core.errors import UserError
+from anlp.core.files import make_folder
 from anlp.records.options import ContainerOptions
 from anlp.tasks import TASKS
 from jobs.common import external
 from jobs.common.git import HERE, code_commit
 from jobs.containers.apptainer import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
 from jobs.containers.sif import MEMORY, read_digest, require_whole
+from jobs.containers.trial import check_start
 
 UNKNOWN = "unknown"
 OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
@@ -107,7 +109,7 @@ def make_container(
     Raises:
         UserError: something that is to be bound does not exist.
     """
-    runs.mkdir(parents=True, exist_ok=True)
+    make_folder(runs)
     tree = [Bind(HERE / "anlp", LIVE, read_only=True)] if choice.is_live else []
     folders = [runs, data] if data.is_dir() else [runs]
     container = Container(
@@ -270,4 +272,5 @@ def prepare_image(
         tasks=use.tasks,
     ):
         say(f"warning: {text}")
+    check_start(container)
     return container, facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from random import Random
 
 from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
@@ -14,11 +15,14 @@ from jobs.gridfile.sampling import (
     DRAWS,
     MAX_VALUES,
     ROWS,
+    WEIGHTS,
     Number,
     draw_choices,
     draw_numbers,
+    draw_weighted,
     row_values,
     stream,
+    weights_fault,
 )
 from jobs.gridfile.settings import Setting
 
@@ -170,10 +174,12 @@ def _drawn(
     reader: GridParser, setting: Setting, tree: Tree, path: str, count: int, seed: int
 ) -> list[Scalar]:
     table = reader.table(tree, path, "a way to draw such as {uniform: [0, 0.5]}")
+    rng = stream(seed, setting.name)
+    if table is tree and CHOICE in table.entries and WEIGHTS in table.entries:
+        return _drawn_by_weight(reader, setting, table, path, count, rng)
     rule = _rule(reader, table, path, [*DRAWS, CHOICE]) if table is tree else None
     if rule is None:
         return []
-    rng = stream(seed, setting.name)
     arguments = table.entries[rule].tree
     if rule == CHOICE:
         choices = reader.values(setting, arguments, f"{path}.{rule}")
@@ -183,3 +189,20 @@ def _drawn(
         return []
     numbers = draw_numbers(rule, bounds, count, rng, whole=setting.kind is int)
     return _computed(reader, setting, numbers, rule, arguments.line, path)
+
+
+def _drawn_by_weight(
+    reader: GridParser, setting: Setting, table: Table, path: str, count: int, rng: Random
+) -> list[Scalar]:
+    reader.only(table, path, (CHOICE, WEIGHTS))
+    choices = reader.values(setting, table.entries[CHOICE].tree, join(path, CHOICE))
+    tree, where = table.entries[WEIGHTS].tree, join(path, WEIGHTS)
+    given = len(tree.items) if isinstance(tree, Items) else 1
+    weights = reader.numbers(tree, where, (given,), "one for each value")
+    if not choices or weights is None:
+        return []
+    fault = weights_fault(weights, len(choices))
+    if fault is not None:
+        reader.faults.add(tree.line, where, fault)
+        return []
+    return draw_weighted(choices, weights, count, rng)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anlp.core import lease
+from anlp.core.files import append_whole
 from anlp.records.crash import CrashRecord, crash_in
-from anlp.records.files import read_jsonl, read_metrics
+from anlp.records.files import parse_jsonl, read_metrics
 from anlp.records.fingerprint import innermost_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import (
@@ -23,9 +24,10 @@ from anlp.records.results import (
     result_from_json,
 )
 from jobs.config.resources import Resources
-from jobs.runs.batches import Asked, Purpose, Redo, asked_runs
+from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly, recall
 from jobs.runs.journal import Journal
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, cause_of_record
+from jobs.runs.logs import describe_no_start
+from jobs.schedulers.base import RUNS_FAILED, Cause, JobHandle, JobState, Phase, cause_of_record
 
 # Causes after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset(
@@ -36,9 +38,14 @@ HARMLESS = frozenset(
         Cause.PREEMPTED,
         Cause.SKIPPED,
         Cause.DISK_FULL,
+        Cause.REMOVED,
     }
 )
 NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
+DAMAGED_RESULT = "its result.json is damaged; a retry repeats the run"
+
+# Causes that say nothing about the process of a run
+NOT_DEFINITE = frozenset({None, Cause.UNKNOWN, Cause.LAUNCHER})
 
 Query = Callable[[Sequence[JobHandle]], Mapping[JobHandle, JobState]]
 
@@ -52,11 +59,17 @@ class Standing:
     detail: str = ""  # one line in the scheduler's words
     node: str = ""  # where it ran, as the scheduler names it
     crashed_in_pack: bool = False  # it died while its job went on with other runs
+    waits_in_vain: bool = False  # its job is in the queue still, behind one that did not end well
 
     @property
     def why(self) -> str:
         """Return what ended it, in one line; empty where nothing did."""
         return "" if self.cause is None else describe_cause(self.cause, self.detail)
+
+
+HELD_BACK = Standing(
+    RunState.INTERRUPTED, Cause.SKIPPED, "its canary did not pass", waits_in_vain=True
+)
 
 
 def describe_cause(cause: Cause, detail: str) -> str:
@@ -104,7 +117,7 @@ def _detail_of_held(job: JobState | None) -> str:
     """Return the scheduler's word on a run that a process works on, unless it waits or ended."""
     if job is None or job.phase is Phase.QUEUED or job.cause is not None:
         return ""
-    return job.detail
+    return "" if job.detail == RUNS_FAILED else job.detail
 
 
 def result_that_counts(result: RunResult | None, tag: str, redo: Redo = "all") -> RunResult | None:
@@ -138,6 +151,7 @@ class RunStatus:
     has_folder: bool = False  # whether it ever began
     attempt: lease.Holder | None = None  # the latest; not read where there is a result
     crashed_in_pack: bool = False  # it died while its job went on with other runs
+    waits_in_vain: bool = False  # its job is in the queue still, behind one that did not end well
 
     def fields(self) -> dict[str, Any]:
         """Return what a filter can name: settings, seed, id, state, purpose and final metrics."""
@@ -160,19 +174,26 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
             nor in the journal, and not at all where there are none.
         remember: whether results found for the first time go to the cache; False writes nothing.
     """
-    asked = asked_runs(folder, Journal(folder).submissions())
+    submissions = Journal(folder).submissions()
+    asked = asked_runs(folder, submissions)
     present = _present(folder)
     results = read_results(
         folder, [run for run in asked.values() if run.run_id in present], remember=remember
     )
     unsettled = [run for run in asked.values() if run.run_id not in results]
-    states = _ask(query, unsettled)
+    states = recall(_ask(query, unsettled), unsettled)
     if states:  # a query takes time: runs that ended meanwhile may have left results
         present = _present(folder)
         results |= _late_results([run for run in unsettled if run.run_id in present], states)
-    return {
-        run.run_id: _status(run, results.get(run.run_id), states, present) for run in asked.values()
-    }
+    ended_badly = jobs_that_ended_badly(submissions, asked.values(), results, states)
+    found = {}
+    for run in asked.values():
+        job = states.get(run.handle, JobState(Phase.QUEUED))
+        waits_in_vain = job.phase is Phase.QUEUED and run.waits_for_one_of(ended_badly)
+        found[run.run_id] = _status(
+            run, results.get(run.run_id), job, present, waits_in_vain=waits_in_vain
+        )
+    return found
 
 
 def read_results(
@@ -205,9 +226,8 @@ def read_results(
 def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
     """Return the cached results by run id; damaged lines are left out."""
     found: dict[str, RunResult] = {}
-    for form in read_jsonl(folder.finished):
-        with suppress(AttributeError, KeyError, TypeError, ValueError):
-            found[form["run_id"]] = result_from_json(form)
+    for _, result in parse_jsonl(folder.finished, result_from_json):
+        found[result.run_id] = result
     return found
 
 
@@ -215,11 +235,9 @@ def _remember(folder: GridFolder, results: Sequence[RunResult]) -> None:
     """Append results to the cache in one write; on a full or read-only disk there is no cache."""
     if not results:
         return
-    lines = [json.dumps(_for_cache(result).to_json()) for result in results]
-    if folder.finished.exists():
-        lines.insert(0, "")  # ends a line that a killed writer left torn: readers skip it
-    with suppress(OSError), folder.finished.open("a") as file:
-        file.write("\n".join([*lines, ""]))
+    lines = [json.dumps(_for_cache(result).to_json()).encode() + b"\n" for result in results]
+    with suppress(OSError):
+        append_whole(folder.finished, b"".join(lines))
 
 
 def _for_cache(result: RunResult) -> RunResult:
@@ -265,13 +283,21 @@ def _ask(query: Query, runs: Sequence[Asked]) -> Mapping[JobHandle, JobState]:
 def _status(
     run: Asked,
     result: RunResult | None,
-    states: Mapping[JobHandle, JobState],
+    job: JobState,
     present: Container[str],
+    *,
+    waits_in_vain: bool,
 ) -> RunStatus:
     has_folder = run.run_id in present
     attempt = lease.read_latest(run.folder.attempts) if has_folder and result is None else None
-    job = states.get(run.handle, JobState(Phase.QUEUED))
-    standing = classify(None, result) if result else _standing(run, attempt, job, has_folder)
+    if result is not None:
+        standing = classify(None, result)
+    else:
+        standing = _standing(run, attempt, job, has_folder)
+        if standing.detail == NO_RESULT and run.folder.result.exists():
+            standing = replace(standing, detail=DAMAGED_RESULT)
+        if waits_in_vain and standing.state is RunState.QUEUED:
+            standing = HELD_BACK
     return RunStatus(
         run.run_id,
         run.values,
@@ -291,6 +317,7 @@ def _status(
         has_folder=has_folder,
         attempt=attempt,
         crashed_in_pack=standing.crashed_in_pack,
+        waits_in_vain=standing.waits_in_vain,
     )
 
 
@@ -298,11 +325,11 @@ def _standing(
     run: Asked, attempt: lease.Holder | None, job: JobState, has_folder: bool
 ) -> Standing:
     """Return where a run without a result stands."""
-    if attempt is not None and attempt.is_alive():
-        return classify(job, None, is_held=True)
     ending = run.submission.endings.get(run.index)
     if ending is not None:
         job = JobState(Phase.ENDED, ending.cause, ending.detail, ending.node)
+    if attempt is not None and attempt.is_alive() and not _is_refuted(attempt, run, job):
+        return classify(job, None, is_held=True)
     if attempt is not None and (crash := crash_in(attempt.record, run.submission.tag)):
         return _crashed(crash, job.node)
     if job.phase is Phase.RUNNING and run.place >= run.at_once:
@@ -310,6 +337,24 @@ def _standing(
     if job.phase is Phase.ENDED:
         job = _blame(job, run, attempt, has_folder)
     return classify(job, None)
+
+
+def _is_refuted(attempt: lease.Holder, run: Asked, job: JobState) -> bool:
+    """Return whether a definite end of a run's job outweighs the heartbeat of its process.
+
+    A heartbeat on another host cannot be checked: it counts for two minutes after the process died.
+    A process on this host is looked at itself, and outweighs both.
+    """
+    is_definite = job.phase is Phase.ENDED and job.cause not in NOT_DEFINITE
+    return is_definite and not attempt.is_here() and run.is_job_of(attempt.record)
+
+
+def name_unwritable(job: JobState, attempt: lease.Holder) -> JobState:
+    """Return the end of a job with the file that could not be written, as its attempt noted it."""
+    named = attempt.record.get("unwritable")
+    if job.cause is not Cause.DISK_FULL or not isinstance(named, str):
+        return job
+    return replace(job, detail=named)
 
 
 def _crashed(crash: CrashRecord, node: str) -> Standing:
@@ -321,10 +366,15 @@ def _crashed(crash: CrashRecord, node: str) -> Standing:
 def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:
     """Return the end of a job for one of its runs: one that never began was skipped, not lost."""
     has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
+    is_behind = run.place >= run.at_once and not has_folder
+    if job.cause is None and job.detail == RUNS_FAILED and not (has_begun or is_behind):
+        words = describe_no_start(run.folder, run.submission, run.index)
+        return replace(job, cause=Cause.NOT_STARTED, detail=words)
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain
         return replace(job, cause=Cause.SKIPPED, detail="its canary did not pass")
-    is_behind = run.place >= run.at_once and not has_folder
+    if has_begun and attempt is not None:
+        job = name_unwritable(job, attempt)
     if not is_behind or job.cause in HARMLESS or job.cause is Cause.NOT_STARTED:
         return job
     why = job.cause or Cause.UNKNOWN
@@ -342,7 +392,8 @@ class Progress:
 
 def read_progress(status: RunStatus) -> Progress | None:
     """Return the last epoch that a run logged, None before its first."""
-    lines = read_metrics(status.folder.metrics)
+    lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
     if not lines:
         return None
-    return Progress(int(lines[-1]["epoch"]), int(status.values.get("epochs", 0)), lines[-1])
+    epochs = status.values.get("epochs")
+    return Progress(lines[-1]["epoch"], epochs if type(epochs) is int else 0, lines[-1])

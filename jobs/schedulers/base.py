@@ -37,6 +37,7 @@ class Batch:
     size: int
     max_parallel: int | None = None
     after: tuple[str, ...] = ()  # ids of jobs that must end well before any element starts
+    cluster: str = ""  # that takes it, where the scheduler names one
     apart: bool = False  # one job per element, so that later jobs can depend on each (`after`)
 
     def job_name(self, first: int) -> str:
@@ -101,6 +102,7 @@ class Cause(str, Enum):
     CONTINUE = "asked to be continued"
     NO_ROOM = "its folder could not be written"  # a full disk or a quota
     DISK_FULL = NO_ROOM
+    REMOVED = "its folder was removed"  # while it trained
     UNKNOWN = "unknown"
 
     @classmethod
@@ -118,9 +120,18 @@ class Cause(str, Enum):
             return None
 
 
+AWAITS_ACCOUNTS = "ended, waiting for the accounts"
+ACCOUNTS_AWAY = f"{AWAITS_ACCOUNTS}, which do not answer"
+NOT_KNOWN = "neither the queue nor the accounts know it"
+
+
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """Holds a job's phase and, once it ended, the cause that the scheduler gives."""
+    """Holds a job's phase and, once it ended, the cause that the scheduler gives.
+
+    A job that is over by the queue, and whose end the accounts may still tell, counts as running
+    with the detail `AWAITS_ACCOUNTS`: nothing is concluded from it yet.
+    """
 
     phase: Phase
     cause: Cause | None = None
@@ -128,13 +139,31 @@ class JobState:
     node: str = ""  # where it ran, as the scheduler names it
     signal: int | None = None  # that ended it
 
+    @property
+    def awaits_accounts(self) -> bool:
+        """Return whether it is over, and its accounts, which answer, have yet to say how."""
+        return self.phase is Phase.RUNNING and self.detail == AWAITS_ACCOUNTS
+
+
+NEVER_RUNS = "Can Never Run"  # what the detail of a job begins with that can never start
+
+
+def can_never_run(state_detail: str) -> bool:
+    """Return whether a scheduler says that a queued job can never start as it is.
+
+    >>> can_never_run("Can Never Run: Insufficient amount of resource: ngpus (R: 99 A: 2 T: 2)")
+    True
+    """
+    return state_detail.startswith(NEVER_RUNS)
+
 
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
 
+RUNS_FAILED = "exit code 1"  # of runs that failed and left their results, or of what began none
 # What the exit code of an element means: of `anlp.run` and of the script that starts it.
 EXITS: Mapping[int, tuple[Cause | None, str]] = {
     errors.EXIT_OK: (None, ""),
-    errors.EXIT_RUNS_FAILED: (None, ""),
+    errors.EXIT_RUNS_FAILED: (None, RUNS_FAILED),
     errors.EXIT_USAGE: (
         Cause.EXIT,
         "exit code 2: it could not use its batch file; the job's output says why",
@@ -144,8 +173,9 @@ EXITS: Mapping[int, tuple[Cause | None, str]] = {
     errors.EXIT_SKIPPED: (Cause.SKIPPED, "too many runs before it failed in the same way"),
     errors.EXIT_DISK_FULL: (
         Cause.DISK_FULL,
-        "free space or fix the permissions of its folder, then submit again",
+        "a full disk, a quota or missing permissions (the job's output names the file)",
     ),
+    errors.EXIT_FOLDER_REMOVED: (Cause.REMOVED, "while it trained; submit again to begin again"),
     errors.EXIT_ESCAPED: (
         Cause.EXIT,
         "exit code 70: an exception escaped; the job's output has its traceback",
@@ -239,6 +269,30 @@ def parse_signal(detail: str) -> int | None:
     return int(numbered[0]) if numbered else None
 
 
+_MIB_PER: Mapping[str, float] = {"": 1 / 1024**2, "k": 1 / 1024, "m": 1, "g": 1024, "t": 1024**2}
+_USE = re.compile(r"used ([\d.]+) ?(?:([kmgt]?)i?b)? of ([\d.]+) ?([kmgt]?)i?b\b", re.IGNORECASE)
+
+
+def parse_memory_use(detail: str) -> tuple[float, float] | None:
+    """Return MiB used and MiB asked for that a recorded detail names, None where it names none.
+
+    >>> parse_memory_use("exceeded resource mem: used 462848kb of 150mb")
+    (452.0, 150.0)
+    >>> parse_memory_use("used 2.5 of 2.0 GiB"), parse_memory_use("exit code 3")
+    ((2560.0, 2048.0), None)
+    """
+    found = _USE.search(detail)
+    if found is None:
+        return None
+    try:
+        used, asked = float(found[1]), float(found[3])
+    except ValueError:  # a number with two points
+        return None
+    unit = found[4].lower()
+    own_unit = unit if found[2] is None else found[2].lower()
+    return used * _MIB_PER[own_unit], asked * _MIB_PER[unit]
+
+
 def report_to_none(_: Job) -> None:
     """Ignore an accepted job."""
 
@@ -291,6 +345,10 @@ class Scheduler(Protocol):
         """Return the file with what element `index` of a job printed, None where there is none."""
         ...
 
+    def cluster(self) -> str:
+        """Return the name of the cluster that takes its jobs, empty where it has none."""
+        ...
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what people should know about the last call."""
@@ -316,11 +374,15 @@ class Scheduler(Protocol):
         """
         ...
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return the jobs of a submission by their names, for when its answer was lost.
 
+        Args:
+            tag: of the submission.
+            user: who submitted it; empty: the user of this process.
+
         Raises:
-            SchedulerError: it cannot be asked now.
+            SchedulerError: it cannot be asked now, or it hides the jobs of that user.
         """
         ...
 
@@ -328,6 +390,10 @@ class Scheduler(Protocol):
         """Return the state of every job, with one query for all of them."""
         ...
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Ask for all of them to be stopped; return before they are."""
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle] | None:
+        """Ask for all of them to be stopped; return before they are.
+
+        Returns:
+            Those of which there is no sign that the scheduler heard; None: that cannot be told.
+        """
         ...

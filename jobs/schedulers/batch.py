@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from anlp.core.errors import SchedulerError
-from anlp.core.files import write_whole
+from anlp.core.files import EXECUTABLE, describe_fault, make_folder, write_whole
+from anlp.core.units import render_duration
 from jobs.common import external
 from jobs.common.external import Answer
+from jobs.common.users import user_name
 from jobs.config.resources import Resources
 from jobs.schedulers import backoff
 from jobs.schedulers.backoff import Backoff
@@ -36,6 +38,9 @@ from jobs.schedulers.base import (
 from jobs.schedulers.site import Profile, apply
 
 LOOK_AGAIN_S = 0.2
+CALLS_AT_ONCE = 50  # of a cancellation, before there are pauses between them
+PAUSE_S = 0.12  # a login node has some 500 privileged ports, each of use once a minute
+CHARACTERS_PER_CALL = 60_000  # Linux takes 128 KiB in one argument, and 256 KiB at least in all
 Snapshot = TypeVar("Snapshot")  # what a backend's queries answered about some jobs
 
 
@@ -161,8 +166,8 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         """Return the error of a call that failed."""
 
     @abstractmethod
-    def find_jobs(self, tag: str) -> list[Job]:
-        """Return the jobs of the submission `tag` that the scheduler knows, by their names."""
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
+        """Return the jobs of the submission `tag` of a user that are known, by their names."""
 
     @abstractmethod
     def is_id(self, native_id: str) -> bool:
@@ -213,12 +218,33 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         del resources, wanted
         return None
 
+    def hides_jobs_of_others(self) -> str:
+        """Return why this user may not see all jobs of others, empty where they are seen."""
+        return ""
+
+    def cluster(self) -> str:
+        """Return the name of the cluster that takes the jobs, empty where it has none."""
+        return ""
+
     def check_accepted(self, native_id: str, piece: Piece) -> None:
         """Raise where an accepted job cannot be used."""
+
+    def look_at_accepted(self, batch: Batch, handles: Sequence[JobHandle]) -> list[str]:
+        """Return what people should know about jobs that were just accepted."""
+        del batch, handles
+        return []
 
     def is_cancelled(self, answer: Answer) -> bool:
         """Return whether a cancellation did what it could."""
         return answer.code == 0
+
+    def unheeded(self, jobs: Sequence[JobHandle]) -> list[JobHandle]:
+        """Return those of the cancelled `jobs` of which the scheduler shows no sign that it heard.
+
+        For schedulers whose command may leave with 0 although nothing happened.
+        """
+        del jobs
+        return []
 
     # ---- submit
 
@@ -255,6 +281,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
             handles += [JobHandle(self.name, job.native_id, index) for index in range(job.size)]
             room.use(piece.size)
         self._note_rest(batch.size, len(handles))
+        self._notes += self.look_at_accepted(batch, handles)
         return handles
 
     def _largest_piece(self, batch: Batch, patience: Backoff) -> int:
@@ -284,14 +311,12 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
 
     def _write(self, call: Call) -> None:
         try:
-            call.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(call.folder)
             for path, text in call.files.items():
-                write_whole(path, text.encode())
-                path.chmod(0o755)
+                write_whole(path, text.encode(), mode=EXECUTABLE)
         except OSError as error:
-            path = Path(error.filename or call.folder)
             raise SchedulerError(
-                f"{self.name}: {path}: cannot be written: {error.strerror}"
+                f"{self.name}: cannot be written: {describe_fault(error)}"
             ) from error
 
     def _hand_in_again(self, call: Call, tag: str, piece: Piece, before: Answer) -> Answer:
@@ -329,11 +354,18 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
 
     # ---- find, states, cancel
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return the jobs of the submission `tag`; see `Scheduler.find`."""
+        own = user_name()
+        if user not in ("", own) and (why := self.hides_jobs_of_others()):
+            raise SchedulerError(
+                f"{self.name}: {user} submitted this, and {why}: what was taken is not known. "
+                f"Ask {user} to submit or cancel this grid once, which records it",
+                transient=True,
+            )
         if self.name_option:
             self._let_callers_end(tag)
-        return self.find_jobs(tag)
+        return self.find_jobs(tag, user or own)
 
     def _let_callers_end(self, tag: str) -> None:
         """Return when no submit call of that submission is at work: it outlives a killed submit.
@@ -366,17 +398,39 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
                 found[job] = self.state_in(snapshot, job)
         return found
 
-    def cancel(self, jobs: Sequence[JobHandle]) -> None:
-        """Cancel all of `jobs` with as few calls as possible; what has ended is no error.
+    def cancel(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle]:
+        """Cancel all of `jobs` with as few calls as are safe; what has ended is no error.
+
+        Returns:
+            Those of which the scheduler shows no sign that it heard.
 
         Raises:
             SchedulerError: the scheduler did not answer, or refused.
         """
         known = [job for job in jobs if self.is_id(job.native_id)]
-        for argv in self.cancel_calls(known) if known else ():
+        calls = list(self.cancel_calls(known)) if known else []
+        if len(calls) > CALLS_AT_ONCE:
+            took_s = (len(calls) - CALLS_AT_ONCE) * PAUSE_S
+            self._say(
+                f"{self.name}: {len(calls)} calls of {calls[0][0]}, spread over "
+                f"{render_duration(took_s)} to spare the server"
+            )
+        for number, argv in enumerate(calls):
+            if number >= CALLS_AT_ONCE:
+                time.sleep(PAUSE_S)
             answer = self.run(argv, self.cancel_timeout_s)
             if not self.is_cancelled(answer):
                 raise self.refusal(argv[0], answer)
+        return self._ask_for_unheeded(known) if calls else []
+
+    def _ask_for_unheeded(self, jobs: Sequence[JobHandle]) -> Sequence[JobHandle]:
+        try:
+            return self.unheeded(jobs)
+        except SchedulerError as error:
+            raise SchedulerError(
+                f"{error}\nWhether it stopped the jobs is not known: cancel again once it answers",
+                transient=error.transient,
+            ) from error
 
 
 class _Room:
@@ -415,13 +469,21 @@ def indices_by_job(jobs: Iterable[JobHandle]) -> Mapping[str, set[int]]:
 
 
 def in_chunks(words: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Cut arguments into calls that a system takes.
+    """Cut arguments into calls that a system takes: of so many words, and not too long.
 
     >>> list(in_chunks(["1", "2", "3"], 2))
     [['1', '2'], ['3']]
     """
-    for begin in range(0, len(words), most):
-        yield words[begin : begin + most]
+    chunk: list[str] = []
+    length = 0
+    for word in words:
+        if chunk and (len(chunk) == most or length + len(word) > CHARACTERS_PER_CALL):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(word)
+        length += len(word) + 1
+    if chunk:
+        yield chunk
 
 
 def render_ranges(indices: Iterable[int]) -> list[str]:

@@ -215,10 +215,12 @@ def states(jobs: Sequence[JobHandle]) -> Mapping[JobHandle, JobState]:
     return found
 
 
-def cancel(jobs: Sequence[JobHandle]) -> None:
-    """Ask each scheduler to stop its own jobs."""
+def cancel(jobs: Sequence[JobHandle]) -> frozenset[JobHandle]:
+    """Ask each scheduler to stop its own jobs; return those of which there is no sign of that."""
+    unheeded: set[JobHandle] = set()
     for name, group in _by_scheduler(jobs).items():
-        get_scheduler(name).cancel(group)
+        unheeded.update(get_scheduler(name).cancel(group) or ())
+    return frozenset(unheeded)
 
 
 def _by_scheduler(jobs: Sequence[JobHandle]) -> Mapping[str, list[JobHandle]]:

@@ -198,14 +198,27 @@ def follow(
         print(f"  held back: {tripped}; fix that, and any submit of this grid takes the rest")
     if summary.stopped_by is not None:
         return EXIT_INTERRUPTED
-    if no_room := sum(ended.state.cause is Cause.DISK_FULL for ended in summary.ended.values()):
+    stuck = _without_folder(journal.folder, specs, summary, batch.tag)
+    for why in dict.fromkeys(stuck):
         print(
-            f"  {count(no_room, 'run')} could not write to a folder: free space or fix the "
-            "permissions, then any submit of this grid goes on"
+            f"  {count(stuck.count(why), 'run')}: {why}; any submit of this grid goes on from there"
         )
-    if counts[RunState.FAILED] or counts[RunState.LOST] or no_room:
+    if counts[RunState.FAILED] or counts[RunState.LOST] or stuck:
         return EXIT_RUNS_FAILED
     return EXIT_OK
+
+
+def _without_folder(
+    folder: GridFolder, specs: Sequence[RunSpec], summary: Summary, tag: str
+) -> list[str]:
+    """Return why each run was interrupted that could not write a file or lost its folder."""
+    found = []
+    for index, ended in summary.ended.items():
+        if ended.state.cause in (Cause.DISK_FULL, Cause.REMOVED):
+            standing, _ = standing_of(ended, folder.run(specs[index].run_id), tag)
+            if standing.state is RunState.INTERRUPTED:
+                found.append(standing.why)
+    return found
 
 
 class ExitRecorder:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anlp.console.verbs import command_name
-from anlp.core.errors import EXIT_OK
+from anlp.core.errors import EXIT_OK, UserError
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
 from anlp.records.folders import GridFolder
@@ -28,6 +28,7 @@ from jobs.submission.foreground import ForegroundRun
 from jobs.submission.submitter import SubmittedBatch, Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
 
+HERE = Path(__file__).resolve().parents[2]  # the folder of the packages
 NO_ASKS: Mapping[str, Resources] = {}
 
 
@@ -59,6 +60,7 @@ def submit_specs(
         SchedulerError: the scheduler did not take the batch.
         UserError: another command holds the grid, or its folder cannot be written.
     """
+    check_current_folder(Path.cwd())
     name = registry.resolve_name(
         target.on, None if target.profile is None else load_profile(target.profile)
     )
@@ -77,6 +79,21 @@ def submit_specs(
     if isinstance(scheduler, LocalScheduler):
         return ForegroundRun(submitter).run(specs, scheduler)
     return _submit_to_cluster(submitter, specs, scheduler)
+
+
+def check_current_folder(folder: Path) -> None:
+    """Refuse a folder in which the runs would not find their code: jobs begin where submit stood.
+
+    Raises:
+        UserError: something there hides the package `anlp`.
+    """
+    for name in ("anlp.py", "anlp/__init__.py"):
+        hiding = folder / name
+        if hiding.exists() and hiding.resolve() != HERE / name:
+            raise UserError(
+                f"{hiding}: hides the package anlp from runs that begin in this folder; rename it, "
+                "or submit from another folder"
+            )
 
 
 def _submit_to_cluster(submitter: Submitter, specs: Sequence[RunSpec], scheduler: Scheduler) -> int:

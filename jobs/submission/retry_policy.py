@@ -10,9 +10,10 @@ from anlp.records.results import RunState
 from jobs.config.resources import Resources
 from jobs.runs.failures import is_configuration_error, is_device_out_of_memory, is_out_of_memory
 from jobs.runs.status import RunStatus
-from jobs.schedulers.base import Cause
+from jobs.schedulers.base import Cause, parse_memory_use
 
 FACTOR = 1.5
+MARGIN = 1.25  # over the memory that a run had used when it was killed: it may have wanted more
 MOST_FACTOR = 4  # times what the grid asks for, unless a limit is given
 
 LEFT = "left"
@@ -101,13 +102,28 @@ def _more_memory(case: FailedRun, policy: Policy) -> RetryDecision:
             LEFT, "how much memory it had is not known; say how much it gets: --mem", None
         )
     most = policy.most_mem_mib or MOST_FACTOR * (case.first.mem_mib or had)
-    if had >= most:
-        return RetryDecision(
-            LEFT,
-            f"it had {render_memory(had)}, the most that is given; more: --most-mem or --mem",
-            None,
-        )
-    return _with_memory(case, min(round(FACTOR * had), most), f"it had {render_memory(had)}")
+    wanted, words = FACTOR * had, f"it had {render_memory(had)}"
+    used_mib = _used_memory(case, had)
+    if used_mib is not None:
+        wanted = max(wanted, MARGIN * used_mib)
+        words += f" and used {render_memory(used_mib)}"
+    if max(had, used_mib or 0) >= most:
+        limit = "the most" if had >= most else f"more than {render_memory(most)}, the most"
+        words += f", {limit} that is given; more: --most-mem or --mem"
+        return RetryDecision(LEFT, words, None)
+    return _with_memory(case, min(round(wanted), most), words)
+
+
+def _used_memory(case: FailedRun, had_mib: int) -> float | None:
+    """Return the run's part of what its job had used when it was killed, None where it is unknown.
+
+    What the scheduler names is of the whole job, which several runs may have shared.
+    """
+    use = parse_memory_use(case.status.detail)
+    if use is None:
+        return None
+    used_mib, asked_mib = use
+    return had_mib * used_mib / asked_mib if used_mib > asked_mib > 0 else None
 
 
 def _with_memory(case: FailedRun, mem_mib: int, why: str) -> RetryDecision:

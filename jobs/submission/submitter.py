@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from anlp.core.errors import SchedulerError
+from anlp.core.files import make_folder
 from anlp.core.spec import RunSpec
 from anlp.records.elements import Element
 from anlp.records.files import write_jsonl
@@ -21,6 +22,7 @@ from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, make_plan
 from jobs.runs.recovery import reconcile
 from jobs.runs.status import Query, RunStatus, read_states
+from jobs.schedulers import registry
 from jobs.schedulers.base import Batch, Job, Scheduler
 from jobs.schedulers.local.scheduler import LocalScheduler
 from jobs.submission.batching import SubmissionStage, make_elements, make_stages, passed_models
@@ -78,10 +80,14 @@ class Submitter:
     def plan(self, specs: Sequence[RunSpec]) -> tuple[Plan, Mapping[str, RunStatus]]:
         """Return the plan for these runs, and their states; call it while the grid is held.
 
-        It records how earlier jobs ended, since schedulers forget that.
+        It records how earlier jobs ended, since schedulers forget that, and takes those off the
+        queue that wait for a job which did not end well.
+
+        Raises:
+            SchedulerError: a scheduler does not take them off its queue.
         """
         reconcile(self.journal)
-        history = read_states(self.folder, self.query)
+        history = _release(read_states(self.folder, self.query))
         record_endings(self.journal, history.values())
         due = find_auto_retries(self.journal, history, self.target.options.retries)
         return make_plan(specs, history, self.redo, due), history
@@ -112,16 +118,23 @@ class Submitter:
         elements = make_elements(
             stage.specs, history, options, self.redo, packing, stage.resources.mem_mib
         )
+        cluster = scheduler.cluster()
         batch = replace(
             write_batch(self.folder, elements, options.batch),
             max_parallel=self.target.max_parallel,
             after=after,
             apart=stage.is_canary,
+            cluster=cluster,
         )
         specs = tuple(spec for element in elements for spec in element.specs)
         job = packing.ask(stage.resources)
         self.journal.intend(
-            batch, scheduler.name, self.redo, job, stage.resources, self.target.profile
+            batch,
+            scheduler.name,
+            self.redo,
+            job,
+            stage.resources,
+            self.target.profile,
         )
         jobs = _submit(scheduler, self.journal, batch, job)
         return SubmittedBatch(batch, specs, tuple(jobs))
@@ -133,9 +146,28 @@ class Submitter:
         return self.target.packing.fit(len(stage.specs))
 
 
+def _release(history: Mapping[str, RunStatus]) -> Mapping[str, RunStatus]:
+    """Take off the queue what waits in vain, and return the states without such places.
+
+    Raises:
+        SchedulerError: a scheduler shows no sign that it heard.
+    """
+    waiting = [status.handle for status in history.values() if status.waits_in_vain]
+    handles = list(dict.fromkeys(handle for handle in waiting if handle is not None))
+    if not handles:
+        return history
+    if left := registry.cancel(handles):
+        raise SchedulerError(
+            f"{len(left)} jobs wait for one that has ended, and could not be taken off the queue; "
+            "submit again in a minute",
+            transient=True,
+        )
+    return {run_id: replace(status, waits_in_vain=False) for run_id, status in history.items()}
+
+
 def write_batch(folder: GridFolder, elements: Iterable[Element], tag: str) -> Batch:
     """Write the batch file of a submission, a line per element; call it under the grid's lock."""
-    folder.batches.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.batches)
     numbers = (path.stem for path in folder.batches.glob("*.jsonl"))
     number = max((int(stem) for stem in numbers if stem.isdecimal()), default=0) + 1
     path = folder.batches / f"{number}.jsonl"

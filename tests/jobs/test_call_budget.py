@@ -40,6 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """A Slurm of which every task runs; what it was asked since the last time."""
     monkeypatch.setenv("PATH", str(fake_slurm.install(root / "slurm")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     return lambda: fake_slurm.take_calls(root / "slurm")
 
 
@@ -48,6 +49,7 @@ def pbs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     """A PBS that starts nothing and takes arrays of ten."""
     commands = fake_pbs.install(root / "site", held=True, max_array_size=10)
     monkeypatch.setenv("PATH", str(commands), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
 
     def calls() -> list[str]:
         names = [call[0] for call in fake_pbs.calls(root / "site")]
@@ -107,7 +109,7 @@ def test_commands_on_pbs_keep_to_their_budget(
     submit(root, 30, "--on", "pbs")
     assert pbs() == ["qstat"]
     cancel.main(["many", "--yes"])
-    assert pbs() == ["qstat", "qstat", "qdel"]
+    assert pbs() == ["qstat", "qstat", "qdel", "qstat"]
 
 
 def test_the_scheduler_is_looked_for_once(root: Path, slurm: Calls) -> None:

@@ -149,11 +149,11 @@ def test_a_run_that_ended_while_we_asked_is_left_alone(folder: GridFolder) -> No
     tag = submit(folder, specs)
     finish(folder, specs[0], tag)
 
-    stopped = cancel.cancel_runs(
+    request = cancel.cancel_runs(
         folder, [spec.run_id for spec in specs], JobPoller.for_viewing(folder)
     )
 
-    assert [status.run_id for status in stopped] == [specs[1].run_id]
+    assert [status.run_id for status in request.stopped] == [specs[1].run_id]
     assert cancelled(folder, tag) == {1}
 
 

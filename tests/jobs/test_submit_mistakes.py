@@ -175,8 +175,8 @@ def test_a_disk_that_fills_up_meanwhile_interrupts_runs_that_any_submit_continue
         assert process.returncode == 1, said
         assert re.search(r"^study: .*[0-9]+ interrupted$", said, re.MULTILINE), said
         assert re.search(
-            r"[0-9]+ runs? could not write to a folder: free "
-            r"space or fix the permissions, then any",
+            r"[0-9]+ runs?: its folder could not be written: (a full disk|\S+: No space left on "
+            r"device; free space on that disk).*; any submit of this grid goes on",
             said,
         ), said
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from anlp.core import lease
 from anlp.core.spec import RunSpec
 from anlp.records.elements import Element
 from anlp.records.files import read_metrics
@@ -197,3 +202,54 @@ def limit_file_size(size: int) -> None:
     attempt.SAVE_INTERVAL_S = 0.0
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def refuse_file(name: str) -> None:
+    """Lets no file of this name be written: the disk is full."""
+    from anlp.core import files
+    from anlp.training import attempt
+
+    attempt.SAVE_INTERVAL_S = 0.0
+    writing = files._writing
+
+    @contextmanager
+    def refuse(path: Path) -> Iterator[None]:
+        with writing(path):
+            if path.name == name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            yield
+
+    files._writing = refuse
+
+
+def remove_folder_at_update(folder: str, update: int, *, is_made_again: bool = False) -> None:
+    """Removes the folder of the run within its `update`-th step; another process may take it."""
+    from anlp.training import attempt, trainer
+
+    attempt.SAVE_INTERVAL_S = 0.0
+    original = trainer.Trainer._train_step
+    done = 0
+
+    def counted(self: trainer.Trainer, *given: Any) -> None:
+        nonlocal done
+        original(self, *given)
+        done += 1
+        if done == update:
+            shutil.rmtree(folder)
+            if is_made_again:
+                other = {**asdict(lease.Process.this()), "pid": 1, "since": time.time()}
+                attempts = Path(folder) / "attempts"
+                attempts.mkdir(parents=True)
+                (attempts / "000001.json").write_text(json.dumps(other))
+
+    trainer.Trainer._train_step = counted  # type: ignore[method-assign,assignment] # as above
+
+
+def break_provenance() -> None:
+    """Lets what is written last about a run raise."""
+    import anlp.run
+
+    def fail(*given: Any) -> Any:
+        raise AttributeError("module 'anlp' has no attribute '__version__'")
+
+    anlp.run._Run._provenance = fail  # type: ignore[method-assign,assignment] # as above

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from anlp.core import pool_messages
+from anlp.core.files import AppendedFile
 from jobs.containers.apptainer import Container
 from jobs.schedulers.local.slots import SlotPlan
 
@@ -59,7 +60,7 @@ class PoolProcess:
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
         self.is_ready = False
-        with log.open("ab") as errors:
+        with AppendedFile(log) as errors:
             self._process = subprocess.Popen(  # noqa: S603 - argv is a list, nothing reaches a shell
                 argv,
                 stdin=subprocess.PIPE,

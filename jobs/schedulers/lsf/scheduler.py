@@ -42,6 +42,7 @@ from jobs.schedulers.site import Profile
 
 DEFAULT_ARRAY_LIMIT = 1000  # LSF's own
 IDS_PER_CALL = 500
+RANGES_PER_WORD = 2_000  # 30 kB
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 # LSF's commands wait for ever by themselves, while it is down or the user's limit is reached
@@ -173,9 +174,18 @@ class LsfScheduler(BatchScheduler[QueueRows]):
 
     # ---- find, states, cancel
 
-    def find_jobs(self, tag: str) -> list[Job]:
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return the user's jobs of a submission, those included that ended a short time ago."""
-        return parse.parse_jobs(self._ask(()).rows, tag)
+        return parse.parse_jobs(self._ask(("-u", user)).rows, tag)
+
+    def hides_jobs_of_others(self) -> str:
+        """Return whether the cluster keeps what jobs are from other users."""
+        answer = _run(["bparams", "-a"], QUERY_TIMEOUT_S)
+        if answer.code:
+            raise self.refusal("bparams", answer)
+        if parse.parse_secrecy(answer.out) == 0:
+            return ""
+        return "this cluster hides the jobs of others from you (SECURE_JOB_INFO_LEVEL)"
 
     def is_id(self, native_id: str) -> bool:
         """Return whether this is a number."""
@@ -205,10 +215,11 @@ class LsfScheduler(BatchScheduler[QueueRows]):
 
     def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
         """Name the elements of each array as ranges."""
-        words = []
+        words: list[str] = []
         for native_id, indices in indices_by_job(jobs).items():
-            ranges = ",".join(render_ranges(index + 1 for index in indices))
-            words.append(f"{native_id}[{ranges}]")
+            numbers = render_ranges(index + 1 for index in indices)
+            chunks = in_chunks(numbers, RANGES_PER_WORD)
+            words += [f"{native_id}[{','.join(ranges)}]" for ranges in chunks]
         for some in in_chunks(words, IDS_PER_CALL):
             yield ["bkill", *some]
 
@@ -216,8 +227,8 @@ class LsfScheduler(BatchScheduler[QueueRows]):
         """Return whether bkill did what it could."""
         return parse.is_killed(answer)
 
-    def _ask(self, ids: Sequence[str]) -> QueueRows:
-        argv = ["bjobs", "-a", "-noheader", "-o", parse.FIELDS, *ids]
+    def _ask(self, words: Sequence[str]) -> QueueRows:
+        argv = ["bjobs", "-a", "-noheader", "-o", parse.FIELDS, *words]
         answer = _run(argv, QUERY_TIMEOUT_S)
         if not parse.is_answered(answer):
             raise self.refusal("bjobs", answer)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import stat
 import sysconfig
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import SchedulerError
 from jobs.common import external
 from jobs.common.external import Answer
@@ -25,6 +26,7 @@ from jobs.schedulers.base import (
     JobState,
     Phase,
     Setup,
+    can_never_run,
     parse_job_name,
 )
 from jobs.schedulers.batch import (
@@ -32,11 +34,10 @@ from jobs.schedulers.batch import (
     Call,
     Piece,
     Submission,
-    in_chunks,
     indices_by_job,
-    render_ranges,
 )
 from jobs.schedulers.pbs import parse as answers
+from jobs.schedulers.pbs.delete import render_deletions
 from jobs.schedulers.pbs.parse import JobId, Record, parse_id, parse_records
 from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.script import (
@@ -48,16 +49,18 @@ from jobs.schedulers.pbs.script import (
     render_script,
     script_of,
 )
-from jobs.schedulers.pbs.states import PHASES, never_ran, state_of
+from jobs.schedulers.pbs.states import BEING_DELETED, COPIES_OUTPUT, never_ran, state_of
 from jobs.schedulers.pbs.validate import Dialect
 from jobs.schedulers.site import Profile
 
 DEFAULT_ARRAY_LIMIT = 10_000  # PBS's own
-IDS_PER_CALL = 10_000  # 300 kB of arguments
+IDS_PER_CALL = 2_000  # 80 kB of arguments; one query of the server
+SLOW_IDS_PER_CALL = 100  # without -E, where every id is a connection
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
-ENDED = frozenset(letter for letter, phase in PHASES.items() if phase is Phase.ENDED)
+PAUSES_BEFORE_COMMENT_S = (0.0, 0.5, 1.0)  # a server places jobs within a second or so
+PAUSES_S = (0.0, 0.5, 1.0, 2.0)  # before each look for a sign that a deletion was heard
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
 
 
@@ -177,6 +180,32 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
                 "and submit again"
             )
 
+    def look_at_accepted(self, batch: Batch, handles: Sequence[JobHandle]) -> list[str]:
+        """Return the server's words where it says at once that these jobs can never start.
+
+        PBS accepts more than any node has, and says so after it has tried to place the first job.
+        """
+        if batch.after or self._dialect is not Dialect.PRO:
+            return []
+        comment = self._first_comment(handles[0].native_id)
+        if not can_never_run(comment):
+            return []
+        cancel = f"{command_name('jobs.cancel')} {batch.name}"
+        return [f"{comment}. Take them back ({cancel}), and ask for less"]
+
+    def _first_comment(self, native_id: str) -> str:
+        """Return what the server says of a new job, once it says anything; empty if it does not."""
+        for pause_s in PAUSES_BEFORE_COMMENT_S:
+            time.sleep(pause_s)
+            try:
+                records, _ = self._query([native_id], with_sub_jobs=False)
+            except SchedulerError:  # the jobs are accepted: there is nothing to fail
+                return ""
+            for record in records.values():
+                if record.get("job_state") != "Q" or record.get("comment"):
+                    return record.get("comment")
+        return ""
+
     def is_not_taken(self, answer: Answer) -> bool:
         """Return whether the command did not get through to a server at all."""
         return answers.is_unheard(answer)
@@ -221,20 +250,28 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     # ---- find, states, cancel
 
-    def find_jobs(self, tag: str) -> list[Job]:
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return the jobs of a submission, ended ones included where the server keeps them."""
-        wanted = ["qselect", "-u", pwd.getpwuid(os.getuid()).pw_name]
+        wanted = ["qselect", "-u", user]
         with_ended = self._has_history and self._known_dialect() is Dialect.PRO
         history = ["-x"] if with_ended else []
         answer = external.run([*wanted, *history], timeout_s=QUERY_TIMEOUT_S)
         if with_ended and (answers.is_history_off(answer) or answers.is_usage(answer)):
             answer = external.run(wanted, timeout_s=QUERY_TIMEOUT_S)
         if _is_missing(answer):  # Slurm's wrappers for Torque have none
-            return _jobs_of(parse_records(self._ask((), with_sub_jobs=False).out).values(), tag)
+            return _jobs_of(parse_records(self._ask_of_all().out).values(), tag)
         _raise_unless(answer.code == 0, "qselect", answer)
         ids = {_parent_of(word) for word in answer.out.split() if parse_id(word) is not None}
         records, _ = self._query(sorted(ids), with_sub_jobs=False)
         return _jobs_of(records.values(), tag)
+
+    def hides_jobs_of_others(self) -> str:
+        """Return whether the server shows users their own jobs only: its default."""
+        answer = _ask_server()
+        _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
+        if answers.shows_jobs_of_others(answer.out):
+            return ""
+        return "this server does not show you the jobs of others (query_other_jobs)"
 
     def is_id(self, native_id: str) -> bool:
         """Return whether PBS could have given this id: one other word fails a whole query."""
@@ -290,30 +327,40 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
     def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
         """Delete what is alive; PBS sends TERM, and KILL some 10 s later.
 
-        Jobs that have ended are left out: naming them is an error, and once took a server down.
+        Jobs that have ended are left out: naming them is an error, and has ended a server.
         """
         snapshot = self.look(sorted({job.native_id for job in jobs}), jobs)
         alive = [job for job in jobs if self.state_in(snapshot, job).phase is not Phase.ENDED]
-        yield from self._render_deletions(indices_by_job(alive), snapshot.records)
+        yield from render_deletions(
+            indices_by_job(alive),
+            snapshot.records,
+            self._dialect,
+            has_history=self._has_history,
+        )
 
     def is_cancelled(self, answer: Answer) -> bool:
         """Return whether qdel did what it could."""
         return answers.is_deleted(answer)
 
-    def _render_deletions(
-        self, indices: Mapping[str, set[int]], records: Mapping[JobId, Record]
-    ) -> Iterator[list[str]]:
-        """Return one call for all; Torque takes one for each array of which sub-jobs are named."""
-        ids = list[str]()
-        for native, some in indices.items():
-            if "[]" not in native or _is_all_that_lives(native, some, records):
-                ids.append(native)
-            elif self._dialect is Dialect.TORQUE:
-                yield ["qdel", "-t", ",".join(render_ranges(some)), native]
-            else:
-                ids += [native.replace("[]", f"[{one}]", 1) for one in render_ranges(some)]
-        for some_ids in in_chunks(ids, IDS_PER_CALL):
-            yield ["qdel", *some_ids]
+    def unheeded(self, jobs: Sequence[JobHandle]) -> list[JobHandle]:
+        """Ask a few times until each of `jobs` has ended or is being deleted; return the others.
+
+        A qdel that leaves with 0 proves nothing: the server may have died of it.
+        """
+        left = list(jobs)
+        for pause_s in PAUSES_S:
+            time.sleep(pause_s)
+            snapshot = self.look(sorted({job.native_id for job in left}), left)
+            left = [job for job in left if not self._is_leaving(self.state_in(snapshot, job))]
+            if not left:
+                break
+        return left
+
+    def _is_leaving(self, state: JobState) -> bool:
+        """Return whether a job that was deleted shows it; a running one of Torque does not."""
+        if state.phase is Phase.RUNNING and self._dialect is Dialect.TORQUE:
+            return True
+        return state.phase is Phase.ENDED or state.detail.startswith((BEING_DELETED, COPIES_OUTPUT))
 
     def _query(
         self, ids: Sequence[str], *, with_sub_jobs: bool = True
@@ -321,8 +368,13 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         """Return the jobs that the server knows, and the ids that it says it does not know."""
         records: dict[JobId, Record] = {}
         unknown: set[JobId] = set()
-        for some in in_chunks(ids, IDS_PER_CALL):
-            answer = self._ask(some, with_sub_jobs and any("[" in native for native in some))
+        rest = list(ids)
+        while rest:
+            some = rest[: SLOW_IDS_PER_CALL if self._is_plain else IDS_PER_CALL]
+            answer = self._ask_once(some, with_sub_jobs and any("[" in native for native in some))
+            if answer is None:
+                continue
+            rest = rest[len(some) :]
             found = parse_records(answer.out)
             records |= found
             unknown |= answers.unknown_ids(answer)
@@ -332,11 +384,11 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
                 unknown |= {key for key in map(parse_id, some) if key is not None}
         return records, unknown
 
-    def _ask(self, ids: Sequence[str], with_sub_jobs: bool) -> Answer:
-        """Call one qstat; repeat it with fewer options where this release refuses one.
+    def _ask_once(self, ids: Sequence[str], with_sub_jobs: bool) -> Answer | None:
+        """Call one qstat; return None where this release refuses an option, which is remembered.
 
-        What was refused is remembered. A dialect that is not known yet is taken for PBS Pro's,
-        whose options Torque refuses: that saves a call.
+        A dialect that is not known yet is taken for PBS Pro's, whose options Torque refuses: that
+        saves a call.
         """
         options = self._query_options(with_sub_jobs)
         timeout_s = SLOW_QUERY_TIMEOUT_S if self._is_plain else QUERY_TIMEOUT_S
@@ -351,7 +403,14 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
             _raise_unless(answers.is_answered(answer), "qstat", answer)
             self._dialect = self._dialect or Dialect.PRO
             return answer
-        return self._ask(ids, with_sub_jobs)
+        return None
+
+    def _ask_of_all(self) -> Answer:
+        """Ask about all jobs of the server, where there is no other way to find some."""
+        while True:
+            answer = self._ask_once((), with_sub_jobs=False)
+            if answer is not None:
+                return answer
 
     def _query_options(self, with_sub_jobs: bool) -> list[str]:
         is_torque = self._dialect is Dialect.TORQUE
@@ -389,23 +448,6 @@ def default_start() -> Start:
     code = Path(__file__).resolve().parents[3]
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return Start(Path.cwd(), code=None if code in installed else code)
-
-
-def _is_all_that_lives(array: str, indices: set[int], records: Mapping[JobId, Record]) -> bool:
-    """Return whether an array has no other sub-jobs left, so that it can be named as a whole."""
-    whole = parse_id(array)
-    if whole is None:
-        return False
-    named = {f"[{index}]" for index in indices}
-    has_any = False
-    for key, record in records.items():
-        is_of_it = (key.number, key.server) == (whole.number, whole.server)
-        if not is_of_it or key.brackets in ("", "[]"):
-            continue
-        has_any = True
-        if key.brackets not in named and record.get("job_state") not in ENDED:
-            return False
-    return has_any
 
 
 def _parent_of(native: str) -> str:

@@ -11,7 +11,14 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 
-from jobs.schedulers.base import Cause, JobState, Phase, state_of_exit, state_of_signal
+from jobs.schedulers.base import (
+    Cause,
+    JobState,
+    Phase,
+    can_never_run,
+    state_of_exit,
+    state_of_signal,
+)
 from jobs.schedulers.pbs.parse import Record
 from jobs.schedulers.pbs.validate import Dialect
 
@@ -30,6 +37,9 @@ PHASES: Mapping[str, Phase] = {
     "F": Phase.ENDED,
     "C": Phase.ENDED,  # Torque
 }
+ENDED_LETTERS = frozenset(letter for letter, phase in PHASES.items() if phase is Phase.ENDED)
+BEING_DELETED = "being deleted by"
+COPIES_OUTPUT = "ended; PBS copies its output"
 # Comment of a sub-job of which the server only knows that it is over: all else in its record is
 # its array's, with the exit status of the sub-job that ended last. Current servers know the first
 # comment, older ones all three.
@@ -71,6 +81,7 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
         has_history: whether the server keeps ended jobs; where it does not, `Subjob finished` says
             nothing more.
     """
+    record = _without_comment_of_sub_jobs(record)
     phase = PHASES.get(record.get("job_state"), Phase.QUEUED)
     if phase is Phase.QUEUED:
         return JobState(phase, None, _waits_for(record))
@@ -78,6 +89,18 @@ def state_of(record: Record, dialect: Dialect, *, has_history: bool = True) -> J
     if phase is Phase.RUNNING:
         return JobState(phase, None, _is_held_up(record), node)
     return replace(_end_of(record, dialect, has_history), node=node)
+
+
+def _without_comment_of_sub_jobs(record: Record) -> Record:
+    """Return an array without `Subjob finished`.
+
+    A server writes that there when it is first asked about the sub-jobs of an array that never
+    began; of the array it says nothing.
+    """
+    if "[]" not in record.id or not NO_RECORD.fullmatch(record.get("comment")):
+        return record
+    fields = {name: text for name, text in record.fields.items() if name != "comment"}
+    return Record(record.id, fields)
 
 
 def never_ran(record: Record) -> bool:
@@ -88,7 +111,7 @@ def never_ran(record: Record) -> bool:
 def _waits_for(record: Record) -> str:
     """Return why it does not run, where that will not change by itself."""
     comment = record.get("comment")
-    if re.match(r"Can Never Run|Not Running: Queue not started", comment):
+    if can_never_run(comment) or comment.startswith("Not Running: Queue not started"):
         return comment
     if record.get("job_state") != "H":
         return ""
@@ -100,10 +123,8 @@ def _waits_for(record: Record) -> str:
 def _is_held_up(record: Record) -> str:
     """Return what is about to happen to it, or keeps it from running."""
     if deleted := re.search(r"terminated by (\S+)", record.get("comment")):
-        return f"being deleted by {deleted[1]}"
-    return {"S": "suspended", "U": "suspended", "E": "ended; PBS copies its output"}.get(
-        record.get("job_state"), ""
-    )
+        return f"{BEING_DELETED} {deleted[1]}"
+    return {"S": "suspended", "U": "suspended", "E": COPIES_OUTPUT}.get(record.get("job_state"), "")
 
 
 def _node(record: Record) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from jobs.common import external
+from jobs.common.external import Answer
 from jobs.config.resources import Resources
 
 # Whether a request was taken is not known: it may have been on its way, or its answer.
@@ -37,6 +39,7 @@ TRANSIENT = (*AMBIGUOUS, *NOT_TAKEN, "Problem talking to the database")
 POLICY = "Job violates accounting/QOS policy"
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
+DENIED = "Access/permission denied"
 NO_CONFIGURATION = "Could not establish a configuration source"
 CONFIGURE = "load the site's module of Slurm, or set SLURM_CONF to its slurm.conf"
 
@@ -124,7 +127,7 @@ ADVICE: tuple[Advice, ...] = (
         "this Slurm knows no such option: remove it from extra",
         lambda asked: bool(asked.extra),
     ),
-    Advice("Access/permission denied", "you may not use that queue or account"),
+    Advice(DENIED, "you may not use that queue or account"),
     Advice(NO_CONFIGURATION, CONFIGURE),
     Advice("Invalid wckey", "this site wants a known wckey: give one as extra"),
 )
@@ -133,6 +136,12 @@ ADVICE: tuple[Advice, ...] = (
 def is_transient(err: str) -> bool:
     """Return whether trying again may help: Slurm was not reached, or its answer was lost."""
     return any(words in err for words in TRANSIENT)
+
+
+def is_past_cancelling(answer: Answer) -> bool:
+    """Return whether a cancellation failed only because what it named has ended."""
+    has_not_run = answer.code in (external.NOT_FOUND, external.NOT_STARTED, external.TIMED_OUT)
+    return not (has_not_run or is_transient(answer.err) or "denied" in answer.err)
 
 
 def is_not_taken(err: str) -> bool:

@@ -195,7 +195,7 @@ def test_a_cache_of_another_version_is_not_believed(
     add_three(grid)
     load(grid)
     read.clear()
-    monkeypatch.setattr("anlp.__version__", "99")
+    monkeypatch.setattr("analysis.data.cache.__version__", "99")
     load(grid)
 
     assert len(read) == 3

@@ -139,7 +139,7 @@ def seeds_of(
 
 @pytest.mark.slow
 def test_the_confirmed_column_is_not_optimistic_and_the_selected_one_is() -> None:
-    rng, k, times = np.random.default_rng(0), 20, 8000
+    rng, k, times = np.random.default_rng(0), 20, 2000
     confirmed, selected = [], []
     for _ in range(times):
         truth = 0.5 + 0.01 * rng.normal(size=k)
@@ -157,7 +157,7 @@ def test_the_confirmed_column_is_not_optimistic_and_the_selected_one_is() -> Non
         selected.append(row.optimistic - truth[number])
 
     assert abs(np.mean(confirmed)) <= 0.05 * 0.01
-    assert np.mean(selected) == pytest.approx(0.344 * 0.01, rel=0.1)
+    assert np.mean(selected) == pytest.approx(0.344 * 0.01, rel=0.15)
 
 
 def test_shared_luck_is_a_correlation_within_configurations() -> None:

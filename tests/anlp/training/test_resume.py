@@ -202,15 +202,19 @@ def test_seconds_add_up_over_attempts(tmp_path: Path) -> None:
     assert result.provenance["started"] == lease.read(folder.attempts / "000001.json")["since"]
 
 
-def test_run_that_cannot_write_its_checkpoint_fails_with_a_sentence(tmp_path: Path) -> None:
+def test_run_that_cannot_write_its_checkpoint_is_interrupted_and_names_the_file(
+    tmp_path: Path,
+) -> None:
     batch = write_batch(tmp_path, {"hidden": 256})
     folder = folder_of(batch)
 
-    assert run_apart(batch, prepare=tiny_runs.limit_file_size, args=(100_000,)) == 1
+    assert run_apart(batch, prepare=tiny_runs.limit_file_size, args=(100_000,)) == 6
 
-    result = read_result(folder)
-    assert result is not None
-    assert result.error is not None
-    assert result.error.message.endswith("free some space, then retry")
+    assert read_result(folder) is None
+    (attempt,) = (lease.read(path) for path in folder.attempts.iterdir())
+    assert attempt["ending"] == "interrupted"
+    assert attempt["unwritable"] == (
+        f"{folder.checkpoint}: File too large; raise the limit of file sizes (ulimit -f)"
+    )
     assert len(read_metrics(folder.metrics)) == 2  # epochs 0 and 1, whole
     assert not list(folder.path.glob(".*.tmp"))

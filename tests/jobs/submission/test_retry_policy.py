@@ -60,6 +60,38 @@ def test_memory_is_bounded_by_four_times_what_the_grid_asked_for_at_first() -> N
     assert full.why == "it had 16 GiB, the most that is given; more: --most-mem or --mem"
 
 
+@pytest.mark.parametrize(
+    ("detail", "mem_mib"),
+    [
+        ("exceeded resource mem: used 12582912kb of 4096mb", 15360),  # 12 GiB and a quarter
+        ("exceeded resource mem: used 4194400kb of 4096mb", 6144),
+        ("killed when its memory was full: used 4000000kb of 4gb", 6144),
+        ("used 8.0 of 4.0 GiB", 10240),
+        ("used 15.0 of 4.0 GiB", 16384),  # four times what the grid asked for
+        ("exceeded resource mem: used 24gb of 8gb", 15360),  # two runs shared the job
+        ("exceeded resource mem: used 5..gb of 0gb", 6144),
+    ],
+)
+def test_a_run_gets_what_it_had_used_and_a_margin(detail: str, mem_mib: int) -> None:
+    case = lost(Cause.OUT_OF_MEMORY)
+    case = replace(case, status=replace(case.status, detail=detail))
+
+    assert memory_of(decide(case, PLAIN)) == mem_mib
+
+
+def test_less_than_a_run_had_used_is_not_tried_again() -> None:
+    case = lost(Cause.OUT_OF_MEMORY)
+    case = replace(case, status=replace(case.status, detail="used 20.0 of 4.0 GiB"))
+
+    remedy = decide(case, PLAIN)
+
+    assert (remedy.action, remedy.ask) == (LEFT, None)
+    assert remedy.why == (
+        "it had 4 GiB and used 20 GiB, more than 16 GiB, the most that is given; "
+        "more: --most-mem or --mem"
+    )
+
+
 def test_the_bound_of_memory_can_be_given() -> None:
     assert memory_of(decide(lost(Cause.OUT_OF_MEMORY), Policy(most_mem_mib=5000))) == 5000
     assert memory_of(decide(lost(Cause.OUT_OF_MEMORY), Policy(most_mem_mib=4096))) is None

@@ -45,7 +45,7 @@ class Bench(Protocol):
         """A batch file with one element per behaviour."""
 
     def settle(
-        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], None] = lambda: None
+        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], object] = lambda: None
     ) -> Mapping[JobHandle, JobState]:
         """The states once all have ended; `meanwhile` is called again and again until then."""
 

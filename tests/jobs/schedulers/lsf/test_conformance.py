@@ -25,7 +25,7 @@ class LsfBench:
         return self._site.batch(*behaviours)
 
     def settle(
-        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], None] = lambda: None
+        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], object] = lambda: None
     ) -> Mapping[JobHandle, JobState]:
         return settle(self.scheduler, jobs, meanwhile)
 

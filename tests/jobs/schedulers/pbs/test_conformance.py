@@ -31,7 +31,7 @@ class PbsBench:
         return self._site.batch(*behaviours)
 
     def settle(
-        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], None] = lambda: None
+        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], object] = lambda: None
     ) -> Mapping[JobHandle, JobState]:
         return settle(self.scheduler, jobs, meanwhile)
 
@@ -56,6 +56,7 @@ def make_bench(
 ) -> Iterator[PbsBench]:
     commands = fake_pbs.install(folder / "site", dialect=dialect.value)
     monkeypatch.setenv("PATH", str(commands), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     yield PbsBench(Site(folder / "site"), dialect)
     fake_pbs.close(folder / "site")
 

@@ -12,7 +12,9 @@ import pytest
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
 from jobs.schedulers import backoff, registry
+from jobs.schedulers import batch as batch_scheduler
 from jobs.schedulers.base import Cause, Job, JobHandle, Phase
+from jobs.schedulers.pbs import scheduler as pbs_scheduler
 from jobs.schedulers.pbs.scheduler import PbsScheduler
 from jobs.schedulers.pbs.script import output_of, script_of
 from tests.support import scripted_elements
@@ -27,6 +29,7 @@ HOST = "pbs-m1.example.org"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PATH", str(fake_pbs.install(tmp_path / "site")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     monkeypatch.setattr(backoff, "PATIENCE_S", 0.0)
     yield Site(tmp_path / "site")
     fake_pbs.close(tmp_path / "site")
@@ -177,6 +180,19 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
     assert registry.resolve_name("auto", None) == found
     said_in_plan = "" if found == "pbs" else "qsub is here, but no PBS answers"
     assert registry.note_of_machine("auto", found).startswith(said_in_plan)
+
+
+def test_jobs_of_another_user_are_found_by_the_tag_or_not_said_to_be_none(site: Site) -> None:
+    site.configure(held=True, owner="ada")
+    scheduler = site.scheduler()
+    scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    assert scheduler.find(TAG) == []
+    assert [(job.first, job.size) for job in scheduler.find(TAG, "ada")] == [(0, 2)]
+
+    site.configure(query_other_jobs=False)
+    with pytest.raises(SchedulerError, match="ada submitted this, and this server does not show"):
+        scheduler.find(TAG, "ada")
 
 
 def test_no_pbs_here_is_said_in_one_sentence(
@@ -396,6 +412,64 @@ def test_torque_is_told_apart_which_sub_jobs_of_an_array_to_delete(site: Site) -
     scheduler.cancel([handles[index] for index in (0, 2, 3, 4)])
 
     assert site.calls("qdel") == [["qdel", "-t", "0,2-3", f"1[].{HOST}"], ["qdel", f"2.{HOST}"]]
+
+
+def test_cancelling_jobs_beside_sub_jobs_ends_no_server(site: Site) -> None:
+    """One call for jobs and whole arrays, one for ranges of an array, one for each single one."""
+    site.configure(max_array_size=4, held=True)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch(*["ok"] * 13), Resources())
+
+    wanted = [handles[index] for index in (1, 4, 6, 7, 8, 9, 10, 11, 12)]
+    unheeded = scheduler.cancel(wanted)
+
+    assert unheeded == []
+    assert site.calls("qdel") == [
+        ["qdel", f"1[1].{HOST}"],
+        ["qdel", f"2[2-3].{HOST}"],
+        ["qdel", f"2[0].{HOST}"],
+        ["qdel", f"3[].{HOST}", f"4.{HOST}"],
+    ]
+    assert fake_pbs.crashes(site.folder) == []
+    states = scheduler.states(handles)
+    ended = [handle for handle in handles if states[handle].phase is Phase.ENDED]
+    assert ended == wanted
+
+
+def test_without_history_each_job_is_deleted_by_itself(site: Site) -> None:
+    """One that ended a moment ago is not known then, and a list with it ends the server."""
+    site.configure(max_array_size=1, held=True, history=False)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    scheduler.cancel(handles)
+
+    assert site.calls("qdel") == [["qdel", f"1.{HOST}"], ["qdel", f"2.{HOST}"]]
+
+
+def test_what_shows_no_sign_of_a_deletion_is_returned(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pbs_scheduler, "PAUSES_S", (0.0, 0.1))
+    site.configure(held=True, deaf=True)
+    scheduler = site.scheduler()
+    handles = scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    assert scheduler.cancel(handles) == handles
+
+
+def test_many_calls_of_a_cancellation_are_spread(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_scheduler, "CALLS_AT_ONCE", 1)
+    said: list[str] = []
+    site.configure(held=True)
+    scheduler = site.scheduler(say=said.append)
+    handles = scheduler.submit(site.batch(*["ok"] * 5), Resources())
+
+    scheduler.cancel([handles[0], handles[2], handles[4]])
+
+    assert said == ["pbs: 3 calls of qdel, spread over 0 s to spare the server"]
 
 
 def test_cancelling_what_has_ended_asks_for_nothing(site: Site) -> None:

@@ -4,6 +4,7 @@ counted.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -26,7 +27,8 @@ from jobs.config.resources import Resources
 from jobs.runs.journal import Journal
 from jobs.runs.status import read_states
 from jobs.schedulers import backoff, registry
-from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase, parse_job_name
+from jobs.schedulers.base import Batch, Cause, Job, JobHandle, JobState, Phase, parse_job_name
+from jobs.schedulers.pbs import scheduler as pbs_scheduler
 from jobs.schedulers.pbs.scheduler import PbsScheduler
 from tests.support.grids import a_spec
 from tests.support.killed_submits import run_until
@@ -103,6 +105,7 @@ def make_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         commands = fake_pbs.install(site, **{"max_array_size": 2, "held": True, **config})
         sites.append(site)
         monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+        monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
         monkeypatch.setenv("ANLP_RUNS", str(tmp_path / name / "runs"))
         file = tmp_path / name / "study.yaml"
         file.write_text(text)
@@ -257,7 +260,9 @@ def test_runs_that_can_never_start_are_shown_with_the_servers_reason(
     run_command(lambda: status.main(["study"]))
 
     reason = "Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)"
-    assert f"5 queued: {reason}" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"5 queued: {reason}" in shown
+    assert "jobs.cancel study --only state=queued take back what can never run" in shown
 
 
 def test_why_a_run_waits_is_explained_in_the_servers_words(
@@ -266,13 +271,44 @@ def test_why_a_run_waits_is_explained_in_the_servers_words(
     place = make_place()
     place.submit("--gpus", "8")
     capsys.readouterr()
+    run_id = a_run_of(place)
 
-    run_command(lambda: explain.main(["study", a_run_of(place)]))
+    run_command(lambda: explain.main(["study", run_id]))
 
+    shown = " ".join(capsys.readouterr().out.split())
     assert (
-        "queued, Can Never Run: Insufficient amount of resource: "
-        "ngpus (R: 8 A: 4 T: 4); the next of its" in (" ".join(capsys.readouterr().out.split()))
+        "queued, Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4) No node "
+        "has what it asks for" in shown
     )
+    assert f"jobs.cancel study --only id={run_id}" in shown
+    assert "of its submission" not in shown
+
+
+def test_runs_that_can_never_start_are_said_so_by_the_submit(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place()
+
+    assert place.submit("--gpus", "8") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "note: Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)" in shown
+    assert "jobs.cancel study), and ask for less" in shown
+
+
+def test_a_submit_does_not_fail_because_its_last_question_has_no_answer(
+    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_place(max_array_size=100)
+    accepted = PbsScheduler.look_at_accepted
+
+    def look(self: PbsScheduler, batch: Batch, handles: list[JobHandle]) -> list[str]:
+        fake_pbs.configure(place.site, down=True)
+        return accepted(self, batch, handles)
+
+    monkeypatch.setattr(PbsScheduler, "look_at_accepted", look)
+
+    assert place.submit() == 0
 
 
 def test_what_is_about_to_happen_to_running_jobs_is_shown(
@@ -347,6 +383,23 @@ def test_what_the_profile_asked_for_is_known_to_a_retry(
     assert "again with 6 h of time" in shown
 
 
+def test_a_retry_asks_for_the_memory_that_was_used_and_more(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place(held=False, max_array_size=100, memory_kill=["462680kb", "150mb"])
+    place.submit("--mem", "150M")
+    ids = list(place.jobs())
+    wait_until(lambda: _are_over(place, ids), lambda: "they run for ever")
+    capsys.readouterr()
+
+    run_command(lambda: retry.main(["study", "-n"]))
+
+    shown = capsys.readouterr().out
+    assert "out of memory: exceeded resource mem: used 462680kb of 150mb" in shown
+    assert "again with 565 MiB of memory" in shown
+    assert "it had 150 MiB and used 452 MiB" in shown
+
+
 def test_a_retry_goes_to_the_site_of_the_submission(
     make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,27 +441,151 @@ def test_runs_that_share_a_job_have_the_sites_memory_and_time_each(
 # ---- canaries
 
 
-@pytest.mark.parametrize(("dialect", "history"), [("pro", True), ("pro", False), ("torque", True)])
+ALL_KINDS = pytest.mark.parametrize(
+    ("dialect", "history"), [("pro", True), ("pro", False), ("torque", True)]
+)
+
+
+def held_back(place: Place) -> list[str | None]:
+    """What ended those that waited for the canary, by a fresh look at the server."""
+    states = list(read_states(place.folder, registry.states).values())[1:]
+    assert {found.state for found in states} == {RunState.INTERRUPTED}
+    assert {found.cause for found in states} == {Cause.SKIPPED}
+    return [found.detail for found in states]
+
+
+@ALL_KINDS
 def test_what_waited_for_a_canary_that_did_not_pass_was_held_back(
-    make_place: Callable[..., Place], dialect: str, history: bool
+    make_place: Callable[..., Place], tmp_path: Path, dialect: str, history: bool
 ) -> None:
-    place = make_place(dialect=dialect, history=history)
-    assert place.submit("--canary") == 0
+    profile = tmp_path / "site.yaml"
+    profile.write_text("modules: [no/such]\ndefaults: {time: 30m}\n")
+    place = make_place(held=False, dialect=dialect, history=history)
+    assert place.submit("--canary", "--profile", str(profile)) == 0
     canary, *rest = place.jobs()
     assert "[" not in canary
     assert [
         call[1:3] for call in fake_pbs.calls(place.site) if call[0] == "qsub" and "-W" in call
     ] == ([["-W", f"depend=afterok:{canary}"]] * 2)
     assert len(rest) == 2
+    wait_until(lambda: _are_over(place, rest), lambda: "they wait for ever")
+
+    first = held_back(place)
+
+    assert set(first) == {"its canary did not pass"}
+    assert held_back(place) == first  # the first question changed what the server says of arrays
+
+
+@ALL_KINDS
+def test_what_waits_for_a_canary_deleted_before_it_began_is_held_back(
+    make_place: Callable[..., Place], dialect: str, history: bool
+) -> None:
+    """PBS Pro keeps it in the queue for ever."""
+    place = make_place(dialect=dialect, history=history)
+    assert place.submit("--canary") == 0
+    canary, *rest = place.jobs()
 
     subprocess.run(["qdel", canary], check=True)
-    wait_until(lambda: _are_over(place, rest), lambda: "they wait for ever")
-    states = list(read_states(place.folder, registry.states).values())
+    wait_until(lambda: _are_over(place, [canary]), lambda: "it was not deleted")
+    if dialect == "torque":
+        wait_until(lambda: _are_over(place, rest), lambda: "they wait for ever")
 
-    assert [(found.state, found.cause) for found in states[1:]] == [
-        (RunState.INTERRUPTED, Cause.SKIPPED)
-    ] * 4
-    assert {found.detail for found in states[1:]} == {"its canary did not pass"}
+    assert set(held_back(place)) == {"its canary did not pass"}
+    assert _are_over(place, rest) == (dialect == "torque")
+
+
+def test_a_submit_takes_what_waits_in_vain_off_the_queue_and_submits_it_again(
+    make_place: Callable[..., Place],
+) -> None:
+    place = make_place()
+    place.submit("--canary")
+    canary, *rest = place.jobs()
+    subprocess.run(["qdel", canary], check=True)
+    wait_until(lambda: _are_over(place, [canary]), lambda: "it was not deleted")
+
+    assert place.submit() == 0
+
+    assert _are_over(place, rest)
+    assert [call[1:] for call in fake_pbs.calls(place.site) if call[0] == "qdel"][1:] == [rest]
+    assert len(place.jobs()) == 6  # 3 more
+    states = read_states(place.folder, registry.states).values()
+    assert {found.state for found in states} == {RunState.QUEUED}
+
+
+def test_a_cancel_takes_what_waits_in_vain_off_the_queue(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place()
+    place.submit("--canary")
+    canary, *rest = place.jobs()
+    subprocess.run(["qdel", canary], check=True)
+    wait_until(lambda: _are_over(place, [canary]), lambda: "it was not deleted")
+    capsys.readouterr()
+
+    assert run_command(lambda: cancel.main(["study"])) == 0
+
+    assert "study: asked 4 queued runs to stop" in capsys.readouterr().out
+    assert _are_over(place, rest)
+
+
+# ---- ends
+
+
+@pytest.mark.parametrize("look", ["status", "explain", "submit"])
+def test_a_cause_that_a_command_saw_is_known_when_the_history_is_purged(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str], look: str
+) -> None:
+    place = make_place(held=False, max_array_size=100, memory_kill=["462680kb", "150mb"])
+    place.submit()
+    ids = list(place.jobs())
+    wait_until(lambda: _are_over(place, ids), lambda: "they run for ever")
+    looks: dict[str, Callable[[], int]] = {
+        "status": lambda: status.main(["study"]),
+        "explain": lambda: explain.main(["study", a_run_of(place)]),
+        "submit": place.submit,  # with nothing to submit: lost runs want a retry
+    }
+    journal = place.folder.journal.read_bytes()
+    run_command(looks[look])
+    fake_pbs.configure(place.site, history=False)
+    capsys.readouterr()
+
+    run_command(lambda: status.main(["study", "--fresh"]))
+
+    assert "5x out of memory: exceeded resource mem: used 462680kb of" in capsys.readouterr().out
+    assert place.folder.journal.read_bytes() == journal  # which only its holder writes
+
+
+def test_the_end_that_the_server_reports_outweighs_a_heartbeat_on_another_host(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process that was killed on its node leaves one that is two minutes old at most."""
+    place = make_place(held=False, max_array_size=100, memory_kill=["462680kb", "150mb"])
+    place.submit()
+    ids = list(place.jobs())
+    wait_until(lambda: _are_over(place, ids), lambda: "they run for ever")
+    status_before = next(iter(read_states(place.folder, registry.states).values()))
+    assert status_before.handle is not None
+    tag = next(iter(Journal(place.folder).submissions()))
+    number = status_before.handle.native_id.split("[")[0]
+    folder = status_before.folder
+
+    for job, state in [
+        (f"{number}[0].{HOST}", RunState.LOST),
+        ("", RunState.RUNNING),  # by hand, on another host
+        (f"1{number}.{HOST}", RunState.RUNNING),  # in a job that was submitted by hand
+    ]:
+        held = lease.acquire(folder.attempts, {"job": job, "batch": tag})
+        held.path.write_text(json.dumps({**held.record, "host": "node7"}))
+        found = read_states(place.folder, registry.states)[folder.path.name]
+        assert found.state is state, job
+        capsys.readouterr()
+        run_command(lambda: explain.main(["study", folder.path.name]))
+        assert ("running" in capsys.readouterr().out) is (state is RunState.RUNNING)
+        held.release()
+
+    with lease.acquire(folder.attempts, {"job": f"{number}[0].{HOST}", "batch": tag}):
+        found = read_states(place.folder, registry.states)[folder.path.name]
+        assert found.state is RunState.RUNNING  # a process of this host that is alive
 
 
 def _are_over(place: Place, ids: list[str]) -> bool:
@@ -436,6 +613,56 @@ def test_a_run_that_had_begun_is_not_called_held_back(tmp_path: Path) -> None:
     assert [found.cause for found in states.values()] == [Cause.UNKNOWN, Cause.SKIPPED]
 
 
+# ---- cancelled
+
+
+def test_no_cancel_of_some_runs_ends_the_server(make_place: Callable[..., Place]) -> None:
+    place = make_place()  # arrays of two, and a job
+    place.submit()
+
+    assert run_command(lambda: cancel.main(["study", "--only", "lr=0.1,0.01,0.001"])) == 0
+
+    assert fake_pbs.crashes(place.site) == []
+    states = read_states(place.folder, registry.states).values()
+    assert sum(found.state is RunState.INTERRUPTED for found in states) == 3
+
+
+def test_runs_whose_deletion_was_not_heard_are_not_said_to_be_stopped(
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pbs_scheduler, "PAUSES_S", (0.0, 0.1))
+    place = make_place(deaf=True)
+    place.submit()
+    capsys.readouterr()
+
+    assert run_command(lambda: cancel.main(["study"])) == 1
+
+    shown = capsys.readouterr().out
+    assert "study: asked no runs to stop\n" in shown
+    assert "5 queued runs more: pbs shows no sign that it heard; run this command again" in shown
+
+
+def test_a_server_that_dies_of_a_cancel_is_not_said_to_have_heard(
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = make_place()
+    place.submit()
+
+    def list_all(self: PbsScheduler, jobs: list[JobHandle]) -> list[list[str]]:
+        return [["qdel", f"3.{HOST}", f"1[0].{HOST}"]]
+
+    monkeypatch.setattr(PbsScheduler, "cancel_calls", list_all)
+
+    assert run_command(lambda: cancel.main(["study"])) == 2
+
+    assert fake_pbs.crashes(place.site) == [["qdel", f"3.{HOST}", f"1[0].{HOST}"]]
+    assert "Whether it stopped the jobs is not known" in capsys.readouterr().err
+
+
 # ---- how often the server is asked
 
 RUNS = 10_000
@@ -450,7 +677,7 @@ wandb: {{mode: disabled}}
 """
 # What each command may ask of a server about 10,000 runs; `qstat --version` asks no server.
 BUDGETS: list[tuple[str, Callable[[Place], int], dict[str, int]]] = [
-    ("submit", lambda place: place.submit(), {"qstat": 1, "qsub": 10}),
+    ("submit", lambda place: place.submit(), {"qstat": 2, "qsub": 10}),
     ("submit again", lambda place: place.submit(), {"qstat": 1}),
     ("status", lambda place: run_command(lambda: status.main(["study"])), {"qstat": 1}),
     (
@@ -472,7 +699,7 @@ BUDGETS: list[tuple[str, Callable[[Place], int], dict[str, int]]] = [
     (
         "cancel",
         lambda place: run_command(lambda: cancel.main(["study", "--yes"])),
-        {"qstat": 2, "qdel": 1},
+        {"qstat": 3, "qdel": 1},
     ),
 ]
 
@@ -498,6 +725,6 @@ def test_no_command_asks_more_of_a_server_than_its_budget(make_place: Callable[.
         name: spent[name] for name, _, budget in BUDGETS if Counter(spent[name]) - Counter(budget)
     }
     assert over == {}
-    assert spent["submit"] == {"qstat": 1, "qsub": 10}
+    assert spent["submit"] == {"qstat": 2, "qsub": 10}
     assert spent["cancel"]["qdel"] == 1
     assert len(place.runs_by_job()) == RUNS

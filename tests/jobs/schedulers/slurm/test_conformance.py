@@ -24,7 +24,7 @@ class SlurmBench:
         return make_batch(self._folder, *behaviours)
 
     def settle(
-        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], None] = lambda: None
+        self, jobs: Sequence[JobHandle], meanwhile: Callable[[], object] = lambda: None
     ) -> Mapping[JobHandle, JobState]:
         return settle(self.scheduler, jobs, meanwhile)
 

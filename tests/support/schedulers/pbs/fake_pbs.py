@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,11 @@ CONFIG: dict[str, Any] = {
     "scratch": None,
     "bare_ids": False,  # arrays are numbered without []
     "held": False,  # nothing is started
+    "owner": pwd.getpwuid(os.getuid()).pw_name,  # of all jobs
+    "query_other_jobs": True,
+    # memory used and asked for, as qstat shows it, of jobs that are killed for it as they begin
+    "memory_kill": None,
+    "deaf": False,  # qdel leaves with 0 and does nothing
 }
 CUT = "End of File\nqsub: Batch protocol error"
 NEVER_THERE = f"Connection refused\nqsub: cannot connect to server {HOST} (errno=15010)"
@@ -88,6 +94,19 @@ def configure(folder: Path, **config: Any) -> None:
 def calls(folder: Path) -> list[list[str]]:
     """Every command that was run, with its arguments."""
     path = folder / "calls"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def crash(folder: Path, call: list[str]) -> None:
+    """Ends the server, because of a call."""
+    with (folder / "crashes").open("a") as file:
+        file.write(json.dumps(call) + "\n")
+    configure(folder, down=True)
+
+
+def crashes(folder: Path) -> list[list[str]]:
+    """The calls that ended the server."""
+    path = folder / "crashes"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -25,7 +25,7 @@ class Running:
 
     process: subprocess.Popen[bytes]
     started: float
-    ended_by: str = ""  # "walltime" or "qdel"
+    ended_by: str = ""  # "walltime", "mem" or "qdel"
     kill_at: float = 0.0
 
 
@@ -93,8 +93,19 @@ class Mom:
         self.seen_alive = True
         if not self.site.is_over(job):
             return None
+        if kind.startswith("afterok") and self._was_deleted_as_it_queued(job):
+            return None  # a real server keeps what waits for it, for ever
         is_good = self.site.exit_of(job) == 0
         return {"afterany": True, "afternotok": not is_good}.get(kind, is_good)
+
+    def _was_deleted_as_it_queued(self, job: dict[str, Any]) -> bool:
+        """Whether it never began, and waited for no other job."""
+        if self.site.is_torque or self.site.never(job):
+            return False
+        folder = self.site.folder / "jobs" / str(job["number"])
+        waited = bool(job["depend"]) and not (folder / "released").exists()
+        states = (self.site.state(job, index) for index in job["indices"] or [0])
+        return not waited and not any(state.get("node") for state in states)
 
     def _abandon(self) -> None:
         """The test is over."""
@@ -149,13 +160,11 @@ class Mom:
             )
         self.running[index] = Running(process, time.monotonic())
         self.runs += 1
-        self._tell(
-            index,
-            state="R",
-            substate=42,
-            comment=f"Job run at {WHEN} on (pbs-m1:ncpus=1)",
-            node=NODE,
-        )
+        self._tell_of_running(index)
+
+    def _tell_of_running(self, index: int, how: str = "") -> None:
+        comment = f"Job run at {WHEN} on (pbs-m1:ncpus=1){how}"
+        self._tell(index, state="R", substate=42, comment=comment, node=NODE)
 
     def _look_after(self, index: int, running: Running) -> None:
         now = time.monotonic()
@@ -165,8 +174,12 @@ class Mom:
                 running.ended_by = "qdel"
             elif limit_s and now - running.started > limit_s:
                 running.ended_by = "walltime"
+            elif self.site.config["memory_kill"]:
+                running.ended_by = "mem"
             if running.ended_by:
                 running.kill_at = now + self.site.config["kill_delay_s"]
+                if running.ended_by == "qdel":
+                    self._tell_of_running(index, f" and terminated by {OWNER}@{HOST}")
                 signal_session(running.process.pid, signal.SIGTERM)
         elif now > running.kill_at:
             signal_session(running.process.pid, signal.SIGKILL)
@@ -201,6 +214,8 @@ class Mom:
         how = " and finished" if status == 0 else " and failed"
         if running.ended_by == "walltime":
             status, how = (-11 if self.site.is_torque else -29), " and exceeded resource walltime"
+        elif running.ended_by == "mem":
+            status, how = -27, " and exceeded resource mem"
         elif running.ended_by == "qdel":
             how = f" and terminated by {OWNER}@{HOST}"
         self.last_exit = status
@@ -216,6 +231,7 @@ class Mom:
             comment=comment,
             exit=status,
             used=used,
+            memory=self.site.config["memory_kill"] if running.ended_by == "mem" else None,
             node=NODE,
         )
 

@@ -7,12 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from tests.support.schedulers.pbs import fake_pbs
 from tests.support.schedulers.pbs.fake_pbs import RefusedError, Site, write
 
 
 def qdel(site: Site, words: Sequence[str]) -> int:
+    if site.config["deaf"]:
+        return 0
     if not site.is_torque:
-        return _for_each(words, lambda native: _delete(site, native))
+        ids = words
+        if ends_server(site, words):
+            fake_pbs.crash(site.folder, ["qdel", *words])
+            ids = words[:1]  # the only one that is gone once the server is back
+        code = _for_each(ids, lambda native: _delete(site, native))
+        return code if ids == words else 0
     if any(re.search(r"\[\d+-", word) for word in words):
         raise RefusedError(f"qdel: illegally formed job identifier: {words[0]}", 1)
     if words[0] != "-t":
@@ -20,6 +28,22 @@ def qdel(site: Site, words: Sequence[str]) -> int:
     return _for_each(
         words[1].split(","), lambda some: _delete(site, words[2].replace("[]", f"[{some}]"))
     )
+
+
+def ends_server(site: Site, words: Sequence[str]) -> bool:
+    """Whether this list ends a real server, as was seen.
+
+    A single sub-job beside anything that is not of its array does; without history, one that is
+    not known beside one that is.
+    """
+    if len(words) < 2:
+        return False
+    has_single = any(re.match(r"\d+\[\d+\]", word) for word in words)
+    if has_single and len({re.split(r"[\[.]", word)[0] for word in words}) > 1:
+        return True
+    known = [site.find(word) for word in words]
+    living = [job is not None and not site.is_over(job) for job in known]
+    return not site.config["history"] and any(living) and not all(living)
 
 
 def qalter(site: Site, words: Sequence[str]) -> int:

@@ -25,6 +25,8 @@ def qstat(site: Site, words: Sequence[str]) -> int:
             "Server: pbs-m1\n    server_state = Active\n    "
             f"max_array_size = {site.config['max_array_size']}"
         )
+        if site.config["query_other_jobs"]:
+            print("    query_other_jobs = True")
         return 0
     if "-x" in options and not site.config["history"]:
         print(f"qstat: PBS is not configured to maintain job history {ids[-1]}", file=sys.stderr)
@@ -76,6 +78,8 @@ def _show(site: Site, native: str, options: Sequence[str]) -> list[str]:
         )
     lines = _show_one(site, job, None if job["indices"] else 0, options)
     if "-t" in options:
+        if site.never(job):
+            (site.folder / "jobs" / str(job["number"]) / "asked-t").touch()
         lines += [line for index in job["indices"] for line in _show_one(site, job, index, options)]
     return lines
 
@@ -92,10 +96,12 @@ def _show_one(
         job["id"] if index is None or not job["indices"] else job["id"].replace("[]", f"[{index}]")
     )
     state = _parent_state(site, job) if index is None else _state(site, job, index)
+    used_memory, asked_memory = state.get("memory") or (None, None)
     fields = {
         "Job_Name": job["name"]
         + (f"-{index}" if site.is_torque and job["indices"] and index is not None else ""),
         "Job_Owner": f"{OWNER}@{HOST}",
+        "resources_used.mem": used_memory,
         "resources_used.walltime": state.get("used"),
         "job_state": state["state"],
         "queue": job["queue"],
@@ -103,6 +109,7 @@ def _show_one(
         "depend": None if job["indices"] and index is not None else _depend(job, state),
         "Hold_Types": "s" if state["state"] == "H" else None,
         "substate": None if site.is_torque else state.get("substate"),
+        "Resource_List.mem": asked_memory,
         "Resource_List.walltime": job["walltime"],
         "stime": state.get("node") and "Sat Nov 21 01:55:41 2026",
         "Variable_List": "PBS_O_HOME=/home/user,PBS_O_LANG=C.UTF-8,"
@@ -147,9 +154,13 @@ def _wrap(line: str) -> list[str]:
 
 
 def _parent_state(site: Site, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Its exit status is that of the sub-job that ended last: it says nothing."""
+    """Its exit status is that of the sub-job that ended last: it says nothing.
+
+    The first question about the sub-jobs of one that never began leaves their comment on it.
+    """
     if site.never(job):
-        return {"state": "F", "substate": 92}
+        was_asked = (site.folder / "jobs" / str(job["number"]) / "asked-t").exists()
+        return {"state": "F", "substate": 92, "comment": "Subjob finished" if was_asked else None}
     states = [site.state(job, index) for index in job["indices"]]
     over = site.is_over(job)
     has_begun = any(state["state"] != "Q" for state in states)
@@ -175,7 +186,8 @@ def qselect(site: Site, words: Sequence[str]) -> int:
     if "-x" in words and not site.config["history"]:
         print("qselect: PBS is not configured to maintain job history ", file=sys.stderr)
         return 0
-    for job in site.jobs():
+    user = words[words.index("-u") + 1] if "-u" in words else site.config["owner"]
+    for job in site.jobs() if user == site.config["owner"] else ():
         is_over = site.is_over(job)
         if not is_over or (("-x" in words or site.is_torque) and not _is_forgotten(site, job)):
             print(job["id"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jobs.schedulers import backoff
 from jobs.schedulers.base import Batch, JobHandle, JobState, Phase, Scheduler
 from jobs.schedulers.pbs.profile import PbsProfile
 from jobs.schedulers.pbs.scheduler import PbsScheduler
@@ -38,13 +39,15 @@ class Site:
     def configure(self, **config: Any) -> None:
         fake_pbs.configure(self.folder, **config)
 
-    def scheduler(self, **profile: Any) -> PbsScheduler:
+    def scheduler(
+        self, *, say: Callable[[str], None] = backoff.say, **profile: Any
+    ) -> PbsScheduler:
         """One that has asked nothing yet; without warnings, which would be what ends an element,
         not its limit.
         """
         shipped = pbs_profile()
         return PbsScheduler(
-            replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER)
+            replace(shipped, **{"warn_s": 0.0, **profile}), Start(self.folder, RUNNER), say=say
         )
 
     def batch(self, *behaviours: str, max_parallel: int | None = None) -> Batch:
@@ -66,7 +69,7 @@ class Site:
 def settle(
     scheduler: Scheduler,
     jobs: Sequence[JobHandle],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
     *,
     patience_s: float = PATIENCE_S,
 ) -> Mapping[JobHandle, JobState]:

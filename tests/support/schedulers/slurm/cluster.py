@@ -121,7 +121,7 @@ def make_batch(folder: Path, *behaviours: str, max_parallel: int | None = None) 
 def settle(
     scheduler: SlurmScheduler,
     jobs: Sequence[JobHandle],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
     *,
     patience_s: float = PATIENCE_S,
 ) -> Mapping[JobHandle, JobState]:
@@ -148,6 +148,7 @@ def _environment() -> dict[str, str]:
 def _point_clients_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(ROOT / "slurm.conf"))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Readers of what a program leaves: each reads only what is new, and tolerates torn ends."""
