@@ -8,7 +8,9 @@ PYTHON ?=
 IMAGE ?=
 BIN := .venv/bin
 DEMO := grids/demo.yaml
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal -q
+PYTEST := $(BIN)/python -m pytest --dist worksteal -q
+# one more than there are cores: many tests wait for Slurm or for processes that they start
+WORKERS := $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: demo test check fast lint setup bench image docs clean
 
@@ -21,14 +23,14 @@ demo: setup
 
 test: setup
 	@.ci/programs
-	$(PYTEST)
+	$(PYTEST) -n $(WORKERS)
 
 # the linters beside the tests: most tests wait for processes that they start
 check: setup
 	@$(MAKE) --no-print-directory -j2 -Otarget lint fast
 
 fast: setup
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n auto -m "not slow"
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 """What runs on a compute node: tasks, data, models, training, tracking.
 
 `core` and `records` are shared with `jobs` and `analysis`. For packages that bring a task of their
-own: `TaskSettings`, `TrainingSettings` and `register_task`. Each is imported when it is first used,
+own: `TaskSettings`, `TrainingSettings` and `register_task`; for a training function or script:
+`Run`. Each is imported when it is first used,
 so that `import anlp` stays cheap.
 """
 
@@ -23,11 +24,13 @@ from anlp.core.version import __version__
 if TYPE_CHECKING:
     from anlp.core.spec import TaskSettings
     from anlp.core.training_settings import TrainingSettings
+    from anlp.functions.run import Run
     from anlp.tasks import register_task
 
-__all__ = ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
+__all__ = ["Run", "TaskSettings", "TrainingSettings", "__version__", "register_task"]
 
 _MODULES = {
+    "Run": "anlp.functions.run",
     "TaskSettings": "anlp.core.spec",
     "TrainingSettings": "anlp.core.training_settings",
     "register_task": "anlp.tasks",
@@ -35,6 +38,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run":  # `anlp.run()`, and the module of `python -m anlp.run`
+        from importlib import import_module
+
+        return import_module("anlp.run")
     if name not in _MODULES:
         raise AttributeError(f"module 'anlp' has no attribute {name!r}")
     from importlib import import_module  # not needed by most who import anlp

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from anlp.console.command import run_command
@@ -28,6 +29,7 @@ from anlp.core.errors import (
     EXIT_OK,
     EXIT_RUNS_FAILED,
     EXIT_SKIPPED,
+    EXIT_USAGE,
     EXITS_OF_RUNS,
     UserError,
 )
@@ -37,6 +39,7 @@ from anlp.core.stop_flag import Interrupted, LeaseLostError, StopFlag, stop_flag
 from anlp.core.version import __version__
 from anlp.records import circuit_breaker
 from anlp.records.accounting import Meter, usage_now
+from anlp.records.crash import LOST, ProgramLostError
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
@@ -45,9 +48,11 @@ from anlp.runtime import container
 from anlp.runtime.packed_runs import PackedRuns
 from anlp.runtime.redirect import output_to
 from anlp.tasks import read_element
+from anlp.tasks.user_code import is_program, is_user_code
 
 if TYPE_CHECKING:  # these import torch, see `_train`
     from anlp.data import DatasetCache
+    from anlp.functions.run import Run
     from anlp.tracking import Tracker
 
 ENDINGS = {Outcome.OK: "done", Outcome.DIVERGED: "diverged", Outcome.FAILED: "failed"}
@@ -153,6 +158,11 @@ class _Run:
             return EXIT_CONTINUE
         except LeaseLostError:
             return self._leave(held)
+        except ProgramLostError as error:  # the program was killed: the lease's record says how
+            crash = error.crash
+            print(f"run {self.spec.run_id}: {error}", file=sys.stderr)
+            held.release(ending=LOST, cause=crash.cause, detail=crash.detail, **self.meter.read())
+            return EXIT_RUNS_FAILED
         except OSError as error:  # the disk is full or gone: there is no place for a result
             if held.is_gone():
                 return self._leave(held)
@@ -173,7 +183,10 @@ class _Run:
             self.folder.spec, {"spec": self.spec.to_json(), "options": self.options.to_json()}
         )
         self.flag.raise_if_set()
-        result = self._train(held)
+        if is_user_code(self.spec.task):
+            result = self._run_own_code(held)
+        else:
+            result = self._train(held, self.spec)
         if not held.is_current():
             raise LeaseLostError
         write_json(self.folder.result, result.to_json())
@@ -193,7 +206,21 @@ class _Run:
             stop_after=self.options.stop_after,
         )
 
-    def _train(self, held: lease.Lease) -> RunResult:
+    def _run_own_code(self, held: lease.Lease) -> RunResult:
+        # imported here: other runs need none of it
+        from anlp.runtime import program_run
+
+        if is_program(self.spec.task):
+            carry_out = program_run.run_program
+        elif program_run.find_program(self.options, self.folder).is_task:
+            typed = program_run.load_task(self.spec, self.options, self.folder)
+            return typed if isinstance(typed, RunResult) else self._train(held, typed)
+        else:
+            carry_out = program_run.run_function
+        result = carry_out(self.spec, self.options, self.folder, self.flag, held.is_current)
+        return self._with_provenance(result, held)
+
+    def _train(self, held: lease.Lease, spec: RunSpec) -> RunResult:
         # torch is imported only here: `--help`, a finished run and a run that is held back need
         # none of it
         from anlp.builders import build_workload
@@ -212,8 +239,11 @@ class _Run:
             holds_lease=held.is_current,
             saves_first=is_in_image,
         )
-        build = functools.partial(build_workload, self.spec, datasets)
-        result = Attempt(self.spec, self.options, self.folder, build, hooks).run()
+        build = functools.partial(build_workload, spec, datasets)
+        result = Attempt(spec, self.options, self.folder, build, hooks).run()
+        return self._with_provenance(result, held)
+
+    def _with_provenance(self, result: RunResult, held: lease.Lease) -> RunResult:
         return replace(result, provenance={**self._told(held, result), **result.provenance})
 
     def _told(self, held: lease.Lease, result: RunResult) -> dict[str, Any]:
@@ -300,16 +330,35 @@ class _Run:
         }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out what the command line names; see `run_element` for the exit code."""
+BY_HAND = """\
+runs are submitted from a checkout of the project, and jobs call this:
+  {submit}
+one element of a batch by hand, on a node:
+  {start} --batch runs/mnist/batches/1.jsonl --index 0
+"""
+OF_IMAGE = """\
+what is in the image, and whether it works here:
+  apptainer inspect --labels {image}
+  apptainer test {image}
+"""
+EXIT_CODES = """\
+exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, 4 another process
+has the run, 5 held back, 6 its folder cannot be written, 8 it was removed, 70 a fault in anlp"""
+
+
+def _make_arguments(image: str) -> argparse.ArgumentParser:
+    """Return the parser; its help says what to type, in an image what to type before it."""
+    submit, start = f"{command_name('jobs.submit')} grids/demo.yaml", "python -m anlp.run"
+    more = ""
+    if image:
+        submit = f"python -m jobs.submit grids/demo.yaml --container {image}"
+        start = f"apptainer run --nv --bind $PWD/runs {image}"
+        more = OF_IMAGE.format(image=image)
     parser = argparse.ArgumentParser(
-        prog="python -m anlp.run",
-        description="Carries out one element of a batch file that "
-        f"`{command_name('jobs.submit')}` wrote.",
-        epilog="example: python -m anlp.run --batch runs/mnist/batches/1.jsonl --index 0   "
-        "(exit codes: 0 done, 1 a run failed, 2 usage, 3 stopped, run it again to continue, "
-        "4 another process has the run, 5 held back, 6 its folder cannot be written, 8 it was "
-        "removed, 70 a fault in anlp)",
+        prog=f"apptainer run {Path(image).name}" if image else "python -m anlp.run",
+        description="Carries out one element of a batch file that a submit wrote.",
+        epilog=f"{BY_HAND.format(submit=submit, start=start)}{more}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--batch", type=Path, required=True, metavar="FILE", help="runs/<grid>/batches/<n>.jsonl"
@@ -320,7 +369,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--job", default="", help="the scheduler's name for this job, for the record"
     )
-    given = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out what the command line names; see `run_element` for the exit code."""
+    parser = _make_arguments(container.image_of(os.environ))
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    given = parser.parse_args(words)
     try:
         code = run_element(given.batch, given.index, job=given.job)
     except UserError:
@@ -340,6 +399,18 @@ def _report(batch: Path, index: int) -> None:
         outcome = "not finished" if result is None else result.outcome.value
         print(f"run {spec.run_id}: {outcome}  {folder.log}")
 
+
+class _CallableModule(ModuleType):
+    """This module under its name `anlp.run`: calling it makes a `Run`, as `anlp.Run()` does."""
+
+    def __call__(self, **given: Any) -> Run:
+        # imported here: the runner needs none of it
+        from anlp.functions.run import Run
+
+        return Run(**given)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     container.exit_process(run_command(main), os.environ)

@@ -50,6 +50,7 @@ from jobs.submission.arguments import (
     read_overrides,
 )
 from jobs.submission.launch import submit_specs
+from jobs.submission.program import with_present_code
 from jobs.submission.retry_policy import FailedRun, Policy, RetryDecision, decide
 
 EXAMPLES = """\
@@ -117,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("nothing was submitted")
         return EXIT_OK
     specs = [spec_from_json(status.form) for status in statuses if status.run_id in asks]
+    target = with_present_code(folder, target, print)
     return submit_specs(folder, specs, target, redo="failed", asks=asks, query=poller.states)
 
 

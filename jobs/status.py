@@ -16,7 +16,7 @@ from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
-from jobs.common.terminal import Canvas, canvas_of
+from jobs.common.terminal import Canvas, canvas_of, print_screen
 from jobs.runs import cost
 from jobs.runs.journal import Journal
 from jobs.runs.polling import JobPoller, PollInterval
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(overview_json(overview), allow_nan=False))
     else:
-        print(render_overview(overview, canvas_of(sys.stdout), every_run=args.all))
+        print_screen(render_overview(overview, canvas_of(sys.stdout), every_run=args.all))
     return EXIT_OK
 
 
@@ -142,8 +142,9 @@ def _draw(overview: Overview, canvas: Canvas, *, every_run: bool) -> None:
     text = render_overview(overview, canvas, every_run=every_run)
     if can_redraw(sys.stdout):
         hint = canvas.paint("Ctrl-C ends this view; the runs continue", "dim")
-        text = f"{CLEAR}{text}\n\n{hint}"
-    print(text, flush=True)
+        text = f"{text}\n\n{hint}"
+        print(CLEAR, end="")
+    print_screen(text)
 
 
 def cli() -> int:

@@ -103,8 +103,15 @@ def run_row(record: RunRecord) -> dict[str, Any]:
             name: value if settings.applies(name) else None
             for name, value in settings.values().items()
         },
+        **_chosen_metric(record),
         **(_result_columns(record.result) if record.result else {}),
     }
+
+
+def _chosen_metric(record: RunRecord) -> dict[str, Any]:
+    """Return what a run of the user's own program monitors: the metric that chose its epoch."""
+    chosen = record.result.provenance.get("select") if record.result else None
+    return {"monitor": chosen} if isinstance(chosen, str) and chosen else {}
 
 
 def runs_table(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from analysis.data.run_folders import FolderSource
 from analysis.data.source import Source
 from analysis.data.wandb_project import SCHEME, ProjectSource, parse_project
-from anlp.records.folders import find_grid, runs_root
+from anlp.records.folders import GridFolder, find_grid, runs_root
+from anlp.records.program import declare_goals
 from anlp.records.results import RunRecord
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     from analysis.data.frames import empty_history, epochs_frame, runs_frame
 
     folder, source = _find(str(grid))
+    declare_goals(GridFolder(folder))
     tables, notes = read_tables(source, Cache(folder / CACHE), history=history)
     epochs = tables.history if history and tables.history is not None else empty_history()
     provenance = tuple(tables.runs[PROVENANCE].to_pylist())

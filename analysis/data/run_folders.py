@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.data.source import UNSETTLED, Reading
+from anlp.core.damage import take_damage
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.records.files import read_json, read_metrics
@@ -20,7 +21,8 @@ from anlp.records.options import options_from_json
 from anlp.records.results import RunRecord, RunResult, read_result
 from anlp.tasks import spec_from_json
 
-GRID_FILES = frozenset({"batches", "lock", "report"})  # folders of a grid that are no runs
+# folders of a grid that are no runs
+GRID_FILES = frozenset({"batches", "code", "lock", "programs", "report"})
 # a change within one tick of a file system's clock leaves no trace: what is younger is read again
 SETTLED_S = 2.0
 
@@ -68,10 +70,10 @@ class FolderSource:
         # taken before the content, so that a later change shows
         stamp = _live_stamp(folder, folder_ns)
         form = read_json(folder.spec)
+        if form is None and not folder.spec.exists():
+            return _skipped(folder, "spec.json is missing")
         if form is None:
-            return _skipped(
-                folder, f"spec.json {'cannot be read' if folder.spec.exists() else 'is missing'}"
-            )
+            return _skipped(folder, f"spec.json cannot be read{_because(folder.spec)}")
         try:
             spec, purpose, run_id = _parse_spec(form)
         # pydantic's ValidationError is a ValueError
@@ -83,9 +85,10 @@ class FolderSource:
             return _skipped(folder, f"a copy of run {run_id}")
         result = read_result(folder)
         is_torn = result is None and folder.result.exists()
-        note = (
-            f"{run_id}: result.json cannot be read, the run counts as unfinished" if is_torn else ""
-        )
+        note = ""
+        if is_torn:
+            why = _because(folder.result)
+            note = f"{run_id}: result.json cannot be read{why}, the run counts as unfinished"
         lines = tuple(read_metrics(folder.metrics)) if self._history else ()
         record = make_record(run_id, spec, purpose, result, lines)
         if time.time() - folder_ns / 1e9 < SETTLED_S:
@@ -148,6 +151,12 @@ def _file_stamp(path: Path) -> str:
 
 def _skipped(folder: RunFolder, reason: str) -> Reading:
     return Reading(folder.run_id, note=f"{folder.run_id}: skipped, {reason}")
+
+
+def _because(path: Path) -> str:
+    """Return what is wrong with a file, in brackets; it is said here and nowhere else."""
+    why = take_damage(path)
+    return f" ({why})" if why else ""
 
 
 def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from anlp.console import debug_log, stdio
 from anlp.console.verbs import command_name
+from anlp.core.damage import forget_damage, render_damage
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 from anlp.core.files import advise
 from anlp.core.version import __version__
@@ -162,6 +163,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
     stdio.write_anything()
     if outlives_reader:
         stdio.outlive_reader()
+    forget_damage()
     try:
         return _flushed(main)
     except UserError as error:
@@ -183,6 +185,8 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         )
         return EXIT_USAGE
     finally:
+        if left_out := render_damage():
+            print(left_out, file=sys.stderr)
         stdio.drop_unread()  # before Python itself tries to write it, and complains
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from anlp.core.metrics import metric_name
+
 EXIT_OK = 0
 EXIT_RUNS_FAILED = 1
 EXIT_USAGE = 2
@@ -141,7 +143,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def known_name(name: str, known: Iterable[str], what: str) -> str:
-    """Return `name`, if it is one of `known`.
+    """Return `name`, if it is one of `known`; a metric may be named as its program logs it.
 
     Args:
         name: as typed.
@@ -152,6 +154,8 @@ def known_name(name: str, known: Iterable[str], what: str) -> str:
         UserError: it is not; the message has the nearest name and the whole list.
     """
     names = set(known)
+    if name not in names and metric_name(name) in names:
+        return metric_name(name)
     if name not in names:
         raise UserError(f"{what} {name!r} is unknown{did_you_mean(name, names)}")
     return name

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anlp.core.damage import describe_fault, note_damage
 from anlp.core.files import create_whole, make_folder, write_whole
+from anlp.core.json_text import parse_json, text_in, time_in, whole_in
 
 LEASE_S = 120.0
 BEATS_PER_LEASE = 4
@@ -246,13 +248,43 @@ def latest(folder: Path) -> Path | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the record of a lease; empty where it was swept meanwhile."""
+    """Return the record of a lease; empty where it was swept meanwhile, or is damaged (noted)."""
     try:
         with path.open("rb", buffering=0) as file:
-            found = json.loads(file.read())
-    except (OSError, ValueError):
+            content = file.read()
+    except OSError:
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        found = parse_json(content)
+        _check(found)
+    except ValueError as error:
+        note_damage(path, describe_fault(error))
+        return {}
+    record: dict[str, Any] = found
+    return record
+
+
+def _check(record: Any) -> None:
+    """Refuse a record whose entries are not what this module writes; others may be anything.
+
+    Raises:
+        ValueError: it says which entry.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a table, got {record!r:.60}")
+    for name in ("host", "boot"):
+        text_in(record, name)
+    for name in ("pid", "started"):
+        whole_in(record, name, MOST_TICKS)
+    for name in _TEXTS & record.keys():
+        text_in(record, name)
+    for name in _TIMES & record.keys():
+        time_in(record, name)
+
+
+MOST_TICKS = 2**63  # of the clock, since the host has started
+_TEXTS = frozenset({"job", "batch", "ending", "cause", "detail"})
+_TIMES = frozenset({"since", "ended", "cpu_s"})
 
 
 @dataclass(frozen=True, slots=True)

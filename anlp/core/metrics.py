@@ -3,13 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 # The metrics that rank runs where these do not agree on one, the first that was measured.
 USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
 LOWER_IS_BETTER = frozenset(
     {"loss", "error", "err", "mse", "mae", "rmse", "perplexity", "seconds", "norm"}
 )
+
+
+# How programs name the set that a metric was measured on, and the name here.
+MEASURED_ON: Mapping[str, str] = {
+    **dict.fromkeys(("val", "valid", "validation", "eval", "dev"), "val"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+ELSEWHERE = "run"  # before the slash where a name does not say on which set it was measured
+_DECLARED: dict[str, bool] = {}  # directions that grid files declare, over those of the words
+
+
+def metric_name(name: str) -> str:
+    """Return the name here of a metric that a program logged: the set, a slash, the rest.
+
+    >>> metric_name("val_acc"), metric_name("eval/f1"), metric_name("loss-train")
+    ('val/acc', 'val/f1', 'train/loss')
+    >>> metric_name("accuracy")
+    'run/accuracy'
+    """
+    place, slash, rest = name.partition("/")
+    if slash and place and rest:
+        return f"{MEASURED_ON.get(place.lower(), place)}/{rest}"
+    words = [word for word in re.split(r"[\s/_.:-]+", name) if word]
+    for first, others in ((words[:1], words[1:]), (words[-1:], words[:-1])):
+        measured_on = MEASURED_ON.get(first[0].lower()) if first and others else None
+        if measured_on is not None:
+            return f"{measured_on}/{'_'.join(others)}"
+    return f"{ELSEWHERE}/{'_'.join(words) or 'value'}"
+
+
+def declare_goal(metric: str, *, maximize: bool) -> None:
+    """Let `higher_is_better` answer so for this metric, in this process.
+
+    For the metric of a grid file that says `goal: minimize` or `goal: maximize`.
+    """
+    _DECLARED[metric] = maximize
 
 
 def higher_is_better(metric: str) -> bool:
@@ -21,6 +58,9 @@ def higher_is_better(metric: str) -> bool:
     Args:
         metric: `val/mae`; what stands before the last slash says where it was measured.
     """
+    declared = _DECLARED.get(metric)
+    if declared is not None:
+        return declared
     return not words_of(metric) & LOWER_IS_BETTER
 
 

@@ -71,6 +71,8 @@ class TaskSettings(BaseModel):
     checks: ClassVar[Mapping[str, str]] = {}
     smoke: ClassVar[Mapping[str, Scalar]] = {}  # settings for a run of seconds that needs no files
     needs: ClassVar[tuple[str, ...]] = ()  # packages beyond torch that some runs import
+    # "module:function" that builds a run, imported on the compute node only
+    builder: ClassVar[str] = ""
     neutral: ClassVar[Mapping[str, Scalar]] = {}  # filled from the `DefaultForHash` marks
 
     @classmethod

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +11,8 @@ from urllib.parse import urlsplit
 from anlp.core.errors import UserError
 
 PROBE_S = 3.0
+
+DEFAULT_URL = "https://api.forge.coreweave.com"  # of wandb 0.31, where it is not asked itself
 
 # wandb.ai got a new host with wandb 0.31; a key that netrc has for either works for both
 _PUBLIC_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
@@ -61,6 +61,10 @@ def is_answering(url: str, timeout_s: float = PROBE_S) -> bool:
 
     `wandb.init` asks an unreachable server again and again for 12 s and more; this looks once.
     """
+    # imported here: a run without a key does not ask
+    import urllib.error
+    import urllib.request
+
     request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the user's own server
     try:
         with urllib.request.urlopen(request, timeout=timeout_s):  # noqa: S310 - as above

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 
 from anlp.core.signals import describe_signal
+from anlp.programs.hints import with_hint
 from anlp.programs.process import Ended
 from anlp.programs.tracebacks import last_python_error
 from anlp.records.crash import CrashRecord
@@ -32,7 +33,7 @@ _SIGNALS = frozenset(
 _ELASTIC_SIGNAL = re.compile(
     r"^Root Cause \(first observed failure\):$.*?^\s*exitcode\s*: -(\d+) ", re.MULTILINE | re.DOTALL
 )
-_NOISE = re.compile(r"(?:\s*wandb: .*|[\W_]*)$")
+_NOISE = re.compile(r"(?:\s*wandb: .*|Failed to export \w+ batch code: .*|[\W_]*)$")
 
 
 def failure_of(ended: Ended, *, ran_out_of_memory: bool = False) -> RunError | CrashRecord | None:
@@ -53,7 +54,7 @@ def failure_of(ended: Ended, *, ran_out_of_memory: bool = False) -> RunError | C
     if number is not None and not (error is not None and number == signal.SIGABRT):
         return loss_by_signal(number, ran_out_of_memory=ran_out_of_memory)
     if error is not None:
-        return error
+        return with_hint(error)
     message = f"exit code {ended.code}"
     line = last_line(ended.last_stderr) or last_line(ended.last_stdout)
     return RunError(EXIT_CODE, f"{message}: {line}" if line else message, "")

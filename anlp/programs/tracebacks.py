@@ -189,7 +189,9 @@ def _continues(line: str, prefix: str, number: int) -> bool:
     is_other = (
         _HEADER.match(line) or _RICH_HEADER.search(line) or re.match(r"[WEI]\d{4} \d\d:", rest)
     )
-    is_noise = rest.startswith(("wandb:", "srun:", "slurmstepd:", "====", "[rank", '"""'))
+    is_noise = rest.startswith(
+        ("wandb:", "srun:", "slurmstepd:", "Failed to export ", "====", "[rank", '"""')
+    )
     return (
         number < MOST_LINES_OF_MESSAGE
         and line.startswith(prefix)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core import lease
+from anlp.core.json_text import time_in
 
 KIB_PER_MIB = 1024
 MIB = 1024 * 1024
@@ -76,13 +77,12 @@ def usage_from_json(form: Mapping[str, Any]) -> AttemptUsage:
     Raises:
         KeyError, TypeError, ValueError: the form is damaged.
     """
-    cpu_s = form.get("cpu_s")
     return AttemptUsage(
-        float(form["since"]),
-        float(form["ended"]),
+        time_in(form, "since"),
+        time_in(form, "ended"),
         str(form["ending"]),
         str(form.get("batch", "")),
-        None if cpu_s is None else float(cpu_s),
+        None if form.get("cpu_s") is None else time_in(form, "cpu_s"),
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anlp.records.files import read_numbered_jsonl
+from anlp.records.files import parse_jsonl
+from anlp.records.options import options_from_json
 
 KEPT_FILES = 256  # in memory: a grid with more submissions than that is read anew each time
-SPEC_NAMES = frozenset({"run_id", "settings", "seed"})
+MOST_AT_ONCE = 1_000_000
+_RUN_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")  # it names a folder, and nothing outside the grid's
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +58,44 @@ def read_batch(path: Path, tag: str | None = None) -> tuple[BatchLine, ...]:
 @functools.lru_cache(maxsize=KEPT_FILES)
 def _read(path: Path, stamp: tuple[int, int, int]) -> tuple[BatchLine, ...]:
     del stamp  # tells the versions of a file apart
+    shared: Mapping[str, Any] = {}
     lines: list[BatchLine] = []
-    options: Mapping[str, Any] = {}
-    for index, form in read_numbered_jsonl(path):
-        if not _is_whole(form):
-            continue
-        if form["options"] != options:
-            options = form["options"]  # lines share them: 10,000 copies would fill the memory
-        lines.append(BatchLine(index, form["specs"], options, form.get("at_once", 1)))
+    for index, line in parse_jsonl(path, _parse_line):
+        if line.options != shared:
+            shared = line.options
+        # lines share their options: 10,000 copies would fill the memory
+        lines.append(BatchLine(index, line.specs, shared, line.at_once))
     return tuple(lines)
 
 
-def _is_whole(form: Mapping[str, Any]) -> bool:
-    """Return whether a line has all that is read from it."""
-    specs, options = form.get("specs"), form.get("options")
-    if not isinstance(specs, list) or not all(map(_is_spec, specs)):
-        return False
-    is_readable = isinstance(options, dict) and "batch" in options
-    return is_readable and isinstance(form.get("at_once", 1), int)
+def _parse_line(form: Mapping[str, Any]) -> BatchLine:
+    """Check all that is read of a line; its number is filled in by the caller.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    specs, at_once = form.get("specs"), form.get("at_once", 1)
+    if not isinstance(specs, list) or not specs:
+        raise ValueError(f"specs: expected a list of runs, got {specs!r:.60}")
+    for spec in specs:
+        if not _is_spec(spec):
+            raise ValueError(f"specs: expected run_id, task, settings and seed, got {spec!r:.60}")
+    if type(at_once) is not int or not 1 <= at_once <= MOST_AT_ONCE:
+        raise ValueError(f"at_once: expected a number of runs, got {at_once!r:.60}")
+    options = form.get("options")
+    options_from_json(options)
+    if not isinstance(options, dict) or "batch" not in options:
+        raise ValueError("options: expected the key 'batch'")
+    return BatchLine(0, specs, options, at_once)
 
 
 def _is_spec(form: object) -> bool:
-    return isinstance(form, dict) and form.keys() >= SPEC_NAMES
+    return (
+        isinstance(form, dict)
+        and isinstance(form.get("run_id"), str)
+        and _RUN_ID.fullmatch(form["run_id"]) is not None
+        and isinstance(form.get("task"), str)
+        and type(form.get("seed")) is int
+        and isinstance(form.get("settings"), dict)
+        and all(isinstance(value, bool | int | float | str) for value in form["settings"].values())
+    )

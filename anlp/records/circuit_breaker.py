@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from anlp.core.checked import make
 from anlp.core.files import append_whole, create_whole
+from anlp.core.json_text import parse_json
 from anlp.records.files import read_json
 from anlp.records.fingerprint import Fingerprint, fingerprint_of
 from anlp.records.results import RunError
@@ -49,12 +51,12 @@ class Tripped:
 
 def read(batch: Path) -> Tripped | None:
     """Return why the batch was stopped; None where it was not."""
-    if not _marker(batch).exists():
+    if not marker_of(batch).exists():
         return None
-    form = read_json(_marker(batch)) or {}
+    form = read_json(marker_of(batch)) or {}
     try:
-        return Tripped(Fingerprint(**form["failure"]), int(form["count"]), float(form["time"]))
-    except (KeyError, TypeError, ValueError):  # unfinished or damaged: its presence is what counts
+        return make(Tripped, form)
+    except ValueError:  # unfinished or damaged: its presence is what counts
         return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
 
 
@@ -84,7 +86,7 @@ def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -
         return None
     count = streaks(_last_lines(_notes(batch)))[failure]
     tripped = Tripped(failure, count, time.time())
-    return tripped if count >= stop_after and _create(_marker(batch), asdict(tripped)) else None
+    return tripped if count >= stop_after and _create(marker_of(batch), asdict(tripped)) else None
 
 
 def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
@@ -94,8 +96,8 @@ def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
         if line.get("failure") is None:
             found.clear()
         else:
-            with suppress(TypeError):
-                found[Fingerprint(**line["failure"])] += 1
+            with suppress(ValueError):
+                found[make(Fingerprint, line["failure"])] += 1
     return found
 
 
@@ -147,7 +149,8 @@ def _notes(batch: Path) -> Path:
     return batch.with_suffix(".ended")
 
 
-def _marker(batch: Path) -> Path:
+def marker_of(batch: Path) -> Path:
+    """Return the file whose presence stops a batch: `3.tripped`."""
     return batch.with_suffix(".tripped")
 
 
@@ -168,7 +171,7 @@ def _last_lines(path: Path) -> Iterator[Mapping[str, Any]]:
         file.seek(max(0, path.stat().st_size - TAIL))
         for line in file:
             with suppress(ValueError):
-                form = json.loads(line)
+                form = parse_json(line)
                 if isinstance(form, dict):
                     yield form
 

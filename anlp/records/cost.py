@@ -122,7 +122,7 @@ def number_in(provenance: Mapping[str, Any], name: str) -> float | None:
     (18.0, None, None)
     """
     value = provenance.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 

@@ -21,6 +21,14 @@ class CrashRecord:
     detail: str  # one line
 
 
+class ProgramLostError(Exception):
+    """The user's own program ended without a result: killed, or stopped by its time limit."""
+
+    def __init__(self, crash: CrashRecord) -> None:
+        self.crash = crash
+        super().__init__(f"{crash.cause}: {crash.detail}")
+
+
 def record_crash(
     folder: RunFolder, pid: int | None, loss: CrashRecord, *, job: str, batch: str
 ) -> None:

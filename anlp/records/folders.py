@@ -15,7 +15,7 @@ from anlp.core.files import read_at_most
 MOST_BYTES = 1_000_000  # of a grid file
 YAML_SUFFIXES = (".yaml", ".yml")
 KEPT_FILE = re.compile(r"grid(-[0-9a-f]{8})?\.yaml")
-_NAME_LINE = re.compile(r"""^name:\s+["']?([^"'#\s]+)""", re.MULTILINE)
+_NAME_LINE = re.compile(r"""^name:[ \t]+("[^"\n]+"|'[^'\n]+'|[^"'#\s][^#\n]*)""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,16 @@ class RunFolder:
         """Return the files of wandb."""
         return self.path / "wandb"
 
+    @property
+    def files(self) -> Path:
+        """Return the folder that the user's own program may write to, `${run_dir}`."""
+        return self.path / "files"
+
+    @property
+    def logged(self) -> Path:
+        """Return the JSON lines that the user's own program appends, `$ANLP_METRICS`."""
+        return self.path / "logged.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class GridFolder:
@@ -97,6 +107,16 @@ class GridFolder:
         return self.path / "batches"
 
     @property
+    def programs(self) -> Path:
+        """Return one file per program that runs start (`anlp.records.program`)."""
+        return self.path / "programs"
+
+    @property
+    def code(self) -> Path:
+        """Return the copies of the user's own code, one folder per content."""
+        return self.path / "code"
+
+    @property
     def lock(self) -> Path:
         """Leases of commands that plan and submit."""
         return self.path / "lock"
@@ -105,6 +125,11 @@ class GridFolder:
     def finished(self) -> Path:
         """Cache of the results that are final, instead of reading 10,000 folders again."""
         return self.path / "finished.jsonl"
+
+    @property
+    def endings(self) -> Path:
+        """Append-only: how jobs ended, as commands that only look learned it from a scheduler."""
+        return self.path / "endings.jsonl"
 
     @property
     def answers(self) -> Path:
@@ -175,7 +200,17 @@ def _name_in_file(path: Path) -> str:
         found = _NAME_LINE.search(text)
     except OSError:
         found = None
-    return found[1] if found else path.stem
+    name = found[1].strip().strip("\"'") if found else path.stem
+    return make_grid_name(name) or path.stem
+
+
+def make_grid_name(text: str) -> str:
+    """Return a name that the folder of a grid can have: other characters become hyphens.
+
+    >>> make_grid_name("My first sweep!"), make_grid_name("mnist.v2"), make_grid_name("?")
+    ('My-first-sweep', 'mnist.v2', '')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100]
 
 
 def _hint(path: Path) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from anlp.core.checked import make
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class RunOptions:
     retries: int = 0  # how often a run that its machine ended is submitted again automatically
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     container: ContainerOptions | None = None  # the image it was submitted with
+    program: str = ""  # digest of the user's own code (`anlp.records.program`); empty: none
     wandb: WandbOptions = field(default_factory=WandbOptions)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,19 +68,12 @@ class RunOptions:
         return {**form, "wandb": {**mirror, "tags": list(self.wandb.tags)}}
 
 
-def options_from_json(form: Mapping[str, Any]) -> RunOptions:
-    """Inverse of `RunOptions.to_json`; names that this version does not know are ignored."""
-    mirror = {
-        name: value
-        for name, value in form.get("wandb", {}).items()
-        if name in WandbOptions.__slots__
-    }
-    mirror["tags"] = tuple(mirror.get("tags", ()))
-    image = {
-        name: text
-        for name, text in (form.get("container") or {}).items()
-        if name in ContainerOptions.__slots__
-    }
-    known = {name: value for name, value in form.items() if name in RunOptions.__slots__}
-    container = ContainerOptions(**image) if image else None
-    return RunOptions(**{**known, "container": container, "wandb": WandbOptions(**mirror)})
+def options_from_json(form: Any) -> RunOptions:
+    """Inverse of `RunOptions.to_json`; names that this version does not know are ignored.
+
+    Raises:
+        ValueError: not the form of options; `describe_fault` says what is wrong.
+    """
+    if isinstance(form, dict) and form.get("container") == {}:
+        form = {**form, "container": None}
+    return make(RunOptions, form)

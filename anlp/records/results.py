@@ -6,13 +6,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from anlp.records.files import read_json, without_nan
+from anlp.core.checked import NULL_IS_NAN, Within, make
+from anlp.core.damage import describe_fault, note_damage
+from anlp.core.json_text import parse_json
+from anlp.records.files import MOST_EPOCHS, read_json, without_nan
 from anlp.records.folders import RunFolder
 
 if TYPE_CHECKING:  # without pydantic: a program's run needs little else of the records
     from anlp.core.spec import TaskSettings
+
+# What a file may hold: a damaged number must not fill a chart or end a command.
+Epoch = Annotated[int, Within(0, MOST_EPOCHS)]
+Amount = Annotated[int, Within(0, 2**53)]
+Seconds = Annotated[float, Within(0, 1e10)]
+Measured = Annotated[float, NULL_IS_NAN]
 
 RESULT_VERSION = 1
 SUMMARY_KEY = "result"  # of the text in a mirror's summary
@@ -68,7 +77,7 @@ class RunError:
     type: str
     message: str
     traceback: str
-    epoch: int | None = None
+    epoch: Epoch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +87,15 @@ class RunResult:
     run_id: str
     outcome: Outcome
     # at the epoch that was tested, "test/acc" and so on
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    epoch: int | None = None  # the tested epoch
-    epochs: int = 0  # epochs trained
-    steps: int = 0  # optimizer updates
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    epoch: Epoch | None = None  # the tested epoch
+    epochs: Epoch = 0  # epochs trained
+    steps: Amount = 0  # optimizer updates
     # {"random": 0.1, "majority": 0.1135} in test/acc
-    baselines: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Measured] = field(default_factory=dict)
     # samples: {"train": 54000, "val": 6000, "test": 10000}
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    seconds: float = 0.0  # of all attempts together
+    sizes: Mapping[str, Amount] = field(default_factory=dict)
+    seconds: Seconds = 0.0  # of all attempts together
     error: RunError | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,42 +112,30 @@ class RunResult:
         return {**self.metrics, SUMMARY_KEY: json.dumps(without_nan(self.to_json()))}
 
 
-def result_from_json(form: Mapping[str, Any]) -> RunResult:
+def result_from_json(form: Any) -> RunResult:
     """Inverse of `RunResult.to_json`.
 
     Raises:
-        KeyError, TypeError, ValueError: not the form of a result.
+        ValueError: not the form of a result; `describe_fault` says what is wrong.
     """
-    known = {name: value for name, value in form.items() if name in RunResult.__slots__}
-    error = form.get("error")
-    metrics = {
-        name: float("nan") if value is None else float(value)
-        for name, value in form["metrics"].items()
-    }
-    return RunResult(
-        **{
-            **known,
-            "outcome": Outcome(form["outcome"]),
-            "metrics": metrics,
-            "error": None if error is None else RunError(**error),
-        }
-    )
+    return make(RunResult, form)
 
 
 def result_from_summary(summary: Mapping[str, Any]) -> RunResult | None:
     """Inverse of `RunResult.to_summary`; None where there is no readable result."""
     try:
-        return result_from_json(json.loads(summary[SUMMARY_KEY]))
+        return result_from_json(parse_json(summary[SUMMARY_KEY]))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
 def read_result(folder: RunFolder) -> RunResult | None:
-    """Read the result of a run, None while there is none (or none that can be read)."""
+    """Read the result of a run; None while there is none, or a damaged one, which is noted."""
     form = read_json(folder.result)
     try:
         return None if form is None else result_from_json(form)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except ValueError as error:
+        note_damage(folder.result, describe_fault(error))
         return None
 
 

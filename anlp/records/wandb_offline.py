@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from anlp.core import lease
+from anlp.core.files import make_folder
 from anlp.records.files import read_json, write_json
 from anlp.records.folders import RunFolder
 
@@ -34,6 +35,17 @@ def done_copies(folder: RunFolder) -> list[Path]:
     return [copy for copy in sorted(folder.wandb.glob(PATTERN)) if copy.name in done]
 
 
+def leave_for_sync(folder: RunFolder, now: float) -> None:
+    """Mark a run as one to upload, without a copy: what is sent is in `metrics.jsonl` anyway.
+
+    Args:
+        folder: of the run.
+        now: unix time.
+    """
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
+    make_folder(folder.wandb / f"offline-run-{stamp}-{folder.run_id}")
+
+
 def is_live(folder: RunFolder) -> bool:
     """Tell whether a process is at the run, and with it at its wandb folder."""
     holder = lease.latest(folder.attempts)
@@ -47,7 +59,13 @@ def mark_uploaded(folder: RunFolder, copies: Sequence[Path], url: str) -> None:
 
 
 def _marked(folder: RunFolder) -> frozenset[str]:
-    return frozenset((read_json(folder.wandb / MARK) or {}).get("copies", []))
+    names = (read_json(folder.wandb / MARK) or {}).get("copies", [])
+    # a damaged mark is none: its copies are sent again, which changes nothing on the server
+    return frozenset(filter(_is_text, names)) if isinstance(names, list) else frozenset()
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def remove_copies(copies: Iterable[Path]) -> None:

@@ -28,6 +28,8 @@ from anlp.records.folders import GridFolder, RunFolder
 from anlp.runtime.cgroups import count_memory_kills
 from anlp.runtime.fork import ForkContext, Runner
 from anlp.runtime.supervisor import ChildSupervisor, Prepare, load_shared, make_slots
+from anlp.tasks import read_element
+from anlp.tasks.user_code import is_program
 
 GRACE_S = 60.0  # less than the 90 s between Slurm's warning and its time limit
 
@@ -36,6 +38,8 @@ def prepare_element(index: int) -> Prepare:
     """Return what loads the things that the runs of one element share."""
 
     def prepare(batch: Path, cleanup: ExitStack) -> Any:
+        if all(is_program(spec.task) for spec in read_element(batch, index).specs):
+            return None  # programs of the user's own load what they need themselves
         # torch is imported only where something is left to train
         from anlp.runtime.preload import prepare
 

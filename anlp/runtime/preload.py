@@ -31,8 +31,8 @@ def warm_up() -> None:
     torch.set_num_threads(1)
     for module in LAZY_MODULES:
         importlib.import_module(module)
-    for _, builder in TASKS.built_in.values():
-        importlib.import_module(builder.partition(":")[0])
+    for name in TASKS.built_in:
+        importlib.import_module(TASKS[name].builder.partition(":")[0])
     for make in OPTIMIZERS.values():
         _step_once(make)
 
@@ -58,9 +58,8 @@ def prepare(batch: Path, cleanup: ExitStack, *, index: int | None = None) -> Dat
     forms = list(islice(read_jsonl(batch), index, None if index is None else index + 1))
     datasets = DatasetCache(Path(forms[0]["options"]["data_dir"]), batch.resolve().parents[2])
     elements = [element_from_json(form) for form in forms]
-    for name in {
-        spec.task for element in elements for spec in element.specs
-    } - TASKS.built_in.keys():
+    tasks = {spec.task for element in elements for spec in element.specs}
+    for name in tasks - TASKS.built_in.keys():
         with contextlib.suppress(Exception):  # the runs of that task report it
             importlib.import_module(TASKS[name].builder.partition(":")[0])
     datasets.preload_elements(elements)

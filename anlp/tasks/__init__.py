@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import Any
 
 from anlp.core.errors import SpecError
 from anlp.core.files import describe_fault
+from anlp.core.json_text import parse_json
 from anlp.core.spec import RunSpec, TaskSettings
 from anlp.records.elements import Element
 from anlp.records.options import options_from_json
-from anlp.tasks.registry import Task, TaskRegistry
+from anlp.tasks.registry import TaskRegistry
+from anlp.tasks.task import Task
 
 __all__ = [
     "TASKS",
@@ -27,19 +28,13 @@ __all__ = [
 
 TASKS = TaskRegistry(
     {
-        "cifar10": ("anlp.tasks.cifar10:Cifar10Settings", "anlp.builders.cifar10:build"),
-        "fma_emotion": ("anlp.tasks.fma:FmaEmotionSettings", "anlp.builders.fma_emotion:build"),
-        "fma_genre": ("anlp.tasks.fma:FmaGenreSettings", "anlp.builders.fma_genre:build"),
-        "images_transfer": (
-            "anlp.tasks.images_transfer:ImagesTransferSettings",
-            "anlp.builders.images_transfer:build",
-        ),
-        "mnist": ("anlp.tasks.mnist:MnistSettings", "anlp.builders.mnist:build"),
-        "points": ("anlp.tasks.points:PointsSettings", "anlp.builders.points:build"),
-        "spoken_digits": (
-            "anlp.tasks.spoken_digits:SpokenDigitsSettings",
-            "anlp.builders.spoken_digits:build",
-        ),
+        "cifar10": "anlp.tasks.cifar10:Cifar10Settings",
+        "fma_emotion": "anlp.tasks.fma:FmaEmotionSettings",
+        "fma_genre": "anlp.tasks.fma:FmaGenreSettings",
+        "images_transfer": "anlp.tasks.images_transfer:ImagesTransferSettings",
+        "mnist": "anlp.tasks.mnist:MnistSettings",
+        "points": "anlp.tasks.points:PointsSettings",
+        "spoken_digits": "anlp.tasks.spoken_digits:SpokenDigitsSettings",
     }
 )
 
@@ -95,7 +90,7 @@ def read_element(batch: Path, index: int) -> Element:
     try:
         # only the one line is parsed: the last of 10,000 would take 0.1 s otherwise
         with batch.open("rb") as lines:
-            form = json.loads(next(islice(lines, index, None)))
+            form = parse_json(next(islice(lines, index, None)))
     except OSError as error:
         raise SpecError(f"batch file: cannot be read: {describe_fault(error)}") from error
     except (ValueError, StopIteration):

@@ -40,6 +40,7 @@ class Cifar10Settings(TrainingSettings):
     augment: Literal["none", "crop_flip"] = "none"
     monitor: OfClasses = "val/acc"
 
+    builder: ClassVar[str] = "anlp.builders.cifar10:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {
         "data": "made",
         "epochs": 1,

@@ -56,6 +56,7 @@ class FmaGenreSettings(SpectrogramSettings):
     mapping: str = "lab"
     monitor: Literal["val/loss", "val/acc", "val/f1"] = "val/f1"
 
+    builder: ClassVar[str] = "anlp.builders.fma_genre:build"
     loaders: ClassVar[Mapping[str, str]] = {
         "made": "anlp.data.spectrograms:make_genres",
         "": "anlp.data.spectrograms:load_genres",
@@ -79,6 +80,7 @@ class FmaEmotionSettings(SpectrogramSettings):
     freeze: bool = False  # only the new read-out is trained
     monitor: Literal["val/loss", "val/mae", "val/spearman"] = "val/spearman"
 
+    builder: ClassVar[str] = "anlp.builders.fma_emotion:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {
         **SpectrogramSettings.smoke,
         "init_from": "",

@@ -43,6 +43,7 @@ class ImagesTransferSettings(TrainingSettings):
     tree_depth: Annotated[int, Field(ge=1, le=20)] = 6  # xgboost
     monitor: OfClasses = "val/acc"
 
+    builder: ClassVar[str] = "anlp.builders.images_transfer:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {
         "data": "made",
         "weights": "random",

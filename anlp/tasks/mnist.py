@@ -26,6 +26,7 @@ class MnistSettings(TrainingSettings):
     augment: Literal["none", "shift"] = "none"
     monitor: OfClasses = "val/acc"
 
+    builder: ClassVar[str] = "anlp.builders.mnist:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {"data": "digits", "epochs": 1, "train_samples": 128}
     loaders: ClassVar[Mapping[str, str]] = {
         "mnist": "anlp.data.mnist:load_mnist",

@@ -27,6 +27,7 @@ class PointsSettings(TrainingSettings):
     dropout: Fraction = 0.0
     monitor: OfClasses = "val/acc"
 
+    builder: ClassVar[str] = "anlp.builders.points:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {"data": "regions", "points": 200, "epochs": 1}
     loaders: ClassVar[Mapping[str, str]] = {
         "spirals": MAKERS,

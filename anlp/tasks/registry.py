@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anlp.core.errors import UserError
 from anlp.core.spec import TaskSettings
+from anlp.tasks.task import Task
+from anlp.tasks.user_code import is_user_code, user_task
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -23,26 +24,14 @@ GROUP = "anlp.tasks"
 OWN_PACKAGE = "anlp"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task: its settings class and the `module:function` of its builder.
-
-    The builder is imported on the compute node only.
-    """
-
-    settings: type[TaskSettings]
-    builder: str
-
-
 class TaskRegistry(Mapping[str, Task]):
     """Tasks by name; a task of this package is imported when it is asked for.
 
     Args:
-        built_in: by name, the `module:class` of the settings and the `module:function` of the
-            builder.
+        built_in: the `module:class` of the settings, by name; the class names its builder.
     """
 
-    def __init__(self, built_in: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, built_in: Mapping[str, str]) -> None:
         self.built_in = built_in
         self._tasks: dict[str, Task] = {}
         self._owners: dict[str, str] = {}  # package of each task that is not in the table
@@ -68,10 +57,12 @@ class TaskRegistry(Mapping[str, Task]):
         self._owners.setdefault(name, package)
 
     def __getitem__(self, name: str) -> Task:
+        if is_user_code(name):
+            return user_task()
         if name not in self._tasks and name in self.built_in:
-            settings, builder = self.built_in[name]
-            module, _, kind = settings.partition(":")
-            self._tasks[name] = Task(getattr(importlib.import_module(module), kind), builder)
+            module, _, kind = self.built_in[name].partition(":")
+            settings: type[TaskSettings] = getattr(importlib.import_module(module), kind)
+            self._tasks[name] = Task(settings, settings.builder)
         if name not in self._tasks:
             self._read_entry_points()
         if name in self._faults:

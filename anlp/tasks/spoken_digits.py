@@ -47,6 +47,7 @@ class SpokenDigitsSettings(TrainingSettings):
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     monitor: OfClasses = "val/acc"
 
+    builder: ClassVar[str] = "anlp.builders.spoken_digits:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {
         "data": MADE,
         "features": "given",

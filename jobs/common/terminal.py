@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from anlp.console.align import clip
+from anlp.console.printable import only_colours
 from anlp.console.stdio import can_redraw, terminal_width
 from anlp.core.errors import UserError
 from anlp.records.results import RunState
@@ -76,3 +77,8 @@ def canvas_of(stream: TextIO) -> Canvas:
         return Canvas()
     has_colour = can_redraw(stream) and not os.environ.get("NO_COLOR")
     return Canvas(colour=has_colour, width=terminal_width())
+
+
+def print_screen(text: str) -> None:
+    """Print a screen at once; of what would steer the terminal, only colours pass."""
+    print("\n".join(map(only_colours, text.split("\n"))), flush=True)

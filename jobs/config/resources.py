@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
-from anlp.core.units import parse_memory, parse_walltime
+from anlp.core.checked import make
+from anlp.core.units import MOST_MIB, MOST_MINUTES, parse_memory, parse_walltime
 from jobs.config.fields import Key, amount, text, texts, whole
 from jobs.config.yaml_tree import Tree
+
+MOST = 1_000_000  # of anything that a job asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,21 @@ RESOURCE_KEYS: Mapping[str, Key] = {
 CLUSTER_ONLY = tuple(name for name, asked in ASKED.items() if asked.clusters_only)
 
 
-def resources_from_json(form: Mapping[str, Any]) -> Resources:
-    """Return the inverse of `dataclasses.asdict` through JSON; unknown fields are left aside."""
-    known = {name: form[name] for name in ASKED if name in form}
-    return Resources(**{**known, "extra": tuple(form.get("extra", ()))})
+def resources_from_json(form: Any) -> Resources:
+    """Return the inverse of `dataclasses.asdict` through JSON; unknown fields are left aside.
+
+    Raises:
+        ValueError: not the form of resources; `describe_fault` says what is wrong.
+    """
+    found = make(Resources, form)
+    bounds = (
+        (found.gpus, MOST),
+        (found.cpus, MOST),
+        (found.nodes, MOST),
+        (found.mem_mib or 0, MOST_MIB),
+        (found.walltime_min or 0, MOST_MINUTES),
+    )
+    for value, most in bounds:
+        if not 0 <= value <= most:
+            raise ValueError(f"expected an amount from 0 to {most:,.0f}, got {value!r:.60}")
+    return found

@@ -18,6 +18,7 @@ from jobs.common import external
 from jobs.common.git import HERE, code_commit
 from jobs.containers.apptainer import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
 from jobs.containers.sif import MEMORY, read_digest, require_whole
+from jobs.containers.trial import check_start
 
 UNKNOWN = "unknown"
 OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
@@ -271,4 +272,5 @@ def prepare_image(
         tasks=use.tasks,
     ):
         say(f"warning: {text}")
+    check_start(container)
     return container, facts

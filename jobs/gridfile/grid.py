@@ -14,7 +14,8 @@ from anlp.core.spec import RunSpec, Scalar, TaskSettings
 from anlp.records.options import WandbOptions
 from jobs.config.resources import Resources
 from jobs.gridfile.blocks import SEED, Block, Exclude, Values, When
-from jobs.gridfile.settings import vocabulary_of
+from jobs.gridfile.settings import Vocabulary
+from jobs.programs.program import ProgramBlock
 
 MAX_REFUSED = 10_000  # combinations, then the expansion ends: there may be billions
 
@@ -52,7 +53,7 @@ class _Expander:
         self.duplicates = 0
         self.runs = 0
         self._grid = grid
-        self._words = vocabulary_of(grid.task)
+        self._words = grid.words
         self._seen: set[str] = set()
         self._refusals: dict[str, _Refusal] = {}
         self._excludes = list(
@@ -198,9 +199,11 @@ class GridSpec:
 
     name: str
     source: Path
-    text: str  # the file as read
-    task: str
+    text: str  # the file as read; of a sweep file, the grid file that it means
+    words: Vocabulary
     blocks: tuple[Block, ...]
+    program: ProgramBlock | None = None  # the user's own code
+    is_of_sweep: bool = False  # whether the file is a sweep of wandb
     resources: Resources = field(default_factory=Resources)
     wandb: WandbOptions = field(default_factory=WandbOptions)  # its group is filled in by submit
     container: str | None = None
@@ -250,13 +253,18 @@ class GridSpec:
         )
 
     @property
+    def task(self) -> str:
+        """Return the task's name."""
+        return self.words.task
+
+    @property
     def size_hint(self) -> int:
         """At most this many runs; costs nothing."""
         return sum(block.size_hint for block in self.blocks)
 
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
         """Return what varies, with its values, in file order; several seeds come last."""
-        words = vocabulary_of(self.task)
+        words = self.words
         always = {
             name: value
             for name, value in words.defaults.items()

@@ -8,14 +8,19 @@ from pathlib import Path
 
 from anlp.core.errors import did_you_mean
 from anlp.tasks import TASKS
+from anlp.tasks.user_code import is_function
 from jobs.config.yaml_tree import Faults, Items, Leaf, Table, Tree, parse_yaml, read_text, show
 from jobs.gridfile.blocks import Block
 from jobs.gridfile.grid import GridSpec
 from jobs.gridfile.options import OPTION_KEYS, read_options
 from jobs.gridfile.overrides import override_block, read_overrides, read_seeds
 from jobs.gridfile.parse_blocks import BLOCK_KEYS, read_blocks
+from jobs.gridfile.parse_function import FUNCTION_KEYS, read_function_grid
+from jobs.gridfile.parse_program import PROGRAM_KEYS, check_program, read_program_grid
 from jobs.gridfile.parser import GridParser
 from jobs.gridfile.settings import Vocabulary, vocabulary_of
+from jobs.programs.program import ProgramBlock
+from jobs.programs.sweeps import is_sweep, read_sweep
 
 TRY_ALL_UP_TO = (
     2_000  # combinations that are expanded while loading, so that all faults are told at once
@@ -30,7 +35,7 @@ def load_grid(
     """Return the grid in a file.
 
     Args:
-        path: a YAML file; see docs/grid-file.md.
+        path: a YAML file, see docs/grid-file.md; or a sweep file of wandb, which means one.
         overrides: `NAME=VALUE[,VALUE…]` each, over what the file says (`--set`).
         seeds: a count or a list `1,2,3`, over what the file says (`--seeds`).
         data: the data set to take instead of the grid's own (`fallback`).
@@ -48,20 +53,80 @@ def load_grid(
             faults.add(1, "", f"expected a mapping with task, grid, …, got {got}")
         faults.raise_if_any()
         raise AssertionError("a tree that is no table has a fault")
-    words = _vocabulary(tree, faults)
+    is_of_sweep = is_sweep(tree)
+    if is_of_sweep:
+        text, tree = read_sweep(tree, path)
+    if not isinstance(tree, Table):
+        raise AssertionError("a sweep means a grid file")
+    words, program = _vocabulary(tree, faults, path)
     reader = GridParser(words, faults)
-    reader.only(tree, "", _TOP_KEYS)
+    reader.only(tree, "", (*_TOP_KEYS, *_keys_of_program(tree)))
     options = read_options(reader, tree, path)
     blocks = read_blocks(reader, tree)
     blocks = _overridden(blocks, words, faults, overrides, seeds, data)
     faults.raise_if_any()
+    if program is not None:
+        _check_program(program, words, blocks, tree, faults)
+        faults.raise_if_any()
     grid = GridSpec(
-        source=path, text=text, task=words.task, blocks=blocks, notes=tuple(reader.notes), **options
+        source=path,
+        text=text,
+        words=words,
+        blocks=blocks,
+        program=program,
+        is_of_sweep=is_of_sweep,
+        notes=tuple(reader.notes),
+        **options,
     )
     return _tried(grid)
 
 
-def _vocabulary(top: Table, faults: Faults) -> Vocabulary:
+def _keys_of_program(top: Table) -> tuple[str, ...]:
+    if "program" in top.entries:
+        return PROGRAM_KEYS
+    return ("program", *(FUNCTION_KEYS if _is_function_grid(top) else ()))
+
+
+def _check_program(
+    program: ProgramBlock,
+    words: Vocabulary,
+    blocks: Sequence[Block],
+    top: Table,
+    faults: Faults,
+) -> None:
+    """Note what the program's command needs and the grid does not give."""
+    given = {name for block in blocks for name in block.named()}
+    everywhere = set.intersection(*(set(block.named()) for block in blocks)) if blocks else set()
+    entry = next(top.entries[key] for key in ("command", "program", "task") if key in top.entries)
+    check_program(program, words, given, everywhere, entry.line, faults)
+
+
+def _vocabulary(top: Table, faults: Faults, path: Path) -> tuple[Vocabulary, ProgramBlock | None]:
+    """Return what can be written about the file's task or program.
+
+    The words of the first task if it names no existing one.
+    """
+    if "program" in top.entries:
+        found = read_program_grid(top, faults, path)
+    elif _is_function_grid(top):
+        found = read_function_grid(top, faults, path)
+    else:
+        return _words_of_task(top, faults), None
+    if "program" in top.entries and "task" in top.entries:
+        line = top.entries["program"].line
+        faults.add(top.entries["task"].line, "task", f"keep one of task and program (line {line})")
+    faults.raise_if_any()
+    if found is None:
+        raise AssertionError("what is not found has a fault")
+    return found
+
+
+def _is_function_grid(top: Table) -> bool:
+    tree = top.entries["task"].tree if "task" in top.entries else None
+    return isinstance(tree, Leaf) and is_function(tree.text)
+
+
+def _words_of_task(top: Table, faults: Faults) -> Vocabulary:
     """Return the words of the file's task; those of the first task if it names no existing one."""
     named = [(top.entries["task"].tree, "task")] if "task" in top.entries else []
     union = top.entries["union"].tree if "union" in top.entries else None
@@ -69,7 +134,9 @@ def _vocabulary(top: Table, faults: Faults) -> Vocabulary:
         if isinstance(block, Table) and "task" in block.entries:
             named.append((block.entries["task"].tree, f"union[{index}].task"))
     if not named:
-        faults.add(top.line, "", f"expected the key 'task' (known: {', '.join(TASKS)})")
+        faults.add(
+            top.line, "", f"expected the key 'task' (known: {', '.join(TASKS)}) or 'program'"
+        )
     found = [_task(tree, where, faults) for tree, where in named]
     for (tree, where), task in zip(named, found, strict=True):
         if task != found[0]:

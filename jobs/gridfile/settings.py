@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from anlp.core.errors import closest, did_you_mean
 from anlp.core.spec import Scalar, TaskSettings
 from anlp.tasks import TASKS
+from anlp.tasks.user_code import RESERVED, OpenSettings
 from jobs.config.yaml_tree import Leaf, Tree, show
 
 _BOUNDS: Mapping[str, str] = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -26,13 +27,18 @@ _KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one setting accepts; `choices` are the words of a `Literal`, empty for other types."""
+    """What one setting accepts; `choices` are the words of a `Literal`, empty for other types.
+
+    The kind `object` is any scalar, typed as YAML has it. `refuse` says why a value of the right
+    type is refused all the same, and nothing where it is taken.
+    """
 
     name: str
     kind: type
     choices: tuple[Scalar, ...]
     wanted: str
     adapter: TypeAdapter[Any]
+    refuse: Callable[[Scalar], str] | None = None
 
     def check(self, leaf: Tree) -> Scalar:
         """Return the typed value; raises `ValueError` with the sentence `expected …, got …`."""
@@ -43,13 +49,16 @@ class Setting:
             typed: Scalar = self.adapter.validate_python(value)
         except ValidationError:
             raise ValueError(self._refusal(leaf)) from None
+        refused = "" if self.refuse is None else self.refuse(typed)
+        if refused:
+            raise ValueError(refused)
         return typed + 0.0 if isinstance(typed, float) else typed  # -0.0 and 0.0 are one run
 
     def _is_of_kind(self, leaf: Leaf) -> bool:
         """Return whether the type fits: pydantic takes true for 1, a grid file does not."""
         if leaf.value is None:
             return False
-        if self.kind is str:
+        if self.kind in (str, object):
             return True
         return isinstance(leaf.value, bool) == (self.kind is bool)
 
@@ -71,18 +80,29 @@ class Vocabulary:
     model: type[TaskSettings]
     settings: Mapping[str, Setting]
     defaults: Mapping[str, Scalar]
+    required: tuple[str, ...] = ()  # settings without a default, which every run has to give
 
     def unknown(self, name: str) -> str:
         """Return the sentence for a name that is no setting."""
         if name in ("seed", "seeds"):
             return f"{name!r} is no setting; write `seeds: 5` or `seeds: [1, 2]` beside grid"
+        if self.model is OpenSettings and name in RESERVED:
+            return f"{name!r} is a name of the suite; pass it in `command` instead"
         return f"unknown setting {name!r}{did_you_mean(name, self.settings)}"
 
 
 @cache
 def vocabulary_of(task: str) -> Vocabulary:
     """Return what can be written about `task`, which must be one of `TASKS`."""
-    model = TASKS[task].settings
+    return words_of_class(task, TASKS[task].settings)
+
+
+def words_of_class(task: str, model: type[TaskSettings]) -> Vocabulary:
+    """Return what can be written about a task with this settings class.
+
+    Raises:
+        TypeError: a field is no scalar.
+    """
     settings = {name: _setting(name, field) for name, field in model.model_fields.items()}
     defaults = {
         name: field.default for name, field in model.model_fields.items() if not field.is_required()
@@ -91,14 +111,33 @@ def vocabulary_of(task: str) -> Vocabulary:
 
 
 def _setting(name: str, field: FieldInfo) -> Setting:
-    annotation: Any = field.annotation
+    return make_setting(name, field.annotation, field.metadata)
+
+
+def make_setting(name: str, annotation: Any, metadata: Sequence[Any] = ()) -> Setting:
+    """Return a setting of a type: bool, int, float, str, or a `Literal` of such.
+
+    Args:
+        name: of the setting.
+        annotation: the type.
+        metadata: bounds as of pydantic's `Field`.
+
+    Raises:
+        TypeError: a setting cannot be of this type.
+    """
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
     kind = type(choices[0]) if choices else annotation
     if kind not in _KINDS:
         raise TypeError(f"setting {name!r} has the type {annotation}, and a setting is a scalar")
-    constrained: Any = Annotated[(annotation, *field.metadata)] if field.metadata else annotation
+    constrained: Any = Annotated[(annotation, *metadata)] if metadata else annotation
     adapter: TypeAdapter[Any] = TypeAdapter(constrained, config=ConfigDict(allow_inf_nan=False))
-    return Setting(name, kind, choices, _wanted(kind, choices, field.metadata), adapter)
+    return Setting(name, kind, choices, _wanted(kind, choices, metadata), adapter)
+
+
+def free_setting(name: str) -> Setting:
+    """Return a setting of which nothing is known: any scalar will do."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Scalar, config=ConfigDict(allow_inf_nan=False))
+    return Setting(name, object, (), "a number, true or false, or text", adapter)
 
 
 def _wanted(kind: type, choices: tuple[Scalar, ...], metadata: Iterable[Any]) -> str:

@@ -162,7 +162,7 @@ def _largest(sizes: dict[str, int], shown: int = 3) -> list[tuple[str, int]]:
 def _narrowed(name: str, parts: dict[str, dict[str, int]], totals: dict[str, int]) -> str:
     while name in parts:
         heaviest = max(parts[name], key=lambda part: totals[part])
-        if totals[heaviest] < 0.8 * totals[name]:
+        if totals[heaviest] < 0.9 * totals[name]:
             break
         name = heaviest
     return name

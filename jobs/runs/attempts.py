@@ -16,6 +16,7 @@ from jobs.config.resources import Resources
 from jobs.runs.batches import handed_over
 from jobs.runs.journal import ExitRecord, Journal, Submission
 from jobs.runs.status import RunStatus
+from jobs.schedulers import registry
 from jobs.schedulers.base import Cause, JobHandle, cause_of_record, parse_signal
 
 # Causes outside the run; so is a SIGKILL, which no run sends to itself.
@@ -58,21 +59,55 @@ def record_endings(journal: Journal, statuses: Iterable[RunStatus]) -> None:
 
     Schedulers forget how jobs ended, the journal does not.
     """
+    for tag, fresh in _fresh_endings(journal.submissions(), statuses).items():
+        journal.all_ended(tag, fresh)
+
+
+def keep_endings(folder: GridFolder, statuses: Iterable[RunStatus]) -> None:
+    """Keep the causes that a command which only looks learned from shared schedulers.
+
+    They may have purged their history by the next submit. An end that is not explained is left
+    out: another look may explain it.
+    """
+    learned = [
+        status
+        for status in statuses
+        if status.cause not in (None, Cause.UNKNOWN)
+        and status.handle is not None
+        and status.handle.scheduler != registry.LOCAL
+    ]
+    journal = Journal(folder)
+    submissions = journal.submissions() if learned else {}
+    fresh = {}
+    for tag, endings in _fresh_endings(submissions, learned).items():
+        before = submissions[tag].learned
+        fresh[tag] = {
+            index: ending for index, ending in endings.items() if before.get(index) != ending
+        }
+    journal.learn(fresh)
+
+
+def _fresh_endings(
+    submissions: Mapping[str, Submission], statuses: Iterable[RunStatus]
+) -> dict[str, dict[int, ExitRecord]]:
+    """Return the ends that are not on record yet, by tag and index."""
     ended = {
         status.handle: status
         for status in sorted(statuses, key=_is_lost)
         if status.cause and not (status.crashed_in_pack or status.waits_in_vain)
     }
     if not ended:
-        return
-    for submission in journal.submissions().values():
+        return {}
+    found = {}
+    for submission in submissions.values():
         fresh = {
             index: ending_of(ended[handle])
             for index, handle in _open_handles(submission)
             if handle in ended
         }
         if fresh:
-            journal.all_ended(submission.tag, fresh)
+            found[submission.tag] = fresh
+    return found
 
 
 def _open_handles(submission: Submission) -> Iterator[tuple[int, JobHandle]]:

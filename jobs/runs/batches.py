@@ -11,10 +11,12 @@ from anlp.records.batches import BatchLine, read_batch
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import Outcome, RunResult
 from jobs.runs.journal import Submission
-from jobs.schedulers.base import JobHandle, JobState, Phase
+from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 
 Redo = Literal["none", "failed", "all"]
 Purpose = Literal["search", "confirm"]
+# Causes after which a scheduler may run a job once more under its id
+QUEUED_AGAIN = frozenset({Cause.PREEMPTED, Cause.NODE, Cause.CONTINUE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,26 @@ def jobs_that_ended_badly(
             is_bad = job is not None and job.phase is Phase.ENDED and job.cause is not None
         if is_bad:
             found.add((run.handle.scheduler, run.handle.native_id))
+    return found
+
+
+def recall(
+    states: Mapping[JobHandle, JobState], runs: Iterable[Asked]
+) -> Mapping[JobHandle, JobState]:
+    """Return the states, with ends that an earlier command saw and a scheduler has forgotten.
+
+    A job that waits, or seems to, may have been queued again after some ends.
+    """
+    found = dict(states)
+    for run in runs:
+        ending = run.submission.learned.get(run.index)
+        if ending is None or run.index in run.submission.endings:
+            continue
+        state = states.get(run.handle, JobState(Phase.QUEUED))
+        is_unexplained = state.phase is Phase.ENDED and state.cause is Cause.UNKNOWN
+        is_unknown = state.phase is Phase.QUEUED and ending.cause not in QUEUED_AGAIN
+        if is_unexplained or is_unknown:
+            found[run.handle] = JobState(Phase.ENDED, ending.cause, ending.detail, ending.node)
     return found
 
 

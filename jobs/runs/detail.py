@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anlp.core import lease
@@ -19,6 +19,7 @@ from jobs.runs.logs import last_job_output, last_words
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import own_settings, varying_settings
 from jobs.runs.status import RunStatus, read_progress
+from jobs.schedulers.base import can_never_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def explain(
         status=status,
         varying=own_settings(status, names),
         others=own_settings(status, constant),
-        attempts=read_process_attempts(status.folder),
+        attempts=_attempts_of(status),
         waits=_why_it_waits(folder, statuses, status),
         advice=advise(status, folder.name),
         wandb=_wandb_options(folder, status),
@@ -94,6 +95,17 @@ def _metrics(status: RunStatus) -> Mapping[str, Any]:
         return status.result.metrics
     progress = read_progress(status)
     return {} if progress is None else progress.metrics
+
+
+def _attempts_of(status: RunStatus) -> tuple[Attempt, ...]:
+    """Return the run's attempts; a heartbeat that its job's end outweighs is no sign of life."""
+    attempts = read_process_attempts(status.folder)
+    if status.state not in (RunState.LOST, RunState.INTERRUPTED):
+        return attempts
+    return tuple(
+        replace(attempt, ending="killed") if attempt.ending == "running" else attempt
+        for attempt in attempts
+    )
 
 
 def read_process_attempts(folder: RunFolder) -> tuple[Attempt, ...]:
@@ -119,6 +131,8 @@ def _attempt(number: int, record: Mapping[str, Any], is_alive: bool) -> Attempt:
 def _why_it_waits(folder: GridFolder, statuses: Sequence[RunStatus], status: RunStatus) -> str:
     if status.state is not RunState.QUEUED:
         return ""
+    if can_never_run(status.detail):
+        return status.detail
     journal = Journal(folder)
     asked = asked_runs(folder, journal.submissions())
     mine = asked[status.run_id]

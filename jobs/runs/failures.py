@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.console.printable import plain
 from anlp.console.verbs import command_name
 from anlp.core.errors import OUT_OF_MEMORY_TYPES, OUT_OF_MEMORY_WORDS
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
@@ -16,7 +17,7 @@ from anlp.records.results import RunError, RunState
 from jobs.common.text import render_pairs
 from jobs.runs.queries import own_settings, varying_settings
 from jobs.runs.status import RunStatus, describe_cause
-from jobs.schedulers.base import Cause, parse_signal, signal_name
+from jobs.schedulers.base import Cause, can_never_run, parse_signal, signal_name
 
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # the number is the cause: 9 is not 11
@@ -71,6 +72,11 @@ OF_CAUSE: Mapping[Cause, str] = {
         "leaves none)."
     ),
 }
+
+NEVER_RUNS_ADVICE = (
+    "No node has what it asks for, so it waits for ever. Take it back, ask for less (--gpus, "
+    "--mem, --cpus) or for another queue, and submit again."
+)
 
 OF_SIGNAL: Mapping[int, str] = {
     signal.SIGKILL: (
@@ -196,6 +202,10 @@ def describe(status: RunStatus) -> str:
 
 
 def _title(runs: Sequence[RunStatus]) -> str:
+    return plain(_raw_title(runs))
+
+
+def _raw_title(runs: Sequence[RunStatus]) -> str:
     errors = [status.result.error for status in runs if status.result and status.result.error]
     if len(errors) == len(runs):
         return _error_title(errors)
@@ -258,7 +268,10 @@ class Advice:
 
 
 def advise(status: RunStatus, grid: str) -> Advice:
-    """Advise on a run that failed, was lost or was interrupted; nothing for any other run."""
+    """Advise on a run that failed, was lost, was interrupted or can never start; on no other."""
+    if status.state is RunState.QUEUED and can_never_run(status.detail):
+        cancel = f"{command_name('jobs.cancel')} {grid} --only id={status.run_id}"
+        return Advice(NEVER_RUNS_ADVICE, cancel)
     retry = f"{command_name('jobs.retry')} {grid} --only id={status.run_id}"
     if status.state is RunState.FAILED:
         error = status.result.error if status.result else None

@@ -12,17 +12,22 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from anlp.core import lease
 from anlp.core.errors import UserError
 from anlp.core.files import advise, append_whole, make_folder
+from anlp.core.json_text import text_in, time_in, whole_in
 from anlp.core.lease import HeldError
-from anlp.records.files import read_jsonl
+from anlp.records.files import parse_jsonl
 from anlp.records.folders import GridFolder
+from jobs.common.users import user_name
 from jobs.config.resources import Resources, resources_from_json
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 
+MOST_ELEMENTS = 10_000_000  # of a submission: more is a damaged number
 LOCK_LEASE_S = 30.0
 LOCK_PATIENCE_S = 120.0
 
@@ -51,12 +56,16 @@ class Submission:
     jobs: list[Job] = field(default_factory=list)  # those known to be accepted
     is_answered: bool = False  # what `jobs` does not cover was not accepted
     refused: str | None = None
+    user: str = ""  # who submitted it; empty: not recorded
+    cluster: str = ""  # that it was submitted to, where the scheduler names it
+    last: float = 0.0  # unix time of its latest line
     after: tuple[str, ...] = ()  # jobs that had to end well first
     each: Resources = field(default_factory=Resources)  # for one run; `resources`: for a job
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)  # elements that were asked to stop
+    learned: dict[int, ExitRecord] = field(default_factory=dict)  # see `Journal.learn`
 
     def handle(self, index: int) -> JobHandle:
         """Return the handle of an element; without an answer, one of the submitting process."""
@@ -152,6 +161,8 @@ class Journal:
             after=list(batch.after),
             profile=profile,
             max_parallel=batch.max_parallel,
+            user=user_name(),
+            cluster=batch.cluster,
             by={"host": by.host, "boot": by.boot, "pid": by.pid, "started": by.started},
         )
 
@@ -173,17 +184,18 @@ class Journal:
 
     def all_ended(self, tag: str, endings: Mapping[int, ExitRecord]) -> None:
         """Write that elements ended without a result, all of them in one write."""
-        forms = [
-            {
-                "tag": tag,
-                "index": index,
-                "cause": ending.cause.name,
-                "detail": ending.detail,
-                "node": ending.node,
-            }
-            for index, ending in endings.items()
-        ]
-        self._append_all("ended", forms)
+        self._append_all("ended", _forms_of_endings(tag, endings))
+
+    def learn(self, endings: Mapping[str, Mapping[int, ExitRecord]]) -> None:
+        """Keep how elements ended, by tag and index, for when their scheduler has forgotten it.
+
+        For commands that do not hold the grid: it goes to a file of its own. Nothing is kept where
+        the folder cannot be written.
+        """
+        forms = [form for tag, some in endings.items() for form in _forms_of_endings(tag, some)]
+        if forms and self.folder.path.is_dir():
+            with suppress(OSError):
+                append_whole(self.folder.endings, _encode("ended", forms), sync=False)
 
     def cancel(self, elements: Mapping[str, Sequence[int]]) -> None:
         """Write the request to stop elements, by tag; a launcher on this machine obeys it."""
@@ -193,27 +205,31 @@ class Journal:
     def submissions(self) -> dict[str, Submission]:
         """Return every submission by tag, in the order of their intents."""
         found: dict[str, Submission] = {}
-        for line in read_jsonl(self.folder.journal):
-            # a damaged line counts as not written
-            with suppress(AttributeError, KeyError, TypeError, ValueError):
-                _apply(found, line)
+        # a damaged line counts as not written
+        for _ in parse_jsonl(self.folder.journal, partial(_apply, found)):
+            pass
+        self._add_learned(found)
         return found
+
+    def _add_learned(self, found: Mapping[str, Submission]) -> None:
+        """Add what commands learned that only looked."""
+        with suppress(OSError):  # another user's file: the scheduler may still tell
+            for _ in parse_jsonl(self.folder.endings, partial(_learn, found)):
+                pass
 
     def cancelled(self, tag: str) -> set[int]:
         """Return the elements of a submission that were asked to stop."""
-        lines = (line for line in read_jsonl(self.folder.journal) if line.get("event") == "cancel")
-        return {index for line in lines if line["tag"] == tag for index in line["indices"]}
+        found: set[int] = set()
+        for _, indices in parse_jsonl(self.folder.journal, partial(_cancelled, tag)):
+            found |= indices
+        return found
 
     def _append(self, event: str, **content: Any) -> None:
         self._append_all(event, [content])
 
     def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
         make_folder(self.folder.path)
-        now = round(time.time(), 3)
-        lines = b"".join(
-            json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in contents
-        )
-        append_whole(self.folder.journal, lines, sync=True)
+        append_whole(self.folder.journal, _encode(event, contents), sync=True)
 
 
 def new_tag() -> str:
@@ -221,37 +237,98 @@ def new_tag() -> str:
     return uuid.uuid4().hex[:12]
 
 
+def _cancelled(tag: str, line: Mapping[str, Any]) -> set[int]:
+    """Return the elements of a submission that a line asks to stop."""
+    if line.get("event") != "cancel" or line.get("tag") != tag:
+        return set()
+    return {index for index in line["indices"] if type(index) is int}
+
+
 def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
+    """Add what a line says.
+
+    Raises:
+        KeyError, TypeError, ValueError: the line is damaged; it added nothing.
+    """
     event, tag = line.get("event"), str(line.get("tag"))
+    if tag in found:
+        found[tag].last = time_in(line, "time")
     if event == "intent":
-        by, resources = lease.process_from_json(line["by"]), resources_from_json(line["resources"])
-        found[tag] = Submission(
-            tag,
-            line["scheduler"],
-            line["batch"],
-            line["n"],
-            line["redo"],
-            line["time"],
-            by,
-            resources,
-        )
-        found[tag].after = tuple(line.get("after", ()))
-        found[tag].profile, found[tag].max_parallel = line.get("profile"), line.get("max_parallel")
-        found[tag].each = resources_from_json(line["each"]) if "each" in line else resources
+        found[tag] = _submission(tag, line)
     elif tag not in found:
         return
     elif event == "accepted":
-        found[tag].jobs.append(Job(line["id"], line["first"], line["n"]))
+        first, size = whole_in(line, "first", MOST_ELEMENTS), whole_in(line, "n", MOST_ELEMENTS)
+        found[tag].jobs.append(Job(text_in(line, "id"), first, size))
     elif event == "answered":
         found[tag].is_answered = True
     elif event == "refused":
-        found[tag].refused = line["why"]
+        found[tag].refused = text_in(line, "why")
     elif event == "cancel":
-        found[tag].cancelled.update(line["indices"])
+        found[tag].cancelled.update(_cancelled(tag, line))
     elif event == "ended":
-        found[tag].endings[line["index"]] = ExitRecord(
-            Cause[line["cause"]], line["detail"], line.get("node", "")
-        )
+        found[tag].endings[whole_in(line, "index", MOST_ELEMENTS)] = _parse_ending(line)
+
+
+def _submission(tag: str, line: Mapping[str, Any]) -> Submission:
+    """Return the submission that an intent begins."""
+    resources = resources_from_json(line["resources"])
+    batch = Path(text_in(line, "batch"))
+    if batch.is_absolute() or ".." in batch.parts:
+        raise ValueError(f"batch: expected a file of the grid's folder, got {batch}")
+    most = line.get("max_parallel")
+    profile = line.get("profile")
+    return Submission(
+        tag,
+        text_in(line, "scheduler"),
+        str(batch),
+        whole_in(line, "n", MOST_ELEMENTS),
+        text_in(line, "redo"),
+        time_in(line, "time"),
+        lease.process_from_json(line["by"]),
+        resources,
+        user=str(line.get("user", "")),
+        cluster=str(line.get("cluster", "")),
+        last=time_in(line, "time"),
+        after=tuple(map(str, line.get("after", ()))),
+        each=resources_from_json(line["each"]) if "each" in line else resources,
+        profile=None if profile is None else str(profile),
+        max_parallel=None if most is None else whole_in(line, "max_parallel", MOST_ELEMENTS),
+    )
+
+
+def _learn(found: Mapping[str, Submission], line: Mapping[str, Any]) -> None:
+    """Add an ending that a command learned; one of a submission that is not known is left out."""
+    submission = found.get(text_in(line, "tag"))
+    if submission is not None:
+        submission.learned[whole_in(line, "index", MOST_ELEMENTS)] = _parse_ending(line)
+
+
+def _parse_ending(line: Mapping[str, Any]) -> ExitRecord:
+    return ExitRecord(
+        Cause[text_in(line, "cause")], text_in(line, "detail"), str(line.get("node", ""))
+    )
+
+
+def _forms_of_endings(tag: str, endings: Mapping[int, ExitRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tag": tag,
+            "index": index,
+            "cause": ending.cause.name,
+            "detail": ending.detail,
+            "node": ending.node,
+        }
+        for index, ending in endings.items()
+    ]
+
+
+def _encode(event: str, forms: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a line for each form, all of this moment."""
+    now = round(time.time(), 3)
+    return b"".join(
+        json.dumps({"time": now, "event": event, **form}).encode() + b"\n" for form in forms
+    )
 
 
 @contextmanager

@@ -13,11 +13,20 @@ from anlp.records.folders import GridFolder
 from jobs.runs.polling_cache import CachedState, JobStateCache, read_cache, write_cache
 from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
-from jobs.schedulers.base import JobHandle, JobState
+from jobs.schedulers.base import (
+    ACCOUNTS_AWAY,
+    AWAITS_ACCOUNTS,
+    NOT_KNOWN,
+    Cause,
+    JobHandle,
+    JobState,
+    Phase,
+)
 
 SHARED_S = 40.0  # one query to a shared scheduler serves every command for so long
 LOCAL_S = 2.0
 MOST_S = 180.0
+ACCOUNTS_S = 900.0  # so long a job that is over waits for the accounts to say how it ended
 GROWTH = 1.5
 
 Reply = tuple[Mapping[JobHandle, JobState], tuple[str, ...]]  # states, and notes of the scheduler
@@ -207,8 +216,10 @@ class JobPoller:
                 raise
             self._outages[name] = _words(name, error)
             return
-        at = round(self._now(), 3)
-        self._asked.update({job: CachedState(state, at) for job, state in states.items()})
+        at, earlier = round(self._now(), 3), self._known_earlier().jobs
+        self._asked.update(
+            {job: _await_accounts(state, at, earlier.get(job)) for job, state in states.items()}
+        )
         self._notes[name] = notes
         if self._policy.writes_cache:
             self._keep(name, jobs)
@@ -223,6 +234,30 @@ class JobPoller:
         if self._earlier is None:
             self._earlier = read_cache(self._path)
         return self._earlier
+
+
+def _await_accounts(state: JobState, at: float, before: CachedState | None) -> CachedState:
+    """Return an answer; after a while, of a job whose end the accounts do not tell, that it ended.
+
+    A job that was over once stays so, though the queue has forgotten it meanwhile.
+
+    Args:
+        state: what the scheduler says.
+        at: unix time.
+        before: the last answer about the job.
+    """
+    since = before.since if before is not None else None
+    is_forgotten = since is not None and state.detail == NOT_KNOWN
+    if not (state.awaits_accounts or is_forgotten):
+        # the time begins anew when they answer again
+        is_away = since is not None and state.detail == ACCOUNTS_AWAY
+        return CachedState(state, at, at if is_away else None)
+    since = at if since is None else since
+    node = state.node or (before.state.node if before is not None else "")
+    if at - since > ACCOUNTS_S:
+        words = f"the accounts have not told for {render_duration(ACCOUNTS_S)} how it ended"
+        return CachedState(JobState(Phase.ENDED, Cause.UNKNOWN, words, node), at, since)
+    return CachedState(JobState(Phase.RUNNING, None, AWAITS_ACCOUNTS, node), at, since)
 
 
 def _words(name: str, error: SchedulerError) -> str:

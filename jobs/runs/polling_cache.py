@@ -11,7 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from anlp.core.damage import describe_fault, note_damage
 from anlp.core.files import write_whole
+from anlp.core.json_text import time_in
 from anlp.records.files import read_json
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, parse_signal
 
@@ -25,6 +27,7 @@ class CachedState:
 
     state: JobState
     time: float  # unix
+    since: float | None = None  # unix time from when on it has waited for the accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ def read_cache(path: Path) -> JobStateCache:
     try:
         notes = {str(name): tuple(map(str, lines)) for name, lines in form["notes"].items()}
         return JobStateCache(_parse_jobs(form["jobs"]), notes)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        note_damage(path, describe_fault(error))
         return JobStateCache()
 
 
@@ -61,7 +65,14 @@ def _render_jobs(jobs: Mapping[JobHandle, CachedState]) -> list[list[Any]]:
     for job, answer in jobs.items():
         groups[job.scheduler, job.native_id, answer].append(job.index)
     return [
-        [name, native, list(_spans(indices)), answer.time, *_state_form(answer.state)]
+        [
+            name,
+            native,
+            list(_spans(indices)),
+            answer.time,
+            *_state_form(answer.state),
+            *([] if answer.since is None else [answer.since]),
+        ]
         for (name, native, answer), indices in groups.items()
     ]
 
@@ -88,10 +99,14 @@ def _spans(indices: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 def _parse_jobs(forms: Iterable[Sequence[Any]]) -> dict[JobHandle, CachedState]:
     found: dict[JobHandle, CachedState] = {}
-    for name, native, spans, time, phase, cause, detail, node in forms:
+    for name, native, spans, time, phase, cause, detail, node, *more in forms:
+        if not all(isinstance(text, str) for text in (name, native, detail, node)):
+            raise ValueError(f"jobs: expected texts, got {(name, native, detail, node)!r:.60}")
         why = None if cause is None else Cause[cause]
         number = parse_signal(detail) if why is Cause.SIGNAL else None
-        answer = CachedState(JobState(Phase(phase), why, detail, node, number), float(time))
+        state = JobState(Phase(phase), why, detail, node, number)
+        since = time_in({"since": more[0]}, "since") if more else None
+        answer = CachedState(state, time_in({"time": time}, "time"), since)
         for first, last in spans:
             if len(found) + last - first >= MOST_JOBS:
                 raise ValueError("more jobs than any grid has")

@@ -13,7 +13,9 @@ from anlp.core.filters import parse_filter
 from anlp.core.metrics import default_metric, higher_is_better
 from anlp.core.spec import varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
+from anlp.records.program import declare_goals
 from anlp.tasks import TASKS
+from jobs.runs.attempts import keep_endings
 from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
 from jobs.runs.polling import JobPoller
@@ -50,7 +52,16 @@ def selection_metric(done: Sequence[RunStatus]) -> str | None:
             measured |= {
                 name for name, value in status.result.metrics.items() if math.isfinite(value)
             }
-    return default_metric(measured, {str(status.values.get("monitor")) for status in done})
+    return default_metric(measured, {monitored_by(status) for status in done})
+
+
+def monitored_by(status: RunStatus) -> str:
+    """Return the metric that a finished run monitors; empty where it names none.
+
+    Of the user's own program it is the one that chose the epoch of its result.
+    """
+    chosen = status.result.provenance.get("select") if status.result else None
+    return str(chosen or status.values.get("monitor", ""))
 
 
 def best_runs(done: Iterable[RunStatus], metric: str) -> list[tuple[float, RunStatus]]:
@@ -83,7 +94,7 @@ def own_settings(status: RunStatus, names: Iterable[str]) -> dict[str, Any]:
 
 
 def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunStatus]:
-    """Return every run of a grid, in order of submission.
+    """Return every run of a grid, in order of submission; what ended it is kept.
 
     Args:
         folder: the grid's.
@@ -92,7 +103,9 @@ def read_grid(folder: GridFolder, query: Query = registry.states) -> list[RunSta
     Raises:
         UserError: nothing was ever submitted to it.
     """
+    declare_goals(folder)
     statuses = list(read_states(folder, query).values())
+    keep_endings(folder, statuses)
     if not statuses:
         raise UserError(
             f"{folder.name}: nothing was submitted to this grid yet: "

@@ -12,7 +12,7 @@ from typing import Any
 from anlp.core import lease
 from anlp.core.files import append_whole
 from anlp.records.crash import CrashRecord, crash_in
-from anlp.records.files import read_jsonl, read_metrics
+from anlp.records.files import parse_jsonl, read_metrics
 from anlp.records.fingerprint import innermost_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import (
@@ -24,9 +24,10 @@ from anlp.records.results import (
     result_from_json,
 )
 from jobs.config.resources import Resources
-from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly
+from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly, recall
 from jobs.runs.journal import Journal
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase, cause_of_record
+from jobs.runs.logs import describe_no_start
+from jobs.schedulers.base import RUNS_FAILED, Cause, JobHandle, JobState, Phase, cause_of_record
 
 # Causes after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset(
@@ -43,6 +44,7 @@ HARMLESS = frozenset(
 # Causes that say only that there is no record of the end: a request to stop explains it better.
 UNTOLD = frozenset({Cause.LAUNCHER, Cause.UNKNOWN})
 NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
+DAMAGED_RESULT = "its result.json is damaged; a retry repeats the run"
 
 # Causes that say nothing about the process of a run
 NOT_DEFINITE = frozenset({None, Cause.UNKNOWN, Cause.LAUNCHER})
@@ -117,7 +119,7 @@ def _detail_of_held(job: JobState | None) -> str:
     """Return the scheduler's word on a run that a process works on, unless it waits or ended."""
     if job is None or job.phase is Phase.QUEUED or job.cause is not None:
         return ""
-    return job.detail
+    return "" if job.detail == RUNS_FAILED else job.detail
 
 
 def result_that_counts(result: RunResult | None, tag: str, redo: Redo = "all") -> RunResult | None:
@@ -181,7 +183,7 @@ def read_states(folder: GridFolder, query: Query, *, remember: bool = True) -> d
         folder, [run for run in asked.values() if run.run_id in present], remember=remember
     )
     unsettled = [run for run in asked.values() if run.run_id not in results]
-    states = _ask(query, unsettled)
+    states = recall(_ask(query, unsettled), unsettled)
     if states:  # a query takes time: runs that ended meanwhile may have left results
         present = _present(folder)
         results |= _late_results([run for run in unsettled if run.run_id in present], states)
@@ -226,9 +228,8 @@ def read_results(
 def _read_cache(folder: GridFolder) -> dict[str, RunResult]:
     """Return the cached results by run id; damaged lines are left out."""
     found: dict[str, RunResult] = {}
-    for form in read_jsonl(folder.finished):
-        with suppress(AttributeError, KeyError, TypeError, ValueError):
-            found[form["run_id"]] = result_from_json(form)
+    for _, result in parse_jsonl(folder.finished, result_from_json):
+        found[result.run_id] = result
     return found
 
 
@@ -295,6 +296,8 @@ def _status(
         standing = classify(None, result)
     else:
         standing = _standing(run, attempt, job, has_folder)
+        if standing.detail == NO_RESULT and run.folder.result.exists():
+            standing = replace(standing, detail=DAMAGED_RESULT)
         if waits_in_vain and standing.state is RunState.QUEUED:
             standing = HELD_BACK
     return RunStatus(
@@ -367,12 +370,15 @@ def _crashed(crash: CrashRecord, node: str) -> Standing:
 def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: bool) -> JobState:
     """Return the end of a job for one of its runs: one that never began was skipped, not lost."""
     has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
+    is_behind = run.place >= run.at_once and not has_folder
+    if job.cause is None and job.detail == RUNS_FAILED and not (has_begun or is_behind):
+        words = describe_no_start(run.folder, run.submission, run.index)
+        return replace(job, cause=Cause.NOT_STARTED, detail=words)
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain
         return replace(job, cause=Cause.SKIPPED, detail="its canary did not pass")
     if has_begun and attempt is not None:
         job = name_unwritable(job, attempt)
-    is_behind = run.place >= run.at_once and not has_folder
     if not is_behind or job.cause in HARMLESS or job.cause is Cause.NOT_STARTED:
         return job
     why = job.cause or Cause.UNKNOWN
@@ -390,7 +396,8 @@ class Progress:
 
 def read_progress(status: RunStatus) -> Progress | None:
     """Return the last epoch that a run logged, None before its first."""
-    lines = read_metrics(status.folder.metrics)
+    lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
     if not lines:
         return None
-    return Progress(int(lines[-1]["epoch"]), int(status.values.get("epochs", 0)), lines[-1])
+    epochs = status.values.get("epochs")
+    return Progress(lines[-1]["epoch"], epochs if type(epochs) is int else 0, lines[-1])

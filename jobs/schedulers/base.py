@@ -37,6 +37,7 @@ class Batch:
     size: int
     max_parallel: int | None = None
     after: tuple[str, ...] = ()  # ids of jobs that must end well before any element starts
+    cluster: str = ""  # that takes it, where the scheduler names one
     apart: bool = False  # one job per element, so that later jobs can depend on each (`after`)
 
     def job_name(self, first: int) -> str:
@@ -119,9 +120,18 @@ class Cause(str, Enum):
             return None
 
 
+AWAITS_ACCOUNTS = "ended, waiting for the accounts"
+ACCOUNTS_AWAY = f"{AWAITS_ACCOUNTS}, which do not answer"
+NOT_KNOWN = "neither the queue nor the accounts know it"
+
+
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """Holds a job's phase and, once it ended, the cause that the scheduler gives."""
+    """Holds a job's phase and, once it ended, the cause that the scheduler gives.
+
+    A job that is over by the queue, and whose end the accounts may still tell, counts as running
+    with the detail `AWAITS_ACCOUNTS`: nothing is concluded from it yet.
+    """
 
     phase: Phase
     cause: Cause | None = None
@@ -129,13 +139,31 @@ class JobState:
     node: str = ""  # where it ran, as the scheduler names it
     signal: int | None = None  # that ended it
 
+    @property
+    def awaits_accounts(self) -> bool:
+        """Return whether it is over, and its accounts, which answer, have yet to say how."""
+        return self.phase is Phase.RUNNING and self.detail == AWAITS_ACCOUNTS
+
+
+NEVER_RUNS = "Can Never Run"  # what the detail of a job begins with that can never start
+
+
+def can_never_run(state_detail: str) -> bool:
+    """Return whether a scheduler says that a queued job can never start as it is.
+
+    >>> can_never_run("Can Never Run: Insufficient amount of resource: ngpus (R: 99 A: 2 T: 2)")
+    True
+    """
+    return state_detail.startswith(NEVER_RUNS)
+
 
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
 
+RUNS_FAILED = "exit code 1"  # of runs that failed and left their results, or of what began none
 # What the exit code of an element means: of `anlp.run` and of the script that starts it.
 EXITS: Mapping[int, tuple[Cause | None, str]] = {
     errors.EXIT_OK: (None, ""),
-    errors.EXIT_RUNS_FAILED: (None, ""),
+    errors.EXIT_RUNS_FAILED: (None, RUNS_FAILED),
     errors.EXIT_USAGE: (
         Cause.EXIT,
         "exit code 2: it could not use its batch file; the job's output says why",
@@ -317,6 +345,10 @@ class Scheduler(Protocol):
         """Return the file with what element `index` of a job printed, None where there is none."""
         ...
 
+    def cluster(self) -> str:
+        """Return the name of the cluster that takes its jobs, empty where it has none."""
+        ...
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what people should know about the last call."""
@@ -342,11 +374,15 @@ class Scheduler(Protocol):
         """
         ...
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return the jobs of a submission by their names, for when its answer was lost.
 
+        Args:
+            tag: of the submission.
+            user: who submitted it; empty: the user of this process.
+
         Raises:
-            SchedulerError: it cannot be asked now.
+            SchedulerError: it cannot be asked now, or it hides the jobs of that user.
         """
         ...
 

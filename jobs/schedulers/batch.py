@@ -21,6 +21,7 @@ from anlp.core.files import EXECUTABLE, describe_fault, make_folder, write_whole
 from anlp.core.units import render_duration
 from jobs.common import external
 from jobs.common.external import Answer
+from jobs.common.users import user_name
 from jobs.config.resources import Resources
 from jobs.schedulers import backoff
 from jobs.schedulers.backoff import Backoff
@@ -165,8 +166,8 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         """Return the error of a call that failed."""
 
     @abstractmethod
-    def find_jobs(self, tag: str) -> list[Job]:
-        """Return the jobs of the submission `tag` that the scheduler knows, by their names."""
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
+        """Return the jobs of the submission `tag` of a user that are known, by their names."""
 
     @abstractmethod
     def is_id(self, native_id: str) -> bool:
@@ -217,8 +218,21 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
         del resources, wanted
         return None
 
+    def hides_jobs_of_others(self) -> str:
+        """Return why this user may not see all jobs of others, empty where they are seen."""
+        return ""
+
+    def cluster(self) -> str:
+        """Return the name of the cluster that takes the jobs, empty where it has none."""
+        return ""
+
     def check_accepted(self, native_id: str, piece: Piece) -> None:
         """Raise where an accepted job cannot be used."""
+
+    def look_at_accepted(self, batch: Batch, handles: Sequence[JobHandle]) -> list[str]:
+        """Return what people should know about jobs that were just accepted."""
+        del batch, handles
+        return []
 
     def is_cancelled(self, answer: Answer) -> bool:
         """Return whether a cancellation did what it could."""
@@ -267,6 +281,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
             handles += [JobHandle(self.name, job.native_id, index) for index in range(job.size)]
             room.use(piece.size)
         self._note_rest(batch.size, len(handles))
+        self._notes += self.look_at_accepted(batch, handles)
         return handles
 
     def _largest_piece(self, batch: Batch, patience: Backoff) -> int:
@@ -339,11 +354,18 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
 
     # ---- find, states, cancel
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return the jobs of the submission `tag`; see `Scheduler.find`."""
+        own = user_name()
+        if user not in ("", own) and (why := self.hides_jobs_of_others()):
+            raise SchedulerError(
+                f"{self.name}: {user} submitted this, and {why}: what was taken is not known. "
+                f"Ask {user} to submit or cancel this grid once, which records it",
+                transient=True,
+            )
         if self.name_option:
             self._let_callers_end(tag)
-        return self.find_jobs(tag)
+        return self.find_jobs(tag, user or own)
 
     def _let_callers_end(self, tag: str) -> None:
         """Return when no submit call of that submission is at work: it outlives a killed submit.

@@ -9,6 +9,7 @@ from pathlib import Path
 from anlp.core.errors import UserError
 from anlp.core.spec import DataKey, RunSpec
 from anlp.datasets import catalogue
+from anlp.tasks.user_code import is_user_code
 
 
 def with_data(
@@ -73,6 +74,8 @@ def _look_at(keys: Iterable[DataKey | None], where: Path) -> None:
 
 def _data_of(spec: RunSpec) -> str:
     """Return its data set; empty where the task computes it, without published files."""
+    if is_user_code(spec.task):
+        return ""
     name = str(spec.settings.values().get("data", ""))
     return "" if name in spec.settings.loaders and name not in catalogue.CATALOGUE else name
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from textwrap import indent
 
 from anlp.core.errors import EXIT_OK, SpecError
 from anlp.core.files import make_folder, write_whole
@@ -20,7 +21,7 @@ from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no
 from jobs.config.packing import Packing
 from jobs.gridfile import GridSpec, load_grid
-from jobs.runs.attempts import find_auto_retries
+from jobs.runs.attempts import find_auto_retries, keep_endings
 from jobs.runs.journal import Journal, writing_to
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan, count_strangers, make_plan
@@ -34,6 +35,7 @@ from jobs.submission.arguments import override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
+from jobs.submission.program import note_program, with_program
 from jobs.submission.request import Confirmation, SubmitRequest
 from jobs.submission.reuse import Elsewhere, find_elsewhere, note_elsewhere, take_results
 from jobs.views.plan import (
@@ -99,7 +101,8 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
     folder = request.folder(grid.name)
     expansion = grid.expand(MOST_RUNS)
     if request.smoke:
-        specs = variants.make_small(expansion.runs)
+        smoke = {} if grid.program is None else grid.program.smoke
+        specs = variants.make_small(expansion.runs, smoke)
     else:
         specs = variants.resolve_init_from(expansion.runs, runs_root(), is_dry=request.dry_run)
     return ExpandedGrid(grid, folder, specs, expansion.notes)
@@ -109,7 +112,9 @@ def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> Hi
     """Return the status of the runs submitted before; a dry run writes nothing."""
     if request.dry_run:
         return read_states(folder, query, remember=False)
-    return wait_for_orphans(folder, say=say, query=query)
+    history = wait_for_orphans(folder, say=say, query=query)
+    keep_endings(folder, history.values())
+    return history
 
 
 def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> ChosenRuns:
@@ -167,6 +172,7 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
         *_note_repeats(plan),
         *_note_canaries(plan, history, target),
         *_note_image(target),
+        *_note_program(expanded.grid, plan, history),
         *filter(None, [where]),
         *note_elsewhere(elsewhere, is_taken=request.reuse),
     )
@@ -188,6 +194,8 @@ def show(request: SubmitRequest, placed: PlacedRuns) -> None:
     if request.as_json:
         print(json.dumps(plan_json(folder, plan, history, target), indent=1))
         return
+    if placed.grid.is_of_sweep:
+        print(f"{placed.grid.source} means this grid file:\n\n{indent(placed.grid.text, '  ')}")
     print_plan(folder, plan, history, target, title=placed.title, notes=placed.notes)
     if request.dry_run:
         print_runs(plan)
@@ -209,14 +217,17 @@ def submit(request: SubmitRequest, placed: PlacedRuns, query: Query) -> int:
     if not _is_agreed(folder, plan, yes=request.yes):
         print("nothing was submitted")
         return EXIT_OK
+    target = placed.target
     with writing_to(folder):
         _keep_grid_file(folder, placed.grid)
+        if placed.grid.program is not None and plan.chosen:
+            target = with_program(folder, placed.grid.program.program, target, say)
     if placed.taken:
         taken = take_results(folder, plan.specs, placed.taken, placed.target.options)
         print(f"{folder.name}: {count(taken, 'result')} taken from other grids")
         if not plan.chosen:
             return EXIT_OK
-    return submit_specs(folder, plan.chosen, placed.target, redo=plan.redo, query=query)
+    return submit_specs(folder, plan.chosen, target, redo=plan.redo, query=query)
 
 
 def say(text: str) -> None:
@@ -313,6 +324,11 @@ def _note_image(target: SubmitOptions) -> Iterator[str]:
     if target.image is not None:
         code = " with this checkout's code" if target.image.is_live else ""
         yield f"in the image {target.image.path}{code}"
+
+
+def _note_program(grid: GridSpec, plan: Plan, history: History) -> Iterator[str]:
+    if grid.program is not None:
+        yield from note_program(grid.program.program, plan.specs, history.values())
 
 
 def _is_agreed(folder: GridFolder, plan: Plan, *, yes: bool) -> bool:

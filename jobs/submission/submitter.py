@@ -118,16 +118,23 @@ class Submitter:
         elements = make_elements(
             stage.specs, history, options, self.redo, packing, stage.resources.mem_mib
         )
+        cluster = scheduler.cluster()
         batch = replace(
             write_batch(self.folder, elements, options.batch),
             max_parallel=self.target.max_parallel,
             after=after,
             apart=stage.is_canary,
+            cluster=cluster,
         )
         specs = tuple(spec for element in elements for spec in element.specs)
         job = packing.ask(stage.resources)
         self.journal.intend(
-            batch, scheduler.name, self.redo, job, stage.resources, self.target.profile
+            batch,
+            scheduler.name,
+            self.redo,
+            job,
+            stage.resources,
+            self.target.profile,
         )
         jobs = _submit(scheduler, self.journal, batch, job)
         return SubmittedBatch(batch, specs, tuple(jobs))

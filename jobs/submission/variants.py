@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count, islice
@@ -15,10 +15,11 @@ from anlp.console.verbs import command_name
 from anlp.core.errors import SpecError, UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import higher_is_better
-from anlp.core.spec import RUN_ID_LENGTH, RunSpec, TaskSettings
+from anlp.core.spec import RUN_ID_LENGTH, RunSpec, Scalar, TaskSettings
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from anlp.tasks import make_spec, spec_from_json
+from anlp.tasks.user_code import is_user_code
 from jobs.runs.queries import best_runs, selection_metric
 from jobs.runs.status import RunStatus, read_states
 
@@ -134,7 +135,7 @@ def resolve_init_from(
     found = []
     for spec in specs:
         values = spec.settings.values()
-        origin = str(values.get(SETTING, ""))
+        origin = "" if is_user_code(spec.task) else str(values.get(SETTING, ""))
         if not origin:
             found.append(spec)
             continue
@@ -189,17 +190,31 @@ KINDS = ("model", "method")  # settings that decide which code runs
 SUFFIX = "-smoke"
 
 
-def make_small(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """Return the first run of each model, two runs at least, with the task's small settings."""
+SMALL_NAMES = ("epochs", "max_epochs", "num_epochs", "num_train_epochs", "n_epochs")
+
+
+def make_small(
+    specs: Sequence[RunSpec], smoke: Mapping[str, Scalar] | None = None
+) -> list[RunSpec]:
+    """Return the first run of each model, two runs at least, with the task's small settings.
+
+    Args:
+        specs: runs.
+        smoke: what makes a run of the user's own code small; empty: one epoch.
+
+    Raises:
+        UserError: the user's own code has no setting that is known to make it small.
+    """
     chosen: dict[object, RunSpec] = {}
     for spec in specs:
         chosen.setdefault(_kind(spec), spec)
     rest = (spec for spec in specs if spec not in chosen.values())
-    small = _small(chosen.values())
+    given = smoke or {}
+    small = _small(chosen.values(), given)
     for spec in rest:
         if len(small) >= LEAST_RUNS:
             break
-        small |= _small([spec])
+        small |= _small([spec], given)
     return list(small.values())
 
 
@@ -208,10 +223,28 @@ def _kind(spec: RunSpec) -> tuple[object, ...]:
     return (spec.task, *(values.get(name) for name in KINDS))
 
 
-def _small(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
+def _small(specs: Iterable[RunSpec], smoke: Mapping[str, Scalar]) -> dict[str, RunSpec]:
     """Return the runs with small settings, by id: those that become equal are one."""
     made = [
-        make_spec(spec.task, {**spec.settings.values(), **spec.settings.smoke}, spec.seed)
+        make_spec(spec.task, {**spec.settings.values(), **(smoke or _smoke_of(spec))}, spec.seed)
         for spec in specs
     ]
     return {spec.run_id: spec for spec in made}
+
+
+def _smoke_of(spec: RunSpec) -> Mapping[str, Scalar]:
+    """Return the settings that make a run small.
+
+    Raises:
+        UserError: the user's own code has none that is known.
+    """
+    if not is_user_code(spec.task):
+        return spec.settings.smoke
+    values = spec.settings.values()
+    for name in SMALL_NAMES:
+        if isinstance(values.get(name), int):
+            return {name: 1}
+    raise UserError(
+        f"--smoke: {spec.task} has no setting among {', '.join(SMALL_NAMES)}; say in the grid file "
+        "what makes a run small, such as smoke: {steps: 10}"
+    )

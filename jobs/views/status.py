@@ -19,6 +19,7 @@ from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
 from jobs.runs.status import Progress, RunStatus
+from jobs.schedulers.base import can_never_run
 from jobs.views.progress_model import render_metric
 
 ROWS = 10  # of a section; --all shows everything
@@ -274,6 +275,8 @@ def _next(overview: Overview, canvas: Canvas) -> str:
     hints: list[tuple[str, str, str]] = []  # module, options, what it shows
     if any(status.state.is_active for status in overview.chosen):
         hints.append(("jobs.status", " --watch", "this screen, live"))
+    if choice := _choice_of_never(overview):
+        hints.append(("jobs.cancel", choice, "take back what can never run, then ask for less"))
     if n_failed:
         hints.append(("jobs.logs", " --failed", "the last lines of each kind of failure"))
         hints.append(("jobs.retry", "", f"once more: {count(n_failed, 'failed or lost run')}"))
@@ -281,6 +284,15 @@ def _next(overview: Overview, canvas: Canvas) -> str:
         hints.append(("analysis.tables", "", "the results table"))
     rows = [(f"{command_name(module)} {name}{more}", shows) for module, more, shows in hints]
     return "\n".join([canvas.paint("next", "bold"), *_table(canvas, rows)]) if rows else ""
+
+
+def _choice_of_never(overview: Overview) -> str:
+    """Return the option that chooses the runs which can never start; empty where none is short."""
+    queued = overview.of(RunState.QUEUED)
+    never = [status.run_id for status in queued if can_never_run(status.detail)]
+    if never and len(never) == len(queued):
+        return " --only state=queued"
+    return f" --only id={','.join(never)}" if 0 < len(never) <= IDS else ""
 
 
 def _table(canvas: Canvas, rows: Sequence[Sequence[str]]) -> list[str]:

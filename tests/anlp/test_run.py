@@ -17,6 +17,7 @@ from anlp.records.files import read_json, read_metrics, write_json
 from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome, RunResult, read_result
 from anlp.run import main, run_element
+from anlp.runtime import container
 from anlp.tasks import spec_from_json
 from tests.support.tiny_runs import OFF, folder_of, numbers_of, run_apart, write_batch
 
@@ -320,3 +321,30 @@ def test_run_mirrors_itself_to_wandb_offline(tmp_path: Path) -> None:
     assert run_apart(batch) == 0
 
     assert list(folder_of(batch).wandb.rglob("*.wandb"))
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+@pytest.mark.parametrize("image", ["", "/project/anlp.sif"])
+def test_without_arguments_and_with_help_it_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    image: str,
+) -> None:
+    for name in container.VARIABLES:
+        monkeypatch.setenv(name, image)
+
+    try:
+        code = main(words)
+    except SystemExit as left:
+        code = int(str(left.code))
+    printed = capsys.readouterr()
+    said = printed.out if words else printed.err
+
+    assert code == (0 if words else 2)  # a job without arguments must not count as done
+    assert "usage:" in said
+    assert "--batch runs/mnist/batches/1.jsonl --index 0" in said
+    if image:
+        assert "jobs.submit grids/demo.yaml --container /project/anlp.sif" in said
+        assert "apptainer run --nv --bind $PWD/runs /project/anlp.sif --batch" in said
+        assert "apptainer test /project/anlp.sif" in said

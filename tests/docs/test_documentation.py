@@ -7,7 +7,6 @@ Where an output has changed on purpose: `.venv/bin/python -m tests.docs.refresh`
 from __future__ import annotations
 
 import ast
-import fcntl
 import importlib
 import importlib.util
 import re
@@ -21,6 +20,7 @@ from tests.docs.doc_blocks import PAGES, ROOT, Block, read_blocks, read_commands
 from tests.docs.doc_compare import render_difference, shorten_as
 from tests.docs.doc_parsers import options_of, parser_of, render_fault, split_line
 from tests.docs.doc_stage import build_stage, copy_stage, run_page
+from tests.support.once import build_once
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -63,21 +63,13 @@ FOREIGN = {
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A stage with two trained grids, built once for all workers."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own if worker_id == "master" else own.parent
-    folder = shared / "documentation"
-    with (shared / "documentation.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            folder.mkdir()
-            build_stage(folder)
-            (folder / "ready").touch()
-    return folder
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stage with two trained grids."""
+    return build_once(tmp_path_factory, "documentation", build_stage)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_and_snippets_of_a_page_do_what_it_shows(
     name: str, base: Path, tmp_path: Path

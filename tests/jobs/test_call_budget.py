@@ -40,6 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """A Slurm of which every task runs; what it was asked since the last time."""
     monkeypatch.setenv("PATH", str(fake_slurm.install(root / "slurm")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     return lambda: fake_slurm.take_calls(root / "slurm")
 
 
@@ -48,6 +49,7 @@ def pbs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     """A PBS that starts nothing and takes arrays of ten."""
     commands = fake_pbs.install(root / "site", held=True, max_array_size=10)
     monkeypatch.setenv("PATH", str(commands), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
 
     def calls() -> list[str]:
         names = [call[0] for call in fake_pbs.calls(root / "site")]

@@ -186,7 +186,7 @@ def test_both_packages_list_their_own_verbs() -> None:
 
 def test_an_unknown_verb_is_answered_with_the_nearest() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "anlp", "tabels"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "anlp", "tabels"], capture_output=True, text=True, timeout=300
     )
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -206,7 +206,7 @@ def test_the_version_loads_nothing_heavy() -> None:
         "print(sorted({'torch', 'pandas', 'pydantic', 'yaml', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
 
     assert done.stdout == f"anlp {anlp.__version__}\n[]\n"
@@ -242,7 +242,7 @@ def test_bash_completes_verbs_grids_and_options(tmp_path: Path, words: str, foun
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
     assert (done.stdout, done.stderr) == (f"{found}\n", "")

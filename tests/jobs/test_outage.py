@@ -35,6 +35,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Slurm that has the grid's array in its queue; a question that fails is asked once."""
     site = tmp_path / "slurm"
     monkeypatch.setenv("PATH", str(fake_slurm.install(site, state="PENDING")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     monkeypatch.setattr(client, "MOST_RETRIES", 0)
     fake_slurm.add_array(site, "4711", len(SPECS))
     return site

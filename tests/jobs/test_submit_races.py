@@ -14,6 +14,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from tests.support.grids import GONE, a_spec
 from tests.support.grids import submit as made_submit
+from tests.support.once import build_once
 from tests.support.quick_runner import call_submit
 from tests.support.small_study import attempts, counts, make_folder, make_quick_place, start_quick  # noqa: F401 - fixtures
 from tests.support.submits import Place, make_place, numbers_of, wait_until
@@ -35,26 +36,32 @@ def test_a_run_that_another_process_trains_is_left_to_it(
 
 @pytest.mark.slow
 def test_runs_that_leave_after_their_submit_was_killed_are_waited_for(
-    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+    quick_place: Place,
 ) -> None:
     spec = a_spec(0, lr=0.1, epochs=2)
-    made_submit(folder, [spec], launcher=GONE)
-    holder = hold_claim_for(folder, spec.run_id, seconds=1.0)
+    made_submit(quick_place.folder, [spec], launcher=GONE)
+    holder = hold_claim(quick_place.folder, spec.run_id)
 
-    assert call_submit("study.yaml") == 0
-
+    submit = start_quick(quick_place)
+    assert submit.stdout is not None
+    said = submit.stdout.readline()
+    while "waiting for" not in said and submit.poll() is None:
+        said += submit.stdout.readline()
+    holder.kill()
     holder.wait()
-    assert "waiting for 1 runs of a submit that was killed" in capsys.readouterr().err
-    assert counts(folder) == {"done": 6}
+    said += submit.communicate(timeout=120)[0]
+
+    assert "waiting for 1 runs of a submit that was killed" in said
+    assert (submit.returncode, counts(quick_place.folder)) == (0, {"done": 6})
 
 
-def hold_claim_for(folder: GridFolder, run_id: str, seconds: float) -> subprocess.Popen[str]:
+def hold_claim(folder: GridFolder, run_id: str) -> subprocess.Popen[str]:
+    """A process that holds the claim of a run until it is killed."""
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom anlp.core import lease\n"
-        "lease.acquire(Path(sys.argv[1]))\nprint('held', "
-        "flush=True)\ntime.sleep(float(sys.argv[2]))\n"
+        "lease.acquire(Path(sys.argv[1]))\nprint('held', flush=True)\ntime.sleep(600)\n"
     )
-    argv = [sys.executable, "-c", code, str(folder.run(run_id).attempts), str(seconds)]
+    argv = [sys.executable, "-c", code, str(folder.run(run_id).attempts)]
     holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -107,9 +114,12 @@ wandb: {mode: disabled}
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """An undisturbed grid."""
-    place = make_place(tmp_path_factory.mktemp("calm"), STOPPED)
-    assert place.submit("--slots", "2").code == 0
-    return place
+
+    def train(folder: Path) -> None:
+        assert make_place(folder, STOPPED).submit("--slots", "2").code == 0
+
+    folder = build_once(tmp_path_factory, "undisturbed", train)
+    return Place(folder / "tiny.yaml", folder / "runs")
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from anlp.tasks import make_spec
 from jobs import sync
 from jobs.common.external import Answer
 from tests.support.grids import submit
+from tests.support.submits import wait_until
 from tests.support.wandb_server import KEY, Stub
 
 ROWS = [{"epoch": epoch, "val/acc": epoch / 10} for epoch in range(4)]
@@ -156,9 +156,7 @@ def test_killed_in_the_middle_it_goes_on(grid: GridFolder, stub: Stub) -> None:
     made = [add(grid, seed) for seed in range(8)]
     command = [sys.executable, "-m", "anlp.tracking.upload", str(grid.path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 30
-    while not list(grid.path.glob(f"*/wandb/{MARK}")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: any(grid.path.glob(f"*/wandb/{MARK}")), lambda: "nothing was uploaded")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     left = [folder for folder in made if pending_copies(folder)]

@@ -22,6 +22,7 @@ from typing import Any
 
 from anlp import run
 from anlp.core import lease
+from anlp.core.spec import RunSpec
 from anlp.records.elements import Element
 from anlp.records.files import write_json, write_jsonl
 from anlp.records.folders import GridFolder, RunFolder
@@ -79,9 +80,9 @@ def _prepare(batch: Path, cleanup: ExitStack) -> str:
     return "shared"
 
 
-def _train(self: run._Run, held: lease.Lease) -> RunResult:
+def _train(self: run._Run, held: lease.Lease, spec: RunSpec) -> RunResult:
     began = time.monotonic()
-    rate = self.spec.settings.values()["lr"]
+    rate = spec.settings.values()["lr"]
     behaviours: Mapping[str, str] = json.loads(os.environ.get("DO", "{}"))
     name, *words = behaviours.get(str(rate), "end").split()
     BEHAVIOURS[name](self, *words)
@@ -89,7 +90,7 @@ def _train(self: run._Run, held: lease.Lease) -> RunResult:
     write_jsonl(
         self.folder.metrics, [{"began": began, "ended": time.monotonic(), "pid": os.getpid()}]
     )
-    return RunResult(self.spec.run_id, Outcome.OK, provenance={"batch": self.options.batch})
+    return RunResult(spec.run_id, Outcome.OK, provenance={"batch": self.options.batch})
 
 
 def _wait(self: run._Run) -> None:
@@ -98,6 +99,16 @@ def _wait(self: run._Run) -> None:
     while True:
         time.sleep(0.01)
         self.flag.raise_if_set()
+
+
+def _meet(self: run._Run, number: str, seconds: str = "0") -> None:
+    """Until so many runs of the element have begun, and a moment more, in which no other may."""
+    (self.folder.path / "here").touch()
+    deadline = time.monotonic() + 300
+    while len(list(self.folder.path.parent.glob("*/here"))) < int(number):
+        assert time.monotonic() < deadline, f"fewer than {number} runs at a time"
+        time.sleep(0.01)
+    time.sleep(float(seconds))
 
 
 def _wait_once(self: run._Run) -> None:
@@ -148,6 +159,7 @@ BEHAVIOURS: Mapping[str, Any] = {
     "die_done": _die_done,
     "die_unheard": _die_unheard,
     "die_without_a_place": _die_without_a_place,
+    "meet": _meet,
     "wait": _wait,
     "wait_once": _wait_once,
     "ignore": _ignore,

@@ -17,6 +17,7 @@ import pytest
 from anlp import run
 from anlp.console.command import run_command
 from anlp.core import lease
+from anlp.core.spec import RunSpec
 from anlp.records.files import write_jsonl
 from anlp.records.results import Outcome, RunError, RunResult
 from jobs import submit
@@ -39,8 +40,8 @@ def run_quickly(batch: Path, index: int, **options: Any) -> int:
     return run.run_element(batch, index, **options)
 
 
-def _train(self: run._Run, held: lease.Lease) -> RunResult:
-    rate = float(self.spec.settings.values()["lr"])
+def _train(self: run._Run, held: lease.Lease, spec: RunSpec) -> RunResult:
+    rate = float(spec.settings.values()["lr"])
     if _is_named("QUICK_DIE", rate):
         os.kill(os.getpid(), signal.SIGKILL)
     if _is_named("QUICK_DIE_ONCE", rate) and int(held.path.stem) == 1:
@@ -52,9 +53,9 @@ def _train(self: run._Run, held: lease.Lease) -> RunResult:
     failed, diverged = _is_named("QUICK_FAIL", rate), _is_named("QUICK_DIVERGE", rate)
     outcome = Outcome.FAILED if failed else Outcome.DIVERGED if diverged else Outcome.OK
     error = RunError("ValueError", "as it was told", "Traceback", 0) if failed else None
-    monitor = str(self.spec.settings.values()["monitor"])
+    monitor = str(spec.settings.values()["monitor"])
     metrics = {monitor: rate, "val/acc": rate, "test/acc": rate} if outcome is Outcome.OK else {}
-    made = RunResult(self.spec.run_id, outcome, metrics=metrics, epochs=2, seconds=4.0, error=error)
+    made = RunResult(spec.run_id, outcome, metrics=metrics, epochs=2, seconds=4.0, error=error)
     return replace(made, provenance=self._provenance(held, outcome))
 
 

@@ -123,10 +123,11 @@ def _kill_pool() -> int:
 
 
 def _kill_pool_once(path: str) -> int:
+    """Kills the pool once the test has heard from it of this element; the second time ends well."""
     if Path(path).exists():
         return 0
     Path(path).touch()
-    time.sleep(0.5)  # the pool has said by then that it started this
+    _wait_for(f"{path}.heard")
     return _kill_pool()
 
 

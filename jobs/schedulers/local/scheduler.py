@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from anlp.core.errors import SchedulerError
 from anlp.core.lease import Process
+from anlp.records.files import read_jsonl
+from anlp.tasks.user_code import is_program
 from jobs.config.resources import CLUSTER_ONLY, Resources
 from jobs.schedulers.base import (
     Batch,
@@ -57,6 +60,10 @@ class LocalScheduler:
         container = setup.container.passing(setup.environment_prefixes)
         return cls(slots=setup.slots, pool=PoolOptions(container=container), pack=setup.pack)
 
+    def cluster(self) -> str:
+        """Return nothing: this machine is not a cluster."""
+        return ""
+
     @classmethod
     def is_here(cls) -> bool:
         """Return that every machine has it."""
@@ -102,7 +109,10 @@ class LocalScheduler:
         time_limit_s = None if resources.walltime_min is None else resources.walltime_min * 60
         native_id = Process.this().to_id()
         self._work = Work(batch, native_id, plan, (time_limit_s, resources.mem_mib))
-        self._supervisor = Supervisor(self._work, self._options)
+        options = self._options
+        if _starts_programs(batch.path):
+            options = replace(options, modules=("anlp.runtime.program_run",), prepare=None)
+        self._supervisor = Supervisor(self._work, options)
         self._supervisor.start()
         accepted(Job(native_id, 0, batch.size))
         return [JobHandle(self.name, native_id, index) for index in range(batch.size)]
@@ -120,9 +130,9 @@ class LocalScheduler:
                 found[job] = alive[job.native_id]
         return found
 
-    def find(self, tag: str) -> list[Job]:
+    def find(self, tag: str, user: str = "") -> list[Job]:
         """Return nothing: jobs of this machine end with the process that submitted them."""
-        del tag
+        del tag, user
         return []
 
     def cancel(self, jobs: Sequence[JobHandle]) -> None:
@@ -154,6 +164,13 @@ class LocalScheduler:
         """End the pool if there is one; its children checkpoint and leave."""
         if self._supervisor is not None:
             self._supervisor.close()
+
+
+def _starts_programs(batch: Path) -> bool:
+    """Tell whether the runs are programs of the user's own, for which a pool need load nothing."""
+    first = next(read_jsonl(batch), {})
+    specs = first.get("specs")
+    return isinstance(specs, list) and bool(specs) and is_program(str(specs[0].get("task", "")))
 
 
 def _state_of_launcher(native_id: str) -> JobState:

@@ -105,6 +105,16 @@ def parse_array_limit(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def parse_secrecy(text: str) -> int:
+    """Return SECURE_JOB_INFO_LEVEL of `bparams -a`: from 1 on, others do not see all of a job.
+
+    >>> parse_secrecy("        SECURE_JOB_INFO_LEVEL = 4"), parse_secrecy("")
+    (4, 0)
+    """
+    match = re.search(r"^\s*SECURE_JOB_INFO_LEVEL\s*=\s*(\d+)", text, re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
 def is_missing(answer: Answer) -> bool:
     """Return whether the command is not on this machine."""
     return answer.code == NOT_FOUND

@@ -174,9 +174,18 @@ class LsfScheduler(BatchScheduler[QueueRows]):
 
     # ---- find, states, cancel
 
-    def find_jobs(self, tag: str) -> list[Job]:
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return the user's jobs of a submission, those included that ended a short time ago."""
-        return parse.parse_jobs(self._ask(()).rows, tag)
+        return parse.parse_jobs(self._ask(("-u", user)).rows, tag)
+
+    def hides_jobs_of_others(self) -> str:
+        """Return whether the cluster keeps what jobs are from other users."""
+        answer = _run(["bparams", "-a"], QUERY_TIMEOUT_S)
+        if answer.code:
+            raise self.refusal("bparams", answer)
+        if parse.parse_secrecy(answer.out) == 0:
+            return ""
+        return "this cluster hides the jobs of others from you (SECURE_JOB_INFO_LEVEL)"
 
     def is_id(self, native_id: str) -> bool:
         """Return whether this is a number."""
@@ -218,8 +227,8 @@ class LsfScheduler(BatchScheduler[QueueRows]):
         """Return whether bkill did what it could."""
         return parse.is_killed(answer)
 
-    def _ask(self, ids: Sequence[str]) -> QueueRows:
-        argv = ["bjobs", "-a", "-noheader", "-o", parse.FIELDS, *ids]
+    def _ask(self, words: Sequence[str]) -> QueueRows:
+        argv = ["bjobs", "-a", "-noheader", "-o", parse.FIELDS, *words]
         answer = _run(argv, QUERY_TIMEOUT_S)
         if not parse.is_answered(answer):
             raise self.refusal("bjobs", answer)

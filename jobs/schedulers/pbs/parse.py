@@ -159,6 +159,11 @@ def parse_array_limit(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def shows_jobs_of_others(text: str) -> bool:
+    """Return `query_other_jobs` of `qstat -B -f`; a server that does not mention it hides them."""
+    return re.search(r"^\s*query_other_jobs = True", text, re.MULTILINE) is not None
+
+
 def parse_count(indices: str) -> int | None:
     """Return how many indices a text names; None where it names none.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import stat
 import sysconfig
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anlp.console.verbs import command_name
 from anlp.core.errors import SchedulerError
 from jobs.common import external
 from jobs.common.external import Answer
@@ -26,6 +26,7 @@ from jobs.schedulers.base import (
     JobState,
     Phase,
     Setup,
+    can_never_run,
     parse_job_name,
 )
 from jobs.schedulers.batch import (
@@ -58,6 +59,7 @@ SLOW_IDS_PER_CALL = 100  # without -E, where every id is a connection
 QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
 SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
+PAUSES_BEFORE_COMMENT_S = (0.0, 0.5, 1.0)  # a server places jobs within a second or so
 PAUSES_S = (0.0, 0.5, 1.0, 2.0)  # before each look for a sign that a deletion was heard
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
 
@@ -178,6 +180,32 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
                 "and submit again"
             )
 
+    def look_at_accepted(self, batch: Batch, handles: Sequence[JobHandle]) -> list[str]:
+        """Return the server's words where it says at once that these jobs can never start.
+
+        PBS accepts more than any node has, and says so after it has tried to place the first job.
+        """
+        if batch.after or self._dialect is not Dialect.PRO:
+            return []
+        comment = self._first_comment(handles[0].native_id)
+        if not can_never_run(comment):
+            return []
+        cancel = f"{command_name('jobs.cancel')} {batch.name}"
+        return [f"{comment}. Take them back ({cancel}), and ask for less"]
+
+    def _first_comment(self, native_id: str) -> str:
+        """Return what the server says of a new job, once it says anything; empty if it does not."""
+        for pause_s in PAUSES_BEFORE_COMMENT_S:
+            time.sleep(pause_s)
+            try:
+                records, _ = self._query([native_id], with_sub_jobs=False)
+            except SchedulerError:  # the jobs are accepted: there is nothing to fail
+                return ""
+            for record in records.values():
+                if record.get("job_state") != "Q" or record.get("comment"):
+                    return record.get("comment")
+        return ""
+
     def is_not_taken(self, answer: Answer) -> bool:
         """Return whether the command did not get through to a server at all."""
         return answers.is_unheard(answer)
@@ -222,9 +250,9 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     # ---- find, states, cancel
 
-    def find_jobs(self, tag: str) -> list[Job]:
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return the jobs of a submission, ended ones included where the server keeps them."""
-        wanted = ["qselect", "-u", pwd.getpwuid(os.getuid()).pw_name]
+        wanted = ["qselect", "-u", user]
         with_ended = self._has_history and self._known_dialect() is Dialect.PRO
         history = ["-x"] if with_ended else []
         answer = external.run([*wanted, *history], timeout_s=QUERY_TIMEOUT_S)
@@ -236,6 +264,14 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         ids = {_parent_of(word) for word in answer.out.split() if parse_id(word) is not None}
         records, _ = self._query(sorted(ids), with_sub_jobs=False)
         return _jobs_of(records.values(), tag)
+
+    def hides_jobs_of_others(self) -> str:
+        """Return whether the server shows users their own jobs only: its default."""
+        answer = _ask_server()
+        _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
+        if answers.shows_jobs_of_others(answer.out):
+            return ""
+        return "this server does not show you the jobs of others (query_other_jobs)"
 
     def is_id(self, native_id: str) -> bool:
         """Return whether PBS could have given this id: one other word fails a whole query."""

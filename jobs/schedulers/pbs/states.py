@@ -11,7 +11,14 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 
-from jobs.schedulers.base import Cause, JobState, Phase, state_of_exit, state_of_signal
+from jobs.schedulers.base import (
+    Cause,
+    JobState,
+    Phase,
+    can_never_run,
+    state_of_exit,
+    state_of_signal,
+)
 from jobs.schedulers.pbs.parse import Record
 from jobs.schedulers.pbs.validate import Dialect
 
@@ -104,7 +111,7 @@ def never_ran(record: Record) -> bool:
 def _waits_for(record: Record) -> str:
     """Return why it does not run, where that will not change by itself."""
     comment = record.get("comment")
-    if re.match(r"Can Never Run|Not Running: Queue not started", comment):
+    if can_never_run(comment) or comment.startswith("Not Running: Queue not started"):
         return comment
     if record.get("job_state") != "H":
         return ""

@@ -39,6 +39,7 @@ TRANSIENT = (*AMBIGUOUS, *NOT_TAKEN, "Problem talking to the database")
 POLICY = "Job violates accounting/QOS policy"
 NO_SUCH_JOB = "Invalid job id specified"
 NO_ACCOUNTING = "accounting storage is disabled"
+DENIED = "Access/permission denied"
 NO_CONFIGURATION = "Could not establish a configuration source"
 CONFIGURE = "load the site's module of Slurm, or set SLURM_CONF to its slurm.conf"
 
@@ -126,7 +127,7 @@ ADVICE: tuple[Advice, ...] = (
         "this Slurm knows no such option: remove it from extra",
         lambda asked: bool(asked.extra),
     ),
-    Advice("Access/permission denied", "you may not use that queue or account"),
+    Advice(DENIED, "you may not use that queue or account"),
     Advice(NO_CONFIGURATION, CONFIGURE),
     Advice("Invalid wckey", "this site wants a known wckey: give one as extra"),
 )

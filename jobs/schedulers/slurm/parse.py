@@ -226,6 +226,18 @@ def parse_config(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def keeps_jobs_private(text: str) -> bool:
+    """Return whether a configuration hides jobs from other users.
+
+    >>> keeps_jobs_private("PrivateData             = accounts,jobs,usage")
+    True
+    >>> keeps_jobs_private("PrivateData             = none")
+    False
+    """
+    values = re.findall(r"^\s*PrivateData\s*=\s*(\S+)", text, re.MULTILINE)
+    return any("jobs" in value.split(",") for value in values)
+
+
 def parse_limits(text: str) -> list[int]:
     """Return the numbers in rows of `sacctmgr -n -P`; empty fields mean no limit."""
     return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import ClassVar
 from anlp.core.errors import SchedulerError, UserError
 from jobs.common import external
 from jobs.common.external import Answer
+from jobs.common.users import user_name
 from jobs.config.fields import Key, texts, whole
 from jobs.config.resources import Resources
 from jobs.config.yaml_tree import Tree
@@ -124,6 +124,7 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         self._variables = profile.environment if isinstance(profile, SlurmProfile) else ()
         self._asked: Resources | None = None  # by the submission under way
         self._overruled: tuple[str, ...] = ()  # variables whose option its script has
+        self._configuration: Mapping[str, str] | None = None  # of the cluster
 
     @classmethod
     def create(cls, setup: Setup) -> SlurmScheduler:
@@ -219,6 +220,28 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
 
     def read_array_limit(self, patience: Backoff) -> int:
         """Ask how many tasks an array may have: MaxArraySize bounds the index, counted from 0."""
+        configuration = self._read_configuration(patience)
+        most = int(configuration.get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
+        if most < 1:
+            raise SchedulerError(
+                "slurm: job arrays are switched off here (MaxArraySize is 0), "
+                "and this tool needs them"
+            )
+        return most
+
+    def cluster(self) -> str:
+        """Return the cluster's name, by the call that a submission makes anyway."""
+        patience = Backoff(self.name, self._patience_s, self._say)
+        return self._read_configuration(patience).get("ClusterName", "")
+
+    def _read_configuration(self, patience: Backoff) -> Mapping[str, str]:
+        """Return what `scontrol show config` prints, asked for once.
+
+        Raises:
+            SchedulerError: there is no configuration here, or no controller.
+        """
+        if self._configuration is not None:
+            return self._configuration
         if why := client.missing_configuration():
             raise SchedulerError(f"slurm: {why}; {refusals.CONFIGURE}")
         call = partial(client.run, "scontrol", "show", "config")
@@ -231,13 +254,8 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
             raise SchedulerError(
                 f"slurm: scontrol: {self.explain(answer)}; nothing was submitted{later}"
             )
-        most = int(parse.parse_config(answer.out).get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
-        if most < 1:
-            raise SchedulerError(
-                "slurm: job arrays are switched off here (MaxArraySize is 0), "
-                "and this tool needs them"
-            )
-        return most
+        self._configuration = parse.parse_config(answer.out)
+        return self._configuration
 
     def parse_submitted(self, out: str) -> str | None:
         """Return the id that `sbatch --parsable` printed."""
@@ -259,6 +277,11 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         """Return the error of a call that failed."""
         if answer.code == external.NOT_FOUND:
             return client.missing(command)
+        if command == "scancel" and refusals.DENIED in answer.err:
+            return SchedulerError(
+                "slurm: scancel: some of these jobs are another user's, and stay: "
+                "only who submitted them may cancel them"
+            )
         words = self.explain(answer)
         if command == self.submit_command:
             passed = options_passed(self._variables, self._overruled)
@@ -274,25 +297,34 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         del wanted
         account = [f"account={resources.account}"] if resources.account else []
         qos = resources.qos or DEFAULT_QOS
-        of_user = _limits("assoc", f"user={_user_name()}", *account, "format=MaxSubmitJobs")
+        of_user = _limits("assoc", f"user={user_name()}", *account, "format=MaxSubmitJobs")
         of_qos = _limits("qos", f"name={qos}", "format=MaxSubmitJobsPerUser")
         if not of_user and not of_qos:
             return None
-        jobs = client.ask_squeue("-r", "-u", str(os.getuid()), "-o", "%q").split()
+        jobs = client.ask_squeue("-r", "-u", user_name(), "-o", "%q").split()
         rooms = [limit - len(jobs) for limit in of_user]
         rooms += [limit - jobs.count(qos) for limit in of_qos]
         return max(0, min(rooms))
 
     # ---- find, states, cancel
 
-    def find_jobs(self, tag: str) -> list[Job]:
+    def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return those in the queue, and where there is accounting those of two weeks."""
-        user = str(os.getuid())
         text = client.query("squeue", "-h", "-t", "all", "-u", user, "-o", parse.NAMES_FORMAT).out
         recorded = client.ask_sacct("-u", user, "-S", FORGOTTEN_AFTER, "-o", "JobID,JobName")
         if recorded is not None:
             text += parse.jobs_from_sacct(recorded)
         return parse.parse_jobs(text, tag)
+
+    def hides_jobs_of_others(self) -> str:
+        """Return whether the queue or the accounts keep jobs private."""
+        if os.getuid() == 0:
+            return ""
+        queue = client.query("scontrol", "show", "config").out
+        accounts = client.run("sacctmgr", "-n", "show", "configuration").out
+        if not any(map(parse.keeps_jobs_private, (queue, accounts))):
+            return ""
+        return "this cluster hides the jobs of others from you (PrivateData)"
 
     def is_id(self, native_id: str) -> bool:
         """Return whether this is a number."""
@@ -345,10 +377,3 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
 def _limits(*words: str) -> list[int]:
     answer = client.run("sacctmgr", "-n", "-P", "show", *words)
     return [] if answer.code else parse.parse_limits(answer.out)
-
-
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

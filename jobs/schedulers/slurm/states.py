@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.schedulers.base import (
+    ACCOUNTS_AWAY,
+    AWAITS_ACCOUNTS,
+    NOT_KNOWN,
+    Cause,
+    JobState,
+    Phase,
+)
 from jobs.schedulers.slurm import parse
 from jobs.schedulers.slurm.parse import WHOLE, Element, Row
 
@@ -33,6 +40,14 @@ class QueueSnapshot:
         """Return the ids of which there is any row."""
         return frozenset(array for array, _ in (*self.queued, *self.recorded))
 
+    def is_on_record(self, array: str) -> bool:
+        """Return whether the accounts have any row of an array."""
+        return array in self._recorded_arrays
+
+    @cached_property
+    def _recorded_arrays(self) -> frozenset[str]:
+        return frozenset(array for array, _ in self.recorded)
+
     def in_queue(self, element: Element) -> Row | None:
         """Return the queue's row of a task."""
         return self.queued.get(element) or self.queued.get((element[0], WHOLE))
@@ -49,9 +64,9 @@ def task_state(element: Element, answers: QueueSnapshot) -> JobState:
     """Return the state of one task.
 
     The queue knows first of a requeue, the accounts of the cause of an end. A task that was
-    cancelled while it waited is in neither. A task of an unknown array is in neither as well, and
-    counts as alive. Where the cluster keeps no accounts, what the queue has forgotten has ended;
-    where they are away, it counts as alive.
+    cancelled while it waited is in neither, though its array is on record. A task of an unknown
+    array is in neither as well, and counts as alive. What is over by the queue alone waits for the
+    accounts. Where the cluster keeps none, what the queue has forgotten has ended.
     """
     row = answers.in_queue(element)
     if row is not None and answers.is_settled(element):
@@ -63,15 +78,12 @@ def task_state(element: Element, answers: QueueSnapshot) -> JobState:
     if (recorded := answers.recorded.get(element)) is not None:
         return parse.state_from_row(recorded)
     if element in answers.queued:
-        return _not_on_record(answers.queued[element])
-    if element[0] in answers.arrays:
+        return JobState(Phase.RUNNING, None, AWAITS_ACCOUNTS, answers.queued[element].nodes)
+    if answers.is_on_record(element[0]):
         return _vanished(answers.recorded.get((element[0], WHOLE)))
-    return JobState(Phase.QUEUED)
-
-
-def _not_on_record(row: Row) -> JobState:
-    """Return the state of a task that has ended by the queue: accounts may be 5 s late."""
-    return JobState(Phase.ENDED if row.state == "COMPLETED" else Phase.RUNNING, node=row.nodes)
+    if element[0] in answers.arrays:
+        return JobState(Phase.RUNNING, None, AWAITS_ACCOUNTS)
+    return JobState(Phase.QUEUED, None, NOT_KNOWN)
 
 
 def _vanished(row: Row | None) -> JobState:
@@ -93,8 +105,9 @@ def _without_accounts(row: Row | None) -> JobState:
 
 
 def _until_accounts_return(row: Row | None) -> JobState:
+    """Return the state by the queue, which knows some causes; all others wait."""
     if row is None:
-        return JobState(Phase.QUEUED)
-    if row.state == "FAILED":
-        return JobState(Phase.RUNNING, node=row.nodes)
+        return JobState(Phase.QUEUED, None, ACCOUNTS_AWAY)
+    if row.state in ("COMPLETED", "FAILED"):
+        return JobState(Phase.RUNNING, None, ACCOUNTS_AWAY, row.nodes)
     return parse.state_from_row(row)

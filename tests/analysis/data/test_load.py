@@ -123,8 +123,10 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
     }
     assert sorted(notes) == sorted(
         [
-            f"{torn.run_id}: result.json cannot be read, the run counts as unfinished",
-            f"{unreadable.run_id}: skipped, spec.json cannot be read",
+            f"{torn.run_id}: result.json cannot be read (not JSON from character 17 on), "
+            "the run counts as unfinished",
+            f"{unreadable.run_id}: skipped, spec.json cannot be read "
+            "(not JSON from character 2 on)",
             "notes: skipped, spec.json is missing",
             f"copy: skipped, a copy of run {good.run_id}",
             f"{other.run_id}: skipped, spec.json is not of a run known here (KeyError: 'gone')",

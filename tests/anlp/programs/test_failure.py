@@ -18,6 +18,7 @@ from anlp.records.crash import CrashRecord
 from anlp.records.fingerprint import fingerprint_of, render_frame
 from anlp.records.results import RunError
 from jobs.schedulers.base import Cause, parse_signal
+from tests.support.wandb_server import KEY, Stub
 
 
 def ended(
@@ -305,6 +306,50 @@ def test_an_exception_of_cpp_fails_though_it_ends_by_sigabrt() -> None:
 
     assert isinstance(failure_of(ended(None, text, number=signal.SIGABRT)), RunError)
     assert isinstance(failure_of(ended(134, text)), RunError)
+
+
+def test_what_users_meet_says_what_to_do(tmp_path: Path) -> None:
+    text = stderr_of(tmp_path, "import nonesuch.module")
+
+    failure = failure_of(ended(1, text))
+
+    assert isinstance(failure, RunError)
+    assert failure.message == (
+        "No module named 'nonesuch'; install it in the environment that the program runs in"
+    )
+
+
+def test_wandbs_resume_that_must_find_a_run_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Stub()
+    for name, value in (("BASE_URL", server.url), ("API_KEY", KEY), ("RUN_ID", "mine")):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    try:
+        text = stderr_of(tmp_path, "import wandb\nwandb.init(project='p', resume='must')")
+    finally:
+        server.close()
+
+    failure = failure_of(ended(1, text))
+
+    assert isinstance(failure, RunError)
+    assert failure.type == "UsageError"
+    assert failure.message.startswith("Run (mine) does not exist")
+    assert failure.message.endswith(
+        'leave `resume` out of wandb.init: WANDB_RESUME is "allow" and continues a run'
+    )
+
+
+def test_a_program_that_insists_on_being_online_says_what_to_do(tmp_path: Path) -> None:
+    text = stderr_of(tmp_path, "import wandb\nwandb.init(project='p', mode='online')")
+
+    failure = failure_of(ended(1, text))
+
+    assert isinstance(failure, RunError)
+    assert failure.message.endswith(
+        "set WANDB_API_KEY, or `wandb: {mode: offline}` in the grid file, and leave `mode` out of "
+        "wandb.init"
+    )
 
 
 def test_without_an_exception_the_exit_code_and_the_last_line_tell() -> None:

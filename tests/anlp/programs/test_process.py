@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -271,10 +272,16 @@ def test_nothing_outlives_a_runner_that_is_killed(tmp_path: Path, group: bool) -
 
 
 def test_the_program_is_killed_where_its_keeper_is(tmp_path: Path) -> None:
-    script = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(600)"
-
+    script = """
+import os, signal, time
+print("program", os.getpid(), flush=True)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(600)
+"""
     ended = run(tmp_path, script)
 
+    program = int(log_of(tmp_path).split()[1])
+    wait_until(lambda: not is_alive(program))
     assert ended.signal == signal.SIGKILL
 
 
@@ -287,6 +294,19 @@ def test_an_exception_of_a_tick_ends_the_program_and_rises(tmp_path: Path) -> No
         run(tmp_path, "import os, time\nprint('ready', os.getpid())\ntime.sleep(600)", tick=tick)
 
     assert not is_alive(int(log_of(tmp_path).split()[1]))
+
+
+def test_a_runner_with_threads_may_start_programs(tmp_path: Path) -> None:
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    try:
+        ended = run(tmp_path, "print(1)")
+    finally:
+        ends.set()
+        thread.join()
+
+    assert (ended.code, ended.last_stdout) == (0, "1\n")
 
 
 def test_no_descriptor_and_no_child_is_left(tmp_path: Path) -> None:

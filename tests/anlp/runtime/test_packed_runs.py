@@ -114,7 +114,7 @@ def test_so_many_run_at_a_time_each_in_a_process_of_its_own(
 ) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, 0.3, at_once=at_once)
 
-    code, _ = start(batch, dict.fromkeys((0.1, 0.2, 0.3), "sleep 0.3")).end()
+    code, _ = start(batch, dict.fromkeys((0.1, 0.2, 0.3), f"meet {most} 0.3")).end()
 
     lines = [read_metrics(folder.metrics)[0] for folder in folders_of(batch).values()]
     assert (code, most_at_once(batch), len({line["pid"] for line in lines})) == (0, most, 3)
@@ -336,9 +336,7 @@ def test_where_all_is_done_nothing_is_loaded(start: StartJob, tmp_path: Path) ->
 def test_runs_are_spread_over_the_gpus_of_their_job(start: StartJob, tmp_path: Path) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, 0.3, at_once=3)
 
-    start(
-        batch, dict.fromkeys((0.1, 0.2, 0.3), "sleep 0.2"), CUDA_VISIBLE_DEVICES="GPU-a,GPU-b"
-    ).end()
+    start(batch, dict.fromkeys((0.1, 0.2, 0.3), "meet 3"), CUDA_VISIBLE_DEVICES="GPU-a,GPU-b").end()
 
     seen = [
         folder.log.read_text().rpartition("and ")[2].split()[0]

@@ -15,7 +15,8 @@ import anlp
 from anlp.core.errors import UserError
 from anlp.tasks import TASKS
 from anlp.tasks.mnist import MnistSettings
-from anlp.tasks.registry import Task, TaskRegistry
+from anlp.tasks.registry import TaskRegistry
+from anlp.tasks.task import Task
 from tests.support.paths import ROOT
 
 PLUGIN = """
@@ -211,8 +212,8 @@ def test_a_package_imported_before_its_entry_point_is_read_is_no_clash(tmp_path:
     assert done.stdout.split()[-1] == "parity"
 
 
-def registry(**given: tuple[str, str]) -> TaskRegistry:
-    return TaskRegistry({"mnist": ("anlp.tasks.mnist:MnistSettings", "b:b"), **given})
+def registry(**given: str) -> TaskRegistry:
+    return TaskRegistry({"mnist": "anlp.tasks.mnist:MnistSettings", **given})
 
 
 def test_a_task_may_be_registered_twice_but_not_changed() -> None:
@@ -246,7 +247,8 @@ def test_import_anlp_is_light_and_a_run_reads_no_entry_points() -> None:
 
 
 def test_the_public_names_of_anlp() -> None:
-    assert anlp.__all__ == ["TaskSettings", "TrainingSettings", "__version__", "register_task"]
+    names = ["Run", "TaskSettings", "TrainingSettings", "__version__", "register_task"]
+    assert anlp.__all__ == names
     assert all(hasattr(anlp, name) for name in anlp.__all__)
     assert issubclass(anlp.TrainingSettings, anlp.TaskSettings)
     assert anlp.__version__ == "0.1.0"

@@ -14,6 +14,7 @@ from typing import Literal
 
 import pytest
 
+from anlp.core import lease
 from anlp.records.files import write_json
 from anlp.records.folders import RunFolder
 from anlp.records.options import RunOptions, WandbOptions
@@ -124,6 +125,10 @@ def in_child(body: Callable[[], None], folder: RunFolder) -> int:
     os._exit(1)
 
 
+def has_offline_file(folder: RunFolder) -> bool:
+    return any(folder.wandb.rglob("*.wandb"))
+
+
 def train(
     epochs: int, outcome: str = "ok", start: int = 0, metrics: Mapping[str, float] | None = None
 ) -> Callable[[Run], None]:
@@ -222,7 +227,7 @@ def test_a_run_killed_with_9_keeps_what_it_logged_up_to_the_last_seconds(folder:
 def test_a_run_killed_with_9_is_continued_beside_the_same_service(folder: RunFolder) -> None:
     def body(run: Run) -> None:
         run.log(0, 1, 2)
-        time.sleep(0.3)
+        wait_until(lambda: has_offline_file(folder), lambda: "the service wrote nothing")
         os.kill(os.getpid(), signal.SIGKILL)
 
     attempt(folder, body)
@@ -442,7 +447,7 @@ def test_a_server_that_ends_in_the_middle_costs_no_row(
 ) -> None:
     def body(run: Run) -> None:
         run.log(0, 1)
-        time.sleep(1.0)
+        wait_until(lambda: folder.run_id in stub.runs(), lambda: "the run did not arrive")
         end(stub)
         start = time.monotonic()
         run.log(2, 3)
@@ -467,10 +472,11 @@ def test_a_service_that_dies_in_the_middle_is_replaced(
 
     def body(run: Run) -> None:
         run.log(0, 1)
-        time.sleep(0.3)
+        wait_until(lambda: has_offline_file(folder), lambda: "the service wrote nothing")
         assert own.pid is not None
+        service = lease.Process.of(own.pid)
         os.kill(own.pid, signal.SIGKILL)
-        time.sleep(0.1)
+        wait_until(lambda: not service.is_alive(), lambda: "the service lives")
         run.log(2, 3)
         run.mirror.finish("ok", {})
 

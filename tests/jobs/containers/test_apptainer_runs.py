@@ -271,7 +271,7 @@ def test_a_job_of_pbs_hands_the_warning_on_to_the_run_in_the_image_and_continues
     wait_until(lambda: len(read_metrics(run.metrics)) > 2, lambda: "it does not train")
     job.send_signal(signal.SIGUSR2)
 
-    assert (job.wait(60), run.checkpoint.exists()) == (EXIT_CONTINUE, True)
+    assert (job.wait(120), run.checkpoint.exists()) == (EXIT_CONTINUE, True)
     assert subprocess.run(["bash", disturbed]).returncode == 0
     assert numbers_of(place_of(disturbed)) == numbers_of(place_of(calm))
     assert attempts_of(run)[0]["job"] == "12.head"

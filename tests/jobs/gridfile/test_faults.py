@@ -342,7 +342,7 @@ def test_all_faults_of_a_file_come_at_once_in_the_order_of_its_lines(faults: Fau
 
 def test_a_file_without_a_task_names_the_tasks(faults: Faults) -> None:
     assert faults("seeds: 1", task="") == [
-        f"lr.yaml:1: expected the key 'task' (known: {TASK_NAMES})"
+        f"lr.yaml:1: expected the key 'task' (known: {TASK_NAMES}) or 'program'"
     ]
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from anlp.core import lease
 from anlp.core.pool_messages import EndedReply, Stop
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunState
 from jobs.runs.attempts import record_endings
 from jobs.runs.journal import Journal
 from jobs.runs.status import NO_RESULT, classify, describe_cause, read_states
-from jobs.schedulers.base import Cause, JobState, Phase
+from jobs.schedulers.base import Cause, JobState, Phase, state_of_exit
 from jobs.schedulers.local.events import ElementEnded, Summary
 from jobs.schedulers.local.supervisor import state_of
 from jobs.submission.foreground import count_states, ending_of
@@ -108,6 +109,33 @@ def test_a_run_that_another_process_holds_is_running() -> None:
     assert classify(elsewhere, None, is_held=True).detail == "another process is training it"
     assert classify(waiting, None, is_held=True).detail == ""
     assert classify(waiting, None, is_held=True).state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_a_job_that_ends_with_1_before_its_run_began_never_started_and_says_what_it_printed(
+    folder: GridFolder, printed: bool
+) -> None:
+    submit(folder, [SPEC], slurm_job="17")
+    said = "ERROR  : Requesting capability set 0x1ffffffffff while permitted is 0x1fffeffffff"
+    if printed:
+        output = folder.batches / "1.slurm" / "17_0.out"
+        output.parent.mkdir()
+        output.write_text(f"INFO: one line\n{said}\n\n")
+
+    (status,) = read_states(folder, lambda jobs: dict.fromkeys(jobs, state_of_exit(1))).values()
+
+    more = f": {said}" if printed else ""
+    assert (status.state, status.cause) == (RunState.LOST, Cause.NOT_STARTED)
+    assert status.detail == f"exit code 1 before the run began{more}"
+
+
+def test_a_run_that_began_and_left_with_1_is_no_job_that_never_started(folder: GridFolder) -> None:
+    tag = submit(folder, [SPEC], slurm_job="17")
+    lease.acquire(folder.run(SPEC.run_id).attempts, {"batch": tag}).release()
+
+    (status,) = read_states(folder, lambda jobs: dict.fromkeys(jobs, state_of_exit(1))).values()
+
+    assert (status.cause, status.detail) == (Cause.EXIT, NO_RESULT)
 
 
 def test_a_job_that_ended_in_good_order_without_a_result_is_lost_with_one_sentence(

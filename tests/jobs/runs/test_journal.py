@@ -224,3 +224,44 @@ def test_old_claims_of_the_lock_are_swept_up(folder: GridFolder) -> None:
 
     with Journal(folder).locked():
         assert [path.name for path in folder.lock.glob("*.json")] == ["000006.json"]
+
+
+# ---- what commands learn that only look
+
+
+def test_what_was_learned_is_apart_from_what_is_recorded(folder: GridFolder) -> None:
+    tag = submit(folder, [a_spec(seed=seed) for seed in range(3)])
+    journal = Journal(folder)
+    recorded = ExitRecord(Cause.NODE, "node failed", "node7")
+    journal.ended(tag, 0, recorded)
+
+    learned = ExitRecord(Cause.OUT_OF_MEMORY, "used 2.1 of 2.0 GiB", "node8")
+    journal.learn({tag: {1: ExitRecord(Cause.EXIT)}, "of-no-submission": {0: learned}})
+    journal.learn({tag: {1: learned}})
+
+    found = journal.submissions()[tag]
+    assert (found.endings, found.learned) == ({0: recorded}, {1: learned})
+
+
+def test_a_damaged_line_of_what_was_learned_is_left_out(folder: GridFolder) -> None:
+    tag = submit(folder, [a_spec(seed=seed) for seed in range(2)])
+    journal = Journal(folder)
+    folder.endings.write_text(
+        f'{{"tag": "{tag}", "index": 0, "cause": "NO_SUCH", "detail": ""}}\n'
+        f'{{"tag": "{tag}", "index": "x"}}\n{{"tag": "{tag}", "ind'
+    )
+
+    journal.learn({tag: {1: ExitRecord(Cause.NODE)}})
+
+    assert journal.submissions()[tag].learned == {1: ExitRecord(Cause.NODE)}
+
+
+def test_a_folder_that_cannot_be_written_learns_nothing_and_nothing_fails(
+    folder: GridFolder,
+) -> None:
+    tag = submit(folder, [a_spec()])
+    folder.endings.mkdir()
+
+    Journal(folder).learn({tag: {0: ExitRecord(Cause.NODE)}})
+
+    assert Journal(folder).submissions()[tag].learned == {}

@@ -7,9 +7,11 @@ import pytest
 from anlp.core.errors import SchedulerError
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from jobs.runs.polling import JobPoller, SchedulerReport
+from jobs.runs.attempts import record_endings
+from jobs.runs.journal import Journal
+from jobs.runs.polling import ACCOUNTS_S, JobPoller, SchedulerReport
 from jobs.runs.status import read_states
-from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
+from jobs.schedulers.base import AWAITS_ACCOUNTS, Cause, JobHandle, JobState, Phase
 from jobs.schedulers.slurm import client
 from tests.support.grids import a_spec, submission, submit
 from tests.support.schedulers.slurm import fake_slurm
@@ -52,6 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """A question that fails is asked once: how the client repeats it has its own tests."""
     folder = tmp_path_factory.mktemp("slurm")
     monkeypatch.setenv("PATH", str(fake_slurm.install(folder, state="PENDING")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     monkeypatch.setattr(client, "MOST_RETRIES", 0)
     for job in JOBS:
         fake_slurm.add_array(folder, job.native_id, 1)
@@ -259,3 +262,65 @@ def test_an_answer_of_another_command_is_told_with_its_age() -> None:
     assert SchedulerReport("pbs", 100.0, notes=("history is off",)).render(100.0) == [
         "pbs: history is off"
     ]
+
+
+@pytest.fixture
+def over(site: Site) -> Site:
+    """The jobs have failed by the queue, and the accounts know nothing of them."""
+    fake_slurm.set_state(site.folder, "FAILED")
+    fake_slurm.set_silent(site.folder)
+    return site
+
+
+def test_a_job_that_only_the_queue_calls_over_waits_for_the_accounts_and_is_not_journaled(
+    folder: GridFolder, over: Site
+) -> None:
+    submit(folder, [a_spec(0)], slurm_job="4711")
+
+    statuses = read_states(folder, ask(folder, over).states)
+    record_endings(Journal(folder), statuses.values())
+
+    (status,) = statuses.values()
+    assert (status.state, status.detail) == (RunState.RUNNING, AWAITS_ACCOUNTS)
+    assert not next(iter(Journal(folder).submissions().values())).endings
+
+
+def test_when_the_accounts_tell_the_cause_is_known(folder: GridFolder, over: Site) -> None:
+    assert ask(folder, over).states(JOBS)[JOBS[0]].awaits_accounts
+    over.now += 50
+    over.end()
+    fake_slurm.set_silent(over.folder, False)
+
+    assert ask(folder, over).states(JOBS)[JOBS[0]].cause is Cause.TIMEOUT
+
+
+def test_what_the_queue_has_forgotten_meanwhile_waits_on_and_ends_in_time(
+    folder: GridFolder, over: Site
+) -> None:
+    ask(folder, over).states(JOBS)
+    fake_slurm.forget_jobs(over.folder)
+    over.now += ACCOUNTS_S - 1
+
+    assert ask(folder, over).states(JOBS)[JOBS[0]] == JobState(
+        Phase.RUNNING, None, AWAITS_ACCOUNTS, "n7"
+    )
+    over.now += 50
+    words = "the accounts have not told for 15 min how it ended"
+    assert ask(folder, over).states(JOBS)[JOBS[0]] == JobState(
+        Phase.ENDED, Cause.UNKNOWN, words, "n7"
+    )
+    over.now += 50
+    assert ask(folder, over).states(JOBS)[JOBS[0]].cause is Cause.UNKNOWN  # it stays so
+
+
+def test_while_the_accounts_are_away_the_time_does_not_run_out(
+    folder: GridFolder, over: Site
+) -> None:
+    ask(folder, over).states(JOBS)
+    fake_slurm.set_no_database(over.folder)
+    over.now += ACCOUNTS_S + 1
+
+    state = ask(folder, over).states(JOBS)[JOBS[0]]
+
+    assert (state.phase, state.awaits_accounts) == (Phase.RUNNING, False)
+    assert state.detail.startswith(AWAITS_ACCOUNTS)

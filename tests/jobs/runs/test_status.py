@@ -9,6 +9,7 @@ import pytest
 
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunState
+from jobs.runs.attempts import keep_endings
 from jobs.runs.journal import Journal
 from jobs.runs.status import read_progress, read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
@@ -445,3 +446,42 @@ def test_what_the_journal_knows_to_have_ended_is_not_asked_about(folder: GridFol
 
     assert states(folder, query) == [RunState.LOST, RunState.RUNNING]
     assert [len(jobs) for jobs in query.asked] == [1]
+
+
+# ---- what a scheduler has forgotten
+
+
+@pytest.mark.parametrize(
+    ("learned", "said", "cause"),
+    [
+        (Cause.TIMEOUT, JobState(Phase.ENDED, Cause.UNKNOWN), Cause.TIMEOUT),
+        (Cause.TIMEOUT, JobState(Phase.QUEUED), Cause.TIMEOUT),  # Slurm, of unknown arrays
+        (Cause.NODE, JobState(Phase.QUEUED), None),  # it may have been queued again
+        (Cause.TIMEOUT, JobState(Phase.RUNNING), None),
+        (Cause.TIMEOUT, JobState(Phase.ENDED, Cause.NODE), Cause.NODE),
+    ],
+)
+def test_an_end_that_was_seen_before_explains_what_a_scheduler_forgot(
+    folder: GridFolder, learned: Cause, said: JobState, cause: Cause | None
+) -> None:
+    submit(folder, [a_spec()], slurm_job="17")
+    query = Answers(Phase.ENDED, learned, "seen before")
+    keep_endings(folder, read_states(folder, query).values())
+    query.state = said
+
+    found = next(iter(read_states(folder, query).values()))
+
+    assert found.cause is cause
+    assert (found.detail == "seen before") is (cause is learned)
+
+
+def test_what_was_learned_is_written_once(folder: GridFolder) -> None:
+    submit(folder, [a_spec(seed=seed) for seed in range(3)], slurm_job="17")
+    query = Answers(Phase.ENDED, Cause.TIMEOUT, "limit 2 h")
+
+    keep_endings(folder, read_states(folder, query).values())
+    before = folder.endings.read_bytes()
+    keep_endings(folder, read_states(folder, query).values())
+
+    assert before.count(b"\n") == 3
+    assert folder.endings.read_bytes() == before

@@ -48,7 +48,10 @@ class Cluster:
                 handles += [JobHandle(self.name, job.native_id, index) for index in range(size)]
         return handles
 
-    def find(self, tag: str) -> list[Job]:
+    def cluster(self) -> str:
+        return ""
+
+    def find(self, tag: str, user: str = "") -> list[Job]:
         del tag
         return []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anlp.records.folders import GridFolder
+from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions, WandbOptions
 from anlp.records.results import Outcome, RunResult, read_result
 from anlp.tasks import TASKS, make_spec
@@ -13,6 +13,7 @@ from jobs.runs.options import SubmitOptions
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
 from jobs.submission.variants import make_small
+from tests.support.once import build_once
 from tests.support.paths import ROOT
 from tests.support.submits import Place
 
@@ -52,12 +53,15 @@ def test_a_shipped_grid_has_small_runs(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | None]:
-    """Results of the small runs of all shipped grids by id, a pool per task: one per grid would
-    take twice as long.
-    """
-    root = tmp_path_factory.mktemp("smoke")
-    found: dict[str, RunResult | None] = {}
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
+    """Results of the small runs of all shipped grids by id."""
+    root = build_once(tmp_path_factory, "smoke", train_small)
+    found = [read_result(RunFolder(path.parent)) for path in root.glob("*/*/result.json")]
+    return {result.run_id: result for result in found if result is not None}
+
+
+def train_small(root: Path) -> None:
+    """Trains the small runs of all grids, a pool per task: one per grid takes twice as long."""
     for task in TASKS:
         folder = GridFolder(root / task)
         folder.path.mkdir()
@@ -71,8 +75,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult | N
             SubmitOptions(on="local", options=options_in(root), quiet=True),
             redo="none",
         )
-        found |= {spec.run_id: read_result(folder.run(spec.run_id)) for spec in small}
-    return found
 
 
 def options_in(root: Path) -> RunOptions:
@@ -81,14 +83,14 @@ def options_in(root: Path) -> RunOptions:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_a_shipped_grid_trains_when_it_is_made_small(
-    path: Path, trained: dict[str, RunResult | None]
+    path: Path, trained: dict[str, RunResult]
 ) -> None:
     for spec in make_small(list(load_grid(path).runs())):
         result = trained[spec.run_id]
 
-        assert result is not None
         assert result.outcome is Outcome.OK, result.error
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from anlp.programs.sources.wandb_runs import WandbRun
 from tests.anlp.programs.sources.test_wandb_file import run_script
+from tests.support.wandb_server import KEY, Stub
 
 LOG = """
 import sys
@@ -105,3 +106,27 @@ def test_where_wandb_was_not_used_there_is_nothing(tmp_path: Path) -> None:
     empty: list[dict[str, Any]] = list(run.new_rows())
     assert empty == []
     assert (run.is_there, run.run_id, run.exit_code, run.notes()) == (False, "", None, [])
+
+
+def test_runs_that_are_sent_to_a_server_are_read_as_well(tmp_path: Path) -> None:
+    """The server tells the second attempt where the first one was."""
+    server = Stub()
+    try:
+        given = {
+            "WANDB_MODE": "online", "WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY,
+            "WANDB_RUN_ID": "mine", "WANDB_RESUME": "allow",
+        }  # fmt: skip
+        run_script(tmp_path, LOG.format(lr=0.1, first=0, last=4, scale=10), **given)
+        run_script(tmp_path, LOG.format(lr=0.2, first=2, last=6, scale=100), **given)
+    finally:
+        server.close()
+    run = WandbRun([tmp_path], "mine")
+
+    rows = list(run.new_rows())
+
+    assert len(list(tmp_path.glob("wandb/run-*-mine"))) == 2
+    assert [(row["_step"], row["epoch"]) for row in rows] == [
+        (0, 0), (1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 4), (7, 5),
+    ]  # fmt: skip
+    assert run.config == {"lr": 0.2}
+    assert run.notes() == []

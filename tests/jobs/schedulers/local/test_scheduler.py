@@ -145,8 +145,12 @@ def test_killing_a_child_ends_its_element_and_no_other(tmp_path: Path) -> None:
 
 
 def test_a_pool_that_is_killed_is_replaced_and_its_elements_continue(tmp_path: Path) -> None:
+    def hear(event: Event) -> None:
+        if isinstance(event, ElementStarted) and event.index == 0:
+            (tmp_path / "mark.heard").touch()
+
     summary, recorder = follow(
-        tmp_path, f"kill_pool_once {tmp_path / 'mark'}", "sleep 0.2", "ok", "ok"
+        tmp_path, f"kill_pool_once {tmp_path / 'mark'}", "sleep 0.2", "ok", "ok", act=hear
     )
 
     assert [summary.ended[index].state for index in range(4)] == [JobState(Phase.ENDED)] * 4
@@ -166,6 +170,8 @@ def test_children_of_a_killed_pool_are_gone_before_a_new_one_starts_them_again(
     def watch(event: Event) -> None:
         if isinstance(event, ElementStarted):
             children.append(Process.of(event.pid))
+        if len(children) == 2:
+            (tmp_path / "mark.heard").touch()
         if isinstance(event, ElementRequeued):
             alive.extend(child.is_alive() for child in children)
 

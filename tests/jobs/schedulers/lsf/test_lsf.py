@@ -289,6 +289,19 @@ def test_a_job_whose_acceptance_was_never_reported_is_found_by_its_tag(site: Sit
     assert scheduler.find("0" * 12) == []
 
 
+def test_jobs_of_another_user_are_found_by_the_tag_or_not_said_to_be_none(site: Site) -> None:
+    site.configure(held=True, owner="ada")
+    scheduler = site.scheduler()
+    scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    assert scheduler.find(TAG) == []
+    assert scheduler.find(TAG, "ada") == [Job("101", 0, 2)]
+
+    site.configure(secrecy=4)
+    with pytest.raises(SchedulerError, match="ada submitted this, and this cluster hides"):
+        scheduler.find(TAG, "ada")
+
+
 def test_a_variable_that_silences_bsub_hides_no_job(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

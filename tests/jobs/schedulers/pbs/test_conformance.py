@@ -56,6 +56,7 @@ def make_bench(
 ) -> Iterator[PbsBench]:
     commands = fake_pbs.install(folder / "site", dialect=dialect.value)
     monkeypatch.setenv("PATH", str(commands), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     yield PbsBench(Site(folder / "site"), dialect)
     fake_pbs.close(folder / "site")
 

@@ -247,7 +247,7 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
     ("status", "substate", "comment", "cause", "detail"),
     [
         (0, 92, f"{RUN} and finished", None, ""),
-        (1, 93, f"{RUN} and failed", None, ""),
+        (1, 93, f"{RUN} and failed", None, "exit code 1"),
         (3, 93, f"{RUN} and failed", Cause.CONTINUE, "it saved a checkpoint and left"),
         (4, 93, f"{RUN} and failed", None, "another process is training it"),
         (7, 93, f"{RUN} and failed", Cause.EXIT, "exit code 7"),

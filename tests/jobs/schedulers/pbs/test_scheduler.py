@@ -29,6 +29,7 @@ HOST = "pbs-m1.example.org"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PATH", str(fake_pbs.install(tmp_path / "site")), prepend=":")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     monkeypatch.setattr(backoff, "PATIENCE_S", 0.0)
     yield Site(tmp_path / "site")
     fake_pbs.close(tmp_path / "site")
@@ -179,6 +180,19 @@ def test_a_login_node_whose_server_is_away_does_not_train_itself(
     assert registry.resolve_name("auto", None) == found
     said_in_plan = "" if found == "pbs" else "qsub is here, but no PBS answers"
     assert registry.note_of_machine("auto", found).startswith(said_in_plan)
+
+
+def test_jobs_of_another_user_are_found_by_the_tag_or_not_said_to_be_none(site: Site) -> None:
+    site.configure(held=True, owner="ada")
+    scheduler = site.scheduler()
+    scheduler.submit(site.batch("ok", "ok"), Resources())
+
+    assert scheduler.find(TAG) == []
+    assert [(job.first, job.size) for job in scheduler.find(TAG, "ada")] == [(0, 2)]
+
+    site.configure(query_other_jobs=False)
+    with pytest.raises(SchedulerError, match="ada submitted this, and this server does not show"):
+        scheduler.find(TAG, "ada")
 
 
 def test_no_pbs_here_is_said_in_one_sentence(

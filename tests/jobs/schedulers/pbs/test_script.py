@@ -368,7 +368,7 @@ def test_a_run_sees_the_gpus_that_its_job_was_given(
     )
 
     done = subprocess.run(
-        ["bash", script], env={"PATH": "/usr/bin:/bin", **environment}, cwd=tmp_path, timeout=20
+        ["bash", script], env={"PATH": "/usr/bin:/bin", **environment}, cwd=tmp_path, timeout=120
     )
 
     assert (done.returncode, (tmp_path / "seen").read_text()) == (0, seen)

@@ -105,6 +105,7 @@ def make_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         commands = fake_pbs.install(site, **{"max_array_size": 2, "held": True, **config})
         sites.append(site)
         monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+        monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
         monkeypatch.setenv("ANLP_RUNS", str(tmp_path / name / "runs"))
         file = tmp_path / name / "study.yaml"
         file.write_text(text)
@@ -259,7 +260,9 @@ def test_runs_that_can_never_start_are_shown_with_the_servers_reason(
     run_command(lambda: status.main(["study"]))
 
     reason = "Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)"
-    assert f"5 queued: {reason}" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"5 queued: {reason}" in shown
+    assert "jobs.cancel study --only state=queued take back what can never run" in shown
 
 
 def test_why_a_run_waits_is_explained_in_the_servers_words(
@@ -268,13 +271,44 @@ def test_why_a_run_waits_is_explained_in_the_servers_words(
     place = make_place()
     place.submit("--gpus", "8")
     capsys.readouterr()
+    run_id = a_run_of(place)
 
-    run_command(lambda: explain.main(["study", a_run_of(place)]))
+    run_command(lambda: explain.main(["study", run_id]))
 
+    shown = " ".join(capsys.readouterr().out.split())
     assert (
-        "queued, Can Never Run: Insufficient amount of resource: "
-        "ngpus (R: 8 A: 4 T: 4); the next of its" in (" ".join(capsys.readouterr().out.split()))
+        "queued, Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4) No node "
+        "has what it asks for" in shown
     )
+    assert f"jobs.cancel study --only id={run_id}" in shown
+    assert "of its submission" not in shown
+
+
+def test_runs_that_can_never_start_are_said_so_by_the_submit(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_place()
+
+    assert place.submit("--gpus", "8") == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "note: Can Never Run: Insufficient amount of resource: ngpus (R: 8 A: 4 T: 4)" in shown
+    assert "jobs.cancel study), and ask for less" in shown
+
+
+def test_a_submit_does_not_fail_because_its_last_question_has_no_answer(
+    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_place(max_array_size=100)
+    accepted = PbsScheduler.look_at_accepted
+
+    def look(self: PbsScheduler, batch: Batch, handles: list[JobHandle]) -> list[str]:
+        fake_pbs.configure(place.site, down=True)
+        return accepted(self, batch, handles)
+
+    monkeypatch.setattr(PbsScheduler, "look_at_accepted", look)
+
+    assert place.submit() == 0
 
 
 def test_what_is_about_to_happen_to_running_jobs_is_shown(
@@ -497,8 +531,32 @@ def test_a_cancel_takes_what_waits_in_vain_off_the_queue(
 # ---- ends
 
 
+@pytest.mark.parametrize("look", ["status", "explain", "submit"])
+def test_a_cause_that_a_command_saw_is_known_when_the_history_is_purged(
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str], look: str
+) -> None:
+    place = make_place(held=False, max_array_size=100, memory_kill=["462680kb", "150mb"])
+    place.submit()
+    ids = list(place.jobs())
+    wait_until(lambda: _are_over(place, ids), lambda: "they run for ever")
+    looks: dict[str, Callable[[], int]] = {
+        "status": lambda: status.main(["study"]),
+        "explain": lambda: explain.main(["study", a_run_of(place)]),
+        "submit": place.submit,  # with nothing to submit: lost runs want a retry
+    }
+    journal = place.folder.journal.read_bytes()
+    run_command(looks[look])
+    fake_pbs.configure(place.site, history=False)
+    capsys.readouterr()
+
+    run_command(lambda: status.main(["study", "--fresh"]))
+
+    assert "5x out of memory: exceeded resource mem: used 462680kb of" in capsys.readouterr().out
+    assert place.folder.journal.read_bytes() == journal  # which only its holder writes
+
+
 def test_the_end_that_the_server_reports_outweighs_a_heartbeat_on_another_host(
-    make_place: Callable[..., Place],
+    make_place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A process that was killed on its node leaves one that is two minutes old at most."""
     place = make_place(held=False, max_array_size=100, memory_kill=["462680kb", "150mb"])
@@ -520,6 +578,9 @@ def test_the_end_that_the_server_reports_outweighs_a_heartbeat_on_another_host(
         held.path.write_text(json.dumps({**held.record, "host": "node7"}))
         found = read_states(place.folder, registry.states)[folder.path.name]
         assert found.state is state, job
+        capsys.readouterr()
+        run_command(lambda: explain.main(["study", folder.path.name]))
+        assert ("running" in capsys.readouterr().out) is (state is RunState.RUNNING)
         held.release()
 
     with lease.acquire(folder.attempts, {"job": f"{number}[0].{HOST}", "batch": tag}):
@@ -616,7 +677,7 @@ wandb: {{mode: disabled}}
 """
 # What each command may ask of a server about 10,000 runs; `qstat --version` asks no server.
 BUDGETS: list[tuple[str, Callable[[Place], int], dict[str, int]]] = [
-    ("submit", lambda place: place.submit(), {"qstat": 1, "qsub": 10}),
+    ("submit", lambda place: place.submit(), {"qstat": 2, "qsub": 10}),
     ("submit again", lambda place: place.submit(), {"qstat": 1}),
     ("status", lambda place: run_command(lambda: status.main(["study"])), {"qstat": 1}),
     (
@@ -664,6 +725,6 @@ def test_no_command_asks_more_of_a_server_than_its_budget(make_place: Callable[.
         name: spent[name] for name, _, budget in BUDGETS if Counter(spent[name]) - Counter(budget)
     }
     assert over == {}
-    assert spent["submit"] == {"qstat": 1, "qsub": 10}
+    assert spent["submit"] == {"qstat": 2, "qsub": 10}
     assert spent["cancel"]["qdel"] == 1
     assert len(place.runs_by_job()) == RUNS

@@ -68,6 +68,7 @@ class Login:
 @pytest.fixture
 def login(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Login:
     monkeypatch.setenv("PATH", f"{torque_wrappers.unpack()}:{os.environ['PATH']}")
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
     monkeypatch.setenv("ANLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "site.yaml").write_text(PROFILE)

@@ -108,7 +108,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         commands = fake_slurm.install(tmp_path / "slurm", state="PENDING")
         programs = {name: str(commands / name) for name in PROGRAMS}
     calls = note_calls(tmp_path / "bin", programs)
-    own = {"ANLP_RUNS": str(tmp_path / "runs")}
+    own = {"ANLP_RUNS": str(tmp_path / "runs"), "ANLP_ON": "auto"}
     yield Site(
         calls, tmp_path, {**os.environ, **own, "PATH": f"{calls.folder}:{os.environ['PATH']}"}
     )

@@ -120,6 +120,38 @@ def test_the_jobs_of_a_submission_are_looked_for_when_its_sbatch_has_ended(
     assert [(job.native_id, job.size) for job in found] == [("77", 4)]
 
 
+@pytest.mark.parametrize("hides", ["queue", "accounts"])
+def test_jobs_of_another_user_are_found_by_the_tag_or_not_said_to_be_none(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, hides: str
+) -> None:
+    of_ada = '*"-u ada"*) echo "77|0-3|grid.0123456789ab.0" ;;'
+    put_first(calls.folder, "squeue", f'case "$*" in {of_ada} esac')
+    put_first(calls.folder, "scontrol", "echo PrivateData = none")
+    put_first(calls.folder, "sacctmgr", "echo PrivateData = none")
+    monkeypatch.setattr(os, "getuid", lambda: 1)  # root sees all
+    scheduler = SlurmScheduler()
+
+    assert scheduler.find("0123456789ab") == []
+    assert [job.size for job in scheduler.find("0123456789ab", "ada")] == [4]
+
+    name = {"queue": "scontrol", "accounts": "sacctmgr"}[hides]
+    put_first(calls.folder, name, "echo PrivateData = accounts,jobs")
+    with pytest.raises(
+        SchedulerError, match="ada submitted this, and this cluster hides"
+    ) as hidden:
+        scheduler.find("0123456789ab", "ada")
+    assert hidden.value.transient
+    assert scheduler.find("0123456789ab") == []  # of one's own nothing is hidden
+
+
+def test_a_cancellation_that_is_denied_is_no_success(calls: Calls) -> None:
+    denied = "scancel: error: Kill job error on job id 77_[0]: Access/permission denied"
+    put_first(calls.folder, "scancel", f"echo '{denied}' >&2; exit 210")
+
+    with pytest.raises(SchedulerError, match="some of these jobs are another user's, and stay"):
+        SlurmScheduler().cancel([JobHandle("slurm", "77", 0)])
+
+
 def test_who_is_alive_by_the_queue_is_not_looked_up_in_the_accounts(calls: Calls) -> None:
     put_first(
         calls.folder, "squeue", "echo '77|0-9|PENDING||Resources'; echo '77|10|RUNNING|n1|None'"

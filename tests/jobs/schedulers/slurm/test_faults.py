@@ -5,6 +5,7 @@ often it is asked.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
+from jobs.runs.journal import new_tag
 from jobs.schedulers.base import Cause, Job, JobHandle, JobState, Phase
 from jobs.schedulers.slurm.script import output_of
 from tests.support.schedulers.slurm.cluster import (
@@ -274,6 +276,56 @@ def test_a_refusal_is_one_line_with_what_to_do(
 
     assert "\n" not in str(raised.value)
     assert not raised.value.transient
+
+
+def test_another_users_jobs_are_found_and_where_they_are_hidden_nothing_is_concluded(
+    cluster_alone: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in ("games", "daemon"):  # that every Debian has
+        cluster_alone.ask("sh", "-c", f"sacctmgr -i add user {user} account=lab || true")
+    tag = new_tag()
+    monkeypatch.chdir("/")
+    cluster_alone.ask(
+        *as_user("games"),
+        *("sbatch", "--parsable", "--hold", "--array=0-2", "--output=/dev/null"),
+        *(f"--job-name=grid.{tag}.0", "--wrap=true"),
+    )
+    become_daemon(tmp_path, monkeypatch)
+    scheduler = make_scheduler()
+
+    assert scheduler.find(tag) == []
+    (found,) = scheduler.find(tag, "games")
+    assert (found.first, found.size) == (0, 3)
+    with pytest.raises(SchedulerError, match="some of these jobs are another user's"):
+        scheduler.cancel([JobHandle("slurm", found.native_id, 0)])
+
+    configuration = Path(os.environ["SLURM_CONF"])
+    shown = configuration.read_text()
+    configuration.write_text(f"{shown}PrivateData=jobs\n")
+    try:
+        cluster_alone.ask("/usr/bin/scontrol", "reconfigure")
+        with pytest.raises(SchedulerError, match="this cluster hides the jobs of others from you"):
+            scheduler.find(tag, "games")
+    finally:
+        configuration.write_text(shown)
+        cluster_alone.ask("/usr/bin/scontrol", "reconfigure")
+        cluster_alone.ask("/usr/bin/scancel", found.native_id)
+
+
+def as_user(name: str) -> list[str]:
+    return ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups"]
+
+
+def become_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Slurm's commands be called by a user without rights."""
+    folder = tmp_path / "as-daemon"
+    folder.mkdir()
+    for name in ("squeue", "sacct", "sacctmgr", "scontrol", "scancel"):
+        command = shlex.join([*as_user("daemon"), f"/usr/bin/{name}"])
+        (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "getuid", lambda: 1)
 
 
 def test_the_users_own_variables_change_nothing(

@@ -13,7 +13,16 @@ import pytest
 
 from anlp.core.errors import SchedulerError
 from jobs.config.resources import Resources
-from jobs.schedulers.base import Batch, Cause, Job, JobState, Phase
+from jobs.schedulers.base import (
+    ACCOUNTS_AWAY,
+    AWAITS_ACCOUNTS,
+    NOT_KNOWN,
+    Batch,
+    Cause,
+    Job,
+    JobState,
+    Phase,
+)
 from jobs.schedulers.slurm import errors as refusals
 from jobs.schedulers.slurm import parse
 from jobs.schedulers.slurm.environment import variables_over
@@ -225,6 +234,7 @@ def test_recorded_answers_of_squeue_are_understood() -> None:
 
 
 Rows = dict[parse.Element, parse.Row]
+AWAITING = JobState(Phase.RUNNING, None, AWAITS_ACCOUNTS, "n1")
 CANARY = JobState(Phase.ENDED, Cause.SKIPPED, "its canary did not pass")
 
 
@@ -239,24 +249,27 @@ def waiting(reason: str = "Resources") -> Rows:
 @pytest.mark.parametrize(
     ("queued", "recorded", "state"),
     [
-        ({}, {}, JobState(Phase.QUEUED)),  # of an unknown array
+        ({}, {}, JobState(Phase.QUEUED, None, NOT_KNOWN)),  # of an unknown array
         (
             waiting(),
             row("NODE_FAIL"),
             JobState(Phase.QUEUED),
         ),  # requeued, and the accounts are late
         (row("COMPLETING"), row("RUNNING"), JobState(Phase.RUNNING, node="n1")),
-        (row("FAILED"), {}, JobState(Phase.RUNNING, node="n1")),  # why is not on record yet
+        (row("FAILED"), {}, AWAITING),  # why is not on record yet
         # sacct means the last to start
-        (row("FAILED"), row("COMPLETED", parse.WHOLE), JobState(Phase.RUNNING, node="n1")),
-        (row("COMPLETED"), {}, JobState(Phase.ENDED, node="n1")),
+        (row("FAILED"), row("COMPLETED", parse.WHOLE), AWAITING),
+        (row("COMPLETED"), {}, AWAITING),  # its steps may have been killed
+        (row("CANCELLED"), {}, AWAITING),
         (row("NEWFANGLED"), {}, JobState(Phase.QUEUED, node="n1")),
         ({}, row("REQUEUED", nodes=""), JobState(Phase.QUEUED)),
         (
             row("RUNNING", 1),
-            {},
+            row("RUNNING", 1),
             JobState(Phase.ENDED, Cause.CANCELLED, "cancelled before it started"),
         ),
+        # other accounts answer, or they lag: that it was cancelled does not follow
+        (row("RUNNING", 1), {}, JobState(Phase.RUNNING, None, AWAITS_ACCOUNTS)),
         (
             {},
             row("CANCELLED by 7", parse.WHOLE, nodes=""),
@@ -326,10 +339,13 @@ def test_where_no_accounts_are_kept_the_queue_says_what_it_knows(
     ("queued", "state"),
     [
         (waiting(), JobState(Phase.QUEUED)),
-        (row("COMPLETED"), JobState(Phase.ENDED, node="n1")),
+        (row("COMPLETED"), JobState(Phase.RUNNING, None, ACCOUNTS_AWAY, "n1")),
         (row("NODE_FAIL"), JobState(Phase.ENDED, Cause.NODE, "its node failed (n1)", "n1")),
-        (row("FAILED", reason="NonZeroExitCode"), JobState(Phase.RUNNING, node="n1")),
-        ({}, JobState(Phase.QUEUED)),
+        (
+            row("FAILED", reason="NonZeroExitCode"),
+            JobState(Phase.RUNNING, None, ACCOUNTS_AWAY, "n1"),
+        ),
+        ({}, JobState(Phase.QUEUED, None, ACCOUNTS_AWAY)),
     ],
 )
 def test_while_the_accounts_are_away_what_only_they_would_know_counts_as_alive(

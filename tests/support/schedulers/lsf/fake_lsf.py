@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import re
 import shlex
 import signal
@@ -34,6 +35,8 @@ CONFIG: dict[str, Any] = {
     "down": False,
     "held": False,  # starts nothing
     "lose_answer": False,
+    "owner": pwd.getpwuid(os.getuid()).pw_name,  # of all jobs
+    "secrecy": 0,  # SECURE_JOB_INFO_LEVEL
     "forgets": False,  # CLEAN_PERIOD is over for what has ended
 }
 COMMANDS = ("bsub", "bjobs", "bkill", "bparams", "lsid")
@@ -75,7 +78,7 @@ def close(site: Path) -> None:
     """Ends every array's process."""
     for path in (site / "jobs").glob("*.json"):
         (site / "kill" / f"{path.stem}.all").touch()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(_is_busy(job) for job in read_jobs(site)):
         time.sleep(0.05)
 
@@ -273,7 +276,10 @@ def bjobs(site: Path, words: Sequence[str], config: dict[str, Any]) -> int:
         return fail(DOWN)
     assert "-noheader" in words, words
     wanted = [word for word in words if word.isdigit()]
+    user = words[words.index("-u") + 1] if "-u" in words else config["owner"]
     jobs = {str(job["id"]): job for job in read_jobs(site)}
+    if user != config["owner"]:
+        jobs = {}
     if config["forgets"]:
         jobs = {number: job for number, job in jobs.items() if _is_busy(job)}
     for number in wanted or jobs:
@@ -325,6 +331,7 @@ def bparams(site: Path, words: Sequence[str], config: dict[str, Any]) -> int:
     if config["down"]:
         return fail(DOWN)
     print(f"\tMAX_JOB_ARRAY_SIZE = {config['max_array_size']}\n\tCLEAN_PERIOD = 3600")
+    print(f"\tSECURE_JOB_INFO_LEVEL = {config['secrecy']}")
     return 0
 
 

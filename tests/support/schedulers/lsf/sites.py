@@ -17,7 +17,7 @@ from jobs.schedulers.lsf.script import Start
 from tests.support import scripted_elements
 from tests.support.schedulers.lsf import fake_lsf
 
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 TAG = "3f2a9c0d1e4b"
 RUNNER = (sys.executable, str(Path(__file__).parents[1] / "run_element.py"))
 
@@ -31,6 +31,7 @@ class Site:
     @classmethod
     def install(cls, folder: Path, monkeypatch: pytest.MonkeyPatch, **config: Any) -> Site:
         monkeypatch.setenv("PATH", str(fake_lsf.install(folder, **config)), prepend=":")
+        monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
         return cls(folder)
 
     def configure(self, **config: Any) -> None:

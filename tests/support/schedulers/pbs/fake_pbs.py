@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,8 @@ CONFIG: dict[str, Any] = {
     "scratch": None,
     "bare_ids": False,  # arrays are numbered without []
     "held": False,  # nothing is started
+    "owner": pwd.getpwuid(os.getuid()).pw_name,  # of all jobs
+    "query_other_jobs": True,
     # memory used and asked for, as qstat shows it, of jobs that are killed for it as they begin
     "memory_kill": None,
     "deaf": False,  # qdel leaves with 0 and does nothing

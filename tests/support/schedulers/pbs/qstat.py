@@ -25,6 +25,8 @@ def qstat(site: Site, words: Sequence[str]) -> int:
             "Server: pbs-m1\n    server_state = Active\n    "
             f"max_array_size = {site.config['max_array_size']}"
         )
+        if site.config["query_other_jobs"]:
+            print("    query_other_jobs = True")
         return 0
     if "-x" in options and not site.config["history"]:
         print(f"qstat: PBS is not configured to maintain job history {ids[-1]}", file=sys.stderr)
@@ -184,7 +186,8 @@ def qselect(site: Site, words: Sequence[str]) -> int:
     if "-x" in words and not site.config["history"]:
         print("qselect: PBS is not configured to maintain job history ", file=sys.stderr)
         return 0
-    for job in site.jobs():
+    user = words[words.index("-u") + 1] if "-u" in words else site.config["owner"]
+    for job in site.jobs() if user == site.config["owner"] else ():
         is_over = site.is_over(job)
         if not is_over or (("-x" in words or site.is_torque) and not _is_forgotten(site, job)):
             print(job["id"])

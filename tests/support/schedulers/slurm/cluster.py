@@ -148,6 +148,7 @@ def _environment() -> dict[str, str]:
 def _point_clients_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(ROOT / "slurm.conf"))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.delenv("ANLP_ON", raising=False)  # `auto` finds it
 
 
 @contextmanager

@@ -52,6 +52,7 @@ echo "$id"
     # is
     "squeue": TASKS
     + """\
+if [ -e "$here/forgotten" ]; then exit 0; fi
 while read -r id last name; do
     if [[ "$*" == *%j* ]]; then echo "$id|0-$last|$name"
     elif [ "$state" = PENDING ] && [ ! -e "$here/cancelled.$id" ]; then
@@ -66,6 +67,7 @@ if [ -e "$here/no_database" ]; then
     echo "sacct: error: {no_database}" >&2
     exit 1
 fi
+if [ -e "$here/silent" ]; then exit 0; fi
 while read -r id last name; do
     if [ -e "$here/cancelled.$id" ] && [ -z "$(tasks "$id" 0 "$last")" ]; then
         echo "${{id}}_[0-$last]|CANCELLED by 0|0:0|0:0|None assigned"
@@ -105,6 +107,23 @@ def install(folder: Path, *, state: str = "RUNNING", limit: int = MAX_ARRAY_SIZE
         program.write_text((COMMON + body).format_map(words))
         program.chmod(0o755)
     return folder / "bin"
+
+
+def set_silent(folder: Path, is_silent: bool = True) -> None:
+    """The accounts answer and know no job: they lag, or they are of another cluster."""
+    _set(folder / "silent", is_silent)
+
+
+def forget_jobs(folder: Path) -> None:
+    """The queue no longer knows jobs that have ended."""
+    _set(folder / "forgotten", True)
+
+
+def _set(path: Path, is_set: bool) -> None:
+    if is_set:
+        path.touch()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def add_array(folder: Path, job_id: str, size: int) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from anlp import run
 from anlp.core import lease
+from anlp.core.spec import RunSpec
 from anlp.core.stop_flag import StopFlag
 from anlp.records.files import read_metrics
 from anlp.records.results import Outcome, RunError, RunResult
@@ -30,8 +31,8 @@ def install() -> None:
     run._Run._train = _train  # type: ignore[method-assign]  # the one thing that takes time
 
 
-def _train(self: run._Run, held: lease.Lease) -> RunResult:
-    settings = self.spec.settings.values()
+def _train(self: run._Run, held: lease.Lease, spec: RunSpec) -> RunResult:
+    settings = spec.settings.values()
     rate, epochs = float(settings["lr"]), int(settings["epochs"])
     if _is_named("STEP_EAT", rate):
         _eat()
@@ -51,9 +52,7 @@ def _train(self: run._Run, held: lease.Lease) -> RunResult:
         else None
     )
     metrics = {} if error else {"val/acc": rate, "test/acc": rate}
-    made = RunResult(
-        self.spec.run_id, outcome, metrics=metrics, epochs=epochs, seconds=1.0, error=error
-    )
+    made = RunResult(spec.run_id, outcome, metrics=metrics, epochs=epochs, seconds=1.0, error=error)
     return replace(made, provenance=self._provenance(held, outcome))
 
 

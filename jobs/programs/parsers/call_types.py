@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from jobs.programs.source import Source
+from jobs.programs.parsers.source import Source
 
 _PLAIN = ("int", "float", "str", "bool")
 _TRUE = ("true", "yes", "t", "y", "1", "on")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from anlp.core.errors import UserError
-from jobs.programs.arguments import UNKNOWN, Argument, Declaration, Style, arguments_of
-from jobs.programs.asking import LIMIT_S, Asked, ask, cache_file, is_valid, recall
-from jobs.programs.frameworks import other_framework, parser_elsewhere
-from jobs.programs.source import Source
-from jobs.programs.static_parser import Reading, read_source
+from jobs.programs.parsers.arguments import UNKNOWN, Argument, Declaration, Style, arguments_of
+from jobs.programs.parsers.asking import LIMIT_S, Asked, ask, cache_file, is_valid, recall
+from jobs.programs.parsers.frameworks import other_framework, parser_elsewhere
+from jobs.programs.parsers.source import Source
+from jobs.programs.parsers.static_parser import Reading, read_source
 
 __all__ = ["Argument", "ProgramArguments", "Style", "read_arguments"]
 
@@ -165,12 +165,14 @@ def _completed(told: Declaration, read: Sequence[Declaration]) -> Declaration:
     """
     for declaration in read:
         if declaration.options == told.options and declaration.dest == told.dest:
-            is_computed = declaration.default is UNKNOWN
+            default = declaration.default
+            if default is not UNKNOWN and told.default is not UNKNOWN:
+                default = told.default
             return replace(
                 told,
                 line=declaration.line,
                 hint=told.hint or declaration.hint,
                 booleans=declaration.booleans,
-                default=UNKNOWN if is_computed else told.default,
+                default=default,
             )
     return told

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.programs.arguments import UNKNOWN, Declaration
-from jobs.programs.call_types import read_type
-from jobs.programs.literals import Literals, NotLiteralError
-from jobs.programs.source import ARGPARSE, Source, text_of
+from jobs.programs.parsers.arguments import UNKNOWN, Declaration
+from jobs.programs.parsers.call_types import read_type
+from jobs.programs.parsers.literals import Literals, NotLiteralError
+from jobs.programs.parsers.source import ARGPARSE, Source, text_of
 
 _BOOLEAN_OPTIONAL = f"{ARGPARSE}.BooleanOptionalAction"
 _NOT_ARGUMENTS = ("help", "version", "parsers")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.programs.source import Source
+from jobs.programs.parsers.source import Source
 
 MOST_FILES = 50  # of the program's own modules that are searched for a parser
 _PARSER = re.compile(r"\bArgumentParser\b|\bargparse\b")

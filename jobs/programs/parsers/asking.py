@@ -18,8 +18,8 @@ from typing import Any
 
 from anlp.core.files import write_whole
 from jobs.common import external
-from jobs.programs.arguments import UNKNOWN, Declaration
-from jobs.programs.call_types import hint_of_name
+from jobs.programs.parsers.arguments import UNKNOWN, Declaration
+from jobs.programs.parsers.call_types import hint_of_name
 
 LIMIT_S = 20.0
 CACHE_FORMAT = 1

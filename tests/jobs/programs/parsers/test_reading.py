@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from anlp.core.errors import UserError
-from jobs.programs import asking, parsers
-from jobs.programs.arguments import Argument, arguments_of, refusal
-from jobs.programs.asking import ask
-from jobs.programs.parsers import ProgramArguments, read_arguments
-from jobs.programs.source import Source
-from jobs.programs.static_parser import read_source
+from jobs.programs.parsers import asking, reading
+from jobs.programs.parsers.arguments import Argument, arguments_of, refusal
+from jobs.programs.parsers.asking import ask
+from jobs.programs.parsers.reading import ProgramArguments, read_arguments
+from jobs.programs.parsers.source import Source
+from jobs.programs.parsers.static_parser import read_source
 
 Read = Callable[..., ProgramArguments]
 
@@ -410,6 +410,16 @@ def test_a_parser_of_another_module_is_told_and_kept_while_both_files_are_the_sa
     assert not list(tmp_path.glob("**/__pycache__"))
 
 
+def test_modules_whose_files_do_not_exist_do_not_matter(read: Read) -> None:
+    """torch names some of its modules by files that are not there."""
+    found = read(
+        "import sys, types\nmade = types.ModuleType('made')\nmade.__file__ = '_ops.py'\n"
+        "sys.modules['made'] = made\n" + LOOP
+    )
+
+    assert (found.how, found.is_complete) == ("asked", True)
+
+
 def test_a_function_of_another_module_may_add_arguments(read: Read, tmp_path: Path) -> None:
     (tmp_path / "lib.py").write_text(
         "def add(parser):\n    parser.add_argument('--width', type=int, default=3)\n"
@@ -461,6 +471,23 @@ def test_defaults_of_this_machine_are_not_taken_from_an_asked_program(read: Read
     )
 
     assert [name for name, each in found.arguments.items() if each.has_default] == ["lr", "flag"]
+
+
+def test_literal_defaults_of_the_source_hold_for_an_asked_program_too(read: Read) -> None:
+    found = read(
+        "import os\n"
+        + LOOP.replace(
+            "for name",
+            "parser.add_argument('--workers', type=int, default=2)\n"
+            "parser.add_argument('--cuda', action='store_true')\n"
+            "parser.add_argument('--cpus', type=int, default=os.cpu_count())\nfor name",
+        )
+    )
+
+    assert found.how == "asked"
+    assert one(found, "workers").default == 2
+    assert one(found, "cuda").default is False
+    assert not one(found, "cpus").has_default
 
 
 @pytest.mark.parametrize(
@@ -615,7 +642,7 @@ def test_syntax_that_only_the_interpreter_of_the_program_knows_is_asked(
     def refuse(content: bytes, name: str) -> Source:
         raise SyntaxError("invalid syntax", (name, 1, 1, "", 1, 1))
 
-    monkeypatch.setattr(parsers, "Source", refuse)
+    monkeypatch.setattr(reading, "Source", refuse)
     found = read_arguments(program, str(other), None, say=said)
 
     assert (found.how, list(found.arguments)) == ("asked", ["lr"])

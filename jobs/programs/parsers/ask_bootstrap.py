@@ -22,6 +22,8 @@ from typing import Any
 _PARSING = ("parse_args", "parse_known_args", "_parse_known_args")
 _STRICT = ("parse_args", "parse_intermixed_args")
 _HUGGING_FACE = "parse_args_into_dataclasses"
+_COUNTED = ("worker", "process", "processe", "cpu", "core", "thread", "job", "rank")
+_DAY_S = 86400.0
 _SUBCLASS_CONFIG = ("configargparse", "jsonargparse")  # their defaults come from files too
 _ACTIONS = {
     "_StoreAction": "store",
@@ -129,7 +131,8 @@ def _told(action: argparse.Action, parser: argparse.ArgumentParser) -> dict[str,
         "is_required": bool(action.required),
     }
     plain = _plain(default)
-    if (default is None or plain is not None) and not _is_of_this_machine(action.dest, plain):
+    is_known = default is None or plain is not None
+    if is_known and (action.nargs == 0 or not _is_of_this_machine(action.dest, plain)):
         found["default"] = plain
     return found
 
@@ -162,8 +165,8 @@ def _is_of_this_machine(dest: str, value: Any) -> bool:
     if isinstance(value, bool):
         return any(word in words for word in ("cuda", "gpu", "mps", "tpu", "bf16"))
     if isinstance(value, (int, float)):
-        day = 86400.0
-        return value == os.cpu_count() or abs(value - time.time()) < day or value == os.getpid()
+        is_count = any(word.rstrip("s") in _COUNTED for word in words)
+        return is_count or abs(value - time.time()) < _DAY_S or value == os.getpid()
     if not isinstance(value, str):
         return False
     today = datetime.datetime.now()
@@ -180,7 +183,8 @@ def _own_modules(folder: str) -> dict[str, str]:
         if not isinstance(path, str) or "-packages" in path or not path.endswith(".py"):
             continue
         path = str(Path(path).absolute())
-        if path.startswith(folder + os.sep) and not path.startswith(sys.prefix + os.sep):
+        is_inside = path.startswith(folder + os.sep) and not path.startswith(sys.prefix + os.sep)
+        if is_inside and Path(path).is_file():  # torch names modules that are no files
             found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return found
 

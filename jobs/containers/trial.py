@@ -1,0 +1,50 @@
+"""Starts an image once before a submission, as its jobs will: what fails here costs no job.
+
+The runs' code is imported, but no torch: that would take seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from anlp.core.errors import UserError
+from jobs.common import external
+from jobs.containers.apptainer import Container
+
+SWITCH = "ANLP_IMAGE_CHECK"  # variable: `off` leaves this out, where only nodes can start images
+TIMEOUT_S = 300.0  # where nothing mounts it, an image is unpacked first
+COMMAND = ("sh", "-c", 'exec python "$@"', "sh", "-c", "import anlp.records.elements")
+
+
+def check_start(container: Container) -> None:
+    """Start the image with all that it gets in a job, and import the code in it.
+
+    Raises:
+        UserError: it does not start, or it holds no code of this project.
+    """
+    if os.environ.get(SWITCH) == "off":
+        return
+    answer = external.run(
+        container.exec_argv(*COMMAND),
+        timeout_s=TIMEOUT_S,
+        environment=container.environment(os.environ),
+    )
+    if answer.code == 0:
+        return
+    raise UserError(
+        f"container: {container.image}: jobs in it would not start: {_reason(answer)}. "
+        f"--no-container runs without it; {SWITCH}=off submits all the same, where only the nodes "
+        "can start images"
+    )
+
+
+def _reason(answer: external.Answer) -> str:
+    """Return the last line that the start printed, and what to do where that is known."""
+    lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
+    said = re.sub(r"^(FATAL|ERROR)\s*:\s*", "", lines[-1]) if lines else f"exit code {answer.code}"
+    if "No module named 'anlp" in said:
+        return f"{said}; build an image of this project, or put this checkout over it with --live"
+    if "capability set" in said:
+        return f"{said}; this machine lacks rights: export APPTAINER_USERNS=1"
+    return said
