@@ -63,7 +63,7 @@ from tests.support.submits import Place, make_place
         ),
         (
             ["study.yaml", "--epochs", "3"],
-            "unrecognized arguments: --epochs 3 (python -m jobs.submit --help lists",
+            "unrecognized arguments: --epochs 3 (did you mean '--set epochs=3'? python -m jobs.submit --help lists",
         ),
         (["study.yaml", "--mem", "9" * 400], "--mem: expected an amount of memory"),
         (["study.yaml", "--time", "9" * 400], "--time: expected a time"),
@@ -247,7 +247,7 @@ def test_runs_that_read_broken_data_fail_in_words(tmp_path: Path) -> None:
         (["--lr", "0.1"], "did you mean '--set lr=0.1'?"),
         (["--batch-size=32"], "did you mean '--set batch_size=32'?"),
         (["--learning-rate", "0.1"], "did you mean '--set lr=0.1'?"),
-        (["--sed", "lr=1"], "did you mean '--set'?"),
+        (["--see", "3"], "did you mean '--seeds'?"),
     ],
 )
 def test_a_setting_given_as_an_option_is_what_set_is_for(words: list[str], hint: str) -> None:
