@@ -199,10 +199,11 @@ class GridSpec:
 
     name: str
     source: Path
-    text: str  # the file as read
+    text: str  # the file as read; of a sweep file, the grid file that it means
     words: Vocabulary
     blocks: tuple[Block, ...]
     program: ProgramBlock | None = None  # the user's own code
+    is_of_sweep: bool = False  # whether the file is a sweep of wandb
     resources: Resources = field(default_factory=Resources)
     wandb: WandbOptions = field(default_factory=WandbOptions)  # its group is filled in by submit
     container: str | None = None

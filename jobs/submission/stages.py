@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from textwrap import indent
 
 from anlp.core.errors import EXIT_OK, SpecError
 from anlp.core.files import make_folder, write_whole
@@ -178,6 +179,8 @@ def show(request: SubmitRequest, placed: PlacedRuns) -> None:
     if request.as_json:
         print(json.dumps(plan_json(folder, plan, history, target), indent=1))
         return
+    if placed.grid.is_of_sweep:
+        print(f"{placed.grid.source} means this grid file:\n\n{indent(placed.grid.text, '  ')}")
     print_plan(folder, plan, history, target, title=placed.title, notes=placed.notes)
     if request.dry_run:
         print_runs(plan)
