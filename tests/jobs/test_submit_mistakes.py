@@ -63,7 +63,7 @@ from tests.support.submits import Place, make_place
         ),
         (
             ["study.yaml", "--epochs", "3"],
-            "unrecognized arguments: --epochs 3 (did you mean '--set epochs=3'? python -m jobs.submit --help lists",
+            "unrecognized arguments: --epochs 3 (did you mean '--set epochs=3'? python -m",
         ),
         (["study.yaml", "--mem", "9" * 400], "--mem: expected an amount of memory"),
         (["study.yaml", "--time", "9" * 400], "--time: expected a time"),
