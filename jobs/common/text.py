@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from anlp.console.printable import plain
+
 
 def render_value(value: Any) -> str:
     """Render a setting or metric as a grid file has it.
@@ -15,7 +17,7 @@ def render_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, float):
-        return str(value)
+        return plain(str(value))
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
