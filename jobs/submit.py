@@ -17,7 +17,8 @@ from anlp.console.command import (
     run_command,
     whole_number,
 )
-from anlp.core.errors import EXIT_OK, UserError
+from anlp.core.errors import EXIT_OK, OTHER_NAMES, UserError
+from anlp.tasks import TASKS
 from jobs.runs.batches import Redo
 from jobs.runs.polling import JobPoller
 from jobs.submission.arguments import add_submit_arguments, read_overrides
@@ -48,6 +49,7 @@ def make_arguments() -> argparse.ArgumentParser:
         "Expands a grid file into runs and submits those that are missing; safe to repeat.",
         EXAMPLES,
     )
+    parser.instead_of = _setting_option
     add_grid(parser)
     add_dry_run(parser, "show the plan and the runs, write nothing")
     add_json(parser, "the plan (with --dry-run)")
@@ -57,6 +59,14 @@ def make_arguments() -> argparse.ArgumentParser:
     _add_translation(parser)
     add_submit_arguments(parser)
     return parser
+
+
+def _setting_option(name: str, value: str) -> str:
+    """Return the option that an unknown one stands for: `--lr 0.1` is `--set lr=0.1`."""
+    name = name.replace("-", "_")
+    name = OTHER_NAMES.get(name, name)
+    is_known = any(name in task.settings.model_fields for task in TASKS.values())
+    return f"--set {name}={value or 'VALUE'}" if is_known else ""
 
 
 def _add_translation(parser: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ from jobs.views.plan import (
     plan_json,
     print_plan,
     print_runs,
-    render_axes,
+    render_product,
     say_nothing_to_do,
 )
 
@@ -62,6 +62,7 @@ class ExpandedGrid:
     folder: GridFolder
     specs: Sequence[RunSpec]
     notes: tuple[str, ...]  # what may be a mistake in the file
+    product: str  # where the runs come from, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         specs = variants.make_small(expansion.runs, smoke)
     else:
         specs = variants.resolve_init_from(expansion.runs, runs_root(), is_dry=request.dry_run)
-    return ExpandedGrid(grid, folder, specs, expansion.notes)
+    product = render_product(grid, expansion)
+    return ExpandedGrid(grid, folder, specs, expansion.notes, product)
 
 
 def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> History:
@@ -136,7 +138,7 @@ def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> 
     )
     if request.confirm is None:
         specs = named
-        title = "" if request.only or request.smoke else render_axes(expanded.grid)
+        title = "" if request.only or request.smoke else expanded.product
     else:
         confirm = _with_metric(request.confirm, history)
         specs = _fresh_runs(confirm, named, history)
