@@ -11,6 +11,7 @@ from typing import Any
 
 from anlp.core import lease
 from anlp.core.files import append_whole
+from anlp.core.spec import epochs_in
 from anlp.records.crash import CrashRecord, crash_in
 from anlp.records.files import parse_jsonl, read_metrics
 from anlp.records.fingerprint import innermost_frame
@@ -395,5 +396,4 @@ def read_progress(status: RunStatus) -> Progress | None:
     lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
     if not lines:
         return None
-    epochs = status.values.get("epochs")
-    return Progress(lines[-1]["epoch"], epochs if type(epochs) is int else 0, lines[-1])
+    return Progress(lines[-1]["epoch"], epochs_in(status.values), lines[-1])
