@@ -17,9 +17,9 @@ from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of
 from jobs.runs import cost
+from jobs.runs.logs import read_progress
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
-from jobs.runs.status import read_progress
 from jobs.schedulers.base import Cause
 from jobs.views.json_output import overview_json
 from jobs.views.status import Overview, render_overview, shown_running

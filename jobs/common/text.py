@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,3 +28,13 @@ def render_pairs(values: Mapping[str, Any]) -> str:
     'lr=0.01 model=cnn'
     """
     return " ".join(f"{name}={render_value(value)}" for name, value in values.items())
+
+
+def without_controls(text: str) -> str:
+    r"""Return a line of a program without colours and control characters.
+
+    >>> without_controls("\x1b[91mERROR\x1b[0m:\tno\r")
+    'ERROR: no'
+    """
+    plain = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", plain).strip()
