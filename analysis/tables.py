@@ -7,9 +7,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from analysis.cli.arguments import add_grid, say_notes, select_runs, share
+from analysis.cli.arguments import add_grid, add_margin, say_notes, select_runs, share
 from analysis.cli.output import add_format, chosen_format, write_or_print
 from analysis.data.load import load
+from analysis.results.margin import margin_in
 from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
 from analysis.results.table import Table, build_table, chosen_metrics
@@ -105,8 +106,9 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         "--tied",
         choices=("welch", "moderated", "pooled", "none"),
         default="welch",
-        help="tests for the daggers: rows that cannot be told from the best (default: %(default)s)",
+        help="tests for the daggers: rows not distinguished from the best (default: %(default)s)",
     )
+    add_margin(group)
     group.add_argument(
         "--level", type=share("0.95"), default=0.95, help="nominal coverage (default: %(default)s)"
     )
@@ -148,6 +150,7 @@ def _plan(options: argparse.Namespace, select: str, report: str) -> Plan:
         method=options.interval,
         level=options.level,
         tied=options.tied,
+        margin=margin_in(report, options.margin),
         only=options.only,
     )
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from anlp.console.align import align
 from anlp.console.command import add_json, make_parser, run_command, whole_number
+from anlp.console.printable import plain
 from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_OK
 from anlp.core.lease import Process
 from anlp.core.units import render_duration
 from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
-from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of
+from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of, print_screen
 from jobs.common.text import render_pairs
 from jobs.runs.detail import Attempt, Explanation, explain
 from jobs.runs.failures import Advice, describe
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(explanation_json(found), allow_nan=False))
     else:
-        print(render_explanation(found, canvas_of(sys.stdout), time.time()))
+        print_screen(render_explanation(found, canvas_of(sys.stdout), time.time()))
     return EXIT_OK
 
 
@@ -98,9 +99,11 @@ def render_explanation(found: Explanation, canvas: Canvas, now: float) -> str:
             canvas, "attempts", align([_attempt_row(attempt, now) for attempt in found.attempts])
         ),
         _section(canvas, "metrics", _wrap(render_pairs(_shown_metrics(found.metrics)), canvas)),
-        _section(canvas, "last lines of its log", [canvas.clip(line) for line in found.log]),
+        _section(canvas, "last lines of its log", [canvas.clip(plain(line)) for line in found.log]),
         _section(
-            canvas, "last lines of its job's output", [canvas.clip(line) for line in found.printed]
+            canvas,
+            "last lines of its job's output",
+            [canvas.clip(plain(line)) for line in found.printed],
         ),
     ]
     return "\n\n".join(section for section in sections if section)

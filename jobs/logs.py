@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,13 +19,14 @@ from anlp.console.command import (
     run_command,
     whole_number,
 )
+from anlp.console.printable import only_colours
 from anlp.console.verbs import command_name
 from anlp.core import lease
 from anlp.core.errors import EXIT_OK, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid, list_grids, runs_root
 from jobs.common.arguments import add_fresh
 from jobs.runs.failures import FailureGroup, describe, group_failures
-from jobs.runs.logs import last_job_output, last_words, tail
+from jobs.runs.logs import LINE_END, MOST_BYTES, last_job_output, last_words, tail
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import locate_run, narrow, read_grid
 from jobs.runs.status import RunStatus, read_states
@@ -91,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(_run_json(target.status, args.lines or LINES), indent=1))
         return EXIT_OK
-    print("\n".join(_last_words(target.status, args.lines or LINES)))
+    _print_lines(_last_words(target.status, args.lines or LINES))
     return EXIT_OK
 
 
@@ -138,7 +141,7 @@ def _show_failed(folder: GridFolder, args: argparse.Namespace) -> int:
         first, *alike = group.runs
         print(f"== {group.render()}")
         print(f"-- {first.run_id}: {first.folder.log}")
-        print("\n".join(_last_words(first, lines)))
+        _print_lines(_last_words(first, lines))
         if alike:
             print(f"-- {len(alike)} alike: {' '.join(status.run_id for status in alike)}")
         print()
@@ -149,6 +152,11 @@ def _group_json(group: FailureGroup, lines: int) -> dict[str, Any]:
     first, *alike = group.runs
     ids = [status.run_id for status in alike]
     return {"title": group.render(), **_run_json(first, lines), "alike": ids}
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    """Print lines of a log: their colours reach the terminal, nothing else that steers it does."""
+    print("\n".join(map(only_colours, lines)))
 
 
 def _last_words(status: RunStatus, lines: int) -> list[str]:
@@ -167,15 +175,15 @@ def _why_empty(status: RunStatus) -> str:
 def _follow(folder: GridFolder, status: RunStatus, lines: int) -> int:
     """Print the end of the log, then what is added, until the run is neither queued nor running."""
     path = status.folder.log
-    position = path.stat().st_size if path.exists() else 0
-    print(
-        "\n".join(tail(path, lines))
-        or f"{status.run_id} is {status.state.value}; its log is empty so far",
-        flush=True,
+    follower = _Follower(path, path.stat().st_size if path.exists() else 0)
+    _print_lines(
+        tail(path, lines) or [f"{status.run_id} is {status.state.value}; its log is empty so far"]
     )
+    sys.stdout.flush()
     for latest in _while_active(folder, status):
-        status, position = latest, _print_added(path, position)
-    _print_added(path, position)  # what came between the last look and the end
+        status = latest
+        follower.print_added()
+    follower.print_added()  # what came between the last look and the end
     why = describe(status)
     print(f"-- {status.run_id} is {status.state.value}{f': {why}' if why else ''}")
     return EXIT_OK
@@ -199,17 +207,29 @@ def _is_alive(folder: RunFolder) -> bool:
     return current is not None and lease.is_alive(current)
 
 
-def _print_added(path: Path, position: int) -> int:
-    """Print what a file has gained after `position`; returns its new end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(position)
-            added = file.read()
-    except OSError:
-        return position
-    sys.stdout.write(added.decode(errors="replace"))
-    sys.stdout.flush()
-    return position + len(added)
+class _Follower:
+    """Prints what a log gains; of a burst, its end."""
+
+    def __init__(self, path: Path, position: int) -> None:
+        self._path = path
+        self._position = position
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def print_added(self) -> None:
+        """Print what the file has gained since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                skipped = max(0, file.seek(0, os.SEEK_END) - self._position - MOST_BYTES)
+                file.seek(self._position + skipped)
+                added = file.read(MOST_BYTES)
+        except OSError:
+            return
+        self._position += skipped + len(added)
+        if skipped:
+            print(f"… {skipped:,} bytes are left out")
+        text = LINE_END.sub("\n", self._decoder.decode(added))
+        sys.stdout.write("\n".join(map(only_colours, text.split("\n"))))
+        sys.stdout.flush()
 
 
 def cli() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from anlp.console.command import (
     add_dry_run,
@@ -16,10 +17,12 @@ from anlp.console.command import (
     run_command,
     whole_number,
 )
-from anlp.core.errors import EXIT_OK, UserError
+from anlp.core.errors import EXIT_OK, OTHER_NAMES, UserError
+from anlp.tasks import TASKS
 from jobs.runs.batches import Redo
 from jobs.runs.polling import JobPoller
 from jobs.submission.arguments import add_submit_arguments, read_overrides
+from jobs.submission.as_grid import write_as_grid
 from jobs.submission.request import (
     Confirmation,
     SubmitRequest,
@@ -46,14 +49,36 @@ def make_arguments() -> argparse.ArgumentParser:
         "Expands a grid file into runs and submits those that are missing; safe to repeat.",
         EXAMPLES,
     )
+    parser.instead_of = _setting_option
     add_grid(parser)
     add_dry_run(parser, "show the plan and the runs, write nothing")
     add_json(parser, "the plan (with --dry-run)")
     add_yes(parser)
     parser.add_argument("--name", help="name of the grid's folder (default: name of the file)")
     _add_choice(parser)
+    _add_translation(parser)
     add_submit_arguments(parser)
     return parser
+
+
+def _setting_option(name: str, value: str) -> str:
+    """Return the option that an unknown one stands for: `--lr 0.1` is `--set lr=0.1`."""
+    name = name.replace("-", "_")
+    name = OTHER_NAMES.get(name, name)
+    is_known = any(name in task.settings.model_fields for task in TASKS.values())
+    return f"--set {name}={value or 'VALUE'}" if is_known else ""
+
+
+def _add_translation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sweep files of wandb")
+    group.add_argument(
+        "--as-grid",
+        action="store_true",
+        help="instead: print the grid file that a sweep file means",
+    )
+    group.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="with --as-grid: write it to this file"
+    )
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         UserError: something that the user can fix.
     """
-    request = read_request(make_arguments().parse_args(argv))
+    args = make_arguments().parse_args(argv)
+    if args.as_grid:
+        return _translate(args)
+    request = read_request(args)
     expanded = expand(request)
     folder = expanded.folder
     poller = JobPoller.for_dry_run(folder) if request.dry_run else JobPoller.for_changing(folder)
@@ -112,12 +140,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return submit(request, placed, poller.states)
 
 
+def _translate(args: argparse.Namespace) -> int:
+    for name, value in (("--set", args.set), ("--seeds", args.seeds), ("--only", args.only)):
+        if value:
+            raise UserError(f"--as-grid: shows the file as it is; leave out {name}")
+    source, _ = find_grid_file(args.grid)
+    write_as_grid(source, args.output)
+    return EXIT_OK
+
+
 def read_request(args: argparse.Namespace) -> SubmitRequest:
     """Return what the command line asks for.
 
     Raises:
         UserError: arguments contradict each other, or there is no such grid file.
     """
+    if args.output is not None:
+        raise UserError("--output: goes with --as-grid")
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
     if args.confirm is None and args.per is not None:

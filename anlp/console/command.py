@@ -36,6 +36,9 @@ UNKNOWN_OPTION = "unrecognized arguments: "
 class CommandParser(argparse.ArgumentParser):
     """A parser whose faults are one sentence, and which starts the debug log for `-v`."""
 
+    # says what to type instead of an unknown option, given its name and value; empty: no idea
+    instead_of: Callable[[str, str], str] | None = None
+
     def error(self, message: str) -> NoReturn:
         """Raise the fault as one line, without the list of all options before it."""
         if message in MISSING_GRID:
@@ -52,7 +55,12 @@ class CommandParser(argparse.ArgumentParser):
         """Render the option that an unknown one was probably meant to be."""
         if not message.startswith(UNKNOWN_OPTION):
             return ""
-        typed = message.removeprefix(UNKNOWN_OPTION).partition(" ")[0].partition("=")[0]
+        words = message.removeprefix(UNKNOWN_OPTION).split(" ")
+        typed, _, value = words[0].partition("=")
+        if self.instead_of is not None and typed.startswith("--"):
+            value = value or (words[1] if len(words) > 1 else "")
+            if hint := self.instead_of(typed.removeprefix("--"), value):
+                return f"did you mean {hint!r}? "
         near = difflib.get_close_matches(typed, self._option_string_actions, n=1, cutoff=0.8)
         return f"did you mean {near[0]!r}? " if near else ""
 

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,13 @@ class ProgramAttempt:
         program = self.run_of.program
         declare_program_goal(program)
         self._prepare()
-        argv = self._argv()
+        environment = self._environment()
+        argv = self._argv(environment)
         print(f"$ {shlex.join(argv)}", flush=True)
         kills_before = self.hooks.memory_kills()
         try:
             ended = supervise(
-                Launch(argv, self._workdir(), self._environment()),
+                Launch(argv, self._workdir(), environment),
                 self.run_of.folder.log,
                 self.limits,
                 on_tick=self._tick,
@@ -122,7 +123,7 @@ class ProgramAttempt:
             return any((self.run_of.folder.files / CHECKPOINTS).iterdir())
         return False
 
-    def _argv(self) -> list[str]:
+    def _argv(self, environment: Mapping[str, str]) -> list[str]:
         run, program = self.run_of, self.run_of.program
         settings = run.spec.settings.values()
         json_file = run.folder.path / ARGS_FILE
@@ -130,7 +131,13 @@ class ProgramAttempt:
             text = args_json(settings, program.seed_flag, run.spec.seed)
             write_whole(json_file, text.encode())
         values = RunValues(
-            settings, run.spec.seed, run.spec.run_id, run.executable, run.folder.files, json_file
+            settings,
+            run.spec.seed,
+            run.spec.run_id,
+            run.executable,
+            run.folder.files,
+            json_file,
+            environment,
         )
         return render_command(program, values)
 
@@ -209,6 +216,8 @@ class ProgramAttempt:
             epochs=budget if isinstance(budget, int) and not isinstance(budget, bool) else 0,
             seconds=time.perf_counter() - self.started,
             error=error,
+            baselines=program.metrics.baselines,
+            sizes=program.metrics.sizes,
             provenance=self._provenance(),
         )
         if logged is not None and logged.select:

@@ -8,18 +8,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anlp.core.spec import Scalar
 from anlp.records.program import Program
 
 # each of these is several words, so that it has to stand alone
-LISTS = ("args", "args_no_hyphens", "args_no_boolean_flags")
+LISTS = (
+    *("args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags"),
+    *("args_append_hydra", "args_override_hydra"),
+)
+# those that pass a setting by the flag of the program's parser
+BY_FLAG = frozenset({"args", "args_no_equals", "args_no_boolean_flags"})
 SINGLE = ("program", "interpreter", "env", "args_json", "args_json_file")
 OF_THE_RUN = ("seed", "run_id", "run_dir", "gpus")
 MACROS = (*LISTS, *SINGLE, *OF_THE_RUN)
 ENV = "/usr/bin/env"
+ENVVAR = "envvar:"  # before the name of an environment variable
 
 _MACRO = re.compile(r"\$(\$?)\{([^{}]*)\}")
 
@@ -35,6 +41,7 @@ class RunValues:
         program: the path of the program, or its name on PATH.
         run_dir: the folder that it may write to.
         json_file: where `${args_json_file}` is.
+        environment: of the program, for `${envvar:NAME}`.
     """
 
     settings: Mapping[str, Scalar]
@@ -43,6 +50,7 @@ class RunValues:
     program: str
     run_dir: Path
     json_file: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def macros_in(word: str) -> list[str]:
@@ -98,6 +106,9 @@ def _filled(
             return f"${{{name}}}"
         if name == "args_json":
             return args_json(passed, seed_flag, run.seed)
+        if name.startswith(ENVVAR):  # a variable that is not set is its own name, as in wandb
+            variable = name.removeprefix(ENVVAR)
+            return run.environment.get(variable, variable)
         known: Mapping[str, object] = {
             "program": run.program,
             "interpreter": program.interpreter,
@@ -143,10 +154,23 @@ def _args_no_hyphens(program: Program, passed: Passed, seed_flag: str, seed: int
     return [*words, f"{seed_flag.lstrip('-')}={seed}"] if seed_flag else words
 
 
+def _args_append_hydra(program: Program, passed: Passed, seed_flag: str, seed: int) -> list[str]:
+    """`+lr=0.1`: Hydra adds what its config does not have."""
+    return [f"+{word}" for word in _args_no_hyphens(program, passed, seed_flag, seed)]
+
+
+def _args_override_hydra(program: Program, passed: Passed, seed_flag: str, seed: int) -> list[str]:
+    """`++lr=0.1`: Hydra adds it, or changes what its config has."""
+    return [f"++{word}" for word in _args_no_hyphens(program, passed, seed_flag, seed)]
+
+
 _LISTS = {
     "args": _args,
+    "args_no_equals": _args,  # wandb passes `--lr=0.1` for the one and `--lr 0.1` for the other
     "args_no_boolean_flags": _args_no_boolean_flags,
     "args_no_hyphens": _args_no_hyphens,
+    "args_append_hydra": _args_append_hydra,
+    "args_override_hydra": _args_override_hydra,
 }
 
 

@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,10 @@ def start_keeper(launch: Launch) -> Keeper:
     # a signal that reached the child first would be told to the runner's wake-up descriptor
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _LISTENED)
     try:
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python 3.12 warns where a thread (of the lease) runs; the keeper waits for no lock
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             for descriptor in (orders, news, stdout, stderr):
                 os.close(descriptor)
@@ -144,17 +148,17 @@ def _keep(launch: Launch, ends: _Ends, arrived: SignalPipe) -> None:
     except ValueError as error:  # a null byte in an argument
         _tell(ends, error=[None, None, str(error)])
         return
-    _tell(ends, started=program.pid)
+    _tell(ends, started=program)
     for descriptor in (ends.stdout, ends.stderr):
         os.close(descriptor)
-    children = _Children(program.pid)
+    children = _Children(program)
     must_kill = False
     while children.status is None and not must_kill:
         ready = _readable(ends.orders, arrived.fileno())
         if arrived.fileno() in ready:
             arrived.take()
         if ends.orders in ready:
-            must_kill = _obey(ends.orders, program.pid)
+            must_kill = _obey(ends.orders, program)
         children.reap()
     if children.status is not None:
         _tell(ends, ended=children.status)
@@ -170,7 +174,7 @@ def _keep(launch: Launch, ends: _Ends, arrived: SignalPipe) -> None:
     )
 
 
-def _start(launch: Launch, ends: _Ends) -> subprocess.Popen[bytes]:
+def _start(launch: Launch, ends: _Ends) -> int:
     keeper = os.getpid()
 
     def prepare() -> None:
@@ -178,7 +182,7 @@ def _start(launch: Launch, ends: _Ends) -> subprocess.Popen[bytes]:
         if os.getppid() != keeper:  # it died before the call
             os._exit(1)
 
-    return subprocess.Popen(  # noqa: S603 - an argument list, without a shell
+    program = subprocess.Popen(  # noqa: S603 - an argument list, without a shell
         list(launch.argv),
         cwd=launch.cwd,
         env=dict(launch.environment),
@@ -188,6 +192,8 @@ def _start(launch: Launch, ends: _Ends) -> subprocess.Popen[bytes]:
         start_new_session=True,
         preexec_fn=prepare,  # safe: the keeper has one thread
     )
+    program.returncode = 0  # `_Children` reaps it
+    return program.pid
 
 
 def _obey(orders: int, program: int) -> bool:

@@ -52,9 +52,9 @@ class Tripped:
 
 def read(batch: Path) -> Tripped | None:
     """Return why the batch was stopped; None where it was not."""
-    if not _marker(batch).exists():
+    if not marker_of(batch).exists():
         return None
-    form = read_json(_marker(batch)) or {}
+    form = read_json(marker_of(batch)) or {}
     try:
         return make(Tripped, form)
     except ValueError:  # unfinished or damaged: its presence is what counts
@@ -93,7 +93,7 @@ def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -
         return None
     count = streaks(_last_lines(_notes(batch)))[failure]
     tripped = Tripped(failure, count, time.time())
-    return tripped if count >= stop_after and _create(_marker(batch), asdict(tripped)) else None
+    return tripped if count >= stop_after and _create(marker_of(batch), asdict(tripped)) else None
 
 
 def streaks(lines: Iterable[Mapping[str, Any]]) -> Counter[Fingerprint]:
@@ -155,7 +155,8 @@ def _notes(batch: Path) -> Path:
     return batch.with_suffix(".ended")
 
 
-def _marker(batch: Path) -> Path:
+def marker_of(batch: Path) -> Path:
+    """Return the file whose presence stops a batch: `3.tripped`."""
     return batch.with_suffix(".tripped")
 
 

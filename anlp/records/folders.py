@@ -12,7 +12,7 @@ from anlp.console.verbs import command_name
 from anlp.core.errors import UserError
 
 YAML_SUFFIXES = (".yaml", ".yml")
-_NAME_LINE = re.compile(r"""^name:\s+["']?([^"'#\s]+)""", re.MULTILINE)
+_NAME_LINE = re.compile(r"""^name:[ \t]+("[^"\n]+"|'[^'\n]+'|[^"'#\s][^#\n]*)""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,17 @@ def _name_in_file(path: Path) -> str:
         found = _NAME_LINE.search(path.read_text(errors="replace"))
     except OSError:
         found = None
-    return found[1] if found else path.stem
+    name = found[1].strip().strip("\"'") if found else path.stem
+    return make_grid_name(name) or path.stem
+
+
+def make_grid_name(text: str) -> str:
+    """Return a name that the folder of a grid can have: other characters become hyphens.
+
+    >>> make_grid_name("My first sweep!"), make_grid_name("mnist.v2"), make_grid_name("?")
+    ('My-first-sweep', 'mnist.v2', '')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100]
 
 
 def _hint(path: Path) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from anlp.core.errors import SpecError
+from anlp.core.json_text import parse_json
 from anlp.core.spec import RunSpec, TaskSettings
 from anlp.records.elements import Element
 from anlp.records.options import options_from_json
@@ -89,7 +89,7 @@ def read_element(batch: Path, index: int) -> Element:
     try:
         # only the one line is parsed: the last of 10,000 would take 0.1 s otherwise
         with batch.open("rb") as lines:
-            form = json.loads(next(islice(lines, index, None)))
+            form = parse_json(next(islice(lines, index, None)))
     except (OSError, ValueError, StopIteration):
         raise SpecError(
             f"{batch}: no element {index} in this batch file; "

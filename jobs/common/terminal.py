@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from anlp.console.align import clip
+from anlp.console.printable import only_colours
 from anlp.core.errors import UserError
 from anlp.records.results import RunState
 
@@ -72,3 +73,8 @@ def canvas_of(stream: TextIO) -> Canvas:
     if not stream.isatty():
         return Canvas()
     return Canvas(colour=not os.environ.get("NO_COLOR"), width=shutil.get_terminal_size().columns)
+
+
+def print_screen(text: str) -> None:
+    """Print a screen at once; of what would steer the terminal, only colours pass."""
+    print("\n".join(map(only_colours, text.split("\n"))), flush=True)

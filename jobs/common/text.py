@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
+
+from anlp.console.printable import plain
 
 
 def render_value(value: Any) -> str:
@@ -16,7 +17,7 @@ def render_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, float):
-        return str(value)
+        return plain(str(value))
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
@@ -28,13 +29,3 @@ def render_pairs(values: Mapping[str, Any]) -> str:
     'lr=0.01 model=cnn'
     """
     return " ".join(f"{name}={render_value(value)}" for name, value in values.items())
-
-
-def without_controls(text: str) -> str:
-    r"""Return a line of a program without colours and control characters.
-
-    >>> without_controls("\x1b[91mERROR\x1b[0m:\tno\r")
-    'ERROR: no'
-    """
-    plain = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", plain).strip()

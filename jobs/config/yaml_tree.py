@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ class Faults:
         if self.found:
             ordered = sorted(self.found, key=lambda fault: fault[0])
             raise SpecError(list(dict.fromkeys(text for _, text in ordered)))
+
+
+def with_lines(tree: Tree, lines: Sequence[int]) -> Tree:
+    """Return a tree of other text: what is on line n stands on `lines[n - 1]` of another file."""
+    line = lines[tree.line - 1]
+    if isinstance(tree, Leaf):
+        return replace(tree, line=line)
+    if isinstance(tree, Items):
+        return Items(tuple(with_lines(item, lines) for item in tree.items), line)
+    entries = {
+        name: Entry(lines[entry.line - 1], with_lines(entry.tree, lines))
+        for name, entry in tree.entries.items()
+    }
+    return Table(entries, line)
 
 
 def join(path: str, key: str) -> str:

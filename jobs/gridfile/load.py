@@ -20,6 +20,7 @@ from jobs.gridfile.parse_program import PROGRAM_KEYS, check_program, read_progra
 from jobs.gridfile.parser import GridParser
 from jobs.gridfile.settings import Vocabulary, vocabulary_of
 from jobs.programs.program import ProgramBlock
+from jobs.programs.sweeps import is_sweep, read_sweep
 
 TRY_ALL_UP_TO = (
     2_000  # combinations that are expanded while loading, so that all faults are told at once
@@ -34,7 +35,7 @@ def load_grid(
     """Return the grid in a file.
 
     Args:
-        path: a YAML file; see docs/grid-file.md.
+        path: a YAML file, see docs/grid-file.md; or a sweep file of wandb, which means one.
         overrides: `NAME=VALUE[,VALUE…]` each, over what the file says (`--set`).
         seeds: a count or a list `1,2,3`, over what the file says (`--seeds`).
         data: the data set to take instead of the grid's own (`fallback`).
@@ -52,6 +53,11 @@ def load_grid(
             faults.add(1, "", f"expected a mapping with task, grid, …, got {got}")
         faults.raise_if_any()
         raise AssertionError("a tree that is no table has a fault")
+    is_of_sweep = is_sweep(tree)
+    if is_of_sweep:
+        text, tree = read_sweep(tree, path)
+    if not isinstance(tree, Table):
+        raise AssertionError("a sweep means a grid file")
     words, program = _vocabulary(tree, faults, path)
     reader = GridParser(words, faults)
     reader.only(tree, "", (*_TOP_KEYS, *_keys_of_program(tree)))
@@ -68,6 +74,7 @@ def load_grid(
         words=words,
         blocks=blocks,
         program=program,
+        is_of_sweep=is_of_sweep,
         notes=tuple(reader.notes),
         **options,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from anlp.core.errors import UserError, did_you_mean
-from anlp.programs.command import LISTS, MACROS, macros_in
+from anlp.core.spec import Scalar
+from anlp.programs.command import ENVVAR, LISTS, MACROS, macros_in
 from anlp.records.program import Program
 from anlp.tasks.user_code import (
     DEFAULT_COMMANDS,
@@ -34,6 +36,7 @@ PROGRAM_KEYS = (
     *("program", "command", "interpreter", "settings", "metrics", "resume"),
     *("snapshot", "snapshot_limit", "workdir", "smoke"),
 )
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 WORKDIRS = ("project", "code", "run")
 
 
@@ -56,8 +59,8 @@ def read_program_grid(
     if arguments is None:
         return None
     declared = read_declared(reader)
-    words = vocabulary_of_program(arguments, declared)
     command = _command(reader, place)
+    words = vocabulary_of_program(arguments, declared, command)
     program = Program(
         name=place.name,
         project=str(place.project),
@@ -68,9 +71,7 @@ def read_program_grid(
         flags=_flags(arguments),
         styles=_styles(arguments),
         truths=_truths(arguments),
-        defaults={
-            name: value for name, value in words.defaults.items() if name in arguments.arguments
-        },
+        defaults=_own_defaults(arguments),
         seed_flag=_seed_flag(arguments),
         metrics=read_metric_names(reader),
         resume_code=_resume(reader),
@@ -101,16 +102,11 @@ def check_program(
         faults: gets what is wrong.
     """
     name = block.program.name
-    known = sorted({*MACROS, *given})
     for word in block.program.command:
         for macro in macros_in(word):
-            if macro in LISTS and word != f"${{{macro}}}":
-                faults.add(
-                    line, "command", f"expected ${{{macro}}} as a word of its own, got {word!r}"
-                )
-            elif macro not in MACROS and macro not in given and macro not in words.defaults:
-                hint = did_you_mean(macro, known)
-                faults.add(line, "command", f"unknown macro ${{{macro}}}{hint}")
+            fault = _fault_of_macro(macro, word, given, words)
+            if fault:
+                faults.add(line, "command", fault)
     for setting in words.required:
         if setting not in everywhere:
             faults.add(
@@ -118,6 +114,20 @@ def check_program(
                 "program",
                 f"{name} does not start without {setting!r}; give it under fixed or grid",
             )
+
+
+def _fault_of_macro(macro: str, word: str, given: set[str], words: Vocabulary) -> str:
+    if macro in LISTS:
+        if word == f"${{{macro}}}":
+            return ""
+        return f"expected ${{{macro}}} as a word of its own, got {word!r}"
+    if macro in MACROS or macro in given or macro in words.defaults:
+        return ""
+    if not macro.startswith(ENVVAR):
+        return f"unknown macro ${{{macro}}}{did_you_mean(macro, sorted({*MACROS, *given}))}"
+    if _VARIABLE.fullmatch(macro.removeprefix(ENVVAR)):
+        return ""
+    return f"expected the name of a variable in ${{{ENVVAR}NAME}}, got ${{{macro}}}"
 
 
 def _place(reader: TopReader, tree: Tree) -> Place | None:
@@ -173,6 +183,15 @@ def _styles(arguments: ProgramArguments) -> dict[str, str]:
         name: argument.style
         for name, argument in arguments.arguments.items()
         if argument.style not in ("value", "positional")
+    }
+
+
+def _own_defaults(arguments: ProgramArguments) -> dict[str, Scalar]:
+    """Return what the program takes where it is told nothing, whatever the grid file declares."""
+    return {
+        name: argument.default
+        for name, argument in arguments.arguments.items()
+        if argument.has_default and argument.default is not None
     }
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
 
 from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
+from anlp.programs.command import BY_FLAG, macros_in
 from anlp.tasks.user_code import RESERVED, OpenSettings, is_setting_name
 from jobs.config.fields import Key, one_of
 from jobs.config.yaml_tree import Items, Leaf, Table, Tree, join, show
 from jobs.gridfile.settings import Setting, Vocabulary, free_setting, make_setting
 from jobs.gridfile.top_keys import TopReader
+from jobs.programs.parsers.arguments import refusal
 from jobs.programs.parsers.reading import Argument, ProgramArguments
 
 SEED_NAMES = ("seed", "random_seed", "random_state", "manual_seed")
@@ -151,8 +154,16 @@ def _choice_setting(reader: TopReader, name: str, tree: Tree, path: str) -> Sett
     return make_setting(name, Literal[tuple(choices)])
 
 
-def vocabulary_of_program(arguments: ProgramArguments, declared: DeclaredSettings) -> Vocabulary:
-    """Return the settings by name: the grid file's declarations over those of the parser."""
+def vocabulary_of_program(
+    arguments: ProgramArguments, declared: DeclaredSettings, command: Sequence[str]
+) -> Vocabulary:
+    """Return the settings by name: the grid file's declarations over those of the parser.
+
+    Args:
+        arguments: of the program's parser.
+        declared: in the grid file.
+        command: the template; what it does not pass by a flag takes any value.
+    """
     settings: dict[str, Setting] = {}
     defaults: dict[str, Scalar] = {}
     required = []
@@ -166,12 +177,22 @@ def vocabulary_of_program(arguments: ProgramArguments, declared: DeclaredSetting
             required.append(name)
     settings |= declared.settings
     defaults |= declared.defaults
+    for name in _passed_by_flag(settings, command):
+        if name in arguments.arguments:
+            refuse = partial(refusal, arguments.arguments[name])
+            settings[name] = replace(settings[name], refuse=refuse)
     required = [name for name in required if name not in defaults] + [
         name for name in declared.required if name not in required and name not in defaults
     ]
     is_open = not arguments.is_complete and not declared.is_given
     names = Names(settings, is_open=is_open)
     return Vocabulary("", OpenSettings, names, defaults, tuple(required))
+
+
+def _passed_by_flag(names: Iterable[str], command: Sequence[str]) -> list[str]:
+    """Return the settings that a command passes by the flags of the program's parser."""
+    macros = {macro for word in command for macro in macros_in(word)}
+    return [name for name in names if name not in macros] if macros & BY_FLAG else []
 
 
 def _setting_of(argument: Argument) -> Setting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -29,7 +29,8 @@ _KINDS: Mapping[type, str] = {
 class Setting:
     """What one setting accepts; `choices` are the words of a `Literal`, empty for other types.
 
-    The kind `object` is any scalar, typed as YAML has it.
+    The kind `object` is any scalar, typed as YAML has it. `refuse` says why a value of the right
+    type is refused all the same, and nothing where it is taken.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Setting:
     choices: tuple[Scalar, ...]
     wanted: str
     adapter: TypeAdapter[Any]
+    refuse: Callable[[Scalar], str] | None = None
 
     def check(self, leaf: Tree) -> Scalar:
         """Return the typed value; raises `ValueError` with the sentence `expected …, got …`."""
@@ -47,6 +49,9 @@ class Setting:
             typed: Scalar = self.adapter.validate_python(value)
         except ValidationError:
             raise ValueError(self._refusal(leaf)) from None
+        refused = "" if self.refuse is None else self.refuse(typed)
+        if refused:
+            raise ValueError(refused)
         return typed + 0.0 if isinstance(typed, float) else typed  # -0.0 and 0.0 are one run
 
     def _is_of_kind(self, leaf: Leaf) -> bool:

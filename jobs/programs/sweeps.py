@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from anlp.core.errors import did_you_mean
+from anlp.records.folders import make_grid_name
 from jobs.config.fields import Key, one_of, text, texts, whole
-from jobs.config.yaml_tree import Faults, Items, Table, join, parse_leaf, parse_yaml, show
+from jobs.config.yaml_tree import Faults, Items, Table, Tree, join, parse_yaml, show, with_lines
 from jobs.programs.sweep_parameters import Parameter, SweepReader
+from jobs.programs.yaml_text import yaml_key, yaml_list, yaml_scalar
 
 SEED = "seed"
 MOST_RUNS = 1_000_000
 MOST_SEEDS = 1000
 _WIDTH = 92  # of comments
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+*-]*")
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DEFAULT_COMMANDS = (
     ["${env}", "${interpreter}", "${program}", "${args}"],
     ["${interpreter}", "${program}", "${args}"],
@@ -59,15 +56,25 @@ _BAYES = (
 )
 
 
+_Line = tuple[str, int]  # of the grid file, and the line of the sweep file that it is of
+
+
 @dataclass(slots=True)
 class _Sweep:
-    """A sweep file as it was read."""
+    """A sweep file as it was read.
+
+    Args:
+        path: of the sweep file.
+        folder: of the grid file.
+    """
 
     path: Path
+    folder: Path
     values: dict[str, Any] = field(default_factory=dict)  # of `_KEYS`
     metric: dict[str, str] = field(default_factory=dict)
     parameters: list[Parameter] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)  # of the keys at its top
 
     @property
     def is_random(self) -> bool:
@@ -80,7 +87,9 @@ def is_sweep(tree: object) -> bool:
     return isinstance(names, Mapping) and "method" in names and "parameters" in names
 
 
-def grid_of_sweep(content: str, path: Path, *, samples: int | None = None) -> str:
+def grid_of_sweep(
+    content: str, path: Path, *, samples: int | None = None, folder: Path | None = None
+) -> str:
     """Return the text of the grid file that a sweep file means.
 
     What a grid does otherwise is said in comments at its top.
@@ -89,28 +98,49 @@ def grid_of_sweep(content: str, path: Path, *, samples: int | None = None) -> st
         content: of the sweep file.
         path: of the sweep file, for messages and the place of the program.
         samples: how many points `method: random` draws, over `run_cap`.
+        folder: where the grid file will be; None: beside the sweep file.
 
     Raises:
         SpecError: every fault of the sweep file, by line.
     """
     faults = Faults(path)
-    tree = parse_yaml(content, faults)
+    lines = _translated(parse_yaml(content, faults), path, faults, samples, folder)
+    return _joined(lines)
+
+
+def read_sweep(tree: Table, path: Path) -> tuple[str, Tree | None]:
+    """Return the text of the grid file that a sweep means, and its tree with the sweep's lines.
+
+    Raises:
+        SpecError: every fault of the sweep file, by line.
+    """
+    faults = Faults(path)
+    lines = _translated(tree, path, faults, None, None)
+    text = _joined(lines)
+    grid = parse_yaml(text, faults)
+    faults.raise_if_any()
+    return text, None if grid is None else with_lines(grid, [line for _, line in lines])
+
+
+def _translated(
+    tree: Tree | None, path: Path, faults: Faults, samples: int | None, folder: Path | None
+) -> list[_Line]:
     if not isinstance(tree, Table):
         if not faults.found:
             got = "an empty file" if tree is None else show(tree)
             faults.add(1, "", f"expected a sweep with program, method and parameters, got {got}")
         faults.raise_if_any()
         raise AssertionError("a tree that is no table has a fault")
-    sweep = _read(tree, path, faults)
+    sweep = _read(tree, _Sweep(path, folder or path.parent), faults)
     if samples is not None:
         sweep.values["run_cap"] = samples
     parts = _parts(sweep, tree, faults)
     faults.raise_if_any()
-    return _rendered(sweep, parts)
+    return list(_lines(sweep, parts))
 
 
-def _read(top: Table, path: Path, faults: Faults) -> _Sweep:
-    sweep = _Sweep(path)
+def _read(top: Table, sweep: _Sweep, faults: Faults) -> _Sweep:
+    sweep.lines = {name: entry.line for name, entry in top.entries.items()}
     reader = SweepReader(faults, sweep.notes)
     known = (*_KEYS, *_OTHER_KEYS)
     for name, entry in top.entries.items():
@@ -195,9 +225,11 @@ def _find_program(sweep: _Sweep, top: Table, faults: Faults) -> None:
         sweep.values["program"] = scripts[0]
         sweep.values["command"] = ["${program}" if word == scripts[0] else word for word in command]
     program = str(sweep.values.get("program", ""))
-    beside = sweep.path.parent / program
-    if program and not beside.exists() and Path(program).exists():
-        sweep.values["program"] = os.path.relpath(program, sweep.path.parent)
+    found = sweep.path.parent / program
+    if program and not found.exists() and Path(program).exists():
+        found = Path(program)
+    if found.exists() and found != sweep.folder / program:
+        sweep.values["program"] = os.path.relpath(found, sweep.folder)
 
 
 @dataclass(slots=True)
@@ -306,61 +338,54 @@ def _axis(parameter: Parameter, faults: Faults) -> tuple[str, int]:
     return "", 1
 
 
-def _rendered(sweep: _Sweep, parts: _Parts) -> str:
-    return "".join(f"{line}\n" for line in _lines(sweep, parts))
+def _joined(lines: Iterable[_Line]) -> str:
+    return "".join(f"{text}\n" for text, _ in lines)
 
 
-def _lines(sweep: _Sweep, parts: _Parts) -> Iterator[str]:
-    values = sweep.values
+def _lines(sweep: _Sweep, parts: _Parts) -> Iterator[_Line]:
+    values, at = sweep.values, sweep.lines
     name = str(values.get("name", ""))
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100]
+    slug = make_grid_name(name)
     comments = [f"The grid of {sweep.path.name}, a sweep of wandb."]
     comments += [values["description"]] if "description" in values else []
     comments += sweep.notes
     comments += [f"name: {name}"] if slug != name else []
     for comment in comments:
-        yield from textwrap.wrap(
+        for line in textwrap.wrap(
             " ".join(comment.split()), _WIDTH, initial_indent="# ", subsequent_indent="#   "
-        )
-    yield f"program: {yaml_scalar(values['program'])}"
+        ):
+            yield line, 1
+    yield f"program: {yaml_scalar(values['program'])}", at.get("program", at.get("command", 1))
     command = list(values.get("command", ()))
     if command and command not in _DEFAULT_COMMANDS:
-        yield f"command: {yaml_list(command)}"
-    if _NAME.fullmatch(slug):
-        yield f"name: {yaml_scalar(slug)}"
+        yield f"command: {yaml_list(command)}", at["command"]
+    if slug:
+        yield f"name: {yaml_scalar(slug)}", at["name"]
+    yield from _sections(sweep, parts)
+    if parts.seeds:
+        yield f"seeds: {yaml_list(parts.seeds)}", _line_of(sweep, SEED)
+    if "name" in sweep.metric:
+        goal = sweep.metric.get("goal", "minimize")  # as wandb has it
+        chosen = f"select: {yaml_scalar(sweep.metric['name'])}, goal: {goal}"
+        yield f"metrics: {{{chosen}}}", at["metric"]
+    site = [key for key in ("project", "entity") if key in values]
+    if site:
+        given = [f"{key}: {yaml_scalar(values[key])}" for key in site]
+        yield f"wandb: {{{', '.join(given)}}}", at[site[0]]
+
+
+def _sections(sweep: _Sweep, parts: _Parts) -> Iterator[_Line]:
     for section in ("fixed", "grid", "random"):
         entries: dict[str, str] = getattr(parts, section)
         if entries:
-            yield f"{section}:"
-            yield from (f"  {_key(key)}: {value}" for key, value in entries.items())
-    if parts.seeds:
-        yield f"seeds: {yaml_list(parts.seeds)}"
-    if "name" in sweep.metric:
-        goal = sweep.metric.get("goal", "minimize")  # as wandb has it
-        yield f"metrics: {{select: {yaml_scalar(sweep.metric['name'])}, goal: {goal}}}"
-    site = [f"{key}: {yaml_scalar(values[key])}" for key in ("project", "entity") if key in values]
-    if site:
-        yield f"wandb: {{{', '.join(site)}}}"
+            yield f"{section}:", sweep.lines["parameters"]
+            for name, text in entries.items():
+                yield f"  {yaml_key(name)}: {text}", _line_of(sweep, name)
 
 
-def _key(name: str) -> str:
-    return name if _KEY.fullmatch(name) else json.dumps(name)
-
-
-def yaml_list(values: Sequence[Any]) -> str:
-    """Render scalars as a YAML list."""
-    return f"[{', '.join(map(yaml_scalar, values))}]"
-
-
-def yaml_scalar(value: Any) -> str:
-    """Render a scalar so that a grid file has the same value: text in quotes where it needs them.
-
-    >>> [yaml_scalar(value) for value in (True, 1e-5, "adam", "1e-5", "a: b", "${args}")]
-    ['true', '1e-05', 'adam', '"1e-5"', '"a: b"', '"${args}"']
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    is_plain = _PLAIN.fullmatch(value) and isinstance(parse_leaf(value).value, str)
-    return value if is_plain else json.dumps(value, ensure_ascii=False)
+def _line_of(sweep: _Sweep, name: str) -> int:
+    """Return the line of a parameter; `samples` comes from `run_cap`."""
+    for parameter in sweep.parameters:
+        if parameter.name == name:
+            return parameter.line
+    return sweep.lines.get("run_cap", sweep.lines["method"])

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anlp.console.printable import plain
 from anlp.console.verbs import command_name
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
@@ -208,6 +209,10 @@ def describe(status: RunStatus) -> str:
 
 
 def _title(runs: Sequence[RunStatus]) -> str:
+    return plain(_raw_title(runs))
+
+
+def _raw_title(runs: Sequence[RunStatus]) -> str:
     errors = [status.result.error for status in runs if status.result and status.result.error]
     if len(errors) == len(runs):
         return _error_title(errors)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anlp.console.printable import plain
 from anlp.records.files import read_metrics
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import read_result
-from jobs.common.text import without_controls
 from jobs.runs.journal import Journal, Submission
 from jobs.schedulers import registry
 from jobs.schedulers.base import READ_OUTPUT
@@ -20,6 +21,9 @@ if TYPE_CHECKING:  # that module asks this one about jobs that began no run
     from jobs.runs.status import RunStatus
 
 BLOCK = 1 << 16
+MOST_BYTES = 1 << 22  # that are read of a log
+LONGEST_LINE = 2_000
+LINE_END = re.compile(r"\r*\n|\r+")
 MOST_SAID = 160  # characters of a line
 LINES_OF_REASON = 20  # among which the reason of a job that began nothing is looked for
 
@@ -36,21 +40,41 @@ def last_words(status: RunStatus, lines: int) -> list[str]:
 def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
     """Return the last lines before byte `end` of a file, reading no more of it than needed.
 
-    None where there is no file.
+    A carriage return ends a line, too: progress bars write thousands of them. Lines are cut at
+    `LONGEST_LINE` letters, and at most `MOST_BYTES` are read; without a file there are no lines.
     """
+    blocks: list[bytes] = []
+    size = ends = 0
     try:
         with path.open("rb") as file:
             position = file.seek(0, os.SEEK_END) if end is None else end
-            content = b""
-            while position > 0 and content.count(b"\n") <= lines:
+            # "\r\n" may lie across two blocks, and is counted twice then
+            while position > 0 and ends <= lines + len(blocks) and size < MOST_BYTES:
                 start = max(0, position - BLOCK)
                 file.seek(start)
-                content = file.read(position - start) + content
+                blocks.append(file.read(position - start))
+                ends += len(LINE_END.findall(blocks[-1].decode("latin-1")))
+                size += position - start
                 position = start
     except OSError:
         return []
-    text = content.decode(errors="replace").removesuffix("\n")
-    return text.split("\n")[-lines:] if text else []
+    text = b"".join(reversed(blocks)).decode(errors="replace")
+    found = split_lines(text)
+    if position > 0 and len(found) <= lines and found:
+        found[0] = f"… {found[0]}"  # its beginning was not read
+    return found[-lines:]
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Return the lines of a log, also those that a carriage return ends, cut to a bearable length.
+
+    >>> split_lines("10 %\r20 %\ndone\r\n")
+    ['10 %', '20 %', 'done']
+    """
+    found = LINE_END.split(text)
+    if not found[-1]:
+        found.pop()
+    return [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in found]
 
 
 def job_output_path(status: RunStatus) -> Path | None:
@@ -91,8 +115,8 @@ def _last_line_of_job(folder: GridFolder, submission: Submission, index: int) ->
         batch = folder.path / submission.batch
         path = registry.output_path(submission.scheduler, batch, job, index - job.first)
         lines = tail(path, LINES_OF_REASON) if path is not None else []
-        plain = map(without_controls, reversed(lines))
-        return next((line for line in plain if line), "")
+        told = (plain(line).strip() for line in reversed(lines))
+        return next((line for line in told if line), "")
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -112,5 +113,6 @@ def _example(program: Program, spec: RunSpec) -> str:
         program.path or program.name,
         folder / "files",
         folder / "args.json",
+        os.environ,
     )
     return " ".join(render_command(program, values))

@@ -14,6 +14,7 @@ from jobs.submission.variants import SUFFIX
 
 FRESH_SEEDS = 5
 GRID_FILES = Path("grids")  # where a name is looked for first
+SHIPPED = Path(__file__).resolve().parents[2] / GRID_FILES  # of the checkout, from any folder
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
@@ -102,8 +103,8 @@ def find_grid_file(text: str) -> tuple[Path, str]:
     """Return the grid file that is meant, and its grid's name where the file does not say.
 
     Args:
-        text: a file; the name of a file in `grids/`, without its suffix; or a submitted grid by
-            its name or folder, which keeps a copy of its file.
+        text: a file; the name of a file in `grids/`, without its suffix; a submitted grid by its
+            name or folder, which keeps a copy of its file; or the name of a shipped file.
 
     Raises:
         UserError: there is no such grid, or its folder has no file or several.
@@ -111,18 +112,27 @@ def find_grid_file(text: str) -> tuple[Path, str]:
     path = Path(text)
     if path.suffix in YAML_SUFFIXES or (path.exists() and not path.is_dir()):
         return path, ""
-    if is_grid_name(text):
-        for suffix in YAML_SUFFIXES:
-            named = GRID_FILES / (text + suffix)
-            if named.is_file():
-                return named, ""
+    if named := _named_in(GRID_FILES, text):
+        return named, ""
     try:
         folder = find_grid(text)
     except UserError:
+        if named := _named_in(SHIPPED, text):
+            return named, ""
         raise UserError(
             f"{text}: no such grid file, and no grid of this name in {GRID_FILES}/ or {runs_root()}"
         ) from None
     return _kept_file(text, folder), folder.name
+
+
+def _named_in(place: Path, name: str) -> Path | None:
+    """Return the grid file of this name in a folder, None where there is none."""
+    if is_grid_name(name):
+        for suffix in YAML_SUFFIXES:
+            path = place / (name + suffix)
+            if path.is_file():
+                return path
+    return None
 
 
 def _kept_file(text: str, folder: GridFolder) -> Path:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from textwrap import indent
 
 from anlp.core.errors import EXIT_OK, SpecError
 from anlp.core.files import make_folder, write_whole
@@ -41,7 +42,7 @@ from jobs.views.plan import (
     plan_json,
     print_plan,
     print_runs,
-    render_axes,
+    render_product,
     say_nothing_to_do,
 )
 
@@ -60,6 +61,7 @@ class ExpandedGrid:
     folder: GridFolder
     specs: Sequence[RunSpec]
     notes: tuple[str, ...]  # what may be a mistake in the file
+    product: str  # where the runs come from, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         specs = variants.make_small(expansion.runs, smoke)
     else:
         specs = variants.resolve_init_from(expansion.runs, runs_root(), is_dry=request.dry_run)
-    return ExpandedGrid(grid, folder, specs, expansion.notes)
+    product = render_product(grid, expansion)
+    return ExpandedGrid(grid, folder, specs, expansion.notes, product)
 
 
 def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> History:
@@ -133,7 +136,7 @@ def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> 
     )
     if request.confirm is None:
         specs = named
-        title = "" if request.only or request.smoke else render_axes(expanded.grid)
+        title = "" if request.only or request.smoke else expanded.product
     else:
         confirm = _with_metric(request.confirm, history)
         specs = _fresh_runs(confirm, named, history)
@@ -178,6 +181,8 @@ def show(request: SubmitRequest, placed: PlacedRuns) -> None:
     if request.as_json:
         print(json.dumps(plan_json(folder, plan, history, target), indent=1))
         return
+    if placed.grid.is_of_sweep:
+        print(f"{placed.grid.source} means this grid file:\n\n{indent(placed.grid.text, '  ')}")
     print_plan(folder, plan, history, target, title=placed.title, notes=placed.notes)
     if request.dry_run:
         print_runs(plan)

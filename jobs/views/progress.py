@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from anlp.console.printable import plain
 from anlp.core import lease
 from anlp.core.errors import EXIT_HELD
+from anlp.core.json_text import parse_json
 from anlp.core.spec import RunSpec
 from anlp.core.units import render_duration
 from anlp.records.crash import read_crash
@@ -106,7 +107,7 @@ class ProgressScreen:
             case ElementEnded():
                 self._end(event)
             case Notice(text):
-                self._say(Text(_printable(text), style="yellow"))
+                self._say(Text(plain(text), style="yellow"))
             case Tick():
                 self._look_at_runs()
         if self._live is not None:
@@ -127,15 +128,13 @@ class ProgressScreen:
         name = f"{spec.run_id[:SHORT_ID]} {self._state.label(event.index)}".strip()
         if state in (RunState.FAILED, RunState.LOST):
             log = self._folder.run(spec.run_id).log
-            self._say(
-                Text(_printable(f"{WORDS[state]}  {name}: {why}\n  {log}"), style=STYLES[state])
-            )
+            self._say(Text(plain(f"{WORDS[state]}  {name}: {why}\n  {log}"), style=STYLES[state]))
         elif self._live is None and not self._quiet and len(self._specs) <= MOST_LINES:
             ended = sum(self._state.view(self._clock()).counts.values())
             metric = render_metric(result.metrics, monitored_by(spec)) if result else why
             number = f"{ended}/{len(self._specs)}"
             words = f"{number}  {WORDS[state]}  {name}  {metric}  {event.seconds:.1f} s"
-            self._say(Text(_printable(words)))
+            self._say(Text(plain(words)))
 
     def _look_at_runs(self) -> None:
         for index in self._state.active:
@@ -215,12 +214,7 @@ def last_line(path: Path) -> dict[str, Any] | None:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
             lines = file.read().split(b"\n")[:-1]
-        found = json.loads(lines[-1]) if lines else None
+        found = parse_json(lines[-1]) if lines else None
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and "epoch" in found else None
-
-
-def _printable(text: str) -> str:
-    """Replace control characters: the message of an exception must not steer the terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

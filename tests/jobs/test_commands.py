@@ -23,7 +23,8 @@ from anlp.core.errors import UserError
 from jobs.common import external
 
 VERBS = verbs_of()
-OF_A_GRID = [verb for verb in VERBS if verb.name not in ("claims", "plot", "logs", "explain")]
+NEED_NO_GRID = ("claims", "plot", "logs", "explain", "status")  # or name it in another way
+OF_A_GRID = [verb for verb in VERBS if verb.name not in NEED_NO_GRID]
 SHARED = ("--version", "--verbose")
 COMPLETE = (
     "COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - "

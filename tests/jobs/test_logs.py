@@ -11,7 +11,7 @@ import pytest
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.records.folders import GridFolder
-from jobs import logs
+from jobs import explain, logs, status
 from jobs.runs import logs as run_logs
 from jobs.runs.logs import tail
 from jobs.schedulers.base import Cause
@@ -252,7 +252,9 @@ def test_following_ends_when_the_launcher_is_dead(
         ("a\nb\nc\n", ["b", "c"]),
         ("a\nb\nc", ["b", "c"]),
         ("a\n\n\n", ["", ""]),
-        ("größe\nprogress 1\rprogress 2\n", ["größe", "progress 1\rprogress 2"]),
+        ("größe\nprogress 1\rprogress 2\n", ["progress 1", "progress 2"]),
+        ("größe\r\nprogress 1\r\rprogress 2\r\n", ["progress 1", "progress 2"]),
+        ("a\r\nb\r\n", ["a", "b"]),
     ],
 )
 def test_the_tail_is_the_same_however_it_is_read(
@@ -267,3 +269,31 @@ def test_the_tail_is_the_same_however_it_is_read(
 
 def test_the_tail_of_no_file_is_empty(tmp_path: Path) -> None:
     assert tail(tmp_path / "none", 5) == []
+
+
+STEERING = "\x1b[31mred\x1b[0m \x1b]0;title\x07\x1b[2J\x1bPq\x1b\\\x1b[10;10Hat \x9b5n\x08"
+
+
+def test_only_colours_of_a_log_reach_the_terminal(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(folder, a_spec(), submit(folder, [a_spec()]))
+    write_log(folder, a_spec(), f"{STEERING}\n")
+
+    text = show(capsys, a_spec().run_id)
+
+    assert text == "\x1b[31mred\x1b[0m at  \x1b[0m\n"
+
+
+def test_nothing_of_a_log_or_a_message_steers_the_terminal_of_explain_and_status(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tag = submit(folder, [a_spec()])
+    fail(folder, a_spec(), tag, an_error(message=STEERING))
+    write_log(folder, a_spec(), f"{STEERING}\n")
+
+    for command, arguments in ((explain, [a_spec().run_id]), (status, [folder.name])):
+        assert command.main(arguments) == 0
+        text = capsys.readouterr().out
+        assert "ValueError: red" in text
+        assert not set(text) & set("\x1b\x9b\x08\x07")

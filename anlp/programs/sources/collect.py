@@ -57,29 +57,27 @@ class Collector:
         self._wandb = WandbRun(wandb_folders, run_id)
         self._lines = JsonLines(metrics)
         self._events = EventFiles(events)
+        self._empty = EpochTable()
         self._tables = {name: EpochTable() for name in ("wandb", "$ANLP_METRICS", "TensorBoard")}
 
     def look(self) -> int | None:
-        """Read what is new; return the first epoch that it changes, None where it changes none."""
-        before = self._source()
+        """Read what is new; return the first epoch that it changes, None where it changes none.
+
+        The rows before that epoch are as they were.
+        """
+        before = self._table()
         self._look_at("wandb", self._wandb)
         self._look_at("$ANLP_METRICS", self._lines)
         self._look_at("TensorBoard", self._events)
-        source = self._source()
-        table = self._tables.get(source)
-        if table is None:
-            return None
-        changed = table.take_changed_from()
-        return (
-            changed
-            if source == before
-            else min((row["epoch"] for row in table.rows()), default=None)
-        )
+        table = self._table()
+        if table is before:
+            return table.take_changed_from()
+        table.take_changed_from()  # another source or another column: all rows are new
+        return min([*before.epochs(), *table.epochs()], default=None)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the first source that has any."""
-        table = self._tables.get(self._source())
-        return [] if table is None else table.rows()
+        return self._table().rows()
 
     def finish(self, last_stdout: str = "") -> Collected:
         """Return everything, when the program has ended."""
@@ -88,10 +86,9 @@ class Collector:
             self._tables["TensorBoard"].add(row)
         for table in self._tables.values():
             table.close()
-        source = self._source()
-        table = self._tables.get(source, EpochTable())
+        table = self._table()
         return Collected(
-            source=source,
+            source=self._source(),
             rows=table.rows(),
             summary=self._summary(last_stdout),
             config=self._wandb.config,
@@ -104,6 +101,9 @@ class Collector:
 
     def _source(self) -> str:
         return next((name for name, table in self._tables.items() if table.has_rows), "")
+
+    def _table(self) -> EpochTable:
+        return self._tables.get(self._source(), self._empty)
 
     def _look_at(self, name: str, source: _Source) -> None:
         """Add the new rows of a source; begin again where all rows are to be seen otherwise."""

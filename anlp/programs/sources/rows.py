@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from anlp.core.units import count
@@ -99,6 +99,10 @@ class EpochTable:
     def has_rows(self) -> bool:
         """Return whether there is a value."""
         return bool(self._epochs_of or self._waiting)
+
+    def epochs(self) -> Collection[int]:
+        """Return the epochs that have had values, in no order."""
+        return self._rows.keys()
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each epoch that has values, in order."""

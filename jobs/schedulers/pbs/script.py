@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anlp.core.errors import SchedulerError
+from anlp.core.errors import EXIT_SKIPPED, SchedulerError
+from anlp.records import circuit_breaker
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.schedulers.base import EXIT_SETUP, Batch
@@ -227,6 +228,7 @@ def render_script(
             f"    exit {EXIT_SETUP}",
             "}",
         ],
+        _render_breaker(batch),
         TRAPS.splitlines(),
         _render_environment(profile, start),
         _render_element(piece, dialect),
@@ -262,6 +264,21 @@ def _render_heading(batch: Batch, piece: Piece, dialect: Dialect) -> list[str]:
             if batch.after
             else ()
         ),
+    ]
+
+
+def _render_breaker(batch: Batch) -> list[str]:
+    """Return what leaves before anything is loaded once the batch was stopped.
+
+    PBS has no call that takes only what waits of an array off the queue.
+    """
+    marker = shlex.quote(str(circuit_breaker.marker_of(batch.path)))
+    return [
+        "# too many runs of the batch failed alike: what has not begun is held back",
+        f"if [ -e {marker} ]; then",
+        '    echo "${HOSTNAME:-here}: held back: too many runs failed alike" >&2',
+        f"    exit {EXIT_SKIPPED}",
+        "fi",
     ]
 
 

@@ -99,6 +99,28 @@ def test_hydra_gets_its_settings_without_hyphens() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("macro", "wanted"),
+    [
+        ("args_no_equals", ["--lr", "0.1", "--seed", "3"]),
+        ("args_append_hydra", ["+lr=0.1", "+seed=3"]),
+        ("args_override_hydra", ["++lr=0.1", "++seed=3"]),
+    ],
+)
+def test_further_macros_of_wandb(macro: str, wanted: list[str]) -> None:
+    program = replace(PROGRAM, command=("x", f"${{{macro}}}"), seed_flag="--seed")
+
+    assert words(program, lr=0.1)[1:] == wanted
+
+
+def test_a_variable_of_the_environment_is_filled_in_and_without_a_value_its_name() -> None:
+    program = replace(PROGRAM, command=("x", "--data=${envvar:DATA}", "${envvar:NONE}"))
+
+    found = render_command(program, replace(RUN, environment={"DATA": "/a b; c"}))
+
+    assert found == ["x", "--data=/a b; c", "NONE"]
+
+
 def test_booleans_are_present_or_absent_on_request() -> None:
     program = replace(PROGRAM, command=("x", "${args_no_boolean_flags}"))
 

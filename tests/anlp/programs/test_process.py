@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -293,6 +294,19 @@ def test_an_exception_of_a_tick_ends_the_program_and_rises(tmp_path: Path) -> No
         run(tmp_path, "import os, time\nprint('ready', os.getpid())\ntime.sleep(600)", tick=tick)
 
     assert not is_alive(int(log_of(tmp_path).split()[1]))
+
+
+def test_a_runner_with_threads_may_start_programs(tmp_path: Path) -> None:
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    try:
+        ended = run(tmp_path, "print(1)")
+    finally:
+        ends.set()
+        thread.join()
+
+    assert (ended.code, ended.last_stdout) == (0, "1\n")
 
 
 def test_no_descriptor_and_no_child_is_left(tmp_path: Path) -> None:

@@ -213,6 +213,114 @@ def test_a_mistake_is_one_clear_sentence(project: Path, text: str, wanted: str) 
     assert any(wanted in fault for fault in found), found
 
 
+SWITCHES = """
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--amp", action="store_true", default=True)
+parser.add_argument("--lr", type=float, default=0.01)
+args = parser.parse_args()
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fixed:\n  amp: false",
+        "grid:\n  amp: [true, false]",
+        "settings: {amp: bool}\nfixed:\n  amp: false",
+    ],
+)
+def test_a_value_that_a_switch_cannot_be_told_is_refused(project: Path, text: str) -> None:
+    (project / "train.py").write_text(SWITCHES)
+
+    (found,) = faults(project, f"program: train.py\n{text}")
+
+    assert "amp" in found
+    assert "(action='store_true') can only set amp to true, which is its default" in found
+    assert found.startswith(("3: ", "4: "))
+
+
+def test_such_a_value_is_refused_on_the_command_line_too(project: Path) -> None:
+    (project / "train.py").write_text(SWITCHES)
+
+    with pytest.raises(SpecError, match=r"^--set amp=false: --amp .* so false cannot be passed"):
+        grid(project, "program: train.py\nfixed: {lr: 0.1}", ["amp=false"])
+
+
+@pytest.mark.parametrize("word", ["amp=${amp}", "${args_no_hyphens}", "${args_json}"])
+def test_a_command_that_passes_it_otherwise_takes_any_value(project: Path, word: str) -> None:
+    (project / "train.py").write_text(SWITCHES)
+
+    found = runs(project, f"program: train.py\ncommand: [x, '{word}']\nfixed: {{amp: false}}")
+
+    assert found[0].settings.values()["amp"] is False
+
+
+def test_a_default_of_the_file_that_is_not_the_programs_own_is_passed(project: Path) -> None:
+    found = grid(
+        project,
+        "program: train.py\nsettings: {lr: {type: float, default: 0.5}, model: str}"
+        "\nfixed: {model: small}",
+    )
+
+    assert found.program is not None
+    assert found.program.program.defaults["lr"] == 0.01
+    assert next(found.runs()).settings.values()["lr"] == 0.5
+
+
+def test_variables_of_the_environment_are_macros(project: Path) -> None:
+    command = "command: [python, '${program}', '--data=${envvar:DATA}', '${args}']"
+
+    assert runs(project, f"program: train.py\n{command}\nfixed: {{lr: 0.1}}")
+    assert faults(project, f"program: train.py\n{command.replace('DATA', 'MY DATA')}") == [
+        "2: command: expected the name of a variable in ${envvar:NAME}, got ${envvar:MY DATA}"
+    ]
+
+
+SWEEP = """\
+name: Which one?
+method: grid
+program: train.py
+metric:
+  name: val_acc
+  goal: maximize
+parameters:
+  seed: {values: [1, 2]}
+  lr:
+    values: [0.1, 0.01]
+  model: {value: small}
+project: digits
+"""
+
+
+def test_a_sweep_of_wandb_is_the_grid_that_it_means(project: Path) -> None:
+    found = grid(project, SWEEP)
+    changed = grid(project, SWEEP, ["lr=0.5"])
+
+    assert found.is_of_sweep
+    assert (found.name, found.wandb.project) == ("Which-one", "digits")
+    assert found.program is not None
+    assert found.program.program.metrics.select == "val/acc"
+    assert len(list(found.runs())) == 4
+    assert {run.settings.values()["lr"] for run in changed.runs()} == {0.5}
+    (project / "again.yaml").write_text(found.text)
+    again = load_grid(project / "again.yaml")
+    assert [run.run_id for run in again.runs()] == [run.run_id for run in found.runs()]
+
+
+def test_faults_of_a_sweep_have_its_own_lines(project: Path) -> None:
+    text = SWEEP.replace("0.01]", "slow]").replace("small", "huge").replace("lr:", "lrr:")
+
+    assert faults(project, text) == [
+        "9: grid: unknown setting 'lrr' (did you mean 'lr'? known: batch_size, fast, lr, model)",
+        "11: fixed.model: expected one of small, large, got 'huge'",
+    ]
+    assert faults(project, SWEEP.replace("method: grid", "method: bayes"))[0].startswith(
+        "2: method: bayes"
+    )
+
+
 def test_a_syntax_error_is_told_with_its_line(project: Path) -> None:
     (project / "broken.py").write_text("import os\nif True\n    pass\n")
 

@@ -14,7 +14,8 @@ from anlp.core.errors import SpecError
 from jobs.config.yaml_tree import Faults, parse_yaml
 from jobs.gridfile.sampling import DRAWS, ROWS, draw_numbers, row_values, stream
 from jobs.programs.sweep_parameters import _DISTRIBUTIONS
-from jobs.programs.sweeps import grid_of_sweep, is_sweep, yaml_scalar
+from jobs.programs.sweeps import grid_of_sweep, is_sweep
+from jobs.programs.yaml_text import yaml_scalar
 
 SWEEP = """\
 program: train.py

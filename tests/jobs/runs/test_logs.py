@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from anlp.records.folders import GridFolder
-from jobs.runs.logs import job_output_path, last_job_output
+from jobs.runs.logs import LONGEST_LINE, job_output_path, last_job_output, tail
 from jobs.runs.status import RunStatus, read_states
 from jobs.schedulers.base import Cause, JobState, Phase
 from jobs.schedulers.pbs.script import find_output
@@ -54,3 +55,24 @@ def test_torque_names_what_its_sub_jobs_printed_by_itself(
         (tmp_path / "3.out" / name).touch()
 
     assert find_output(tmp_path / "3.jsonl", 5, "123[].head", 2).name.endswith(found)
+
+
+def test_a_carriage_return_ends_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"begin\r\n 10 %\r 20 %\r\r 30 %\nend")
+
+    assert tail(path, 9) == ["begin", " 10 %", " 20 %", " 30 %", "end"]
+    assert tail(path, 2) == [" 30 %", "end"]
+
+
+@pytest.mark.parametrize("letters", [b"x", b"50 %|####    |\r"])
+def test_a_line_of_30_mb_takes_no_time(tmp_path: Path, letters: bytes) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"begin\n" + letters * (30_000_000 // len(letters)))
+
+    begun = time.process_time()
+    found = tail(path, 50)
+
+    assert time.process_time() - begun < 2
+    assert max(map(len, found)) <= LONGEST_LINE + 3
+    assert len(found) == (1 if letters == b"x" else 50)

@@ -221,7 +221,7 @@ def test_without_a_terminal_each_finished_run_is_a_line(folder: GridFolder) -> N
     assert stage.text().splitlines() == [
         "NO GPU HERE",
         f"1/2  done  {specs[0].run_id[:8]} lr=0.1  val/acc 0.9313  1.5 s",
-        f"failed  {specs[1].run_id[:8]} lr=0.2: ValueError: bad  [31mvalue",
+        f"failed  {specs[1].run_id[:8]} lr=0.2: ValueError: bad value",
         f"  {folder.run(specs[1].run_id).log}",
     ]
 

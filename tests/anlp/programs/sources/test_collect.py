@@ -60,6 +60,16 @@ def test_a_column_that_appears_late_makes_all_rows_new(tmp_path: Path) -> None:
     assert source.rows() == [{"epoch": 1, "loss": 2, "acc": 0.5}]
 
 
+def test_rows_that_are_numbered_higher_replace_those_before_them(tmp_path: Path) -> None:
+    source = collector(tmp_path)
+    append(tmp_path, {"loss": 1}, {"loss": 2})
+    assert source.look() == 0
+
+    append(tmp_path, {"step": 10, "loss": 3})
+    assert source.look() == 0  # the rows 0 and 1 are gone
+    assert source.rows() == [{"epoch": 10, "loss": 3}]
+
+
 def test_a_file_written_anew_makes_all_rows_new(tmp_path: Path) -> None:
     source = collector(tmp_path)
     append(tmp_path, {"epoch": 0, "loss": 1}, {"epoch": 1, "loss": 2})

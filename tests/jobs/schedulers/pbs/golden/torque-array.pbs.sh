@@ -20,6 +20,12 @@ fail() {
     exit 72
 }
 
+# too many runs of the batch failed alike: what has not begun is held back
+if [ -e /home/user/anlp/runs/mnist/batches/3.tripped ]; then
+    echo "${HOSTNAME:-here}: held back: too many runs failed alike" >&2
+    exit 5
+fi
+
 # qdel and the time limit send TERM and leave about 10 s: the program saves a checkpoint and leaves with 3. By hand,
 # Ctrl-C and a lost connection do the same: what runs in the background does not hear of them itself.
 program=
