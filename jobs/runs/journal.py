@@ -65,6 +65,7 @@ class Submission:
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)  # elements that were asked to stop
     learned: dict[int, ExitRecord] = field(default_factory=dict)  # see `Journal.learn`
 
     def handle(self, index: int) -> JobHandle:
@@ -274,6 +275,8 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
         found[tag].is_answered = True
     elif event == "refused":
         found[tag].refused = text_in(line, "why")
+    elif event == "cancel":
+        found[tag].cancelled.update(_cancelled(tag, line))
     elif event == "ended":
         found[tag].endings[whole_in(line, "index", MOST_ELEMENTS)] = _parse_ending(line)
 

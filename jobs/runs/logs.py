@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anlp.console.printable import plain
+from anlp.core.spec import epochs_in
 from anlp.records.files import read_metrics
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import read_result
@@ -134,5 +135,4 @@ def read_progress(status: RunStatus) -> Progress | None:
     lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
     if not lines:
         return None
-    epochs = status.values.get("epochs")
-    return Progress(lines[-1]["epoch"], epochs if type(epochs) is int else 0, lines[-1])
+    return Progress(lines[-1]["epoch"], epochs_in(status.values), lines[-1])

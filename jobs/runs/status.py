@@ -49,6 +49,8 @@ HARMLESS = frozenset(
         Cause.REMOVED,
     }
 )
+# Causes that say only that there is no record of the end: a request to stop explains it better.
+UNTOLD = frozenset({Cause.LAUNCHER, Cause.UNKNOWN})
 NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
 DAMAGED_RESULT = "its result.json is damaged; a retry repeats the run"
 
@@ -342,6 +344,8 @@ def _standing(
         return _crashed(crash, job.node)
     if job.phase is Phase.RUNNING and run.place >= run.at_once:
         job = replace(job, phase=Phase.QUEUED)  # its turn comes after other runs of its job
+    if job.cause in UNTOLD and run.index in run.submission.cancelled:
+        job = replace(job, cause=Cause.CANCELLED, detail="by jobs.cancel")
     if job.phase is Phase.ENDED:
         job = _blame(job, run, attempt, has_folder)
     return classify(job, None)
