@@ -8,7 +8,7 @@ from pathlib import Path
 def is_stopped(pid: int) -> bool:
     """Return whether a process of this host is stopped, as by Ctrl-Z: it goes on when told to."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_bytes().decode(errors="replace")
     except OSError:
         return False
     # the command name before may hold blanks and parentheses
