@@ -231,7 +231,7 @@ def test_the_interval_of_losses_ends_where_it_was_computed(grid: Grid) -> None:
         ax = draw_sweep(info, figure.add_subplot())
         bottom, _ = ax.get_ylim()
         assert bottom > 0
-        ends = [path.vertices[:, 1].min() for path in ax.collections[-1].get_paths()]
+        ends = [path.get_extents().y0 for path in ax.collections[-1].get_paths()]
         assert ends[1] == pytest.approx(bottom)
 
 
