@@ -19,9 +19,10 @@ from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of, print_screen
 from jobs.runs import cost
 from jobs.runs.journal import Journal
+from jobs.runs.logs import read_progress
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
-from jobs.runs.status import read_progress, read_states
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
 from jobs.views.grids import grids_json, render_grids, summarise
 from jobs.views.json_output import overview_json

@@ -23,6 +23,7 @@ from anlp.core.json_text import text_in, time_in, whole_in
 from anlp.core.lease import HeldError
 from anlp.records.files import parse_jsonl
 from anlp.records.folders import GridFolder
+from jobs.common.processes import is_stopped
 from jobs.common.users import user_name
 from jobs.config.resources import Resources, resources_from_json
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
@@ -98,8 +99,8 @@ class Journal:
             try:
                 held = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
                 break
-            except lease.HeldError:
-                if time.monotonic() > deadline:
+            except lease.HeldError as error:
+                if time.monotonic() > deadline or _is_stopped(error):
                     raise
                 time.sleep(0.05)
         try:
@@ -125,8 +126,12 @@ class Journal:
             with self.locked():
                 yield
         except HeldError as error:
+            advice = "try again"
+            if _is_stopped(error):
+                pid = error.holder.get("pid")
+                advice = f"it is stopped: `fg` in its terminal or `kill -CONT {pid}` lets it go on"
             raise UserError(
-                f"{self.folder.name}: another command is at work on this grid ({error}); try again"
+                f"{self.folder.name}: another command is at work on this grid ({error}); {advice}"
             ) from None
 
     def intend(
@@ -230,6 +235,12 @@ class Journal:
     def _append_all(self, event: str, contents: Sequence[Mapping[str, Any]]) -> None:
         make_folder(self.folder.path)
         append_whole(self.folder.journal, _encode(event, contents), sync=True)
+
+
+def _is_stopped(held: HeldError) -> bool:
+    """Return whether the holder is a process of this host that waits to be told to go on."""
+    holder = lease.process_from_json(held.holder)
+    return holder.is_here() and holder.is_alive() and is_stopped(holder.pid)
 
 
 def new_tag() -> str:
