@@ -216,6 +216,8 @@ class ProgramAttempt:
             epochs=budget if isinstance(budget, int) and not isinstance(budget, bool) else 0,
             seconds=time.perf_counter() - self.started,
             error=error,
+            baselines=program.metrics.baselines,
+            sizes=program.metrics.sizes,
             provenance=self._provenance(),
         )
         if logged is not None and logged.select:
