@@ -31,6 +31,9 @@ GRACE_S = 15.0  # from the signal to SIGKILL; less than schedulers leave
 CHECKPOINTS = "checkpoints"
 ARGS_FILE = "args.json"
 WANDB_CONFIG = "wandb-config.yaml"
+WITHOUT_WANDB = (
+    "wandb is disabled, also in the program; `wandb: {mode: offline}` keeps its log here"
+)
 NO_CONTINUATION = "the program does not continue where it stopped; give it more time"
 
 
@@ -186,18 +189,22 @@ class ProgramAttempt:
         if logged.is_missing:
             return self._result(Outcome.FAILED, logged, error=self._missing_metric(logged))
         if not logged.metrics and not logged.is_diverged:
-            print("note: it logged no metric, so that tables have nothing of it", flush=True)
+            why = f"; {WITHOUT_WANDB}" if self._is_without_wandb else ""
+            print(f"note: it logged no metric, so that tables have nothing of it{why}", flush=True)
         outcome = Outcome.DIVERGED if logged.is_diverged else Outcome.OK
         return self._result(outcome, logged)
+
+    @property
+    def _is_without_wandb(self) -> bool:
+        return self.run_of.options.wandb.mode == "disabled"
 
     def _missing_metric(self, logged: LoggedResult) -> RunError:
         select = self.run_of.program.metrics.select
         names = ", ".join(sorted(logged.metrics)) or "nothing"
-        return RunError(
-            "MetricMissing",
-            f"the program ended well but logged no {select}; it logged: {names}",
-            "",
-        )
+        message = f"the program ended well but logged no {select}; it logged: {names}"
+        if self._is_without_wandb:
+            message = f"{message} ({WITHOUT_WANDB})"
+        return RunError("MetricMissing", message, "")
 
     def _result(
         self,
