@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
 from analysis.results.table import Table, build_table, chosen_metrics
 from anlp.console.command import add_filter, make_parser, run_command, whole_number
+from anlp.console.stdio import can_redraw, terminal_width
 from anlp.core.errors import EXIT_OK
 
 SUFFIXES = {
@@ -159,8 +159,8 @@ def _render(table: Table, form: str) -> str:
     if form != "text":
         return RENDERERS[form](table)
     is_terminal = sys.stdout.isatty()
-    columns = shutil.get_terminal_size().columns if is_terminal else WIDTH
-    return render_text(table, bold=is_terminal, width=min(columns, WIDTH))
+    columns = terminal_width() if is_terminal else WIDTH
+    return render_text(table, bold=can_redraw(sys.stdout), width=min(columns, WIDTH))
 
 
 if __name__ == "__main__":

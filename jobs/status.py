@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from anlp.console.command import GRID_HELP, add_filter, add_json, make_parser, run_command
+from anlp.console.stdio import can_redraw
 from anlp.core.errors import EXIT_OK
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
@@ -17,9 +18,11 @@ from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of, print_screen
 from jobs.runs import cost
+from jobs.runs.journal import Journal
+from jobs.runs.logs import read_progress
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
-from jobs.runs.status import read_progress, read_states
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
 from jobs.views.grids import grids_json, render_grids, summarise
 from jobs.views.json_output import overview_json
@@ -132,7 +135,13 @@ def _read_held_back(overview: Overview) -> str:
     ]
     if not waited:
         return ""
-    return str(circuit_breaker.latest(overview.folder, min(waited)) or "")
+    # by their submissions, not by the time of their end: a node has a clock of its own
+    batches = [
+        overview.folder.path / submission.batch
+        for submission in Journal(overview.folder).submissions().values()
+        if submission.time >= min(waited)
+    ]
+    return str(circuit_breaker.latest(batches) or "")
 
 
 def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
@@ -142,7 +151,7 @@ def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
         while True:
             overview = _look(folder, args.only, fresh=args.fresh)
             sight = overview.counts(), [report.outage for report in overview.reports]
-            if sys.stdout.isatty() or sight != shown:
+            if can_redraw(sys.stdout) or sight != shown:
                 _draw(read_details(overview, every_run=args.all), canvas, every_run=args.all)
             shown = sight
             if not any(status.state.is_active for status in overview.chosen):
@@ -154,7 +163,7 @@ def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
 
 def _draw(overview: Overview, canvas: Canvas, *, every_run: bool) -> None:
     text = render_overview(overview, canvas, every_run=every_run)
-    if sys.stdout.isatty():
+    if can_redraw(sys.stdout):
         hint = canvas.paint("Ctrl-C ends this view; the runs continue", "dim")
         text = f"{text}\n\n{hint}"
         print(CLEAR, end="")

@@ -103,6 +103,11 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         "--replace", action="store_true", help="finished runs, too: their results are thrown away"
     )
     group.add_argument(
+        "--reuse",
+        action="store_true",
+        help="take results of equal runs from other grids of the runs folder, instead of training",
+    )
+    group.add_argument(
         "--confirm",
         type=whole_number(1),
         metavar="K",
@@ -135,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = choose(request, expanded, read_history(request, folder, poller.states))
     placed = place(request, expanded, chosen)
     show(request, placed)
-    if request.dry_run or not placed.plan.chosen:
+    if request.dry_run or not (placed.plan.chosen or placed.taken):
         return EXIT_OK
     return submit(request, placed, poller.states)
 
@@ -159,6 +164,8 @@ def read_request(args: argparse.Namespace) -> SubmitRequest:
         raise UserError("--output: goes with --as-grid")
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
+    if args.reuse and args.replace:
+        raise UserError("--reuse: keeps results, and --replace throws them away; give one of them")
     if args.confirm is None and args.per is not None:
         raise UserError("--per: goes with --confirm K, as in --confirm 2 --per model")
     source, grid_name = find_grid_file(args.grid)
@@ -171,6 +178,7 @@ def read_request(args: argparse.Namespace) -> SubmitRequest:
         only=args.only,
         smoke=args.smoke,
         redo=_redo(args),
+        reuse=args.reuse,
         confirm=_confirmation(args),
         overrides=read_overrides(args),
         dry_run=args.dry_run,

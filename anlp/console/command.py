@@ -21,6 +21,7 @@ from anlp.console import debug_log, stdio
 from anlp.console.verbs import command_name
 from anlp.core.damage import forget_damage, render_damage
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from anlp.core.files import advise
 from anlp.core.version import __version__
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
@@ -167,6 +168,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
     """
     gc.freeze()  # imported modules stay: collecting them again costs a tenth at 10,000 runs
     stdio.open_closed()
+    stdio.write_anything()
     if outlives_reader:
         stdio.outlive_reader()
     forget_damage()
@@ -186,7 +188,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         print(
-            f"{error.filename or 'output'}: {error.strerror}; free space, or fix the permissions",
+            f"{error.filename or 'output'}: {error.strerror}; {advise(error)}",
             file=sys.stderr,
         )
         return EXIT_USAGE

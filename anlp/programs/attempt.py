@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.files import make_folder, write_whole
+from anlp.core.spec import epochs_in
 from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
@@ -95,7 +96,7 @@ class ProgramAttempt:
             print(f"note: {note}", flush=True)
         if ended.was_stopped:
             return self._stopped(ended)
-        if ended.code == program.resume_code:
+        if self._asks_again(ended):
             raise Interrupted(f"exit code {ended.code}: it asks to be started again")
         has_memory_kill = self.hooks.memory_kills() > kills_before
         return self._ended(ended, has_memory_kill=has_memory_kill)
@@ -169,12 +170,17 @@ class ProgramAttempt:
             return self._ended(ended)
         if ended.was_killed:
             print(f"it did not leave within {GRACE_S:g} s and was killed", flush=True)
-        if ended.code == program.resume_code or self._has_checkpoints():
+        if self._asks_again(ended) or self._has_checkpoints():
             raise Interrupted("stopped; it continues")
         if self.hooks.stop_signal() == signal.SIGUSR2:
             raise ProgramLostError(CrashRecord("time limit", NO_CONTINUATION))
         print("it was stopped; the next submit starts it anew", flush=True)
         raise Interrupted("stopped; it starts anew")
+
+    def _asks_again(self, ended: Ended) -> bool:
+        """Tell whether the exit code says that the program is to be started again."""
+        code = self.run_of.program.resume_code
+        return code is not None and ended.code == code
 
     def _ended(self, ended: Ended, *, has_memory_kill: bool = False) -> RunResult:
         failure = failure_of(ended, ran_out_of_memory=has_memory_kill)
@@ -207,13 +213,12 @@ class ProgramAttempt:
         error: RunError | None = None,
     ) -> RunResult:
         run, program = self.run_of, self.run_of.program
-        budget = run.spec.settings.values().get("epochs")
         result = RunResult(
             run_id=run.spec.run_id,
             outcome=outcome,
             metrics={} if logged is None else logged.metrics,
             epoch=None if logged is None else logged.epoch,
-            epochs=budget if isinstance(budget, int) and not isinstance(budget, bool) else 0,
+            epochs=epochs_in(run.spec.settings.values()) or len(self.log.rows) or 1,
             seconds=time.perf_counter() - self.started,
             error=error,
             baselines=program.metrics.baselines,

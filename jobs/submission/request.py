@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anlp.core.errors import UserError
-from anlp.records.folders import GridFolder, find_grid, runs_root
+from anlp.records.folders import GridFolder, find_grid, grid_that_keeps, runs_root
 from jobs.gridfile import GRID_NAME, is_grid_name
 from jobs.runs.batches import Redo
 from jobs.submission.arguments import Overrides
@@ -41,6 +41,7 @@ class SubmitRequest:
         only: a filter; empty: all runs.
         smoke: one small run of each model instead, in a folder of its own.
         redo: which earlier results are set aside.
+        reuse: whether results of other grids are taken over.
         confirm: fresh seeds instead.
         overrides: where and how.
         dry_run: work out the plan and write nothing.
@@ -56,6 +57,7 @@ class SubmitRequest:
     only: str = ""
     smoke: bool = False
     redo: Redo = "none"
+    reuse: bool = False
     confirm: Confirmation | None = None
     overrides: Overrides = field(default_factory=Overrides)
     dry_run: bool = False
@@ -104,12 +106,21 @@ def find_grid_file(text: str) -> tuple[Path, str]:
 
     Args:
         text: a file; the name of a file in `grids/`, without its suffix; a submitted grid by its
-            name or folder, which keeps a copy of its file; or the name of a shipped file.
+            name, its folder, or the copy of its file that its folder keeps; or the name of a
+            shipped file.
 
     Raises:
         UserError: there is no such grid, or its folder has no file or several.
     """
     path = Path(text)
+    if kept := grid_that_keeps(path):
+        _refuse_smoke(text, kept)
+        if kept.path.parent.resolve() != runs_root().resolve():
+            raise UserError(
+                f"{path}: is of a grid in {kept.path.parent}, and $ANLP_RUNS says {runs_root()}; "
+                "set ANLP_RUNS to continue it, or copy the file to begin a new grid"
+            )
+        return path, kept.name
     if path.suffix in YAML_SUFFIXES or (path.exists() and not path.is_dir()):
         return path, ""
     if named := _named_in(GRID_FILES, text):
@@ -135,10 +146,14 @@ def _named_in(place: Path, name: str) -> Path | None:
     return None
 
 
-def _kept_file(text: str, folder: GridFolder) -> Path:
-    """Return the copy of the grid file in a submitted grid's folder; `text` is what was typed."""
+def _refuse_smoke(text: str, folder: GridFolder) -> None:
     if folder.name.endswith(SUFFIX):
         raise UserError(f"{text}: a smoke test; name the grid's own file, with --smoke")
+
+
+def _kept_file(text: str, folder: GridFolder) -> Path:
+    """Return the copy of the grid file in a submitted grid's folder; `text` is what was typed."""
+    _refuse_smoke(text, folder)
     files = sorted(folder.path.glob("grid*.yaml"))
     if len(files) == 1:
         return files[0]

@@ -264,7 +264,7 @@ def test_a_missing_shtab_is_one_sentence(
 
     assert run_command(lambda: anlp_main.main([anlp_main.COMPLETION, "bash"])) == 2
     assert capsys.readouterr().err == (
-        "--print-completion: needs the package shtab: pip install 'anlp[completion]'\n"
+        "--print-completion: shtab is not installed; pip install 'anlp[completion]'\n"
     )
 
 
