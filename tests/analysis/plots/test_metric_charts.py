@@ -212,18 +212,17 @@ def test_a_configuration_that_always_diverged_knows_nothing(grid: Grid) -> None:
     assert info.notes == ("1 configuration diverged with every seed, taken as chance level",)
 
 
-def test_luck_is_that_of_the_tied_ones(grid: Grid) -> None:
+def test_luck_is_that_of_the_choice_and_one_of_equals_is_the_best(grid: Grid) -> None:
     for lr in (0.1, 0.01):
         grid.add_seeds([0.89, 0.9, 0.91], lr=lr)
     grid.add_seeds([0.19, 0.2, 0.21], lr=1.0)
 
     info = luck_info(grid.frame(), "val/acc")
 
-    assert [row.is_best for row in info.rows] == [True, True, False]  # equal means
+    assert [row.is_best for row in info.rows] == [True, False, False]  # of equals
     assert (info.n_tied, info.n_configurations) == (2, 3)
-    assert info.luck == pytest.approx(
-        0.5642 / math.sqrt(3), abs=1e-3
-    )  # E[max of 2] times the error of a mean
+    assert info.rows[1].is_tied
+    assert 0.3 < info.luck < 1  # a mean has an error of 0.58 to 0.77 points
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.05])
@@ -327,7 +326,13 @@ def test_labels_of_thirty_rates_do_not_touch(grid: Grid) -> None:
 def test_many_rates_have_ticks_at_powers_of_ten_and_at_zero() -> None:
     rates = [0.0, *(10 ** (-4 + 0.2 * number) for number in range(20))]
     runs = pd.DataFrame(
-        {"run_id": list(map(str, rates)), "lr": rates, "outcome": "ok", "val/acc": 0.9}
+        {
+            "run_id": list(map(str, rates)),
+            "lr": rates,
+            "outcome": "ok",
+            "purpose": "search",
+            "val/acc": 0.9,
+        }
     )
     runs["config_id"] = runs["run_id"]
 
