@@ -127,7 +127,6 @@ def run_command(text: str, folder: Path, *, on_terminal: bool = False) -> tuple[
         "NO_COLOR": "1",
         "MPLBACKEND": "Agg",
         "WANDB_MODE": "disabled",
-        "ANLP_ON": "local",  # also where `sbatch` is installed
         "ANLP_ON": "local",
         "CUDA_VISIBLE_DEVICES": "",
     }
