@@ -106,7 +106,7 @@ class ProgramAttempt:
             return self._failed(failure)
         if ended.was_stopped:
             return self._stopped(ended)
-        if ended.code == program.resume_code:
+        if self._asks_to_continue(ended):
             raise Interrupted(f"exit code {ended.code}: it asks to be started again")
         has_memory_kill = self.hooks.memory_kills() > kills_before
         return self._ended(ended, has_memory_kill=has_memory_kill)
@@ -128,6 +128,10 @@ class ProgramAttempt:
                 path.unlink(missing_ok=True)
         for path in folder.files.rglob("events.out.tfevents.*"):
             path.unlink(missing_ok=True)
+
+    def _asks_to_continue(self, ended: Ended) -> bool:
+        """Tell whether it left with the code that says so; a signal is no code."""
+        return ended.code is not None and ended.code == self.run_of.program.resume_code
 
     def _has_checkpoints(self) -> bool:
         with contextlib.suppress(OSError):
@@ -180,7 +184,7 @@ class ProgramAttempt:
             return self._ended(ended)
         if ended.was_killed:
             print(f"it did not leave within {GRACE_S:g} s and was killed", flush=True)
-        if ended.code == program.resume_code or self._has_checkpoints():
+        if self._asks_to_continue(ended) or self._has_checkpoints():
             raise Interrupted("stopped; it continues")
         if self.hooks.stop_signal() == signal.SIGUSR2:
             raise ProgramLostError(CrashRecord("time limit", NO_CONTINUATION))

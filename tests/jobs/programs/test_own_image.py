@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from anlp.core.errors import EXIT_INTERRUPTED, EXIT_USAGE
 from anlp.records.files import read_json, read_metrics
 from anlp.records.program import Program, read_programs
 from anlp.records.results import RunState
+from tests.support.schedulers.slurm import fake_slurm
 from tests.support.submits import Place, attempts_of, make_place, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_this_user")]
@@ -97,9 +100,7 @@ def test_a_program_is_trained_with_the_python_of_its_image(
         assert (found["cwd"], found["beside"]) == (str(tmp_path), True)
         assert found["argv"][0].startswith(str(place.folder.path))  # the copy of the code
     results = [read_json(run.result) or {} for run in place.runs()]
-    assert [result["metrics"] for result in results] == [{"val/acc": 0.2}, {"val/acc": 0.4}] or [
-        result["metrics"] for result in results
-    ] == [{"val/acc": 0.4}, {"val/acc": 0.2}]
+    assert sorted(result["metrics"]["val/acc"] for result in results) == [0.2, 0.4]
     assert {result["provenance"]["container"]["image"] for result in results} == {str(own_image)}
     place.wait_until_alone()
 
@@ -173,44 +174,42 @@ def test_a_command_that_is_not_in_the_image_is_refused_at_submit(tmp_path: Path,
     assert not place.runs()
 
 
-@pytest.mark.parametrize(
-    ("command", "image", "state", "said"),
-    [
-        ("nosuch", "", RunState.FAILED, 'in its image: "nosuch": executable file not found'),
-        ("python", "/nowhere.sif", RunState.LOST, "its image did not start: "),
-    ],
-)
-def test_what_does_not_start_on_the_node_is_told_with_apptainers_sentence(
-    tmp_path: Path, grid: str, command: str, image: str, state: RunState, said: str
+def test_a_command_that_the_image_on_the_node_lacks_is_told_with_apptainers_sentence(
+    tmp_path: Path, grid: str
 ) -> None:
-    text = f"{grid}command: [{command}, '${{program}}', '${{args}}']\nfixed: {{lr: 0.1}}\n"
+    text = f"{grid}command: [nosuch, '${{program}}', '${{args}}']\nfixed: {{lr: 0.1}}\n"
     place = make_place(tmp_path, text, ANLP_IMAGE_CHECK="off")
-    words = ["--bind", f"{tmp_path}:/nowhere.sif"] if image else []
-    del words
 
-    if image:  # it is gone when the run begins
-        moved = tmp_path / "gone.sif"
-        moved.write_bytes(Path(grid.split("container: ")[1].split("\n")[0]).read_bytes())
-        place.file.write_text(text.replace(grid.split("container: ")[1].split("\n")[0], str(moved)))
-        assert place.submit("-n", *HERE).code == 0
-        program = tmp_path / "bin" / "apptainer"
-        program.parent.mkdir()
-        program.write_text(
-            f'#!/bin/sh\n[ "$2" = exec ] && rm -f {moved}\nexec /usr/bin/apptainer "$@"\n'
-        )
-        program.chmod(0o755)
-        place = Place(
-            place.file,
-            place.root,
-            (*place.extra, ("PATH", f"{program.parent}:{os.environ['PATH']}")),
-        )
     assert place.submit(*HERE).code == 1
 
-    (status,) = place.states().values()
-    assert status.state is state
     (run,) = place.runs()
-    error = (read_json(run.result) or {}).get("error") or {}
-    assert said in f"{error.get('message')} {attempts_of(run)[-1].get('detail')}"
+    error = (read_json(run.result) or {})["error"]
+    assert error["type"] == "NotStarted"
+    assert error["message"].startswith('in its image: "nosuch": executable file not found')
+
+
+def test_an_image_that_is_gone_on_the_node_is_a_run_that_never_started(
+    tmp_path: Path, grid: str, own_image: Path
+) -> None:
+    image = tmp_path / "gone.sif"
+    image.write_bytes(own_image.read_bytes())
+    command = tmp_path / "bin" / "apptainer"
+    command.parent.mkdir()
+    command.write_text(
+        f'#!/bin/sh\n[ "$2" = exec ] && rm -f {image}\nexec {shutil.which("apptainer")} "$@"\n'
+    )
+    command.chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+    text = f"{grid.replace(str(own_image), str(image))}fixed: {{lr: 0.1}}\n"
+    place = make_place(tmp_path, text, ANLP_IMAGE_CHECK="off", PATH=path)
+
+    assert place.submit(*HERE).code == 1
+
+    (run,) = place.runs()
+    last = attempts_of(run)[-1]
+    assert last["cause"] == "never started"
+    assert last["detail"].startswith("its image did not start: ")
+    assert place.counts() == {RunState.LOST: 1}
 
 
 def test_ctrl_c_reaches_the_program_once_and_the_next_submit_continues_it(
@@ -280,9 +279,7 @@ def test_a_retry_takes_the_image_again(tmp_path: Path, grid: str, own_image: Pat
     assert told(place)[0]["marker"] == "of the image"
 
 
-def test_an_image_without_a_shell_or_labels_is_fine_and_live_is_refused(
-    tmp_path: Path, grid: str
-) -> None:
+def test_live_is_refused(tmp_path: Path, grid: str) -> None:
     place = make_place(tmp_path, f"{grid}fixed: {{lr: 0.1}}\n")
 
     ended = place.submit(*HERE, "--live")
@@ -302,3 +299,23 @@ def test_a_command_of_the_image_alone_is_a_program(tmp_path: Path, own_image: Pa
 
     assert ended.code == 0, ended
     assert (read_json(place.runs()[0].result) or {})["metrics"] == {"val/acc": 0.5}
+
+
+def test_a_job_of_slurm_is_not_in_the_image_and_its_runner_starts_the_program_there(
+    tmp_path: Path, grid: str
+) -> None:
+    path = f"{fake_slurm.install(tmp_path / 'slurm')}:{os.environ['PATH']}"
+    place = make_place(tmp_path, f"{grid}fixed: {{lr: 0.5}}\n", PATH=path)
+
+    ended = place.submit("--on", "slurm")
+
+    assert ended.code == 0, ended
+    scripts = [file for file in place.folder.path.rglob("*.sh") if "code" not in file.parts]
+    assert scripts
+    assert not any("apptainer" in file.read_text().lower() for file in scripts)
+    batch = place.folder.batches / "1.jsonl"
+    words = ("-m", "anlp.run", "--batch", str(batch), "--index", "0")
+    environment = {**place.environment, "SLURM_JOB_ID": "4711"}
+    assert subprocess.run([sys.executable, *words], env=environment).returncode == 0
+    assert told(place)[0]["env"]["SLURM_JOB_ID"] == "4711"
+    assert (read_json(place.runs()[0].result) or {})["metrics"] == {"val/acc": 1.0}
