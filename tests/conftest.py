@@ -6,16 +6,32 @@ The longest begin first.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("tests.support")
 
+from tests.support.apptainer.image import building_ahead  # noqa: E402 - after it is registered
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest tests first: a worker that begins one last works alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Puts the longest tests first, since a worker that begins one last works alone at the end, and
+    last those that need the image, which is built meanwhile.
+    """
+    items.sort(key=lambda item: (needs_image(item), item.get_closest_marker("long") is None))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    with building_ahead(is_wanted=is_first and any(map(needs_image, session.items))):
+        return (yield)
+
+
+def needs_image(item: pytest.Item) -> bool:
+    return {"apptainer", "image"} <= set(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,22 @@ def tested_metric(runs: pd.DataFrame, select: str) -> str:
     return name if name in measured_metrics(runs) else select
 
 
+def selecting_metric(runs: pd.DataFrame, metric: str) -> str:
+    """Return the metric that selects configurations where `metric` is shown.
+
+    A metric on the test set selects nothing: its counterpart on the validation set does, or the
+    usual one.
+    """
+    split, _, name = metric.partition("/")
+    if split != "test":
+        return metric
+    counterpart = f"val/{name}"
+    if counterpart in measured_metrics(runs):
+        return counterpart
+    usual = usual_metric(runs)
+    return metric if usual.startswith("test/") else usual
+
+
 def nothing_finished(runs: pd.DataFrame) -> str:
     """Say why there is no metric: how many runs there are in which state."""
     finished = int((runs["outcome"] == "ok").sum())

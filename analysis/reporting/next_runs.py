@@ -22,6 +22,7 @@ from analysis.reporting.discussion import best_row
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.question import read_grid_file
 from analysis.results.configurations import Configuration
+from analysis.results.margin import render_difference
 from analysis.stats.power import seeds_for_power
 from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.judge import CONVERGENT
@@ -192,7 +193,7 @@ def _best(findings: Findings, known: Sequence[Configuration]) -> Configuration:
 
 
 def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]:
-    """Return the configurations tied with the best, and the seeds that would separate the next."""
+    """Return the configurations not distinguished from the best, with seeds to tell them apart."""
     table = findings.best
     if (
         isinstance(table, Missing)
@@ -210,12 +211,15 @@ def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]
     chosen = [best, *(one for one in tied if one.config_id != best.config_id)][:TIED]
     count, words = _needed(findings, chosen)
     more = f" ({len(tied)} in all)" if len(tied) > len(chosen) else ""
-    reason = f"{len(chosen)} configurations that cannot be told from the best{more}: {words}."
+    reason = f"{len(chosen)} configurations not distinguished from the best{more}: {words}."
     return [Proposal(reason, tuple(point_of(findings, one) for one in chosen))], count
 
 
 def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, str]:
-    """Seeds with which a difference as large as that of the first two would show."""
+    """Return the seeds that would show a difference as large as the margin, and that in words.
+
+    The difference that was seen says nothing about it: it was chosen by the data.
+    """
     scores = [
         [float(run[findings.report]) for run in one.runs if run["outcome"] == "ok"]
         for one in chosen
@@ -223,22 +227,19 @@ def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, s
     finite = [[score for score in group if math.isfinite(score)] for group in scores]
     several = [np.var(group, ddof=1) for group in finite if len(group) > 1]
     sd = math.sqrt(float(np.mean(several))) if several else 0.0
-    if len(finite) < 2 or not sd or not all(finite[:2]):
+    margin = None if isinstance(findings.best, Missing) else findings.best.ties[0].margin
+    if margin is None or not margin.value or not sd:
         return SEEDS, f"{SEEDS} fresh seeds each show how much seeds vary"
-    difference = abs(float(np.mean(finite[0]) - np.mean(finite[1]))) / sd
-    needed = seeds_for_power(difference, len(chosen) - 1) if difference > 0.05 else math.inf
+    size = render_difference(findings.report, margin.value)
+    needed = seeds_for_power(margin.value / sd, len(chosen) - 1)
     if needed > MAX_SEEDS:
         return (
             SEEDS,
-            f"{MAX_SEEDS} seeds could not show how the first two differ, take the cheaper; "
-            f"{SEEDS} seeds confirm them",
+            f"{needed:,} seeds each would show a difference of {size} (power 80 %), more than the "
+            f"{MAX_SEEDS} that are proposed at most; {SEEDS} fresh seeds confirm them",
         )
-    count = max(int(needed), SEEDS)
-    return (
-        count,
-        f"{count} fresh seeds each would show a difference of {difference:.2g} sd, "
-        "as the first two have",
-    )
+    count = max(needed, SEEDS)
+    return count, f"{count} fresh seeds each would show a difference of {size} (power 80 %)"
 
 
 def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
@@ -326,14 +327,15 @@ def _longer(findings: Findings, best: Configuration) -> list[Proposal]:
 
 def _confirmation(findings: Findings) -> tuple[str, ...]:
     """Return how to confirm the winners; nothing where a filter has left some of them out."""
-    is_confirmed = bool((findings.runs["purpose"] == "confirm").any())
+    row = None if isinstance(findings.best, Missing) else best_row(findings.best)
+    is_confirmed = row is not None and row.purpose == "confirm"
     is_single = findings.runs["config_id"].nunique() < 2
     if findings.left_out.only or is_confirmed or is_single:
         return ()
     select = [] if findings.select == CONFIRM_SELECTS else ["--select", findings.select]
     words = [f"{findings.folder.name}.yaml", "--confirm", "2", "--seeds", "5", *select]
     typed = f"{command_name('jobs.submit')} {shlex.join(words)}"
-    return (f"Nothing was confirmed yet: {typed} repeats the winners with fresh seeds.",)
+    return (f"The best is not confirmed yet: {typed} repeats the winners with fresh seeds.",)
 
 
 def _kept(findings: Findings) -> dict[str, Any]:

@@ -21,8 +21,9 @@ MOST_MIB = 2.0**30  # a pebibyte
 _MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(\d{1,9})-)?(\d{1,9}):(\d{1,2}):(\d{1,2})")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_AMOUNTS = re.compile(r"(?:\d+(?:\.\d+)?[smhd]\s*)+")
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNIT = r"\s*(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
+_AMOUNTS = re.compile(rf"(?:\d+(?:\.\d+)?{_UNIT}(?![a-z])\s*)+")
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 
 def count(number: int, thing: str) -> str:
@@ -136,6 +137,8 @@ def parse_walltime(text: str | float) -> float:
 
     >>> [parse_walltime(text) for text in ("1h30m", "01:30:00", "1-00:00:00", 30)]
     [90.0, 90.0, 1440.0, 30.0]
+    >>> [parse_walltime(text) for text in ("5min", "2 hours", "1 d 30 minutes")]
+    [5.0, 120.0, 1470.0]
 
     Raises:
         ValueError: the text is no positive time.

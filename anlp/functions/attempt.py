@@ -209,5 +209,7 @@ class FunctionAttempt:
             epochs=self._last_epoch() or 0,
             seconds=time.perf_counter() - self.started,
             error=error,
+            baselines=program.metrics.baselines,
+            sizes=program.metrics.sizes,
             provenance=provenance,
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.files import make_folder, write_whole
+from anlp.core.spec import epochs_in
 from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
@@ -225,15 +226,16 @@ class ProgramAttempt:
         error: RunError | None = None,
     ) -> RunResult:
         run, program = self.run_of, self.run_of.program
-        budget = run.spec.settings.values().get("epochs")
         result = RunResult(
             run_id=run.spec.run_id,
             outcome=outcome,
             metrics={} if logged is None else logged.metrics,
             epoch=None if logged is None else logged.epoch,
-            epochs=budget if isinstance(budget, int) and not isinstance(budget, bool) else 0,
+            epochs=epochs_in(run.spec.settings.values()) or len(self.log.rows) or 1,
             seconds=time.perf_counter() - self.started,
             error=error,
+            baselines=program.metrics.baselines,
+            sizes=program.metrics.sizes,
             provenance=self._provenance(),
         )
         if logged is not None and logged.select:

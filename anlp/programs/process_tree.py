@@ -58,7 +58,7 @@ def group_below(leader: int) -> list[int]:
 def name_of(pid: int) -> str:
     """Return the name of a process, as `ps -o comm` shows it; empty where it is gone."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 

@@ -27,6 +27,18 @@ class ProgramMetrics:
     select: str = ""
     report: str = ""
     goal: Goal = ""
+    chance: float | None = None  # of `report`, where nothing was learned
+    samples: int | None = None  # of the validation set
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Return the chance level, as results have it."""
+        return {} if self.chance is None else {"random": self.chance}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return the size of the validation set, as results have it."""
+        return {} if self.samples is None else {"val": self.samples}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from anlp.console.printable import plain
 from anlp.core.errors import UserError
 from jobs.common import external
 from jobs.containers.apptainer import Container
@@ -76,7 +77,8 @@ def check_command(container: Container, word: str) -> None:
 
 def _reason(answer: external.Answer) -> str:
     """Return the last line that the start printed, and what to do where that is known."""
-    lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
+    told = (plain(line).strip() for line in answer.err.splitlines())
+    lines = [line for line in told if line]
     said = re.sub(r"^(FATAL|ERROR)\s*:\s*", "", lines[-1]) if lines else f"exit code {answer.code}"
     if "No module named 'anlp" in said:
         return f"{said}; build an image of this project, or put this checkout over it with --live"

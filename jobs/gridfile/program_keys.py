@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +11,49 @@ from anlp.core.metrics import metric_name
 from anlp.core.spec import Scalar
 from anlp.core.units import parse_memory
 from anlp.records.program import ProgramMetrics
-from jobs.config.fields import Key, amount, one_of, text
-from jobs.config.yaml_tree import join
+from jobs.config.fields import Key, amount, one_of, text, whole
+from jobs.config.yaml_tree import Leaf, Tree, join, show
 from jobs.gridfile.settings import Vocabulary
 from jobs.gridfile.top_keys import TopReader
 from jobs.programs.place import Place
 
 LIMIT_MIB = 50  # of the copy of a project
-_GOALS = one_of("minimize", "maximize")
+
+
+def _metric(tree: Tree) -> str:
+    return metric_name(text(tree))
+
+
+def _number(tree: Tree) -> float:
+    value = tree.value if isinstance(tree, Leaf) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number, got {show(tree)}")
+    return float(value)
+
+
+_METRIC_KEYS: Mapping[str, Key] = {
+    "select": Key("select", _metric),
+    "report": Key("report", _metric),
+    "goal": Key("goal", one_of("minimize", "maximize")),
+    "chance": Key("chance", _number),
+    "samples": Key("samples", whole(1, 1_000_000_000)),
+}
 
 
 def read_metric_names(reader: TopReader) -> ProgramMetrics:
-    """Return which metrics matter."""
-    table = reader.table("metrics", ("select", "report", "goal"))
+    """Return which metrics matter, and what they are at chance level."""
+    table = reader.table("metrics", tuple(_METRIC_KEYS))
     if table is None:
         return ProgramMetrics()
-    found = {}
-    for name in ("select", "report"):
+    found: dict[str, Any] = {}
+    for name, key in _METRIC_KEYS.items():
         if name in table.entries:
-            given = reader.parsed(
-                table.entries[name].tree, join("metrics", name), Key("", text), ""
-            )
-            found[name] = metric_name(given) if given else ""
-    goal = ""
-    if "goal" in table.entries:
-        goal = reader.parsed(table.entries["goal"].tree, "metrics.goal", Key("", _GOALS), "")
-        if "select" not in table.entries:
-            reader.faults.add(table.line, "metrics", "expected the key 'select' beside goal")
-    return ProgramMetrics(found.get("select", ""), found.get("report", ""), goal)  # type: ignore[arg-type]  # one_of returns one of the goals
+            value = reader.parsed(table.entries[name].tree, join("metrics", name), key, None)
+            if value is not None:
+                found[name] = value
+    if "goal" in found and "select" not in table.entries:
+        reader.faults.add(table.line, "metrics", "expected the key 'select' beside goal")
+    return ProgramMetrics(**found)
 
 
 def read_snapshot(reader: TopReader, place: Place) -> dict[str, Any]:

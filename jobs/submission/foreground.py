@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
+from anlp.core.files import describe_fault
 from anlp.core.lease import HeldError
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
@@ -251,7 +252,7 @@ class ExitRecorder:
         except (HeldError, OSError) as error:
             print(
                 f"{self._journal.folder.journal}: {len(self._waiting)} ended without a result, "
-                f"and that could not be written down ({error}); they count as interrupted",
+                f"and that could not be written down ({_reason(error)}); they count as interrupted",
                 file=sys.stderr,
             )
 
@@ -260,6 +261,10 @@ class ExitRecorder:
             with self._journal.locked(patience_s):
                 self._journal.all_ended(self._batch.tag, self._waiting)
                 self._waiting = {}
+
+
+def _reason(error: HeldError | OSError) -> str:
+    return describe_fault(error) if isinstance(error, OSError) else str(error)
 
 
 def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | None:

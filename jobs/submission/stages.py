@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from textwrap import indent
 
@@ -37,12 +37,13 @@ from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
 from jobs.submission.program import note_program, with_program
 from jobs.submission.request import Confirmation, SubmitRequest
+from jobs.submission.reuse import Elsewhere, find_elsewhere, note_elsewhere, take_results
 from jobs.views.plan import (
     fields_of,
     plan_json,
     print_plan,
     print_runs,
-    render_axes,
+    render_product,
     say_nothing_to_do,
 )
 
@@ -61,6 +62,7 @@ class ExpandedGrid:
     folder: GridFolder
     specs: Sequence[RunSpec]
     notes: tuple[str, ...]  # what may be a mistake in the file
+    product: str  # where the runs come from, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class PlacedRuns:
     target: SubmitOptions
     title: str
     notes: tuple[str, ...]
+    taken: Elsewhere = field(default_factory=dict)  # results of other grids that are taken over
 
 
 def expand(request: SubmitRequest) -> ExpandedGrid:
@@ -108,7 +111,8 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         specs = variants.make_small(expansion.runs, smoke)
     else:
         specs = variants.resolve_init_from(expansion.runs, runs_root(), is_dry=request.dry_run)
-    return ExpandedGrid(grid, folder, specs, expansion.notes)
+    product = render_product(grid, expansion)
+    return ExpandedGrid(grid, folder, specs, expansion.notes, product)
 
 
 def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> History:
@@ -139,7 +143,7 @@ def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> 
     )
     if request.confirm is None:
         specs = named
-        title = "" if request.only or request.smoke else render_axes(expanded.grid)
+        title = "" if request.only or request.smoke else expanded.product
     else:
         confirm = _with_metric(request.confirm, history)
         specs = _fresh_runs(confirm, named, history)
@@ -163,6 +167,9 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
     target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
+    elsewhere = _find_elsewhere(request, folder, plan)
+    if request.reuse:
+        plan = replace(plan, chosen=tuple(s for s in plan.chosen if s.run_id not in elsewhere))
     where = ""
     if plan.chosen and not request.as_json:
         asked, target = target.on, _resolve_scheduler(target)
@@ -174,8 +181,18 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
         *_note_image(target),
         *_note_program(expanded.grid, plan, history),
         *filter(None, [where]),
+        *note_elsewhere(elsewhere, is_taken=request.reuse),
     )
-    return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes)
+    taken = elsewhere if request.reuse else {}
+    return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes, taken)
+
+
+def _find_elsewhere(request: SubmitRequest, folder: GridFolder, plan: Plan) -> Elsewhere:
+    """Return the results that other grids have of runs that are new here."""
+    if request.redo == "all":
+        return {}
+    new = {spec.run_id for spec in plan.chosen if plan.states[spec.run_id] is RunState.NEW}
+    return find_elsewhere(folder, new)
 
 
 def show(request: SubmitRequest, placed: PlacedRuns) -> None:
@@ -189,7 +206,7 @@ def show(request: SubmitRequest, placed: PlacedRuns) -> None:
     print_plan(folder, plan, history, target, title=placed.title, notes=placed.notes)
     if request.dry_run:
         print_runs(plan)
-    elif not plan.chosen:
+    elif not (plan.chosen or placed.taken):
         say_nothing_to_do(folder, plan)
 
 
@@ -212,6 +229,11 @@ def submit(request: SubmitRequest, placed: PlacedRuns, query: Query) -> int:
         _keep_grid_file(folder, placed.grid)
         if placed.grid.program is not None and plan.chosen:
             target = with_program(folder, placed.grid.program.program, target, say)
+    if placed.taken:
+        taken = take_results(folder, plan.specs, placed.taken, placed.target.options)
+        print(f"{folder.name}: {count(taken, 'result')} taken from other grids")
+        if not plan.chosen:
+            return EXIT_OK
     return submit_specs(folder, plan.chosen, target, redo=plan.redo, query=query)
 
 

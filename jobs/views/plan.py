@@ -21,7 +21,7 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.config.packing import Packing
 from jobs.config.resources import Resources
-from jobs.gridfile import GridSpec
+from jobs.gridfile import Axis, Block, Expansion, GridSpec
 from jobs.runs.estimates import Price, compare, estimate_seconds, price, propose
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan
@@ -58,11 +58,47 @@ def fields_of(spec: RunSpec) -> dict[str, Any]:
     return {**spec.values, "id": spec.run_id}
 
 
-def render_axes(grid: GridSpec) -> str:
-    """Render what varies in the grid: `2 model x 5 lr`."""
-    return " x ".join(
-        f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1
-    )
+def render_product(grid: GridSpec, expansion: Expansion) -> str:
+    """Render where the runs of a grid come from: `3 random x 2 model x 3 seed, 6 excluded`.
+
+    Blocks of a union are joined by `+`. Where `when` makes the size of a product depend on its
+    values, the number of combinations is given instead.
+    """
+    sizes = [block.least_combinations for block in grid.blocks]
+    products = [_render_block(block) for block in grid.blocks]
+    text = " + ".join(product for product in products if product)
+    if sum(sizes) != expansion.combinations:
+        text = f"{expansion.combinations:,} combinations, some by when"
+    notes = [
+        f", {number:,} {what}"
+        for number, what in (
+            (expansion.excluded, "excluded"),
+            (expansion.duplicates, "equal to others"),
+        )
+        if number
+    ]
+    return "".join([text, *notes]).removeprefix(", ")
+
+
+def _render_block(block: Block) -> str:
+    """Render one product: `2 model x 3 zip of lr, epochs x 5 seed, 1 included`; 1 run: nothing."""
+    factors = [_render_axis(axis) for axis in block.axes if len(axis.points) > 1]
+    if block.includes and factors:
+        factors = [f"({' x '.join(factors)} + {len(block.includes)} included)"]
+    elif block.includes:
+        factors = [f"{1 + len(block.includes)} settings"]
+    if len(block.seeds) > 1:
+        factors.append(f"{len(block.seeds)} seed")
+    return " x ".join(factors)
+
+
+def _render_axis(axis: Axis) -> str:
+    number = f"{len(axis.points):,}"
+    if axis.kind == "random":
+        return f"{number} random"
+    if axis.kind == "zip":
+        return f"{number} zip of {', '.join(axis.names)}"
+    return f"{number} {axis.names[0]}"
 
 
 def print_plan(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.metrics import default_metric
-from anlp.core.spec import RunSpec, varying
+from anlp.core.spec import RunSpec, epochs_in, varying
 from anlp.core.units import render_duration
 from anlp.records.results import RunState
 from jobs.common.text import render_pairs
@@ -133,7 +133,7 @@ class ProgressState:
         return min(1.0, (epoch or 0) / max(1, self._epochs(index)))
 
     def _epochs(self, index: int) -> int:
-        return int(self._specs[index].settings.values().get("epochs", 0))
+        return epochs_in(self._specs[index].settings.values())
 
     def _row(self, index: int, now: float) -> ActiveRow:
         run = self._active[index]

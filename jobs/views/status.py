@@ -16,9 +16,10 @@ from anlp.records.results import RunState
 from jobs.common.terminal import STYLE_OF_STATE, Canvas
 from jobs.common.text import render_pairs
 from jobs.runs.failures import FAILURES, FailureGroup, describe, group_failures
+from jobs.runs.logs import Progress
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import best_runs, own_settings, selection_metric, varying_settings
-from jobs.runs.status import Progress, RunStatus
+from jobs.runs.status import RunStatus
 from jobs.schedulers.base import can_never_run
 from jobs.views.progress_model import render_metric
 

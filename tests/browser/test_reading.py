@@ -97,10 +97,10 @@ def test_axes_move_by_keyboard_and_by_their_titles(open_page: Open, runs: pd.Dat
     chosen = chart.ids()
 
     chart.press("lr", "upper", "Shift+ArrowRight")
-    chart.page.wait_for_timeout(300)
+    chart.settle()
     assert chart.axes[:3] == ["weight_decay", "lr", "model"]
     chart.page.keyboard.press("Shift+ArrowRight")  # the focus went along
-    chart.page.wait_for_timeout(300)
+    chart.settle()
     assert chart.axes[:3] == ["weight_decay", "model", "lr"]
 
     box = chart.axis(LABEL).locator(".pc-title").bounding_box()
@@ -109,7 +109,7 @@ def test_axes_move_by_keyboard_and_by_their_titles(open_page: Open, runs: pd.Dat
     chart.page.mouse.down()
     chart.page.mouse.move(60, box["y"] + 20, steps=8)
     chart.page.mouse.up()
-    chart.page.wait_for_timeout(300)
+    chart.settle()
     assert chart.axes[:2] == [LABEL, "weight_decay"]
     assert chart.ids() == chosen
 
@@ -119,7 +119,7 @@ def test_hover_finds_the_run_after_its_axis_was_moved(open_page: Open) -> None:
     chart = open_page(few)
 
     chart.press(LABEL, "upper", "Shift+ArrowLeft", "Shift+ArrowLeft")
-    chart.page.wait_for_timeout(300)
+    chart.settle()
     x, y = chart.point(LABEL, 0.5 / 0.8)
     chart.page.mouse.move(x - 1, y)
 
@@ -147,7 +147,7 @@ def test_only_rows_in_sight_exist_and_keys_reach_every_run(open_page: Open) -> N
 
     chart.page.focus("table")
     chart.page.keyboard.press("End")
-    chart.page.wait_for_timeout(100)
+    chart.settle()
 
     assert chart.page.locator("tr[data-row]").count() < 40
     assert chart.page.get_attribute("table", "aria-rowcount") == "3001"

@@ -74,6 +74,17 @@ class Chart:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def settle(self) -> None:
+        """Returns when all is drawn and no axis moves any more."""
+        self.page.evaluate("""async () => {
+            const frame = () => new Promise(requestAnimationFrame);
+            await frame();
+            await frame();
+            await Promise.allSettled(document.getAnimations().map((each) => each.finished));
+            await frame();
+            await frame();
+        }""")
+
     def ends(self, name: str) -> tuple[float, float]:
         """The numbers at the ends of the brush, as a screen reader tells them."""
         low, high = (

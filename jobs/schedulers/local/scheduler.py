@@ -111,7 +111,7 @@ class LocalScheduler:
         self._work = Work(batch, native_id, plan, (time_limit_s, resources.mem_mib))
         options = self._options
         if _starts_programs(batch.path):
-            options = replace(options, modules=(), prepare=None)
+            options = replace(options, modules=("anlp.runtime.program_run",), prepare=None)
         self._supervisor = Supervisor(self._work, options)
         self._supervisor.start()
         accepted(Job(native_id, 0, batch.size))

@@ -11,7 +11,8 @@ from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunState
 from jobs.runs.attempts import keep_endings
 from jobs.runs.journal import Journal
-from jobs.runs.status import read_progress, read_states
+from jobs.runs.logs import read_progress
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause, JobHandle, JobState, Phase
 from tests.support.grids import (
     GONE,

@@ -15,10 +15,12 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,34 @@ def image(apptainer: None) -> Path:
     """The image of this checkout."""
     if named := os.environ.get("ANLP_IMAGE"):
         return Path(named)
+    return _find_or_build()
+
+
+@contextmanager
+def building_ahead(*, is_wanted: bool) -> Iterator[None]:
+    """Builds the image in another process, so that tests that need none need not wait for it.
+
+    A test that needs it waits, and tells what is wrong where it cannot be built.
+    """
+    if not is_wanted or "ANLP_IMAGE" in os.environ:
+        yield
+        return
+    argv = ["nice", sys.executable, "-m", "tests.support.apptainer.image"]
+    nothing = subprocess.DEVNULL
+    process = subprocess.Popen(
+        argv, cwd=ROOT, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+    )
+    try:
+        yield
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        raise
+    finally:
+        process.wait()  # tests of other workers may wait for the image
+
+
+def _find_or_build() -> Path:
     path = CACHE / f"anlp-{checksum(ROOT)}.sif"
     with _locked("build"):
         if not path.exists():
@@ -190,3 +220,10 @@ def _locked(what: str) -> Iterator[None]:
     with (CACHE / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+if __name__ == "__main__":
+    with _locked("install"):
+        can_build = _why_not() is None
+    if can_build:
+        _find_or_build()

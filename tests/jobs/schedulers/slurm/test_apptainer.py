@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -239,10 +238,9 @@ def test_a_container_that_does_not_start_is_no_result(cluster: Cluster, tmp_path
 
     handles = scheduler.submit(batch, Resources())
     state = settle(scheduler, handles)[handles[0]]
-    time.sleep(0.1)
 
     assert (state.cause, state.detail) == (
         Cause.NOT_STARTED,
         "exit code 72: its script or its container could not start; the job's output says why",
     )
-    assert "FATAL:" in said(batch, handles[0])
+    wait_until(lambda: "FATAL:" in said(batch, handles[0]), lambda: said(batch, handles[0]))
