@@ -53,7 +53,7 @@ def test_what_a_user_sets_for_the_inside_stays() -> None:
 
 def test_the_jobs_own_temporary_folder_is_bound(tmp_path: Path) -> None:
     bound = image_environment(INSIDE, {"TMPDIR": "/var", "APPTAINER_BIND": "/scratch"})
-    shared = image_environment(INSIDE, {"TMPDIR": "/tmp"})  # noqa: S108 - not written to
+    shared = image_environment(INSIDE, {"TMPDIR": "/tmp"})
     odd = image_environment(INSIDE, {"TMPDIR": str(tmp_path / "gone")})
 
     assert bound["APPTAINER_BIND"] == "/scratch,/var"
