@@ -1,4 +1,4 @@
-"""How Apptainer is started for a program, what it gets of the environment, and what its end says."""
+"""How Apptainer is started for a program, what it gets, and what its end says."""
 
 from __future__ import annotations
 
