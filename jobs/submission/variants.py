@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +34,7 @@ class Candidate:
     settings: TaskSettings
     score: float
     n: int
+    is_complete: bool  # every seed of the search has a score
 
 
 def best_configurations(
@@ -41,10 +42,13 @@ def best_configurations(
 ) -> list[Candidate]:
     """Return the `top` configurations by mean `metric` over search seeds, for each value of `per`.
 
+    Those that lost seeds come after the others, as in tables: their mean is over the lucky ones.
+
     Raises:
         SpecError: `per` or `metric` is unknown to the finished runs, or none has finished.
     """
-    done = [s for s in history if s.state is RunState.DONE and s.purpose == "search" and s.result]
+    searched = [status for status in history if status.purpose == "search"]
+    done = [s for s in searched if s.state is RunState.DONE and s.result]
     if not done:
         raise SpecError(
             "--confirm: no run of this grid has finished yet; "
@@ -52,15 +56,13 @@ def best_configurations(
         )
     _check_names(done, metric, per)
     groups: dict[object, list[Candidate]] = defaultdict(list)
-    for candidate in _candidates(done, metric):
+    for candidate in _candidates(searched, metric):
         groups[candidate.settings.values()[per] if per else None].append(candidate)
-    return [
-        candidate
-        for group in groups.values()
-        for candidate in sorted(group, key=lambda c: c.score, reverse=higher_is_better(metric))[
-            :top
-        ]
-    ]
+    sign = -1 if higher_is_better(metric) else 1
+    best: list[Candidate] = []
+    for group in groups.values():
+        best += sorted(group, key=lambda c: (not c.is_complete, sign * c.score))[:top]
+    return best
 
 
 def runs_of_configurations(
@@ -88,19 +90,24 @@ def fresh_runs(
     ]
 
 
-def _candidates(done: Sequence[RunStatus], metric: str) -> list[Candidate]:
+def _candidates(searched: Sequence[RunStatus], metric: str) -> list[Candidate]:
     specs: dict[str, RunSpec] = {}
     scores: dict[str, list[float]] = defaultdict(list)
-    for status in done:
+    runs: Counter[str] = Counter()
+    for status in searched:
         spec = spec_from_json(status.form)
-        score = status.result.metrics.get(metric, math.nan) if status.result else math.nan
+        runs[spec.config_id] += 1
+        score = math.nan
+        if status.state is RunState.DONE and status.result:
+            score = status.result.metrics.get(metric, math.nan)
         if math.isfinite(score):
             specs[spec.config_id] = spec
             scores[spec.config_id].append(score)
-    return [
-        Candidate(specs[key].task, specs[key].settings, sum(values) / len(values), len(values))
-        for key, values in scores.items()
-    ]
+    found = []
+    for key, values in scores.items():
+        spec, n = specs[key], len(values)
+        found.append(Candidate(spec.task, spec.settings, sum(values) / n, n, n == runs[key]))
+    return found
 
 
 def _check_names(done: Sequence[RunStatus], metric: str, per: str | None) -> None:
