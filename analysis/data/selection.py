@@ -10,8 +10,6 @@ import pandas as pd
 
 from anlp.core.metrics import higher_is_better
 
-LOST = ("diverged", "failed")
-
 
 def choosing_runs(runs: pd.DataFrame) -> str:
     """Return which runs choose configurations: `search`, or `confirm` if there are no others."""
@@ -29,7 +27,7 @@ def selected_of_each(
 ) -> Mapping[Any, tuple[str, float]]:
     """Return the selected configuration of each level, and its mean of the metric that selects.
 
-    A configuration that lost seeds is selected only where all of its level did: its mean is over
+    A configuration that lacks a seed is selected only where all of its level do: its mean is over
     the lucky ones. Levels without a finite metric are left out.
 
     Args:
@@ -41,7 +39,7 @@ def selected_of_each(
     chosen = is_confirm == (choosing_runs(runs) == "confirm")
     scores = runs[metric].astype(float).to_numpy()
     usable = chosen & (runs["outcome"] == "ok").to_numpy() & np.isfinite(scores)
-    lost = set(runs["config_id"][runs["outcome"].isin(LOST)])
+    lost = set(runs["config_id"][chosen & ~usable])
     groups = pd.DataFrame(
         {
             "level": list(levels),

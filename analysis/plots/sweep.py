@@ -190,10 +190,11 @@ def _draw_intervals(info: SweepInfo, ax: Axes) -> None:
             ax.plot(line.at, inside, " ")  # nothing to see: the axis makes way for the ends
     if info.is_share:
         keep_shares(ax, "y")
-    bottom, _ = ax.get_ylim()
+    bottom, top = ax.get_ylim()
     for line in info.lines:
         low = np.where(line.low <= 0, bottom, line.low) if info.is_log_y else line.low
         ax.vlines(line.at, low, line.high, color=line.look.colour, linewidth=1.6, alpha=0.8)
+    ax.set_ylim(bottom, top)
 
 
 def sweep_table(info: SweepInfo) -> pd.DataFrame:

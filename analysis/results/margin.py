@@ -48,7 +48,11 @@ def render_difference(metric: str, value: float) -> str:
 
 
 def margin_in(metric: str, margin: float | None) -> float | None:
-    """Return a margin as it was typed in the unit of the metric."""
+    """Return a margin as it was typed in the unit of the metric.
+
+    >>> margin_in("test/acc", 0.5), margin_in("test/loss", 0.5)
+    (0.005, 0.5)
+    """
     if margin is None:
         return None
     return margin / 100 if is_share(metric) else margin
