@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from anlp.core.image_variables import NAMES, passing, variable_prefix
 from anlp.programs.process import Ended
 from anlp.records.crash import CrashRecord
+from anlp.records.image_variables import NAMES, passing, variable_prefix
 from anlp.records.program import Program
 from anlp.records.results import RunError
 

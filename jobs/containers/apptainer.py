@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anlp.core.errors import UserError
-from anlp.core.image_variables import NAMES, PREFIXES, passing, variable_prefix
+from anlp.records.image_variables import NAMES, PREFIXES, passing, variable_prefix
 
 PROGRAMS = ("apptainer", "singularity")
 EXIT_NOT_STARTED = 255  # of the program itself, with a line that begins with FATAL: on stderr
