@@ -162,8 +162,13 @@ class AppendedFile(io.FileIO):
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]  # any buffer, as for FileIO
         """Write all of it; see `UnwritableError`."""
-        with _writing(self.path):
-            _write_all(self.fileno(), bytes(data))
+        try:  # without `_writing`: programs print millions of lines
+            done = super().write(data) or 0
+        except OSError:
+            done = 0  # tried again, for the error with the file's name
+        if done < len(data):
+            with _writing(self.path):
+                _write_all(self.fileno(), memoryview(data)[done:])
         return len(data)
 
 
@@ -222,7 +227,7 @@ def _writing(path: Path) -> Iterator[None]:
         raise UnwritableError(error.errno, error.strerror or str(error), str(at)) from error
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Write all of it: a disk that is nearly full takes a part and reports an error only then."""
     rest = memoryview(content)
     while rest:

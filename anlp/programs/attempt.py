@@ -96,7 +96,7 @@ class ProgramAttempt:
             print(f"note: {note}", flush=True)
         if ended.was_stopped:
             return self._stopped(ended)
-        if ended.code == program.resume_code:
+        if self._asks_again(ended):
             raise Interrupted(f"exit code {ended.code}: it asks to be started again")
         has_memory_kill = self.hooks.memory_kills() > kills_before
         return self._ended(ended, has_memory_kill=has_memory_kill)
@@ -170,12 +170,17 @@ class ProgramAttempt:
             return self._ended(ended)
         if ended.was_killed:
             print(f"it did not leave within {GRACE_S:g} s and was killed", flush=True)
-        if ended.code == program.resume_code or self._has_checkpoints():
+        if self._asks_again(ended) or self._has_checkpoints():
             raise Interrupted("stopped; it continues")
         if self.hooks.stop_signal() == signal.SIGUSR2:
             raise ProgramLostError(CrashRecord("time limit", NO_CONTINUATION))
         print("it was stopped; the next submit starts it anew", flush=True)
         raise Interrupted("stopped; it starts anew")
+
+    def _asks_again(self, ended: Ended) -> bool:
+        """Tell whether the exit code says that the program is to be started again."""
+        code = self.run_of.program.resume_code
+        return code is not None and ended.code == code
 
     def _ended(self, ended: Ended, *, has_memory_kill: bool = False) -> RunResult:
         failure = failure_of(ended, ran_out_of_memory=has_memory_kill)

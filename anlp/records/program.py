@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from anlp.core.metrics import declare_goal
+from anlp.core.metrics import declare_goal, declare_report
 from anlp.core.spec import Scalar, canonical_json
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder
@@ -122,13 +122,15 @@ def read_programs(grid: GridFolder) -> list[Program]:
 
 
 def declare_goals(grid: GridFolder) -> None:
-    """Let every comparison of this process go by the goals that the grid's files declared."""
+    """Let every command of this process go by the metrics that the grid's files declared."""
     for program in read_programs(grid):
         declare_program_goal(program)
 
 
 def declare_program_goal(program: Program) -> None:
-    """Let every comparison of this process go by the goal of a program's metric."""
+    """Let every command of this process go by the metrics that a program declares."""
     metrics = program.metrics
+    if metrics.report:
+        declare_report(metrics.select, metrics.report)
     if metrics.select and metrics.goal:
         declare_goal(metrics.select, maximize=metrics.goal == "maximize")

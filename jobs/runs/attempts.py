@@ -222,10 +222,17 @@ def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> in
 
 
 def has_progressed(folder: RunFolder, tag: str) -> bool:
-    """Return whether the last attempt of a submission saved a checkpoint: it made progress."""
+    """Return whether the last attempt of a submission saved a checkpoint: it made progress.
+
+    Times are compared by the clock of the disk, which may not be the node's: an attempt begins with
+    its `spec.json`.
+    """
     begun = [record["since"] for record in _attempts(folder) if record.get("batch") == tag]
     try:
-        return bool(begun) and folder.checkpoint.stat().st_mtime > max(begun)
+        if not begun:
+            return False
+        start = folder.spec.stat().st_mtime if folder.spec.exists() else max(begun)
+        return folder.checkpoint.stat().st_mtime > start
     except OSError:
         return False
 
