@@ -22,6 +22,7 @@ from analysis.stats.intervals import mean_interval
 from analysis.text.metrics import is_share
 from anlp.console.command import make_parser, run_command
 from anlp.core.errors import EXIT_OK, SpecError, UserError, did_you_mean, known_name
+from anlp.core.files import refuse_unreadable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,8 +143,9 @@ def parse_claims(path: Path) -> list[Claim]:
         SpecError: claims have faults; the message lists them all.
     """
     try:
-        form = tomllib.loads(path.read_text())
+        form = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
+        refuse_unreadable(path, error)
         raise UserError(f"{path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: is no TOML ({error})") from error

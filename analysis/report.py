@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from analysis.cli.arguments import add_grid, default_path, select_loaded
+from analysis.cli.arguments import add_grid, add_margin, default_path, select_loaded
 from analysis.cli.output import add_out
 from analysis.data.load import load
 from analysis.reporting.blocks import Document, Section, figures
@@ -55,6 +55,7 @@ def make_arguments() -> argparse.ArgumentParser:
         metavar="METRIC",
         help="what is reported (default: test/acc, else --select on the test set)",
     )
+    add_margin(parser)
     add_filter(parser)
     add_out(parser, "default: report/ in the grid's folder", metavar="DIR", old="--output")
     return parser
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.grid,
         select=options.select,
         report=options.report,
+        margin=options.margin,
         left_out=LeftOut(options.only.strip(), len(loaded.runs) - len(chosen.runs)),
     )
     advice = advise(findings)

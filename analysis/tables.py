@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 
-from analysis.cli.arguments import add_grid, say_notes, select_runs, share
+from analysis.cli.arguments import add_grid, add_margin, say_notes, select_runs, share
 from analysis.cli.output import add_format, chosen_format, write_or_print
 from analysis.data.load import load
+from analysis.results.margin import margin_in
 from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
 from analysis.results.table import Table, build_table, chosen_metrics
 from anlp.console.command import add_filter, make_parser, run_command, whole_number
+from anlp.console.stdio import can_redraw, terminal_width
 from anlp.core.errors import EXIT_OK
 
 SUFFIXES = {
@@ -105,8 +106,9 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         "--tied",
         choices=("welch", "moderated", "pooled", "none"),
         default="welch",
-        help="tests for the daggers: rows that cannot be told from the best (default: %(default)s)",
+        help="tests for the daggers: rows not distinguished from the best (default: %(default)s)",
     )
+    add_margin(group)
     group.add_argument(
         "--level", type=share("0.95"), default=0.95, help="nominal coverage (default: %(default)s)"
     )
@@ -148,6 +150,7 @@ def _plan(options: argparse.Namespace, select: str, report: str) -> Plan:
         method=options.interval,
         level=options.level,
         tied=options.tied,
+        margin=margin_in(report, options.margin),
         only=options.only,
     )
 
@@ -156,8 +159,8 @@ def _render(table: Table, form: str) -> str:
     if form != "text":
         return RENDERERS[form](table)
     is_terminal = sys.stdout.isatty()
-    columns = shutil.get_terminal_size().columns if is_terminal else WIDTH
-    return render_text(table, bold=is_terminal, width=min(columns, WIDTH))
+    columns = terminal_width() if is_terminal else WIDTH
+    return render_text(table, bold=can_redraw(sys.stdout), width=min(columns, WIDTH))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from anlp.console.command import EPILOG, run_command, version_line
 from anlp.console.verbs import STAGES, call_verb, called_as, changes_something, find_verb, verbs_of
-from anlp.core.errors import EXIT_OK, UserError
+from anlp.core.errors import EXIT_OK, UserError, describe_import
 
 COMPLETION = "--print-completion"
 SHELLS = ("bash", "zsh", "tcsh")
@@ -77,10 +77,8 @@ def completion_script(shell: str = "") -> str:
         raise UserError(f"{COMPLETION}: expected one of {', '.join(SHELLS)}, got {shell!r}")
     try:
         shtab: Any = import_module("shtab")
-    except ImportError:
-        raise UserError(
-            f"{COMPLETION}: needs the package shtab: pip install 'anlp[completion]'"
-        ) from None
+    except ImportError as error:
+        raise UserError(f"{COMPLETION}: {describe_import(error, 'shtab', 'completion')}") from None
     script: str = shtab.complete(complete_parser(), shell, preamble=GRID_NAMES)
     return script
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from anlp.console.command import run_command
 from anlp.console.progress import Progress
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError
-from anlp.core.files import write_whole
+from anlp.core.files import advise, describe_fault, write_whole
 from anlp.records.files import read_json, write_json
 
 RATE = 22_050  # Hz
@@ -103,7 +103,7 @@ def _compute(source: Path, target: Path, beat: bool) -> str:
     except ValueError as error:
         return str(error)
     except OSError as error:
-        return f"{target}: cannot be written ({error.strerror})"
+        return f"cannot be written: {describe_fault(error)}"
     return ""
 
 
@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _copy_labels(given.audio, given.out)
     except OSError as error:
         raise UserError(
-            f"{error.filename or given.out}: cannot be written ({error.strerror})"
+            f"{error.filename or given.out}: cannot be written ({error.strerror}); {advise(error)}"
         ) from error
     faults = 0
     for fault in _faults(work, given.beat, given.workers):

@@ -24,8 +24,8 @@ from jobs.common.terminal import STYLE_OF_STATE, Canvas, canvas_of, print_screen
 from jobs.common.text import render_pairs
 from jobs.runs.detail import Attempt, Explanation, explain
 from jobs.runs.failures import Advice, describe
+from jobs.runs.logs import read_progress
 from jobs.runs.queries import locate_run
-from jobs.runs.status import read_progress
 from jobs.schedulers.base import JobHandle
 from jobs.views.json_output import report_json, run_json
 

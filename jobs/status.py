@@ -1,4 +1,4 @@
-"""`python -m jobs.status GRID`: counts the runs by state and shows the notable ones."""
+"""`python -m jobs.status [GRID]`: counts runs by state, and shows the notable ones of a grid."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from anlp.console.command import add_filter, add_grid, add_json, make_parser, run_command
+from anlp.console.command import GRID_HELP, add_filter, add_json, make_parser, run_command
+from anlp.console.stdio import can_redraw
 from anlp.core.errors import EXIT_OK
 from anlp.records import circuit_breaker
-from anlp.records.folders import GridFolder, find_grid
+from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.records.results import RunState
 from jobs.common.arguments import add_fresh
 from jobs.common.terminal import Canvas, canvas_of, print_screen
 from jobs.runs import cost
+from jobs.runs.journal import Journal
+from jobs.runs.logs import read_progress
 from jobs.runs.polling import JobPoller, PollInterval
 from jobs.runs.queries import narrow, read_grid
-from jobs.runs.status import read_progress
+from jobs.runs.status import read_states
 from jobs.schedulers.base import Cause
+from jobs.views.grids import grids_json, render_grids, summarise
 from jobs.views.json_output import overview_json
 from jobs.views.status import Overview, render_overview, shown_running
 
 EXAMPLES = """\
+  python -m jobs.status                  all grids, with the states of their runs
   python -m jobs.status mnist            counts, failures by cause, the best so far
   python -m jobs.status mnist --watch    refresh until nothing runs
   python -m jobs.status mnist --only 'model=cnn lr<=0.01'
@@ -38,9 +43,11 @@ CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 def make_arguments() -> argparse.ArgumentParser:
     """Return the command line of status."""
     parser = make_parser(
-        "jobs.status", "Shows where the runs of a grid stand; changes nothing.", EXAMPLES
+        "jobs.status",
+        "Shows where the runs of a grid stand, or of all grids; changes nothing.",
+        EXAMPLES,
     )
-    add_grid(parser)
+    parser.add_argument("grid", nargs="?", help=f"{GRID_HELP}; without it, all grids are listed")
     add_filter(parser)
     parser.add_argument(
         "-w", "--watch", action="store_true", help="refresh until nothing is queued or running"
@@ -61,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.json and args.watch:
         parser.error("--json and --watch exclude each other")
+    if args.grid is None:
+        if args.watch or args.only or args.all:
+            parser.error("--watch, --only and --all are for one grid: name it")
+        return _show_grids(args)
     folder = find_grid(args.grid)
     if args.watch:
         return _watch(folder, args)
@@ -70,6 +81,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(overview_json(overview), allow_nan=False))
     else:
         print_screen(render_overview(overview, canvas_of(sys.stdout), every_run=args.all))
+    return EXIT_OK
+
+
+def _show_grids(args: argparse.Namespace) -> int:
+    """List all grids of the runs folder; a damaged or forbidden one does not hide the others."""
+    lines = []
+    for folder in list_grids():
+        query = JobPoller.for_viewing(folder, fresh=args.fresh).states
+        lines.append(summarise(folder, read_states(folder, query).values()))
+    if args.json:
+        print(json.dumps(grids_json(lines, runs_root(), time.time()), allow_nan=False))
+    else:
+        canvas = canvas_of(sys.stdout)
+        print_screen(render_grids(lines, runs_root(), canvas, time.time()))
     return EXIT_OK
 
 
@@ -110,7 +135,13 @@ def _read_held_back(overview: Overview) -> str:
     ]
     if not waited:
         return ""
-    return str(circuit_breaker.latest(overview.folder, min(waited)) or "")
+    # by their submissions, not by the time of their end: a node has a clock of its own
+    batches = [
+        overview.folder.path / submission.batch
+        for submission in Journal(overview.folder).submissions().values()
+        if submission.time >= min(waited)
+    ]
+    return str(circuit_breaker.latest(batches) or "")
 
 
 def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
@@ -120,7 +151,7 @@ def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
         while True:
             overview = _look(folder, args.only, fresh=args.fresh)
             sight = overview.counts(), [report.outage for report in overview.reports]
-            if sys.stdout.isatty() or sight != shown:
+            if can_redraw(sys.stdout) or sight != shown:
                 _draw(read_details(overview, every_run=args.all), canvas, every_run=args.all)
             shown = sight
             if not any(status.state.is_active for status in overview.chosen):
@@ -132,7 +163,7 @@ def _watch(folder: GridFolder, args: argparse.Namespace) -> int:
 
 def _draw(overview: Overview, canvas: Canvas, *, every_run: bool) -> None:
     text = render_overview(overview, canvas, every_run=every_run)
-    if sys.stdout.isatty():
+    if can_redraw(sys.stdout):
         hint = canvas.paint("Ctrl-C ends this view; the runs continue", "dim")
         text = f"{text}\n\n{hint}"
         print(CLEAR, end="")

@@ -17,7 +17,8 @@ from anlp.console.command import (
     run_command,
     whole_number,
 )
-from anlp.core.errors import EXIT_OK, UserError
+from anlp.core.errors import EXIT_OK, OTHER_NAMES, UserError
+from anlp.tasks import TASKS
 from jobs.runs.batches import Redo
 from jobs.runs.polling import JobPoller
 from jobs.submission.arguments import add_submit_arguments, read_overrides
@@ -48,6 +49,7 @@ def make_arguments() -> argparse.ArgumentParser:
         "Expands a grid file into runs and submits those that are missing; safe to repeat.",
         EXAMPLES,
     )
+    parser.instead_of = _setting_option
     add_grid(parser)
     add_dry_run(parser, "show the plan and the runs, write nothing")
     add_json(parser, "the plan (with --dry-run)")
@@ -59,6 +61,14 @@ def make_arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def _setting_option(name: str, value: str) -> str:
+    """Return the option that an unknown one stands for: `--lr 0.1` is `--set lr=0.1`."""
+    name = name.replace("-", "_")
+    name = OTHER_NAMES.get(name, name)
+    is_known = any(name in task.settings.model_fields for task in TASKS.values())
+    return f"--set {name}={value or 'VALUE'}" if is_known else ""
+
+
 def _add_translation(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sweep files of wandb")
     group.add_argument(
@@ -67,7 +77,7 @@ def _add_translation(parser: argparse.ArgumentParser) -> None:
         help="instead: print the grid file that a sweep file means",
     )
     group.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="with --as-grid: write it to this file"
+        "-o", "--out", type=Path, metavar="FILE", help="with --as-grid: write it to this file"
     )
 
 
@@ -91,6 +101,11 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--retry", action="store_true", help="failed and lost runs, too")
     group.add_argument(
         "--replace", action="store_true", help="finished runs, too: their results are thrown away"
+    )
+    group.add_argument(
+        "--reuse",
+        action="store_true",
+        help="take results of equal runs from other grids of the runs folder, instead of training",
     )
     group.add_argument(
         "--confirm",
@@ -125,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = choose(request, expanded, read_history(request, folder, poller.states))
     placed = place(request, expanded, chosen)
     show(request, placed)
-    if request.dry_run or not placed.plan.chosen:
+    if request.dry_run or not (placed.plan.chosen or placed.taken):
         return EXIT_OK
     return submit(request, placed, poller.states)
 
@@ -135,7 +150,7 @@ def _translate(args: argparse.Namespace) -> int:
         if value:
             raise UserError(f"--as-grid: shows the file as it is; leave out {name}")
     source, _ = find_grid_file(args.grid)
-    write_as_grid(source, args.output)
+    write_as_grid(source, args.out)
     return EXIT_OK
 
 
@@ -145,10 +160,12 @@ def read_request(args: argparse.Namespace) -> SubmitRequest:
     Raises:
         UserError: arguments contradict each other, or there is no such grid file.
     """
-    if args.output is not None:
-        raise UserError("--output: goes with --as-grid")
+    if args.out is not None:
+        raise UserError("--out: goes with --as-grid")
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
+    if args.reuse and args.replace:
+        raise UserError("--reuse: keeps results, and --replace throws them away; give one of them")
     if args.confirm is None and args.per is not None:
         raise UserError("--per: goes with --confirm K, as in --confirm 2 --per model")
     source, grid_name = find_grid_file(args.grid)
@@ -161,6 +178,7 @@ def read_request(args: argparse.Namespace) -> SubmitRequest:
         only=args.only,
         smoke=args.smoke,
         redo=_redo(args),
+        reuse=args.reuse,
         confirm=_confirmation(args),
         overrides=read_overrides(args),
         dry_run=args.dry_run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,6 +56,29 @@ def share(example: str) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+def add_margin(parser: argparse._ActionsContainer) -> None:
+    """Add `--margin`, in the unit in which the metric is shown."""
+    parser.add_argument(
+        "--margin",
+        type=_margin,
+        metavar="M",
+        help="differences from the best below this do not matter: points of a share, else the "
+        "metric's own unit (default: what the metric can resolve)",
+    )
+
+
+def _margin(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"expected a difference of 0 or more such as 0.2, got {text!r:.60}"
+        )
+    return number
 
 
 def select_runs(runs: pd.DataFrame, only: str) -> pd.DataFrame:

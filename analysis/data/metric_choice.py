@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.data.frames import metric_columns
 from anlp.core.errors import UserError
-from anlp.core.metrics import default_metric
+from anlp.core.metrics import default_metric, reported_with
 
 
 def usual_metric(runs: pd.DataFrame) -> str:
@@ -31,9 +31,31 @@ def usual_metric(runs: pd.DataFrame) -> str:
 
 
 def tested_metric(runs: pd.DataFrame, select: str) -> str:
-    """Return the metric on the test set, where it was measured there."""
+    """Return the metric that is reported: the declared one, else that on the test set.
+
+    Where neither was measured, it is the metric that selects.
+    """
+    declared = reported_with(select)
+    if declared in measured_metrics(runs):
+        return declared
     name = f"test/{select.partition('/')[2]}"
     return name if name in measured_metrics(runs) else select
+
+
+def selecting_metric(runs: pd.DataFrame, metric: str) -> str:
+    """Return the metric that selects configurations where `metric` is shown.
+
+    A metric on the test set selects nothing: its counterpart on the validation set does, or the
+    usual one.
+    """
+    split, _, name = metric.partition("/")
+    if split != "test":
+        return metric
+    counterpart = f"val/{name}"
+    if counterpart in measured_metrics(runs):
+        return counterpart
+    usual = usual_metric(runs)
+    return metric if usual.startswith("test/") else usual
 
 
 def nothing_finished(runs: pd.DataFrame) -> str:

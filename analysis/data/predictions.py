@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anlp.core.errors import UserError
+from anlp.core.errors import UserError, describe_error
+from anlp.core.files import refuse_unreadable
 from anlp.records.folders import RunFolder
 
 Array = npt.NDArray[np.float64]
@@ -115,8 +116,9 @@ def _read(path: Path, run_id: str, seed: int) -> Predictions:
         with np.load(path, allow_pickle=False) as arrays:
             return _parse({name: arrays[name] for name in arrays.files}, run_id, seed)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        refuse_unreadable(path, error)
         raise UserError(
-            f"{path}: cannot be read as predictions ({error}); repeat the run"
+            f"{path}: cannot be read as predictions ({describe_error(error)}); repeat the run"
         ) from error
 
 

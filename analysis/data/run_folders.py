@@ -181,5 +181,7 @@ def describe_error(error: Exception) -> str:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"])) or error.title
         return f"{place}: {fault['msg']}, got {fault['input']!r}"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
     text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
     return first_line(text)

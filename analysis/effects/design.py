@@ -13,6 +13,8 @@ import pandas as pd
 
 from analysis.data.baselines import chance_levels
 from analysis.data.frames import varying_settings
+from analysis.data.metric_choice import selecting_metric
+from analysis.data.selection import selected_configuration
 from analysis.stats.intervals import Array
 from analysis.text.levels import is_missing, level_key
 from analysis.text.metrics import is_share, render_value
@@ -111,7 +113,7 @@ def build_design(
         np.asarray(groups.mean(), dtype=np.float64),
         np.asarray(groups.var(ddof=0), dtype=np.float64),
         np.asarray(groups.size(), dtype=np.float64),
-        tuple(_edges(used, scores, names, metric)),
+        tuple(_edges(runs, used, names, metric)),
         (*notes, *more),
     )
 
@@ -214,16 +216,15 @@ def _codes(factor: Factor, values: Iterable[Any]) -> Codes:
     return np.array([place[value] for value in values], dtype=np.int64)
 
 
-def _edges(
-    runs: pd.DataFrame, scores: pd.Series[float], names: Sequence[str], metric: str
-) -> list[str]:
-    """Name the numbers whose best value is the smallest or largest that was tried."""
-    means = scores.groupby(runs["config_id"]).mean()
-    best_id = means.idxmax() if higher_is_better(metric) else means.idxmin()
+def _edges(runs: pd.DataFrame, used: pd.DataFrame, names: Sequence[str], metric: str) -> list[str]:
+    """Name the numbers of which the selected configuration has the smallest or largest tried."""
+    best_id = selected_configuration(runs, selecting_metric(runs, metric))
+    if best_id is None:
+        return []
     best = runs[runs["config_id"] == best_id].iloc[0]
     sentences = []
     for name in names:
-        levels = sorted(v for v in set(_plain(runs[name])) if isinstance(v, int | float))
+        levels = sorted(v for v in set(_plain(used[name])) if isinstance(v, int | float))
         value = best[name]
         if len(levels) < 2 or isinstance(levels[0], bool) or value not in (levels[0], levels[-1]):
             continue

@@ -163,18 +163,18 @@ def correlations_chart(loaded: Runs) -> Chart:
         for key, group in candidates.groupby("config_id", sort=False)
     ]
     info = correlations_info(found, loaded.grid)
-    best = [
+    highest = [
         max((row for row in info.rows if row.quantity == name), key=_by_r)
         for name in _quantities(info)
     ]
-    said = "; ".join(f"{row.quantity} {row.r:.3f} by {row.name}{_how(row)}" for row in best)
+    said = "; ".join(f"{row.quantity} {row.r:.3f} by {row.name}{_how(row)}" for row in highest)
     size = (WIDTH + 1, min(1.8 + ROW * len(info.rows), MAX_HEIGHT))
     table = correlations_table(info)
     return Chart(
         info.title,
         lambda ax: draw_correlations(info, ax),
         table,
-        f"{info.title}. Best: {said}.",
+        f"{info.title}. Highest on the test set: {said}.",
         size,
     )
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
+from analysis.data.metric_choice import selecting_metric
 from analysis.effects.design import HUGE
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
@@ -89,7 +90,7 @@ def evp_info(
 
     Args:
         runs: see `analysis.data.frames`.
-        metric: a column of it, of the validation set.
+        metric: a column of it; where it is of the test set, the search selects by validation.
         by: a setting that makes groups; empty for none.
         against: what a budget is counted in; configurations cost what they do on average.
         grid: for the title.
@@ -100,6 +101,10 @@ def evp_info(
     search = runs[runs["purpose"] != "confirm"]
     search = search if len(search) else runs
     values, notes = _configuration_values(search, metric)
+    select = selecting_metric(search, metric)
+    by_sign = 1.0 if higher_is_better(select) else -1.0
+    chosen_by = by_sign * _configuration_values(search, select)[0]
+    values = values[values.index.isin(chosen_by.index)]
     if against == "hours" and not ("seconds" in search and search["seconds"].notna().any()):
         raise UserError(
             "--against hours: no run has recorded how long it took; take configurations or runs"
@@ -116,7 +121,14 @@ def evp_info(
         factor = 100.0 if is_share(metric) else 1.0
         groups.append(
             Group(
-                name, look, evp_curve((sign * some).tolist()), _cost(group, against), sign, factor
+                name,
+                look,
+                evp_curve(
+                    (sign * some).tolist(), selected_by=chosen_by.reindex(some.index).tolist()
+                ),
+                _cost(group, against),
+                sign,
+                factor,
             )
         )
     if not groups:
@@ -132,6 +144,8 @@ def evp_info(
         "band: ± 1 standard error; dashed: beyond half of the configurations, "
         "where it says too little"
     )
+    if select != metric:
+        subtitle = f"selected by {select}; {subtitle}"
     return EvpInfo(tuple(groups), by, against, label(metric), title, subtitle, tuple(notes))
 
 

@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.data.frames import varying_settings
 from analysis.data.load import Runs
+from analysis.data.metric_choice import selecting_metric
+from analysis.data.selection import selected_configuration
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     DASHES,
@@ -25,7 +27,6 @@ from analysis.plots.groups import (
 )
 from analysis.plots.scale import Array
 from analysis.plots.style import set_head, set_log, shortened
-from analysis.results.configurations import configurations
 from anlp.core.errors import UserError
 from anlp.core.units import count
 
@@ -151,11 +152,13 @@ def best_runs(runs: pd.DataFrame, metric: str = "") -> tuple[pd.DataFrame, str]:
     Raises:
         UserError: no run has finished.
     """
-    ranked = configurations(runs, pick_metric(runs, metric))
-    best = ranked[0]
+    select = selecting_metric(runs, pick_metric(runs, metric))
+    best = selected_configuration(runs, select) or runs["config_id"].iloc[0]
+    chosen = runs[runs["config_id"] == best]
+    first = chosen.iloc[0]
     settings = varying_settings(runs)
-    name = " ".join(f"{setting}={level_name(best.runs[0][setting])}" for setting in settings)
-    return runs[runs["config_id"] == best.config_id], shortened(name, 60)
+    name = " ".join(f"{setting}={level_name(first[setting])}" for setting in settings)
+    return chosen, shortened(name, 60)
 
 
 def _layer(column: str) -> str:

@@ -14,6 +14,8 @@ from matplotlib.lines import Line2D
 
 from analysis.data.baselines import chance_level
 from analysis.data.load import Runs
+from analysis.data.metric_choice import selecting_metric
+from analysis.data.selection import selected_configuration
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     draw_legend,
@@ -63,10 +65,12 @@ class HeatmapInfo:
     x_levels: tuple[Any, ...]
     y_levels: tuple[Any, ...]
     values: Array
+    selected_by: Array  # the metric that selects, over the runs behind each value
     counts: Array  # runs with a value
     verdicts: tuple[tuple[str, ...], ...]  # the most frequent one of each cell, empty where unknown
     edges: tuple[tuple[int, int], ...]  # row and the last stable column
     metric: str
+    select: str  # the metric that selects configurations
     chance: float | None
     title: str
     subtitle: str
@@ -105,26 +109,37 @@ def heatmap_info(
         "x": {level: i for i, level in enumerate(x_levels)},
         "y": {level: i for i, level in enumerate(y_levels)},
     }
+    select = selecting_metric(runs, metric)
+    runs_of = dict(iter(runs.groupby([_keys(runs, y), _keys(runs, x)], sort=False)))
     values = np.full((len(y_levels), len(x_levels)), math.nan)
+    by, columns = values.copy(), list(dict.fromkeys([metric, select]))
     counts = np.zeros(values.shape)
     factor = 100.0 if is_share(metric) else 1.0
     for (b, a), group in finished.groupby([_keys(finished, y), _keys(finished, x)], sort=False):
         row, column = place["y"][b], place["x"][a]
-        values[row, column] = factor * _value(group, metric, value)
+        if value == "best":
+            chosen = _best_of(runs_of[b, a], group, select)[columns].mean()
+        else:
+            chosen = group[columns].median()
+        values[row, column], by[row, column] = factor * chosen[metric], chosen[select]
         counts[row, column] = len(group)
     bound = chance_level(runs, metric)
     notes.append(lost_note(len(runs), len(finished), metric))
-    what = "mean of its best configuration" if value == "best" else "median of its runs"
+    chosen_by = "" if select == metric else f" by {select}"
+    best = f"mean of its best configuration{chosen_by}"
+    what = best if value == "best" else "median of its runs"
     return HeatmapInfo(
         x,
         y,
         tuple(x_levels),
         tuple(y_levels),
         values,
+        by,
         counts,
         _verdicts(judged, x, y, place, values.shape),
         _edges(judged, x, y, x_levels, y_levels),
         metric,
+        select,
         None if bound is None else factor * bound,
         head(
             loaded.grid,
@@ -211,14 +226,11 @@ def heatmap_chart(
     if x == y:
         raise UserError(f"--x and --y are both {x}: name two settings")
     info = heatmap_info(loaded, x, y, metric, value=value, judged=judged)
-    known = np.where(
-        np.isnan(info.values), -np.inf if higher_is_better(metric) else np.inf, info.values
-    )
-    row, column = np.unravel_index(
-        int(known.argmax() if higher_is_better(metric) else known.argmin()), known.shape
-    )
+    sign = 1.0 if higher_is_better(info.select) else -1.0
+    known = np.where(np.isnan(info.selected_by), -np.inf, sign * info.selected_by)
+    row, column = np.unravel_index(int(known.argmax()), known.shape)
     best = f"{y}={level_name(info.y_levels[row])}, {x}={level_name(info.x_levels[column])}"
-    alt = f"{info.title}. Best: {known[row, column]:.4g} at {best}. {_edges_said(info)}"
+    alt = f"{info.title}. Best: {info.values[row, column]:.4g} at {best}. {_edges_said(info)}"
     size = (3.0 + CELL_WIDTH * len(info.x_levels), 1.9 + CELL_HEIGHT * len(info.y_levels))
     return Chart(
         info.title,
@@ -252,11 +264,10 @@ def _judged(loaded: Runs) -> tuple[pd.DataFrame | None, list[str]]:
         return None, [f"no verdicts: {error}"]
 
 
-def _value(runs: pd.DataFrame, metric: str, value: Value) -> float:
-    if value == "median":
-        return float(runs[metric].median())
-    means = runs.groupby("config_id")[metric].mean()
-    return float(means.max() if higher_is_better(metric) else means.min())
+def _best_of(cell: pd.DataFrame, finished: pd.DataFrame, select: str) -> pd.DataFrame:
+    """Return the finished runs of the configuration that is selected within a cell."""
+    best_id = selected_configuration(cell, select)
+    return finished if best_id is None else finished[finished["config_id"] == best_id]
 
 
 def _verdicts(

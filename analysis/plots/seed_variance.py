@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.data.load import Runs
-from analysis.data.metric_choice import measured_metrics
+from analysis.data.metric_choice import selecting_metric
 from analysis.plots.chart import WIDTH, Chart
 from analysis.plots.groups import head, level_name, lost_note, pick_metric, scored
 from analysis.plots.scale import Array
@@ -18,7 +18,7 @@ from analysis.plots.style import OKABE_ITO, keep_shares, set_head, shortened
 from analysis.results.plan import Plan
 from analysis.results.rows import Row as TableRow
 from analysis.results.table import Table, build_table
-from analysis.stats.intervals import mean_interval
+from analysis.stats.intervals import seed_interval
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
 from anlp.core.units import count
@@ -42,10 +42,10 @@ class Row:
     config_id: str
     seeds: tuple[int, ...]
     values: Array  # (n_seeds,) in the units of the chart
-    low: float  # of the mean's 95 % t interval, NaN for one seed
+    low: float  # of the mean's 95 % t interval, NaN below three seeds
     high: float
     is_best: bool  # one of the rows that the table marks
-    is_tied: bool  # with the best: a test could not tell them apart
+    is_tied: bool  # not distinguished from the best by a test
 
     @property
     def mean(self) -> float:
@@ -57,10 +57,10 @@ class Row:
 class LuckInfo:
     """What is drawn; accuracies in percent."""
 
-    rows: tuple[Row, ...]  # the one that the table marks first, then by the mean
+    rows: tuple[Row, ...]  # as in the table: the selected one first, then by what selects
     n_configurations: int
-    n_tied: int  # the best and all that are tied with it, shown or not
-    luck: float  # lead of the best of so many equal ones; NaN: unknown, or none as seeds are fresh
+    n_tied: int  # the best and all that are not distinguished from it, shown or not
+    luck: float  # by how much the best is too good; NaN: unknown, or none as seeds are fresh
     is_higher_better: bool
     is_share: bool
     x_label: str
@@ -85,10 +85,8 @@ def luck_info(
         UserError: no run has finished with a finite metric.
     """
     scored(runs, metric)
-    sign = 1.0 if higher_is_better(metric) else -1.0
-    table = build_table(runs, Plan(select or _validated(runs, metric), metric, top=top), grid)
+    table = build_table(runs, Plan(select or selecting_metric(runs, metric), metric, top=top), grid)
     shown = [row for row in table.rows if not row.name and row.mean is not None]
-    shown.sort(key=lambda row: (not row.is_best, -sign * (row.mean or 0.0)))
     ties = table.ties[0]
     luck = _luck(table)
     rows = tuple(_row(row, metric) for row in shown)
@@ -102,7 +100,7 @@ def luck_info(
         table.n_configurations,
         len(ties.top),
         luck,
-        sign > 0,
+        higher_is_better(metric),
         is_share(metric),
         label(metric),
         " · ".join(table.settings),
@@ -179,19 +177,10 @@ def luck_chart(loaded: Runs, *, metric: str = "", select: str = "", top: int = T
     )
 
 
-def _validated(runs: pd.DataFrame, metric: str) -> str:
-    """Return the metric that chose by default: the shown one on the validation set."""
-    name = f"val/{metric.partition('/')[2]}"
-    return name if name in measured_metrics(runs) else metric
-
-
 def _row(row: TableRow, metric: str) -> Row:
     factor = 100.0 if is_share(metric) else 1.0
     values = factor * np.array(row.scores)
-    low, high = float("nan"), float("nan")
-    if values.size > 1:
-        interval = mean_interval(values)
-        low, high = interval.low, interval.high
+    low, high = seed_interval(values)
     if is_share(metric):
         low, high = max(low, 0.0), min(high, 100.0)
     parts = [level_name(level) for level in row.levels] or [row.config_id]
@@ -201,10 +190,10 @@ def _row(row: TableRow, metric: str) -> Row:
 
 
 def _luck(table: Table) -> float:
-    """Return the expected lead of the best tied row, as in the table's caption; NaN if unknown."""
+    """Return by how much the best is too good, as in the table's caption; NaN if unknown."""
     found = table.optimism
     if found is None or found.expected is None:
-        return float("nan") if found is None or found.k > 1 else 0.0
+        return float("nan")
     return found.expected * (100.0 if is_share(table.plan.report) else 1.0)
 
 
@@ -212,7 +201,7 @@ def _subtitle(luck: float, table: Table, metric: str) -> str:
     ties = table.ties[0]
     tests = f" ({SHORT_NAMES[ties.method]}, Holm)" if ties.method else ""
     parts = (
-        f"tick: a seed; dot and line: mean with its 95 % t interval; †: tied with the best{tests}."
+        f"tick: a seed; dot and line: mean with its 95 % t interval; †: not distinguished{tests}."
     )
     if any(row.is_best and row.purpose == "confirm" for row in table.rows):
         return f"{parts} The best is confirmed: fresh seeds, no luck of the choice."
@@ -220,10 +209,5 @@ def _subtitle(luck: float, table: Table, metric: str) -> str:
         return parts
     if math.isnan(luck):
         return f"{parts} One seed each: how much luck is worth cannot be known."
-    if len(ties.top) == 1:
-        return f"{parts} None is tied: the lead of the best is no luck."
     unit = " points" if is_share(metric) else ""
-    return (
-        f"{parts} Grey: the lead by luck alone of the best of {len(ties.top)} equal ones, "
-        f"{luck:.3g}{unit}."
-    )
+    return f"{parts} Grey: expected luck of the choice of the best, {luck:.3g}{unit}."

@@ -8,7 +8,9 @@ from math import isnan
 import pandas as pd
 
 from analysis.data.load import Runs
+from analysis.data.metric_choice import selecting_metric
 from analysis.data.predictions import HOW, Predictions, has_predictions, load_predictions
+from analysis.data.selection import selected_configuration
 from analysis.plots.gradient_norms import best_runs
 from analysis.plots.groups import configuration_names, pick_metric
 from analysis.plots.style import shortened
@@ -52,23 +54,23 @@ def load_ends(loaded: Runs, metric: str = "") -> tuple[Seeds, Seeds]:
         UserError: fewer than two configurations did.
     """
     candidates = _candidates(loaded)
-    ranked = [
-        one
-        for one in configurations(candidates, pick_metric(candidates, metric))
-        if not isnan(one.selected_by)
-    ]
-    if len(ranked) < 2:
+    select = selecting_metric(candidates, pick_metric(candidates, metric))
+    known = [one for one in configurations(candidates, select) if not isnan(one.selected_by)]
+    ids = [one.config_id for one in known]
+    if len(ids) < 2:
         raise UserError(
             "a best and a worst configuration needs two that wrote predictions; there is one"
         )
+    best_id = selected_configuration(candidates, select) or ids[0]
+    worst_id = next(config_id for config_id in reversed(ids) if config_id != best_id)
     names = dict(zip(candidates["config_id"], configuration_names(candidates), strict=True))
     best, worst = (
         _load(
             loaded,
-            candidates[candidates["config_id"] == one.config_id],
-            shortened(names[one.config_id], 60),
+            candidates[candidates["config_id"] == config_id],
+            shortened(names[config_id], 60),
         )
-        for one in (ranked[0], ranked[-1])
+        for config_id in (best_id, worst_id)
     )
     return best, worst
 

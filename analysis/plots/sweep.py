@@ -15,6 +15,8 @@ from matplotlib.lines import Line2D
 from analysis.data.baselines import chance_level
 from analysis.data.frames import varying_settings
 from analysis.data.load import Runs
+from analysis.data.metric_choice import selecting_metric
+from analysis.data.selection import selected_of_each
 from analysis.plots.chart import Chart
 from analysis.plots.groups import (
     GREY,
@@ -32,8 +34,8 @@ from analysis.plots.groups import (
 )
 from analysis.plots.level_axis import LevelAxis
 from analysis.plots.scale import Array
-from analysis.plots.style import set_head, set_log, shortened
-from analysis.stats.intervals import mean_interval
+from analysis.plots.style import keep_shares, set_head, set_log, shortened
+from analysis.stats.intervals import seed_interval
 from analysis.text.levels import is_missing
 from analysis.text.metrics import is_share, label, render_value
 from anlp.core.metrics import higher_is_better
@@ -43,11 +45,20 @@ Value = Literal["best", "median"]
 LOG_Y = 30  # losses likewise
 RASTER_ABOVE = 2_000
 SUBTITLES = {
-    "best": "line: the best configuration at each {x}, "
+    "best": "line: the best configuration at each {x}{by}, "
     "its mean over seeds with the 95 % t interval; points: every run",
     "median": "line: median of all runs at each {x}, "
     "with the middle half of them; points: every run",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a line shows: a metric of the configurations that another one selects."""
+
+    metric: str
+    select: str
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +70,11 @@ class Line:
     at: Array  # positions on the x axis
     levels: tuple[float, ...]
     centre: Array
-    low: Array  # NaN for a single run
+    low: Array  # NaN for fewer than three seeds
     high: Array
     n: tuple[int, ...]  # runs behind the centre
     configurations: tuple[str, ...]  # config_id where the centre is of one, else empty
+    selected_by: Array  # the metric that selects, over the runs behind the centre
     points: Array  # (n_runs, 2) every run
     lost: tuple[
         tuple[float, float, int], ...
@@ -79,7 +91,9 @@ class SweepInfo:
     x_label: str
     y_label: str
     is_log_y: bool
+    is_share: bool
     is_higher_better: bool
+    select: str  # the metric that selects configurations
     chance: float | None
     title: str
     subtitle: str
@@ -103,11 +117,13 @@ def sweep_info(
     """
     usable = runs[~runs[x].map(is_missing).astype(bool)]
     finished = scored(usable, metric)
+    select = selecting_metric(runs, metric)
+    shown = Shown(metric, select, value)
     axis = LevelAxis(usable[x].to_numpy(np.float64))
     groups = split_by(usable, by)
     styles = looks([level for _, level, _ in groups])
     lines = tuple(
-        _line(name, styles[i], group, axis.beside(i, len(groups)), x, metric, value)
+        _line(name, styles[i], group, axis.beside(i, len(groups)), x, shown)
         for i, (name, _, group) in enumerate(groups)
     )
     values = finished[metric].to_numpy(float)
@@ -122,13 +138,15 @@ def sweep_info(
         is_log_y=bool(
             not is_share(metric) and values.min() > 0 and values.max() / values.min() > LOG_Y
         ),
+        is_share=is_share(metric),
         is_higher_better=higher_is_better(metric),
+        select=select,
         chance=None if bound is None else factor * bound,
         title=head(
             grid,
             f"{metric} against {shortened(x, 40)}, {count(len(finished), 'run')} of {len(runs):,}",
         ),
-        subtitle=SUBTITLES[value].format(x=shortened(x)),
+        subtitle=SUBTITLES[value].format(x=shortened(x), by=_selected_by(metric, select)),
     )
 
 
@@ -148,7 +166,6 @@ def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
             marker=line.look.marker,
             markersize=5,
         )
-        ax.vlines(line.at, line.low, line.high, color=colour, linewidth=1.6, alpha=0.8)
         edge = 0.015 if info.is_higher_better else 0.985
         for _, at, _ in line.lost:
             ax.plot(at, edge, "x", color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
@@ -157,11 +174,27 @@ def draw_sweep(info: SweepInfo, ax: Axes) -> Axes:
         ax.axhline(info.chance, color="0.4", linewidth=0.9, linestyle=":")
     if info.is_log_y:
         set_log(ax)
+    _draw_intervals(info, ax)
     ax.set_xticks([at for at, _ in info.ticks], [text for _, text in info.ticks])
     ax.set(xlabel=info.x_label, ylabel=info.y_label)
     set_head(ax, info.title, info.subtitle if has_line else beyond(info.subtitle, info.chance))
     draw_legend(ax, _handles(info), info.by)
     return ax
+
+
+def _draw_intervals(info: SweepInfo, ax: Axes) -> None:
+    """Draw the intervals; on a logarithmic axis one that reaches 0 goes on to its lower edge."""
+    for line in info.lines:
+        for ends in (line.low, line.high):
+            inside = np.where(ends > 0, ends, np.nan) if info.is_log_y else ends
+            ax.plot(line.at, inside, " ")  # nothing to see: the axis makes way for the ends
+    if info.is_share:
+        keep_shares(ax, "y")
+    bottom, top = ax.get_ylim()
+    for line in info.lines:
+        low = np.where(line.low <= 0, bottom, line.low) if info.is_log_y else line.low
+        ax.vlines(line.at, low, line.high, color=line.look.colour, linewidth=1.6, alpha=0.8)
+    ax.set_ylim(bottom, top)
 
 
 def sweep_table(info: SweepInfo) -> pd.DataFrame:
@@ -212,7 +245,7 @@ def chart_of(info: SweepInfo, x: str, metric: str) -> Chart:
         f"{f'{info.by}={line.name}: ' if info.by else ''}{_best(line, info, x)}"
         for line in info.lines
     )
-    alt = f"{info.title}. Best {metric} per line: {best}."
+    alt = f"{info.title}. {_heading(info, metric)} per line: {best}."
     return Chart(
         info.title,
         lambda ax: draw_sweep(info, ax),
@@ -228,12 +261,13 @@ def usual_group(runs: pd.DataFrame, x: str, usual: tuple[str, ...] = ("optimizer
     return next((name for name in usual if name in varying and name != x), "")
 
 
-def _line(  # noqa: PLR0913 - what tells one line of the chart from the others
-    name: str, look: Look, group: pd.DataFrame, axis: LevelAxis, x: str, metric: str, value: Value
+def _line(
+    name: str, look: Look, group: pd.DataFrame, axis: LevelAxis, x: str, shown: Shown
 ) -> Line:
+    metric = shown.metric
     finite = (group["outcome"] == "ok") & np.isfinite(group[metric].astype(float))
     finished, lost = group[finite], group[group["outcome"].isin(["diverged", "failed"])]
-    found = _points(finished, x, metric, value)
+    found = _points(group, x, shown)
     factor = _factor(metric)
     numbers = factor * np.array(
         [(one.centre, one.low, one.high) for one in found], dtype=float
@@ -252,6 +286,7 @@ def _line(  # noqa: PLR0913 - what tells one line of the chart from the others
         high=numbers[:, 2],
         n=tuple(one.n for one in found),
         configurations=tuple(one.config_id for one in found),
+        selected_by=np.array([one.selected_by for one in found]),
         points=points.astype(float).reshape(-1, 2),
         lost=tuple(
             (level, axis.at(level), int(n))
@@ -270,44 +305,42 @@ class _Point:
     high: float
     n: int
     config_id: str
+    selected_by: float
 
 
-def _points(runs: pd.DataFrame, x: str, metric: str, value: Value) -> list[_Point]:
-    """Return the points of a line's finished runs, one per level; grouped once for many levels."""
-    if runs.empty:
+def _points(runs: pd.DataFrame, x: str, shown: Shown) -> list[_Point]:
+    """Return the points of a line, one per level; grouped once for many levels.
+
+    Args:
+        runs: of the group, lost ones too.
+        x: the setting.
+        shown: the metrics, and what a point is.
+    """
+    is_shown = (runs["outcome"] == "ok") & np.isfinite(runs[shown.metric].astype(float))
+    finished = runs[is_shown]
+    if finished.empty:
         return []
-    level, score = runs[x].astype(float), runs[metric].astype(float)
-    if value == "median":
+    level, score = finished[x].astype(float), finished[shown.metric].astype(float)
+    if shown.value == "median":
         parts = score.groupby(level, sort=True).quantile(np.array([0.25, 0.5, 0.75])).unstack()
         sizes = score.groupby(level, sort=True).size()
-        rows = zip(parts.index, parts.to_numpy(float), sizes, strict=True)
+        by = finished[shown.select].astype(float).groupby(level, sort=True).median()
+        rows = zip(parts.index, parts.to_numpy(float), sizes, by, strict=True)
         return [
-            _Point(float(at), float(mid), float(low), float(high), int(n), "")
-            for at, (low, mid, high), n in rows
+            _Point(float(at), float(mid), float(low), float(high), int(n), "", float(select))
+            for at, (low, mid, high), n, select in rows
         ]
-    means = score.groupby([level, runs["config_id"]], sort=True).mean()
-    by_level = means.groupby(level=0, sort=True)
-    best = (by_level.idxmax() if higher_is_better(metric) else by_level.idxmin()).tolist()
-    seeds = score.groupby([level, runs["config_id"]], sort=True).indices
+    selected = selected_of_each(runs, shown.select, runs[x].astype(float).tolist())
+    seeds = score.groupby([level, finished["config_id"]], sort=True).indices
     values: Array = np.asarray(score, dtype=np.float64)
-    return [
-        _of_seeds(float(at), str(config), metric, values[seeds[at, config]]) for at, config in best
-    ]
-
-
-def _of_seeds(level: float, config_id: str, metric: str, values: Array) -> _Point:
-    if len(values) < 2:
-        return _Point(level, float(values[0]), math.nan, math.nan, 1, config_id)
-    interval = mean_interval(values)
-    low, high = _clipped(interval.low, interval.high, metric, values)
-    return _Point(level, interval.mean, low, high, len(values), config_id)
-
-
-def _clipped(low: float, high: float, metric: str, values: Array) -> tuple[float, float]:
-    """Clip for display: shares to 0 and 1, positive losses to a tenth of the smallest."""
-    if is_share(metric):
-        return max(low, 0.0), min(high, 1.0)
-    return (max(low, float(values.min()) / 10), high) if values.min() > 0 else (low, high)
+    points = []
+    for at, (config_id, by_mean) in sorted(selected.items()):
+        places = seeds.get((at, config_id))
+        if places is not None:
+            low, high = seed_interval(values[places])
+            mean, n = float(values[places].mean()), len(places)
+            points.append(_Point(float(at), mean, low, high, n, config_id, by_mean))
+    return points
 
 
 def _handles(info: SweepInfo) -> list[Line2D]:
@@ -344,8 +377,21 @@ def _has_room(info: SweepInfo) -> bool:
 def _best(line: Line, info: SweepInfo, x: str) -> str:
     if not line.centre.size:
         return "no run finished"
-    index = int(line.centre.argmax() if info.is_higher_better else line.centre.argmin())
+    by = line.selected_by if higher_is_better(info.select) else -line.selected_by
+    index = int(np.where(np.isnan(by), -np.inf, by).argmax())
     return f"{render_value('', float(line.centre[index]))} at {x}={level_name(line.levels[index])}"
+
+
+def _heading(info: SweepInfo, metric: str) -> str:
+    """Return what the words beside the chart tell of each line."""
+    if info.select == metric:
+        return f"Best {metric}"
+    return f"{metric} where {info.select} is best,"
+
+
+def _selected_by(metric: str, select: str) -> str:
+    """Return by which metric configurations are selected, where it is not the one shown."""
+    return "" if select == metric else f" by {select}"
 
 
 def _notes(info: SweepInfo, x: str) -> Iterator[str]:

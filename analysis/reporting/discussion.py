@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,10 @@ from analysis.effects.render import interactions
 from analysis.reporting.blocks import Notice, Points, Section
 from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.verdicts import edge_sentence, failure_sentence
+from analysis.results.margin import render_difference
 from analysis.results.rows import Row
 from analysis.results.table import Table
+from analysis.stats.multiple_comparisons import effect
 from analysis.text.levels import is_missing, level_key, render_level
 from analysis.text.metrics import is_share, render_value, render_values
 from analysis.verdicts.breakdown import Breakdown
@@ -62,7 +65,7 @@ def best_lines(findings: Findings) -> list[str]:
         gain = row.mean - (chance.mean or 0.0)
         way = "above" if gain >= 0 else "below"
         lines.append(
-            f"It is {_difference(metric, abs(gain))} {way} {chance.name} "
+            f"It is {render_difference(metric, abs(gain))} {way} {chance.name} "
             f"({_value(metric, chance.mean)})."
         )
     if row.purpose == "confirm" and row.optimistic is not None:
@@ -71,19 +74,34 @@ def best_lines(findings: Findings) -> list[str]:
         way = "too good by" if lost > 0 else "not too good: fresh seeds were better by"
         lines.append(
             f"The runs that chose it had {_value(metric, row.optimistic)}, "
-            f"{way} {_difference(metric, abs(lost))}."
+            f"{way} {render_difference(metric, abs(lost))}."
         )
     elif table.optimism is not None and table.optimism.expected:
-        expected = _difference(metric, table.optimism.expected)
-        luck = f"the luck of the best of {table.optimism.k:,} that cannot be told apart"
+        expected = render_difference(metric, table.optimism.expected)
         lines.append(
-            f"It was chosen and reported on the same runs: up to {expected} of it may be {luck}."
+            "It was chosen and reported on the same runs: "
+            f"{expected} of it are expected to be luck of that choice."
         )
-    return lines
+    return lines + _other_first(table, row)
+
+
+def _other_first(table: Table, row: Row) -> list[str]:
+    """Return which configuration has the best reported mean, where it is not the selected one."""
+    sign = 1 if higher_is_better(table.plan.report) else -1
+    scored = [other for other in table.rows if not other.name and other.mean is not None]
+    scored = [other for other in scored if other.purpose == row.purpose and other.is_complete]
+    first = max(scored, key=lambda other: sign * (other.mean or 0.0), default=row)
+    if row.mean is None or first.mean is None or sign * first.mean <= sign * row.mean:
+        return []
+    report = table.plan.report
+    return [
+        f"{row_name(first, table)} has a better {report} ({_value(report, first.mean)}), but "
+        f"{table.plan.select} does not select it, and choosing it by {report} would favour luck."
+    ]
 
 
 def tie_lines(findings: Findings) -> list[str]:
-    """Return how many cannot be told from the best."""
+    """Return how many are not distinguished from the best, and how many are equivalent to it."""
     table = findings.best
     if (
         isinstance(table, Missing)
@@ -103,9 +121,22 @@ def tie_lines(findings: Findings) -> list[str]:
         else f"tested were {tests:,} {rest}"
     )
     if not count:
-        return [f"No other configuration is statistically tied with it; {tested}."]
-    others = "1 other" if count == 1 else f"{count:,} others"
-    return [f"{others} cannot be told from it with {_seeds(table)}; {tested}."]
+        return [f"All other configurations are distinguished from it; {tested}."]
+    others = "1 other is" if count == 1 else f"{count:,} others are"
+    return [f"{others} not distinguished from it with {_seeds(table)}; {tested}.", *_equals(table)]
+
+
+def _equals(table: Table) -> list[str]:
+    """Return that what is not distinguished need not be equal, or how many rows are equivalent."""
+    margin = table.ties[0].margin
+    if margin is None:
+        return []
+    within = f"within {render_difference(table.plan.report, margin.value)}"
+    count = sum(row.is_equivalent for row in table.rows)
+    if not count:
+        return [f"That does not make them equal: none is shown to be equivalent {within}."]
+    shown = "1 of those shown is" if count == 1 else f"{count} of those shown are"
+    return [f"{shown} equivalent to it {within}."]
 
 
 def setting_lines(findings: Findings) -> list[str]:
@@ -171,26 +202,24 @@ def verdict_lines(findings: Findings) -> list[str]:
 
 
 def time_lines(findings: Findings) -> list[str]:
-    """Return the cheapest configuration that is as good as the best."""
+    """Return the cheapest configuration that is equivalent to the best and surely cheaper."""
     table = findings.best
     row = None if isinstance(table, Missing) else best_row(table)
-    if row is None or isinstance(table, Missing) or not row.seconds or not row.n_total:
+    if row is None or isinstance(table, Missing) or not row.seconds_of_runs:
         return []
-    per_run = {
-        other.config_id: (other.seconds or 0.0) / other.n_total
-        for other in table.rows
-        if other.is_tied and other.seconds
-    }
-    if not per_run:
+    equals = [other for other in table.rows if other.is_equivalent and other.seconds_of_runs]
+    if not equals or table.ties[0].margin is None:
         return []
-    cheapest, seconds = min(per_run.items(), key=lambda item: item[1])
-    own = row.seconds / row.n_total
-    if seconds >= 0.9 * own:
+    other = min(equals, key=lambda found: fmean(found.seconds_of_runs))
+    level = 1 - (1 - table.plan.level) / len(equals)  # of all intervals together
+    saved = effect(row.seconds_of_runs, other.seconds_of_runs, level)
+    if not saved.low > 0:  # NaN where seeds are few
         return []
-    other = next(found for found in table.rows if found.config_id == cheapest)
+    own, seconds = fmean(row.seconds_of_runs), fmean(other.seconds_of_runs)
+    within = render_difference(table.plan.report, table.ties[0].margin.value)
     return [
-        f"{row_name(other, table)} is tied with the best "
-        f"and takes {seconds:.3g} s a run instead of {own:.3g} s."
+        f"{row_name(other, table)} is equivalent to the best within {within} and takes "
+        f"{seconds:.3g} s a run instead of {own:.3g} s: {saved.low:.3g} to {saved.high:.3g} s less."
     ]
 
 
@@ -278,7 +307,3 @@ def _value(metric: str, value: float | None) -> str:
     return (
         "–" if value is None else render_value(metric, value) + (" %" if is_share(metric) else "")
     )
-
-
-def _difference(metric: str, value: float) -> str:
-    return f"{100 * value:.3g} points" if is_share(metric) else f"{value:.3g}"

@@ -16,6 +16,7 @@ from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
 from analysis.results.configurations import Configuration, configurations
+from analysis.results.margin import margin_in
 from analysis.results.plan import Plan
 from analysis.results.table import Table, build_table
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
@@ -95,6 +96,7 @@ def find_out(
     *,
     select: str = "",
     report: str = "",
+    margin: float | None = None,
     left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> Findings:
     """Compute everything about loaded runs.
@@ -104,6 +106,8 @@ def find_out(
         address: as the person named the grid.
         select: the metric that chooses; a usual one that was measured unless given.
         report: the metric that is shown; the same one on the test set unless given.
+        margin: within which configurations are equivalent, as it was typed; by default what the
+            metric resolves.
         left_out: the filter that the runs have passed.
 
     Raises:
@@ -124,7 +128,7 @@ def find_out(
     design = attempt(lambda: _design(runs, chooser))
     few = not isinstance(design, Missing) and len(design.means) <= MANY
     origins = parse_provenance(loaded.provenance)
-    plan = Plan(chooser, shown, only=left_out.only)
+    plan = Plan(chooser, shown, only=left_out.only, margin=margin_in(shown, margin))
     return Findings(
         address=address,
         loaded=loaded,

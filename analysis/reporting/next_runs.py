@@ -20,14 +20,18 @@ from analysis.data.frames import setting_columns
 from analysis.reporting.blocks import Block, Code, Points, Section, Text
 from analysis.reporting.discussion import best_row
 from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.own_code import find_own_code, own_code_keys
 from analysis.reporting.question import read_grid_file
 from analysis.results.configurations import Configuration
+from analysis.results.margin import render_difference
 from analysis.stats.power import seeds_for_power
 from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.judge import CONVERGENT
 from anlp.console.verbs import command_name
 from anlp.core.units import render_duration
+from anlp.records.program import Program
 from anlp.tasks import TASKS
+from anlp.tasks.user_code import is_user_code
 
 KEPT = (
     "resources",
@@ -42,6 +46,7 @@ KEPT = (
     "chain",
 )
 FEW_LEVELS = 12  # that axes of a grid have; drawn settings have more, and no next value
+MONITOR = "monitor"  # of the user's own code, this column is no setting
 BUDGETS = ("epochs", "train_samples")  # less of them is cheaper, never better
 DECADES = 10.0  # over which positive levels are multiplied, not added; no step is larger
 WHOLE_STEP = 2.0  # likewise of whole numbers, unless all steps were of one size
@@ -111,7 +116,7 @@ def render_grid(advice: Advice, findings: Findings) -> str:
     lines += [f"#   {command_name('jobs.submit')} {name}", ""]
     common, own = _shared([point for proposal in advice.proposals for point in proposal.points])
     lines += [
-        _line("task", advice.task),
+        *(_line(key, value) for key, value in _code_keys(advice, findings).items()),
         _line("fixed", common),
         _line("seeds", list(advice.seeds)),
         "",
@@ -161,7 +166,10 @@ def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
 def point_of(findings: Findings, configuration: Configuration, **changed: Any) -> dict[str, Any]:
     """Return the settings of a configuration that differ from the task's defaults."""
     run = configuration.runs[0]
-    fields = TASKS[str(run["task"])].settings.model_fields
+    task = str(run["task"])
+    if is_user_code(task):
+        return _own_point(findings, run, find_own_code(findings.folder, task), changed)
+    fields = TASKS[task].settings.model_fields
     point = {}
     for name in setting_columns(findings.runs):
         value, default = (
@@ -173,6 +181,20 @@ def point_of(findings: Findings, configuration: Configuration, **changed: Any) -
         plain = _typed(value, default)
         if default is PydanticUndefined or plain != default:
             point[name] = plain
+    return point
+
+
+def _own_point(
+    findings: Findings, run: Mapping[str, Any], program: Program | None, changed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings of a run of the user's own code that are not its defaults."""
+    defaults = {} if program is None else program.defaults
+    point = {}
+    for name in setting_columns(findings.runs):
+        value = changed.get(name, run[name])
+        default = defaults.get(name)
+        if name != MONITOR and not is_missing(value) and value != default:
+            point[name] = _typed(value, default)
     return point
 
 
@@ -192,7 +214,7 @@ def _best(findings: Findings, known: Sequence[Configuration]) -> Configuration:
 
 
 def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]:
-    """Return the configurations tied with the best, and the seeds that would separate the next."""
+    """Return the configurations not distinguished from the best, with seeds to tell them apart."""
     table = findings.best
     if (
         isinstance(table, Missing)
@@ -210,12 +232,15 @@ def _ties(findings: Findings, best: Configuration) -> tuple[list[Proposal], int]
     chosen = [best, *(one for one in tied if one.config_id != best.config_id)][:TIED]
     count, words = _needed(findings, chosen)
     more = f" ({len(tied)} in all)" if len(tied) > len(chosen) else ""
-    reason = f"{len(chosen)} configurations that cannot be told from the best{more}: {words}."
+    reason = f"{len(chosen)} configurations not distinguished from the best{more}: {words}."
     return [Proposal(reason, tuple(point_of(findings, one) for one in chosen))], count
 
 
 def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, str]:
-    """Seeds with which a difference as large as that of the first two would show."""
+    """Return the seeds that would show a difference as large as the margin, and that in words.
+
+    The difference that was seen says nothing about it: it was chosen by the data.
+    """
     scores = [
         [float(run[findings.report]) for run in one.runs if run["outcome"] == "ok"]
         for one in chosen
@@ -223,22 +248,19 @@ def _needed(findings: Findings, chosen: Sequence[Configuration]) -> tuple[int, s
     finite = [[score for score in group if math.isfinite(score)] for group in scores]
     several = [np.var(group, ddof=1) for group in finite if len(group) > 1]
     sd = math.sqrt(float(np.mean(several))) if several else 0.0
-    if len(finite) < 2 or not sd or not all(finite[:2]):
+    margin = None if isinstance(findings.best, Missing) else findings.best.ties[0].margin
+    if margin is None or not margin.value or not sd:
         return SEEDS, f"{SEEDS} fresh seeds each show how much seeds vary"
-    difference = abs(float(np.mean(finite[0]) - np.mean(finite[1]))) / sd
-    needed = seeds_for_power(difference, len(chosen) - 1) if difference > 0.05 else math.inf
+    size = render_difference(findings.report, margin.value)
+    needed = seeds_for_power(margin.value / sd, len(chosen) - 1)
     if needed > MAX_SEEDS:
         return (
             SEEDS,
-            f"{MAX_SEEDS} seeds could not show how the first two differ, take the cheaper; "
-            f"{SEEDS} seeds confirm them",
+            f"{needed:,} seeds each would show a difference of {size} (power 80 %), more than the "
+            f"{MAX_SEEDS} that are proposed at most; {SEEDS} fresh seeds confirm them",
         )
-    count = max(int(needed), SEEDS)
-    return (
-        count,
-        f"{count} fresh seeds each would show a difference of {difference:.2g} sd, "
-        "as the first two have",
-    )
+    count = max(needed, SEEDS)
+    return count, f"{count} fresh seeds each would show a difference of {size} (power 80 %)"
 
 
 def _extensions(findings: Findings, best: Configuration) -> list[Proposal]:
@@ -326,23 +348,39 @@ def _longer(findings: Findings, best: Configuration) -> list[Proposal]:
 
 def _confirmation(findings: Findings) -> tuple[str, ...]:
     """Return how to confirm the winners; nothing where a filter has left some of them out."""
-    is_confirmed = bool((findings.runs["purpose"] == "confirm").any())
+    row = None if isinstance(findings.best, Missing) else best_row(findings.best)
+    is_confirmed = row is not None and row.purpose == "confirm"
     is_single = findings.runs["config_id"].nunique() < 2
     if findings.left_out.only or is_confirmed or is_single:
         return ()
     select = [] if findings.select == CONFIRM_SELECTS else ["--select", findings.select]
     words = [f"{findings.folder.name}.yaml", "--confirm", "2", "--seeds", "5", *select]
     typed = f"{command_name('jobs.submit')} {shlex.join(words)}"
-    return (f"Nothing was confirmed yet: {typed} repeats the winners with fresh seeds.",)
+    return (f"The best is not confirmed yet: {typed} repeats the winners with fresh seeds.",)
+
+
+def _code_keys(advice: Advice, findings: Findings) -> dict[str, Any]:
+    """Return the keys that name the task."""
+    if is_user_code(advice.task):
+        program = find_own_code(findings.folder, advice.task)
+        if program is not None:
+            return own_code_keys(program, _grid_file(findings))
+    return {"task": advice.task}
 
 
 def _kept(findings: Findings) -> dict[str, Any]:
     """Return how the runs were carried out, from the grid file."""
+    form = _grid_file(findings)
+    return {key: form[key] for key in KEPT if key in form}
+
+
+def _grid_file(findings: Findings) -> dict[str, Any]:
+    """Return the content of the grid file; empty where it cannot be read."""
     try:
         form = yaml.safe_load(read_grid_file(findings.folder) or "")
     except yaml.YAMLError:
         return {}
-    return {key: form[key] for key in KEPT if key in form} if isinstance(form, dict) else {}
+    return form if isinstance(form, dict) else {}
 
 
 def _shared(points: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

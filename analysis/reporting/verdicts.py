@@ -70,7 +70,7 @@ def failure_sentence(found: Explanation) -> str:
     counts = (
         f"{found.failed_with} of {found.n_with}, else {found.failed_without} of {found.n_without}"
     )
-    return f"Configurations with {found.condition} fail more often: {counts} ({odds})."
+    return f"{found.unit.capitalize()} with {found.condition} fail more often: {counts} ({odds})."
 
 
 def edge_sentence(edges: Sequence[Edge]) -> str:
@@ -139,7 +139,7 @@ def _failures(found: Breakdown) -> list[Block]:
     failures = len(found.judged.of(DIVERGENT))
     if not found.explanations:
         text = (
-            "No setting goes with failure more than chance would have it."
+            "No setting, and no pair of two, goes with failure more than chance would have it."
             if failures
             else "No run failed to learn."
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from analysis.results.rows import MIN_SEEDS, Row
+from analysis.results.margin import render_difference
+from analysis.results.plan import Plan
+from analysis.results.rows import Row
 from analysis.results.table import Table
 from analysis.results.ties import render_ties
-from analysis.stats.intervals import BOOTSTRAP_SEEDS, z_coverage
-from analysis.text.metrics import is_share, render_value
+from analysis.stats.intervals import BOOTSTRAP_SEEDS, MIN_SEEDS, z_coverage
+from analysis.text.metrics import is_share
 
 METHOD_NAMES = {"t": "Student t", "z": "normal (z)", "bootstrap-t": "bootstrap-t"}
 
@@ -14,7 +16,7 @@ METHOD_NAMES = {"t": "Student t", "z": "normal (z)", "bootstrap-t": "bootstrap-t
 def render_caption(table: Table) -> str:
     """Write one paragraph of plain text."""
     rows = [row for row in table.rows if not row.name]
-    ties = render_ties(table.ties, table.plan.by or "")
+    ties = render_ties(table.ties, rows, table.plan)
     parts = [
         _measure(table, rows),
         _selection(table),
@@ -102,7 +104,20 @@ def _selection(table: Table) -> str:
         rule = f"The one {searched}"
     else:
         rule = f"All {count} {searched}, ranked by {by}"
-    return f"{rule}{only}."
+    return f"{rule}{only}.{_order(plan)}"
+
+
+def _order(plan: Plan) -> str:
+    """Say by what the rows are sorted on request, and that no best follows from a report."""
+    if not plan.sort:
+        return ""
+    order = f" Sorted by {', '.join(plan.sort)}"
+    if not plan.is_sorted_by_report:
+        return f"{order}."
+    return (
+        f"{order}: {plan.report} is reported and takes no part in the selection, so no row is "
+        "marked as the best."
+    )
 
 
 def _chosen(table: Table) -> str:
@@ -131,7 +146,10 @@ def _purpose(table: Table, rows: list[Row]) -> str:
             "selected: optimistic."
         )
     if "confirm" in purposes:
-        return f"Confirmed: fresh seeds only, the best is among those. Selected: {optimistic}."
+        best = [row for row in rows if row.is_best]
+        among = best and all(row.purpose == "confirm" for row in best)
+        where = ", the best is among those" if among else ""
+        return f"Confirmed: fresh seeds only{where}. Selected: {optimistic}{_optimism(table)}."
     if len(rows) > 1 or table.n_configurations > 1:
         return f"Rows are {optimistic}{_optimism(table)}."
     return ""
@@ -141,20 +159,21 @@ def _optimism(table: Table) -> str:
     optimism = table.optimism
     if optimism is None:
         return ""
-    if optimism.k < 2:
-        return ", though none is tied with the best"
     if optimism.expected is None:
         return (
             " by an unknown amount, since one seed does not show how much seeds vary: confirm the "
             "best"
         )
-    amount = render_value(table.plan.report, optimism.expected)
-    seeds = "1 seed" if optimism.n == 1 else f"{optimism.n} seeds"
+    report = table.plan.report
+    amount = render_difference(report, optimism.expected)
+    error = render_difference(report, float(f"{optimism.error:.1g}"))
     luck = ""
     if optimism.shared != 1:
-        luck = f", seed luck shared by {100 * optimism.shared:.0f} %"
-    top = f"{optimism.k} configurations that cannot be told apart at the top, {seeds} each{luck}"
-    return f" by up to {amount} as expected from {top}: confirm the best"
+        luck = f", {100 * optimism.shared:.0f} % of it shared with {report}"
+    return (
+        f": the best by {amount} as expected from its choice among {optimism.k:,} configurations "
+        f"(parametric bootstrap with the seed luck of each{luck}; Monte-Carlo error {error})"
+    )
 
 
 def _left_out(table: Table, rows: list[Row]) -> str:

@@ -329,6 +329,8 @@ def _rules(table: Table) -> Iterator[int]:
 def _mark(row: Row) -> Mark | None:
     if row.is_best:
         return "best"
+    if row.is_equivalent:
+        return "equivalent"
     return "tied" if row.is_tied else None
 
 

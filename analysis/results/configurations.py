@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from analysis.data.selection import choosing_runs
 from analysis.text.levels import is_missing
 from anlp.core.metrics import higher_is_better
 
@@ -31,6 +32,9 @@ class Configuration:
         if any(has_score(run, metric) for run in confirm):
             return confirm
         return tuple(run for run in self.runs if run["purpose"] != "confirm") or confirm
+
+
+Order = Callable[[Sequence[Configuration]], list[Configuration]]
 
 
 def has_score(run: Run, metric: str) -> bool:
@@ -58,22 +62,28 @@ def configurations(runs: pd.DataFrame, select: str) -> list[Configuration]:
     return sorted(grouped, key=lambda configuration: _rank(configuration, sign))
 
 
-def best(ranked: Sequence[Configuration], top: int, per: Sequence[str] = ()) -> list[Configuration]:
+def best(
+    ranked: Sequence[Configuration],
+    top: int,
+    per: Sequence[str] = (),
+    order: Order = list,
+) -> list[Configuration]:
     """Return the first `top` of `ranked`, or of each level of the settings `per`.
 
     Levels are in the order of their best.
+
+    Args:
+        ranked: best first.
+        top: so many, of each level.
+        per: settings.
+        order: puts the configurations of a level into another order.
     """
     groups: dict[object, list[Configuration]] = defaultdict(list)
     for configuration in ranked:
         levels = [configuration.runs[0][name] for name in per]
         key = tuple(None if is_missing(level) else level for level in levels)  # no NaN as a key
         groups[key].append(configuration)
-    return [configuration for group in groups.values() for configuration in group[:top]]
-
-
-def choosing_runs(runs: pd.DataFrame) -> str:
-    """Return which runs choose configurations: `search`, or `confirm` if there are no others."""
-    return "confirm" if len(runs) and (runs["purpose"] == "confirm").all() else "search"
+    return [configuration for group in groups.values() for configuration in order(group)[:top]]
 
 
 def _mean(runs: Iterable[Run], metric: str, chosen_by: str) -> float:

@@ -27,4 +27,11 @@ class Plan:
     method: Method = "t"
     level: float = 0.95
     tied: TiedOption = "welch"
+    # within which rows are equivalent, in the unit of the metric; None: what the metric resolves
+    margin: float | None = None
     only: str = ""  # the filter that the runs have passed, for the caption
+
+    @property
+    def is_sorted_by_report(self) -> bool:
+        """Return whether rows are in the order of a metric that takes no part in the selection."""
+        return self.report in self.sort and self.report != self.select

@@ -36,7 +36,8 @@ def render_text(table: Table, *, bold: bool = False, width: int = WIDTH) -> str:
         width: of the caption's lines.
     """
     lines = text_lines(make_text_table(table), bold=bold)
-    legend = "" if bold else " *: best."
+    has_star = not bold and any(row.is_best for row in table.rows)
+    legend = " *: best." if has_star else ""
     return "\n".join([*lines, "", _wrapped(render_caption(table) + legend, width), ""])
 
 
@@ -82,7 +83,11 @@ def render_json(table: Table) -> str:
     """Render the rows of `render_csv`, the scores of every seed, and all that the caption says."""
     rows = []
     for row in table.rows:
-        marks = {"is_best": row.is_best, "is_tied": row.is_tied}
+        marks = {
+            "is_best": row.is_best,
+            "is_tied": row.is_tied,
+            "is_equivalent": row.is_equivalent,
+        }
         rows.append(raw_cells(row, table) | {"scores": row.scores, "seeds": row.seeds} | marks)
     form = {
         "grid": table.grid,
@@ -91,9 +96,16 @@ def render_json(table: Table) -> str:
         "runs": table.n_runs,
         "left_out": table.left_out,
         "expected_optimism": None if table.optimism is None else table.optimism.expected,
+        "margin": _margin(table),
         "rows": rows,
     }
     return json.dumps(form, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _margin(table: Table) -> float | None:
+    """Return the largest margin of the groups; None where nothing was tested or it is unknown."""
+    margins = [group.margin.value for group in table.ties if group.margin is not None]
+    return max(margins, default=None)
 
 
 RENDERERS: Mapping[str, Callable[[Table], str]] = {

@@ -13,12 +13,11 @@ from analysis.data.frames import SIZE
 from analysis.results.configurations import Configuration, Run, has_score
 from analysis.results.plan import Plan
 from analysis.stats.chance import Chance
-from analysis.stats.intervals import BOOTSTRAP_SEEDS, Interval, mean_interval, wilson
+from analysis.stats.intervals import BOOTSTRAP_SEEDS, MIN_SEEDS, Interval, mean_interval, wilson
 from analysis.stats.multiple_comparisons import Effect
 from analysis.text.levels import is_missing, none_if_nan
 
 BASELINE_METRIC = "test/acc"  # that of the baselines `random` and `majority`
-MIN_SEEDS = 3  # with two seeds the values themselves say more than an interval six times as wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,9 @@ class Row:
     purpose: str = ""  # of the runs reported here
     config_id: str = ""
     name: str = ""
-    is_best: bool = False
-    is_tied: bool = False  # with the best; a row is never both
+    is_best: bool = False  # selected by the selection metric
+    is_tied: bool = False  # not distinguished from the best; a row is never both
+    is_equivalent: bool = False  # to the best, within the margin of the table
     seeds: tuple[int, ...] = ()  # parallel to `scores`
     n_failed: int = 0  # seeds that diverged, crashed or ended at chance
     has_survivors: bool = True  # at least one seed trained
@@ -48,6 +48,7 @@ class Row:
     effect: Effect | None = None  # of the best over this one
     group: Any = None  # level of the setting that `--by` separates
     seconds: float | None = None  # of all reported runs together
+    seconds_of_runs: tuple[float, ...] = ()  # of those that say it
     updates: int | None = None  # per epoch
 
     @property
@@ -105,6 +106,7 @@ def make_row(configuration: Configuration, settings: Sequence[str], plan: Plan) 
     scores = tuple(float(run[plan.report]) for run in seeds.shown)
     first, purpose = configuration.runs[0], seeds.runs[0]["purpose"]
     is_confirmed, has_failures = purpose == "confirm", seeds.n_failed > 0
+    measured = _seconds(seeds.runs)
     return Row(
         levels=tuple(first[name] for name in settings),
         scores=scores,
@@ -121,7 +123,8 @@ def make_row(configuration: Configuration, settings: Sequence[str], plan: Plan) 
         plain_mean=_plain_mean(seeds, plan.report) if has_failures else None,
         optimistic=_search_mean(configuration, plan.report) if is_confirmed else None,
         group=first[plan.by] if plan.by is not None else None,
-        seconds=_seconds(seeds.runs),
+        seconds=sum(measured) if measured else None,
+        seconds_of_runs=measured,
         updates=_updates(seeds.runs),
     )
 
@@ -202,6 +205,5 @@ def _updates(runs: Sequence[Run]) -> int | None:
     return max(counts, default=None)
 
 
-def _seconds(runs: Sequence[Run]) -> float | None:
-    measured = [float(run["seconds"]) for run in runs if not is_missing(run.get("seconds"))]
-    return sum(measured) if measured else None
+def _seconds(runs: Sequence[Run]) -> tuple[float, ...]:
+    return tuple(float(run["seconds"]) for run in runs if not is_missing(run.get("seconds")))

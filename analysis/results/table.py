@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -18,21 +18,20 @@ from analysis.data.frames import (
     varying_settings,
 )
 from analysis.data.metric_choice import tested_metric, usual_metric
+from analysis.data.selection import choosing_runs
 from analysis.results.configurations import (
     Configuration,
-    Run,
     best,
-    choosing_runs,
     configurations,
     has_score,
 )
+from analysis.results.optimism import Optimism, optimism_of
 from analysis.results.plan import Plan
-from analysis.results.rows import BASELINE_METRIC, Row, has_trained, make_row
-from analysis.results.ties import Ties, mark_rows
-from analysis.stats.selection_bias import optimism_of_best, pooled_sd, shared_luck
-from analysis.text.levels import level_key, none_if_nan
+from analysis.results.rows import BASELINE_METRIC, Row, make_row
+from analysis.results.ties import Ties, eligible, mark_rows
+from analysis.text.levels import level_key
 from anlp.core.errors import UserError, known_name
-from anlp.core.metrics import USUAL_METRICS, higher_is_better
+from anlp.core.metrics import USUAL_METRICS, higher_is_better, reported_with
 
 # name in results -> name in tables, and the metric it is in
 BASELINES: Mapping[str, tuple[str, str]] = {
@@ -40,19 +39,6 @@ BASELINES: Mapping[str, tuple[str, str]] = {
     "majority": ("majority class", BASELINE_METRIC),
     "mean": ("mean of the training set", "test/mae"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Optimism:
-    """By how much the best row is expected to be too good.
-
-    That is the luck of the best among configurations that cannot be told apart.
-    """
-
-    expected: float | None  # None: unknown, none of them has two seeds
-    n: int  # seeds per configuration
-    k: int  # configurations that cannot be told from the best, itself among them
-    shared: float  # correlation of seed luck between the metric that chose and the one reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +65,15 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
     Raises:
         UserError: a metric or setting is unknown, or no run has finished.
     """
-    _check(runs, plan)
+    plan = _checked(runs, plan)
     settings = _shown_settings(runs, plan)
     ranked = configurations(fill_baselines(runs), plan.select)
     pool = {
         configuration.config_id: make_row(configuration, settings, plan) for configuration in ranked
     }
-    chosen = [pool[configuration.config_id] for configuration in _chosen(ranked, plan)]
-    rows, ties = _marked(_sorted(chosen, settings, plan), list(pool.values()), plan)
+    chosen = [pool[configuration.config_id] for configuration in _chosen(ranked, pool, plan)]
+    samples = _samples(runs, plan.report)
+    rows, ties = _marked(_sorted(chosen, settings, plan), list(pool.values()), samples, plan)
     return Table(
         grid=grid,
         plan=plan,
@@ -95,10 +82,10 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
         n_configurations=len(ranked),
         n_runs=len(runs),
         left_out=_left_out(runs, plan.report),
-        samples=_samples(runs, plan.report),
+        samples=samples,
         ties=tuple(ties),
         chosen_by=choosing_runs(runs),
-        optimism=_optimism(rows, ties, ranked, plan),
+        optimism=_optimism(rows, list(pool.values()), ranked, plan),
     )
 
 
@@ -111,11 +98,16 @@ def chosen_metrics(runs: pd.DataFrame, select: str, report: str) -> tuple[str, s
     if select and report:
         return select, report
     _check_finished(runs)
-    chooser = select or usual_metric(runs)
+    chooser = usual_metric(runs)
+    if select:
+        chooser = known_name(select, metric_columns(runs), "--select: metric")
     if report:
-        return chooser, report
+        return chooser, known_name(report, metric_columns(runs), "--report: metric")
+    tested = tested_metric(runs, chooser)
+    if tested == reported_with(chooser):
+        return chooser, tested
     usual = tested_metric(runs, USUAL_METRICS[0])
-    return chooser, usual if usual == BASELINE_METRIC else tested_metric(runs, chooser)
+    return chooser, usual if usual == BASELINE_METRIC else tested
 
 
 def _check_finished(runs: pd.DataFrame) -> None:
@@ -128,10 +120,14 @@ def _check_finished(runs: pd.DataFrame) -> None:
         raise UserError(f"no run has finished yet, so there is nothing to tabulate ({counts})")
 
 
-def _check(runs: pd.DataFrame, plan: Plan) -> None:
+def _checked(runs: pd.DataFrame, plan: Plan) -> Plan:
+    """Return the plan with the metrics under the names that the columns have."""
     _check_finished(runs)
-    known_name(plan.select, metric_columns(runs), "--select: metric")
-    known_name(plan.report, metric_columns(runs), "--report: metric")
+    select = known_name(plan.select, metric_columns(runs), "--select: metric")
+    report = known_name(plan.report, metric_columns(runs), "--report: metric")
+    renamed = {plan.select: select, plan.report: report}
+    sort = tuple(renamed.get(name, name) for name in plan.sort)
+    plan = replace(plan, select=select, report=report, sort=sort)
     for option, names in (
         ("--per", [plan.per]),
         ("--by", [plan.by]),
@@ -144,6 +140,7 @@ def _check(runs: pd.DataFrame, plan: Plan) -> None:
         known_name(
             name, [plan.select, plan.report, "task", *setting_columns(runs)], "--sort: column"
         )
+    return plan
 
 
 def _shown_settings(runs: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
@@ -156,22 +153,37 @@ def _shown_settings(runs: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*map(str, leading), *varying]))
 
 
-def _chosen(ranked: Sequence[Configuration], plan: Plan) -> list[Configuration]:
-    """Return the configurations that get a row, best first."""
+def _chosen(
+    ranked: Sequence[Configuration], pool: Mapping[str, Row], plan: Plan
+) -> list[Configuration]:
+    """Return the configurations that get a row: the selected one first, then best first."""
+    groups: Sequence[str]
     if plan.pivot is not None:
-        return best(ranked, 1, plan.pivot)
-    if plan.top is None and plan.per is None:
-        chosen = list(ranked)
+        groups, top = plan.pivot, 1
     else:
         group = plan.per or plan.by
-        chosen = best(ranked, plan.top or 1, [group] if group else [])
+        groups = [group] if group else []
+        is_all = plan.top is None and plan.per is None
+        top = len(ranked) if is_all else plan.top or 1
+    chosen = best(ranked, top, groups, lambda group: _selected_first(group, pool))
     if plan.worst:
         judged = [c for c in ranked if not math.isnan(c.selected_by)]
         chosen += [c for c in judged[-1:] if c not in chosen]
     return chosen
 
 
-def _marked(rows: Sequence[Row], pool: Sequence[Row], plan: Plan) -> tuple[list[Row], list[Ties]]:
+def _selected_first(group: Sequence[Configuration], pool: Mapping[str, Row]) -> list[Configuration]:
+    """Return the configurations with the one first that may be called the best."""
+    candidates = eligible([pool[one.config_id] for one in group])
+    if not candidates:
+        return list(group)
+    first = candidates[0].config_id
+    return sorted(group, key=lambda one: one.config_id != first)  # stable: the others stay
+
+
+def _marked(
+    rows: Sequence[Row], pool: Sequence[Row], samples: int | None, plan: Plan
+) -> tuple[list[Row], list[Ties]]:
     """Mark the best and tied rows of each group; groups are in the order of their first row."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -180,66 +192,32 @@ def _marked(rows: Sequence[Row], pool: Sequence[Row], plan: Plan) -> tuple[list[
     ties: list[Ties] = []
     for name, group in groups.items():
         family = [row for row in pool if str(row.group) == name]
-        marked_group, group_ties = mark_rows(group, family, plan.report, plan.tied)
+        marked_group, group_ties = mark_rows(group, family, samples, plan)
         marked += marked_group
         ties.append(group_ties)
     return marked, ties
 
 
 def _optimism(
-    rows: Sequence[Row], ties: Sequence[Ties], ranked: Sequence[Configuration], plan: Plan
+    rows: Sequence[Row], pool: Sequence[Row], ranked: Sequence[Configuration], plan: Plan
 ) -> Optimism | None:
     """Return the optimism of the best row, of the most optimistic one where there are groups.
 
-    None where all best rows are confirmed.
+    None where all best rows are confirmed, or nothing was chosen.
     """
-    if len(ranked) < 2 or not any(row.is_best and row.purpose != "confirm" for row in rows):
-        return None
     of_groups = []
-    for group in ties:
-        ids = set(group.top)
-        n_shown = sum(row.config_id in ids for row in rows)
-        top = [c for c in ranked if c.config_id in ids]
-        of_groups.append(_optimism_among(top, plan, by_report=n_shown > 1))
-    return max(of_groups, key=_optimism_key)
+    for best_row in rows:
+        if not best_row.is_best or best_row.purpose == "confirm":
+            continue
+        group = [row for row in pool if str(row.group) == str(best_row.group)]
+        ids = {row.config_id for row in eligible(group)}
+        found = optimism_of(best_row.config_id, ids, ranked, plan)
+        of_groups += [] if found is None else [found]
+    return max(of_groups, key=_optimism_key, default=None)
 
 
 def _optimism_key(optimism: Optimism) -> tuple[bool, float]:
-    is_unknown = optimism.expected is None and optimism.k > 1
-    return is_unknown, optimism.expected or 0.0
-
-
-def _optimism_among(top: Sequence[Configuration], plan: Plan, *, by_report: bool) -> Optimism:
-    """Return the optimism of the best among configurations that cannot be told apart.
-
-    It is smaller where another metric has chosen, as far as the two do not share their luck.
-
-    Args:
-        top: the configurations.
-        plan: of the table.
-        by_report: several of them are shown, so that the reported metric itself marks one of them
-            the best.
-    """
-    usable = [[run for run in c.runs if _counts_for(run, plan)] for c in top]
-    usable = [runs for runs in usable if runs]
-    reported = [[run[plan.report] for run in runs] for runs in usable]
-    shared = 1.0
-    if not by_report and plan.select != plan.report:
-        same_way = higher_is_better(plan.select) == higher_is_better(plan.report)
-        sign = 1.0 if same_way else -1.0
-        chosen_by = [[sign * run[plan.select] for run in runs] for runs in usable]
-        shared = shared_luck(chosen_by, reported)
-    n = Counter(map(len, usable)).most_common(1)[0][0] if usable else 0
-    sd = none_if_nan(pooled_sd(reported))
-    expected = None
-    if sd is not None and n:
-        expected = optimism_of_best(sd, n, len(usable), shared)
-    return Optimism(expected, n, len(usable), shared)
-
-
-def _counts_for(run: Run, plan: Plan) -> bool:
-    is_usable = has_score(run, plan.select) and has_score(run, plan.report)
-    return run["purpose"] != "confirm" and is_usable and has_trained(run, plan.report)
+    return optimism.expected is None, optimism.expected or 0.0
 
 
 def _sorted(rows: list[Row], settings: Sequence[str], plan: Plan) -> list[Row]:

@@ -1,14 +1,16 @@
-"""Mark the best rows of a table and those tied with the best: family, test, and its resolution."""
+"""Mark the best row of a table, those not distinguished from it, and those equivalent to it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.results.plan import TiedOption
+from analysis.results.margin import Margin, margin_of, render_difference
+from analysis.results.plan import Plan, TiedOption
 from analysis.results.rows import Row
 from analysis.stats.intervals import Array
 from analysis.stats.multiple_comparisons import (
@@ -39,8 +41,9 @@ class Ties:
     n_tests: int
     pairing: Pairing | None  # None: configurations do not have the same seeds
     notes: tuple[str, ...]
-    # ids of the best configuration and of all that are tied with it, shown or not
+    # ids of the best configuration and of all that are not distinguished from it, shown or not
     top: tuple[str, ...] = ()
+    margin: Margin | None = None  # None: unknown, nothing is called equivalent
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +54,52 @@ class _Comparison:
     places: Mapping[str, int]  # id of a configuration -> its index in the family
     sign: float  # 1 where higher is better, else -1
     tested: TiedSet | None  # parallel to the family; None: nothing was tested
+    margin: float  # NaN: nothing is equivalent
+    level: float  # of the intervals of all differences together
 
 
 def mark_rows(
-    shown: Sequence[Row], pool: Sequence[Row], report: str, option: TiedOption
+    shown: Sequence[Row], pool: Sequence[Row], samples: int | None, plan: Plan
 ) -> tuple[list[Row], Ties]:
-    """Return the rows with the best and the tied ones marked.
+    """Return the rows with the best one marked, and those that are as good for all that is known.
 
-    A configuration that lost seeds is best only where all did: its mean is over the lucky ones.
-    Where some rows are confirmed, one of those is the best: the others are optimistic.
+    The best is the one that the selection metric selects; the reported metric takes no part in
+    that. A table sorted by the reported metric has no best.
 
     Args:
         shown: the rows of the table, or of a group.
-        pool: the rows of all configurations that were candidates, those shown among them: the
-            family of the tests.
-        report: the metric.
-        option: which tests.
+        pool: the rows of all configurations that were candidates, those shown among them, in the
+            order of the selection metric: the family of the tests.
+        samples: of the reported split.
+        plan: of the table.
     """
-    eligible = _eligible(shown)
-    if not eligible:
+    candidates = eligible(pool)
+    if not candidates or plan.is_sorted_by_report:
         return list(shown), Ties(None, 0, None, ())
-    sign = 1.0 if higher_is_better(report) else -1.0
-    best = max(eligible, key=lambda row: sign * (row.mean or 0.0))
+    best = candidates[0]
+    sign = 1.0 if higher_is_better(plan.report) else -1.0
     family = [row for row in pool if row.scores and row.purpose == best.purpose]
-    tested, ties = _test(family, family.index(best), sign, option)
-    places = {row.config_id: place for place, row in enumerate(family)}
-    comparison = _Comparison(best, places, sign, tested)
-    best_ids = {row.config_id for row in eligible if row.mean == best.mean}
-    return [_mark(row, comparison, best_ids) for row in shown], ties
+    tested, ties = _test(family, family.index(best), sign, plan.tied)
+    margin = margin_of(plan, best.mean or 0.0, samples)
+    comparison = _Comparison(
+        best,
+        {row.config_id: place for place, row in enumerate(family)},
+        sign,
+        tested,
+        math.nan if margin is None else margin.value,
+        1 - (1 - plan.level) / max(ties.n_tests, 1),
+    )
+    return [_mark(row, comparison) for row in shown], replace(ties, margin=margin)
 
 
-def _eligible(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that may be the best: confirmed ones before others, then complete ones."""
+def eligible(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that may be the best, in their order: those without lost seeds.
+
+    A configuration that lost seeds is best only where all did: its mean is over the lucky ones.
+    """
     scored = [row for row in rows if row.mean is not None]
-    confirmed = [row for row in scored if row.purpose == "confirm"] or scored
-    return [row for row in confirmed if row.is_complete] or confirmed
+    selectable = [row for row in scored if row.selected_by is not None] or scored
+    return [row for row in selectable if row.is_complete] or selectable
 
 
 def _test(
@@ -132,18 +146,22 @@ def _pairing_of(family: Sequence[Row], best: Row, sign: float) -> tuple[Pairing 
     return pairing, len(whole) == len(family)
 
 
-def _mark(row: Row, comparison: _Comparison, best_ids: set[str]) -> Row:
-    is_best = row.config_id in best_ids
+def _mark(row: Row, comparison: _Comparison) -> Row:
     best, tested, sign = comparison.best, comparison.tested, comparison.sign
     place = comparison.places.get(row.config_id)
-    if row.config_id == best.config_id or tested is None or place is None:
-        return replace(row, is_best=is_best)
+    if row.config_id == best.config_id:
+        return replace(row, is_best=True)
+    if tested is None or place is None:
+        return row
+    sides = sign * np.array(best.scores), sign * np.array(row.scores)
+    together = effect(*sides, level=comparison.level)
+    lies_within = -comparison.margin <= together.low and together.high <= comparison.margin
     return replace(
         row,
-        is_best=is_best,
-        is_tied=bool(tested.is_tied[place]) and not is_best,
+        is_tied=bool(tested.is_tied[place]),
+        is_equivalent=bool(lies_within) and row.is_complete,
         p=none_if_nan(float(tested.adjusted[place])),
-        effect=effect(sign * np.array(best.scores), sign * np.array(row.scores)),
+        effect=effect(*sides),
     )
 
 
@@ -154,12 +172,13 @@ def _by_seed(row: Row) -> Array:
     return np.array([score for _, score in sorted(zip(row.seeds, row.scores, strict=True))])
 
 
-def render_ties(ties: Sequence[Ties], within: str = "") -> str:
+def render_ties(ties: Sequence[Ties], rows: Sequence[Row], plan: Plan) -> str:
     """Write the sentences under a table.
 
     Args:
         ties: one, or one per group.
-        within: the setting that groups the rows, for "within each model".
+        rows: of the table.
+        plan: of the table.
     """
     tested = [group for group in ties if group.method]
     sentences = []
@@ -167,13 +186,32 @@ def render_ties(ties: Sequence[Ties], within: str = "") -> str:
         sizes = sorted({group.n_tests for group in tested})
         family = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
         names = " or ".join(sorted({TEST_NAMES[group.method] for group in tested if group.method}))
-        place = f" within each {within}" if within else ""
+        place = f" within each {plan.by}" if plan.by else ""
         sentences.append(
-            f"†: tied with the best{place}; {names}, Holm over {family} at {100 * ALPHA:g} %."
+            f"†: not distinguished from the best{place}; {names}, Holm over {family} "
+            f"at {100 * ALPHA:g} %."
         )
+        sentences += _equivalence(tested, rows, plan)
         sentences.append(_pairing(tested))
     sentences += dict.fromkeys(_sentence(note) for group in ties for note in group.notes)
     return " ".join(sentences)
+
+
+def _equivalence(tested: Sequence[Ties], rows: Sequence[Row], plan: Plan) -> list[str]:
+    """Say what equivalent means, where a row is, and that the daggers do not mean it."""
+    margins = [group.margin for group in tested if group.margin is not None]
+    if not margins:
+        return []
+    largest = max(margins, key=lambda margin: margin.value)
+    width = f"{render_difference(plan.report, largest.value)} ({largest.reason})"
+    if any(row.is_equivalent for row in rows):
+        return [
+            f"‡: equivalent to the best within {width}: the {100 * plan.level:g} % intervals of "
+            "all differences together lie inside."
+        ]
+    if any(row.is_tied for row in rows):
+        return [f"No row is shown to be equivalent to the best within {width}."]
+    return []
 
 
 def _pairing(tested: Sequence[Ties]) -> str:

@@ -61,9 +61,9 @@ def scores(counts: Array) -> Scores:
     """
     hits, support, answered = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     is_there = support + answered > 0
-    # 0 where a class was never answered, as is usual
+    # 0 where a class was never answered, or answered without having a sample: as scikit-learn
     precision = np.where(is_there, _ratio(hits, answered), np.nan)
-    recall = np.where(support > 0, _ratio(hits, support), np.nan)
+    recall = np.where(is_there, _ratio(hits, support), np.nan)
     f1 = np.where(is_there, _ratio(2 * hits, support + answered), np.nan)
     return Scores(precision, recall, f1, support, float(hits.sum() / counts.sum()))
 

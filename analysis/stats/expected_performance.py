@@ -22,13 +22,17 @@ class EvpCurve:
     reliable_to: int  # beyond this budget a curve is to be dashed: half of the configurations
 
 
-def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
+def evp_curve(
+    values: Scores, max_budget: int | None = None, *, selected_by: Scores | None = None
+) -> EvpCurve:
     """Return the expected best of k of the configurations that were run, for k to `max_budget`.
 
     Args:
         values: (n_configurations,) finite, one per configuration (the mean over its seeds), higher
             is better.
         max_budget: all configurations unless given.
+        selected_by: (n_configurations,) what the search selects by, higher is better, where that
+            is not the value itself; the curve is of the values of the selected ones.
 
     Raises:
         TooFewSeedsError: there are no values.
@@ -37,7 +41,9 @@ def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
     Source: U of Tang et al. 2020 (arXiv 2004.13705), equal to enumeration
     (tests/analysis/stats/test_expected_performance.py).
     """
-    ordered = np.sort(np.asarray(values, dtype=float))
+    found = np.asarray(values, dtype=float)
+    by = found if selected_by is None else np.asarray(selected_by, dtype=float)
+    ordered = found[np.argsort(by, kind="stable")]
     if not ordered.size:
         raise TooFewSeedsError("no configurations: nothing to expect")
     if not np.isfinite(ordered).all():
@@ -55,10 +61,10 @@ def evp_curve(values: Scores, max_budget: int | None = None) -> EvpCurve:
 
 
 def unbiased_best(ordered: Array, k: int) -> float:
-    """Average the maximum over all subsets of size `k`, 1 <= k <= N.
+    """Average the selected value over all subsets of size `k`, 1 <= k <= N.
 
     Args:
-        ordered: (N,) ascending.
+        ordered: (N,) the one that is selected last.
         k: size of the subsets.
     """
     i = np.arange(ordered.size - 1, k - 1, -1, dtype=float)  # ranks N - 1 down to k
@@ -68,10 +74,10 @@ def unbiased_best(ordered: Array, k: int) -> float:
 
 
 def resampled_best(ordered: Array, k: int) -> float:
-    """Average the maximum of `k` draws with replacement.
+    """Average the selected value of `k` draws with replacement.
 
     Args:
-        ordered: (N,) ascending.
+        ordered: (N,) the one that is selected last.
         k: number of draws.
     """
     shares = np.arange(ordered.size + 1) / ordered.size

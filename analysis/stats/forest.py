@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.stats.correlation import pearson
 from analysis.stats.intervals import Array
-from anlp.core.errors import UserError
+from anlp.core.errors import UserError, describe_import
 
 TREES = 100
 FOLDS = 5
@@ -106,9 +106,7 @@ def _squared_error_gain(
 def _sklearn() -> tuple[Any, Any]:
     try:
         from sklearn import ensemble, inspection  # a second to import, and an extra
-    except ImportError:
-        raise UserError(
-            "random-forest importance needs scikit-learn: pip install 'anlp[analysis]', or add "
-            "--no-forest"
-        ) from None
+    except ImportError as error:
+        why = describe_import(error, "sklearn", "analysis")
+        raise UserError(f"random-forest importance: {why}; or add --no-forest") from None
     return ensemble, inspection

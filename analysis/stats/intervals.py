@@ -15,6 +15,7 @@ Array = npt.NDArray[np.float64]
 Scores = Sequence[float] | Array
 Method = Literal["t", "z", "bootstrap-t"]
 
+MIN_SEEDS = 3  # two values say more themselves than an interval six times as wide
 # with fewer, a bootstrap of the mean covers less than Student t, or is too long to be of use
 BOOTSTRAP_SEEDS = 20
 RESAMPLES = 10_000
@@ -58,22 +59,30 @@ def mean_interval(scores: Scores, level: float = 0.95, method: Method = "t") -> 
             for few seeds, see `z_coverage`; `bootstrap-t` suits skewed scores of many seeds.
 
     Raises:
-        TooFewSeedsError: fewer than two values, or than 20 for `bootstrap-t`.
+        TooFewSeedsError: fewer than three values, or than 20 for `bootstrap-t`.
         NotFiniteError: a value is NaN or infinite.
 
     Source: t covers 94-96 % at n = 5..10 where z covers 88-92 %
     (tests/analysis/stats/test_coverage.py).
     """
     values = _finite(scores)
-    if values.size < 2:
+    if values.size < MIN_SEEDS:
         raise TooFewSeedsError(
-            f"an interval over seeds needs at least 2 of them, got {values.size}"
+            f"an interval over seeds needs at least {MIN_SEEDS} of them, got {values.size}"
         )
     if method == "bootstrap-t":
         return _bootstrap_t(values, level)
     return interval_from_moments(
         float(values.mean()), float(values.std(ddof=1)), values.size, level, method
     )
+
+
+def seed_interval(scores: Scores) -> tuple[float, float]:
+    """Return the ends of the 95 % t interval over seeds; NaN for fewer seeds than it needs."""
+    if len(scores) < MIN_SEEDS:
+        return math.nan, math.nan
+    interval = mean_interval(scores)
+    return interval.low, interval.high
 
 
 def interval_from_moments(

@@ -1,4 +1,4 @@
-"""Find the configurations tied with the best by one-sided tests, adjusted for their number."""
+"""Find the configurations not distinguished from the best by one-sided tests with Holm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from analysis.stats.intervals import Array, Scores
+from analysis.stats.intervals import MIN_SEEDS, Array, Scores
 from analysis.stats.power import ALPHA, break_even
 from analysis.stats.shrinkage import Prior, fit_prior
 
@@ -58,7 +58,7 @@ class Effect:
     """How far A lies above B."""
 
     difference: float
-    low: float  # Welch's t interval of the difference, NaN for fewer than two seeds on a side
+    low: float  # Welch's t interval of the difference, NaN for fewer than three seeds on a side
     high: float
     superiority: float  # P(A > B) over pairs of seeds, ties count half
 
@@ -94,7 +94,7 @@ def tied_set(
     reference: int | None = None,
     in_prior: Sequence[bool] | None = None,
 ) -> TiedSet:
-    """Find the configurations that cannot be told from the best.
+    """Find the configurations that tests do not distinguish from the best.
 
     Args:
         groups: per configuration (n_seeds,) finite scores, higher is better (negate losses).
@@ -169,7 +169,7 @@ def effect(a: Scores, b: Scores, level: float = 0.95) -> Effect:
     difference = float(left.mean() - right.mean())
     above = left[:, None] > right
     superiority = float((above + 0.5 * (left[:, None] == right)).mean())
-    if min(left.size, right.size) < 2:
+    if min(left.size, right.size) < MIN_SEEDS:
         return Effect(difference, np.nan, np.nan, superiority)
     found = moments([left, right])
     error, freedom = _welch(found.take(0), found.take(1))

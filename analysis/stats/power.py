@@ -1,4 +1,7 @@
-"""Tell what a number of seeds can decide: smallest p values, seeds for a given power."""
+"""Tell what a number of seeds can decide: smallest p values, seeds for a given power.
+
+All tests are one-sided, as those of `multiple_comparisons`: is the selected configuration better?
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ MAX_SEEDS = 100_000
 
 
 def smallest_p(n: int, *, paired: bool = False) -> float:
-    """Return the smallest two-sided p value of a permutation test of `n` against `n` seeds.
+    """Return the smallest one-sided p value of a permutation test of `n` against `n` seeds.
 
     With `paired`, of `n` pairs.
     """
-    return min(1.0, 2 / (2**n if paired else math.comb(2 * n, n)))
+    return 1 / (2**n if paired else math.comb(2 * n, n))
 
 
 def largest_family(n: int, *, paired: bool = False, alpha: float = ALPHA) -> int:
@@ -48,7 +51,7 @@ def resolution_line(n: int, configurations: int, *, paired: bool = False) -> str
 def seeds_for_power(
     difference: float, comparisons: int = 1, *, power: float = 0.8, alpha: float = ALPHA
 ) -> int:
-    """Return the seeds per configuration with which a two-sided t test sees a true difference.
+    """Return the seeds per configuration with which a one-sided t test sees a true difference.
 
     Args:
         difference: of the two means, in standard deviations of single seeds.
@@ -75,14 +78,11 @@ def seeds_for_power(
 
 def break_even(n: int, comparisons: int = 1, *, alpha: float = ALPHA) -> float:
     """Return the correlation over seeds above which a paired t test is sharper than Welch's."""
-    upper = 1 - alpha / comparisons / 2
+    upper = 1 - alpha / comparisons
     return float(1 - (stdtrit(2 * n - 2, upper) / stdtrit(n - 1, upper)) ** 2)
 
 
 def _power(difference: float, n: int, alpha: float) -> float:
-    """Return the power of a two-sided two-sample t test.
-
-    Rejections on the wrong side are too rare to count.
-    """
-    critical = float(stdtrit(2 * n - 2, 1 - alpha / 2))
+    """Return the power of a one-sided two-sample t test."""
+    critical = float(stdtrit(2 * n - 2, 1 - alpha))
     return float(1 - nctdtr(2 * n - 2, difference * math.sqrt(n / 2), critical))

@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import digamma, polygamma
 
 from analysis.stats.intervals import Array
+
+Flags = npt.NDArray[np.bool_]
 
 # of the median variance: one that is 0 by rounding would make the mean of logarithms -infinity
 FLOOR = 1e-5
@@ -36,6 +39,25 @@ class Prior:
             return np.asarray(
                 (self.freedom * self.variance + own * known) / (self.freedom + own), dtype=float
             )
+
+
+def moderated_errors(variance: Array, n: Array, usable: Flags | None = None) -> Array:
+    """Return the standard error of each mean, by its own variance shrunk towards the prior.
+
+    A single seed has the variance of the prior, or the mean variance where there is no prior; NaN
+    where no configuration has two seeds.
+
+    Args:
+        variance: (n_configurations,) sample variances; NaN for single seeds.
+        n: (n_configurations,) seeds.
+        usable: (n_configurations,) whose variances take part in the prior; all unless given.
+    """
+    taken = np.ones(len(n), dtype=bool) if usable is None else usable
+    shrunk = fit_prior(variance[taken], n[taken]).shrink(variance, n)
+    known = variance[np.isfinite(variance) & (n > 1)]
+    if not known.size:
+        return np.full(len(n), math.nan)
+    return np.asarray(np.sqrt(np.where(np.isnan(shrunk), known.mean(), shrunk) / n), dtype=float)
 
 
 def fit_prior(variance: Array, n: Array) -> Prior:

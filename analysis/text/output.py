@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anlp.core.errors import UserError
-from anlp.core.files import write_whole
+from anlp.core.files import describe_fault, write_whole
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -18,4 +18,4 @@ def write_file(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        raise UserError(f"cannot be written: {describe_fault(error)}") from error

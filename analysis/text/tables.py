@@ -12,12 +12,20 @@ from rich.cells import cell_len
 from analysis.text.escape import escape_latex, escape_markdown
 from anlp.console.align import align
 
-Mark = Literal["best", "tied"]
+Mark = Literal["best", "tied", "equivalent"]
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"  # codes of terminals
 
-_MARKDOWN: Mapping[Mark, str] = {"best": "**{}**", "tied": "{} †"}
-_LATEX: Mapping[Mark, str] = {"best": r"\textbf{{{}}}", "tied": r"{}$^\dagger$"}
-_HTML: Mapping[Mark, str] = {"best": "<b>{}</b>", "tied": "{}<sup>†</sup>"}
+_MARKDOWN: Mapping[Mark, str] = {"best": "**{}**", "tied": "{} †", "equivalent": "{} ‡"}
+_LATEX: Mapping[Mark, str] = {
+    "best": r"\textbf{{{}}}",
+    "tied": r"{}$^\dagger$",
+    "equivalent": r"{}$^\ddagger$",
+}
+_HTML: Mapping[Mark, str] = {
+    "best": "<b>{}</b>",
+    "tied": "{}<sup>†</sup>",
+    "equivalent": "{}<sup>‡</sup>",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ def text_lines(table: TextTable, *, bold: bool = False) -> list[str]:
         table: what is shown.
         bold: mark the line of the best with terminal codes, instead of a star behind its score.
     """
-    signs = {None: "  ", "best": "  " if bold else " *", "tied": " †"}
+    signs = {None: "  ", "best": "  " if bold else " *", "tied": " †", "equivalent": " ‡"}
     columns = zip(*table.lines, strict=True)
     has_marks = [any(cell.mark for cell in column) for column in columns]
     if not table.lines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ from analysis.data.frames import varying_settings
 from analysis.stats.odds import OddsRatio, odds_ratio
 from analysis.text.levels import NOTHING, is_missing, level_key, render_level
 from analysis.verdicts.judge import COLUMNS, CONVERGENT, DIVERGENT, Judged
+from analysis.verdicts.pairs import failing_pairs
 
 ALPHA = 0.05
 STABLE_SHARE = 0.8  # of its seeds have to train at a learning rate that counts as stable
 MAX_LEVELS = 12  # beyond, numbers are shown and split at quantiles
 Flags = npt.NDArray[np.bool_]
+Unit = Literal["configurations", "runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,12 @@ class Explanation:
 
     setting: str
     condition: str  # "lr >= 0.1"
-    failed_with: int  # configurations, as all counts here
+    failed_with: int  # configurations, as all counts here, or runs: see `unit`
     n_with: int
     failed_without: int
     n_without: int
     odds: OddsRatio  # its interval allows for the number of conditions that were looked at
+    unit: Unit = "configurations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,11 @@ def explanations(judged: pd.DataFrame, settings: Sequence[str]) -> list[Explanat
     has failed if at least half of its seeds are divergent. Crashed, missing and too short runs take
     no part.
 
+    Then come pairs of levels that go with failure among what no single condition covers. Where two
+    settings are all that vary, a pair is one configuration, and its runs are counted: whether this
+    one fails more often than the others is a question about its seeds. Single conditions and pairs
+    have half of the error rate each.
+
     Args:
         judged: the frame of `analysis.verdicts.judge.Judged`.
         settings: those that vary.
@@ -123,14 +131,36 @@ def explanations(judged: pd.DataFrame, settings: Sequence[str]) -> list[Explanat
         for text, flags in _conditions(setting, configurations[setting]):
             if 0 < flags.sum() < len(flags):
                 conditions.append((setting, text, flags))
-    level = 1 - ALPHA / max(len(conditions), 1)
+    alpha = ALPHA / 2 if len(settings) > 1 else ALPHA  # the other half pays for pairs
+    level = 1 - alpha / max(len(conditions), 1)
     best: dict[str, Explanation] = {}
+    covered: dict[str, Flags] = {}
     for setting, text, flags in conditions:
         explanation = _explain(setting, text, flags, failed, level)
         strongest = best[setting].odds.strength if setting in best else -np.inf
         if explanation.odds.low > 1 and explanation.odds.strength > strongest:
             best[setting] = explanation
-    return sorted(best.values(), key=lambda explanation: -explanation.odds.strength)
+            covered[setting] = flags
+    alone = sorted(best.values(), key=lambda explanation: -explanation.odds.strength)
+    rest = ~np.any([np.zeros(len(failed), dtype=bool), *covered.values()], axis=0)
+    return [*alone, *_pairs(judged, configurations[rest], failed[rest], settings)]
+
+
+def _pairs(
+    judged: pd.DataFrame, configurations: pd.DataFrame, failed: Flags, settings: Sequence[str]
+) -> Iterator[Explanation]:
+    """Yield the pairs of levels that go with failure among these configurations."""
+    unit: Unit = "configurations"
+    units = configurations
+    if len(settings) == 2:
+        unit = "runs"
+        units = _decided(judged)
+        units = units[units["config_id"].isin(configurations["config_id"])]
+        failed = units["verdict"].isin([label.value for label in DIVERGENT]).to_numpy()
+    for pair in failing_pairs(units, failed, settings, ALPHA / 2, MAX_LEVELS):
+        counts = (pair.failed_with, pair.n_with, pair.failed_without, pair.n_without)
+        setting = " and ".join(pair.settings)
+        yield Explanation(setting, pair.condition, *counts, pair.odds, unit)
 
 
 def stability_edges(judged: pd.DataFrame, setting: str = "lr", by: str = "optimizer") -> list[Edge]:

@@ -111,12 +111,13 @@ def _shares(breakdown: Breakdown) -> list[str]:
 def _explanations(explanations: Sequence[Explanation], judged: Judged) -> list[str]:
     if not explanations:
         failures = len(judged.of(DIVERGENT))
-        return ["no setting goes with failure" if failures else "no run failed to learn"]
+        nothing = "no setting, and no pair of two, goes with failure"
+        return [nothing if failures else "no run failed to learn"]
     lines = ["configurations fail more often with"]
     rows = [
         [
             f"  {why.condition}",
-            f"{why.failed_with} of {why.n_with}",
+            f"{why.failed_with} of {why.n_with}{' runs' if why.unit == 'runs' else ''}",
             f"(else {why.failed_without} of {why.n_without}),",
             f"odds ratio {why.odds.ratio:.3g} [{why.odds.low:.3g}, {why.odds.high:.3g}]",
         ]
@@ -178,7 +179,7 @@ def _explanation_json(why: Explanation) -> dict[str, Any]:
         for name in ("failed_with", "n_with", "failed_without", "n_without")
     }
     odds = {"odds_ratio": why.odds.ratio, "low": why.odds.low, "high": why.odds.high}
-    return {"setting": why.setting, "condition": why.condition, **counts, **odds}
+    return {"setting": why.setting, "condition": why.condition, "unit": why.unit, **counts, **odds}
 
 
 def _plain(values: Mapping[Any, Any]) -> dict[str, Any]:

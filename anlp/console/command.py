@@ -21,6 +21,7 @@ from anlp.console import debug_log, stdio
 from anlp.console.verbs import command_name
 from anlp.core.damage import forget_damage, render_damage
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from anlp.core.files import advise
 from anlp.core.version import __version__
 
 EPILOG = "Runs are in $ANLP_RUNS, or in ./runs where that is not set."
@@ -35,6 +36,9 @@ UNKNOWN_OPTION = "unrecognized arguments: "
 
 class CommandParser(argparse.ArgumentParser):
     """A parser whose faults are one sentence, and which starts the debug log for `-v`."""
+
+    # says what to type instead of an unknown option, given its name and value; empty: no idea
+    instead_of: Callable[[str, str], str] | None = None
 
     def error(self, message: str) -> NoReturn:
         """Raise the fault as one line, without the list of all options before it."""
@@ -52,7 +56,12 @@ class CommandParser(argparse.ArgumentParser):
         """Render the option that an unknown one was probably meant to be."""
         if not message.startswith(UNKNOWN_OPTION):
             return ""
-        typed = message.removeprefix(UNKNOWN_OPTION).partition(" ")[0].partition("=")[0]
+        words = message.removeprefix(UNKNOWN_OPTION).split(" ")
+        typed, _, value = words[0].partition("=")
+        if self.instead_of is not None and typed.startswith("--"):
+            value = value or (words[1] if len(words) > 1 else "")
+            if hint := self.instead_of(typed.removeprefix("--"), value):
+                return f"did you mean {hint!r}? "
         near = difflib.get_close_matches(typed, self._option_string_actions, n=1, cutoff=0.8)
         return f"did you mean {near[0]!r}? " if near else ""
 
@@ -159,6 +168,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
     """
     gc.freeze()  # imported modules stay: collecting them again costs a tenth at 10,000 runs
     stdio.open_closed()
+    stdio.write_anything()
     if outlives_reader:
         stdio.outlive_reader()
     forget_damage()
@@ -178,7 +188,7 @@ def run_command(main: Callable[[], int], *, outlives_reader: bool = False) -> in
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         print(
-            f"{error.filename or 'output'}: {error.strerror}; free space, or fix the permissions",
+            f"{error.filename or 'output'}: {error.strerror}; {advise(error)}",
             file=sys.stderr,
         )
         return EXIT_USAGE

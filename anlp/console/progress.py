@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
 
+from anlp.console.stdio import can_redraw
+
 PATIENCE_S = 2.0  # a shorter command shows no progress
 TERMINAL_EVERY_S = 0.2
 LOG_EVERY_S = 15.0
@@ -39,7 +41,7 @@ class Progress:
         self._total = total
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._is_terminal = self._stream.isatty()
+        self._is_terminal = can_redraw(self._stream)
         self._started = clock()
         self._due = self._started + PATIENCE_S
         self._done = 0

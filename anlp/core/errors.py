@@ -31,6 +31,16 @@ EXITS_OF_RUNS = (
     EXIT_OK,
 )
 
+OUT_OF_MEMORY_TYPES = frozenset({"MemoryError", "OutOfMemoryError"})  # Python's, torch's
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "failed to map segment",
+    "bad_alloc",
+)
+
 # Names of settings in other projects, where the spelling alone does not lead to the name here.
 OTHER_NAMES: Mapping[str, str] = {
     "learning_rate": "lr",
@@ -69,6 +79,46 @@ class SchedulerError(UserError):
     def __init__(self, message: str, *, transient: bool = False) -> None:
         self.transient = transient
         super().__init__(message)
+
+
+def describe_error(error: BaseException) -> str:
+    """Say in one line what an exception says, so that it is a reason.
+
+    >>> describe_error(KeyError("table")), describe_error(ValueError("too short"))
+    ("it has no 'table'", 'too short')
+    >>> describe_error(MemoryError()), describe_error(TypeError("got None"))
+    ('memory ran out', 'TypeError: got None')
+    """
+    line = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, KeyError):
+        return f"it has no {line}"
+    if is_out_of_memory(error):
+        return f"memory ran out: {line}" if line else "memory ran out"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    if isinstance(error, UserError) or type(error) in (ValueError, RuntimeError, OSError):
+        return line or type(error).__name__
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, in whatever words a library says so."""
+    if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY_TYPES:
+        return True
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY_WORDS)
+
+
+def describe_import(error: ImportError, package: str, extra: str) -> str:
+    """Say why a package cannot be imported: it is missing, or it is there and cannot be loaded.
+
+    Args:
+        error: what the import raised.
+        package: as it is imported.
+        extra: of this project, which brings it.
+    """
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package:
+        return f"{package} is not installed; pip install 'anlp[{extra}]'"
+    return f"{package} is installed and cannot be loaded ({describe_error(error)})"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

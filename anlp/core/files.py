@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from anlp.core.errors import UserError
+
 READABLE = 0o666  # by everyone, less what the umask takes away
 EXECUTABLE = 0o777  # as above
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -37,6 +39,8 @@ _ADVICE = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "wait until the machine has fewer open files",
     errno.ENAMETOOLONG: "use a shorter name",
+    errno.EAGAIN: "raise the limit of processes and threads (ulimit -u), or run fewer at a time",
+    errno.ENOMEM: "free memory, or raise its limit (ulimit -v)",
     errno.EIO: "ask who runs that disk",
     errno.ESTALE: "ask who runs that disk: its server lost the folder",
 }
@@ -59,6 +63,16 @@ def describe_fault(error: OSError) -> str:
     """Return `PATH: No space left on device; free space on that disk`."""
     name = error.filename if error.filename is not None else "a file"
     return f"{name}: {error.strerror or error}; {advise(error)}"
+
+
+def refuse_unreadable(path: Path, error: BaseException) -> None:
+    """Raise where a file could not be read at all: its content is then not to blame.
+
+    Raises:
+        UserError: permissions, a missing file, too many open files and the like.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {advise(error)}") from error
 
 
 def is_unwritable(error: BaseException) -> bool:
@@ -148,8 +162,13 @@ class AppendedFile(io.FileIO):
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]  # any buffer, as for FileIO
         """Write all of it; see `UnwritableError`."""
-        with _writing(self.path):
-            _write_all(self.fileno(), bytes(data))
+        try:  # without `_writing`: programs print millions of lines
+            done = super().write(data) or 0
+        except OSError:
+            done = 0  # tried again, for the error with the file's name
+        if done < len(data):
+            with _writing(self.path):
+                _write_all(self.fileno(), memoryview(data)[done:])
         return len(data)
 
 
@@ -208,7 +227,7 @@ def _writing(path: Path) -> Iterator[None]:
         raise UnwritableError(error.errno, error.strerror or str(error), str(at)) from error
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Write all of it: a disk that is nearly full takes a part and reports an error only then."""
     rest = memoryview(content)
     while rest:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.damage import describe_fault, note_damage
+from anlp.core.errors import UserError
 from anlp.core.files import create_whole, make_folder, write_whole
 from anlp.core.json_text import parse_json, text_in, time_in, whole_in
 
@@ -104,7 +105,7 @@ def process_from_json(form: Mapping[str, Any]) -> Process:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
@@ -149,14 +150,25 @@ class Lease:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def keep_alive(self, lease_s: float = LEASE_S) -> None:
-        """Start a thread that updates the heartbeat until the lease is released."""
+        """Start a thread that updates the heartbeat until the lease is released.
+
+        Raises:
+            UserError: the limit of threads is reached; the lease is released.
+        """
         thread = threading.Thread(
             target=self._beat,
             args=(lease_s / BEATS_PER_LEASE,),
             daemon=True,
             name="lease-heartbeat",
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.release(ending="failed")
+            raise UserError(
+                f"{self.path.parent}: no thread can be started for its heartbeat ({error}); raise "
+                "the limit of processes and threads (ulimit -u), or run fewer at a time"
+            ) from error
 
     def _beat(self, every_s: float) -> None:
         while not self._stop.wait(every_s):

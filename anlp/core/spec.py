@@ -180,6 +180,19 @@ class RunSpec:
         }
 
 
+def epochs_in(settings: Mapping[str, Any]) -> int:
+    """Return the epochs that a run is to train; 0 where no setting says so.
+
+    Settings of the user's own code may have anything under that name.
+
+    >>> epochs_in({"epochs": 3}), epochs_in({"epochs": "auto"}), epochs_in({})
+    (3, 0, 0)
+    """
+    value = settings.get("epochs")
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
+    return int(value) if is_count and value is not None else 0
+
+
 def varying(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Names that have several values among these runs, in the order of the task, the seed last.
 

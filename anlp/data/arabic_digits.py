@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from anlp.core.errors import UserError
+from anlp.core.files import refuse_unreadable
 from anlp.data.samples import DataSet, Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.datasets import catalogue
@@ -86,6 +87,7 @@ def read_blocks(path: Path, blocks_of_class: int) -> Samples:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         blocks = parse_blocks(content.decode("ascii"))
     except (OSError, EOFError, ValueError, zlib.error) as error:
+        refuse_unreadable(path, error)
         raise UserError(
             f"{path}: not a readable file of utterances ({error}); remove it, "
             "and submit downloads it again"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from anlp.core.errors import UserError
+from anlp.core.files import refuse_unreadable
 from anlp.data.feature_cache import Arrays, cached
 from anlp.data.samples import DataSet, Samples
 from anlp.datasets import catalogue
@@ -151,6 +152,7 @@ def _read_cifar(path: Path) -> Arrays:
                 "test": _cifar_batches(archive, CIFAR_TEST),
             }
     except (OSError, EOFError, tarfile.TarError, KeyError, pickle.UnpicklingError) as error:
+        refuse_unreadable(path, error)
         raise UserError(
             f"{path}: not the published archive ({error}); remove it and stage the data again"
         ) from error
@@ -268,6 +270,7 @@ def _archived(path: Path) -> Mapping[PurePosixPath, bytes]:
                 if file is not None:
                     found[name] = file.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        refuse_unreadable(path, error)
         raise UserError(
             f"{path}: not a readable archive ({str(error).splitlines()[0]}); fetch it again"
         ) from error
@@ -291,6 +294,7 @@ def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
             f"{path}: not a readable image (of no known kind); remove or replace it"
         ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        refuse_unreadable(path, error)
         raise UserError(f"{path}: not a readable image ({error}); remove or replace it") from error
     return torch.from_numpy(np.asarray(fitted, dtype=np.uint8).copy()).permute(2, 0, 1).contiguous()
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anlp.core.errors import UserError
+from anlp.core.files import refuse_unreadable
 from anlp.data.samples import DataSet, Samples
 from anlp.datasets import catalogue
 
@@ -69,6 +70,7 @@ def read_idx(path: Path) -> Tensor:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return parse_idx(content)
     except (OSError, EOFError, ValueError, zlib.error) as error:
+        refuse_unreadable(path, error)
         raise UserError(f"{path}: not a readable idx file ({error}); {AGAIN}") from error
 
 

@@ -21,6 +21,7 @@ import yaml
 from torch import Tensor
 
 from anlp.core.errors import UserError, did_you_mean
+from anlp.core.files import refuse_unreadable
 from anlp.data.samples import DataSet, Origin, Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.datasets import catalogue
@@ -154,6 +155,7 @@ def read_mapping(folder: Path, mapping: str) -> Mapping[str, str | None] | None:
     try:
         table = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        refuse_unreadable(path, error)
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path}: not a readable table of genres ({reason}); use mapping: lab or none"
@@ -195,6 +197,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        refuse_unreadable(path, error)
         raise UserError(f"{path}: not a readable labels file ({error})") from error
 
 
@@ -318,6 +321,7 @@ def _read_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             frames = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, zlib.error) as error:
+        refuse_unreadable(path, error)
         raise UserError(f"{path}: not a readable .npy file ({error}); fetch it again") from error
     if not np.issubdtype(frames.dtype, np.floating) and not np.issubdtype(frames.dtype, np.integer):
         raise UserError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anlp.core.errors import UserError
+from anlp.core.files import advise
 from anlp.core.spec import Scalar
 from anlp.data.audio import least_samples, make_transform, read_wav
 from anlp.data.feature_cache import Arrays, cached
@@ -158,7 +159,7 @@ def _read(folder: Path, recording: Recording, source: Path | bytes) -> tuple[int
         content = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{source!s}: cannot be read ({error.strerror}); remove or replace it"
+            f"{source!s}: cannot be read ({error.strerror}); {advise(error)}"
         ) from error
     return read_wav(_path(folder, recording, source), content)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anlp.core.errors import UserError
+from anlp.core.files import refuse_unreadable
 
 COLUMNS = ("long", "lat", "label")
 LEAST_POINTS = 5  # of each class: one of them is tested
@@ -46,9 +47,9 @@ def read_rows(path: Path) -> LabelledPoints:
             for row in rows:
                 _add_row(found, path, rows.line_num, row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        refuse_unreadable(path, error)
         raise UserError(
-            f"{path}: not a readable CSV file in UTF-8 ({reason}); save it as one"
+            f"{path}: not a readable CSV file in UTF-8 ({error}); save it as one"
         ) from error
     _check_classes(path, Counter(found.labels))
     return found

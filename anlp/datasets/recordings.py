@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anlp.core.errors import UserError
+from anlp.core.files import refuse_unreadable
 
 NAMED = re.compile(r"(\d)_(.+)_(\d+)\.wav", re.IGNORECASE)
 ENDING = ".wav"
@@ -129,5 +130,6 @@ def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             while unpacked.read(PIECE):
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        refuse_unreadable(path, error)
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a readable archive ({reason}); fetch it again") from error

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anlp.core.errors import UserError
+from anlp.core.files import refuse_unreadable
 from anlp.models.layers import Standardize
 
 # images up to this side keep their size in the first layer, unless the weights want the usual one
@@ -68,6 +69,7 @@ def _load(net: nn.Module, path: Path) -> None:
     try:
         weights = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # damaged bytes raise almost anything, with misleading advice
+        refuse_unreadable(path, error)
         raise UserError(
             f"{path}: not a whole file of weights, or one with more in it; fetch it again"
         ) from error

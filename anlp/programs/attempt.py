@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.files import make_folder, write_whole
+from anlp.core.spec import epochs_in
 from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
 from anlp.programs.environment import ProgramRun, environment_of, wandb_config
 from anlp.programs.failure import failure_of
+from anlp.programs.image import image_environment, in_image, why_not_started
 from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
 from anlp.records.crash import CrashRecord, ProgramLostError
 from anlp.records.files import write_json
@@ -82,10 +84,17 @@ class ProgramAttempt:
         environment = self._environment()
         argv = self._argv(environment)
         print(f"$ {shlex.join(argv)}", flush=True)
+        workdir = self._workdir()
+        launch = Launch(
+            in_image(program, workdir, argv),
+            workdir,
+            image_environment(program, environment),
+            is_wrapped=bool(program.container),
+        )
         kills_before = self.hooks.memory_kills()
         try:
             ended = supervise(
-                Launch(argv, self._workdir(), environment),
+                launch,
                 self.run_of.folder.log,
                 self.limits,
                 on_tick=self._tick,
@@ -96,9 +105,12 @@ class ProgramAttempt:
         self.log.finish(ended.last_stdout)
         for note in (*ended.notes, *self.log.notes):
             print(f"note: {note}", flush=True)
+        failure = why_not_started(ended) if program.container else None
+        if failure is not None:
+            return self._failed(failure)
         if ended.was_stopped:
             return self._stopped(ended)
-        if ended.code == program.resume_code:
+        if self._asks_again(ended):
             raise Interrupted(f"exit code {ended.code}: it asks to be started again")
         has_memory_kill = self.hooks.memory_kills() > kills_before
         return self._ended(ended, has_memory_kill=has_memory_kill)
@@ -172,19 +184,22 @@ class ProgramAttempt:
             return self._ended(ended)
         if ended.was_killed:
             print(f"it did not leave within {GRACE_S:g} s and was killed", flush=True)
-        if ended.code == program.resume_code or self._has_checkpoints():
+        if self._asks_again(ended) or self._has_checkpoints():
             raise Interrupted("stopped; it continues")
         if self.hooks.stop_signal() == signal.SIGUSR2:
             raise ProgramLostError(CrashRecord("time limit", NO_CONTINUATION))
         print("it was stopped; the next submit starts it anew", flush=True)
         raise Interrupted("stopped; it starts anew")
 
+    def _asks_again(self, ended: Ended) -> bool:
+        """Tell whether the exit code says that the program is to be started again."""
+        code = self.run_of.program.resume_code
+        return code is not None and ended.code == code
+
     def _ended(self, ended: Ended, *, has_memory_kill: bool = False) -> RunResult:
         failure = failure_of(ended, ran_out_of_memory=has_memory_kill)
-        if isinstance(failure, CrashRecord):
-            raise ProgramLostError(failure)
         if failure is not None:
-            return self._result(Outcome.FAILED, error=failure)
+            return self._failed(failure)
         logged = result_of_log(self.log.rows, self.log.summary, self.run_of.program.metrics)
         if logged.is_missing:
             return self._result(Outcome.FAILED, logged, error=self._missing_metric(logged))
@@ -197,6 +212,11 @@ class ProgramAttempt:
     @property
     def _is_without_wandb(self) -> bool:
         return self.run_of.options.wandb.mode == "disabled"
+
+    def _failed(self, failure: RunError | CrashRecord) -> RunResult:
+        if isinstance(failure, CrashRecord):
+            raise ProgramLostError(failure)
+        return self._result(Outcome.FAILED, error=failure)
 
     def _missing_metric(self, logged: LoggedResult) -> RunError:
         select = self.run_of.program.metrics.select
@@ -214,13 +234,12 @@ class ProgramAttempt:
         error: RunError | None = None,
     ) -> RunResult:
         run, program = self.run_of, self.run_of.program
-        budget = run.spec.settings.values().get("epochs")
         result = RunResult(
             run_id=run.spec.run_id,
             outcome=outcome,
             metrics={} if logged is None else logged.metrics,
             epoch=None if logged is None else logged.epoch,
-            epochs=budget if isinstance(budget, int) and not isinstance(budget, bool) else 0,
+            epochs=epochs_in(run.spec.settings.values()) or len(self.log.rows) or 1,
             seconds=time.perf_counter() - self.started,
             error=error,
             baselines=program.metrics.baselines,
@@ -243,6 +262,13 @@ class ProgramAttempt:
             },
             "logged_by": self.log.source or "nothing",
         }
+        image = self.run_of.options.container
+        if program.container and image is not None:
+            found["container"] = {
+                "image": image.image,
+                "program": image.program,
+                "sha256": image.sha256,
+            }
         if self.log.notes:
             found["notes"] = list(self.log.notes)
         return found

@@ -56,7 +56,7 @@ def environment_of(
             form that wandb's agents pass: it reads no other by a variable of the environment.
     """
     found = {key: text for key, text in inherited.items() if key not in _NOT_PASSED}
-    if run.program.interpreter:
+    if run.program.interpreter and not run.program.container:
         folder = str(Path(run.program.interpreter).parent)
         found["PATH"] = os.pathsep.join(part for part in (folder, found.get("PATH")) if part)
     found |= {

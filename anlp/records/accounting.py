@@ -120,7 +120,8 @@ def _usage_in(path: Path, record: Mapping[str, Any]) -> list[AttemptUsage]:
     # a lease may be damaged, or removed meanwhile
     with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
         is_told = "ended" in record
-        ended = record["ended"] if is_told else path.stat().st_mtime
+        # the disk's clock may be behind the node's
+        ended = record["ended"] if is_told else max(path.stat().st_mtime, record["since"])
         ending = record.get("ending", "ended") if is_told else KILLED
         return [usage_from_json({**record, "ended": ended, "ending": ending})]
     return []

@@ -26,7 +26,6 @@ from anlp.core.files import append_whole, create_whole
 from anlp.core.json_text import parse_json
 from anlp.records.files import read_json
 from anlp.records.fingerprint import Fingerprint, fingerprint_of
-from anlp.records.folders import GridFolder
 from anlp.records.results import RunError
 
 LONGEST = 300  # characters of a message: a line is one write
@@ -61,16 +60,10 @@ def read(batch: Path) -> Tripped | None:
         return Tripped(Fingerprint("the same exception", "", ""), 0, 0.0)
 
 
-def latest(folder: GridFolder, since: float) -> Tripped | None:
-    """Return why a batch of the grid was stopped last, after `since` (unix time); None: never."""
-    newest = None
-    for path in folder.batches.glob("*.tripped"):
-        tripped = read(path.with_suffix(".jsonl"))
-        if tripped is None or tripped.time < since:
-            continue
-        if newest is None or tripped.time > newest.time:
-            newest = tripped
-    return newest
+def latest(batches: Iterable[Path]) -> Tripped | None:
+    """Return why one of these batches was stopped, the last of them; None: none was."""
+    stopped = [tripped for batch in batches if (tripped := read(batch)) is not None]
+    return max(stopped, key=lambda tripped: tripped.time, default=None)
 
 
 def note(batch: Path, run_id: str, error: RunError | None, *, stop_after: int) -> Tripped | None:
@@ -124,7 +117,8 @@ def cancel_pending() -> str:
             argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=CANCEL_TIMEOUT_S,
             check=False,
         )

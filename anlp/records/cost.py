@@ -35,6 +35,9 @@ JSON_NAMES = (
 )
 
 
+REUSED_FROM = "reused_from"  # of a result's provenance: the grid that it was taken from
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one run of a submission had of its job, whose runs at the same time share it."""
@@ -91,7 +94,7 @@ def usage_of_result(provenance: Mapping[str, Any], seconds: float, *, failed: bo
     """
     batch = str(provenance.get("batch", ""))
     attempts = _attempts_in(provenance.get("spent"))
-    if not attempts:
+    if not attempts and REUSED_FROM not in provenance:
         attempts = [AttemptUsage(0.0, seconds, "failed" if failed else "done", batch)]
     return RunUsage(
         attempts,

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from anlp.console.verbs import command_name
 from anlp.core.errors import UserError
+from anlp.core.files import read_at_most
 
+MOST_BYTES = 1_000_000  # of a grid file
 YAML_SUFFIXES = (".yaml", ".yml")
+KEPT_FILE = re.compile(r"grid(-[0-9a-f]{8})?\.yaml")
 _NAME_LINE = re.compile(r"""^name:[ \t]+("[^"\n]+"|'[^'\n]+'|[^"'#\s][^#\n]*)""", re.MULTILINE)
 
 
@@ -165,6 +168,8 @@ def find_grid(text: str) -> GridFolder:
         UserError: there is no such grid; the text names the nearest ones.
     """
     path = Path(text)
+    if kept := grid_that_keeps(path):
+        return kept
     if path.suffix in YAML_SUFFIXES and not path.is_dir():
         places = [runs_root() / _name_in_file(path)]
     elif len(path.parts) == 1 and path.name not in ("", ".."):
@@ -180,10 +185,19 @@ def find_grid(text: str) -> GridFolder:
     )
 
 
+def grid_that_keeps(file: Path) -> GridFolder | None:
+    """Return the grid whose folder keeps this copy of its file (`grid.yaml`), None for others."""
+    if not KEPT_FILE.fullmatch(file.name):
+        return None
+    folder = GridFolder(Path(os.path.abspath(file)).parent)  # noqa: PTH100 - a link keeps its name
+    return folder if folder.journal.exists() else None
+
+
 def _name_in_file(path: Path) -> str:
     """Return the name of the grid that a YAML file describes."""
     try:
-        found = _NAME_LINE.search(path.read_text(errors="replace"))
+        text = read_at_most(path, MOST_BYTES).decode(errors="replace")
+        found = _NAME_LINE.search(text)
     except OSError:
         found = None
     name = found[1].strip().strip("\"'") if found else path.stem

@@ -11,19 +11,38 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def memory_over_limit(pid: int, limit_mib: int) -> float | None:
-    """Return MiB of its own memory that process `pid` holds, if more than the limit.
+    """Return MiB of their own memory that `pid` and its descendants hold, if above the limit.
 
-    None: it holds less, or is gone. Memory still shared copy-on-write with the parent (data sets,
+    None: they hold less, or are gone. Memory still shared copy-on-write with the parent (data sets,
     torch) is not the child's own. The anonymous resident set is an upper bound at a hundredth of
     the cost, so that the exact figure is read only beyond that bound.
     """
-    bound = parse_kib(_read(pid, "status"), "RssAnon")
-    if bound is None or bound / KIB_PER_MIB <= limit_mib:
+    family = [pid, *descendants(pid)]
+    bounds = [parse_kib(_read(one, "status"), "RssAnon") or 0.0 for one in family]
+    if sum(bounds) / KIB_PER_MIB <= limit_mib:
         return None
-    own = parse_kib(_read(pid, "smaps_rollup"), "Private_Dirty")
-    # without smaps_rollup (in a sandbox) only the bound is known
-    used = (bound if own is None else own) / KIB_PER_MIB
+    used = 0.0
+    for one, bound in zip(family, bounds, strict=True):
+        own = parse_kib(_read(one, "smaps_rollup"), "Private_Dirty")
+        # without smaps_rollup (in a sandbox) only the bound is known
+        used += (bound if own is None else own) / KIB_PER_MIB
     return used if used > limit_mib else None
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that `pid` started, with those that they started."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        children = _read_children(waiting.pop())
+        found += children
+        waiting += children
+    return found
+
+
+def _read_children(pid: int) -> list[int]:
+    text = _text(Path(f"/proc/{pid}/task/{pid}/children"))
+    return [int(word) for word in text.split()]
 
 
 def parse_kib(text: str, name: str) -> float | None:
@@ -59,6 +78,6 @@ def _read(pid: int, name: str) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:
         return ""

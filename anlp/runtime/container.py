@@ -28,7 +28,7 @@ def preload_libraries(maps: Path = Path("/proc/self/maps")) -> None:
     the first time after that is a bus error. Of the large libraries only parts are used, and the
     first checkpoint has used those.
     """
-    lines = (line.split(maxsplit=5) for line in maps.read_text().splitlines())
+    lines = (line.split(maxsplit=5) for line in maps.read_text(encoding="utf-8").splitlines())
     for path in {Path(words[5]) for words in lines if len(words) == 6 and words[5].startswith("/")}:
         with contextlib.suppress(OSError):  # what was deleted since, and devices
             if path.is_file() and path.stat().st_size <= LARGE_BYTES:

@@ -25,7 +25,7 @@ from typing import Any
 
 from anlp.console.command import run_command
 from anlp.core import pool_messages
-from anlp.core.errors import EXIT_OK, UserError
+from anlp.core.errors import EXIT_OK, UserError, describe_error, describe_import
 from anlp.core.signals import signal_pipe
 from anlp.runtime.cgroups import thread_count
 from anlp.runtime.fork import POOL_SIGNALS, ForkContext, Runner, libc
@@ -163,9 +163,15 @@ def _resolve(text: str) -> Any:
     module, _, name = text.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except ImportError as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else module
+        why = describe_import(error, missing.partition(".")[0], "train")
+        raise UserError(f"the runs cannot start: {why}") from error
+    except AttributeError as error:
+        raise UserError(f"the runs cannot start: {module} has no {name}") from error
+    except (MemoryError, OSError) as error:
         raise UserError(
-            f"{text}: {error}; runs need the extra `train` (pip install '.[train]')"
+            f"the runs cannot start: {module} cannot be loaded ({describe_error(error)})"
         ) from error
 
 

@@ -119,5 +119,5 @@ class _ImageEnvironment(SlurmJobEnvironment):
 def _read_left(path: Path, continuations: int) -> int:
     """Read how many time limits are left; without a readable file, go by Slurm's own count."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return int(json.loads(path.read_text())["left"])
+        return int(json.loads(path.read_text(encoding="utf-8"))["left"])
     return continuations - int(os.environ.get("SLURM_RESTART_COUNT", "0"))

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core import pool_messages
+from anlp.core.errors import describe_error
+from anlp.core.files import advise
 from anlp.core.pool_messages import Stop
 from anlp.core.units import render_usage
 from anlp.runtime.cgroups import KIB_PER_MIB, memory_over_limit
@@ -181,9 +183,8 @@ class ChildSupervisor:
                 pid = fork(request, self._context, datasets, slot.environment)
             except OSError as error:
                 self._free.append(slot)
-                self._tell(
-                    pool_messages.EndedReply(request.key, None, None, Stop.NOT_STARTED, str(error))
-                )
+                why = f"{error.strerror}; {advise(error)}"
+                self._tell(pool_messages.EndedReply(request.key, None, None, Stop.NOT_STARTED, why))
                 continue
             self._children[pid] = Child(request, pid, slot, time.monotonic())
             self._tell(pool_messages.StartedReply(request.key, pid, slot.number))
@@ -222,7 +223,7 @@ def load_shared(prepare: Prepare, batch: Path, cleanup: ExitStack) -> tuple[Any,
     try:
         found = prepare(batch, cleanup)
     except Exception as error:  # each run meets the fault and reports it in its own result
-        notice = f"could not load what the runs share ({type(error).__name__}: {error})"
+        notice = f"could not load what the runs share ({describe_error(error)})"
     gc.collect()
     # the children's collectors then leave these objects and their shared pages alone
     gc.freeze()

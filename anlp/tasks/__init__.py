@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anlp.core.errors import SpecError
+from anlp.core.files import describe_fault
 from anlp.core.json_text import parse_json
 from anlp.core.spec import RunSpec, TaskSettings
 from anlp.records.elements import Element
@@ -90,7 +91,9 @@ def read_element(batch: Path, index: int) -> Element:
         # only the one line is parsed: the last of 10,000 would take 0.1 s otherwise
         with batch.open("rb") as lines:
             form = parse_json(next(islice(lines, index, None)))
-    except (OSError, ValueError, StopIteration):
+    except OSError as error:
+        raise SpecError(f"batch file: cannot be read: {describe_fault(error)}") from error
+    except (ValueError, StopIteration):
         raise SpecError(
             f"{batch}: no element {index} in this batch file; "
             "submit the grid again to write a new one"

@@ -138,7 +138,7 @@ def _token(port_file: Path, process: subprocess.Popen[bytes]) -> str:
     # wandb's own poll looks five times a second; this one waits the 20 ms that the start takes
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            if port_file.read_text().endswith("EOF"):
+            if port_file.read_text(encoding="utf-8").endswith("EOF"):
                 break
         time.sleep(0.005)
     return service_port_file.poll_for_token(port_file, process, timeout=1.0).env_value

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anlp.core.errors import UserError
-from anlp.core.files import write_whole
+from anlp.core.errors import UserError, describe_error, is_out_of_memory
+from anlp.core.files import refuse_unreadable, write_whole
 
 CHECKPOINT_VERSION = 1
 WEIGHTS_VERSION = 1
@@ -56,8 +56,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = _load(path, WEIGHTS_VERSION, None)["model"]
     except (OSError, KeyError, UnreadableError) as error:
+        refuse_unreadable(path, error)
         raise UserError(
-            f"{path}: the weights cannot be read ({error}); use another run, or repeat this one"
+            f"{path}: the weights cannot be read ({describe_error(error)}); use another run, or "
+            "repeat that one"
         ) from error
     return weights
 
@@ -73,8 +75,9 @@ def _load(path: Path, version: int, device: torch.device | None) -> dict[str, An
     try:
         content = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes raise almost anything; reading the file has worked
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnreadableError(reason) from error
+        if is_out_of_memory(error):  # the file is not to blame, and stays where it is
+            raise
+        raise UnreadableError(describe_error(error)) from error
     if not isinstance(content, dict):
         raise UnreadableError("expected a file that anlp wrote")
     if content.get("version") != version:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anlp.core.errors import UserError
+from anlp.core.errors import UserError, describe_import
 from anlp.workloads.workload import Split
 
 FLOOR = 1e-7  # of a probability, before its logarithm
@@ -68,9 +68,7 @@ def gradient_boosting(trees: int, depth: int, seed: int, device: torch.device) -
     try:
         import xgboost
     except ImportError as error:
-        raise UserError(
-            "method xgboost: xgboost is not installed; pip install '.[boost]'"
-        ) from error
+        raise UserError(f"method xgboost: {describe_import(error, 'xgboost', 'boost')}") from error
     return xgboost.XGBClassifier(
         n_estimators=trees,
         max_depth=depth,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from anlp.console.debug_log import shorten
+from anlp.console.stdio import can_redraw
 
 LOG = logging.getLogger("anlp.external")
 NOT_FOUND = 127
@@ -75,12 +77,14 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",  # whatever the locale says
             errors="replace",
             env=environment,
             start_new_session=True,  # no terminal: passwords are asked for on /dev/tty
         )
     except FileNotFoundError:
+        if found := shutil.which(argv[0]):
+            return Answer(NOT_STARTED, "", f"{found}: the interpreter in its first line is missing")
         return Answer(NOT_FOUND, "", f"{name}: no such command")
     except OSError as error:
         return Answer(NOT_STARTED, "", f"{name}: {error.strerror}")
@@ -116,7 +120,7 @@ def _read(process: subprocess.Popen[str], name: str, timeout_s: float) -> tuple[
 def _waiting(words: str) -> Iterator[None]:
     """Announce a wait: on a terminal in a line that is erased, elsewhere in one that stays."""
     stream = sys.stderr
-    if not stream.isatty():
+    if not can_redraw(stream):
         print(words, file=stream, flush=True)
         yield
         return

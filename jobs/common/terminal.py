@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TextIO
 
 from anlp.console.align import clip
 from anlp.console.printable import only_colours
+from anlp.console.stdio import can_redraw, terminal_width
 from anlp.core.errors import UserError
 from anlp.records.results import RunState
 
@@ -69,10 +69,14 @@ class Canvas:
 
 
 def canvas_of(stream: TextIO) -> Canvas:
-    """Return the canvas of a stream: colour only on a terminal, and not with `NO_COLOR` set."""
+    """Return the canvas of a stream.
+
+    Colour only on a terminal that has it, and not with `NO_COLOR` set.
+    """
     if not stream.isatty():
         return Canvas()
-    return Canvas(colour=not os.environ.get("NO_COLOR"), width=shutil.get_terminal_size().columns)
+    has_colour = can_redraw(stream) and not os.environ.get("NO_COLOR")
+    return Canvas(colour=has_colour, width=terminal_width())
 
 
 def print_screen(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from anlp.core.errors import SpecError
+from anlp.core.files import read_at_most
 from anlp.core.spec import Scalar
 
 MAX_BYTES = 1_000_000
@@ -141,7 +142,7 @@ def read_text(path: Path) -> str:
         SpecError: there is no such file, it cannot be read, is no UTF-8 text or larger than 1 MB.
     """
     try:
-        content = path.read_bytes()
+        content = read_at_most(path, MAX_BYTES)
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file{_neighbours(path)}") from None
     except IsADirectoryError:
@@ -153,9 +154,10 @@ def read_text(path: Path) -> str:
             f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from None
     if len(content) > MAX_BYTES:
+        size = path.stat().st_size  # 0 of a device, which has no end
+        got = f"{size / 1e6:.1f} MB" if size else "one without an end"
         raise SpecError(
-            f"{path}: expected a grid file of at most {MAX_BYTES / 1e6:g} MB, "
-            f"got {len(content) / 1e6:.1f} MB"
+            f"{path}: expected a grid file of at most {MAX_BYTES / 1e6:g} MB, got {got}"
         )
     try:
         return content.decode("utf-8-sig")

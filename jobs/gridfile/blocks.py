@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,6 +120,22 @@ class Block:
         """Return an upper bound on the number of runs, seeds included; takes no time."""
         conditional = math.prod(max(1, _size(when.axes)) for when in self.whens)
         return (_size(self.axes) * conditional + len(self.includes)) * len(self.seeds)
+
+    @property
+    def least_combinations(self) -> int:
+        """Return a lower bound on the combinations, seeds included; takes no time."""
+        return (_size(self.axes) + len(self.includes)) * len(self.seeds)
+
+    def least_runs(self, idle: Collection[str]) -> int:
+        """Return a lower bound on the runs, seeds included; takes no time.
+
+        Args:
+            idle: settings that have no effect in some runs, which are equal then.
+        """
+        if self.excludes or self.whens:
+            return 0
+        distinct = [axis for axis in self.axes if not set(axis.names) & set(idle)]
+        return math.prod(len(set(axis.points)) for axis in distinct) * len(self.seeds)
 
     def named(self) -> tuple[str, ...]:
         """Return every setting it gives a value, in file order."""

@@ -20,6 +20,10 @@ from jobs.programs.program import ProgramBlock
 MAX_REFUSED = 10_000  # combinations, then the expansion ends: there may be billions
 
 
+TRIED_FOR_A_RUN = 10  # combinations for each run that a grid may have: trying them takes time
+SHORTEN = "shorten the lists, or draw from them with random and samples"
+
+
 @dataclass(slots=True)
 class _Refusal:
     """Combinations that the settings model refuses for one reason."""
@@ -47,8 +51,9 @@ class _Expander:
     if no run is left; after the first refused combination it yields no more runs.
     """
 
-    def __init__(self, grid: GridSpec) -> None:
+    def __init__(self, grid: GridSpec, most: int | None = None) -> None:
         self.combinations = 0
+        self._most = most  # combinations
         self.excluded = 0
         self.duplicates = 0
         self.runs = 0
@@ -75,6 +80,8 @@ class _Expander:
         by_seed = [rule for rule in block.excludes if rule.asks_seed]
         for values, may_be_excluded in block.points(self._words.defaults, self._fitted):
             self.combinations += len(block.seeds)
+            if self._most is not None and self.combinations > self._most:
+                raise SpecError(_too_many(self._grid, self.combinations, self._most))
             if may_be_excluded and self._is_excluded(by_point, values):
                 self.excluded += len(block.seeds)
                 continue
@@ -165,6 +172,13 @@ class _Expander:
             yield f"{source}: {name} has no effect in any run: it is used only where {where}"
 
 
+def _too_many(grid: GridSpec, tried: int, most: int) -> str:
+    return (
+        f"{grid.source}: {tried:,} combinations or more, of which exclude would leave some; "
+        f"at most {most:,} are tried: {SHORTEN}"
+    )
+
+
 def _reasons(error: ValidationError) -> list[str]:
     """Return what a settings model says against a combination, in its own words."""
     found = []
@@ -235,15 +249,14 @@ class GridSpec:
         Raises:
             SpecError: there are more, the task's settings refuse a combination, or no run is left.
         """
-        expander = _Expander(self)
+        if most is not None:
+            self._check_size(most)
+        expander = _Expander(self, None if most is None else most * TRIED_FOR_A_RUN)
         runs: list[RunSpec] = []
         for run in expander:
             runs.append(run)
             if most is not None and len(runs) > most:
-                raise SpecError(
-                    f"{self.source}: more than {most:,} runs: shorten the lists, or draw from them "
-                    "with random and samples"
-                )
+                raise SpecError(f"{self.source}: more than {most:,} runs: {SHORTEN}")
         return Expansion(
             tuple(runs),
             expander.notes(),
@@ -251,6 +264,21 @@ class GridSpec:
             expander.excluded,
             expander.duplicates,
         )
+
+    def _check_size(self, most: int) -> None:
+        """Refuse what is too large by the sizes of its axes alone, without expanding it.
+
+        Raises:
+            SpecError: it is.
+        """
+        tried = sum(block.least_combinations for block in self.blocks)
+        if any(block.least_runs(self.words.model.only_for) > most for block in self.blocks):
+            raise SpecError(
+                f"{self.source}: more than {most:,} runs: {SHORTEN} "
+                f"(the lists have {tried:,} combinations)"
+            )
+        if tried > most * TRIED_FOR_A_RUN:
+            raise SpecError(_too_many(self, tried, most * TRIED_FOR_A_RUN))
 
     @property
     def task(self) -> str:

@@ -115,5 +115,5 @@ if __name__ == "__main__":
         answer = {"error": str(error)}
     except Exception as error:  # the user's own module may raise anything
         answer = {"error": f"cannot be imported: {type(error).__name__}: {error}"}
-    with open(sys.argv[3], "w") as file:  # noqa: PTH123 - any Python
+    with open(sys.argv[3], "w", encoding="utf-8") as file:  # noqa: PTH123 - any Python
         json.dump(answer, file)

@@ -249,7 +249,7 @@ def _from_import(file: Path, name: str, interpreter: str) -> tuple[FunctionSetti
     try:
         argv = [interpreter, "-B", str(BOOTSTRAP), str(file), name, answer_file]
         answer = run(argv, timeout_s=LIMIT_S, name=f"reading {file.name}")
-        text = Path(answer_file).read_text()
+        text = Path(answer_file).read_text(encoding="utf-8")
     finally:
         Path(answer_file).unlink(missing_ok=True)
     if answer.code == TIMED_OUT:

@@ -164,18 +164,40 @@ def _ending_in(record: Mapping[str, Any]) -> ExitRecord:
 def find_bad_nodes(
     statuses: Iterable[RunStatus], trials: SubmittedAttempts, least: int = 2
 ) -> frozenset[str]:
-    """Return the nodes whose failure ended at least `least` jobs of the grid."""
-    past = [
-        (trial.handle, trial.ending) for some in trials.values() for trial in some if trial.ending
-    ]
-    failures = {(handle, ending.node) for handle, ending in past if ending.cause is Cause.NODE}
-    failures |= {
-        (status.handle, status.node)
-        for status in statuses
-        if status.cause is Cause.NODE and status.handle
+    """Return the nodes that ended at least `least` jobs of the grid.
+
+    They failed, or they lack what others have: jobs never started there, such as without the image,
+    while runs of the same submission began elsewhere.
+    """
+    every = list(statuses)
+    begun = {tag for status in every for tag in _begun_by(status)}
+    ended = {
+        (trial.tag, trial.handle, trial.ending)
+        for some in trials.values()
+        for trial in some
+        if trial.ending is not None
     }
-    counted = Counter(node for _, node in failures if node)
+    for status in every:
+        tried = trials.get(status.run_id, ())
+        if status.handle and status.cause:
+            ended.add((tried[-1].tag if tried else "", status.handle, ending_of(status)))
+    blamed = {
+        (handle, ending.node)
+        for tag, handle, ending in ended
+        if ending.cause is Cause.NODE or (ending.cause is Cause.NOT_STARTED and tag in begun)
+    }
+    counted = Counter(node for _, node in blamed if node)
     return frozenset(node for node, number in counted.items() if number >= least)
+
+
+def _begun_by(status: RunStatus) -> set[str]:
+    """Return the submissions by which a run began, as far as its latest files tell."""
+    records: list[Mapping[str, Any]] = []
+    if status.result is not None:
+        records.append(status.result.provenance)
+    if status.attempt is not None:
+        records.append(status.attempt.record)
+    return {str(record["batch"]) for record in records if "batch" in record}
 
 
 def find_auto_retries(
@@ -200,10 +222,17 @@ def _infrastructure_failures(status: RunStatus, trials: SubmittedAttempts) -> in
 
 
 def has_progressed(folder: RunFolder, tag: str) -> bool:
-    """Return whether the last attempt of a submission saved a checkpoint: it made progress."""
+    """Return whether the last attempt of a submission saved a checkpoint: it made progress.
+
+    Times are compared by the clock of the disk, which may not be the node's: an attempt begins with
+    its `spec.json`.
+    """
     begun = [record["since"] for record in _attempts(folder) if record.get("batch") == tag]
     try:
-        return bool(begun) and folder.checkpoint.stat().st_mtime > max(begun)
+        if not begun:
+            return False
+        start = folder.spec.stat().st_mtime if folder.spec.exists() else max(begun)
+        return folder.checkpoint.stat().st_mtime > start
     except OSError:
         return False
 

@@ -15,10 +15,10 @@ from anlp.records.results import RunState, read_result
 from jobs.runs.batches import asked_runs
 from jobs.runs.failures import Advice, advise
 from jobs.runs.journal import Journal
-from jobs.runs.logs import last_job_output, last_words
+from jobs.runs.logs import last_job_output, last_words, read_progress
 from jobs.runs.polling import SchedulerReport
 from jobs.runs.queries import own_settings, varying_settings
-from jobs.runs.status import RunStatus, read_progress
+from jobs.runs.status import RunStatus
 from jobs.schedulers.base import can_never_run
 
 

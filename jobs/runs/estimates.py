@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anlp.core.spec import RunSpec
+from anlp.core.spec import RunSpec, epochs_in
 from anlp.core.units import SECONDS_PER_HOUR, render_memory_option, render_time_option
 from anlp.records.cost import number_in, percentile
-from anlp.records.results import RunState
+from anlp.records.results import RunResult, RunState
 from jobs.config.resources import Resources
 from jobs.runs.status import RunStatus
 from jobs.schedulers.base import Cause
@@ -34,7 +34,7 @@ def estimate_seconds(
     overall = statistics.median(cost for group in costs.values() for cost in group)
     medians = {key: statistics.median(group) for key, group in costs.items()}
     values = [spec.settings.values() for spec in specs]
-    total = sum(medians.get(kind_of(item), overall) * int(item.get("epochs", 1)) for item in values)
+    total = sum(medians.get(kind_of(item), overall) * (epochs_in(item) or 1) for item in values)
     return total / max(1, slots)
 
 
@@ -42,8 +42,13 @@ def _seconds_per_epoch(history: Iterable[RunStatus]) -> Mapping[Kind, list[float
     costs: dict[Kind, list[float]] = defaultdict(list)
     for status in history:
         if status.state is RunState.DONE and status.result and status.result.epochs:
-            costs[kind_of(status.values)].append(status.result.seconds / status.result.epochs)
+            costs[kind_of(status.values)].append(_epoch_s(status, status.result))
     return costs
+
+
+def _epoch_s(status: RunStatus, result: RunResult) -> float:
+    """Return the seconds per epoch; of a run whose settings name no epochs, those of the run."""
+    return result.seconds / (result.epochs if epochs_in(status.values) else 1)
 
 
 def kind_of(values: Mapping[str, Any]) -> Kind:
@@ -96,7 +101,7 @@ def propose(specs: Iterable[RunSpec], history: Iterable[RunStatus]) -> list[Prop
     for spec in specs:
         values = spec.settings.values()
         kind = kind_of(values)
-        epochs[kind] = max(epochs.get(kind, 1), int(values.get("epochs", 1)))
+        epochs[kind] = max(epochs.get(kind, 1), epochs_in(values) or 1)
     needs = needs_of(history)
     return [_propose(kind, needs[kind], count) for kind, count in epochs.items() if kind in needs]
 
@@ -113,12 +118,12 @@ def needs_of(history: Iterable[RunStatus]) -> dict[Kind, list[Need]]:
 def _need(status: RunStatus) -> Need | None:
     result = status.result
     if status.state is RunState.DONE and result is not None and result.epochs:
-        return Need(result.seconds / result.epochs, number_in(result.provenance, "peak_rss_mib"))
+        return Need(_epoch_s(status, result), number_in(result.provenance, "peak_rss_mib"))
     asked = status.resources
     if status.state is not RunState.LOST or status.in_job > 1:
         return None  # in a job with several runs it is not known which reached the limit
     if status.cause is Cause.TIMEOUT and asked.walltime_min:
-        return Need(asked.walltime_min * 60 / max(1, int(status.values.get("epochs", 1))))
+        return Need(asked.walltime_min * 60 / (epochs_in(status.values) or 1))
     if status.cause is Cause.OUT_OF_MEMORY and asked.mem_mib:
         return Need(0.0, float(asked.mem_mib))
     return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from anlp.console.printable import plain
 from anlp.console.verbs import command_name
+from anlp.core.errors import OUT_OF_MEMORY_TYPES, OUT_OF_MEMORY_WORDS
 from anlp.records.fingerprint import fingerprint_of, first_line, normalise
 from anlp.records.results import RunError, RunState
 from jobs.common.text import render_pairs
@@ -22,14 +23,6 @@ FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 NUMBERED = frozenset({Cause.SIGNAL, Cause.EXIT})  # the number is the cause: 9 is not 11
 ENDED_WELL = frozenset({RunState.DONE, RunState.DIVERGED})
 LONGEST_MESSAGE = 100
-OUT_OF_MEMORY_TYPES = frozenset({"MemoryError", "OutOfMemoryError"})  # Python's, torch's
-OUT_OF_MEMORY_WORDS = (
-    "out of memory",
-    "not enough memory",
-    "cannot allocate memory",
-    "can't allocate memory",
-    "bad_alloc",
-)
 # Faults of the settings where they are raised before the training began.
 CONFIGURATION = frozenset(
     {"ValueError", "TypeError", "KeyError", "AttributeError", "NotImplementedError"}

@@ -23,6 +23,7 @@ from anlp.core.json_text import text_in, time_in, whole_in
 from anlp.core.lease import HeldError
 from anlp.records.files import parse_jsonl
 from anlp.records.folders import GridFolder
+from jobs.common.processes import is_stopped
 from jobs.common.users import user_name
 from jobs.config.resources import Resources, resources_from_json
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
@@ -64,6 +65,7 @@ class Submission:
     profile: str | None = None  # of the site
     max_parallel: int | None = None  # jobs at a time
     endings: dict[int, ExitRecord] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)  # elements that were asked to stop
     learned: dict[int, ExitRecord] = field(default_factory=dict)  # see `Journal.learn`
 
     def handle(self, index: int) -> JobHandle:
@@ -97,8 +99,8 @@ class Journal:
             try:
                 held = lease.acquire(self.folder.lock, lease_s=LOCK_LEASE_S)
                 break
-            except lease.HeldError:
-                if time.monotonic() > deadline:
+            except lease.HeldError as error:
+                if time.monotonic() > deadline or _is_stopped(error):
                     raise
                 time.sleep(0.05)
         try:
@@ -124,8 +126,12 @@ class Journal:
             with self.locked():
                 yield
         except HeldError as error:
+            advice = "try again"
+            if _is_stopped(error):
+                pid = error.holder.get("pid")
+                advice = f"it is stopped: `fg` in its terminal or `kill -CONT {pid}` lets it go on"
             raise UserError(
-                f"{self.folder.name}: another command is at work on this grid ({error}); try again"
+                f"{self.folder.name}: another command is at work on this grid ({error}); {advice}"
             ) from None
 
     def intend(
@@ -231,6 +237,12 @@ class Journal:
         append_whole(self.folder.journal, _encode(event, contents), sync=True)
 
 
+def _is_stopped(held: HeldError) -> bool:
+    """Return whether the holder is a process of this host that waits to be told to go on."""
+    holder = lease.process_from_json(held.holder)
+    return holder.is_here() and holder.is_alive() and is_stopped(holder.pid)
+
+
 def new_tag() -> str:
     """Return a name that no other submission has."""
     return uuid.uuid4().hex[:12]
@@ -263,6 +275,8 @@ def _apply(found: dict[str, Submission], line: Mapping[str, Any]) -> None:
         found[tag].is_answered = True
     elif event == "refused":
         found[tag].refused = text_in(line, "why")
+    elif event == "cancel":
+        found[tag].cancelled.update(_cancelled(tag, line))
     elif event == "ended":
         found[tag].endings[whole_in(line, "index", MOST_ELEMENTS)] = _parse_ending(line)
 

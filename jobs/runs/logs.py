@@ -1,17 +1,22 @@
-"""Read the end of a run's log, and of what its job printed."""
+"""Read how far a run is: the end of its log, of its metrics, and of what its job printed."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from anlp.console.printable import plain
+from anlp.core.spec import epochs_in
+from anlp.records.files import read_metrics
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import read_result
 from jobs.runs.journal import Journal, Submission
 from jobs.schedulers import registry
-from jobs.schedulers.base import RUNS_FAILED
+from jobs.schedulers.base import READ_OUTPUT
 
 if TYPE_CHECKING:  # that module asks this one about jobs that began no run
     from jobs.runs.status import RunStatus
@@ -95,11 +100,12 @@ def last_job_output(status: RunStatus, lines: int) -> list[str]:
     return [f"(its job printed, in {path})", *tail(path, lines)] if path else []
 
 
-def describe_no_start(run: RunFolder, submission: Submission, index: int) -> str:
-    """Say why a job ended with 1 before its run began, with the last line that the job printed."""
+def quote_output(detail: str, run: RunFolder, submission: Submission, index: int) -> str:
+    """Return what ended a job with the last line that it printed, instead of where to read it."""
     line = _last_line_of_job(GridFolder(run.path.parent), submission, index)
-    words = f"{RUNS_FAILED} before the run began"
-    return f"{words}: {line[:MOST_SAID]}" if line else words
+    if not line:
+        return detail
+    return f"{detail.removesuffix(READ_OUTPUT).rstrip('; ')}: {line[:MOST_SAID]}"
 
 
 def _last_line_of_job(folder: GridFolder, submission: Submission, index: int) -> str:
@@ -110,5 +116,23 @@ def _last_line_of_job(folder: GridFolder, submission: Submission, index: int) ->
         batch = folder.path / submission.batch
         path = registry.output_path(submission.scheduler, batch, job, index - job.first)
         lines = tail(path, LINES_OF_REASON) if path is not None else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        told = (plain(line).strip() for line in reversed(lines))
+        return next((line for line in told if line), "")
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, from the last line of its metrics."""
+
+    epoch: int
+    epochs: int
+    metrics: Mapping[str, Any]
+
+
+def read_progress(status: RunStatus) -> Progress | None:
+    """Return the last epoch that a run logged, None before its first."""
+    lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
+    if not lines:
+        return None
+    return Progress(lines[-1]["epoch"], epochs_in(status.values), lines[-1])

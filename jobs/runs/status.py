@@ -12,7 +12,7 @@ from typing import Any
 from anlp.core import lease
 from anlp.core.files import append_whole
 from anlp.records.crash import CrashRecord, crash_in
-from anlp.records.files import parse_jsonl, read_metrics
+from anlp.records.files import parse_jsonl
 from anlp.records.fingerprint import innermost_frame
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import (
@@ -26,8 +26,16 @@ from anlp.records.results import (
 from jobs.config.resources import Resources
 from jobs.runs.batches import Asked, Purpose, Redo, asked_runs, jobs_that_ended_badly, recall
 from jobs.runs.journal import Journal
-from jobs.runs.logs import describe_no_start
-from jobs.schedulers.base import RUNS_FAILED, Cause, JobHandle, JobState, Phase, cause_of_record
+from jobs.runs.logs import quote_output
+from jobs.schedulers.base import (
+    READ_OUTPUT,
+    RUNS_FAILED,
+    Cause,
+    JobHandle,
+    JobState,
+    Phase,
+    cause_of_record,
+)
 
 # Causes after which any submit continues the run; after all others only a retry does.
 HARMLESS = frozenset(
@@ -41,6 +49,8 @@ HARMLESS = frozenset(
         Cause.REMOVED,
     }
 )
+# Causes that say only that there is no record of the end: a request to stop explains it better.
+UNTOLD = frozenset({Cause.LAUNCHER, Cause.UNKNOWN})
 NO_RESULT = "it left no result: its folder was not writable, or was deleted since"
 DAMAGED_RESULT = "its result.json is damaged; a retry repeats the run"
 
@@ -334,6 +344,8 @@ def _standing(
         return _crashed(crash, job.node)
     if job.phase is Phase.RUNNING and run.place >= run.at_once:
         job = replace(job, phase=Phase.QUEUED)  # its turn comes after other runs of its job
+    if job.cause in UNTOLD and run.index in run.submission.cancelled:
+        job = replace(job, cause=Cause.CANCELLED, detail="by jobs.cancel")
     if job.phase is Phase.ENDED:
         job = _blame(job, run, attempt, has_folder)
     return classify(job, None)
@@ -368,8 +380,10 @@ def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: 
     has_begun = attempt is not None and attempt.record.get("batch") == run.submission.tag
     is_behind = run.place >= run.at_once and not has_folder
     if job.cause is None and job.detail == RUNS_FAILED and not (has_begun or is_behind):
-        words = describe_no_start(run.folder, run.submission, run.index)
-        return replace(job, cause=Cause.NOT_STARTED, detail=words)
+        words = f"{RUNS_FAILED} before the run began; {READ_OUTPUT}"
+        job = replace(job, cause=Cause.NOT_STARTED, detail=words)
+    if job.cause is Cause.NOT_STARTED and job.detail.endswith(READ_OUTPUT):
+        return replace(job, detail=quote_output(job.detail, run.folder, run.submission, run.index))
     if run.submission.after and not has_begun and job.cause in (None, Cause.UNKNOWN):
         # schedulers forget jobs that waited for others in vain
         return replace(job, cause=Cause.SKIPPED, detail="its canary did not pass")
@@ -379,21 +393,3 @@ def _blame(job: JobState, run: Asked, attempt: lease.Holder | None, has_folder: 
         return job
     why = job.cause or Cause.UNKNOWN
     return replace(job, cause=Cause.SKIPPED, detail=f"its job ended before its turn: {why.value}")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is, from the last line of its metrics."""
-
-    epoch: int
-    epochs: int
-    metrics: Mapping[str, Any]
-
-
-def read_progress(status: RunStatus) -> Progress | None:
-    """Return the last epoch that a run logged, None before its first."""
-    lines = [line for line in read_metrics(status.folder.metrics) if "epoch" in line]
-    if not lines:
-        return None
-    epochs = status.values.get("epochs")
-    return Progress(lines[-1]["epoch"], epochs if type(epochs) is int else 0, lines[-1])

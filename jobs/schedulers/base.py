@@ -159,6 +159,7 @@ def can_never_run(state_detail: str) -> bool:
 
 EXIT_SETUP = 72  # of a job's script that could not begin: no module, no folder, no container
 
+READ_OUTPUT = "the job's output says why"
 RUNS_FAILED = "exit code 1"  # of runs that failed and left their results, or of what began none
 # What the exit code of an element means: of `anlp.run` and of the script that starts it.
 EXITS: Mapping[int, tuple[Cause | None, str]] = {
@@ -182,13 +183,13 @@ EXITS: Mapping[int, tuple[Cause | None, str]] = {
     ),
     EXIT_SETUP: (
         Cause.NOT_STARTED,
-        "exit code 72: its script or its container could not start; the job's output says why",
+        f"exit code 72: its script or its container could not start; {READ_OUTPUT}",
     ),
     126: (Cause.NOT_STARTED, "exit code 126: a program on the node cannot be executed"),
     127: (Cause.NOT_STARTED, "exit code 127: a program was not found on the node"),
     EXIT_NOT_STARTED: (
         Cause.NOT_STARTED,
-        "exit code 255: its container did not start; the job's output says why",
+        f"exit code 255: its container did not start; {READ_OUTPUT}",
     ),
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from anlp.core.errors import UserError, did_you_mean
+from anlp.core.errors import UserError, describe_error, did_you_mean
 from jobs.schedulers.base import Scheduler
 
 GROUP = "anlp.schedulers"
@@ -78,7 +78,7 @@ def _load_plugin(point: EntryPoint) -> type[Scheduler]:
     except Exception as error:  # a plug-in is foreign code: its fault is said, not shown
         raise UserError(
             f"scheduler {point.name!r}: the package {package} that adds it cannot be loaded "
-            f"({type(error).__name__}: {error}); update or remove the package"
+            f"({describe_error(error)}); update or remove the package"
         ) from error
     if getattr(scheduler, "name", None) != point.name or not hasattr(scheduler, "create"):
         raise UserError(

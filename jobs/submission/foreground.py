@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 
 from anlp.console.verbs import command_name
 from anlp.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNS_FAILED
+from anlp.core.files import describe_fault
 from anlp.core.lease import HeldError
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
+from anlp.records.wandb_offline import project_url
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
@@ -251,7 +253,7 @@ class ExitRecorder:
         except (HeldError, OSError) as error:
             print(
                 f"{self._journal.folder.journal}: {len(self._waiting)} ended without a result, "
-                f"and that could not be written down ({error}); they count as interrupted",
+                f"and that could not be written down ({_reason(error)}); they count as interrupted",
                 file=sys.stderr,
             )
 
@@ -260,6 +262,10 @@ class ExitRecorder:
             with self._journal.locked(patience_s):
                 self._journal.all_ended(self._batch.tag, self._waiting)
                 self._waiting = {}
+
+
+def _reason(error: HeldError | OSError) -> str:
+    return describe_fault(error) if isinstance(error, OSError) else str(error)
 
 
 def ending_of(ended: ElementEnded, folder: RunFolder, tag: str) -> ExitRecord | None:
@@ -293,3 +299,5 @@ def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bo
         print("  running: another process is at them; submit again when it has ended")
     if counts[RunState.DONE]:
         print(f"  table: {command_name('analysis.tables')} {folder.name}")
+    if url := project_url(folder):
+        print(f"  wandb: {url}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anlp.core.errors import UserError
-from anlp.records.folders import GridFolder, find_grid, runs_root
+from anlp.records.folders import GridFolder, find_grid, grid_that_keeps, runs_root
 from jobs.gridfile import GRID_NAME, is_grid_name
 from jobs.runs.batches import Redo
 from jobs.submission.arguments import Overrides
@@ -14,6 +14,7 @@ from jobs.submission.variants import SUFFIX
 
 FRESH_SEEDS = 5
 GRID_FILES = Path("grids")  # where a name is looked for first
+SHIPPED = Path(__file__).resolve().parents[2] / GRID_FILES  # of the checkout, from any folder
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
@@ -40,6 +41,7 @@ class SubmitRequest:
         only: a filter; empty: all runs.
         smoke: one small run of each model instead, in a folder of its own.
         redo: which earlier results are set aside.
+        reuse: whether results of other grids are taken over.
         confirm: fresh seeds instead.
         overrides: where and how.
         dry_run: work out the plan and write nothing.
@@ -55,6 +57,7 @@ class SubmitRequest:
     only: str = ""
     smoke: bool = False
     redo: Redo = "none"
+    reuse: bool = False
     confirm: Confirmation | None = None
     overrides: Overrides = field(default_factory=Overrides)
     dry_run: bool = False
@@ -102,33 +105,55 @@ def find_grid_file(text: str) -> tuple[Path, str]:
     """Return the grid file that is meant, and its grid's name where the file does not say.
 
     Args:
-        text: a file; the name of a file in `grids/`, without its suffix; or a submitted grid by
-            its name or folder, which keeps a copy of its file.
+        text: a file; the name of a file in `grids/`, without its suffix; a submitted grid by its
+            name, its folder, or the copy of its file that its folder keeps; or the name of a
+            shipped file.
 
     Raises:
         UserError: there is no such grid, or its folder has no file or several.
     """
     path = Path(text)
+    if kept := grid_that_keeps(path):
+        _refuse_smoke(text, kept)
+        if kept.path.parent.resolve() != runs_root().resolve():
+            raise UserError(
+                f"{path}: is of a grid in {kept.path.parent}, and $ANLP_RUNS says {runs_root()}; "
+                "set ANLP_RUNS to continue it, or copy the file to begin a new grid"
+            )
+        return path, kept.name
     if path.suffix in YAML_SUFFIXES or (path.exists() and not path.is_dir()):
         return path, ""
-    if is_grid_name(text):
-        for suffix in YAML_SUFFIXES:
-            named = GRID_FILES / (text + suffix)
-            if named.is_file():
-                return named, ""
+    if named := _named_in(GRID_FILES, text):
+        return named, ""
     try:
         folder = find_grid(text)
     except UserError:
+        if named := _named_in(SHIPPED, text):
+            return named, ""
         raise UserError(
             f"{text}: no such grid file, and no grid of this name in {GRID_FILES}/ or {runs_root()}"
         ) from None
     return _kept_file(text, folder), folder.name
 
 
-def _kept_file(text: str, folder: GridFolder) -> Path:
-    """Return the copy of the grid file in a submitted grid's folder; `text` is what was typed."""
+def _named_in(place: Path, name: str) -> Path | None:
+    """Return the grid file of this name in a folder, None where there is none."""
+    if is_grid_name(name):
+        for suffix in YAML_SUFFIXES:
+            path = place / (name + suffix)
+            if path.is_file():
+                return path
+    return None
+
+
+def _refuse_smoke(text: str, folder: GridFolder) -> None:
     if folder.name.endswith(SUFFIX):
         raise UserError(f"{text}: a smoke test; name the grid's own file, with --smoke")
+
+
+def _kept_file(text: str, folder: GridFolder) -> Path:
+    """Return the copy of the grid file in a submitted grid's folder; `text` is what was typed."""
+    _refuse_smoke(text, folder)
     files = sorted(folder.path.glob("grid*.yaml"))
     if len(files) == 1:
         return files[0]

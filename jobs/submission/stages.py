@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from textwrap import indent
 
 from anlp.core.errors import EXIT_OK, SpecError
 from anlp.core.files import make_folder, write_whole
 from anlp.core.filters import parse_filter
-from anlp.core.spec import RunSpec
-from anlp.core.units import count
+from anlp.core.spec import SEED, RunSpec
+from anlp.core.units import count, digits_apart
 from anlp.records.folders import GridFolder, data_dir, runs_root
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
 from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no
+from jobs.common.text import render_pairs
 from jobs.config.packing import Packing
 from jobs.gridfile import GridSpec, load_grid
 from jobs.runs.attempts import find_auto_retries, keep_endings
@@ -31,18 +32,19 @@ from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import load_profile
 from jobs.submission import variants
-from jobs.submission.arguments import override
+from jobs.submission.arguments import names_image, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
 from jobs.submission.program import note_program, with_program
 from jobs.submission.request import Confirmation, SubmitRequest
+from jobs.submission.reuse import Elsewhere, find_elsewhere, note_elsewhere, take_results
 from jobs.views.plan import (
     fields_of,
     plan_json,
     print_plan,
     print_runs,
-    render_axes,
+    render_product,
     say_nothing_to_do,
 )
 
@@ -61,6 +63,7 @@ class ExpandedGrid:
     folder: GridFolder
     specs: Sequence[RunSpec]
     notes: tuple[str, ...]  # what may be a mistake in the file
+    product: str  # where the runs come from, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class PlacedRuns:
     target: SubmitOptions
     title: str
     notes: tuple[str, ...]
+    taken: Elsewhere = field(default_factory=dict)  # results of other grids that are taken over
 
 
 def expand(request: SubmitRequest) -> ExpandedGrid:
@@ -93,7 +97,12 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         SpecError: the file or what was given over it has faults, or it names too many runs.
     """
     seeds = None if request.confirm else request.seeds
-    grid = load_grid(request.source, overrides=request.settings, seeds=seeds)
+    grid = load_grid(
+        request.source,
+        overrides=request.settings,
+        seeds=seeds,
+        in_image=names_image(request.overrides),
+    )
     if request.grid_name:
         grid = replace(grid, name=request.grid_name)
     folder = request.folder(grid.name)
@@ -103,7 +112,8 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         specs = variants.make_small(expansion.runs, smoke)
     else:
         specs = variants.resolve_init_from(expansion.runs, runs_root(), is_dry=request.dry_run)
-    return ExpandedGrid(grid, folder, specs, expansion.notes)
+    product = render_product(grid, expansion)
+    return ExpandedGrid(grid, folder, specs, expansion.notes, product)
 
 
 def read_history(request: SubmitRequest, folder: GridFolder, query: Query) -> History:
@@ -132,19 +142,24 @@ def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> 
         # fresh seeds are of configurations, not of these runs: their data is needed whole
         is_wanted=is_wanted if request.confirm is None else _any,
     )
+    confirmed: tuple[str, ...] = ()
     if request.confirm is None:
         specs = named
-        title = "" if request.only or request.smoke else render_axes(expanded.grid)
+        title = "" if request.only or request.smoke else expanded.product
     else:
         confirm = _with_metric(request.confirm, history)
-        specs = _fresh_runs(confirm, named, history)
+        best = _best_configurations(confirm, named, history)
+        confirmed = _note_confirmed(confirm, best, expanded.grid)
+        used = {spec.seed for spec in named} | variants.search_seeds(history.values())
+        specs = variants.fresh_runs(best, confirm.seeds, used)
         title = _confirm_title(confirm)
     specs = [spec for spec in specs if is_wanted(spec)]
     if not specs:
         raise SpecError(
             f"{expanded.grid.source}: no runs are left: look at exclude, when and --only"
         )
-    return ChosenRuns(specs, history, title, (*expanded.notes, *_note_strangers(named, history)))
+    notes = (*expanded.notes, *confirmed, *_note_strangers(named, history))
+    return ChosenRuns(specs, history, title, notes)
 
 
 def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) -> PlacedRuns:
@@ -158,6 +173,9 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
     target = override(options, request.overrides)
     due = find_auto_retries(Journal(folder), history, target.options.retries)
     plan = make_plan(chosen.specs, history, request.redo, due)
+    elsewhere = _find_elsewhere(request, folder, plan)
+    if request.reuse:
+        plan = replace(plan, chosen=tuple(s for s in plan.chosen if s.run_id not in elsewhere))
     where = ""
     if plan.chosen and not request.as_json:
         asked, target = target.on, _resolve_scheduler(target)
@@ -169,8 +187,18 @@ def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) ->
         *_note_image(target),
         *_note_program(expanded.grid, plan, history),
         *filter(None, [where]),
+        *note_elsewhere(elsewhere, is_taken=request.reuse),
     )
-    return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes)
+    taken = elsewhere if request.reuse else {}
+    return PlacedRuns(folder, expanded.grid, plan, history, target, chosen.title, notes, taken)
+
+
+def _find_elsewhere(request: SubmitRequest, folder: GridFolder, plan: Plan) -> Elsewhere:
+    """Return the results that other grids have of runs that are new here."""
+    if request.redo == "all":
+        return {}
+    new = {spec.run_id for spec in plan.chosen if plan.states[spec.run_id] is RunState.NEW}
+    return find_elsewhere(folder, new)
 
 
 def show(request: SubmitRequest, placed: PlacedRuns) -> None:
@@ -184,7 +212,7 @@ def show(request: SubmitRequest, placed: PlacedRuns) -> None:
     print_plan(folder, plan, history, target, title=placed.title, notes=placed.notes)
     if request.dry_run:
         print_runs(plan)
-    elif not plan.chosen:
+    elif not (plan.chosen or placed.taken):
         say_nothing_to_do(folder, plan)
 
 
@@ -207,6 +235,11 @@ def submit(request: SubmitRequest, placed: PlacedRuns, query: Query) -> int:
         _keep_grid_file(folder, placed.grid)
         if placed.grid.program is not None and plan.chosen:
             target = with_program(folder, placed.grid.program.program, target, say)
+    if placed.taken:
+        taken = take_results(folder, plan.specs, placed.taken, placed.target.options)
+        print(f"{folder.name}: {count(taken, 'result')} taken from other grids")
+        if not plan.chosen:
+            return EXIT_OK
     return submit_specs(folder, plan.chosen, target, redo=plan.redo, query=query)
 
 
@@ -241,12 +274,25 @@ def _with_metric(confirm: Confirmation, history: History) -> Confirmation:
     return replace(confirm, metric=selection_metric(done) or "val/acc")
 
 
-def _fresh_runs(confirm: Confirmation, named: Sequence[RunSpec], history: History) -> list[RunSpec]:
-    """Return the best configurations of the grid with seeds that no search has used."""
+def _best_configurations(
+    confirm: Confirmation, named: Sequence[RunSpec], history: History
+) -> list[variants.Candidate]:
     runs = variants.runs_of_configurations(history.values(), named)
-    candidates = variants.best_configurations(runs, confirm.metric, confirm.top, confirm.per)
-    used = {spec.seed for spec in named} | variants.search_seeds(history.values())
-    return variants.fresh_runs(candidates, confirm.seeds, used)
+    return variants.best_configurations(runs, confirm.metric, confirm.top, confirm.per)
+
+
+def _note_confirmed(
+    confirm: Confirmation, best: Sequence[variants.Candidate], grid: GridSpec
+) -> tuple[str, ...]:
+    """Say which configurations are confirmed: what varies in the grid, and how good they were."""
+    names = [name for name in grid.axes() if name != SEED]
+    found = []
+    for candidate in best:
+        settings = candidate.settings
+        values = {name: settings.values()[name] for name in names if settings.applies(name)}
+        score = f"{confirm.metric} {candidate.score:.4f} over {count(candidate.n, 'seed')}"
+        found.append(f"confirms {render_pairs(values) or 'the one configuration'} ({score})")
+    return tuple(found)
 
 
 def _confirm_title(confirm: Confirmation) -> str:
@@ -257,7 +303,10 @@ def _confirm_title(confirm: Confirmation) -> str:
 
 def _grid_options(grid: GridSpec, *, is_confirming: bool) -> SubmitOptions:
     """Return what the grid file says about where and how."""
+    axes = {name: values for name, values in grid.axes().items() if name != SEED}
     options = RunOptions(
+        varying=tuple(axes),
+        digits=digits_apart(axes.values()),
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
         keep=grid.keep,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +18,9 @@ from anlp.core.metrics import higher_is_better
 from anlp.core.spec import RUN_ID_LENGTH, RunSpec, Scalar, TaskSettings
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from anlp.tasks import make_spec, spec_from_json
+from anlp.tasks import make_spec
 from anlp.tasks.user_code import is_user_code
-from jobs.runs.queries import best_runs, selection_metric
+from jobs.runs.queries import best_runs, selection_metric, spec_of
 from jobs.runs.status import RunStatus, read_states
 
 FIRST_FRESH_SEED = 1000  # far above search seeds, so that more of these stay disjoint
@@ -34,6 +34,7 @@ class Candidate:
     settings: TaskSettings
     score: float
     n: int
+    is_complete: bool  # every seed of the search has a score
 
 
 def best_configurations(
@@ -41,10 +42,13 @@ def best_configurations(
 ) -> list[Candidate]:
     """Return the `top` configurations by mean `metric` over search seeds, for each value of `per`.
 
+    Those that lost seeds come after the others, as in tables: their mean is over the lucky ones.
+
     Raises:
         SpecError: `per` or `metric` is unknown to the finished runs, or none has finished.
     """
-    done = [s for s in history if s.state is RunState.DONE and s.purpose == "search" and s.result]
+    searched = [status for status in history if status.purpose == "search"]
+    done = [s for s in searched if s.state is RunState.DONE and s.result]
     if not done:
         raise SpecError(
             "--confirm: no run of this grid has finished yet; "
@@ -52,15 +56,13 @@ def best_configurations(
         )
     _check_names(done, metric, per)
     groups: dict[object, list[Candidate]] = defaultdict(list)
-    for candidate in _candidates(done, metric):
+    for candidate in _candidates(searched, metric):
         groups[candidate.settings.values()[per] if per else None].append(candidate)
-    return [
-        candidate
-        for group in groups.values()
-        for candidate in sorted(group, key=lambda c: c.score, reverse=higher_is_better(metric))[
-            :top
-        ]
-    ]
+    sign = -1 if higher_is_better(metric) else 1
+    best: list[Candidate] = []
+    for group in groups.values():
+        best += sorted(group, key=lambda c: (not c.is_complete, sign * c.score))[:top]
+    return best
 
 
 def runs_of_configurations(
@@ -68,7 +70,12 @@ def runs_of_configurations(
 ) -> list[RunStatus]:
     """Return the runs of the configurations of `specs`, with any seed."""
     named = {spec.config_id for spec in specs}
-    return [status for status in history if spec_from_json(status.form).config_id in named]
+    found = []
+    for status in history:
+        spec = spec_of(status)
+        if spec is not None and spec.config_id in named:
+            found.append(status)
+    return found
 
 
 def search_seeds(history: Iterable[RunStatus]) -> set[int]:
@@ -88,19 +95,26 @@ def fresh_runs(
     ]
 
 
-def _candidates(done: Sequence[RunStatus], metric: str) -> list[Candidate]:
+def _candidates(searched: Sequence[RunStatus], metric: str) -> list[Candidate]:
     specs: dict[str, RunSpec] = {}
     scores: dict[str, list[float]] = defaultdict(list)
-    for status in done:
-        spec = spec_from_json(status.form)
-        score = status.result.metrics.get(metric, math.nan) if status.result else math.nan
+    runs: Counter[str] = Counter()
+    for status in searched:
+        spec = spec_of(status)
+        if spec is None:
+            continue
+        runs[spec.config_id] += 1
+        score = math.nan
+        if status.state is RunState.DONE and status.result:
+            score = status.result.metrics.get(metric, math.nan)
         if math.isfinite(score):
             specs[spec.config_id] = spec
             scores[spec.config_id].append(score)
-    return [
-        Candidate(specs[key].task, specs[key].settings, sum(values) / len(values), len(values))
-        for key, values in scores.items()
-    ]
+    found = []
+    for key, values in scores.items():
+        spec, n = specs[key], len(values)
+        found.append(Candidate(spec.task, spec.settings, sum(values) / n, n, n == runs[key]))
+    return found
 
 
 def _check_names(done: Sequence[RunStatus], metric: str, per: str | None) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from anlp.records.results import RunState
 from jobs.runs.failures import FailureGroup
+from jobs.runs.logs import Progress
 from jobs.runs.polling import SchedulerReport
-from jobs.runs.status import Progress, RunStatus
+from jobs.runs.status import RunStatus
 from jobs.views.status import Overview
 
 

@@ -9,25 +9,30 @@ from typing import Any
 
 from anlp.console.align import align
 from anlp.console.verbs import command_name
-from anlp.core.spec import RunSpec, varying
+from anlp.core.spec import RunSpec, varying_names
 from anlp.core.units import (
     count,
+    digits_apart,
     render_duration,
     render_hours,
     render_memory_option,
     render_time_option,
+    shorten,
 )
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
 from jobs.config.packing import Packing
 from jobs.config.resources import Resources
-from jobs.gridfile import GridSpec
+from jobs.gridfile import Axis, Block, Expansion, GridSpec
 from jobs.runs.estimates import Price, compare, estimate_seconds, price, propose
 from jobs.runs.options import SubmitOptions
 from jobs.runs.plan import Plan
 from jobs.runs.status import RunStatus
 from jobs.schedulers.local.slots import inspect, plan_slots
 from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler, label
+
+MOST_LISTED = 1_000  # runs of a plan: more say no more
+SHOWN = 10  # of these, at the beginning and at the end
 
 
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
@@ -58,11 +63,47 @@ def fields_of(spec: RunSpec) -> dict[str, Any]:
     return {**spec.values, "id": spec.run_id}
 
 
-def render_axes(grid: GridSpec) -> str:
-    """Render what varies in the grid: `2 model x 5 lr`."""
-    return " x ".join(
-        f"{len(values)} {name}" for name, values in grid.axes().items() if len(values) > 1
-    )
+def render_product(grid: GridSpec, expansion: Expansion) -> str:
+    """Render where the runs of a grid come from: `3 random x 2 model x 3 seed, 6 excluded`.
+
+    Blocks of a union are joined by `+`. Where `when` makes the size of a product depend on its
+    values, the number of combinations is given instead.
+    """
+    sizes = [block.least_combinations for block in grid.blocks]
+    products = [_render_block(block) for block in grid.blocks]
+    text = " + ".join(product for product in products if product)
+    if sum(sizes) != expansion.combinations:
+        text = f"{expansion.combinations:,} combinations, some by when"
+    notes = [
+        f", {number:,} {what}"
+        for number, what in (
+            (expansion.excluded, "excluded"),
+            (expansion.duplicates, "equal to others"),
+        )
+        if number
+    ]
+    return "".join([text, *notes]).removeprefix(", ")
+
+
+def _render_block(block: Block) -> str:
+    """Render one product: `2 model x 3 zip of lr, epochs x 5 seed, 1 included`; 1 run: nothing."""
+    factors = [_render_axis(axis) for axis in block.axes if len(axis.points) > 1]
+    if block.includes and factors:
+        factors = [f"({' x '.join(factors)} + {len(block.includes)} included)"]
+    elif block.includes:
+        factors = [f"{1 + len(block.includes)} settings"]
+    if len(block.seeds) > 1:
+        factors.append(f"{len(block.seeds)} seed")
+    return " x ".join(factors)
+
+
+def _render_axis(axis: Axis) -> str:
+    number = f"{len(axis.points):,}"
+    if axis.kind == "random":
+        return f"{number} random"
+    if axis.kind == "zip":
+        return f"{number} zip of {', '.join(axis.names)}"
+    return f"{number} {axis.names[0]}"
 
 
 def print_plan(
@@ -75,9 +116,9 @@ def print_plan(
     notes: Sequence[str],
 ) -> None:
     """Print what the grid is, where its runs stand, and what would be submitted where."""
-    print(f"{folder.name}: {len(plan.specs)} runs{title and f' ({title})'}")
+    print(f"{folder.name}: {len(plan.specs):,} runs{title and f' ({title})'}")
     for state, number in plan.counts().items():
-        print(f"  {state.value:<12}{number:>7}")
+        print(f"  {state.value:<12}{number:>7,}")
     for note in notes:
         print(f"  note: {note}")
     if plan.chosen:
@@ -91,7 +132,7 @@ def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: SubmitOp
     seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
     took = f", about {render_duration(seconds)}" if seconds is not None else ""
     cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
-    print(f"  to submit   {len(plan.chosen):>7}   {note}{took}{_render_price(cost)}")
+    print(f"  to submit   {len(plan.chosen):>7,}   {note}{took}{_render_price(cost)}")
     for line in render_proposals(plan, history, target.resources):
         print(f"  {line}")
 
@@ -118,19 +159,31 @@ def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resour
 
 
 def print_runs(plan: Plan) -> None:
-    """Print one line per run: its id, its state, and the settings that vary."""
-    names = varying(spec.values for spec in plan.specs)
+    """Print one line per run: its id, its state, and the settings that vary.
+
+    Of very many runs only the first and the last ones are printed.
+    """
+    columns: dict[str, dict[Any, None]] = {}
+    for spec in plan.specs:
+        for name, value in spec.values.items():
+            columns.setdefault(name, {})[value] = None
+    names = varying_names(columns)
+    digits = digits_apart(columns[name] for name in names)
+    hidden = len(plan.specs) - 2 * SHOWN if len(plan.specs) > MOST_LISTED else 0
+    listed = plan.specs[:SHOWN] + plan.specs[-SHOWN:] if hidden else plan.specs
     header = ["run", "state", *names]
     rows = [
         [
             spec.run_id,
             plan.states[spec.run_id].value,
-            *(str(fields_of(spec)[name]) for name in names),
+            *(str(shorten(spec.values[name], digits)) for name in names),
         ]
-        for spec in plan.specs
+        for spec in listed
     ]
-    for line in align([header, *rows]):
-        print(line)
+    lines = align([header, *rows])
+    if hidden:
+        lines.insert(1 + SHOWN, f"… and {hidden:,} more: --json lists all, --only FILTER some")
+    print("\n".join(lines))
 
 
 def plan_json(

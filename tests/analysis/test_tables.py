@@ -155,3 +155,29 @@ def test_runs_without_any_number_are_one_sentence(
 
     assert run(monkeypatch, "study") == 2
     assert capsys.readouterr().err == f"{sentence}\n"
+
+
+def test_the_margin_is_in_points_of_an_accuracy(
+    grid: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for lr, mean in ((0.1, 0.95), (0.01, 0.949)):
+        grid.add_seeds([mean + luck / 10_000 for luck in range(5)], lr=lr)
+
+    marks = {}
+    for margin in ("0.2", "0.05"):
+        tables.main(["study", "--json", "--margin", margin])
+        form = json.loads(capsys.readouterr().out)
+        marks[margin] = [row["is_equivalent"] for row in form["rows"][:2]]
+        assert form["margin"] == pytest.approx(float(margin) / 100)
+
+    assert marks == {"0.2": [False, True], "0.05": [False, False]}
+
+
+@pytest.mark.parametrize("margin", ["-1", "few", "nan", "inf"])
+def test_a_margin_is_a_difference_of_0_or_more(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], margin: str
+) -> None:
+    grid.add(0.98)
+
+    assert run(monkeypatch, "study", f"--margin={margin}") == 2
+    assert "expected a difference of 0 or more such as 0.2, got" in capsys.readouterr().err

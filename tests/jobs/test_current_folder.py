@@ -57,7 +57,7 @@ def test_folders_and_scripts_of_the_current_folder_hide_no_module(tmp_path: Path
     for name in SCRIPTS:
         (tmp_path / name).write_text("raise SystemExit('a script of the current folder ran')\n")
 
-    submitted = run(tmp_path, "-m", "jobs.submit", "g.yaml")
+    submitted = run(tmp_path, "-m", "jobs.submit", "g.yaml", "--on", "local")
     shown = run(tmp_path, "-m", "jobs", "status", "g")
     table = run(tmp_path, "-m", "analysis.tables", "g")
 
@@ -75,7 +75,7 @@ def test_what_hides_the_code_of_runs_is_named_before_anything_is_trained(
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
 
-    done = run(tmp_path, "-m", "jobs.submit", "g.yaml")
+    done = run(tmp_path, "-m", "jobs.submit", "g.yaml", "--on", "local")
 
     assert done.returncode == 2
     assert f"{tmp_path / name}: hides the package anlp" in done.stderr

@@ -202,3 +202,17 @@ def test_commands_about_single_runs_work(study: Study) -> None:
     assert "val/acc=" in explained.out, explained.err
     assert "begins at epoch 1" in log.out
     assert report.code == 0, report.err
+
+
+def test_a_program_that_says_nothing_of_continuing_is_lost_when_it_is_killed(
+    tmp_path: Path,
+) -> None:
+    text = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    study = Study(Form("plain", {"train.py": text}, "program: train.py"), tmp_path)
+    study.write("fixed: {lr: 0.1}")
+
+    ended = study.submit()
+    (status,) = study.place.states().values()
+
+    assert ended.code == 1
+    assert (status.state.value, status.cause) == ("lost", Cause.SIGNAL)

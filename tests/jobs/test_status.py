@@ -399,3 +399,34 @@ def test_four_hundred_runs_are_shown_within_a_second(folder: GridFolder) -> None
         took.append(processor_s() - began)
 
     assert min(took) < 2.0  # processor seconds, beside other work
+
+
+def test_without_a_grid_all_grids_are_listed(
+    folder: GridFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = [a_spec(seed) for seed in range(3)]
+    finish(folder, specs[0], submit(folder, specs))
+    finish(
+        GridFolder(tmp_path / "other"), a_spec(), submit(GridFolder(tmp_path / "other"), [a_spec()])
+    )
+    (tmp_path / "no grid").mkdir()
+
+    assert status.main([]) == 0
+    text = capsys.readouterr().out
+    assert status.main(["--json"]) == 0
+    form = json.loads(capsys.readouterr().out)
+
+    title, heading, *rows = text.splitlines()
+    assert title == f"2 grids in {tmp_path}"
+    assert heading.split() == ["grid", "runs", "states", "submitted"]
+    assert [row.split("  ")[1] for row in rows[:2]] == ["other", "demo"]
+    assert "2 queued, 1 done" in rows[1]
+    assert [(one["grid"], one["n"], one["counts"]["done"]) for one in form["grids"]] == [
+        ("demo", 3, 1),
+        ("other", 1, 1),
+    ]
+
+
+def test_options_for_one_grid_need_its_name(folder: GridFolder) -> None:
+    with pytest.raises(UserError, match="for one grid: name it"):
+        status.main(["--watch"])

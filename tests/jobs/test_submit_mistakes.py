@@ -17,6 +17,7 @@ from anlp.datasets import catalogue
 from anlp.records.files import read_jsonl
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
+from jobs import submit
 from jobs.runs.status import read_states
 from jobs.schedulers import registry
 from jobs.submission import stages
@@ -62,7 +63,7 @@ from tests.support.submits import Place, make_place
         ),
         (
             ["study.yaml", "--epochs", "3"],
-            "unrecognized arguments: --epochs 3 (python -m jobs.submit --help lists",
+            "unrecognized arguments: --epochs 3 (did you mean '--set epochs=3'? python -m",
         ),
         (["study.yaml", "--mem", "9" * 400], "--mem: expected an amount of memory"),
         (["study.yaml", "--time", "9" * 400], "--time: expected a time"),
@@ -238,3 +239,29 @@ def test_runs_that_read_broken_data_fail_in_words(tmp_path: Path) -> None:
     assert ended.is_plain
     assert "not a readable idx file" in ended.err
     assert place.counts() == {RunState.FAILED: 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--lr", "0.1"], "did you mean '--set lr=0.1'?"),
+        (["--batch-size=32"], "did you mean '--set batch_size=32'?"),
+        (["--learning-rate", "0.1"], "did you mean '--set lr=0.1'?"),
+        (["--see", "3"], "did you mean '--seeds'?"),
+    ],
+)
+def test_a_setting_given_as_an_option_is_what_set_is_for(words: list[str], hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        submit.main(["demo", *words])
+
+    assert hint in str(caught.value)
+
+
+def test_a_shipped_grid_is_found_by_its_name_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANLP_RUNS", str(tmp_path / "runs"))
+
+    assert submit.main(["demo", "--dry-run", "--time", "2 hours", "--on", "local"]) == 0
+    assert capsys.readouterr().out.startswith("demo: ")

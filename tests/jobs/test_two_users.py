@@ -86,10 +86,12 @@ def shared() -> Iterator[Shared]:
 
 
 def test_a_second_user_joins_a_grid_and_all_its_files_are_of_the_group(shared: Shared) -> None:
-    code, said = shared.run(FIRST, "jobs.submit", "g.yaml", "-q", "--only", "lr=0.1")
+    code, said = shared.run(
+        FIRST, "jobs.submit", "g.yaml", "--on", "local", "-q", "--only", "lr=0.1"
+    )
     assert code == 0, said
 
-    code, said = shared.run(SECOND, "jobs.submit", "g.yaml", "-q")
+    code, said = shared.run(SECOND, "jobs.submit", "g.yaml", "--on", "local", "-q")
 
     assert code == 0, said
     assert "  done              1" in said
@@ -101,13 +103,15 @@ def test_a_second_user_joins_a_grid_and_all_its_files_are_of_the_group(shared: S
         if not path.stat().st_mode & stat.S_IWGRP or path.stat().st_gid != GROUP
     ]
     assert closed == []
-    assert shared.run(FIRST, "jobs.submit", "g.yaml", "-q", "--replace", "-y")[0] == 0
+    assert (
+        shared.run(FIRST, "jobs.submit", "g.yaml", "--on", "local", "-q", "--replace", "-y")[0] == 0
+    )
 
 
 def test_the_runs_of_another_user_are_waited_for_cancelled_and_continued(shared: Shared) -> None:
     long = shared.path / "g.yaml"
     long.write_text(GRID.replace("epochs: 1,", "epochs: 100000,"))
-    first = shared.start(FIRST, "jobs.submit", "g.yaml")
+    first = shared.start(FIRST, "jobs.submit", "g.yaml", "--on", "local")
     try:
         wait_until(
             lambda: len(list(shared.folder.path.glob("*/metrics.jsonl"))) == 2,
@@ -115,7 +119,7 @@ def test_the_runs_of_another_user_are_waited_for_cancelled_and_continued(shared:
             60.0,
         )
 
-        code, said = shared.run(SECOND, "jobs.submit", "g.yaml", "-q")
+        code, said = shared.run(SECOND, "jobs.submit", "g.yaml", "--on", "local", "-q")
         assert (code, "nothing to submit: 2 running" in said) == (0, True), said
         code, said = shared.run(SECOND, "jobs.status", "g", before=HIDING)
         assert "  2 running" in said, said
@@ -123,7 +127,7 @@ def test_the_runs_of_another_user_are_waited_for_cancelled_and_continued(shared:
         code, said = shared.run(SECOND, "jobs.cancel", "g", "-y")
         assert (code, "asked 2 running runs to stop" in said) == (0, True), said
         assert "2 interrupted" in first.communicate(timeout=PATIENCE_S)[0]
-        code, said = shared.run(SECOND, "jobs.submit", "g.yaml", "-n")
+        code, said = shared.run(SECOND, "jobs.submit", "g.yaml", "--on", "local", "-n")
         assert "  interrupted       2" in said, said
     finally:
         first.kill()

@@ -75,7 +75,7 @@ def parser_elsewhere(source: Source, folder: Path) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

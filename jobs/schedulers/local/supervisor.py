@@ -19,6 +19,7 @@ from anlp.core.errors import (
     EXITS_OF_RUNS,
     SchedulerError,
 )
+from anlp.core.files import advise
 from anlp.core.lease import Process
 from anlp.core.pool_messages import Stop
 from anlp.core.signals import SignalPipe, describe_signal, signal_pipe
@@ -55,7 +56,7 @@ CAUSE_OF_STOP: Mapping[Stop, Cause] = {
     Stop.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
     Stop.CANCELLED: Cause.CANCELLED,
     Stop.SHUTDOWN: Cause.CANCELLED,
-    Stop.NOT_STARTED: Cause.UNKNOWN,
+    Stop.NOT_STARTED: Cause.NOT_STARTED,
 }
 
 
@@ -119,7 +120,7 @@ class Supervisor:
             pool = PoolProcess(argv, environment, log)
         except OSError as error:
             raise SchedulerError(
-                f"local: the runs' process could not be started: {error}"
+                f"local: the runs' process could not be started ({error.strerror}); {advise(error)}"
             ) from error
         pool.send(pool_messages.PrepareRequest(str(self._work.batch.path)))
         self.pool = pool

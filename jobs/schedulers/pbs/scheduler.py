@@ -49,16 +49,20 @@ from jobs.schedulers.pbs.script import (
     render_script,
     script_of,
 )
+from jobs.schedulers.pbs.server import (
+    QUERY_TIMEOUT_S,
+    Server,
+    ask_server,
+    is_missing,
+    missing,
+    raise_unless,
+)
 from jobs.schedulers.pbs.states import BEING_DELETED, COPIES_OUTPUT, never_ran, state_of
 from jobs.schedulers.pbs.validate import Dialect
 from jobs.schedulers.site import Profile
 
 DEFAULT_ARRAY_LIMIT = 10_000  # PBS's own
-IDS_PER_CALL = 2_000  # 80 kB of arguments; one query of the server
-SLOW_IDS_PER_CALL = 100  # without -E, where every id is a connection
-QUERY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 10.0
-SLOW_QUERY_TIMEOUT_S = 300.0  # without -E every id is a connection: 200 took up to 52 s
 PAUSES_BEFORE_COMMENT_S = (0.0, 0.5, 1.0)  # a server places jobs within a second or so
 PAUSES_S = (0.0, 0.5, 1.0, 2.0)  # before each look for a sign that a deletion was heard
 GONE = JobState(Phase.ENDED, Cause.UNKNOWN, "PBS no longer knows it")
@@ -105,12 +109,7 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
             raise TypeError(f"pbs: expected a profile for PBS, got {type(site).__name__}")
         self._profile = site
         self._start = start or default_start()
-        self._dialect: Dialect | None = (
-            None if self._profile.dialect == "auto" else Dialect(self._profile.dialect)
-        )
-        self._has_history = True
-        self._is_plain = False  # this release refuses -E, -w or -1
-        self._strange: set[JobId] = set()  # their server is not known here
+        self._server = Server(self._profile.dialect)
 
     @classmethod
     def create(cls, setup: Setup) -> PbsScheduler:
@@ -151,7 +150,7 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     def render_call(self, submission: Submission, piece: Piece) -> Call:
         """Return the qsub call of a piece, with a script of its own beside the batch file."""
-        batch, dialect = submission.batch, self._known_dialect()
+        batch, dialect = submission.batch, self._server.known_dialect()
         script = script_of(batch.path, piece.first)
         argv = ("qsub", *render_options(batch, piece, dialect), str(script))
         content = render_script(
@@ -161,8 +160,8 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     def read_array_limit(self, patience: Backoff) -> int:
         """Ask the server how many elements an array may have."""
-        answer = patience.repeat(_ask_server, self.is_not_taken, self.explain)
-        _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
+        answer = patience.repeat(ask_server, self.is_not_taken, self.explain)
+        raise_unless(not answers.is_unreachable(answer), "qstat", answer)
         return answers.parse_array_limit(answer.out) or DEFAULT_ARRAY_LIMIT
 
     def parse_submitted(self, out: str) -> str | None:
@@ -185,7 +184,7 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
         PBS accepts more than any node has, and says so after it has tried to place the first job.
         """
-        if batch.after or self._dialect is not Dialect.PRO:
+        if batch.after or self._server.dialect is not Dialect.PRO:
             return []
         comment = self._first_comment(handles[0].native_id)
         if not can_never_run(comment):
@@ -198,7 +197,7 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         for pause_s in PAUSES_BEFORE_COMMENT_S:
             time.sleep(pause_s)
             try:
-                records, _ = self._query([native_id], with_sub_jobs=False)
+                records, _ = self._server.query([native_id], with_sub_jobs=False)
             except SchedulerError:  # the jobs are accepted: there is nothing to fail
                 return ""
             for record in records.values():
@@ -225,8 +224,8 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     def refusal(self, command: str, answer: Answer) -> SchedulerError:
         """Return the error of a call that failed."""
-        if _is_missing(answer):
-            return _missing(command)
+        if is_missing(answer):
+            return missing(command)
         words = answers.render_refusal(command, answer)
         return SchedulerError(words, transient=answers.is_unreachable(answer))
 
@@ -253,22 +252,22 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
     def find_jobs(self, tag: str, user: str) -> list[Job]:
         """Return the jobs of a submission, ended ones included where the server keeps them."""
         wanted = ["qselect", "-u", user]
-        with_ended = self._has_history and self._known_dialect() is Dialect.PRO
+        with_ended = self._server.has_history and self._server.known_dialect() is Dialect.PRO
         history = ["-x"] if with_ended else []
         answer = external.run([*wanted, *history], timeout_s=QUERY_TIMEOUT_S)
         if with_ended and (answers.is_history_off(answer) or answers.is_usage(answer)):
             answer = external.run(wanted, timeout_s=QUERY_TIMEOUT_S)
-        if _is_missing(answer):  # Slurm's wrappers for Torque have none
-            return _jobs_of(parse_records(self._ask_of_all().out).values(), tag)
-        _raise_unless(answer.code == 0, "qselect", answer)
+        if is_missing(answer):  # Slurm's wrappers for Torque have none
+            return _jobs_of(parse_records(self._server.ask_of_all().out).values(), tag)
+        raise_unless(answer.code == 0, "qselect", answer)
         ids = {_parent_of(word) for word in answer.out.split() if parse_id(word) is not None}
-        records, _ = self._query(sorted(ids), with_sub_jobs=False)
+        records, _ = self._server.query(sorted(ids), with_sub_jobs=False)
         return _jobs_of(records.values(), tag)
 
     def hides_jobs_of_others(self) -> str:
         """Return whether the server shows users their own jobs only: its default."""
-        answer = _ask_server()
-        _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
+        answer = ask_server()
+        raise_unless(not answers.is_unreachable(answer), "qstat", answer)
         if answers.shows_jobs_of_others(answer.out):
             return ""
         return "this server does not show you the jobs of others (query_other_jobs)"
@@ -287,10 +286,10 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
             SchedulerError: the server did not answer.
         """
         del jobs
-        records, unknown = self._query(ids)
+        records, unknown = self._server.query(ids)
         absent = [native for native in ids if parse_id(native) not in {*records, *unknown}]
         if absent and len(absent) < len(ids):
-            unknown |= self._query(absent)[1]
+            unknown |= self._server.query(absent)[1]
         return QueueRecords(records, frozenset(unknown))
 
     def state_in(self, snapshot: QueueRecords, job: JobHandle) -> JobState:
@@ -309,7 +308,7 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
             return state
         if whole is not None:
             return GONE if whole.phase is Phase.ENDED else JobState(Phase.QUEUED)
-        if key in self._strange:
+        if key in self._server.strange:
             words = f"this PBS does not know the server of {job.native_id}; ask on its own"
             return JobState(Phase.QUEUED, None, words)
         if key in snapshot.unknown:
@@ -317,11 +316,11 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         return JobState(Phase.QUEUED, None, "PBS did not mention it")
 
     def _read(self, record: Record) -> JobState:
-        return state_of(record, self._known_dialect(), has_history=self._has_history)
+        return state_of(record, self._server.known_dialect(), has_history=self._server.has_history)
 
     def _never_began(self, array: Record, whole: JobState) -> bool:
         """Return whether an array ended as it waited, and with it all of its sub-jobs."""
-        is_over = whole.phase is Phase.ENDED and self._dialect is Dialect.PRO
+        is_over = whole.phase is Phase.ENDED and self._server.dialect is Dialect.PRO
         return is_over and never_ran(array)
 
     def cancel_calls(self, jobs: Sequence[JobHandle]) -> Iterator[list[str]]:
@@ -334,8 +333,8 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
         yield from render_deletions(
             indices_by_job(alive),
             snapshot.records,
-            self._dialect,
-            has_history=self._has_history,
+            self._server.dialect,
+            has_history=self._server.has_history,
         )
 
     def is_cancelled(self, answer: Answer) -> bool:
@@ -358,89 +357,9 @@ class PbsScheduler(BatchScheduler[QueueRecords]):
 
     def _is_leaving(self, state: JobState) -> bool:
         """Return whether a job that was deleted shows it; a running one of Torque does not."""
-        if state.phase is Phase.RUNNING and self._dialect is Dialect.TORQUE:
+        if state.phase is Phase.RUNNING and self._server.dialect is Dialect.TORQUE:
             return True
         return state.phase is Phase.ENDED or state.detail.startswith((BEING_DELETED, COPIES_OUTPUT))
-
-    def _query(
-        self, ids: Sequence[str], *, with_sub_jobs: bool = True
-    ) -> tuple[dict[JobId, Record], set[JobId]]:
-        """Return the jobs that the server knows, and the ids that it says it does not know."""
-        records: dict[JobId, Record] = {}
-        unknown: set[JobId] = set()
-        rest = list(ids)
-        while rest:
-            some = rest[: SLOW_IDS_PER_CALL if self._is_plain else IDS_PER_CALL]
-            answer = self._ask_once(some, with_sub_jobs and any("[" in native for native in some))
-            if answer is None:
-                continue
-            rest = rest[len(some) :]
-            found = parse_records(answer.out)
-            records |= found
-            unknown |= answers.unknown_ids(answer)
-            self._strange |= answers.strange_ids(answer)
-            if not found and answer.code == answers.EXIT_UNKNOWN_JOB:
-                # of several that it does not know it names one
-                unknown |= {key for key in map(parse_id, some) if key is not None}
-        return records, unknown
-
-    def _ask_once(self, ids: Sequence[str], with_sub_jobs: bool) -> Answer | None:
-        """Call one qstat; return None where this release refuses an option, which is remembered.
-
-        A dialect that is not known yet is taken for PBS Pro's, whose options Torque refuses: that
-        saves a call.
-        """
-        options = self._query_options(with_sub_jobs)
-        timeout_s = SLOW_QUERY_TIMEOUT_S if self._is_plain else QUERY_TIMEOUT_S
-        answer = external.run(["qstat", *options, *ids], timeout_s=timeout_s)
-        if answers.is_history_off(answer) and self._has_history:
-            self._has_history = False
-        elif answers.is_usage(answer) and self._dialect is None:
-            self._is_plain = self._known_dialect() is Dialect.PRO
-        elif answers.is_usage(answer) and not self._is_plain:
-            self._is_plain = True
-        else:
-            _raise_unless(answers.is_answered(answer), "qstat", answer)
-            self._dialect = self._dialect or Dialect.PRO
-            return answer
-        return None
-
-    def _ask_of_all(self) -> Answer:
-        """Ask about all jobs of the server, where there is no other way to find some."""
-        while True:
-            answer = self._ask_once((), with_sub_jobs=False)
-            if answer is not None:
-                return answer
-
-    def _query_options(self, with_sub_jobs: bool) -> list[str]:
-        is_torque = self._dialect is Dialect.TORQUE
-        wanted = {
-            "-E": not is_torque and not self._is_plain,
-            "-x": not is_torque and self._has_history,
-            "-f": is_torque,
-            "-1": is_torque and not self._is_plain,
-            "-t": with_sub_jobs and not (is_torque and self._is_plain),
-        }
-        options = [option for option, is_wanted in wanted.items() if is_wanted]
-        if is_torque:
-            return options
-        return [*options, "-f"] if self._is_plain else [*options, "-f", "-w"]
-
-    def _known_dialect(self) -> Dialect:
-        """Return the server's dialect, asked for once."""
-        if self._dialect is None:
-            answer = external.run(["qstat", "--version"], timeout_s=QUERY_TIMEOUT_S)
-            if _is_missing(answer):
-                raise _missing("qstat")
-            _raise_unless(not answers.is_unreachable(answer), "qstat", answer)
-            word = answers.parse_dialect(answer)
-            if word is None:
-                raise SchedulerError(
-                    "pbs: `qstat --version` names neither PBS Pro nor Torque; set `dialect: pro` "
-                    "or `dialect: torque` in the site profile"
-                )
-            self._dialect = Dialect(word)
-        return self._dialect
 
 
 def default_start() -> Start:
@@ -471,26 +390,3 @@ def _jobs_of(records: Iterable[Record], tag: str) -> list[Job]:
         size = answers.parse_count(indices) if key.brackets else 1
         found.append(Job(record.id, named[1], size or 1))
     return sorted(found, key=lambda job: job.first)
-
-
-def _ask_server() -> Answer:
-    return external.run(["qstat", "-B", "-f"], timeout_s=QUERY_TIMEOUT_S)
-
-
-def _raise_unless(is_good: bool, command: str, answer: Answer) -> None:
-    if is_good:
-        return
-    if _is_missing(answer):
-        raise _missing(command)
-    refusal = answers.render_refusal(command, answer)
-    raise SchedulerError(refusal, transient=answers.is_unreachable(answer))
-
-
-def _missing(command: str) -> SchedulerError:
-    return SchedulerError(
-        f"pbs: there is no {command} here: run this on a login node of the cluster"
-    )
-
-
-def _is_missing(answer: Answer) -> bool:
-    return answer.code == external.NOT_FOUND and "no such command" in answer.err

@@ -10,6 +10,7 @@ from jobs.common import external
 from jobs.common.external import Answer
 from jobs.config.resources import Resources
 
+UNSPECIFIED = "Unspecified error"
 # Whether a request was taken is not known: it may have been on its way, or its answer.
 AMBIGUOUS = (
     "Unable to contact slurm controller (send failure)",
@@ -23,7 +24,7 @@ AMBIGUOUS = (
     "Message send failure",
     "Message receive failure",
     "no answer after",
-    "Unspecified error",
+    UNSPECIFIED,
 )
 # It was not taken: no daemon listened, or it said that it cannot now.
 NOT_TAKEN = (
@@ -135,7 +136,27 @@ ADVICE: tuple[Advice, ...] = (
 
 def is_transient(err: str) -> bool:
     """Return whether trying again may help: Slurm was not reached, or its answer was lost."""
-    return any(words in err for words in TRANSIENT)
+    return any(words in err for words in TRANSIENT) and not is_site_refusal(err)
+
+
+def is_site_refusal(err: str) -> bool:
+    """Return whether a plug-in of the site refused: the controller has answered with its words.
+
+    Slurm's own words for it, `Unspecified error`, alone can also mean that an answer was lost.
+    """
+    is_unspecified = UNSPECIFIED in err and not any(
+        words in err for words in TRANSIENT if words != UNSPECIFIED
+    )
+    return is_unspecified and any(UNSPECIFIED not in line for line in site_words(err))
+
+
+def site_words(err: str) -> list[str]:
+    """Return the lines that sbatch printed, without its name before them.
+
+    >>> site_words("sbatch: Welcome to the cluster")
+    ['Welcome to the cluster']
+    """
+    return [_bare(line) for line in err.splitlines() if _bare(line)]
 
 
 def is_past_cancelling(answer: Answer) -> bool:

@@ -22,7 +22,7 @@ WHOLE = -1  # index of a row that stands for all tasks of an array which have no
 
 SACCT_FIELDS = "JobID,State,ExitCode,DerivedExitCode,NodeList"
 SQUEUE_FORMAT = "%F|%K|%T|%N|%r"
-NAMES_FORMAT = "%F|%K|%j"
+NAMES_FORMAT = "%F|%K|%j|%o"  # %o: the script with its arguments, the last of which is the name
 
 SIGNAL_NO_OUTPUT = 53  # Slurm's own: the output file could not be opened on the node
 SIGNAL_OUT_OF_MEMORY = 125  # Slurm's own as well
@@ -89,11 +89,15 @@ def parse_squeue(text: str) -> dict[Element, Row]:
 
 
 def parse_jobs(text: str, tag: str) -> list[Job]:
-    """Return the jobs of one submission among lines of `%F|%K|%j`, sized by their highest index."""
+    """Return the jobs of one submission among lines of `NAMES_FORMAT`.
+
+    They are sized by their highest index. A site's plug-in may have given jobs other names.
+    """
     found: dict[tuple[str, int], int] = {}
     for line in text.splitlines():
-        array, indices, name = [*line.split("|"), "", ""][:3]
-        named = parse_job_name(name)
+        array, indices, name, command = [*line.split("|", 3), "", "", ""][:4]
+        names = map(parse_job_name, (name, command.rpartition(" ")[2]))
+        named = next((each for each in names if each is not None), None)
         if named is None or named[0] != tag:
             continue
         job = array, named[1]

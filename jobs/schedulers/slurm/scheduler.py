@@ -211,8 +211,12 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
         return Call(tuple(argv), folder, {path: submission.script}, own)
 
     def hand_in(self, call: Call) -> Answer:
-        """Call sbatch with the variables that it may have."""
-        return client.run(*call.argv, own=call.environment, timeout_s=self.submit_timeout_s)
+        """Call sbatch with the variables that it may have; keep what the site says about it."""
+        answer = client.run(*call.argv, own=call.environment, timeout_s=self.submit_timeout_s)
+        if answer.code == 0:
+            words = [f"sbatch: {line}" for line in refusals.site_words(answer.err)]
+            self._notes += [line for line in words if line not in self._notes]
+        return answer
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Answer:
         """Call a command of Slurm, in full, in English and unfiltered."""

@@ -283,15 +283,16 @@ def render_call(
     """
     throttle = f"%{parallel}" if parallel else ""
     array = f"--array=0-{len(span) - 1}{throttle}"
-    name = f"--job-name={batch.job_name(span.start)}"
+    name = batch.job_name(span.start)
     return [
         "sbatch",
         "--parsable",
-        name,
+        f"--job-name={name}",
         array,
         *_render_dependency(batch.after, behind),
         str(script),
         str(span.start),
+        name,  # the script ignores it; by it a job is found that the site has renamed
     ]
 
 

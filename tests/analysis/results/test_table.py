@@ -60,14 +60,44 @@ def test_a_row_has_the_settings_that_vary_and_no_others(grid: Grid) -> None:
     assert [row.levels for row in rows_of(table)] == [(0.1,), (0.01,)]
 
 
-def test_rows_are_ranked_by_validation_and_the_best_test_score_is_marked(grid: Grid) -> None:
+def test_rows_are_ranked_by_validation_and_its_first_is_the_best(grid: Grid) -> None:
     grid.add(0.90, val=0.95, lr=0.1)
     grid.add(0.92, val=0.94, lr=0.01)
 
     found = rows_of(build_table(grid.frame(), Plan()))
 
     assert [row.levels for row in found] == [(0.1,), (0.01,)]
-    assert [row.is_best for row in found] == [False, True]
+    assert [row.is_best for row in found] == [True, False]
+
+
+def test_a_table_sorted_by_what_is_reported_marks_no_best_and_says_so(grid: Grid) -> None:
+    grid.add_seeds([0.90, 0.91, 0.92], lr=0.1)
+    grid.add_seeds([0.92, 0.93, 0.94], lr=0.01)
+
+    table = build_table(grid.frame(), Plan(select="val/acc", sort=("test/acc",)))
+    by_setting = build_table(grid.frame(), Plan(sort=("lr",)))
+
+    assert not any(row.is_best or row.is_tied or row.is_equivalent for row in table.rows)
+    assert table.optimism is None
+    assert (
+        "Sorted by test/acc: test/acc is reported and takes no part in the selection, so no row is "
+        "marked as the best." in render_caption(table)
+    )
+    assert [row.is_best for row in rows_of(by_setting)] == [True, False]
+    assert "Sorted by lr." in render_caption(by_setting)
+    assert "*: best." in render_text(by_setting)
+    assert "*: best." not in render_text(table)
+
+
+def test_the_selected_row_is_first_and_shown_though_rows_above_it_lost_seeds(grid: Grid) -> None:
+    for lr in (0.1, 0.2, 0.3):
+        grid.add_seeds([0.99, 0.98], lr=lr)
+        grid.add(seed=2, lr=lr, outcome=Outcome.FAILED)
+    grid.add_seeds([0.97, 0.96, 0.95], lr=0.01)
+
+    for plan in (Plan(), Plan(top=2), Plan(top=1)):
+        found = rows_of(build_table(grid.frame(), plan))
+        assert (found[0].levels, found[0].is_best) == ((0.01,), True)
 
 
 def test_a_loss_is_better_when_lower(grid: Grid) -> None:

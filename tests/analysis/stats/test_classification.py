@@ -46,3 +46,21 @@ def test_a_class_that_is_never_answered_has_precision_zero_and_one_that_is_not_t
     assert found.precision[1] == 0
     assert math.isnan(found.precision[2])
     assert found.macro("recall") == 0.5
+
+
+def test_a_class_that_is_answered_and_has_no_samples_counts_as_in_scikit_learn() -> None:
+    metrics = pytest.importorskip(
+        "sklearn.metrics", reason="needs scikit-learn: pip install .[analysis]"
+    )
+    targets, answers = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
+
+    found = scores(confusion(targets, answers, 4))
+
+    for name in ("precision", "recall", "f1"):
+        score = getattr(metrics, f"{name}_score")
+        expected = score(targets, answers, average="macro", zero_division=0)
+        assert found.macro(name) == pytest.approx(expected)
+        weighted = score(targets, answers, average="weighted", zero_division=0)
+        assert found.weighted(name) == pytest.approx(weighted)
+    assert found.recall[2] == 0
+    assert math.isnan(found.recall[3])

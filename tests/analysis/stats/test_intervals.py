@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -11,6 +13,7 @@ from analysis.stats.intervals import (
     interval_from_moments,
     mean_interval,
     sampling_sd,
+    seed_interval,
     wilson,
     z_coverage,
 )
@@ -54,10 +57,11 @@ def test_equal_scores_have_an_interval_of_width_zero() -> None:
     assert mean_interval([0.5, 0.5, 0.5]).half_width == 0
 
 
-@pytest.mark.parametrize("scores", [[], [0.9]])
-def test_fewer_than_two_scores_are_refused(scores: list[float]) -> None:
-    with pytest.raises(TooFewSeedsError, match=f"at least 2 of them, got {len(scores)}"):
+@pytest.mark.parametrize("scores", [[], [0.9], [0.9, 0.8]])
+def test_fewer_than_three_scores_are_refused(scores: list[float]) -> None:
+    with pytest.raises(TooFewSeedsError, match=f"at least 3 of them, got {len(scores)}"):
         mean_interval(scores)
+    assert all(map(math.isnan, seed_interval(scores)))
 
 
 def test_nan_is_refused_and_counted() -> None:
@@ -68,7 +72,7 @@ def test_nan_is_refused_and_counted() -> None:
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_a_level_outside_0_and_1_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        mean_interval([1.0, 2.0], level=level)
+        mean_interval([1.0, 2.0, 3.0], level=level)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 
 from analysis.data.frames import history_frame
 from analysis.data.load import from_disk
+from analysis.reporting.verdicts import failure_sentence
 from analysis.verdicts.breakdown import build_breakdown
 from analysis.verdicts.judge import CONVERGENT, Judged, judge_runs
+from analysis.verdicts.pairs import failing_pairs
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
 from tests.support.curves import learned
@@ -158,6 +160,50 @@ def test_the_setting_that_explains_failure_is_found(grid: Grid) -> None:
     assert one.condition == "lr >= 0.1"
     assert (one.failed_with, one.n_with, one.failed_without, one.n_without) == (12, 12, 0, 18)
     assert one.odds.low > 1
+
+
+def paired_failures(grid: Grid, seeds: int, units: Sequence[int]) -> Judged:
+    """sgd fails at 0.001 and learns elsewhere; adam learns at 0.001."""
+    for optimizer in ("sgd", "adam"):
+        for lr in (1e-3, 1e-2, 1e-1):
+            for hidden in units:
+                for seed in range(seeds):
+                    top = 0.1 if (optimizer, lr) == ("sgd", 1e-3) else 0.9
+                    settings = {"optimizer": optimizer, "lr": lr, "hidden": hidden}
+                    grid.add(top, seed=seed, history=learned(top), **settings)  # type: ignore[arg-type] # settings of any type
+    return judged(grid)
+
+
+def test_a_pair_of_settings_that_always_fails_is_found_by_its_seeds(grid: Grid) -> None:
+    found = build_breakdown(paired_failures(grid, 10, (64,)))
+
+    (one,) = found.explanations
+    assert one.condition == "lr = 0.001 and optimizer = sgd"
+    assert (one.failed_with, one.n_with, one.failed_without, one.n_without) == (10, 10, 0, 50)
+    assert (one.unit, one.odds.low > 1) == ("runs", True)
+    assert failure_sentence(one).startswith(
+        "Runs with lr = 0.001 and optimizer = sgd fail more often: 10 of 10, else 0 of 50"
+    )
+
+
+def test_a_pair_is_counted_by_configurations_where_more_settings_vary(grid: Grid) -> None:
+    found = build_breakdown(paired_failures(grid, 1, tuple(range(16, 96, 8))))
+
+    (one,) = found.explanations
+    assert one.condition == "lr = 0.001 and optimizer = sgd"
+    assert (one.failed_with, one.n_with, one.unit) == (10, 10, "configurations")
+
+
+def test_pairs_of_failures_by_chance_are_not_told() -> None:
+    """Of 100 searches with failures anywhere, at most 5 % and some luck tell a pair."""
+    rng = np.random.default_rng(0)
+    told = 0
+    for _ in range(100):
+        levels = {name: rng.integers(0, 4, 80) for name in ("lr", "width", "depth")}
+        failed = rng.random(80) < 0.2
+        told += bool(failing_pairs(pd.DataFrame(levels), failed, list(levels), 0.025, 12))
+
+    assert told <= 6
 
 
 @pytest.mark.slow

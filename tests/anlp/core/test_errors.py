@@ -17,9 +17,8 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
 
     assert run_command(lambda: len(path.read_text())) == 2
 
-    assert (
-        capsys.readouterr().err == f"{path}: Is a directory; free space, or fix the permissions\n"
-    )
+    said = capsys.readouterr().err
+    assert said == f"{path}: Is a directory; move that folder away: a file is expected\n"
 
 
 def test_a_full_disk_under_the_screen_is_one_sentence() -> None:
@@ -33,7 +32,7 @@ def test_a_full_disk_under_the_screen_is_one_sentence() -> None:
         )
 
     assert done.returncode == 2
-    assert done.stderr == "output: No space left on device; free space, or fix the permissions\n"
+    assert done.stderr == "output: No space left on device; free space on that disk\n"
 
 
 def test_other_errors_of_the_system_are_ours() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from anlp.core import lease
+from anlp.core.errors import UserError
 
 HOLD = """
 import sys, time
@@ -98,6 +101,74 @@ while True:
         with pytest.raises(lease.HeldError):
             lease.acquire(tmp_path, lease_s=10)
         holder.kill()
+
+
+@pytest.mark.parametrize("ahead_s", [-600, 600])
+def test_a_clock_that_is_minutes_off_decides_nothing(
+    ahead_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living, dead = _record(tmp_path / "living"), _record(tmp_path / "dead")
+    long_ago = time.time() - 300
+    os.utime(dead, (long_ago, long_ago))
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() + ahead_s)
+    monkeypatch.setattr(lease, "_clocks", {})
+
+    assert lease.is_alive(living)
+    assert not lease.is_alive(dead)
+    assert [path.name for path in (tmp_path / "living").iterdir()] == [living.name]
+
+
+def test_a_folder_that_cannot_be_written_has_this_hosts_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(tmp_path)
+    monkeypatch.setattr(lease, "_clocks", {})
+    monkeypatch.setattr("os.open", _refuse)
+
+    assert lease.is_alive(path)
+
+
+def test_a_process_of_another_user_that_proc_hides_counts_as_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = lease.Process.this()
+    hidden = lease.Process(me.host, me.boot, 999, 1)
+    monkeypatch.setattr(lease, "_stat_of", lambda pid: None)
+    monkeypatch.setattr("os.kill", _refuse)
+
+    assert hidden.is_alive()
+    assert not lease.Process(me.host, "another boot", 999, 1).is_alive()
+
+
+def test_a_full_disk_keeps_how_a_lease_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lease.acquire(tmp_path)
+    monkeypatch.setattr(lease, "write_whole", _refuse)
+
+    held.release(ending="interrupted", unwritable="x" * 200)
+
+    record = lease.read(held.path)
+    assert (record["ending"], len(record["unwritable"])) == ("interrupted", 200)
+
+
+def test_a_limit_of_threads_is_a_sentence_and_leaves_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(UserError, match=r"can't start new thread.*ulimit -u"):
+            lease.acquire(tmp_path)
+
+    lease.acquire(tmp_path).release()
+
+
+def _refuse(*given: object, **named: object) -> None:
+    raise PermissionError(errno.EPERM, "not permitted")
 
 
 def test_a_superseded_holder_can_tell(tmp_path: Path) -> None:

@@ -142,12 +142,13 @@ def test_runs_that_begin_after_too_many_failures_are_left_untouched(
 def test_the_last_batch_that_was_stopped_is_found_by_its_grid(tmp_path: Path) -> None:
     folder = GridFolder(tmp_path)
     folder.batches.mkdir()
-    assert circuit_breaker.latest(folder, 0.0) is None
+    batches = [folder.batches / f"{number}.jsonl" for number in (1, 2, 3)]
+    assert circuit_breaker.latest(batches) is None
 
-    for number, error in ((1, SHAPE), (2, OTHER)):
-        circuit_breaker.note(folder.batches / f"{number}.jsonl", "a", error, stop_after=1)
+    for batch, error in zip(batches, (SHAPE, OTHER), strict=False):
+        circuit_breaker.note(batch, "a", error, stop_after=1)
 
-    found = circuit_breaker.latest(folder, 0.0)
+    found = circuit_breaker.latest(batches)
     assert found is not None
     assert found.failure.type == "KeyError"
-    assert circuit_breaker.latest(folder, found.time + 1) is None
+    assert circuit_breaker.latest(batches[2:]) is None

@@ -11,6 +11,7 @@ from anlp.records.results import RunState
 from jobs.config.resources import Resources
 from jobs.runs.attempts import (
     find_auto_retries,
+    find_bad_nodes,
     is_infrastructure,
     past_endings,
     read_attempts,
@@ -165,3 +166,17 @@ def test_runs_that_are_to_blame_themselves_or_have_ended_well_are_not_due(
     lose(folder, tag, 2, Cause.LAUNCHER)  # interrupted: any submit takes it anyway
 
     assert due(folder, 5) == set()
+
+
+@pytest.mark.parametrize(("began_elsewhere", "bad"), [(True, {"n2"}), (False, set())])
+def test_a_node_where_jobs_never_start_is_bad_if_runs_began_elsewhere(
+    folder: GridFolder, began_elsewhere: bool, bad: set[str]
+) -> None:
+    tag = submit(folder, SPECS, slurm_job="17")
+    if began_elsewhere:
+        finish(folder, SPECS[0], tag)
+    lacking = JobState(Phase.ENDED, Cause.NOT_STARTED, "exit code 72", "n2")
+    every = read_states(folder, lambda jobs: dict.fromkeys(jobs, lacking))
+    trials = read_attempts(folder, Journal(folder).submissions())
+
+    assert find_bad_nodes(every.values(), trials) == bad

@@ -124,7 +124,7 @@ def test_a_job_that_ends_with_1_before_its_run_began_never_started_and_says_what
 
     (status,) = read_states(folder, lambda jobs: dict.fromkeys(jobs, state_of_exit(1))).values()
 
-    more = f": {said}" if printed else ""
+    more = f": {said}" if printed else "; the job's output says why"
     assert (status.state, status.cause) == (RunState.LOST, Cause.NOT_STARTED)
     assert status.detail == f"exit code 1 before the run began{more}"
 

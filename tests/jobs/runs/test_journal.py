@@ -3,15 +3,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from anlp.core import lease
+from anlp.core.errors import UserError
 from anlp.records.folders import GridFolder
 from jobs.config.resources import Resources
-from jobs.runs.journal import ExitRecord, Journal
+from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.schedulers.base import Batch, Cause, Job, JobHandle
 from tests.support.grids import a_spec, hold_lock_elsewhere, journal_lines, submission, submit
 
@@ -265,3 +269,27 @@ def test_a_folder_that_cannot_be_written_learns_nothing_and_nothing_fails(
     Journal(folder).learn({tag: {0: ExitRecord(Cause.NODE)}})
 
     assert Journal(folder).submissions()[tag].learned == {}
+
+
+def test_a_command_that_was_stopped_in_its_terminal_is_named_at_once(tmp_path: Path) -> None:
+    folder = GridFolder(tmp_path / "demo")
+    line = (
+        "import sys, time; from pathlib import Path; from anlp.core import lease; "
+        "lease.acquire(Path(sys.argv[1])); print(flush=True); time.sleep(600)"
+    )
+    argv = [sys.executable, "-c", line, str(folder.lock)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        holder.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        began = time.monotonic()
+        try:
+            with (
+                pytest.raises(UserError, match=f"it is stopped: .*kill -CONT {holder.pid}"),
+                Journal(folder).held(),
+            ):
+                raise AssertionError("two hold the grid")
+            assert time.monotonic() - began < LOCK_PATIENCE_S / 2
+        finally:
+            holder.kill()

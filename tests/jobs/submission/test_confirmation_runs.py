@@ -58,6 +58,18 @@ def test_the_best_by_the_mean_over_seeds_win_and_not_the_luckiest_seed() -> None
     assert rates(history) == [0.2]
 
 
+@pytest.mark.parametrize("state", [RunState.DIVERGED, RunState.FAILED, RunState.LOST])
+def test_configurations_that_lost_seeds_come_after_the_others(state: RunState) -> None:
+    history = [
+        a_run(0.99, 0, lr=0.1),
+        a_run({}, 1, lr=0.1, state=state),
+        a_run(0.85, 0, lr=0.2),
+        a_run(0.86, 1, lr=0.2),
+    ]
+
+    assert rates(history, top=2) == [0.2, 0.1]
+
+
 def test_errors_are_better_when_lower() -> None:
     history = [a_run({"val/mae": 0.9}, lr=0.1), a_run({"val/mae": 0.2}, lr=0.2)]
 

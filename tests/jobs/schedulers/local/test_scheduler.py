@@ -201,14 +201,14 @@ def test_a_pool_that_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
     recorder = Recorder()
 
     with pytest.raises(
-        SchedulerError, match=r"could not start .*No module named 'no_such_module'.*extra `train`"
+        SchedulerError, match=r"could not start .*no_such_module is not installed; pip install"
     ):
         scheduler.follow(recorder)
     assert recorder.of(Notice) == []
 
 
 def test_a_batch_in_a_folder_that_is_gone_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SchedulerError, match=r"could not be started: .*No such file or directory"):
+    with pytest.raises(SchedulerError, match=r"could not be started \(No such file or directory"):
         LocalScheduler(pool=TINY).submit(
             Batch("tag", "grid", tmp_path / "gone" / "1.jsonl", 1), Resources()
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.schedulers.pbs import fake_pbs
+from tests.support.submits import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,64 @@ def test_a_stranger_among_ids_is_refused_and_the_others_are_shown(site: Path) ->
     assert (code, said) == (1, "qstat: illegally formed job identifier: 12345.otherserver.invalid")
     assert shown.startswith(f"Job Id: 1[].{HOST}")
     assert ask(site, "qalter", "-W", "max_run_subjobs=2", f"1[].{HOST}") == (0, "", "")
+
+
+# ---- as a real server did (OpenPBS 23.06.06, development branch)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_end"),
+    [
+        ("1 2[1]", True),
+        ("2[1] 1", True),
+        ("2[1] 3[1]", True),
+        ("2[] 3[1]", True),
+        ("2[1-2] 3[1]", True),
+        ("1 4", False),
+        ("2[] 3[]", False),
+        ("1 2[]", False),
+        ("1 2[1-2]", False),
+        ("2[1-2] 1", False),
+        ("2[1] 2[2-3]", False),
+        ("2[1] 2[3]", False),
+    ],
+)
+def test_a_list_of_mixed_ids_ends_the_server(site: Path, words: str, is_end: bool) -> None:
+    for options in ([], ["-J", "0-3"], ["-J", "0-3"], []):
+        ask(site, "qsub", *options, "e.pbs")
+
+    assert ask(site, "qdel", *words.split()) == (0, "", "")
+
+    assert bool(fake_pbs.crashes(site)) is is_end
+    assert (ask(site, "qstat", "-E", "-x", "-f", "-w", "1", "4")[0] == 255) is is_end
+    fake_pbs.configure(site, down=False)
+
+
+@pytest.mark.parametrize("deleted", ["1", "1[]"])
+def test_what_waits_for_a_job_that_was_deleted_before_it_began_is_kept_unless_it_takes_any_end(
+    site: Path, deleted: str
+) -> None:
+    ask(site, "qsub", *(["-J", "0-1"] if "[" in deleted else []), "e.pbs")
+    ask(site, "qsub", "-W", f"depend=afterok:{deleted}", "e.pbs")
+    ask(site, "qsub", "-W", f"depend=afterany:{deleted}", "e.pbs")
+
+    ask(site, "qdel", deleted)
+    wait_until(lambda: "job_state = Q" in shown(site, "3"), lambda: shown(site, "3"), 20.0)
+
+    assert "job_state = H" in shown(site, "2")
+
+
+def test_the_first_question_about_sub_jobs_leaves_their_comment_on_an_array_that_never_began(
+    site: Path,
+) -> None:
+    ask(site, "qsub", "-W", "depend=afterok:99999", "-J", "0-1", "e.pbs")
+    wait_until(lambda: "job_state = F" in shown(site, "1[]"), lambda: shown(site, "1[]"), 20.0)
+
+    assert "Subjob finished" not in shown(site, "1[]")
+    ask(site, "qstat", "-E", "-x", "-t", "-f", "-w", "1[]")
+    assert "comment = Subjob finished" in shown(site, "1[]")
+
+
+def shown(site: Path, native: str) -> str:
+    """What the server says of a job or array itself."""
+    return ask(site, "qstat", "-E", "-x", "-f", "-w", native)[1]

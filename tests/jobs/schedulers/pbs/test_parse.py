@@ -263,7 +263,7 @@ def test_every_letter_has_its_phase_and_an_unknown_one_is_alive(letter: str, pha
             93,
             f"{RUN} and failed",
             Cause.DISK_FULL,
-            "free space or fix the permissions of its folder, then submit again",
+            "a full disk, a quota or missing permissions (the job's output names the file)",
         ),
         (
             72,

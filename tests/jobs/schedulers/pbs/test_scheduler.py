@@ -86,6 +86,15 @@ def test_what_does_not_fit_the_users_limit_is_left(site: Site) -> None:
     assert len(site.calls("qsub")) == 7
 
 
+def test_where_a_queue_takes_smaller_arrays_than_the_server_halves_are_taken(site: Site) -> None:
+    site.configure(queue_array_size=3, held=True)
+
+    handles = site.scheduler().submit(site.batch(*["ok"] * 8), Resources())
+
+    assert len(set(handles)) == 8  # 8 and 4 are refused, then four arrays of 2
+    assert len(site.calls("qsub")) == 6
+
+
 def test_no_room_at_all_is_an_error_that_says_so(site: Site) -> None:
     site.configure(max_queued=0)
 

@@ -223,6 +223,17 @@ def test_a_server_that_comes_back_within_a_minute_is_waited_for(
     )
 
 
+def test_what_a_server_took_before_it_was_killed_is_kept_and_the_rest_follows(
+    make_place: Callable[..., Place],
+) -> None:
+    place = make_place(down_after_qsubs=2)
+    assert place.submit() == 2
+    assert len(place.jobs()) == 2
+    fake_pbs.configure(place.site, down=False, down_after_qsubs=None)
+
+    check_that_nothing_is_lost_or_doubled(place)
+
+
 def test_a_job_that_was_taken_by_a_server_that_seemed_to_be_away_is_not_given_twice(
     make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from jobs.runs.journal import new_tag
 from jobs.schedulers.base import Batch, Cause, Phase
 from jobs.schedulers.slurm.scheduler import SlurmScheduler
 from jobs.schedulers.slurm.script import SlurmOptions
-from tests.support.schedulers.slurm.cluster import PATIENCE_S, Cluster, said, settle
+from tests.support.schedulers.slurm.cluster import NODES, PATIENCE_S, Cluster, said, settle
 
 pytestmark = pytest.mark.slow
 EPOCHS = 100  # some seconds, so that it can be interrupted in between
@@ -143,6 +143,27 @@ def test_a_preempted_run_is_requeued_and_ends_with_the_same_numbers(
     assert states[handles[0]].cause is None
     assert attempts(run) == ["interrupted", "done"]
     assert numbers_of(run) == reference
+
+
+def test_a_run_whose_job_is_ended_by_preemption_is_interrupted_and_says_so(
+    cluster_alone: Cluster, tmp_path: Path
+) -> None:
+    batch, run = make_runs(tmp_path, ENDLESS)
+    scheduler = SlurmScheduler()
+
+    handles = scheduler.submit(batch, Resources(queue="spare", walltime_min=60))
+    wait_for_epochs(run, 5)
+    cluster_alone.ask("sbatch", "--exclusive", "-N4", "-o/dev/null", "--wrap", "sleep 2")
+    state = settle(scheduler, handles)[handles[0]]
+
+    assert (state.cause, state.detail) == (
+        Cause.PREEMPTED,
+        f"preempted by another job ({state.node})",
+    )
+    assert state.node.startswith(NODES)
+    row = cluster_alone.ask("sacct", "-n", "-P", "-X", "-j", handles[0].native_id, "-o", "State")
+    assert row.split() == ["PREEMPTED"]
+    assert run.checkpoint.exists()
 
 
 def test_a_run_whose_node_dies_goes_on_elsewhere_and_ends_with_the_same_numbers(

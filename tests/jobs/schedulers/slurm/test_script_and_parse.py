@@ -82,7 +82,7 @@ def test_the_call_names_the_array_by_its_tag_and_first_element() -> None:
 
     assert argv == [
         *("sbatch", "--parsable", "--job-name=mnist.0123456789ab.1001", "--array=0-498%5"),
-        *("/b/job.sh", "1001"),
+        *("/b/job.sh", "1001", "mnist.0123456789ab.1001"),
     ]
 
 
@@ -96,8 +96,8 @@ def test_an_array_behind_another_waits_for_its_end_however_it_ends() -> None:
     alone = render_call(BATCH, Path("/b/job.sh"), range(2), 1, "8")
     behind_canary = render_call(replace(BATCH, after=("7",)), Path("/b/job.sh"), range(2), 1, "8")
 
-    assert alone[4:-2] == ["--dependency=afterany:8"]
-    assert behind_canary[4:-2] == ["--dependency=afterok:7,afterany:8", "--kill-on-invalid-dep=yes"]
+    assert alone[4:-3] == ["--dependency=afterany:8"]
+    assert behind_canary[4:-3] == ["--dependency=afterok:7,afterany:8", "--kill-on-invalid-dep=yes"]
 
 
 @pytest.mark.parametrize(
@@ -370,6 +370,16 @@ def test_every_recorded_refusal_gets_an_advice_in_one_line(call: str, err: str) 
     assert not refusals.is_transient(err)
 
 
+def test_a_plug_in_of_the_site_that_refuses_is_told_from_a_lost_answer() -> None:
+    lost = "sbatch: error: Batch job submission failed: Unspecified error"
+    refused = f"sbatch: error: No jobs without a project, see the docs\n{lost}"
+
+    assert refusals.is_transient(lost)
+    assert not refusals.is_transient(refused)
+    assert refusals.is_transient(f"{refused}\nSocket timed out on send/recv operation")
+    assert refusals.explain_refusal(refused).startswith("No jobs without a project, see the docs;")
+
+
 def test_an_unknown_refusal_is_shown_as_it_is() -> None:
     assert refusals.explain_refusal("sbatch: error: Site says no\n") == "Site says no"
     assert refusals.explain_refusal("") == "it gave no reason"
@@ -424,13 +434,15 @@ def test_jobs_are_found_by_the_tag_in_their_names() -> None:
         "7|0-9%2|grid.0123456789ab.0\n7|12|grid.0123456789ab.0\n9|N/A|x\n8|3|grid.0123456789ab.13\n"
     )
     others = "6|1|grid.ba9876543210.0\n"
+    renamed = "10|0-3|site-name|/runs/g|x/batches/1.slurm/job.sh 19 grid.0123456789ab.19\n"
     recorded = parse.jobs_from_sacct(
         "7_14|grid.0123456789ab.0\n8_[0-5]|grid.0123456789ab.13\n4|other\n"
     )
 
-    assert parse.parse_jobs(queued + others + recorded, "0123456789ab") == [
+    assert parse.parse_jobs(queued + renamed + others + recorded, "0123456789ab") == [
         Job("7", 0, 15),
         Job("8", 13, 6),
+        Job("10", 19, 4),
     ]
 
 

@@ -38,11 +38,13 @@ CONFIG: dict[str, Any] = {
     ],
     "slots": 4,
     "max_array_size": 10000,
+    "queue_array_size": None,  # of the queue, where that is less than the server's
     "max_queued": None,
     "history": True,
     "express": True,  # qstat knows -E
     "down": False,
     "down_calls": 0,  # so many questions find the server down
+    "down_after_qsubs": None,  # so many jobs are taken, and then the server is killed
     "refusal": None,  # [text, code] with which every job is refused
     # text of qsub after it was accepted, in place of the id; CUT or NEVER_THERE
     "lose_answer": None,
@@ -146,7 +148,8 @@ class Site:
     def state(self, job: Mapping[str, Any], index: int) -> dict[str, Any]:
         path = self.folder / "jobs" / str(job["number"]) / f"{index}.json"
         waiting = {"state": "Q", "substate": 10, "comment": job["comment"]}
-        if job["depend"] and not job["indices"]:
+        is_released = (path.parent / "released").exists()
+        if job["depend"] and not job["indices"] and not is_released:
             waiting = {"state": "H", "substate": 22}
         return json.loads(path.read_text()) if path.exists() else waiting
 

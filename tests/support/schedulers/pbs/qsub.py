@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.schedulers.pbs.fake_pbs import HOST, RefusedError, Site, write
+from tests.support.schedulers.pbs.fake_pbs import HOST, RefusedError, Site, configure, write
 
 USAGE = (
     "usage: qsub [-a date_time] [-A account_string] [-c "
@@ -35,6 +35,8 @@ def qsub(site: Site, words: Sequence[str]) -> int:
     job = _accept(site, job, path)
     if site.config["kill_caller"] == "after":
         os.kill(os.getppid(), signal.SIGKILL)
+    if site.config["down_after_qsubs"] == len(list(site.jobs())):
+        configure(site.folder, down=True)
     if site.config["lose_answer"]:
         raise RefusedError(site.config["lose_answer"], 162)
     print(job["id"].replace("[]", "") if site.config["bare_ids"] else job["id"])
@@ -172,7 +174,8 @@ def _indices(site: Site, given: Mapping[str, str]) -> tuple[list[int], int | Non
     if given.get("-r") == "n":
         raise RefusedError(f"qsub:  cannot submit non-rerunable Array Job\n{USAGE}", 2)
     indices = list(range(int(match[1]), int(match[2]) + 1))
-    if len(indices) > site.config["max_array_size"]:
+    most = min(site.config["max_array_size"], site.config["queue_array_size"] or len(indices))
+    if len(indices) > most:
         raise RefusedError("qsub: Array job exceeds server or queue size limit", 3)
     return indices, int(match[3]) if match[3] else None
 
