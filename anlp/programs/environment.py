@@ -54,7 +54,7 @@ def environment_of(
         config: a file with what wandb's config of the run gets beside the program's own.
     """
     found = {key: text for key, text in inherited.items() if key not in _NOT_PASSED}
-    if run.program.interpreter:
+    if run.program.interpreter and not run.program.container:
         folder = str(Path(run.program.interpreter).parent)
         found["PATH"] = os.pathsep.join(part for part in (folder, found.get("PATH")) if part)
     found |= {

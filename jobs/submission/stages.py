@@ -32,7 +32,7 @@ from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import load_profile
 from jobs.submission import variants
-from jobs.submission.arguments import override
+from jobs.submission.arguments import names_image, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
@@ -97,7 +97,12 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         SpecError: the file or what was given over it has faults, or it names too many runs.
     """
     seeds = None if request.confirm else request.seeds
-    grid = load_grid(request.source, overrides=request.settings, seeds=seeds)
+    grid = load_grid(
+        request.source,
+        overrides=request.settings,
+        seeds=seeds,
+        in_image=names_image(request.overrides),
+    )
     if request.grid_name:
         grid = replace(grid, name=request.grid_name)
     folder = request.folder(grid.name)
