@@ -24,7 +24,6 @@ from anlp.core.errors import EXIT_OK, UserError
 from anlp.core.units import count, parse_memory, parse_walltime
 from anlp.records.folders import GridFolder, find_grid
 from anlp.records.results import RunState
-from anlp.tasks import spec_from_json
 from jobs.common.terminal import Canvas, ask_yes_no, canvas_of
 from jobs.config.resources import Resources
 from jobs.runs.attempts import (
@@ -38,7 +37,7 @@ from jobs.runs.failures import FAILURES, group_failures
 from jobs.runs.journal import Journal
 from jobs.runs.options import last_options
 from jobs.runs.polling import JobPoller
-from jobs.runs.queries import MANY_RUNS, narrow, read_grid
+from jobs.runs.queries import MANY_RUNS, narrow, read_grid, spec_of
 from jobs.runs.status import RunStatus
 from jobs.schedulers import registry
 from jobs.submission.arguments import (
@@ -117,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         print("nothing was submitted")
         return EXIT_OK
-    specs = [spec_from_json(status.form) for status in statuses if status.run_id in asks]
+    found = [spec_of(status) for status in statuses if status.run_id in asks]
+    specs = [spec for spec in found if spec is not None]
     target = with_present_code(folder, target, print)
     return submit_specs(folder, specs, target, redo="failed", asks=asks, query=poller.states)
 

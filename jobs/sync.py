@@ -27,7 +27,7 @@ from anlp.console.command import (
 from anlp.console.progress import Progress
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
 from anlp.records.folders import GridFolder, RunFolder, find_grid
-from anlp.records.wandb_offline import PATTERN, is_live, pending_copies
+from anlp.records.wandb_offline import PATTERN, is_live, pending_copies, project_url
 from jobs.common.external import Answer, run
 from jobs.runs.polling import JobPoller
 from jobs.runs.queries import narrow, read_grid
@@ -190,6 +190,8 @@ def _print_screen(folder: GridFolder, waiting: Sequence[RunFolder], sent: Sequen
     states = [one.state for one in sent] + ["to upload"] * len(waiting)
     words = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     print(f"{folder.name}: {', '.join(words) or 'nothing to upload'}")
+    if url := project_url(folder):
+        print(f"  the project: {url}")
 
 
 def cli() -> int:

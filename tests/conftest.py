@@ -6,7 +6,7 @@ The longest begin first.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,12 @@ def no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # a port on which no server listens
 
 
-@pytest.fixture(autouse=True)
-def on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `auto` stay here: this machine may have a scheduler's commands without its cluster."""
-    monkeypatch.setenv("ANLP_ON", "local")
+@pytest.fixture(scope="session", autouse=True)
+def on_this_machine() -> Iterator[None]:
+    """Let `auto` stay here: this machine may have a scheduler's commands without its cluster.
+
+    Fixtures of modules and of the session start submits as well.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANLP_ON", "local")
+        yield

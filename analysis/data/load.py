@@ -57,13 +57,15 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     # pandas and pyarrow take a moment to import: not before they are needed
     from analysis.data.cache import PROVENANCE, Cache, read_tables
     from analysis.data.frames import empty_history, epochs_frame, runs_frame
+    from analysis.data.percent import shares_of_percent
 
     folder, source = _find(str(grid))
     declare_goals(GridFolder(folder))
     tables, notes = read_tables(source, Cache(folder / CACHE), history=history)
     epochs = tables.history if history and tables.history is not None else empty_history()
     provenance = tuple(tables.runs[PROVENANCE].to_pylist())
-    return Runs(folder, runs_frame(tables.runs), epochs_frame(epochs), tuple(notes), provenance)
+    runs, lines, more = shares_of_percent(runs_frame(tables.runs), epochs_frame(epochs))
+    return Runs(folder, runs, lines, (*notes, *more), provenance)
 
 
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.data.frames import metric_columns
 from anlp.core.errors import UserError
-from anlp.core.metrics import default_metric
+from anlp.core.metrics import default_metric, reported_with
 
 
 def usual_metric(runs: pd.DataFrame) -> str:
@@ -31,7 +31,13 @@ def usual_metric(runs: pd.DataFrame) -> str:
 
 
 def tested_metric(runs: pd.DataFrame, select: str) -> str:
-    """Return the metric on the test set, where it was measured there."""
+    """Return the metric that is reported: the declared one, else that on the test set.
+
+    Where neither was measured, it is the metric that selects.
+    """
+    declared = reported_with(select)
+    if declared in measured_metrics(runs):
+        return declared
     name = f"test/{select.partition('/')[2]}"
     return name if name in measured_metrics(runs) else select
 

@@ -38,6 +38,7 @@ _STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")
 _NO_ANSWER = re.compile(
     r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE
 )
+_OF_PROGRAM = "anlp"  # the settings of a program's run, which logs to wandb itself
 _NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
 
 
@@ -204,6 +205,8 @@ def _spec(config: Mapping[str, Any]) -> RunSpec:
     if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"its config names a task that is not known here: {task!r}")
     values = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
+    if isinstance(config.get(_OF_PROGRAM), Mapping):  # beside what the program says of itself
+        values = dict(config[_OF_PROGRAM])
     return make_spec(task, values, whole_seed(seed))
 
 

@@ -20,6 +20,7 @@ from analysis.data.frames import setting_columns
 from analysis.reporting.blocks import Block, Code, Points, Section, Text
 from analysis.reporting.discussion import best_row
 from analysis.reporting.findings import Findings, Missing
+from analysis.reporting.own_code import find_own_code, own_code_keys
 from analysis.reporting.question import read_grid_file
 from analysis.results.configurations import Configuration
 from analysis.results.margin import render_difference
@@ -28,7 +29,9 @@ from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.judge import CONVERGENT
 from anlp.console.verbs import command_name
 from anlp.core.units import render_duration
+from anlp.records.program import Program
 from anlp.tasks import TASKS
+from anlp.tasks.user_code import is_user_code
 
 KEPT = (
     "resources",
@@ -43,6 +46,7 @@ KEPT = (
     "chain",
 )
 FEW_LEVELS = 12  # that axes of a grid have; drawn settings have more, and no next value
+MONITOR = "monitor"  # of the user's own code, this column is no setting
 BUDGETS = ("epochs", "train_samples")  # less of them is cheaper, never better
 DECADES = 10.0  # over which positive levels are multiplied, not added; no step is larger
 WHOLE_STEP = 2.0  # likewise of whole numbers, unless all steps were of one size
@@ -112,7 +116,7 @@ def render_grid(advice: Advice, findings: Findings) -> str:
     lines += [f"#   {command_name('jobs.submit')} {name}", ""]
     common, own = _shared([point for proposal in advice.proposals for point in proposal.points])
     lines += [
-        _line("task", advice.task),
+        *(_line(key, value) for key, value in _code_keys(advice, findings).items()),
         _line("fixed", common),
         _line("seeds", list(advice.seeds)),
         "",
@@ -162,7 +166,10 @@ def next_section(findings: Findings, advice: Advice, grid: str) -> Section:
 def point_of(findings: Findings, configuration: Configuration, **changed: Any) -> dict[str, Any]:
     """Return the settings of a configuration that differ from the task's defaults."""
     run = configuration.runs[0]
-    fields = TASKS[str(run["task"])].settings.model_fields
+    task = str(run["task"])
+    if is_user_code(task):
+        return _own_point(findings, run, find_own_code(findings.folder, task), changed)
+    fields = TASKS[task].settings.model_fields
     point = {}
     for name in setting_columns(findings.runs):
         value, default = (
@@ -174,6 +181,20 @@ def point_of(findings: Findings, configuration: Configuration, **changed: Any) -
         plain = _typed(value, default)
         if default is PydanticUndefined or plain != default:
             point[name] = plain
+    return point
+
+
+def _own_point(
+    findings: Findings, run: Mapping[str, Any], program: Program | None, changed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings of a run of the user's own code that are not its defaults."""
+    defaults = {} if program is None else program.defaults
+    point = {}
+    for name in setting_columns(findings.runs):
+        value = changed.get(name, run[name])
+        default = defaults.get(name)
+        if name != MONITOR and not is_missing(value) and value != default:
+            point[name] = _typed(value, default)
     return point
 
 
@@ -338,13 +359,28 @@ def _confirmation(findings: Findings) -> tuple[str, ...]:
     return (f"The best is not confirmed yet: {typed} repeats the winners with fresh seeds.",)
 
 
+def _code_keys(advice: Advice, findings: Findings) -> dict[str, Any]:
+    """Return the keys that name the task."""
+    if is_user_code(advice.task):
+        program = find_own_code(findings.folder, advice.task)
+        if program is not None:
+            return own_code_keys(program, _grid_file(findings))
+    return {"task": advice.task}
+
+
 def _kept(findings: Findings) -> dict[str, Any]:
     """Return how the runs were carried out, from the grid file."""
+    form = _grid_file(findings)
+    return {key: form[key] for key in KEPT if key in form}
+
+
+def _grid_file(findings: Findings) -> dict[str, Any]:
+    """Return the content of the grid file; empty where it cannot be read."""
     try:
         form = yaml.safe_load(read_grid_file(findings.folder) or "")
     except yaml.YAMLError:
         return {}
-    return {key: form[key] for key in KEPT if key in form} if isinstance(form, dict) else {}
+    return form if isinstance(form, dict) else {}
 
 
 def _shared(points: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

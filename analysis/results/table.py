@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ from analysis.results.rows import BASELINE_METRIC, Row, make_row
 from analysis.results.ties import Ties, eligible, mark_rows
 from analysis.text.levels import level_key
 from anlp.core.errors import UserError, known_name
-from anlp.core.metrics import USUAL_METRICS, higher_is_better
+from anlp.core.metrics import USUAL_METRICS, higher_is_better, reported_with
 
 # name in results -> name in tables, and the metric it is in
 BASELINES: Mapping[str, tuple[str, str]] = {
@@ -65,7 +65,7 @@ def build_table(runs: pd.DataFrame, plan: Plan, grid: str = "") -> Table:
     Raises:
         UserError: a metric or setting is unknown, or no run has finished.
     """
-    _check(runs, plan)
+    plan = _checked(runs, plan)
     settings = _shown_settings(runs, plan)
     ranked = configurations(fill_baselines(runs), plan.select)
     pool = {
@@ -98,11 +98,16 @@ def chosen_metrics(runs: pd.DataFrame, select: str, report: str) -> tuple[str, s
     if select and report:
         return select, report
     _check_finished(runs)
-    chooser = select or usual_metric(runs)
+    chooser = usual_metric(runs)
+    if select:
+        chooser = known_name(select, metric_columns(runs), "--select: metric")
     if report:
-        return chooser, report
+        return chooser, known_name(report, metric_columns(runs), "--report: metric")
+    tested = tested_metric(runs, chooser)
+    if tested == reported_with(chooser):
+        return chooser, tested
     usual = tested_metric(runs, USUAL_METRICS[0])
-    return chooser, usual if usual == BASELINE_METRIC else tested_metric(runs, chooser)
+    return chooser, usual if usual == BASELINE_METRIC else tested
 
 
 def _check_finished(runs: pd.DataFrame) -> None:
@@ -115,10 +120,14 @@ def _check_finished(runs: pd.DataFrame) -> None:
         raise UserError(f"no run has finished yet, so there is nothing to tabulate ({counts})")
 
 
-def _check(runs: pd.DataFrame, plan: Plan) -> None:
+def _checked(runs: pd.DataFrame, plan: Plan) -> Plan:
+    """Return the plan with the metrics under the names that the columns have."""
     _check_finished(runs)
-    known_name(plan.select, metric_columns(runs), "--select: metric")
-    known_name(plan.report, metric_columns(runs), "--report: metric")
+    select = known_name(plan.select, metric_columns(runs), "--select: metric")
+    report = known_name(plan.report, metric_columns(runs), "--report: metric")
+    renamed = {plan.select: select, plan.report: report}
+    sort = tuple(renamed.get(name, name) for name in plan.sort)
+    plan = replace(plan, select=select, report=report, sort=sort)
     for option, names in (
         ("--per", [plan.per]),
         ("--by", [plan.by]),
@@ -131,6 +140,7 @@ def _check(runs: pd.DataFrame, plan: Plan) -> None:
         known_name(
             name, [plan.select, plan.report, "task", *setting_columns(runs)], "--sort: column"
         )
+    return plan
 
 
 def _shown_settings(runs: pd.DataFrame, plan: Plan) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.core.errors import SpecError, did_you_mean
+from anlp.core.units import LEAST_DIGITS
 
+MOST_SHOWN = 12  # significant digits of a drawn number, and of a shortened one
 ID = "id"  # the one name whose values are matched by their beginning
 
 _TERM = re.compile(
@@ -38,6 +40,7 @@ class Term:
     name: str
     operator: str
     wanted: tuple[str, ...]
+    is_exact: bool = False  # whether a number of 4 digits or more must be equal to the last digit
 
     def matches(self, value: Any) -> bool:
         """Tell whether `value` fulfils the condition; None (no value) fulfils `!=` only."""
@@ -55,7 +58,7 @@ class Term:
         if self.name == ID:
             return isinstance(value, str) and value.startswith(text)
         if _is_number(value):
-            return bool(_number(text) == value)
+            return bool(_number(text) == value) or (not self.is_exact and _is_shown(value, text))
         return value is not None and _text(value) == text
 
 
@@ -92,13 +95,18 @@ class Filter:
             )
 
 
-def parse_filter(text: str) -> Filter:
+def parse_filter(text: str, *, is_exact: bool = False) -> Filter:
     """Parse a filter: terms apart by blanks, alternatives by commas, blanks in quotes.
 
     All terms must hold.
 
     Operators: `=` and `!=` (text with its case, numbers as numbers), `<` `<=` `>` `>=` (numbers),
     `~` (regular expression, found anywhere in the value). `id=` takes the beginning of an id.
+
+    Args:
+        text: of the filter.
+        is_exact: whether numbers must be equal to the last digit; otherwise one with 4 significant
+            digits or more fits those that screens show so.
 
     Raises:
         SpecError: the text is no filter, a bound is no number, or a regular expression is wrong.
@@ -113,7 +121,7 @@ def parse_filter(text: str) -> Filter:
             faults.append(f"filter {text!r}: expected NAME=VALUE such as model=cnn, got {found!r}")
             break
         position = match.end()
-        term = _term(match["name"], match["operator"], match["value"])
+        term = _term(match["name"], match["operator"], match["value"], is_exact=is_exact)
         faults += [f"filter {text!r}: {match[0].strip()!r}: {fault}" for fault in _faults(term)]
         terms.append(term)
     if faults:
@@ -121,11 +129,10 @@ def parse_filter(text: str) -> Filter:
     return Filter(text, tuple(terms))
 
 
-def _term(name: str, symbol: str, value: str) -> Term:
+def _term(name: str, symbol: str, value: str, *, is_exact: bool) -> Term:
     alternatives = [value] if symbol == "~" else _ALTERNATIVE.findall(value)
-    return Term(
-        name, "=" if symbol == "==" else symbol, tuple(_unquoted(part) for part in alternatives)
-    )
+    wanted = tuple(_unquoted(part) for part in alternatives)
+    return Term(name, "=" if symbol == "==" else symbol, wanted, is_exact)
 
 
 def _unquoted(text: str) -> str:
@@ -143,6 +150,15 @@ def _faults(term: Term) -> list[str]:
     if term.operator in _ORDERINGS and (len(term.wanted) != 1 or _number(term.wanted[0]) is None):
         return [f"expected one number after {term.operator}, got {','.join(term.wanted)!r}"]
     return []
+
+
+def _is_shown(value: Any, text: str) -> bool:
+    """Return whether a text is a float as screens show it, with 4 significant digits or more."""
+    mantissa = text.lower().partition("e")[0].lstrip("+-")
+    digits = len(mantissa.replace(".", "").lstrip("0"))
+    if not isinstance(value, float) or not MOST_SHOWN >= digits >= LEAST_DIGITS:
+        return False
+    return _number(text) == float(f"{value:.{digits}g}")
 
 
 def _number(text: str) -> float | None:

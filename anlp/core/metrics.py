@@ -49,6 +49,26 @@ def declare_goal(metric: str, *, maximize: bool) -> None:
     _DECLARED[metric] = maximize
 
 
+_REPORTED: dict[str, str] = {}  # metrics that grid files report, by the one that selects
+
+
+def declare_report(select: str, report: str) -> None:
+    """Let `reported_with` answer so, in this process.
+
+    For the metrics of a grid file that says `metrics: {select: …, report: …}`.
+
+    Args:
+        select: the metric that selects; empty: any.
+        report: the metric that is reported.
+    """
+    _REPORTED[select] = report
+
+
+def reported_with(select: str) -> str:
+    """Return the metric that a grid file reports where `select` selects; empty: it names none."""
+    return _REPORTED.get(select, _REPORTED.get("", ""))
+
+
 def higher_is_better(metric: str) -> bool:
     """Tell whether a metric is better when higher; losses and errors are better when lower.
 

@@ -8,7 +8,8 @@ One look in every screen, table and message: `45 s`, `12 min`, `1 h 30 min`, `2 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 SECONDS_PER_HOUR = 3600.0
 MIB_PER_GIB = 1024.0
@@ -164,3 +165,30 @@ def _from_units(text: str) -> float | None:
     if not _AMOUNTS.fullmatch(text):
         return None
     return sum(float(number) * MINUTES_PER[unit] for number, unit in _AMOUNT.findall(text))
+
+
+LEAST_DIGITS = 4
+MOST_DIGITS = 17  # of any float
+
+
+def digits_apart(columns: Iterable[Iterable[Any]]) -> int:
+    """Return how many significant digits tell the floats of each column apart, 4 at least.
+
+    >>> digits_apart([[0.000575651277252, 0.1]]), digits_apart([[0.123456, 0.123457]])
+    (4, 6)
+    """
+    digits = LEAST_DIGITS
+    for column in columns:
+        values = {value for value in column if isinstance(value, float)}
+        while digits < MOST_DIGITS and len({f"{one:.{digits}g}" for one in values}) < len(values):
+            digits += 1
+    return digits
+
+
+def shorten(value: Any, digits: int) -> Any:
+    """Return a float with so many significant digits, and anything else as it is.
+
+    >>> shorten(0.000575651277252, 4), shorten("cnn", 4), shorten(0.1 + 0.2, 0)
+    (0.0005757, 'cnn', 0.30000000000000004)
+    """
+    return float(f"{value:.{digits}g}") if digits and isinstance(value, float) else value

@@ -58,11 +58,14 @@ class RunOptions:
     commit: str = ""  # git commit of the submitted code, with "+dirty" if the tree was
     container: ContainerOptions | None = None  # the image it was submitted with
     program: str = ""  # digest of the user's own code (`anlp.records.program`); empty: none
+    varying: tuple[str, ...] = ()  # settings that vary in the grid, for names in wandb
+    digits: int = 0  # significant digits that tell their values apart; 0: as they stand
     wandb: WandbOptions = field(default_factory=WandbOptions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form in batch files and `spec.json`."""
         form = {name: getattr(self, name) for name in self.__slots__ if name != "wandb"}
+        form["varying"] = list(self.varying)
         form["container"] = None if self.container is None else self.container.to_json()
         mirror = {name: getattr(self.wandb, name) for name in self.wandb.__slots__}
         return {**form, "wandb": {**mirror, "tags": list(self.wandb.tags)}}

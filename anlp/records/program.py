@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from anlp.core.metrics import declare_goal
+from anlp.core.metrics import declare_goal, declare_report
 from anlp.core.spec import Scalar, canonical_json
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder
 
 DIGEST_LENGTH = 12
+_WORDS = ("command", "container", "container_prefixes")  # fields that are lists
 Goal = Literal["", "minimize", "maximize"]
 
 
@@ -61,6 +62,8 @@ class Program:
     defaults: Mapping[str, Scalar] = field(default_factory=dict)  # these values are not passed
     seed_flag: str = ""  # that passes the seed; empty: none does
     gpus: int = 0
+    container: tuple[str, ...] = ()  # that start it in an image, whose path is last; empty: none
+    container_prefixes: tuple[str, ...] = ()  # of the variables that pass into the image
     metrics: ProgramMetrics = field(default_factory=ProgramMetrics)
     resume_code: int | None = None  # the exit code that says: start me again to continue
     sha256: str = ""  # of the file when it was submitted
@@ -72,8 +75,8 @@ class Program:
         metrics = {name: getattr(self.metrics, name) for name in self.metrics.__slots__}
         mappings = {name: dict(form[name]) for name in ("flags", "styles", "defaults")}
         truths = {name: list(words) for name, words in self.truths.items()}
-        command = list(self.command)
-        return {**form, **mappings, "truths": truths, "command": command, "metrics": metrics}
+        words = {name: list(form[name]) for name in _WORDS}
+        return {**form, **mappings, **words, "truths": truths, "metrics": metrics}
 
     @property
     def digest(self) -> str:
@@ -94,8 +97,8 @@ def program_from_json(form: Mapping[str, Any]) -> Program:
         for name, text in form.get("metrics", {}).items()
         if name in ProgramMetrics.__slots__
     }
-    command = tuple(form.get("command", ()))
-    return Program(**{**known, "command": command, "metrics": ProgramMetrics(**metrics)})
+    words = {name: tuple(form.get(name, ())) for name in _WORDS}
+    return Program(**{**known, **words, "metrics": ProgramMetrics(**metrics)})
 
 
 def read_program(grid: GridFolder, digest: str) -> Program | None:
@@ -122,13 +125,15 @@ def read_programs(grid: GridFolder) -> list[Program]:
 
 
 def declare_goals(grid: GridFolder) -> None:
-    """Let every comparison of this process go by the goals that the grid's files declared."""
+    """Let every command of this process go by the metrics that the grid's files declared."""
     for program in read_programs(grid):
         declare_program_goal(program)
 
 
 def declare_program_goal(program: Program) -> None:
-    """Let every comparison of this process go by the goal of a program's metric."""
+    """Let every command of this process go by the metrics that a program declares."""
     metrics = program.metrics
+    if metrics.report:
+        declare_report(metrics.select, metrics.report)
     if metrics.select and metrics.goal:
         declare_goal(metrics.select, maximize=metrics.goal == "maximize")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from anlp.core import lease
-from anlp.core.files import make_folder
+from anlp.core.files import create_whole, make_folder
 from anlp.records.files import read_json, write_json
-from anlp.records.folders import RunFolder
+from anlp.records.folders import GridFolder, RunFolder
 
 PATTERN = "offline-run-*"  # as wandb calls the folder of one attempt that was mirrored offline
 MARK = "uploaded.json"
+PROJECT = "wandb.url"  # in the grid's folder
+MOST_OF_URL = 500
 LEASES = "uploads"  # one process at a time sends a run
 
 
@@ -56,6 +59,22 @@ def mark_uploaded(folder: RunFolder, copies: Sequence[Path], url: str) -> None:
     """Mark copies as done, whether they are still there or not."""
     names = [copy.name for copy in copies]
     write_json(folder.wandb / MARK, {"copies": names, "url": url, "at": time.time()})
+
+
+def keep_project_url(folder: RunFolder, url: str) -> None:
+    """Keep the address of the project in the grid's folder, once; never raises for the disk."""
+    if url:
+        with contextlib.suppress(OSError):
+            create_whole(folder.path.parent / PROJECT, (url + "\n").encode())
+
+
+def project_url(folder: GridFolder) -> str:
+    """Return the address of the project that runs of a grid were mirrored to; empty: not known."""
+    try:
+        url = (folder.path / PROJECT).read_text(errors="replace")[:MOST_OF_URL].strip()
+    except OSError:
+        return ""
+    return url if url.startswith(("http://", "https://")) and url.isprintable() else ""
 
 
 def _marked(folder: RunFolder) -> frozenset[str]:

@@ -26,6 +26,7 @@ from anlp.records.wandb_offline import (
     LEASES,
     done_copies,
     is_live,
+    keep_project_url,
     mark_uploaded,
     pending_copies,
     remove_copies,
@@ -114,8 +115,9 @@ def _send(folder: RunFolder) -> None:
     session = Session(
         "online", spec_from_json(form["spec"]), options_from_json(form["options"]), folder, FINISH_S
     )
+    keep_project_url(folder, session.project_url)
     for row in read_metrics(folder.metrics):
-        session.log(row, row["epoch"])
+        session.log(row, row.get("epoch", 0))
     if result is None:
         session.finish("interrupted", {})
     else:

@@ -16,6 +16,7 @@ from anlp.core.spec import RunSpec
 from anlp.records.files import read_jsonl, read_metrics
 from anlp.records.folders import RunFolder
 from anlp.records.options import RunOptions, WandbOptions
+from anlp.records.wandb_offline import keep_project_url
 from anlp.tracking.wandb_service import Service, preload, start_shared_service
 from anlp.tracking.wandb_session import (
     FLUSH_S,
@@ -177,6 +178,8 @@ class _Worker:
 
     def _copy(self, mode: Mode) -> None:
         session = Session(mode, self._spec, self._options, self._folder, self._finish_s)
+        if mode == "online":
+            keep_project_url(self._folder, session.project_url)
         if self._is_replacement and session.has_rows:
             session.close()
             raise MirrorError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from anlp.core import wandb_server
 from anlp.core.spec import RunSpec
+from anlp.core.units import shorten
 from anlp.core.wandb_server import Site
 from anlp.records.folders import RunFolder
 from anlp.records.options import RunOptions
@@ -27,6 +28,7 @@ Mode = Literal["online", "offline"]
 FLUSH_S = 1.0  # a kill -9 can lose so much of the offline files
 TRANSMIT_S = 2.0  # and so much on the server, until the run is continued
 WRITTEN_S = 1.0
+REST = ("files", "logs", "tmp")  # empty folders, and wandb's own logs of a copy that is whole
 NAME_LENGTH = 100
 
 # Diverged is a result (see `anlp.records.results.Outcome`). An interrupted run is marked as
@@ -69,7 +71,7 @@ class Session:
             tags=list(options.wandb.tags),
             job_type=options.purpose,
             id=spec.run_id,
-            name=readable_name(spec),
+            name=readable_name(spec, options),
             config=config_of(spec),
             dir=str(folder.path),
             mode=mode,
@@ -82,6 +84,11 @@ class Session:
             raise MirrorError(f"{folder.wandb} cannot be written, wandb chose {self.path}")
         # `step` itself is 0 for a moment even where the server has rows
         self._next_step = self._run.starting_step
+
+    @property
+    def project_url(self) -> str:
+        """Return the address of the project on the server; empty where wandb does not say."""
+        return str(getattr(self._run, "project_url", "") or "")
 
     @property
     def has_rows(self) -> bool:
@@ -117,6 +124,16 @@ class Session:
         self._run.finish(exit_code=EXIT_CODES.get(outcome, 1))
         if self._mode == "offline" and not self._is_whole():
             raise MirrorError(f"{self.path} is not complete (disk full?)")
+        if self._mode == "offline":
+            self._remove_rest()
+
+    def _remove_rest(self) -> None:
+        """Keep the one file that is uploaded: wandb leaves seven files and folders beside it.
+
+        On clusters the number of files has a quota, too. `wandb sync` needs nothing else.
+        """
+        for name in REST:
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _is_whole(self) -> bool:
         """Tell whether the last row is on disk.
@@ -139,15 +156,22 @@ class Session:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def readable_name(spec: RunSpec) -> str:
-    """Return the settings that are not at their default, and the seed."""
-    defaults = {name: field.default for name, field in type(spec.settings).model_fields.items()}
-    chosen = [
-        f"{name}={value}"
-        for name, value in spec.settings.values().items()
-        if value != defaults[name]
-    ]
-    return " ".join([*chosen, f"seed={spec.seed}"])[:NAME_LENGTH]
+def readable_name(spec: RunSpec, options: RunOptions) -> str:
+    """Return what varies in the grid, and the seed; only the settings are cut where it is long.
+
+    Runs of earlier submissions do not say what varies: of them, what is not at its default.
+    """
+    values = spec.settings.values()
+    names = [name for name in options.varying if name in values and spec.settings.applies(name)]
+    if not options.varying:
+        fields = type(spec.settings).model_fields
+        names = [name for name, value in values.items() if value != fields[name].default]
+    seed = f"seed={spec.seed}"
+    text = " ".join(f"{name}={shorten(values[name], options.digits)}" for name in names)
+    room = NAME_LENGTH - len(seed) - 1
+    if len(text) > room:
+        text = text[: room - 1] + "…"
+    return f"{text} {seed}".strip()
 
 
 def config_of(spec: RunSpec) -> dict[str, Any]:

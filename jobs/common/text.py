@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anlp.console.printable import plain
+from anlp.core.units import shorten
 
 
 def render_value(value: Any) -> str:
@@ -22,10 +23,16 @@ def render_value(value: Any) -> str:
     return short if float(short) == value else repr(value)
 
 
-def render_pairs(values: Mapping[str, Any]) -> str:
+def render_pairs(values: Mapping[str, Any], digits: int = 0) -> str:
     """Render settings as a filter takes them.
 
-    >>> render_pairs({"lr": 0.01, "model": "cnn"})
-    'lr=0.01 model=cnn'
+    >>> render_pairs({"lr": 0.01, "model": "cnn"}), render_pairs({"lr": 0.000575651277252}, 4)
+    ('lr=0.01 model=cnn', 'lr=0.0005757')
+
+    Args:
+        values: by name.
+        digits: significant digits of floats; 0: all.
     """
-    return " ".join(f"{name}={render_value(value)}" for name, value in values.items())
+    return " ".join(
+        f"{name}={render_value(shorten(value, digits))}" for name, value in values.items()
+    )

@@ -7,11 +7,13 @@ from random import Random
 
 from anlp.core.errors import did_you_mean
 from anlp.core.spec import Scalar
+from anlp.core.units import shorten
 from jobs.config.yaml_tree import Entry, Items, Leaf, Table, Tree, join
 from jobs.gridfile.blocks import Axis
 from jobs.gridfile.parser import GivenAt, GridParser
 from jobs.gridfile.sampling import (
     CHOICE,
+    DIGITS,
     DRAWS,
     MAX_VALUES,
     ROWS,
@@ -27,7 +29,7 @@ from jobs.gridfile.sampling import (
 from jobs.gridfile.settings import Setting
 
 SECTIONS = ("grid", "zip", "random")
-_SAMPLING = ("samples", "sampling_seed")
+_SAMPLING = ("samples", "sampling_seed", "digits")
 
 
 def read_axes(reader: GridParser, table: Table, path: str, given: GivenAt) -> tuple[Axis, ...]:
@@ -154,12 +156,17 @@ def _random(reader: GridParser, entry: Entry, path: str, given: GivenAt) -> Iter
         )
     if "sampling_seed" in sampling:
         seed = reader.whole(sampling["sampling_seed"], join(path, "sampling_seed"), 0) or 0
+    digits = 0
+    if "digits" in sampling:
+        digits = reader.whole(sampling["digits"], join(path, "digits"), 1, DIGITS) or 0
     rest = Table(
         {name: found for name, found in table.entries.items() if name not in _SAMPLING}, table.line
     )
     columns: dict[str, list[Scalar]] = {}
     for setting, line, tree, where in reader.settings(rest, path):
         values = _drawn(reader, setting, tree, where, max(1, count), seed)
+        if isinstance(tree, Table) and CHOICE not in tree.entries:
+            values = [shorten(value, digits) for value in values]
         if reader.give(given, setting.name, line, where) and values:
             columns[setting.name] = values
     if not rest.entries and isinstance(entry.tree, Table):

@@ -151,7 +151,7 @@ def _exclude(reader: GridParser, tree: Tree, path: str) -> Exclude | None:
         match = _match(reader, tree, path, with_seed=True)
         return Exclude(match, _described(match), tree.line)
     try:
-        rule = parse_filter(tree.value)
+        rule = parse_filter(tree.value, is_exact=True)
         rule.check([*reader.words.settings, SEED])
     except SpecError as error:
         for fault in error.faults:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from anlp.console.verbs import command_name
+from anlp.core.damage import describe_fault, note_damage
 from anlp.core.errors import UserError
 from anlp.core.filters import parse_filter
 from anlp.core.metrics import default_metric, higher_is_better
-from anlp.core.spec import varying
+from anlp.core.spec import RunSpec, varying
 from anlp.records.folders import GridFolder, find_grid, list_grids, runs_root
 from anlp.records.program import declare_goals
-from anlp.tasks import TASKS
+from anlp.tasks import TASKS, spec_from_json
 from jobs.runs.attempts import keep_endings
 from jobs.runs.batches import asked_runs
 from jobs.runs.journal import Journal
@@ -42,6 +43,15 @@ def match_run(states: Mapping[str, RunStatus], prefix: str) -> RunStatus:
     raise UserError(
         f"{prefix}: {len(found)} runs begin so ({', '.join(found[:5])}, ...); give more digits"
     )
+
+
+def spec_of(status: RunStatus) -> RunSpec | None:
+    """Return the spec of a run as it was submitted; None, and noted, where its task refuses it."""
+    try:
+        return spec_from_json(status.form)
+    except (KeyError, ValueError) as error:
+        note_damage(status.folder.path, f"its settings as submitted: {describe_fault(error)}")
+        return None
 
 
 def selection_metric(done: Sequence[RunStatus]) -> str | None:

@@ -17,6 +17,7 @@ from anlp.core.units import count
 from anlp.records import circuit_breaker
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.results import RunState
+from anlp.records.wandb_offline import project_url
 from jobs.runs.failures import FAILURES
 from jobs.runs.journal import LOCK_PATIENCE_S, ExitRecord, Journal
 from jobs.runs.plan import make_plan
@@ -298,3 +299,5 @@ def _print_summary(folder: GridFolder, counts: Counter[RunState], *, stopped: bo
         print("  running: another process is at them; submit again when it has ended")
     if counts[RunState.DONE]:
         print(f"  table: {command_name('analysis.tables')} {folder.name}")
+    if url := project_url(folder):
+        print(f"  wandb: {url}")

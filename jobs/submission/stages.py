@@ -12,13 +12,14 @@ from textwrap import indent
 from anlp.core.errors import EXIT_OK, SpecError
 from anlp.core.files import make_folder, write_whole
 from anlp.core.filters import parse_filter
-from anlp.core.spec import RunSpec
-from anlp.core.units import count
+from anlp.core.spec import SEED, RunSpec
+from anlp.core.units import count, digits_apart
 from anlp.records.folders import GridFolder, data_dir, runs_root
 from anlp.records.options import RunOptions
 from anlp.records.results import RunState
 from jobs.common.git import code_commit
 from jobs.common.terminal import ask_yes_no
+from jobs.common.text import render_pairs
 from jobs.config.packing import Packing
 from jobs.gridfile import GridSpec, load_grid
 from jobs.runs.attempts import find_auto_retries, keep_endings
@@ -31,7 +32,7 @@ from jobs.runs.status import Query, RunStatus, read_states
 from jobs.schedulers import registry
 from jobs.schedulers.profiles import load_profile
 from jobs.submission import variants
-from jobs.submission.arguments import override
+from jobs.submission.arguments import names_image, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
@@ -96,7 +97,12 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         SpecError: the file or what was given over it has faults, or it names too many runs.
     """
     seeds = None if request.confirm else request.seeds
-    grid = load_grid(request.source, overrides=request.settings, seeds=seeds)
+    grid = load_grid(
+        request.source,
+        overrides=request.settings,
+        seeds=seeds,
+        in_image=names_image(request.overrides),
+    )
     if request.grid_name:
         grid = replace(grid, name=request.grid_name)
     folder = request.folder(grid.name)
@@ -136,19 +142,24 @@ def choose(request: SubmitRequest, expanded: ExpandedGrid, history: History) -> 
         # fresh seeds are of configurations, not of these runs: their data is needed whole
         is_wanted=is_wanted if request.confirm is None else _any,
     )
+    confirmed: tuple[str, ...] = ()
     if request.confirm is None:
         specs = named
         title = "" if request.only or request.smoke else expanded.product
     else:
         confirm = _with_metric(request.confirm, history)
-        specs = _fresh_runs(confirm, named, history)
+        best = _best_configurations(confirm, named, history)
+        confirmed = _note_confirmed(confirm, best, expanded.grid)
+        used = {spec.seed for spec in named} | variants.search_seeds(history.values())
+        specs = variants.fresh_runs(best, confirm.seeds, used)
         title = _confirm_title(confirm)
     specs = [spec for spec in specs if is_wanted(spec)]
     if not specs:
         raise SpecError(
             f"{expanded.grid.source}: no runs are left: look at exclude, when and --only"
         )
-    return ChosenRuns(specs, history, title, (*expanded.notes, *_note_strangers(named, history)))
+    notes = (*expanded.notes, *confirmed, *_note_strangers(named, history))
+    return ChosenRuns(specs, history, title, notes)
 
 
 def place(request: SubmitRequest, expanded: ExpandedGrid, chosen: ChosenRuns) -> PlacedRuns:
@@ -263,12 +274,25 @@ def _with_metric(confirm: Confirmation, history: History) -> Confirmation:
     return replace(confirm, metric=selection_metric(done) or "val/acc")
 
 
-def _fresh_runs(confirm: Confirmation, named: Sequence[RunSpec], history: History) -> list[RunSpec]:
-    """Return the best configurations of the grid with seeds that no search has used."""
+def _best_configurations(
+    confirm: Confirmation, named: Sequence[RunSpec], history: History
+) -> list[variants.Candidate]:
     runs = variants.runs_of_configurations(history.values(), named)
-    candidates = variants.best_configurations(runs, confirm.metric, confirm.top, confirm.per)
-    used = {spec.seed for spec in named} | variants.search_seeds(history.values())
-    return variants.fresh_runs(candidates, confirm.seeds, used)
+    return variants.best_configurations(runs, confirm.metric, confirm.top, confirm.per)
+
+
+def _note_confirmed(
+    confirm: Confirmation, best: Sequence[variants.Candidate], grid: GridSpec
+) -> tuple[str, ...]:
+    """Say which configurations are confirmed: what varies in the grid, and how good they were."""
+    names = [name for name in grid.axes() if name != SEED]
+    found = []
+    for candidate in best:
+        settings = candidate.settings
+        values = {name: settings.values()[name] for name in names if settings.applies(name)}
+        score = f"{confirm.metric} {candidate.score:.4f} over {count(candidate.n, 'seed')}"
+        found.append(f"confirms {render_pairs(values) or 'the one configuration'} ({score})")
+    return tuple(found)
 
 
 def _confirm_title(confirm: Confirmation) -> str:
@@ -279,7 +303,10 @@ def _confirm_title(confirm: Confirmation) -> str:
 
 def _grid_options(grid: GridSpec, *, is_confirming: bool) -> SubmitOptions:
     """Return what the grid file says about where and how."""
+    axes = {name: values for name, values in grid.axes().items() if name != SEED}
     options = RunOptions(
+        varying=tuple(axes),
+        digits=digits_apart(axes.values()),
         data_dir=str(data_dir()),
         checkpoint_every=grid.checkpoint_every,
         keep=grid.keep,

@@ -18,9 +18,9 @@ from anlp.core.metrics import higher_is_better
 from anlp.core.spec import RUN_ID_LENGTH, RunSpec, Scalar, TaskSettings
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
-from anlp.tasks import make_spec, spec_from_json
+from anlp.tasks import make_spec
 from anlp.tasks.user_code import is_user_code
-from jobs.runs.queries import best_runs, selection_metric
+from jobs.runs.queries import best_runs, selection_metric, spec_of
 from jobs.runs.status import RunStatus, read_states
 
 FIRST_FRESH_SEED = 1000  # far above search seeds, so that more of these stay disjoint
@@ -70,7 +70,12 @@ def runs_of_configurations(
 ) -> list[RunStatus]:
     """Return the runs of the configurations of `specs`, with any seed."""
     named = {spec.config_id for spec in specs}
-    return [status for status in history if spec_from_json(status.form).config_id in named]
+    found = []
+    for status in history:
+        spec = spec_of(status)
+        if spec is not None and spec.config_id in named:
+            found.append(status)
+    return found
 
 
 def search_seeds(history: Iterable[RunStatus]) -> set[int]:
@@ -95,7 +100,9 @@ def _candidates(searched: Sequence[RunStatus], metric: str) -> list[Candidate]:
     scores: dict[str, list[float]] = defaultdict(list)
     runs: Counter[str] = Counter()
     for status in searched:
-        spec = spec_from_json(status.form)
+        spec = spec_of(status)
+        if spec is None:
+            continue
         runs[spec.config_id] += 1
         score = math.nan
         if status.state is RunState.DONE and status.result:

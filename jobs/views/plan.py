@@ -9,13 +9,15 @@ from typing import Any
 
 from anlp.console.align import align
 from anlp.console.verbs import command_name
-from anlp.core.spec import RunSpec, varying
+from anlp.core.spec import RunSpec, varying_names
 from anlp.core.units import (
     count,
+    digits_apart,
     render_duration,
     render_hours,
     render_memory_option,
     render_time_option,
+    shorten,
 )
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
@@ -28,6 +30,9 @@ from jobs.runs.plan import Plan
 from jobs.runs.status import RunStatus
 from jobs.schedulers.local.slots import inspect, plan_slots
 from jobs.schedulers.registry import LOCAL, MOST_SLOTS, get_scheduler, label
+
+MOST_LISTED = 1_000  # runs of a plan: more say no more
+SHOWN = 10  # of these, at the beginning and at the end
 
 
 def say_nothing_to_do(folder: GridFolder, plan: Plan) -> None:
@@ -111,9 +116,9 @@ def print_plan(
     notes: Sequence[str],
 ) -> None:
     """Print what the grid is, where its runs stand, and what would be submitted where."""
-    print(f"{folder.name}: {len(plan.specs)} runs{title and f' ({title})'}")
+    print(f"{folder.name}: {len(plan.specs):,} runs{title and f' ({title})'}")
     for state, number in plan.counts().items():
-        print(f"  {state.value:<12}{number:>7}")
+        print(f"  {state.value:<12}{number:>7,}")
     for note in notes:
         print(f"  note: {note}")
     if plan.chosen:
@@ -127,7 +132,7 @@ def _print_choice(plan: Plan, history: Mapping[str, RunStatus], target: SubmitOp
     seconds = estimate_seconds(plan.chosen, history.values(), slots) if slots else None
     took = f", about {render_duration(seconds)}" if seconds is not None else ""
     cost = price(plan.chosen, history.values(), target.resources, target.packing.pack)
-    print(f"  to submit   {len(plan.chosen):>7}   {note}{took}{_render_price(cost)}")
+    print(f"  to submit   {len(plan.chosen):>7,}   {note}{took}{_render_price(cost)}")
     for line in render_proposals(plan, history, target.resources):
         print(f"  {line}")
 
@@ -154,19 +159,31 @@ def render_proposals(plan: Plan, history: Mapping[str, RunStatus], asked: Resour
 
 
 def print_runs(plan: Plan) -> None:
-    """Print one line per run: its id, its state, and the settings that vary."""
-    names = varying(spec.values for spec in plan.specs)
+    """Print one line per run: its id, its state, and the settings that vary.
+
+    Of very many runs only the first and the last ones are printed.
+    """
+    columns: dict[str, dict[Any, None]] = {}
+    for spec in plan.specs:
+        for name, value in spec.values.items():
+            columns.setdefault(name, {})[value] = None
+    names = varying_names(columns)
+    digits = digits_apart(columns[name] for name in names)
+    hidden = len(plan.specs) - 2 * SHOWN if len(plan.specs) > MOST_LISTED else 0
+    listed = plan.specs[:SHOWN] + plan.specs[-SHOWN:] if hidden else plan.specs
     header = ["run", "state", *names]
     rows = [
         [
             spec.run_id,
             plan.states[spec.run_id].value,
-            *(str(fields_of(spec)[name]) for name in names),
+            *(str(shorten(spec.values[name], digits)) for name in names),
         ]
-        for spec in plan.specs
+        for spec in listed
     ]
-    for line in align([header, *rows]):
-        print(line)
+    lines = align([header, *rows])
+    if hidden:
+        lines.insert(1 + SHOWN, f"… and {hidden:,} more: --json lists all, --only FILTER some")
+    print("\n".join(lines))
 
 
 def plan_json(

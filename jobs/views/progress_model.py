@@ -9,7 +9,7 @@ from typing import Any
 
 from anlp.core.metrics import default_metric
 from anlp.core.spec import RunSpec, epochs_in, varying
-from anlp.core.units import render_duration
+from anlp.core.units import digits_apart, render_duration
 from anlp.records.results import RunState
 from jobs.common.text import render_pairs
 
@@ -82,6 +82,7 @@ class ProgressState:
     def __init__(self, specs: Sequence[RunSpec], now: float) -> None:
         self._specs = specs
         self._varying = varying(spec.values for spec in specs)
+        self._digits = digits_apart([spec.values[name] for spec in specs] for name in self._varying)
         self._began = now
         self._first_start: float | None = None
         self._active: dict[int, Active] = {}
@@ -117,7 +118,7 @@ class ProgressState:
         spec = self._specs[index]
         values = spec.values
         names = [name for name in self._varying if name == "seed" or spec.settings.applies(name)]
-        return render_pairs({name: values[name] for name in names})
+        return render_pairs({name: values[name] for name in names}, self._digits)
 
     def view(self, now: float) -> View:
         """Return what there is to show."""

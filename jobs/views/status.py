@@ -9,7 +9,13 @@ from functools import cached_property
 
 from anlp.console.align import align
 from anlp.console.verbs import command_name
-from anlp.core.units import count, render_duration, render_hours, render_memory
+from anlp.core.units import (
+    count,
+    digits_apart,
+    render_duration,
+    render_hours,
+    render_memory,
+)
 from anlp.records.cost import Cost
 from anlp.records.folders import GridFolder
 from anlp.records.results import RunState
@@ -62,6 +68,11 @@ class Overview:
         return varying_settings(self.every)
 
     @cached_property
+    def digits(self) -> int:
+        """Return how many digits of numbers tell the runs apart; `explain` shows all."""
+        return digits_apart([one.values.get(name) for one in self.every] for name in self.names)
+
+    @cached_property
     def failures(self) -> list[FailureGroup]:
         """Return the chosen failed and lost runs by fingerprint, with what sets them apart."""
         return group_failures(self.every, self.chosen, self.names)
@@ -77,7 +88,7 @@ class Overview:
 
     def settings(self, status: RunStatus) -> str:
         """Return what tells a run apart from the others, as text."""
-        return render_pairs(own_settings(status, self.names))
+        return render_pairs(own_settings(status, self.names), self.digits)
 
 
 def render_overview(overview: Overview, canvas: Canvas, *, every_run: bool = False) -> str:

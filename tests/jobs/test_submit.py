@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -250,6 +251,19 @@ def test_confirm_takes_the_best_by_what_the_runs_monitor(
     ]
     assert confirmed.values["lr"] == 0.1  # the lowest, as losses are better when lower
     assert "the 1 best by val/loss with 1 fresh seed" in capsys.readouterr().out
+
+
+def test_a_plan_to_confirm_says_which_configurations(
+    folder: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_submit("study.yaml")
+    capsys.readouterr()
+
+    assert call_submit("study.yaml", "--confirm", "1", "-n") == 0
+
+    assert re.search(
+        r"note: confirms lr=0\.3 \(val/acc 0\.\d{4} over \d seeds\)", capsys.readouterr().out
+    )
 
 
 def test_confirming_before_anything_has_finished_says_so(

@@ -93,7 +93,7 @@ def test_a_grid_file_that_is_written_elsewhere_finds_its_program(
         (["sweep.yaml", "--as-grid", "-o", "no/x.yaml"], "no/x.yaml: cannot be written"),
         (["grid.yaml", "--as-grid"], "grid.yaml: a grid file already"),
         (["sweep.yaml", "--as-grid", "--set", "lr=1"], "shows the file as it is; leave out --set"),
-        (["sweep.yaml", "-o", "x.yaml"], "--output: goes with --as-grid"),
+        (["sweep.yaml", "-o", "x.yaml"], "--out: goes with --as-grid"),
     ],
 )
 def test_a_mistake_is_one_sentence(project: Path, words: list[str], said: str) -> None:

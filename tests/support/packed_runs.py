@@ -119,7 +119,7 @@ def _wait_once(self: run._Run) -> None:
 def _ignore(self: run._Run) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (self.folder.path / "ready").touch()
-    time.sleep(30)
+    time.sleep(300)
 
 
 def _die_done(self: run._Run) -> None:
@@ -141,10 +141,10 @@ def _die_without_a_place(self: run._Run) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _eat(self: run._Run, mib: str) -> None:
+def _eat(self: run._Run, mib: str, seconds: str = "300") -> None:
     block = bytearray(int(mib) << 20)
     block[::4096] = b"x" * len(block[::4096])
-    time.sleep(1.5)
+    time.sleep(float(seconds))
 
 
 def _fault(self: run._Run) -> None:

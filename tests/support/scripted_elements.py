@@ -81,7 +81,7 @@ def _segv() -> int:
 
 def _signal(number: str) -> int:
     os.kill(os.getpid(), int(number))
-    time.sleep(5)
+    time.sleep(60)
     return 0
 
 
@@ -89,10 +89,10 @@ def _raise() -> int:
     raise RuntimeError("a fault in the runner")
 
 
-def _eat(mib: str) -> int:
+def _eat(mib: str, seconds: str = "300") -> int:
     block = bytearray(int(mib) << 20)
     block[::4096] = b"x" * len(block[::4096])
-    time.sleep(5)
+    time.sleep(float(seconds))
     return 0
 
 
@@ -118,7 +118,7 @@ def _print() -> int:
 
 def _kill_pool() -> int:
     os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(5)
+    time.sleep(60)
     return 0
 
 

@@ -128,3 +128,14 @@ def test_the_names_of_other_projects_lead_to_ours() -> None:
     assert closest("Dataset", ["data"]) == "data"
     assert closest("xyz", ["data"]) is None
     assert did_you_mean("xyz", ["b", "a"]) == " (known: a, b)"
+
+
+def test_a_number_as_screens_show_it_finds_the_drawn_one() -> None:
+    values = {"lr": 0.000575651277252}
+
+    assert parse_filter("lr=0.0005757").matches(values)
+    assert parse_filter("lr=5.757e-04").matches(values)
+    assert parse_filter("lr=0.000575651277252").matches(values)
+    assert not parse_filter("lr=0.000576").matches(values)  # 3 digits are a value of their own
+    assert not parse_filter("lr=0.0005756").matches(values)
+    assert not parse_filter("lr=0.0005757", is_exact=True).matches(values)

@@ -171,7 +171,7 @@ def test_the_traceback_of_a_fault_is_in_the_log_of_its_own_run(
 def test_a_run_over_its_own_share_of_memory_is_ended_alone(start: StartJob, tmp_path: Path) -> None:
     batch = write_pack(tmp_path, 0.1, 0.2, at_once=2, mem_limit_mib=100)
 
-    code, _ = start(batch, {0.1: "eat 20", 0.2: "eat 300"}).end()
+    code, _ = start(batch, {0.1: "eat 20 0.5", 0.2: "eat 300"}).end()
 
     lost = read_crash(folders_of(batch)[0.2], "1")
     assert (code, has_result(batch)) == (1, {0.1: True, 0.2: False})

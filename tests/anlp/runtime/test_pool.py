@@ -247,9 +247,14 @@ def test_a_crash_in_native_code_leaves_its_traceback(open_pool: OpenPool, tmp_pa
 
 
 def test_no_more_children_than_slots_run_at_once(open_pool: OpenPool, tmp_path: Path) -> None:
-    pool, batch = open_pool(), scripted_elements.write_batch(tmp_path, *["sleep 0.1"] * 5)
+    go = tmp_path / "go"
+    first = [f"wait_for {go}"] * 2
+    pool, batch = open_pool(), scripted_elements.write_batch(tmp_path, *first, *["sleep 0.1"] * 3)
 
     pool.send(*requests_for(batch, 5))
+    for key in range(2):
+        pool.started(key)
+    go.touch()
     for key in range(5):
         pool.ended(key)
 

@@ -16,10 +16,10 @@ import pytest
 
 from anlp.core import lease
 from anlp.records.files import write_json
-from anlp.records.folders import RunFolder
+from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions, WandbOptions
 from anlp.records.results import Outcome, RunResult
-from anlp.records.wandb_offline import runs_with_copies
+from anlp.records.wandb_offline import project_url, runs_with_copies
 from anlp.tasks import make_spec
 from anlp.tracking import upload, wandb_service
 from anlp.tracking.jsonl import JsonlTracker
@@ -198,6 +198,14 @@ def test_the_exit_code_tells_how_the_run_ended(folder: RunFolder, outcome: str, 
     assert (run.exit_code, run.summary["outcome"]) == (code, outcome)
 
 
+def test_a_copy_offline_takes_three_entries_of_the_disk(folder: RunFolder) -> None:
+    assert attempt(folder, train(2)) == 0
+
+    (copy,) = folder.wandb.glob("offline-run-*")
+    assert [path.suffix for path in copy.iterdir()] == [".wandb"]
+    assert list(folder.wandb.iterdir()) == [copy]
+
+
 def test_a_continued_run_is_one_complete_offline_folder(folder: RunFolder) -> None:
     attempt(folder, train(3, "interrupted"))
     attempt(folder, train(6, start=3))
@@ -282,6 +290,20 @@ def test_online_rows_config_group_and_tags_arrive(folder: RunFolder, stub: Stub)
 
 
 @pytest.mark.slow
+def test_the_address_of_the_project_is_kept_in_the_grids_folder(
+    folder: RunFolder, stub: Stub
+) -> None:
+    grid = GridFolder(folder.path.parent)
+    assert project_url(grid) == ""
+
+    assert attempt(folder, train(1)) == 0
+
+    assert project_url(grid).startswith("http")
+    assert "/anlp" in project_url(grid)
+    (grid.path / "wandb.url").write_text("\x1b[2Jhttp://x")
+    assert project_url(grid) == ""
+
+
 def test_an_interrupted_run_is_continued_on_the_server(folder: RunFolder, stub: Stub) -> None:
     attempt(folder, train(3, "interrupted"))
     first = stub.runs()[folder.run_id]
@@ -665,4 +687,14 @@ def test_a_name_is_not_longer_than_a_line() -> None:
         "label_smoothing": 0.2,
     }
 
-    assert len(readable_name(make_spec("mnist", values, seed=1))) <= 100
+    for varying in ((), tuple(values)):
+        name = readable_name(make_spec("mnist", values, seed=1), RunOptions(varying=varying))
+        assert len(name) <= 100
+        assert name.endswith(" seed=1")
+
+
+def test_a_name_says_what_varies_in_the_grid_with_few_digits() -> None:
+    spec = make_spec("mnist", {"lr": 0.000575651277252, "epochs": 3, "model": "dense"}, seed=7)
+    options = RunOptions(varying=("lr", "model", "filters"), digits=4)
+
+    assert readable_name(spec, options) == "lr=0.0005757 model=dense seed=7"

@@ -375,3 +375,22 @@ def test_text_is_the_file_as_read(load: Load) -> None:
 def test_a_grid_of_which_nothing_is_left_says_so(load: Load) -> None:
     with pytest.raises(SpecError, match="no run is left: exclude takes all 2 combinations"):
         load("grid: {lr: [0.1, 0.2]}\nexclude: ['lr>0']")
+
+
+def test_draws_have_12_digits_as_ever_unless_the_file_asks_for_fewer(load: Load) -> None:
+    draw = (
+        "random: {{samples: 3{}, lr: {{loguniform: [0.001, 1]}}, dropout: {{choice: [0.12345]}}}}"
+    )
+    long = load(draw.format("")).axes()["lr"]
+    short = load(draw.format(", digits: 3")).axes()["lr"]
+
+    assert [len(f"{value:.12g}".lstrip("0.")) > 9 for value in long] == [True] * 3
+    assert list(short) == [float(f"{value:.3g}") for value in long]
+    (spec, *_) = load(draw.format(", digits: 3")).runs()
+    assert spec.settings.values()["dropout"] == 0.12345
+
+
+def test_exclude_compares_numbers_to_the_last_digit(load: Load) -> None:
+    grid = load("grid: {lr: [0.12341, 0.1234]}\nexclude: ['lr=0.1234']")
+
+    assert [spec.settings.values()["lr"] for spec in grid.runs()] == [0.12341]

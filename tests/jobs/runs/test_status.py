@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from anlp.core import lease
 from anlp.records.folders import GridFolder
 from anlp.records.results import Outcome, RunState
 from jobs.runs.attempts import keep_endings
@@ -447,6 +448,40 @@ def test_what_the_journal_knows_to_have_ended_is_not_asked_about(folder: GridFol
 
     assert states(folder, query) == [RunState.LOST, RunState.RUNNING]
     assert [len(jobs) for jobs in query.asked] == [1]
+
+
+# ---- the end of a job and the heartbeat of a process
+
+
+@pytest.mark.parametrize(
+    ("cause", "job", "state"),
+    [
+        (Cause.OUT_OF_MEMORY, "slurm:17_0", RunState.LOST),
+        (Cause.CANCELLED, "slurm:17_0", RunState.INTERRUPTED),
+        (Cause.OUT_OF_MEMORY, "slurm:117_0", RunState.RUNNING),  # in another job
+        (Cause.OUT_OF_MEMORY, "", RunState.RUNNING),  # by hand
+        (Cause.UNKNOWN, "slurm:17_0", RunState.RUNNING),  # that is no definite end
+        (None, "slurm:17_0", RunState.RUNNING),  # another process was training it
+    ],
+)
+def test_a_definite_end_outweighs_a_heartbeat_that_cannot_be_checked(
+    folder: GridFolder, cause: Cause | None, job: str, state: RunState
+) -> None:
+    spec = a_spec()
+    tag = submit(folder, [spec], slurm_job="17")
+    held = lease.acquire(folder.run(spec.run_id).attempts, {"job": job, "batch": tag})
+    held.path.write_text(json.dumps({**held.record, "host": "node7"}))
+
+    assert states(folder, Answers(Phase.ENDED, cause)) == [state]
+    held.release()
+
+
+def test_a_living_process_of_this_host_outweighs_the_end_of_its_job(folder: GridFolder) -> None:
+    spec = a_spec()
+    tag = submit(folder, [spec], slurm_job="17")
+
+    with lease.acquire(folder.run(spec.run_id).attempts, {"job": "slurm:17_0", "batch": tag}):
+        assert states(folder, Answers(Phase.ENDED, Cause.CANCELLED)) == [RunState.RUNNING]
 
 
 # ---- what a scheduler has forgotten

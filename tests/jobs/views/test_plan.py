@@ -10,7 +10,8 @@ import pytest
 
 from anlp.core.errors import SpecError
 from jobs.gridfile import GridSpec, load_grid
-from jobs.views.plan import render_product
+from jobs.runs.plan import make_plan
+from jobs.views.plan import print_runs, render_product
 
 
 def load(tmp_path: Path, text: str) -> GridSpec:
@@ -92,3 +93,29 @@ def test_the_size_of_a_product_is_known_without_expanding_it(
 
     assert time.process_time() - begun < 0.5
     assert grid.size_hint == math.prod([3000] * 3)
+
+
+def test_of_very_many_runs_the_first_and_the_last_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = load(tmp_path, "grid: {lr: {logspace: [0.001, 0.1, 1200]}}\nseeds: 2").expand().runs
+
+    print_runs(make_plan(specs, {}, "none"))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 22
+    assert lines[11] == "… and 2,380 more: --json lists all, --only FILTER some"
+    assert [line.split()[0] for line in (lines[1], lines[-1])] == [
+        specs[0].run_id,
+        specs[-1].run_id,
+    ]
+
+
+def test_drawn_numbers_are_shown_with_as_many_digits_as_tell_them_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = load(tmp_path, "grid: {lr: [0.000575651277252, 0.1], dropout: [0.123456, 0.123457]}")
+
+    print_runs(make_plan(specs.expand().runs, {}, "none"))
+
+    assert capsys.readouterr().out.splitlines()[1].split()[2:] == ["0.000575651", "0.123456"]

@@ -95,7 +95,7 @@ def test_the_view_counts_what_ended_and_shows_what_runs() -> None:
 
     assert (view.total, view.ended, view.counts) == (4, 2, {RunState.DONE: 1, RunState.FAILED: 1})
     assert [(row.label, row.epoch, row.metric, row.seconds) for row in view.active] == [
-        ("lr=0.30000000000000004", "5/10", "val/acc 0.2500", 10.0)
+        ("lr=0.3", "5/10", "val/acc 0.2500", 10.0)
     ]
     assert view.progress == 2.5
     assert view.left_s == pytest.approx(10 * 1.5 / 2.5)

@@ -157,7 +157,7 @@ def row(state: str, code: str = "-", reason: str = "-", pending: str = "-") -> J
         (row("SSUSP"), JobState(Phase.RUNNING, None, "suspended by LSF", "n7")),
         (row("UNKWN"), JobState(Phase.RUNNING, None, "its host does not answer", "n7")),
         (row("DONE", "0"), JobState(Phase.ENDED, node="n7")),
-        (row("EXIT", "1"), JobState(Phase.ENDED, node="n7")),
+        (row("EXIT", "1"), JobState(Phase.ENDED, None, "exit code 1", "n7")),
         (row("EXIT", "7"), JobState(Phase.ENDED, Cause.EXIT, "exit code 7", "n7")),
         (
             row("EXIT", "139"),
