@@ -20,17 +20,16 @@ from anlp.tasks import TASKS, element_from_json
 from anlp.tracking.wandb_service import preload, start_shared_service
 from anlp.training.optimizers import OPTIMIZERS, Make, OptimizerOptions
 
-LAZY_MODULES = (
-    "anlp.training.attempt",
-    "torch.utils.serialization.config",
-)  # the second comes with torch.save
+ATTEMPT = "anlp.training.attempt"
+OF_SAVING = "torch.utils.serialization.config"  # comes with torch.save, from torch 2.7 on
 
 
 def warm_up() -> None:
     """Load what training needs; no gradient is computed, as autograd's threads survive no fork."""
     torch.set_num_threads(1)
-    for module in LAZY_MODULES:
-        importlib.import_module(module)
+    importlib.import_module(ATTEMPT)
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(OF_SAVING)
     for name in TASKS.built_in:
         importlib.import_module(TASKS[name].builder.partition(":")[0])
     for make in OPTIMIZERS.values():

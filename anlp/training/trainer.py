@@ -18,6 +18,7 @@ from anlp.core.stop_flag import Interrupted
 from anlp.training import early_stopping
 from anlp.training.evaluate import evaluate
 from anlp.training.meters import MetricAccumulator
+from anlp.training.norms import total_norm
 from anlp.training.schedules import Schedule
 from anlp.workloads import seeding
 from anlp.workloads.batching import like_lengths_together
@@ -254,7 +255,7 @@ class Trainer:
         """Return the gradient's norm, before clipping where there is any."""
         if self.config.clip_norm:
             return nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        return total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def _order(self, epoch: int) -> Tensor:
         """Return rows of the training samples in the order of `epoch` (the first is 0)."""
@@ -296,7 +297,7 @@ class Trainer:
                 self.workload.model(*batch.inputs), batch.targets, training=False
             )[0]
         gradients = torch.autograd.grad(loss, self.parameters)
-        return float(nn.utils.get_total_norm(gradients))
+        return float(total_norm(gradients))
 
     def _epoch_metrics(self) -> Metrics:
         """Return the metrics of the epoch under way, and close it."""
@@ -335,4 +336,4 @@ class Trainer:
 
 def _norm_of(layer: nn.Module) -> Tensor:
     """Return the norm of the gradients of a layer's parameters."""
-    return nn.utils.get_total_norm([p.grad for p in layer.parameters() if p.grad is not None])
+    return total_norm([p.grad for p in layer.parameters() if p.grad is not None])

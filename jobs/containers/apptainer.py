@@ -13,6 +13,13 @@ from anlp.records.image_variables import NAMES, PREFIXES, passing, variable_pref
 PROGRAMS = ("apptainer", "singularity")
 EXIT_NOT_STARTED = 255  # of the program itself, with a line that begins with FATAL: on stderr
 LIVE = Path("/opt/live/anlp")  # of the image: code here goes before the code that is baked in
+PACKAGES = Path("/opt/packages")  # of a site's image: packages that it lacks can be bound here
+START = 'exec python "$@"'  # in a shell of the image
+# an image of this project sets these variables itself
+START_IN_SITE_IMAGE = (
+    f'export PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1 PYTHONPATH="{LIVE.parent}:{PACKAGES}'
+    '${PYTHONPATH:+:$PYTHONPATH}"; exec "$(command -v python3 || echo python)" "$@"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class Container:
         cwd: where programs start; it is bound.
         has_gpus: whether the node's driver is wanted inside.
         prefixes: of the environment variables that pass into the image.
+        is_of_site: whether it holds nothing of this project: its own Python executes the checkout.
     """
 
     image: Path
@@ -57,6 +65,7 @@ class Container:
     cwd: Path = Path("/")
     has_gpus: bool = False
     prefixes: tuple[str, ...] = PREFIXES
+    is_of_site: bool = False
 
     def passing(self, prefixes: Iterable[str]) -> Container:
         """Return a container into which variables with these prefixes pass as well."""
@@ -66,8 +75,24 @@ class Container:
         """Return the words that start `command` in the image."""
         return (*self._words("exec"), str(self.image), *command)
 
+    @property
+    def start_python(self) -> str:
+        """Return the line of a shell in the image that starts its Python with the shell's words."""
+        return START_IN_SITE_IMAGE if self.is_of_site else START
+
+    def python_argv(self, *words: str) -> tuple[str, ...]:
+        """Return the words that start the image's Python with these."""
+        if self.is_of_site:
+            return self.exec_argv("sh", "-c", self.start_python, "sh", *words)
+        return self.exec_argv("python", *words)
+
     def run_argv(self) -> tuple[str, ...]:
-        """Return the words in place of `python -m anlp.run`: the image's own runscript."""
+        """Return the words in place of `python -m anlp.run`: the runscript of the project's image.
+
+        That of a site's image is for something else.
+        """
+        if self.is_of_site:
+            return self.python_argv("-m", "anlp.run")
         return (*self._words("run"), str(self.image))
 
     def program_words(self) -> tuple[str, ...]:

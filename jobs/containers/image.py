@@ -18,6 +18,7 @@ from jobs.common import external
 from jobs.common.git import HERE, code_commit
 from jobs.containers.apptainer import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
 from jobs.containers.sif import MEMORY, read_digest, require_whole
+from jobs.containers.site_image import check_site_image, wanted_by
 from jobs.containers.trial import check_command, check_start
 
 UNKNOWN = "unknown"
@@ -50,6 +51,11 @@ class ImageFacts:
         commit = self.labels.get("anlp.commit", UNKNOWN)
         mode: Literal["baked", "live"] = "live" if self.is_live else "baked"
         return ContainerOptions(str(self.path), self.program, self.sha256, commit, mode)
+
+    @property
+    def is_of_site(self) -> bool:
+        """Return whether the image is none of this project, which labels its own."""
+        return "anlp.commit" not in self.labels
 
 
 def choose_image(path: str, *, is_live: bool = False, binds: tuple[str, ...] = ()) -> ImageChoice:
@@ -125,6 +131,7 @@ def make_container(
         (*_site_binds(choice), *binds_of(path.absolute() for path in needed), *tree),
         runs.absolute(),
         has_gpus,
+        is_of_site=facts.is_of_site,
     )
     for bind in container.binds:
         bind.render()
@@ -154,7 +161,7 @@ def warnings(
         leaves_machine: whether nodes will open the image.
     """
     baked = facts.labels.get("anlp.commit", UNKNOWN)
-    if not facts.is_live and commit and baked != commit:
+    if not facts.is_live and not facts.is_of_site and commit and baked != commit:
         yield (
             f"{facts.path.name} holds commit {_short(baked)}, this checkout is at "
             f"{_short(commit)}: the runs execute what is in the image; build it anew, or use --live"
@@ -253,6 +260,8 @@ class ImageUse:
         leaves_machine: whether nodes will open the image.
         tasks: of the runs.
         folders: others that runs need.
+        has_wandb: whether runs mirror themselves to wandb.
+        scheduler: that starts the image.
     """
 
     runs: Path
@@ -261,6 +270,8 @@ class ImageUse:
     leaves_machine: bool
     tasks: frozenset[str]
     folders: tuple[Path, ...] = ()
+    has_wandb: bool = False
+    scheduler: str = ""
 
 
 def prepare_image(
@@ -293,7 +304,11 @@ def prepare_image(
         tasks=use.tasks,
     ):
         say(f"warning: {text}")
-    check_start(container)
+    if facts.is_of_site:
+        wanted = wanted_by(use.tasks, has_wandb=use.has_wandb, scheduler=use.scheduler)
+        check_site_image(container, wanted, say)
+    else:
+        check_start(container)
     return container, facts
 
 

@@ -38,7 +38,7 @@ def check_start(container: Container) -> None:
     if answer.code == 0:
         return
     raise UserError(
-        f"container: {container.image}: jobs in it would not start: {_reason(answer)}. "
+        f"container: {container.image}: jobs in it would not start: {reason(answer)}. "
         f"--no-container runs without it; {SWITCH}=off submits all the same, where only the nodes "
         "can start images"
     )
@@ -69,13 +69,13 @@ def check_command(container: Container, word: str) -> None:
             "another one in `command`, or the path of its Python: interpreter"
         )
     raise UserError(
-        f"container: {container.image}: programs in it would not start: {_reason(answer)}. "
+        f"container: {container.image}: programs in it would not start: {reason(answer)}. "
         f"--no-container runs without it; {SWITCH}=off submits all the same, where only the nodes "
         "can start images"
     )
 
 
-def _reason(answer: external.Answer) -> str:
+def reason(answer: external.Answer) -> str:
     """Return the last line that the start printed, and what to do where that is known."""
     told = (plain(line).strip() for line in answer.err.splitlines())
     lines = [line for line in told if line]

@@ -71,9 +71,7 @@ def submit_specs(
         target = replace(target, resources=fill_limits(site, target.resources))
         asks = {run_id: fill_limits(site, ask) for run_id, ask in asks.items()}
     tasks = {spec.task for spec in specs}
-    target, container = _in_image(
-        folder, target, asks, tasks, leaves_machine=name != registry.LOCAL
-    )
+    target, container = _in_image(folder, target, asks, tasks, name)
     submitter = Submitter(folder, target, container, redo, asks, query)
     pack = target.packing.pack
     scheduler = registry.get_scheduler(
@@ -127,8 +125,7 @@ def _in_image(
     target: SubmitOptions,
     asks: Mapping[str, Resources],
     tasks: Collection[str],
-    *,
-    leaves_machine: bool,
+    scheduler: str,
 ) -> tuple[SubmitOptions, Container | None]:
     """Return the target with the facts about the image, and the container to start jobs in.
 
@@ -138,9 +135,11 @@ def _in_image(
         runs=folder.path,
         data=Path(target.options.data_dir),
         has_gpus=any(resources.gpus for resources in (target.resources, *asks.values())),
-        leaves_machine=leaves_machine,
+        leaves_machine=scheduler != registry.LOCAL,
         tasks=frozenset(tasks),
         folders=uncopied_code(folder, target),
+        has_wandb=target.options.wandb.mode != "disabled",
+        scheduler=scheduler,
     )
     if target.options.program and all(map(is_program, tasks)):
         with writing_to(folder):

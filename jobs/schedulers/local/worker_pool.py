@@ -43,7 +43,7 @@ def render_argv(plan: SlotPlan, options: PoolOptions) -> list[str]:
     ]
     if options.container is None:
         return [sys.executable, *words]
-    return [*options.container.exec_argv("python", *words)]
+    return [*options.container.python_argv(*words)]
 
 
 def render_environment(

@@ -168,7 +168,7 @@ def _render_start(words: Sequence[str], options: SlurmOptions) -> list[str]:
 def _render_image(words: Sequence[str], container: Container) -> list[str]:
     """Start it in an image: the script stays, to hand the warning on and to requeue."""
     command = container.exec_argv(
-        "sh", "-c", 'trap "" USR2; exec python "$@"', "sh", *words, "--in-image"
+        "sh", "-c", f'trap "" USR2; {container.start_python}', "sh", *words, "--in-image"
     )
     exports = [
         "export SUBMITIT_EXECUTOR=slurm",
