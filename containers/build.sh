@@ -149,8 +149,11 @@ download_all() {
 
 collect() { # into $stage, which then is all that a build needs
     local parts=(anlp jobs analysis profiles containers setup.cfg pyproject.toml) family=()
+    local version
     mkdir -p "$stage/wheels" "$stage/source"
     cd "$root"
+    version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' anlp/core/version.py)
+    [ -n "$version" ] || fail "anlp/core/version.py: no line __version__ = \"...\""
     commit=unknown
     if [ "$(git rev-parse --show-prefix 2>/dev/null)|$?" = "|0" ] && commit=$(git rev-parse HEAD 2>/dev/null); then
         # what is not in git yet goes into the image as well
@@ -167,7 +170,7 @@ VARIANT=$variant
 TORCH=${family[*]:-none}
 WITHOUT=$(without)
 COMMIT=$commit
-VERSION=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' anlp/__init__.py)
+VERSION=$version
 LOCK=$(sha256sum <"$lock" | cut -c 1-16)
 TEXT
 }

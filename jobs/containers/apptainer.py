@@ -121,7 +121,7 @@ class Container:
         """Return lines of bash that do so on a node, with the values that are found there."""
         prefixes = " ".join(f'"${{!{prefix}@}}"' for prefix in self.prefixes)
         variable = f"{self.variable_prefix}$name"
-        binds = f"{Path(self.program).name.upper()}_BIND"
+        binds = bind_variable(self.program)
         return [
             "# of the environment the image gets these variables and no others; "
             "values never become words of a command",
@@ -137,6 +137,15 @@ class Container:
             f'export {binds}="${{{binds}:+${binds},}}$TMPDIR"; fi ;;',
             "esac",
         ]
+
+
+def bind_variable(program: str) -> str:
+    """Return the variable in which Apptainer looks for further binds.
+
+    >>> bind_variable("/usr/bin/apptainer")
+    'APPTAINER_BIND'
+    """
+    return f"{Path(program).name.upper()}_BIND"
 
 
 def parse_bind(text: str) -> Bind:

@@ -16,7 +16,7 @@ from anlp.core.errors import UserError
 from anlp.tasks import TASKS
 from anlp.tasks.user_code import is_user_code
 from jobs.common import external
-from jobs.containers.apptainer import PACKAGES, Container
+from jobs.containers.apptainer import PACKAGES, Container, bind_variable
 from jobs.containers.trial import SWITCH, TIMEOUT_S, reason
 
 OLDEST_PYTHON = (3, 10)
@@ -61,10 +61,12 @@ class Wanted:
     Args:
         packages: that have to be there.
         for_some: those that some settings of a task need, and the tasks.
+        is_here: whether the image is started on this machine, without a profile.
     """
 
     packages: tuple[str, ...]
     for_some: Mapping[str, tuple[str, ...]]
+    is_here: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ def wanted_by(tasks: Collection[str], *, has_wandb: bool, scheduler: str) -> Wan
         for package in TASKS[task].settings.needs:
             if package in NEEDED:
                 for_some[package] = (*for_some.get(package, ()), task)
-    return Wanted(tuple(packages), for_some)
+    return Wanted(tuple(packages), for_some, is_here=scheduler == "local")
 
 
 def check_site_image(container: Container, wanted: Wanted, say: Callable[[str], None]) -> None:
@@ -165,7 +167,9 @@ def _refuse(container: Container, wanted: Wanted, told: _Told) -> None:
         )
     missing = [name for name in wanted.packages if name not in told.versions]
     if missing:
-        raise UserError(f"{where}: its Python {python} lacks {_how_to_add(missing, container)}")
+        raise UserError(
+            f"{where}: its Python {python} lacks {_how_to_add(missing, container, wanted)}"
+        )
     if told.fault:
         raise UserError(
             f"{where}: its Python {python} cannot import this project: {told.fault}; it has "
@@ -173,7 +177,7 @@ def _refuse(container: Container, wanted: Wanted, told: _Told) -> None:
         )
 
 
-def _how_to_add(missing: Sequence[str], container: Container) -> str:
+def _how_to_add(missing: Sequence[str], container: Container, wanted: Wanted) -> str:
     """Return the names of packages and what to do about them."""
     names = f"{', '.join(missing[:-1])} and {missing[-1]}" if missing[1:] else missing[0]
     if "torch" in missing:
@@ -181,10 +185,10 @@ def _how_to_add(missing: Sequence[str], container: Container) -> str:
     specs = " ".join(f"'{name}>={NEEDED[name][1]}'" for name in missing)
     without = ", or run without wandb: --wandb disabled" if missing == ["wandb"] else ""
     install = f"apptainer exec {container.image} python3 -m pip install --target FOLDER {specs}"
-    return (
-        f"{names}; install into a folder ({install}), and bind that in the profile: "
-        f"binds: [FOLDER:{PACKAGES}:ro]{without}"
-    )
+    bind = f"in the profile: binds: [FOLDER:{PACKAGES}:ro]"
+    if wanted.is_here:
+        bind = f"by export {bind_variable(container.program)}=FOLDER:{PACKAGES}"
+    return f"{names}; install into a folder ({install}), and bind that {bind}{without}"
 
 
 def _warnings(container: Container, wanted: Wanted, versions: Mapping[str, str]) -> Iterator[str]:

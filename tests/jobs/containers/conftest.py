@@ -1,5 +1,5 @@
-"""A real Apptainer and an image of this checkout for tests of runs in an image."""
+"""A real Apptainer, an image of this checkout and one that holds nothing of it."""
 
-from tests.support.apptainer.image import apptainer, as_this_user, image
+from tests.support.apptainer.image import apptainer, as_this_user, image, own_image
 
-__all__ = ["apptainer", "as_this_user", "image"]
+__all__ = ["apptainer", "as_this_user", "image", "own_image"]

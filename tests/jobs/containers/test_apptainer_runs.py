@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from anlp.core.errors import EXIT_CONTINUE, EXIT_INTERRUPTED, EXIT_USAGE
+from anlp.core.version import __version__
 from anlp.records.elements import Element
 from anlp.records.files import read_json, read_metrics, write_jsonl
 from anlp.records.folders import GridFolder, RunFolder
@@ -71,7 +72,8 @@ def test_the_image_says_what_it_is_and_passes_its_own_test(image: Path) -> None:
     tested = subprocess.run(["apptainer", "test", image], capture_output=True, text=True)
     helped = subprocess.run(["apptainer", "run-help", image], capture_output=True, text=True).stdout
 
-    assert {"anlp.commit", "anlp.version", "anlp.lock", "anlp.variant"} <= set(labels)
+    assert {"anlp.commit", "anlp.lock", "anlp.variant"} <= set(labels)
+    assert labels["anlp.version"] == __version__
     assert (tested.returncode, "1 training step" in tested.stdout) == (0, True), tested.stderr
     assert "python -m jobs.submit" in helped
     assert image.stat().st_size < MOST_MB * 1e6
