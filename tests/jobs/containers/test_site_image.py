@@ -34,6 +34,16 @@ FOUND = {
     "torch": "2.11.0",
     "typing_extensions": "4.12.2",
 }
+OWN = """
+from dataclasses import dataclass
+
+@dataclass
+class Settings:
+    lr: float = 0.1
+
+def train(settings: Settings, run):
+    run.log(val_acc=settings.lr)
+"""
 HERE = ("--on", "local", "-q", "--slots", "2")
 
 
@@ -224,7 +234,7 @@ def test_built_in_tasks_are_trained_by_its_python_and_bound_packages(
 def test_slurm_needs_submitit_in_it(tmp_path: Path, own_image: Path, as_this_user: None) -> None:
     path = f"{fake_slurm.install(tmp_path / 'slurm')}:{os.environ['PATH']}"
     place = make_place(tmp_path, f"task: own.py:train\ncontainer: {own_image}\n", PATH=path)
-    (tmp_path / "own.py").write_text("def train(lr=0.1, momentum=0.9):\n    return lr\n")
+    (tmp_path / "own.py").write_text(OWN)
 
     ended = place.submit("--on", "slurm", "-q", "--live", "--wandb", "disabled")
 
