@@ -18,12 +18,11 @@ from anlp.core.spec import epochs_in
 from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
-from anlp.programs.environment import ProgramRun, environment_of, wandb_config
+from anlp.programs.environment import ProgramRun, environment_of
 from anlp.programs.failure import failure_of
 from anlp.programs.image import image_environment, in_image, why_not_started
 from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
 from anlp.records.crash import CrashRecord, ProgramLostError
-from anlp.records.files import write_json
 from anlp.records.logged import LoggedResult, result_of_log
 from anlp.records.program import declare_program_goal
 from anlp.records.results import Outcome, RunError, RunResult
@@ -32,7 +31,6 @@ TICK_S = 1.0
 GRACE_S = 15.0  # from the signal to SIGKILL; less than schedulers leave
 CHECKPOINTS = "checkpoints"
 ARGS_FILE = "args.json"
-WANDB_CONFIG = "wandb-config.yaml"
 NO_CONTINUATION = "the program does not continue where it stopped; give it more time"
 
 
@@ -78,7 +76,7 @@ class ProgramAttempt:
         program = self.run_of.program
         declare_program_goal(program)
         self._prepare()
-        environment = self._environment()
+        environment = environment_of(self.run_of, os.environ)
         argv = self._argv(environment)
         print(f"$ {shlex.join(argv)}", flush=True)
         workdir = self._workdir()
@@ -161,13 +159,6 @@ class ProgramAttempt:
             "run": self.run_of.folder.files,
         }
         return places.get(program.workdir, Path(program.workdir))
-
-    def _environment(self) -> dict[str, str]:
-        config = None
-        if self.run_of.options.wandb.mode != "disabled":
-            config = self.run_of.folder.path / WANDB_CONFIG
-            write_json(config, wandb_config(self.run_of.spec))
-        return environment_of(self.run_of, os.environ, config)
 
     def _tick(self) -> None:
         if not self.hooks.holds_lease():

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import DEFAULT_URL, find_site, is_answering
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
-from anlp.records.program import Program
+from anlp.records.program import Program, to_wandb_notes
 
 FLUSH_S = 2  # how often wandb writes its log: what a killed program loses
 # of this suite's own processes: a program starts its own wandb
@@ -43,15 +42,12 @@ class ProgramRun:
         return str(self.code_folder / self.program.path)
 
 
-def environment_of(
-    run: ProgramRun, inherited: Mapping[str, str], config: Path | None
-) -> dict[str, str]:
+def environment_of(run: ProgramRun, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a run's program.
 
     Args:
         run: the run.
         inherited: the environment of the job.
-        config: a file with what wandb's config of the run gets beside the program's own.
     """
     found = {key: text for key, text in inherited.items() if key not in _NOT_PASSED}
     if run.program.interpreter and not run.program.container:
@@ -66,20 +62,9 @@ def environment_of(
         "ANLP_GRID": run.folder.path.parent.name,
         **_of_wandb(run),
     }
-    if config is not None:
-        found["WANDB_CONFIG_PATHS"] = str(config)
+    if run.options.wandb.mode != "disabled":  # the user's own notes go before these
+        found.setdefault("WANDB_NOTES", to_wandb_notes(run.spec, run.program.metrics))
     return found
-
-
-def wandb_config(spec: RunSpec) -> dict[str, Any]:
-    """Return what wandb's config of a run gets, in the form of its config files."""
-    values = {
-        **spec.settings.values(),
-        "task": spec.task,
-        "seed": spec.seed,
-        "config_id": spec.config_id,
-    }
-    return {name: {"value": value} for name, value in values.items()}
 
 
 def _of_wandb(run: ProgramRun) -> dict[str, str]:

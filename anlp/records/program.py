@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from anlp.core.metrics import declare_goal, declare_report
-from anlp.core.spec import Scalar, canonical_json
+from anlp.core.spec import RunSpec, Scalar, canonical_json
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder
 
 DIGEST_LENGTH = 12
+NOTES_KEY = "anlp"  # of the notes in wandb, with the version of their form
 _WORDS = ("command", "container", "container_prefixes")  # fields that are lists
 Goal = Literal["", "minimize", "maximize"]
 
@@ -124,6 +126,32 @@ def read_programs(grid: GridFolder) -> list[Program]:
     return found
 
 
+def to_wandb_notes(spec: RunSpec, metrics: ProgramMetrics) -> str:
+    """Return what a run of a program is, as text for wandb's notes of it.
+
+    A program makes its wandb run itself, and the environment can give it no config.
+    """
+    told = {name: getattr(metrics, name) for name in metrics.__slots__}
+    form = {"task": spec.task, "seed": spec.seed, "settings": spec.settings.values()}
+    return json.dumps({NOTES_KEY: 1, **form, "metrics": told})
+
+
+def read_wandb_notes(text: object) -> tuple[dict[str, Any], ProgramMetrics] | None:
+    """Inverse of `to_wandb_notes`: the task, seed and settings, and the metrics that matter.
+
+    None where the notes are other ones.
+    """
+    try:
+        form = json.loads(text) if isinstance(text, str) else None
+        if not isinstance(form, dict) or NOTES_KEY not in form:
+            return None
+        told = {name: form["metrics"].get(name) for name in ProgramMetrics.__slots__}
+        known = {name: value for name, value in told.items() if value is not None}
+        return {name: form[name] for name in ("task", "seed", "settings")}, ProgramMetrics(**known)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
 def declare_goals(grid: GridFolder) -> None:
     """Let every command of this process go by the metrics that the grid's files declared."""
     for program in read_programs(grid):
@@ -132,7 +160,11 @@ def declare_goals(grid: GridFolder) -> None:
 
 def declare_program_goal(program: Program) -> None:
     """Let every command of this process go by the metrics that a program declares."""
-    metrics = program.metrics
+    declare_metrics(program.metrics)
+
+
+def declare_metrics(metrics: ProgramMetrics) -> None:
+    """Let every command of this process go by these metrics."""
     if metrics.report:
         declare_report(metrics.select, metrics.report)
     if metrics.select and metrics.goal:

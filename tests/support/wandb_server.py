@@ -193,7 +193,8 @@ def node_of(run: dict[str, Any]) -> dict[str, Any]:
         "heartbeatAt": started,
         "readOnly": False,
         "stopped": False,
-        **dict.fromkeys(("sweepName", "commit", "description", "notes")),
+        "notes": run.get("notes"),
+        **dict.fromkeys(("sweepName", "commit", "description")),
     }
 
 
@@ -205,6 +206,7 @@ def upsert(variables: dict[str, Any]) -> dict[str, Any]:
         "groupName": "group",
         "jobType": "job_type",
         "tags": "tags",
+        "notes": "notes",
         "state": "state",
     }
     run.update(
@@ -292,6 +294,7 @@ def run_of(variables: dict[str, Any]) -> dict[str, Any]:
         "tags": [],
         "group": None,
         "job_type": None,
+        "notes": None,
         "is_preempted": False,
     }
     return RUNS.setdefault(path, fresh)

@@ -1,0 +1,102 @@
+"""Sends what a user's own program logged with wandb: its folders as they are, by wandb itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from anlp.core.spec import RunSpec
+from anlp.programs.sources.wandb_file import WandbFile
+from anlp.records.options import WandbOptions
+from anlp.records.results import RunResult
+from anlp.tasks.user_code import is_program
+
+TIMEOUT_S = 3600.0
+SOURCE = "wandb"  # in a result's provenance: the program logs with wandb itself
+_NOISE = ("Syncing ", "Loaded credentials", "View run")
+
+
+class SyncError(Exception):
+    """wandb did not take everything; the text says why."""
+
+
+def own_logs(spec: RunSpec, copies: Iterable[Path], result: RunResult | None) -> list[Path]:
+    """Return the logs of wandb that a program wrote itself, in the order of its attempts.
+
+    A run of a program that logs otherwise has none: what its mirror wrote is in `metrics.jsonl`.
+
+    Args:
+        spec: the run.
+        copies: its offline folders.
+        result: of the run, where it has one.
+    """
+    if not is_program(spec.task):
+        return []
+    if result is not None and result.provenance.get("logged_by") != SOURCE:
+        return []
+    return [log for copy in copies for log in sorted(copy.glob("*.wandb"))]
+
+
+def send_logs(logs: Sequence[Path], spec: RunSpec, wandb: WandbOptions) -> WandbOptions:
+    """Send logs with all that belongs to them: media, files, system metrics.
+
+    What was sent to its end before is left out. A log that was sent in part is sent whole: the
+    server then has some rows twice, and tables take each epoch once.
+
+    Args:
+        logs: of the program.
+        spec: the run that the logs of its id become; those of other ids stay runs of their own.
+        wandb: what the run was submitted with.
+
+    Returns:
+        The same with the project that the run is in: one that the program names counts.
+
+    Raises:
+        SyncError: wandb did not take everything.
+    """
+    own = [log for log in logs if log.name == f"run-{spec.run_id}.wandb"]
+    if not own:  # the program gives its run an id of its own
+        own = [log for log in logs if log.name == logs[0].name]
+    place = ["--entity", wandb.entity] if wandb.entity else []
+    _sync(own, "--id", spec.run_id, *place)
+    others = [log for log in logs if log not in own]
+    if others:
+        _sync(others, *place)
+    return replace(wandb, project=_project_of(own[-1]) or wandb.project)
+
+
+def _project_of(log: Path) -> str:
+    """Return the project that a log names, which is told before its first row."""
+    file = WandbFile(log)
+    for _ in file.new_rows():
+        break
+    return file.project
+
+
+def _sync(logs: Sequence[Path], *options: str) -> None:
+    argv = [sys.executable, "-m", "wandb", "sync", *options, *map(str, logs)]
+    # a service of its own: the shared one has settings of the runs that it has
+    environment = {name: text for name, text in os.environ.items() if name != "WANDB_SERVICE"}
+    environment["WANDB_SILENT"] = "false"  # what goes wrong is to be told
+    done = subprocess.run(  # noqa: S603 - a list of words, without a shell
+        argv,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    left = [log for log in logs if not log.with_name(f"{log.name}.synced").exists()]
+    if left:
+        raise SyncError(f"wandb sync: {_reason(done.stderr) or f'exit code {done.returncode}'}")
+
+
+def _reason(text: str) -> str:
+    """Return the last line that says more than what is being done."""
+    lines = [line.removeprefix("wandb: ").strip() for line in text.splitlines()]
+    told = [line for line in lines if line and not any(noise in line for noise in _NOISE)]
+    return told[-1][:300] if told else ""
