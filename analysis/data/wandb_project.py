@@ -21,7 +21,7 @@ from anlp.console.progress import Progress
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import find_site
-from anlp.records.program import ProgramMetrics, read_wandb_notes
+from anlp.records.program import metrics_of_config
 from anlp.records.results import Outcome, RunResult, result_from_summary
 from anlp.tasks import TASKS, make_spec
 from anlp.tasks.user_code import is_program
@@ -41,6 +41,7 @@ _STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")
 _NO_ANSWER = re.compile(
     r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE
 )
+_OF_PROGRAM = "anlp"  # the settings of a program's run, which logs to wandb itself
 _NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
 
 
@@ -176,9 +177,8 @@ class ProjectSource:
     def _read(self, run: Run) -> Reading:
         stamp = _stamp(run)
         config = {name: value for name, value in run.config.items() if not name.startswith("_")}
-        notes = read_wandb_notes(getattr(run, "notes", None))
         try:
-            spec = _spec(config) if notes is None else _spec_of_notes(notes[0])
+            spec = _spec(config)
         except ValueError as error:  # pydantic's ValidationError is one
             return Reading(run.id, note=f"{run.id}: skipped, {describe_error(error)}")
         result, note = _result(run)
@@ -196,23 +196,10 @@ class ProjectSource:
                 note=f"{run.id}: skipped, its history cannot be read ({describe_error(error)})",
             )
         if is_open:
-            metrics = ProgramMetrics() if notes is None else notes[1]
-            result = result_of_program(run, spec, lines, metrics)
+            result = result_of_program(run, spec, lines, metrics_of_config(config))
         shown = tuple(map(_without_nan, lines)) if self._history else ()
         record = make_record(run.id, spec, run.job_type or "search", result, shown)
         return Reading(run.id, record, stamp, note)
-
-
-def _spec_of_notes(form: Mapping[str, Any]) -> RunSpec:
-    """Return the run that a program's notes name.
-
-    Raises:
-        ValueError: the notes were changed by hand.
-    """
-    task = str(form["task"])
-    if task not in TASKS:
-        raise ValueError(f"its notes name a task that is not known here: {task!r}")
-    return make_spec(task, form["settings"], whole_seed(form["seed"]))
 
 
 def _spec(config: Mapping[str, Any]) -> RunSpec:
@@ -227,10 +214,9 @@ def _spec(config: Mapping[str, Any]) -> RunSpec:
     if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"its config names a task that is not known here: {task!r}")
     values = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
-    spec = make_spec(task, values, whole_seed(seed))
-    if is_program(task) and spec.config_id != config.get("config_id", spec.config_id):
-        raise ValueError("its config has more than its settings, and its notes do not tell them")
-    return spec
+    if isinstance(config.get(_OF_PROGRAM), Mapping):  # beside what the program says of itself
+        values = dict(config[_OF_PROGRAM])
+    return make_spec(task, values, whole_seed(seed))
 
 
 def is_transient(error: Exception) -> bool:

@@ -18,11 +18,12 @@ from anlp.core.spec import epochs_in
 from anlp.core.stop_flag import Interrupted, LeaseLostError
 from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
-from anlp.programs.environment import ProgramRun, environment_of
+from anlp.programs.environment import ProgramRun, environment_of, wandb_config
 from anlp.programs.failure import failure_of
 from anlp.programs.image import image_environment, in_image, why_not_started
 from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
 from anlp.records.crash import CrashRecord, ProgramLostError
+from anlp.records.files import write_json
 from anlp.records.logged import LoggedResult, result_of_log
 from anlp.records.program import declare_program_goal
 from anlp.records.results import Outcome, RunError, RunResult
@@ -31,6 +32,10 @@ TICK_S = 1.0
 GRACE_S = 15.0  # from the signal to SIGKILL; less than schedulers leave
 CHECKPOINTS = "checkpoints"
 ARGS_FILE = "args.json"
+WANDB_CONFIG = "wandb-config.yaml"
+WITHOUT_WANDB = (
+    "wandb is disabled, also in the program; `wandb: {mode: offline}` keeps its log here"
+)
 NO_CONTINUATION = "the program does not continue where it stopped; give it more time"
 
 
@@ -76,7 +81,7 @@ class ProgramAttempt:
         program = self.run_of.program
         declare_program_goal(program)
         self._prepare()
-        environment = environment_of(self.run_of, os.environ)
+        environment = self._environment()
         argv = self._argv(environment)
         print(f"$ {shlex.join(argv)}", flush=True)
         workdir = self._workdir()
@@ -160,6 +165,13 @@ class ProgramAttempt:
         }
         return places.get(program.workdir, Path(program.workdir))
 
+    def _environment(self) -> dict[str, str]:
+        config = None
+        if self.run_of.options.wandb.mode != "disabled":
+            config = self.run_of.folder.path / WANDB_CONFIG
+            write_json(config, wandb_config(self.run_of.spec, self.run_of.program.metrics))
+        return environment_of(self.run_of, os.environ, config)
+
     def _tick(self) -> None:
         if not self.hooks.holds_lease():
             raise LeaseLostError
@@ -192,9 +204,14 @@ class ProgramAttempt:
         if logged.is_missing:
             return self._result(Outcome.FAILED, logged, error=self._missing_metric(logged))
         if not logged.metrics and not logged.is_diverged:
-            print("note: it logged no metric, so that tables have nothing of it", flush=True)
+            why = f"; {WITHOUT_WANDB}" if self._is_without_wandb else ""
+            print(f"note: it logged no metric, so that tables have nothing of it{why}", flush=True)
         outcome = Outcome.DIVERGED if logged.is_diverged else Outcome.OK
         return self._result(outcome, logged)
+
+    @property
+    def _is_without_wandb(self) -> bool:
+        return self.run_of.options.wandb.mode == "disabled"
 
     def _failed(self, failure: RunError | CrashRecord) -> RunResult:
         if isinstance(failure, CrashRecord):
@@ -204,11 +221,10 @@ class ProgramAttempt:
     def _missing_metric(self, logged: LoggedResult) -> RunError:
         select = self.run_of.program.metrics.select
         names = ", ".join(sorted(logged.metrics)) or "nothing"
-        return RunError(
-            "MetricMissing",
-            f"the program ended well but logged no {select}; it logged: {names}",
-            "",
-        )
+        message = f"the program ended well but logged no {select}; it logged: {names}"
+        if self._is_without_wandb:
+            message = f"{message} ({WITHOUT_WANDB})"
+        return RunError("MetricMissing", message, "")
 
     def _result(
         self,

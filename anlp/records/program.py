@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anlp.core.checked import make
 from anlp.core.metrics import declare_goal, declare_report
-from anlp.core.spec import RunSpec, Scalar, canonical_json
+from anlp.core.spec import Scalar, canonical_json
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder
 
 DIGEST_LENGTH = 12
-NOTES_KEY = "anlp"  # of the notes in wandb, with the version of their form
+METRICS_IN_WANDB = "anlp_metrics"  # the name in wandb's config of a program's run
 _WORDS = ("command", "container", "container_prefixes")  # fields that are lists
 Goal = Literal["", "minimize", "maximize"]
 
@@ -31,6 +31,10 @@ class ProgramMetrics:
     goal: Goal = ""
     chance: float | None = None  # of `report`, where nothing was learned
     samples: int | None = None  # of the validation set
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in records of programs, and in wandb's config."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def baselines(self) -> dict[str, float]:
@@ -74,11 +78,10 @@ class Program:
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         form = {name: getattr(self, name) for name in self.__slots__}
-        metrics = {name: getattr(self.metrics, name) for name in self.metrics.__slots__}
         mappings = {name: dict(form[name]) for name in ("flags", "styles", "defaults")}
         truths = {name: list(words) for name, words in self.truths.items()}
         words = {name: list(form[name]) for name in _WORDS}
-        return {**form, **mappings, **words, "truths": truths, "metrics": metrics}
+        return {**form, **mappings, **words, "truths": truths, "metrics": self.metrics.to_json()}
 
     @property
     def digest(self) -> str:
@@ -126,30 +129,15 @@ def read_programs(grid: GridFolder) -> list[Program]:
     return found
 
 
-def to_wandb_notes(spec: RunSpec, metrics: ProgramMetrics) -> str:
-    """Return what a run of a program is, as text for wandb's notes of it.
-
-    A program makes its wandb run itself, and the environment can give it no config.
-    """
-    told = {name: getattr(metrics, name) for name in metrics.__slots__}
-    form = {"task": spec.task, "seed": spec.seed, "settings": spec.settings.values()}
-    return json.dumps({NOTES_KEY: 1, **form, "metrics": told})
-
-
-def read_wandb_notes(text: object) -> tuple[dict[str, Any], ProgramMetrics] | None:
-    """Inverse of `to_wandb_notes`: the task, seed and settings, and the metrics that matter.
-
-    None where the notes are other ones.
-    """
+def metrics_of_config(config: Mapping[str, Any]) -> ProgramMetrics:
+    """Return which metrics matter, as wandb's config of a program's run says it."""
+    form = config.get(METRICS_IN_WANDB)
+    told = {} if not isinstance(form, Mapping) else form
+    known = {name: told[name] for name in ProgramMetrics.__slots__ if told.get(name) is not None}
     try:
-        form = json.loads(text) if isinstance(text, str) else None
-        if not isinstance(form, dict) or NOTES_KEY not in form:
-            return None
-        told = {name: form["metrics"].get(name) for name in ProgramMetrics.__slots__}
-        known = {name: value for name, value in told.items() if value is not None}
-        return {name: form[name] for name in ("task", "seed", "settings")}, ProgramMetrics(**known)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+        return make(ProgramMetrics, known)
+    except ValueError:  # changed by hand
+        return ProgramMetrics()
 
 
 def declare_goals(grid: GridFolder) -> None:

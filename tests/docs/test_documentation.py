@@ -37,6 +37,7 @@ COMMANDS = (
 # Options of other programs that pages speak of, by program.
 FOREIGN = {
     *("--version", "--print-completion"),  # anlp
+    *("--lr", "--fast", "--seed"),  # of a program of the user's own
     *(
         "--partition",
         "--account",

@@ -242,3 +242,13 @@ def test_what_an_upload_did_not_tell_of_counts_as_failed(
     runs = {run["run"]: run for run in json.loads(capsys.readouterr().out)["runs"]}
     assert runs[one.run_id]["state"] == "uploaded"
     assert runs[two.run_id]["reason"] == "its upload ended with code -9: out of memory"
+
+
+def test_sync_shows_the_address_of_the_project(
+    grid: GridFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(grid, 0)
+    (grid.path / "wandb.url").write_text("https://wandb.example/me/digits\n")
+
+    assert sync.main([grid.name, "-n"]) == 0
+    assert "  the project: https://wandb.example/me/digits\n" in capsys.readouterr().out

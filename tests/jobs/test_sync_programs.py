@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +93,7 @@ def test_what_a_program_logged_offline_is_sent_whole_with_the_runs_result(
         assert (sent["project"], sent["group"]) == ("anlp", place.folder.name)
         assert sent["summary"]["outcome"] == result["outcome"]
         assert sent["config"]["task"] == "program:train.py"
+        assert sent["config"]["config_id"]
         assert [row.get("_step") for row in sent["history"]] == [0, 1, 2]
         if result["provenance"]["logged_by"] == "wandb":
             assert sent["config"]["nested"] == {"a": 1}
@@ -145,17 +145,3 @@ def test_what_an_interrupted_program_logged_stays_here_for_its_next_attempt(
 
     assert [row["_step"] for row in stub.runs()[run.run_id]["history"]] == [0, 1, 2]
     assert list(run.wandb.glob("offline-run-*/*.wandb"))
-
-
-def test_notes_of_a_script_of_its_own_stay_and_its_run_is_told(
-    tmp_path: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_NOTES", "mine")
-    place = study(tmp_path, "offline", "fixed: {lr: 0.5}\n")
-    assert place.submit(*HERE).code == 0
-    assert sync.main([place.folder.name]) == 0
-
-    (stored,) = stub.runs().values()
-
-    assert stored["notes"] == "mine"
-    assert json.loads(json.dumps(stored["config"]))["lr"] == 0.5

@@ -193,8 +193,7 @@ def node_of(run: dict[str, Any]) -> dict[str, Any]:
         "heartbeatAt": started,
         "readOnly": False,
         "stopped": False,
-        "notes": run.get("notes"),
-        **dict.fromkeys(("sweepName", "commit", "description")),
+        **dict.fromkeys(("sweepName", "commit", "description", "notes")),
     }
 
 
@@ -206,7 +205,6 @@ def upsert(variables: dict[str, Any]) -> dict[str, Any]:
         "groupName": "group",
         "jobType": "job_type",
         "tags": "tags",
-        "notes": "notes",
         "state": "state",
     }
     run.update(
@@ -294,7 +292,6 @@ def run_of(variables: dict[str, Any]) -> dict[str, Any]:
         "tags": [],
         "group": None,
         "job_type": None,
-        "notes": None,
         "is_preempted": False,
     }
     return RUNS.setdefault(path, fresh)

@@ -129,7 +129,7 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
             "(not JSON from character 2 on)",
             "notes: skipped, spec.json is missing",
             f"copy: skipped, a copy of run {good.run_id}",
-            f"{other.run_id}: skipped, spec.json is not of a run known here (KeyError: 'gone')",
+            f"{other.run_id}: skipped, spec.json is not of a run known here (it has no 'gone')",
             f"{by_hand.run_id}: skipped, spec.json is not of a run known here "
             "(seed: expected a whole number, got 'five')",
         ]

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.data.program_runs import result_of_program, rows_of_program
-from anlp.core.spec import RunSpec
-from anlp.records.program import ProgramMetrics, read_wandb_notes, to_wandb_notes
+from anlp.records.program import ProgramMetrics, metrics_of_config
 from anlp.records.results import Outcome
 from anlp.tasks import make_spec
 
@@ -23,7 +22,7 @@ def run_of(state: str = "finished", **summary: Any) -> Any:
 
 
 def test_rows_are_merged_by_epoch_under_the_suites_names() -> None:
-    history = [
+    history: list[dict[str, Any]] = [
         {"_step": 0, "_timestamp": 1.0, "epoch": 0, "train_loss": 2.0},
         {"_step": 1, "epoch": 0, "val_acc": 0.1},
         {"_step": 2, "epoch": 1, "train_loss": 1.0, "picture": {"_type": "image-file", "size": 3}},
@@ -71,15 +70,12 @@ def test_a_run_that_wandb_has_as_failed_failed() -> None:
     assert (found.outcome, found.error and found.error.type) == (Outcome.FAILED, "ExitCode")
 
 
-def test_the_notes_name_the_run() -> None:
-    read = read_wandb_notes(to_wandb_notes(SPEC, CHOSEN))
+def test_the_metrics_that_matter_are_in_wandbs_config() -> None:
+    config = {"lr": 0.1, "anlp_metrics": CHOSEN.to_json()}
 
-    assert read is not None
-    form, metrics = read
-    again: RunSpec = make_spec(form["task"], form["settings"], form["seed"])
-    assert (again.run_id, metrics) == (SPEC.run_id, CHOSEN)
+    assert metrics_of_config(config) == CHOSEN
 
 
-@pytest.mark.parametrize("text", [None, "", "mine", "[]", '{"a": 1}', '{"anlp": 1}', "7"])
-def test_other_notes_are_left_alone(text: str | None) -> None:
-    assert read_wandb_notes(text) is None
+@pytest.mark.parametrize("form", [None, "x", {}, {"select": 3}, {"goal": "up"}])
+def test_other_forms_are_left_alone(form: Any) -> None:
+    assert metrics_of_config({"anlp_metrics": form}) == ProgramMetrics()

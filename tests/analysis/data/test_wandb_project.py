@@ -126,6 +126,14 @@ def test_a_run_has_its_settings_result_and_every_epoch(stub: Stub) -> None:
     )
 
 
+def test_a_program_that_logs_to_wandb_itself_keeps_its_config_beside_its_settings() -> None:
+    told = {"lr": 0.5, "depth": 3, "task": "program:train.py", "seed": 2, "anlp": {"lr": 0.1}}
+
+    spec = wandb_project._spec(told)
+
+    assert (spec.settings.values(), spec.seed) == ({"lr": 0.1}, 2)
+
+
 def test_a_group_is_a_part_of_the_project(stub: Stub) -> None:
     one, other = specs(2)
     put(stub, stored(one), stored(other, group="else"))
