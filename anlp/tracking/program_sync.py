@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from anlp.core.spec import RunSpec
-from anlp.programs.sources.wandb_file import WandbFile
 from anlp.records.options import WandbOptions
 from anlp.records.results import RunResult
 from anlp.tasks.user_code import is_program
 
 TIMEOUT_S = 3600.0
 SOURCE = "wandb"  # in a result's provenance: the program logs with wandb itself
+_ADDRESS = re.compile(r"https?://[^/\s]+/([^/\s]+)/([^/\s]+)/runs/")  # of a run: entity, project
 _NOISE = ("Syncing ", "Loaded credentials", "View run")
 
 
@@ -41,7 +43,9 @@ def own_logs(spec: RunSpec, copies: Iterable[Path], result: RunResult | None) ->
     return [log for copy in copies for log in sorted(copy.glob("*.wandb"))]
 
 
-def send_logs(logs: Sequence[Path], spec: RunSpec, wandb: WandbOptions) -> WandbOptions:
+def send_logs(
+    logs: Sequence[Path], spec: RunSpec, wandb: WandbOptions, known_url: str
+) -> WandbOptions:
     """Send logs with all that belongs to them: media, files, system metrics.
 
     What was sent to its end before is left out. A log that was sent in part is sent whole: the
@@ -51,6 +55,7 @@ def send_logs(logs: Sequence[Path], spec: RunSpec, wandb: WandbOptions) -> Wandb
         logs: of the program.
         spec: the run that the logs of its id become; those of other ids stay runs of their own.
         wandb: what the run was submitted with.
+        known_url: of the project that runs of the grid were sent to before; empty: not known.
 
     Returns:
         The same with the project that the run is in: one that the program names counts.
@@ -62,22 +67,19 @@ def send_logs(logs: Sequence[Path], spec: RunSpec, wandb: WandbOptions) -> Wandb
     if not own:  # the program gives its run an id of its own
         own = [log for log in logs if log.name == logs[0].name]
     place = ["--entity", wandb.entity] if wandb.entity else []
-    _sync(own, "--id", spec.run_id, *place)
+    told = _sync(own, "--id", spec.run_id, *place)
     others = [log for log in logs if log not in own]
     if others:
         _sync(others, *place)
-    return replace(wandb, project=_project_of(own[-1]) or wandb.project)
+    found = _ADDRESS.search(told) or _ADDRESS.search(f"{known_url}/runs/")
+    if found is None:
+        return wandb
+    entity, project = map(unquote, found.groups())
+    return replace(wandb, entity=entity, project=project)
 
 
-def _project_of(log: Path) -> str:
-    """Return the project that a log names, which is told before its first row."""
-    file = WandbFile(log)
-    for _ in file.new_rows():
-        break
-    return file.project
-
-
-def _sync(logs: Sequence[Path], *options: str) -> None:
+def _sync(logs: Sequence[Path], *options: str) -> str:
+    """Return what wandb said."""
     argv = [sys.executable, "-m", "wandb", "sync", *options, *map(str, logs)]
     # a service of its own: the shared one has settings of the runs that it has
     environment = {name: text for name, text in os.environ.items() if name != "WANDB_SERVICE"}
@@ -93,6 +95,7 @@ def _sync(logs: Sequence[Path], *options: str) -> None:
     left = [log for log in logs if not log.with_name(f"{log.name}.synced").exists()]
     if left:
         raise SyncError(f"wandb sync: {_reason(done.stderr) or f'exit code {done.returncode}'}")
+    return done.stdout + done.stderr
 
 
 def _reason(text: str) -> str:

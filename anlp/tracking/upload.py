@@ -22,7 +22,7 @@ from anlp.console.command import run_command
 from anlp.core import lease
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError
 from anlp.records.files import read_json, read_metrics
-from anlp.records.folders import RunFolder
+from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import read_result
 from anlp.records.wandb_offline import (
@@ -32,6 +32,7 @@ from anlp.records.wandb_offline import (
     keep_project_url,
     mark_uploaded,
     pending_copies,
+    project_url,
     remove_copies,
     runs_with_copies,
 )
@@ -128,7 +129,8 @@ def _send(folder: RunFolder, copies: Sequence[Path]) -> None:
     result = read_result(folder)
     logs = own_logs(spec, copies, result)
     if logs:
-        options = replace(options, wandb=send_logs(logs, spec, options.wandb))
+        known = project_url(GridFolder(folder.path.parent))
+        options = replace(options, wandb=send_logs(logs, spec, options.wandb, known))
     session = Session("online", spec, options, folder, FINISH_S, is_of_program=bool(logs))
     keep_project_url(folder, session.project_url)
     for row in read_metrics(folder.metrics) if not logs else ():
