@@ -25,7 +25,12 @@ from jobs.gridfile.program_keys import (
     read_smoke,
     read_snapshot,
 )
-from jobs.gridfile.program_settings import SEED_NAMES, read_declared, vocabulary_of_program
+from jobs.gridfile.program_settings import (
+    SEED_NAMES,
+    passes_by_flag,
+    read_declared,
+    vocabulary_of_program,
+)
 from jobs.gridfile.settings import Vocabulary
 from jobs.gridfile.top_keys import TopReader
 from jobs.programs.parsers.reading import ProgramArguments, read_arguments
@@ -86,7 +91,9 @@ def read_program_grid(
         commit=project_commit(place.project) if place.is_in_git else "",
         **read_snapshot(reader, place),
     )
-    block = ProgramBlock(program, read_smoke(reader, words))
+    checks_names = arguments.is_complete or declared.is_given or not passes_by_flag(command)
+    note = "" if checks_names else arguments.note
+    block = ProgramBlock(program, read_smoke(reader, words), note)
     return replace(words, task=program_task(place.name, command)), block
 
 

@@ -357,6 +357,8 @@ def _note_image(target: SubmitOptions) -> Iterator[str]:
 
 def _note_program(grid: GridSpec, plan: Plan, history: History) -> Iterator[str]:
     if grid.program is not None:
+        if grid.program.note:
+            yield grid.program.note
         yield from note_program(grid.program.program, plan.specs, history.values())
 
 
