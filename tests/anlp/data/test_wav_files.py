@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,11 +94,18 @@ def test_a_header_cut_anywhere_names_the_file(size: int) -> None:
         read_wav(Path("a.wav"), PLAIN[:size])
 
 
+@contextmanager
+def suppress_refusal() -> Iterator[None]:
+    """Let a refusal that names the file pass, and nothing else."""
+    try:
+        yield
+    except UserError as error:
+        if not str(error).startswith("a.wav: "):
+            raise
+
+
 def test_every_damaged_byte_of_a_header_is_read_or_refused_with_the_file() -> None:
     for at in range(44):
         for value in (0, 1, 127, 255):
-            damaged = PLAIN[:at] + bytes([value]) + PLAIN[at + 1 :]
-            try:
-                read_wav(Path("a.wav"), damaged)
-            except UserError as error:
-                assert str(error).startswith("a.wav: ")
+            with suppress_refusal():
+                read_wav(Path("a.wav"), PLAIN[:at] + bytes([value]) + PLAIN[at + 1 :])
