@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from analysis.data.program_runs import JUDGED, result_of_program, rows_of_program
 from analysis.data.retry import Retries, in_threads
 from analysis.data.run_folders import describe_error, make_record, whole_seed
 from analysis.data.source import UNSETTLED, Reading
@@ -20,8 +21,10 @@ from anlp.console.progress import Progress
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import find_site
+from anlp.records.program import metrics_of_config
 from anlp.records.results import Outcome, RunResult, result_from_summary
 from anlp.tasks import TASKS, make_spec
+from anlp.tasks.user_code import is_program
 
 if TYPE_CHECKING:
     from wandb.apis.public import Run
@@ -179,8 +182,12 @@ class ProjectSource:
         except ValueError as error:  # pydantic's ValidationError is one
             return Reading(run.id, note=f"{run.id}: skipped, {describe_error(error)}")
         result, note = _result(run)
+        of_program = is_program(spec.task)
+        is_open = of_program and result is None and run.state in JUDGED
         try:
-            lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
+            reads = self._history or is_open
+            read_lines = _program_lines if of_program else _lines
+            lines = tuple(self._retries.call(lambda: read_lines(run))) if reads else ()
         except Exception as error:
             if is_transient(error) or status_of(error) is None:
                 raise
@@ -188,9 +195,11 @@ class ProjectSource:
                 run.id,
                 note=f"{run.id}: skipped, its history cannot be read ({describe_error(error)})",
             )
-        return Reading(
-            run.id, make_record(run.id, spec, run.job_type or "search", result, lines), stamp, note
-        )
+        if is_open:
+            result = result_of_program(run, spec, lines, metrics_of_config(config))
+        shown = tuple(map(_without_nan, lines)) if self._history else ()
+        record = make_record(run.id, spec, run.job_type or "search", result, shown)
+        return Reading(run.id, record, stamp, note)
 
 
 def _spec(config: Mapping[str, Any]) -> RunSpec:
@@ -274,10 +283,18 @@ def _lines(run: Run) -> list[dict[str, Any]]:
     return [_line(row) for row in run.scan_history(page_size=STEPS_PER_PAGE, use_cache=False)]
 
 
+def _program_lines(run: Run) -> list[dict[str, Any]]:
+    return rows_of_program(run.scan_history(page_size=STEPS_PER_PAGE, use_cache=False))
+
+
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as in `metrics.jsonl`: the step is the epoch, null is what is not finite."""
-    values = {name: _finite(value) for name, value in row.items() if not name.startswith("_")}
-    return {"epoch": row["_step"], **values}
+    values = {name: value for name, value in row.items() if not name.startswith("_")}
+    return _without_nan({"epoch": row["_step"], **values})
+
+
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in row.items()}
 
 
 def _finite(value: Any) -> Any:
