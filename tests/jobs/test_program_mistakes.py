@@ -210,7 +210,7 @@ def test_a_program_that_ignores_signals_is_killed_after_the_grace_period(tmp_pat
 @pytest.mark.parametrize(
     ("grid", "sentence"),
     [
-        ("program: trian.py", "trian.py: no such file (there: broken.py, train.py)"),
+        ("program: trainn.py", "trainn.py: no such file (there: broken.py, train.py)"),
         ("program: tool", "tool: it is not executable; chmod +x it, or say how it starts: command"),
         ("program: broken.py", "broken.py:2: not valid Python: expected ':'"),
         (
