@@ -25,7 +25,8 @@ from analysis.reporting.overview import draw_runs
 from analysis.text.levels import render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.judge import APART, CONVERGENT, DIVERGENT
-from analysis.verdicts.rules import MIN_EPOCHS, Label
+from analysis.verdicts.facts import Label
+from analysis.verdicts.rules import MIN_EPOCHS
 
 ROWS = 20  # runs listed in the page
 MAX_LEVELS = 40  # of all settings together that are listed

@@ -17,7 +17,9 @@ from analysis.stats.intervals import Array
 from analysis.text.levels import is_missing
 from analysis.text.metrics import is_correlation, is_share
 from analysis.verdicts.evidence import render_evidence
-from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
+from analysis.verdicts.facts import Curve, Label, Verdict
+from analysis.verdicts.grid import mark_weak
+from analysis.verdicts.rules import verdict_of
 from anlp.core.errors import UserError
 from anlp.core.metrics import words_of
 

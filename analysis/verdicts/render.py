@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.judge import APART, COLUMNS, CONVERGENT, DIVERGENT, Judged
-from analysis.verdicts.rules import Label
+from analysis.verdicts.facts import Label
 from anlp.console.align import align
 
 ROWS_SHOWN = 15

@@ -15,7 +15,9 @@ from scipy.stats import spearmanr
 from analysis.stats.chance import Chance
 from analysis.stats.intervals import Array
 from analysis.verdicts.evidence import SENTENCES, render_evidence
-from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
+from analysis.verdicts.facts import Curve, Label, Verdict
+from analysis.verdicts.grid import mark_weak
+from analysis.verdicts.rules import verdict_of
 from tests.support.curves import KINDS, grow
 
 TEN = Chance(0.1, 10_000, math.log(10))
