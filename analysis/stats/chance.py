@@ -56,6 +56,13 @@ def class_score_at_chance(kind: ScoreKind, shares: Sequence[float]) -> float:
     return 0.0
 
 
+def class_shares(majority: float, classes: int) -> tuple[float, ...]:
+    """Return the shares of classes of which one is this frequent and the others are alike."""
+    if not 1 / classes <= majority < 1:
+        return (1 / classes,) * classes
+    return (majority, *[(1 - majority) / (classes - 1)] * (classes - 1))
+
+
 def error_at_chance(kind: ErrorKind, targets: Array) -> float:
     """Return the error of the best constant answer: the mean, or the median for absolute errors.
 
@@ -86,9 +93,8 @@ class Chance:
         classes = 2
         if math.isfinite(self.loss) and self.loss > 0:
             classes = max(2, round(math.exp(min(self.loss, 10.0))))
-        if self.kind != "share" or not 1 / classes <= self.level < 1:
-            return np.full(classes, 1 / classes)
-        return np.array([self.level, *[(1 - self.level) / (classes - 1)] * (classes - 1)])
+        level = self.level if self.kind == "share" else 1 / classes
+        return np.asarray(class_shares(level, classes), dtype=float)
 
     @property
     def informed_loss(self) -> float:

@@ -19,7 +19,10 @@ SENTENCES: Mapping[tuple[Label, str], str] = {
         "{metric} {end} is where it began ({first}) and train loss fell by {fall} at most"
     ),
     (Label.STUCK, "frozen"): f"{STUCK}; train loss fell by {{fall}} at most",
-    (Label.STUCK, "no gain"): f"{STUCK}; train loss fell by {{fall}} at most and ended at {{end_loss:.4g}}",
+    (
+        Label.STUCK,
+        "no gain",
+    ): f"{STUCK}; train loss fell by {{fall}} at most and ended at {{end_loss:.4g}}",
     (Label.STUCK, "blown"): (
         f"{STUCK}; train loss went up to {{peak_loss:.3g}} and ended at {{end_loss:.4g}} "
         "(chance level: {chance_loss:.4g})"

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr
 
 from analysis.stats.chance import Chance
@@ -18,6 +19,8 @@ from analysis.stats.intervals import Array
 DRAWDOWN = 0.25
 # standard errors; the largest drop among 33 equal scores exceeds 5 in 2 %
 DROP_ERRORS = 5.0
+# of the loss that knows the classes' shares: a validation loss below is no chance
+TOLD = 0.6
 FINAL = 3  # epochs at the end that may be a level of their own
 ROUGH_TRIM, ROUGH_FACTOR = 0.10, 0.657  # mean size of the smaller 90 % of normal steps
 
@@ -142,7 +145,17 @@ class Run:
     @cached_property
     def is_above(self) -> bool:
         """Return whether the run ended above the chance band."""
-        return self.end > self.bound or min(self.lasting, self.end) > self.lasting_bound
+        by_score = self.end > self.bound or min(self.lasting, self.end) > self.lasting_bound
+        return by_score or self._is_above_by_loss
+
+    @cached_property
+    def _is_above_by_loss(self) -> bool:
+        """Return whether the validation loss shows what a score of few samples cannot."""
+        informed = self.chance.informed_loss
+        if self.chance.kind in ("r2", "correlation") or not self.has_val_loss:
+            return False
+        at_end = float(np.median(self.val[-self.last :]))
+        return at_end < TOLD * informed and self.end > self.level + self.error(self.level)
 
     @cached_property
     def high(self) -> float:
@@ -186,9 +199,9 @@ class Run:
         """Return the epoch at an index."""
         return int(self.epochs[index])
 
-    def first_lasting(self, flags: Array) -> int:
+    def first_lasting(self, flags: npt.NDArray[np.bool_]) -> int:
         """Return the index of the last change to true, 0 where all are true."""
-        false = np.flatnonzero(~flags.astype(bool))
+        false = np.flatnonzero(~flags)
         return min(int(false[-1]) + 1, self.n - 1) if false.size else 0
 
 

@@ -1,4 +1,4 @@
-"""What the other runs of a grid say of a verdict: weak plateaus, and which way the rate is wrong."""
+"""What other runs of the grid say of a verdict: weak plateaus, rates too large or too small."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.stats.chance import Chance
 from analysis.stats.intervals import Array
@@ -19,8 +20,8 @@ from analysis.verdicts.facts import (
     Label,
     Run,
     Verdict,
-    step_scatter,
 )
+from analysis.verdicts.overfit import OVERFIT_EPOCHS, overfit
 from analysis.verdicts.restarts import cycle_ends
 from analysis.verdicts.stuck import SLOW_ALPHA, TREND_ALPHA, learns_below_chance, stuck
 
@@ -31,10 +32,10 @@ ROUGH = 0.05
 ROUGH_ERRORS = 2.0  # standard errors
 REPEATED = 0.15  # of the epochs of the tail are low: more than a spike
 LOST = 0.5  # of what was learned: more is a collapse
-OVERFIT_RISE = 0.10  # of the initial drop of the validation loss
-OVERFIT_EPOCHS = 5
 # of the score, and of the learned range; the second where the validation loss falls clearly too
 LEAST_GAIN, LEAST_WITH_LOSS = 0.01, 0.005
+FALLS = 0.05  # of the validation loss, or of its whole fall, within the tail
+PACE = 0.4  # of the gain of the middle third of the epochs
 WEAK_ALPHA = 0.1  # of a rising score beside a validation loss that clearly falls
 # epochs: a shorter tail with a single step back cannot reach p < 0.01, so its gain has to be larger
 SHORT_TAIL = 8
@@ -92,7 +93,7 @@ def _in_order(curve: Curve) -> Curve:
     return _chosen(curve, np.array([last[epoch] for epoch in sorted(last)]))
 
 
-def _chosen(curve: Curve, chosen: Array) -> Curve:
+def _chosen(curve: Curve, chosen: npt.NDArray[np.intp]) -> Curve:
     entropy = None if curve.entropy is None else curve.entropy[chosen]
     return Curve(
         curve.epochs[chosen],
@@ -231,52 +232,6 @@ def _best(run: Run) -> dict[str, float]:
     return {"best": run.best, "best_epoch": run.epoch(run.best_at), "end": run.end}
 
 
-def _overfit(run: Run) -> Verdict | None:
-    """Return the verdict on a validation loss, or else a score, that worsens as train loss falls."""
-    if not run.has_train_loss:
-        return None
-    if not run.has_val_loss:
-        return _overfit_by_score(run)
-    lowest = int(run.val.argmin())
-    drop = float(run.val[0] - run.val[lowest])
-    rise = float(np.median(run.val[-FINAL:]) - run.val[lowest])
-    border = OVERFIT_RISE * max(drop, 1e-9)
-    if run.n - lowest < OVERFIT_EPOCHS:
-        return None
-    since = slice(lowest, None)
-    up, down = trend(run.epochs[since], run.val[since]), trend(run.epochs[since], run.train[since])
-    rises = rise > border and up.p_rising < TREND_ALPHA and down.p_falling < TREND_ALPHA
-    noise = step_scatter(run.val[since])
-    if rise > border / 3 and down.p_falling < TREND_ALPHA:
-        run.is_near(rise, border, noise, Label.CONVERGED if rises else Label.OVERFIT)
-    if not rises:
-        return None
-    lost = float(run.score[lowest:].max()) - run.end
-    numbers = {"lowest": float(run.val[lowest]), "rise": rise, "drop": drop, "lost": lost}
-    numbers |= {"end": run.end, "best": run.best, "best_epoch": run.epoch(run.best_at)}
-    numbers["then"] = float(run.score[lowest])
-    cause = "harmful"
-    if lost <= 2 * run.error(run.end) or lost <= 0.01 * run.learned:
-        cause = "overconfident" if run.chance.kind == "share" else "benign"
-    return Verdict(Label.OVERFIT, cause, run.epoch(lowest), run.learned, numbers)
-
-
-def _overfit_by_score(run: Run) -> Verdict | None:
-    """Return the verdict on a score that falls steadily while the train loss falls."""
-    since = slice(run.best_at, None)
-    if run.n - run.best_at < 2 * OVERFIT_EPOCHS:
-        return None
-    fell = trend(run.epochs[since], run.score[since])
-    down = trend(run.epochs[since], run.train[since])
-    lost = run.high - run.end
-    is_far = lost > max(OVERFIT_RISE * run.learned, DROP_ERRORS * run.error(run.end))
-    if not is_far or fell.p_falling >= TREND_ALPHA or down.p_falling >= TREND_ALPHA:
-        return None
-    numbers = {"lost": lost, "end": run.end, "best": run.best}
-    numbers["best_epoch"] = run.epoch(run.best_at)
-    return Verdict(Label.OVERFIT, "by score", run.epoch(run.best_at), run.learned, numbers)
-
-
 def _improving(run: Run) -> Verdict | None:
     """Return the verdict on a score that rose within the tail, from one level to another.
 
@@ -288,8 +243,9 @@ def _improving(run: Run) -> Verdict | None:
     before = float(np.median(tail[:third]))
     gain, noise = run.end - before, run.error(run.end)
     numbers = {"gain": gain, "before": before, "end": run.end, "best": run.best}
-    numbers |= {"from_epoch": run.epoch(run.n - run.tail), "epochs": run.tail}
-    if gain > max(DRAWDOWN * run.learned, DROP_ERRORS * noise) and _jumped(run, before):
+    numbers |= {"epochs": float(run.tail)}
+    is_far = gain > max(DRAWDOWN * run.learned, DROP_ERRORS * noise)
+    if is_far and run.tail >= SHORT_TAIL and _jumped(run, before):
         middle = (before + run.end) / 2
         onset = run.first_lasting(run.score > middle)
         numbers["jump"] = run.epoch(onset)
@@ -305,24 +261,32 @@ def _improving(run: Run) -> Verdict | None:
     falls = _loss_still_falls(run)
     border = max(LEAST_GAIN, LEAST_GAIN * run.learned, noise)
     if falls:  # the same samples are measured each epoch: a step may be real and below the noise
-        border = LEAST_WITH_LOSS
+        border = max(LEAST_WITH_LOSS, run.scatter)
     seen = gain
     span = float(run.epochs[-1] - run.epochs[-run.tail]) * run.tail / max(run.tail - 1, 1)
     gain = max(gain, found.slope * span)
     is_clear = found.p_rising < TREND_ALPHA and gain > border
     is_large = found.p_rising < SHORT_ALPHA and gain > max(SHORT_GAIN * run.learned, 2 * noise)
     rises = is_clear or (run.tail < SHORT_TAIL and is_large)
-    if falls and gain > border:
-        two_thirds = slice(run.n // 3, None)
-        longer = trend(run.epochs[two_thirds], run.score[two_thirds])
-        rises = rises or (gain > max(2 * border, 2 * noise) and found.p_rising < WEAK_ALPHA)
-        rises = rises or longer.p_rising < SLOW_ALPHA
+    rises = rises or (falls and _keeps_pace(run))
+    if falls and found.p_rising < WEAK_ALPHA:
+        rises = rises or gain > max(2 * border, 2 * noise)
     if found.p_rising < WEAK_ALPHA or rises:
         error = 1.25 * math.sqrt(2 / third) * max(noise, 1e-9)
         run.is_near(gain, border, error, Label.CONVERGED if rises else Label.IMPROVING)
-    if not rises or seen < border / 2:
+    if not rises or (seen < border / 2 and not _keeps_pace(run)):
         return None
     return Verdict(Label.IMPROVING, "rising", None, run.learned, numbers)
+
+
+def _keeps_pace(run: Run) -> bool:
+    """Return whether the score rose over the whole run, in its last third as in the one before."""
+    third = run.n // 3
+    levels = [float(np.median(part)) for part in np.array_split(run.score, 3)]
+    gains = (levels[1] - levels[0], levels[2] - levels[1])
+    noise = 1.25 * max(run.error(run.end), run.scatter) * math.sqrt(2 / max(third, 1))
+    is_real = gains[1] > max(2 * LEAST_GAIN, 2 * noise) and gains[1] > PACE * gains[0]
+    return is_real and trend(run.epochs, run.score).p_rising < SLOW_ALPHA
 
 
 def _jumped(run: Run, before: float) -> bool:
@@ -342,13 +306,14 @@ def _rises(run: Run, score: Array) -> bool:
 
 
 def _loss_still_falls(run: Run) -> bool:
-    """Return whether the validation loss fell in the tail, by a twentieth of its whole fall."""
+    """Return whether the validation loss fell in the tail, by more than noise and a little."""
     if not run.has_val_loss:
         return False
     tail = run.val[-run.tail :]
     fell = float(np.median(tail[: run.last]) - np.median(tail[-run.last :]))
     whole = float(run.val.max() - run.val.min())
-    return fell > 0.05 * whole and trend(run.epochs[-run.tail :], tail).p_falling < TREND_ALPHA
+    least = FALLS * min(whole, abs(float(np.median(tail[-run.last :]))))
+    return fell > least and trend(run.epochs[-run.tail :], tail).p_falling < TREND_ALPHA
 
 
 def _improving_cycles(run: Run, ends: Array) -> Verdict | None:
@@ -382,7 +347,7 @@ def _converged(run: Run) -> Verdict:
 RULES: tuple[Callable[[Run], Verdict | None], ...] = (
     _exploded,
     stuck,
-    _overfit,
+    overfit,
     _collapsed,
     _unstable,
     _lost,

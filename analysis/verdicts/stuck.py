@@ -116,7 +116,7 @@ def _why_stuck(run: Run) -> str:
     went_up = run.end_loss > (1 + MOVED) * run.train[0]
     if went_up or run.train.max() > BLOWN * max(uninformed, start):
         return "blown"
-    if is_known and run.end_loss < MEMORISED * run.chance.informed_loss:
+    if is_known and run.end_loss < MEMORISED * run.chance.informed_loss and not _val_fell(run):
         return "memorised"
     tail = run.train[-run.tail :]
     still = float(np.median(tail[: run.last]) - np.median(tail[-run.last :]))
@@ -128,6 +128,13 @@ def _why_stuck(run: Run) -> str:
         steadily = trend(run.epochs, run.train).p_falling < TREND_ALPHA
         return "frozen" if steadily else "no gain"
     return "no gain" if is_known else "unrelated"
+
+
+def _val_fell(run: Run) -> bool:
+    """Return whether the validation loss ended well below its start."""
+    if not run.has_val_loss:
+        return False
+    return bool(np.median(run.val[-run.last :]) < (1 - BEGUN) * run.val[0])
 
 
 def _answers_the_same(run: Run) -> bool:

@@ -46,7 +46,9 @@ def good(share: Array, *right: str, **options: object) -> Made:
 
 
 def plateau(rng: np.random.Generator) -> Made:
-    return good(rise(int(rng.choice([30, 60, 120])), rng.uniform(2, 4), rng.uniform(0.6, 0.95)), "converged")
+    return good(
+        rise(int(rng.choice([30, 60, 120])), rng.uniform(2, 4), rng.uniform(0.6, 0.95)), "converged"
+    )
 
 
 def rising(rng: np.random.Generator) -> Made:
@@ -243,7 +245,9 @@ def regression_nothing(rng: np.random.Generator) -> Made:
 
 def correlation_good(rng: np.random.Generator) -> Made:
     rank = 0.6 * (1 - np.exp(-np.arange(50) / 4))
-    return Made(rank, 1 - rank / 2, 1 - rank / 2, ("converged",), 0.0, "correlation", 0.02, math.nan)
+    return Made(
+        rank, 1 - rank / 2, 1 - rank / 2, ("converged",), 0.0, "correlation", 0.02, math.nan
+    )
 
 
 def ranking_good(rng: np.random.Generator) -> Made:
@@ -281,7 +285,7 @@ def make_curve(kind: str, rng: np.random.Generator) -> tuple[Curve, Chance, tupl
     samples = made.samples or int(rng.choice([200, 1000, 10_000]))
     n = made.share.size
     share = made.share + made.noise * rng.normal(size=n)
-    if made.kind == "share" and not (kind == "rare_class"):
+    if made.kind == "share" and kind != "rare_class":
         share = rng.binomial(samples, np.clip(share, 0, 1)) / samples
     shaken = [loss * (1 + 0.005 * rng.normal(size=n)) for loss in (made.train, made.val)]
     if kind == "majority":
