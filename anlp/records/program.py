@@ -53,6 +53,7 @@ class Program:
 
     name: str  # relative to the project, or a command on PATH; part of every run's id
     project: str  # its folder
+    beside: str = ""  # the folder of the grid file: paths in its kept copy are relative to it
     path: str = ""  # of the file, relative to the project; empty for a command on PATH
     function: str = ""  # of the file; empty for a program
     is_task: bool = False  # whether that is a settings class with a builder, a whole task
