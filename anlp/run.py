@@ -351,7 +351,7 @@ def _make_arguments(image: str) -> argparse.ArgumentParser:
     submit, start = f"{command_name('jobs.submit')} grids/demo.yaml", "python -m anlp.run"
     more = ""
     if image:
-        submit = f"python -m jobs.submit grids/demo.yaml --container {image}"
+        submit = f"{command_name('jobs.submit')} grids/demo.yaml --container {image}"
         start = f"apptainer run --nv --bind $PWD/runs {image}"
         more = OF_IMAGE.format(image=image)
     parser = argparse.ArgumentParser(

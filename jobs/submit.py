@@ -77,7 +77,7 @@ def _add_translation(parser: argparse.ArgumentParser) -> None:
         help="instead: print the grid file that a sweep file means",
     )
     group.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="with --as-grid: write it to this file"
+        "-o", "--out", type=Path, metavar="FILE", help="with --as-grid: write it to this file"
     )
 
 
@@ -150,7 +150,7 @@ def _translate(args: argparse.Namespace) -> int:
         if value:
             raise UserError(f"--as-grid: shows the file as it is; leave out {name}")
     source, _ = find_grid_file(args.grid)
-    write_as_grid(source, args.output)
+    write_as_grid(source, args.out)
     return EXIT_OK
 
 
@@ -160,8 +160,8 @@ def read_request(args: argparse.Namespace) -> SubmitRequest:
     Raises:
         UserError: arguments contradict each other, or there is no such grid file.
     """
-    if args.output is not None:
-        raise UserError("--output: goes with --as-grid")
+    if args.out is not None:
+        raise UserError("--out: goes with --as-grid")
     if args.json and not args.dry_run:
         raise UserError("--json: shows a plan only; add --dry-run")
     if args.reuse and args.replace:

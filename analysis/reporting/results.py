@@ -1,4 +1,4 @@
-"""The best configurations, what they are tied with and the chance level."""
+"""Section on results: the best configurations, what is not distinguished from them, chance."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ def render_text(table: Table, *, bold: bool = False, width: int = WIDTH) -> str:
         width: of the caption's lines.
     """
     lines = text_lines(make_text_table(table), bold=bold)
-    legend = "" if bold else " *: best."
+    has_star = not bold and any(row.is_best for row in table.rows)
+    legend = " *: best." if has_star else ""
     return "\n".join([*lines, "", _wrapped(render_caption(table) + legend, width), ""])
 
 

@@ -1,4 +1,4 @@
-"""Find the configurations tied with the best by one-sided tests, adjusted for their number."""
+"""Find the configurations not distinguished from the best by one-sided tests with Holm."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def tied_set(
     reference: int | None = None,
     in_prior: Sequence[bool] | None = None,
 ) -> TiedSet:
-    """Find the configurations that cannot be told from the best.
+    """Find the configurations that tests do not distinguish from the best.
 
     Args:
         groups: per configuration (n_seeds,) finite scores, higher is better (negate losses).

@@ -56,7 +56,14 @@ def advise(error: OSError) -> str:
     >>> advise(OSError(errno.ENOSPC, "No space left on device"))
     'free space on that disk'
     """
+    if error.errno == errno.ENOENT and _has_folder(error.filename):
+        return "check the name: there is no such file"
     return _ADVICE.get(error.errno or 0, "check the disk and the permissions")
+
+
+def _has_folder(name: object) -> bool:
+    """Tell whether the folder of a file is there."""
+    return isinstance(name, str | os.PathLike) and Path(name).parent.is_dir()
 
 
 def describe_fault(error: OSError) -> str:

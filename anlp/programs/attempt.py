@@ -20,6 +20,7 @@ from anlp.programs.collect import ProgramLog
 from anlp.programs.command import RunValues, args_json, render_command
 from anlp.programs.environment import ProgramRun, environment_of, wandb_config
 from anlp.programs.failure import failure_of
+from anlp.programs.image import image_environment, in_image, why_not_started
 from anlp.programs.process import Ended, Launch, Limits, ProgramNotStartedError, supervise
 from anlp.records.crash import CrashRecord, ProgramLostError
 from anlp.records.files import write_json
@@ -32,6 +33,9 @@ GRACE_S = 15.0  # from the signal to SIGKILL; less than schedulers leave
 CHECKPOINTS = "checkpoints"
 ARGS_FILE = "args.json"
 WANDB_CONFIG = "wandb-config.yaml"
+WITHOUT_WANDB = (
+    "wandb is disabled, also in the program; `wandb: {mode: offline}` keeps its log here"
+)
 NO_CONTINUATION = "the program does not continue where it stopped; give it more time"
 
 
@@ -80,10 +84,17 @@ class ProgramAttempt:
         environment = self._environment()
         argv = self._argv(environment)
         print(f"$ {shlex.join(argv)}", flush=True)
+        workdir = self._workdir()
+        launch = Launch(
+            in_image(program, workdir, argv),
+            workdir,
+            image_environment(program, environment),
+            is_wrapped=bool(program.container),
+        )
         kills_before = self.hooks.memory_kills()
         try:
             ended = supervise(
-                Launch(argv, self._workdir(), environment),
+                launch,
                 self.run_of.folder.log,
                 self.limits,
                 on_tick=self._tick,
@@ -94,6 +105,9 @@ class ProgramAttempt:
         self.log.finish(ended.last_stdout)
         for note in (*ended.notes, *self.log.notes):
             print(f"note: {note}", flush=True)
+        failure = why_not_started(ended) if program.container else None
+        if failure is not None:
+            return self._failed(failure)
         if ended.was_stopped:
             return self._stopped(ended)
         if self._asks_again(ended):
@@ -155,7 +169,7 @@ class ProgramAttempt:
         config = None
         if self.run_of.options.wandb.mode != "disabled":
             config = self.run_of.folder.path / WANDB_CONFIG
-            write_json(config, wandb_config(self.run_of.spec))
+            write_json(config, wandb_config(self.run_of.spec, self.run_of.program.metrics))
         return environment_of(self.run_of, os.environ, config)
 
     def _tick(self) -> None:
@@ -184,26 +198,33 @@ class ProgramAttempt:
 
     def _ended(self, ended: Ended, *, has_memory_kill: bool = False) -> RunResult:
         failure = failure_of(ended, ran_out_of_memory=has_memory_kill)
-        if isinstance(failure, CrashRecord):
-            raise ProgramLostError(failure)
         if failure is not None:
-            return self._result(Outcome.FAILED, error=failure)
+            return self._failed(failure)
         logged = result_of_log(self.log.rows, self.log.summary, self.run_of.program.metrics)
         if logged.is_missing:
             return self._result(Outcome.FAILED, logged, error=self._missing_metric(logged))
         if not logged.metrics and not logged.is_diverged:
-            print("note: it logged no metric, so that tables have nothing of it", flush=True)
+            why = f"; {WITHOUT_WANDB}" if self._is_without_wandb else ""
+            print(f"note: it logged no metric, so that tables have nothing of it{why}", flush=True)
         outcome = Outcome.DIVERGED if logged.is_diverged else Outcome.OK
         return self._result(outcome, logged)
+
+    @property
+    def _is_without_wandb(self) -> bool:
+        return self.run_of.options.wandb.mode == "disabled"
+
+    def _failed(self, failure: RunError | CrashRecord) -> RunResult:
+        if isinstance(failure, CrashRecord):
+            raise ProgramLostError(failure)
+        return self._result(Outcome.FAILED, error=failure)
 
     def _missing_metric(self, logged: LoggedResult) -> RunError:
         select = self.run_of.program.metrics.select
         names = ", ".join(sorted(logged.metrics)) or "nothing"
-        return RunError(
-            "MetricMissing",
-            f"the program ended well but logged no {select}; it logged: {names}",
-            "",
-        )
+        message = f"the program ended well but logged no {select}; it logged: {names}"
+        if self._is_without_wandb:
+            message = f"{message} ({WITHOUT_WANDB})"
+        return RunError("MetricMissing", message, "")
 
     def _result(
         self,
@@ -241,6 +262,13 @@ class ProgramAttempt:
             },
             "logged_by": self.log.source or "nothing",
         }
+        image = self.run_of.options.container
+        if program.container and image is not None:
+            found["container"] = {
+                "image": image.image,
+                "program": image.program,
+                "sha256": image.sha256,
+            }
         if self.log.notes:
             found["notes"] = list(self.log.notes)
         return found

@@ -12,9 +12,10 @@ from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import DEFAULT_URL, find_site, is_answering
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
-from anlp.records.program import Program
+from anlp.records.program import METRICS_IN_WANDB, Program, ProgramMetrics
 
 FLUSH_S = 2  # how often wandb writes its log: what a killed program loses
+SETTINGS_IN_WANDB = "anlp"  # the name in wandb's config of a program's run
 # of this suite's own processes: a program starts its own wandb
 _NOT_PASSED = ("WANDB_SERVICE",)
 
@@ -51,10 +52,11 @@ def environment_of(
     Args:
         run: the run.
         inherited: the environment of the job.
-        config: a file with what wandb's config of the run gets beside the program's own.
+        config: a file with what wandb's config of the run gets beside the program's own, in the
+            form that wandb's agents pass: it reads no other by a variable of the environment.
     """
     found = {key: text for key, text in inherited.items() if key not in _NOT_PASSED}
-    if run.program.interpreter:
+    if run.program.interpreter and not run.program.container:
         folder = str(Path(run.program.interpreter).parent)
         found["PATH"] = os.pathsep.join(part for part in (folder, found.get("PATH")) if part)
     found |= {
@@ -67,19 +69,24 @@ def environment_of(
         **_of_wandb(run),
     }
     if config is not None:
-        found["WANDB_CONFIG_PATHS"] = str(config)
+        found["WANDB_SWEEP_PARAM_PATH"] = str(config)
     return found
 
 
-def wandb_config(spec: RunSpec) -> dict[str, Any]:
-    """Return what wandb's config of a run gets, in the form of its config files."""
+def wandb_config(spec: RunSpec, metrics: ProgramMetrics) -> dict[str, Any]:
+    """Return what wandb's config of a run gets, in the form of its config files.
+
+    These names replace the program's own of the same name, so that the settings are below one name:
+    what the program says of them stays beside it.
+    """
     values = {
-        **spec.settings.values(),
         "task": spec.task,
         "seed": spec.seed,
         "config_id": spec.config_id,
+        SETTINGS_IN_WANDB: spec.settings.values(),
+        METRICS_IN_WANDB: metrics.to_json(),
     }
-    return {name: {"value": value} for name, value in values.items()}
+    return {"wandb_version": 1, **{name: {"value": value} for name, value in values.items()}}
 
 
 def _of_wandb(run: ProgramRun) -> dict[str, str]:
@@ -104,12 +111,15 @@ def _of_wandb(run: ProgramRun) -> dict[str, str]:
 
 
 def wandb_mode(asked: str) -> str:
-    """Return online or offline for `auto`: online where there is a key and a server answers.
+    """Return online or offline for `auto`: WANDB_MODE, else online where a server takes a key.
 
     A program that begins an online run where no server answers would wait for it and then fail.
     """
     if asked != "auto":
         return asked
+    wish = os.environ.get("WANDB_MODE")
+    if wish in ("online", "offline"):
+        return wish
     site = find_site(DEFAULT_URL)
     return "online" if site.key is not None and is_answering(site.url) else "offline"
 

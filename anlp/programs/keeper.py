@@ -26,6 +26,7 @@ from anlp.programs.process_tree import (
     adopt_orphans,
     descendants_of,
     die_with_parent,
+    group_below,
     name_of,
     send,
     send_to_group,
@@ -45,11 +46,21 @@ _LISTENED = (signal.SIGCHLD, *_OUTLIVED)
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is started: never by a shell."""
+    """What is started: never by a shell.
+
+    Args:
+        argv: its words.
+        cwd: where.
+        environment: all of it.
+        is_wrapped: whether the process that is started only starts the program and waits for it, as
+            Apptainer does. It hands signals on, so that the program would get those to its group
+            twice.
+    """
 
     argv: Sequence[str]
     cwd: Path
     environment: Mapping[str, str]
+    is_wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +169,7 @@ def _keep(launch: Launch, ends: _Ends, arrived: SignalPipe) -> None:
         if arrived.fileno() in ready:
             arrived.take()
         if ends.orders in ready:
-            must_kill = _obey(ends.orders, program)
+            must_kill = _obey(ends.orders, program, is_wrapped=launch.is_wrapped)
         children.reap()
     if children.status is not None:
         _tell(ends, ended=children.status)
@@ -196,11 +207,16 @@ def _start(launch: Launch, ends: _Ends) -> int:
     return program.pid
 
 
-def _obey(orders: int, program: int) -> bool:
+def _obey(orders: int, program: int, *, is_wrapped: bool) -> bool:
     """Hand signals on; return whether everything is to be killed."""
     received = os.read(orders, 64)
     for byte in received:
-        if byte != KILL:
+        if byte == KILL:
+            continue
+        inside = group_below(program) if is_wrapped else []
+        if inside:
+            send(byte, inside)
+        else:
             send_to_group(byte, program)
     return not received or KILL in received
 

@@ -18,6 +18,7 @@ from anlp.core.errors import UserError
 from anlp.core.signals import signal_pipe
 from anlp.programs.bounded_log import BoundedLog, LineFilter
 from anlp.programs.keeper import KILL, Keeper, Launch, start_keeper
+from anlp.programs.process_tree import descendants_of, send
 
 __all__ = ["Ended", "Launch", "Limits", "ProgramNotStartedError", "supervise"]
 
@@ -151,6 +152,7 @@ class _Watch:
         self._limits = limits
         self._streams = {keeper.stdout: _Stream(), keeper.stderr: _Stream()}
         self._news = b""
+        self._program: int | None = None  # its process
         self._end: Mapping[str, Any] | None = None
         self._was_stopped = False
         self._was_killed = False
@@ -209,6 +211,7 @@ class _Watch:
                 self._learn(json.loads(line))
         elif self._end is None:  # the keeper was killed, and with it the program
             self._end = {"status": int(signal.SIGKILL)}
+            self._kill_orphans()
         return bool(data)
 
     def _learn(self, news: Mapping[str, Any]) -> None:
@@ -216,10 +219,17 @@ class _Watch:
             number, name, text = news["error"]
             self.error = (number, name, text)
             self._end = {}
+        elif "started" in news:
+            self._program = news["started"]
         elif "ended" in news:
             self._has_ended, self._kill_at = True, None
         elif "status" in news:
             self._end = news
+
+    def _kill_orphans(self) -> None:
+        """Kill what survives its keeper: what Apptainer starts is not bound to its parent's end."""
+        if self._program is not None:
+            send(signal.SIGKILL, [*descendants_of(self._program), self._program])
 
     def _show(self) -> None:
         for stream in self._streams.values():

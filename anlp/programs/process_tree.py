@@ -45,6 +45,16 @@ def descendants_of(pid: int) -> list[int]:
     return found
 
 
+def group_below(leader: int) -> list[int]:
+    """Return the living processes of a group, without its leader."""
+    found = []
+    for pid in descendants_of(leader):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(pid) == leader:
+                found.append(pid)
+    return found
+
+
 def name_of(pid: int) -> str:
     """Return the name of a process, as `ps -o comm` shows it; empty where it is gone."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,35 +58,46 @@ def read_batch(path: Path, tag: str | None = None) -> tuple[BatchLine, ...]:
 @functools.lru_cache(maxsize=KEPT_FILES)
 def _read(path: Path, stamp: tuple[int, int, int]) -> tuple[BatchLine, ...]:
     del stamp  # tells the versions of a file apart
-    shared: Mapping[str, Any] = {}
-    lines: list[BatchLine] = []
-    for index, line in parse_jsonl(path, _parse_line):
-        if line.options != shared:
-            shared = line.options
-        # lines share their options: 10,000 copies would fill the memory
-        lines.append(BatchLine(index, line.specs, shared, line.at_once))
-    return tuple(lines)
+    found = []
+    for index, line in parse_jsonl(path, _LineParser().parse):
+        found.append(replace(line, index=index))
+    return tuple(found)
 
 
-def _parse_line(form: Mapping[str, Any]) -> BatchLine:
-    """Check all that is read of a line; its number is filled in by the caller.
+class _LineParser:
+    """Checks lines one after the other; options that they share are checked and kept once.
 
-    Raises:
-        ValueError: it is damaged.
+    Otherwise the options of 100,000 lines would fill the memory, and checking them takes seconds.
     """
-    specs, at_once = form.get("specs"), form.get("at_once", 1)
-    if not isinstance(specs, list) or not specs:
-        raise ValueError(f"specs: expected a list of runs, got {specs!r:.60}")
-    for spec in specs:
-        if not _is_spec(spec):
-            raise ValueError(f"specs: expected run_id, task, settings and seed, got {spec!r:.60}")
-    if type(at_once) is not int or not 1 <= at_once <= MOST_AT_ONCE:
-        raise ValueError(f"at_once: expected a number of runs, got {at_once!r:.60}")
-    options = form.get("options")
-    options_from_json(options)
-    if not isinstance(options, dict) or "batch" not in options:
-        raise ValueError("options: expected the key 'batch'")
-    return BatchLine(0, specs, options, at_once)
+
+    def __init__(self) -> None:
+        self._options: Mapping[str, Any] = {}
+
+    def parse(self, form: Mapping[str, Any]) -> BatchLine:
+        """Check all that is read of a line; its number is filled in by the caller.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        specs, at_once = form.get("specs"), form.get("at_once", 1)
+        if not isinstance(specs, list) or not specs:
+            raise ValueError(f"specs: expected a list of runs, got {specs!r:.60}")
+        for spec in specs:
+            if not _is_spec(spec):
+                raise ValueError(
+                    f"specs: expected run_id, task, settings and seed, got {spec!r:.60}"
+                )
+        if type(at_once) is not int or not 1 <= at_once <= MOST_AT_ONCE:
+            raise ValueError(f"at_once: expected a number of runs, got {at_once!r:.60}")
+        return BatchLine(0, specs, self._shared(form.get("options")), at_once)
+
+    def _shared(self, options: Any) -> Mapping[str, Any]:
+        if not self._options or options != self._options:
+            options_from_json(options)
+            if "batch" not in options:
+                raise ValueError("options: expected the key 'batch'")
+            self._options = options
+        return self._options
 
 
 def _is_spec(form: object) -> bool:

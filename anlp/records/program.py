@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anlp.core.checked import make
 from anlp.core.metrics import declare_goal, declare_report
 from anlp.core.spec import Scalar, canonical_json
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder
 
 DIGEST_LENGTH = 12
+METRICS_IN_WANDB = "anlp_metrics"  # the name in wandb's config of a program's run
+_WORDS = ("command", "container", "container_prefixes")  # fields that are lists
 Goal = Literal["", "minimize", "maximize"]
 
 
@@ -28,6 +31,10 @@ class ProgramMetrics:
     goal: Goal = ""
     chance: float | None = None  # of `report`, where nothing was learned
     samples: int | None = None  # of the validation set
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in records of programs, and in wandb's config."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def baselines(self) -> dict[str, float]:
@@ -46,6 +53,7 @@ class Program:
 
     name: str  # relative to the project, or a command on PATH; part of every run's id
     project: str  # its folder
+    beside: str = ""  # the folder of the grid file: paths in its kept copy are relative to it
     path: str = ""  # of the file, relative to the project; empty for a command on PATH
     function: str = ""  # of the file; empty for a program
     is_task: bool = False  # whether that is a settings class with a builder, a whole task
@@ -61,6 +69,8 @@ class Program:
     defaults: Mapping[str, Scalar] = field(default_factory=dict)  # these values are not passed
     seed_flag: str = ""  # that passes the seed; empty: none does
     gpus: int = 0
+    container: tuple[str, ...] = ()  # that start it in an image, whose path is last; empty: none
+    container_prefixes: tuple[str, ...] = ()  # of the variables that pass into the image
     metrics: ProgramMetrics = field(default_factory=ProgramMetrics)
     resume_code: int | None = None  # the exit code that says: start me again to continue
     sha256: str = ""  # of the file when it was submitted
@@ -69,11 +79,10 @@ class Program:
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         form = {name: getattr(self, name) for name in self.__slots__}
-        metrics = {name: getattr(self.metrics, name) for name in self.metrics.__slots__}
         mappings = {name: dict(form[name]) for name in ("flags", "styles", "defaults")}
         truths = {name: list(words) for name, words in self.truths.items()}
-        command = list(self.command)
-        return {**form, **mappings, "truths": truths, "command": command, "metrics": metrics}
+        words = {name: list(form[name]) for name in _WORDS}
+        return {**form, **mappings, **words, "truths": truths, "metrics": self.metrics.to_json()}
 
     @property
     def digest(self) -> str:
@@ -94,8 +103,8 @@ def program_from_json(form: Mapping[str, Any]) -> Program:
         for name, text in form.get("metrics", {}).items()
         if name in ProgramMetrics.__slots__
     }
-    command = tuple(form.get("command", ()))
-    return Program(**{**known, "command": command, "metrics": ProgramMetrics(**metrics)})
+    words = {name: tuple(form.get(name, ())) for name in _WORDS}
+    return Program(**{**known, **words, "metrics": ProgramMetrics(**metrics)})
 
 
 def read_program(grid: GridFolder, digest: str) -> Program | None:
@@ -121,6 +130,17 @@ def read_programs(grid: GridFolder) -> list[Program]:
     return found
 
 
+def metrics_of_config(config: Mapping[str, Any]) -> ProgramMetrics:
+    """Return which metrics matter, as wandb's config of a program's run says it."""
+    form = config.get(METRICS_IN_WANDB)
+    told = {} if not isinstance(form, Mapping) else form
+    known = {name: told[name] for name in ProgramMetrics.__slots__ if told.get(name) is not None}
+    try:
+        return make(ProgramMetrics, known)
+    except ValueError:  # changed by hand
+        return ProgramMetrics()
+
+
 def declare_goals(grid: GridFolder) -> None:
     """Let every command of this process go by the metrics that the grid's files declared."""
     for program in read_programs(grid):
@@ -129,7 +149,11 @@ def declare_goals(grid: GridFolder) -> None:
 
 def declare_program_goal(program: Program) -> None:
     """Let every command of this process go by the metrics that a program declares."""
-    metrics = program.metrics
+    declare_metrics(program.metrics)
+
+
+def declare_metrics(metrics: ProgramMetrics) -> None:
+    """Let every command of this process go by these metrics."""
     if metrics.report:
         declare_report(metrics.select, metrics.report)
     if metrics.select and metrics.goal:

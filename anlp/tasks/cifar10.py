@@ -43,6 +43,7 @@ class Cifar10Settings(TrainingSettings):
     builder: ClassVar[str] = "anlp.builders.cifar10:build"
     smoke: ClassVar[Mapping[str, Scalar]] = {
         "data": "made",
+        "image_size": 16,
         "epochs": 1,
         "train_samples": 40,
         "filters": 8,

@@ -47,7 +47,7 @@ class ImagesTransferSettings(TrainingSettings):
     smoke: ClassVar[Mapping[str, Scalar]] = {
         "data": "made",
         "weights": "random",
-        "image_size": 32,
+        "image_size": 16,
         "epochs": 1,
         "train_samples": 40,
         "pixels": 16,

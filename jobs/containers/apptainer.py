@@ -8,41 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anlp.core.errors import UserError
+from anlp.records.image_variables import NAMES, PREFIXES, passing, variable_prefix
 
 PROGRAMS = ("apptainer", "singularity")
 EXIT_NOT_STARTED = 255  # of the program itself, with a line that begins with FATAL: on stderr
 LIVE = Path("/opt/live/anlp")  # of the image: code here goes before the code that is baked in
-
-# What passes into the image of the environment; a scheduler adds the prefixes of its own variables.
-PREFIXES = (
-    "ANLP_",
-    "CUDA_",
-    "NCCL_",
-    "NVIDIA_",
-    "PYTORCH_",
-    "SUBMITIT_",
-    "TORCH_",
-    "WANDB_",
-)
-NAMES = (
-    "LANG",
-    "LC_ALL",
-    "LOGNAME",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,34 +70,27 @@ class Container:
         """Return the words in place of `python -m anlp.run`: the image's own runscript."""
         return (*self._words("run"), str(self.image))
 
+    def program_words(self) -> tuple[str, ...]:
+        """Return the words for a program that the runner starts: its folder and words are added."""
+        return (*self._options("exec"), str(self.image))
+
     def _words(self, verb: str) -> tuple[str, ...]:
+        return (*self._options(verb), "--pwd", str(self.cwd))
+
+    def _options(self, verb: str) -> tuple[str, ...]:
         """Return the command line; without `--no-eval`, `$(...)` in values would be run."""
         binds = [word for bind in self.binds for word in ("--bind", bind.render())]
         gpus = ["--nv"] if self.has_gpus else []
-        return (
-            self.program,
-            "-q",
-            verb,
-            "--cleanenv",
-            "--no-eval",
-            *gpus,
-            *binds,
-            "--pwd",
-            str(self.cwd),
-        )
+        return (self.program, "-q", verb, "--cleanenv", "--no-eval", *gpus, *binds)
 
     @property
     def variable_prefix(self) -> str:
         """Return what goes before the name of a variable that is meant for the inside."""
-        return f"{Path(self.program).name.upper()}ENV_"
+        return variable_prefix(self.program)
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the environment to start it in; no value becomes a word of the command line."""
-        passed = {}
-        for name, value in inherited.items():
-            if name in NAMES or name.startswith(self.prefixes):
-                passed[self.variable_prefix + name] = value
-        return {**inherited, **passed}
+        return passing(self.program, inherited, self.prefixes, NAMES)
 
     def render_exports(self) -> list[str]:
         """Return lines of bash that do so on a node, with the values that are found there."""

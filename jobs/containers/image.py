@@ -18,7 +18,7 @@ from jobs.common import external
 from jobs.common.git import HERE, code_commit
 from jobs.containers.apptainer import LIVE, PROGRAMS, Bind, Container, binds_of, parse_bind
 from jobs.containers.sif import MEMORY, read_digest, require_whole
-from jobs.containers.trial import check_start
+from jobs.containers.trial import check_command, check_start
 
 UNKNOWN = "unknown"
 OLDEST = {"apptainer": (1, 1), "singularity": (3, 10)}  # that know --no-eval
@@ -95,7 +95,13 @@ def inspect_image(choice: ImageChoice, memory: Path | None = None) -> ImageFacts
 
 
 def make_container(
-    choice: ImageChoice, facts: ImageFacts, *, runs: Path, data: Path, has_gpus: bool
+    choice: ImageChoice,
+    facts: ImageFacts,
+    *,
+    runs: Path,
+    data: Path,
+    has_gpus: bool,
+    folders: Collection[Path] = (),
 ) -> Container:
     """Return the image with the folders that runs need bound into it, and nothing missing.
 
@@ -105,17 +111,18 @@ def make_container(
         runs: the grid's folder; runs start there.
         data: where data sets are; bound if it is there.
         has_gpus: whether runs ask for GPUs.
+        folders: others that runs need.
 
     Raises:
         UserError: something that is to be bound does not exist.
     """
     make_folder(runs)
     tree = [Bind(HERE / "anlp", LIVE, read_only=True)] if choice.is_live else []
-    folders = [runs, data] if data.is_dir() else [runs]
+    needed = [runs, *([data] if data.is_dir() else []), *folders]
     container = Container(
         choice.path,
         facts.program.split()[0],
-        (*_site_binds(choice), *binds_of(path.absolute() for path in folders), *tree),
+        (*_site_binds(choice), *binds_of(path.absolute() for path in needed), *tree),
         runs.absolute(),
         has_gpus,
     )
@@ -158,15 +165,21 @@ def warnings(
             "build it without --cpu"
         )
     for package in facts.labels.get("anlp.without", "").split():
-        touched = sorted(task for task in set(tasks) if package in TASKS[task].settings.needs)
+        built_in = set(tasks) & set(TASKS)
+        touched = sorted(task for task in built_in if package in TASKS[task].settings.needs)
         if touched:
             yield (
                 f"{facts.path.name} was built without {package}: "
                 f"runs of {', '.join(touched)} that need it will fail"
             )
-    place = next((place for place in OF_ONE_MACHINE if facts.path.is_relative_to(place)), None)
-    if leaves_machine and place:
-        yield f"{facts.path} is in {place}, which nodes may not see; put it on a shared file system"
+    if leaves_machine:
+        yield from _warn_of_place(facts.path)
+
+
+def _warn_of_place(image: Path) -> Iterator[str]:
+    place = next((place for place in OF_ONE_MACHINE if image.is_relative_to(place)), None)
+    if place:
+        yield f"{image} is in {place}, which nodes may not see; put it on a shared file system"
 
 
 def find_program() -> tuple[str, str]:
@@ -204,10 +217,9 @@ def find_program() -> tuple[str, str]:
 def _read_labels(program: str, image: Path) -> Mapping[str, str]:
     answer = external.run([program, "inspect", "--json", "--labels", str(image)], timeout_s=60)
     try:
-        labels = (
-            json.loads(answer.out)["data"]["attributes"]["labels"] if answer.code == 0 else None
-        )
-    except (ValueError, KeyError, TypeError):
+        attributes = json.loads(answer.out)["data"]["attributes"] if answer.code == 0 else {}
+        labels = attributes.get("labels", {}) or {} if answer.code == 0 else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         labels = None
     if not isinstance(labels, dict):
         said = answer.err.strip().splitlines()[-1:] or ["no labels"]
@@ -240,6 +252,7 @@ class ImageUse:
         has_gpus: whether runs ask for GPUs.
         leaves_machine: whether nodes will open the image.
         tasks: of the runs.
+        folders: others that runs need.
     """
 
     runs: Path
@@ -247,6 +260,7 @@ class ImageUse:
     has_gpus: bool
     leaves_machine: bool
     tasks: frozenset[str]
+    folders: tuple[Path, ...] = ()
 
 
 def prepare_image(
@@ -263,7 +277,14 @@ def prepare_image(
         UserError: the image, the program or a folder is missing or unsuitable.
     """
     facts = inspect_image(choice, use.runs.parent / MEMORY)
-    container = make_container(choice, facts, runs=use.runs, data=use.data, has_gpus=use.has_gpus)
+    container = make_container(
+        choice,
+        facts,
+        runs=use.runs,
+        data=use.data,
+        has_gpus=use.has_gpus,
+        folders=use.folders,
+    )
     for text in warnings(
         facts,
         code_commit(),
@@ -273,4 +294,39 @@ def prepare_image(
     ):
         say(f"warning: {text}")
     check_start(container)
+    return container, facts
+
+
+def prepare_own_image(
+    choice: ImageChoice, use: ImageUse, word: str, say: Callable[[str], None]
+) -> tuple[Container, ImageFacts]:
+    """Return the container of a program of the user's own, which needs nothing of this project.
+
+    Args:
+        choice: the image.
+        use: what it is wanted for.
+        word: the first one of the program's command; empty: not known here.
+        say: gets warnings.
+
+    Raises:
+        UserError: the image, the program or a folder is missing or unsuitable.
+    """
+    if choice.is_live:
+        raise UserError(
+            "--live: a program of your own executes its own code, and its image holds none of this "
+            "project; leave --live out"
+        )
+    facts = inspect_image(choice, use.runs.parent / MEMORY)
+    container = make_container(
+        choice,
+        facts,
+        runs=use.runs,
+        data=use.data,
+        has_gpus=use.has_gpus,
+        folders=use.folders,
+    )
+    if use.leaves_machine:
+        for text in _warn_of_place(facts.path):
+            say(f"warning: {text}")
+    check_command(container, word)
     return container, facts

@@ -18,6 +18,10 @@ TIMEOUT_S = 300.0  # where nothing mounts it, an image is unpacked first
 COMMAND = ("sh", "-c", 'exec python "$@"', "sh", "-c", "import anlp.records.elements")
 
 
+_FIND = ("sh", "-c", 'command -v "$1" >/dev/null || exit 127', "sh")
+_NO_SHELL = '"sh": executable file not found'
+
+
 def check_start(container: Container) -> None:
     """Start the image with all that it gets in a job, and import the code in it.
 
@@ -35,6 +39,37 @@ def check_start(container: Container) -> None:
         return
     raise UserError(
         f"container: {container.image}: jobs in it would not start: {_reason(answer)}. "
+        f"--no-container runs without it; {SWITCH}=off submits all the same, where only the nodes "
+        "can start images"
+    )
+
+
+def check_command(container: Container, word: str) -> None:
+    """Start the image and look for a command in it; an image without a shell is not asked.
+
+    Args:
+        container: with all that it gets when a run starts.
+        word: the command, or the path of a program; empty: any image that starts will do.
+
+    Raises:
+        UserError: it does not start, or has no such command.
+    """
+    if os.environ.get(SWITCH) == "off":
+        return
+    answer = external.run(
+        container.exec_argv(*_FIND, word or "sh"),
+        timeout_s=TIMEOUT_S,
+        environment=container.environment(os.environ),
+    )
+    if answer.code == 0 or _NO_SHELL in answer.err:
+        return
+    if answer.code == 127:
+        raise UserError(
+            f"container: {container.image}: there is no {word} in it that can be executed; name "
+            "another one in `command`, or the path of its Python: interpreter"
+        )
+    raise UserError(
+        f"container: {container.image}: programs in it would not start: {_reason(answer)}. "
         f"--no-container runs without it; {SWITCH}=off submits all the same, where only the nodes "
         "can start images"
     )

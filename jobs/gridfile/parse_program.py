@@ -25,7 +25,12 @@ from jobs.gridfile.program_keys import (
     read_smoke,
     read_snapshot,
 )
-from jobs.gridfile.program_settings import SEED_NAMES, read_declared, vocabulary_of_program
+from jobs.gridfile.program_settings import (
+    SEED_NAMES,
+    passes_by_flag,
+    read_declared,
+    vocabulary_of_program,
+)
 from jobs.gridfile.settings import Vocabulary
 from jobs.gridfile.top_keys import TopReader
 from jobs.programs.parsers.reading import ProgramArguments, read_arguments
@@ -41,21 +46,28 @@ WORKDIRS = ("project", "code", "run")
 
 
 def read_program_grid(
-    top: Table, faults: Faults, source: Path
+    top: Table, faults: Faults, beside: Path, *, in_image: bool | None = None
 ) -> tuple[Vocabulary, ProgramBlock] | None:
     """Return what can be written about the program of a grid file, and the program.
 
     None where the program cannot be found; faults are noted.
+
+    Args:
+        top: of the file.
+        faults: gets what is wrong.
+        beside: the folder that paths in the file are relative to.
+        in_image: whether the program is started in an image; None: the file says.
     """
-    reader = TopReader(top, faults, source.parent)
+    reader = TopReader(top, faults, beside)
+    is_inside = _names_image(top) if in_image is None else in_image
     entry = top.entries["program"]
-    place = _place(reader, entry.tree)
+    place = _place(reader, entry.tree, is_inside=is_inside)
     if place is None:
         return None
-    interpreter = reader.value("interpreter", Key("", _interpreter), "") or find_interpreter(
-        os.environ
-    )
-    arguments = _arguments(reader, place, interpreter, entry.line)
+    here = find_interpreter(os.environ)
+    read = text if is_inside else _interpreter
+    interpreter = reader.value("interpreter", Key("", read), "") or here
+    arguments = _arguments(reader, place, here if is_inside else interpreter, entry.line)
     if arguments is None:
         return None
     declared = read_declared(reader)
@@ -64,6 +76,7 @@ def read_program_grid(
     program = Program(
         name=place.name,
         project=str(place.project),
+        beside=os.path.abspath(beside),  # noqa: PTH100 - links stay
         path="" if place.file is None else place.name,
         command=command,
         interpreter=interpreter,
@@ -79,7 +92,9 @@ def read_program_grid(
         commit=project_commit(place.project) if place.is_in_git else "",
         **read_snapshot(reader, place),
     )
-    block = ProgramBlock(program, read_smoke(reader, words))
+    checks_names = arguments.is_complete or declared.is_given or not passes_by_flag(command)
+    note = "" if checks_names else arguments.note
+    block = ProgramBlock(program, read_smoke(reader, words), note)
     return replace(words, task=program_task(place.name, command)), block
 
 
@@ -130,12 +145,17 @@ def _fault_of_macro(macro: str, word: str, given: set[str], words: Vocabulary) -
     return f"expected the name of a variable in ${{{ENVVAR}NAME}}, got ${{{macro}}}"
 
 
-def _place(reader: TopReader, tree: Tree) -> Place | None:
+def _names_image(top: Table) -> bool:
+    tree = top.entries["container"].tree if "container" in top.entries else None
+    return isinstance(tree, Leaf) and isinstance(tree.value, str)
+
+
+def _place(reader: TopReader, tree: Tree, *, is_inside: bool) -> Place | None:
     if not isinstance(tree, Leaf) or tree.value is None or not tree.text.strip():
         reader.faults.add(tree.line, "program", f"expected a path or a command, got {show(tree)}")
         return None
     try:
-        place = find_program(tree.text, reader.beside)
+        place = find_program(tree.text, reader.beside, is_inside=is_inside)
     except UserError as error:
         reader.faults.add(tree.line, "program", str(error))
         return None

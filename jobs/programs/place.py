@@ -38,12 +38,13 @@ class Place:
         return self.file is not None and self.file.suffix == ".py"
 
 
-def find_program(text: str, beside: Path) -> Place:
+def find_program(text: str, beside: Path, *, is_inside: bool = False) -> Place:
     """Return the program that a grid file names.
 
     Args:
         text: a path relative to the grid file, or a command on PATH.
         beside: the folder of the grid file.
+        is_inside: whether it is started in an image, which has commands of its own.
 
     Raises:
         UserError: there is no such file or command, or it cannot be executed.
@@ -52,7 +53,8 @@ def find_program(text: str, beside: Path) -> Place:
     if path.is_dir():
         raise UserError(f"expected a program, got the folder {path}")
     if not path.exists():
-        if os.sep not in text and shutil.which(text):
+        may_be_inside = is_inside and not text.endswith(".py")
+        if os.sep not in text and (may_be_inside or shutil.which(text)):
             return Place(text, Path(os.path.abspath(beside)), None)  # noqa: PTH100
         raise UserError(f"{path}: no such file{_near(path)}")
     if path.suffix != ".py" and not os.access(path, os.X_OK):

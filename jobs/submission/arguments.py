@@ -230,6 +230,13 @@ def _lasting(profile: str | None) -> str | None:
     return str(Path(profile).resolve()) if profile and is_profile_path(profile) else profile
 
 
+def names_image(given: Overrides) -> bool | None:
+    """Return whether a command, or the profile that it names, asks for an image; None: neither."""
+    if given.container is not None:
+        return bool(given.container)
+    return True if given.profile and load_profile(given.profile).container else None
+
+
 def _image(target: SubmitOptions, given: Overrides, profile: str | None) -> ImageChoice | None:
     """Return the image: the command line goes before the grid, the grid before the profile."""
     site = None if profile is None else load_profile(profile)

@@ -11,6 +11,7 @@ from anlp.core.errors import EXIT_OK, UserError
 from anlp.core.spec import RunSpec
 from anlp.core.units import count
 from anlp.records.folders import GridFolder
+from anlp.tasks.user_code import is_program
 from jobs.config.resources import Resources
 from jobs.containers.apptainer import Container
 from jobs.containers.image import ImageUse, prepare_image
@@ -25,6 +26,8 @@ from jobs.schedulers.profiles import load_profile
 from jobs.schedulers.site import fill_limits
 from jobs.submission.batching import SubmissionStage
 from jobs.submission.foreground import ForegroundRun
+from jobs.submission.own_image import program_in_image
+from jobs.submission.program import uncopied_code
 from jobs.submission.submitter import SubmittedBatch, Submitter
 from jobs.views.plan import say_nothing_to_do, say_taken_meanwhile
 
@@ -127,17 +130,24 @@ def _in_image(
     *,
     leaves_machine: bool,
 ) -> tuple[SubmitOptions, Container | None]:
-    """Return the target with the facts about the image, and the container to start."""
+    """Return the target with the facts about the image, and the container to start jobs in.
+
+    Jobs of a program are not in its image: there the runner starts the program alone.
+    """
+    use = ImageUse(
+        runs=folder.path,
+        data=Path(target.options.data_dir),
+        has_gpus=any(resources.gpus for resources in (target.resources, *asks.values())),
+        leaves_machine=leaves_machine,
+        tasks=frozenset(tasks),
+        folders=uncopied_code(folder, target),
+    )
+    if target.options.program and all(map(is_program, tasks)):
+        with writing_to(folder):
+            return program_in_image(folder, target, use, print), None
     if target.image is None:
         return replace(target, options=replace(target.options, container=None)), None
     with writing_to(folder):
-        use = ImageUse(
-            runs=folder.path,
-            data=Path(target.options.data_dir),
-            has_gpus=any(resources.gpus for resources in (target.resources, *asks.values())),
-            leaves_machine=leaves_machine,
-            tasks=frozenset(tasks),
-        )
         container, facts = prepare_image(target.image, use, print)
     return replace(
         target, options=replace(target.options, container=facts.for_options())

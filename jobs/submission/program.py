@@ -15,7 +15,7 @@ from anlp.core.units import count
 from anlp.programs.command import RunValues, render_command
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
-from anlp.records.program import Program, read_program
+from anlp.records.program import Program, read_program, read_programs
 from jobs.programs.project_files import How
 from jobs.programs.snapshot import take_snapshot
 from jobs.runs.failures import ENDED_WELL
@@ -49,12 +49,16 @@ def with_program(
             written = replace(written, code=str(found.folder.relative_to(folder.path)))
         for sentence in (found.sentence, *found.notes):
             say(sentence)
-    path = folder.programs / f"{written.digest}.json"
+    return with_record(folder, written, target)
+
+
+def with_record(folder: GridFolder, program: Program, target: SubmitOptions) -> SubmitOptions:
+    """Return the target with a program whose record is on disk."""
+    path = folder.programs / f"{program.digest}.json"
     if not path.exists():
         make_folder(folder.programs)
-        write_json(path, written.to_json())
-    options = replace(target.options, program=written.digest)
-    return replace(target, options=options)
+        write_json(path, program.to_json())
+    return replace(target, options=replace(target.options, program=program.digest))
 
 
 def with_present_code(folder: GridFolder, target: SubmitOptions, say: Say) -> SubmitOptions:
@@ -65,11 +69,33 @@ def with_present_code(folder: GridFolder, target: SubmitOptions, say: Say) -> Su
     """
     if not target.options.program:
         return target
+    program = recorded_program(folder, target)
+    return with_program(folder, replace(program, code=""), target, say)
+
+
+def recorded_program(folder: GridFolder, target: SubmitOptions) -> Program:
+    """Return the program of a submission.
+
+    Raises:
+        UserError: its record is gone or damaged.
+    """
     program = read_program(folder, target.options.program)
     if program is None:
         path = folder.programs / f"{target.options.program}.json"
         raise UserError(f"{path}: cannot be read; submit the grid file again instead")
-    return with_program(folder, replace(program, code=""), target, say)
+    return program
+
+
+def beside_of_copy(source: Path) -> Path | None:
+    """Return the folder of the file that a grid's folder keeps a copy of; None for other files."""
+    programs = read_programs(GridFolder(source.parent))
+    return Path(programs[-1].beside) if programs and programs[-1].beside else None
+
+
+def uncopied_code(folder: GridFolder, target: SubmitOptions) -> tuple[Path, ...]:
+    """Return the project of the user's own code where no copy of it is in the grid's folder."""
+    program = read_program(folder, target.options.program) if target.options.program else None
+    return () if program is None or program.code else (Path(program.project),)
 
 
 def note_program(

@@ -123,5 +123,5 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
 
         assert module.cli() == 2
         last = capsys.readouterr().err.splitlines()[-1]
-        assert last.startswith("/dev/null/")
-        assert "cannot be written (" in last
+        assert last.startswith("cannot be written: /dev/null")
+        assert "; " in last

@@ -257,7 +257,10 @@ def test_another_metric_is_reported_on_request(study: Grid) -> None:
             ["study", "--select", "val/ac"],
             "--select: metric 'val/ac' is unknown (did you mean 'val/acc'?",
         ),
-        (["study", "--out", "grid.txt"], "grid.txt/report.html: cannot be written"),
+        (
+            ["study", "--out", "grid.txt"],
+            "cannot be written: grid.txt: File exists; move away what has this name",
+        ),
     ],
 )
 def test_what_a_person_can_put_right_is_one_sentence(

@@ -93,7 +93,7 @@ def test_a_grid_file_that_is_written_elsewhere_finds_its_program(
         (["sweep.yaml", "--as-grid", "-o", "no/x.yaml"], "no/x.yaml: cannot be written"),
         (["grid.yaml", "--as-grid"], "grid.yaml: a grid file already"),
         (["sweep.yaml", "--as-grid", "--set", "lr=1"], "shows the file as it is; leave out --set"),
-        (["sweep.yaml", "-o", "x.yaml"], "--output: goes with --as-grid"),
+        (["sweep.yaml", "-o", "x.yaml"], "--out: goes with --as-grid"),
     ],
 )
 def test_a_mistake_is_one_sentence(project: Path, words: list[str], said: str) -> None:
@@ -114,3 +114,19 @@ def test_other_commands_find_the_grid_by_its_sweep_file(project: Path) -> None:
     (project / "runs" / "First-sweep").mkdir(parents=True)
 
     assert find_grid("sweep.yaml").name == "First-sweep"
+
+
+@pytest.mark.slow
+def test_a_submitted_grid_finds_its_program_by_its_name_alone(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "grids").mkdir()
+    (project / "grids" / "mine.yaml").write_text(
+        "program: ../train.py\nfixed: {x: 1}\nwandb: {mode: disabled}\n"
+    )
+    assert submit.main(["grids/mine.yaml", "--on", "local", "-q"]) == 0
+    capsys.readouterr()
+
+    assert submit.main(["mine", "-n", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["state"] == "done"
+    assert submit.main(["runs/mine/grid.yaml", "-n"]) == 0

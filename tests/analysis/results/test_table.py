@@ -85,6 +85,8 @@ def test_a_table_sorted_by_what_is_reported_marks_no_best_and_says_so(grid: Grid
     )
     assert [row.is_best for row in rows_of(by_setting)] == [True, False]
     assert "Sorted by lr." in render_caption(by_setting)
+    assert "*: best." in render_text(by_setting)
+    assert "*: best." not in render_text(table)
 
 
 def test_the_selected_row_is_first_and_shown_though_rows_above_it_lost_seeds(grid: Grid) -> None:

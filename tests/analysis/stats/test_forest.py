@@ -48,7 +48,7 @@ def test_without_scikit_learn_the_way_out_is_named(monkeypatch: pytest.MonkeyPat
     codes, scores = interacting(40)
     monkeypatch.setitem(sys.modules, "sklearn", None)
 
-    with pytest.raises(UserError, match=r"pip install 'anlp\[analysis\]', or add --no-forest"):
+    with pytest.raises(UserError, match=r"pip install 'anlp\[analysis\]'; or add --no-forest"):
         forest_importance(codes, scores)
 
 

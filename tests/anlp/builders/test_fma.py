@@ -168,7 +168,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no labels": (
         lambda lab: (lab / "train_labels.txt").unlink(),
-        "train_labels.txt: not a readable labels file",
+        r"train_labels.txt: cannot be read .*; check the name: there is no such file",
     ),
     "no lines": (
         lambda lab: (lab / "train_labels.txt").write_text("Id\tGenre\n\n"),

@@ -210,7 +210,7 @@ def pack_badly(folder: Path) -> None:
         (mix, r"faces/c/0.png: beside train/ and test/; .* move or remove it"),
         (damage, r"faces/a/0.png: not a readable image \(of no known kind\); remove or replace it"),
         (cut, r"faces/a/0.png: not a readable image"),
-        (mislead, r"faces/a/9.png: not a readable image \(.*No such file"),
+        (mislead, r"faces/a/9.png: cannot be read \(No such file or directory\); check the name"),
         (blow_up, r"faces/a/9.png: not a readable image \(Image size \(400000000 pixels\) exceeds"),
         (pack_badly, r"faces/images.tar.gz: not a readable archive \([^\n]*\); fetch it again"),
     ],

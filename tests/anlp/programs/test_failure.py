@@ -325,6 +325,7 @@ def test_wandbs_resume_that_must_find_a_run_says_what_to_do(
     server = Stub()
     for name, value in (("BASE_URL", server.url), ("API_KEY", KEY), ("RUN_ID", "mine")):
         monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     try:
         text = stderr_of(tmp_path, "import wandb\nwandb.init(project='p', resume='must')")
     finally:

@@ -69,7 +69,7 @@ def test_images_that_are_worth_a_look_are_kept_with_the_predictions(tmp_path: Pa
 
     with np.load(folder.predictions) as kept:
         outputs, targets, noted = kept["outputs"], kept["targets"], kept["noted"]
-        assert (outputs.shape, kept["noted_inputs"].shape[1:]) == ((200, 10), (3, 32, 32))
+        assert (outputs.shape, kept["noted_inputs"].shape[1:]) == ((200, 10), (3, 16, 16))
         assert list(kept["names"]) == list(result.provenance["data"]["names"])
     hits = outputs.argmax(1) == targets
     assert sorted(hits[noted]) == list(hits[noted])  # mistakes first

@@ -16,10 +16,10 @@ import pytest
 
 from anlp.core import lease
 from anlp.records.files import write_json
-from anlp.records.folders import RunFolder
+from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions, WandbOptions
 from anlp.records.results import Outcome, RunResult
-from anlp.records.wandb_offline import runs_with_copies
+from anlp.records.wandb_offline import project_url, runs_with_copies
 from anlp.tasks import make_spec
 from anlp.tracking import upload, wandb_service
 from anlp.tracking.jsonl import JsonlTracker
@@ -290,6 +290,20 @@ def test_online_rows_config_group_and_tags_arrive(folder: RunFolder, stub: Stub)
 
 
 @pytest.mark.slow
+def test_the_address_of_the_project_is_kept_in_the_grids_folder(
+    folder: RunFolder, stub: Stub
+) -> None:
+    grid = GridFolder(folder.path.parent)
+    assert project_url(grid) == ""
+
+    assert attempt(folder, train(1)) == 0
+
+    assert project_url(grid).startswith("http")
+    assert "/anlp" in project_url(grid)
+    (grid.path / "wandb.url").write_text("\x1b[2Jhttp://x")
+    assert project_url(grid) == ""
+
+
 def test_an_interrupted_run_is_continued_on_the_server(folder: RunFolder, stub: Stub) -> None:
     attempt(folder, train(3, "interrupted"))
     first = stub.runs()[folder.run_id]

@@ -25,6 +25,7 @@ COMMANDS = "sbatch|squeue|sacct|scancel|qsub|qstat|qdel|bsub|bjobs|bkill"
 WORDS = re.compile(rf"\b({'|'.join(NAMES)}|{COMMANDS})", re.IGNORECASE)
 # Modules outside a backend's folder that name one in a string, and why.
 ALLOWED = {
+    "anlp/programs/tracebacks.py": "prefixes of lines that srun adds to what a program prints",
     "jobs/schedulers/plugins.py": "the list of schedulers",
     "anlp/runtime/slurm_task.py": "what a task of a Slurm array executes, on the node",
     "anlp/runtime/submitit_requeue.py": "submitit's contract for such a task",

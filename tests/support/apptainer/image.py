@@ -98,6 +98,27 @@ def _find_or_build() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def own_image(apptainer: None) -> Path:
+    """A small image with a Python of its own and nothing of this project; ten seconds."""
+    definition = (HERE / "own.def").read_bytes()
+    path = CACHE / f"own-{hashlib.sha256(definition).hexdigest()[:16]}.sif"
+    with _locked("own"):
+        if not path.exists():
+            if not Path("/usr/bin/python3").exists():
+                pytest.skip("needs a Python of the system for the image")
+            stage = CACHE / "own-stage"
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+            (stage / "own.def").write_bytes(definition)
+            built = stage / "own.sif"
+            _call([*_as_builder(stage), "apptainer", "build", str(built), str(stage / "own.def")])
+            built.replace(path)
+            path.chmod(0o644)
+            shutil.rmtree(stage)
+    return path
+
+
 def _why_not() -> str | None:
     if (
         shutil.which("apptainer") is None
