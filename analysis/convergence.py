@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.cli.arguments import add_grid, say_notes, select_runs, share
 from analysis.cli.output import add_format, chosen_format, write_or_print
-from analysis.data.load import load
+from analysis.data.load import load, why_no_runs
 from analysis.verdicts.breakdown import Breakdown, build_breakdown
 from analysis.verdicts.judge import judge_runs
 from analysis.verdicts.render import ROWS_SHOWN, render_csv, render_json, render_text
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     loaded = load(options.grid)
     say_notes(loaded.notes)
     if loaded.runs.empty:
-        raise UserError("no runs to judge: nothing of this grid has started yet")
+        raise UserError(f"no runs to judge: {why_no_runs(loaded)}")
     if options.metric:
         _check_logged(options.metric, loaded.history)
     if len(loaded.runs) > MANY:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from analysis.cli.arguments import add_grid, choose_metric, say_notes, select_runs
 from analysis.cli.output import add_format, chosen_format, write_or_print
-from analysis.data.load import load
+from analysis.data.load import load, why_no_runs
 from analysis.effects.design import build_design
 from analysis.effects.explain import Importance, explain
 from analysis.effects.render import render_csv, render_json, render_text
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
     if loaded.runs.empty:
-        raise UserError("no runs to explain: nothing of this grid has started yet")
+        raise UserError(f"no runs to explain: {why_no_runs(loaded)}")
     runs = select_runs(loaded.runs, options.only)
     metric = choose_metric(runs, options.metric)
     design = build_design(runs, metric, clip=options.clip, ranks=options.ranks)

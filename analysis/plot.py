@@ -11,7 +11,7 @@ from typing import Any
 from analysis.cli.arguments import add_grid, default_path, say_notes, select_loaded
 from analysis.cli.charts import parse_formats
 from analysis.cli.output import add_out
-from analysis.data.load import Runs, load
+from analysis.data.load import Runs, load, why_no_runs
 from analysis.plots.catalogue import KINDS, Kind
 from analysis.plots.chart import save_chart
 from analysis.plots.style import FORMATS
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     loaded = load(options.grid, history=kind.needs_history)
     say_notes(loaded.notes)
     if loaded.runs.empty:
-        raise UserError(f"{loaded.grid}: no runs to draw: nothing of this grid has started yet")
+        raise UserError(f"{loaded.grid}: no runs to draw: {why_no_runs(loaded)}")
     loaded = select_loaded(loaded, options.only)
     given = {name: getattr(options, name) for name in kind.options}
     chart = kind.build(loaded, **{name: value for name, value in given.items() if value})

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from analysis.cli.arguments import add_grid, add_margin, say_notes, select_runs, share
 from analysis.cli.output import add_format, chosen_format, write_or_print
-from analysis.data.load import load
+from analysis.data.load import load, why_no_runs
 from analysis.results.margin import margin_in
 from analysis.results.plan import Plan
 from analysis.results.render import RENDERERS, WIDTH, render_text
 from analysis.results.table import Table, build_table, chosen_metrics
 from anlp.console.command import add_filter, make_parser, run_command, whole_number
 from anlp.console.stdio import can_redraw, terminal_width
-from anlp.core.errors import EXIT_OK
+from anlp.core.errors import EXIT_OK, UserError
 
 SUFFIXES = {
     "text": ".txt",
@@ -123,6 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_arguments().parse_args(argv)
     loaded = load(options.grid, history=False)
     say_notes(loaded.notes)
+    if loaded.runs.empty:
+        raise UserError(f"no runs to tabulate: {why_no_runs(loaded)}")
     runs = select_runs(loaded.runs, options.only)
     metrics = chosen_metrics(runs, options.select, options.report)
     table = build_table(runs, _plan(options, *metrics), loaded.grid)

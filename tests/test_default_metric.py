@@ -8,6 +8,7 @@ import pytest
 
 import analysis
 from analysis.data.metric_choice import usual_metric
+from anlp.core.metrics import default_metric
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
 from anlp.records.options import RunOptions
@@ -44,3 +45,7 @@ def test_jobs_and_analysis_choose_the_metric_alike(
 
     assert selection_metric(statuses) == metric
     assert usual_metric(analysis.load("demo", history=False).runs) == metric
+
+
+def test_accuracy_by_its_whole_name_comes_before_the_loss() -> None:
+    assert default_metric({"val/accuracy", "val/loss"}, ()) == "val/accuracy"

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from analysis.data.arrow import join_tables
 from analysis.data.frames import RUN_COLUMNS, empty_history, history_table, run_row, runs_table
-from analysis.data.source import Reading, Source
+from analysis.data.source import Reading, Source, told
 from anlp.console.progress import PATIENCE_S, Progress
 from anlp.core.files import write_whole
 from anlp.core.spec import TaskSettings
@@ -33,7 +33,7 @@ from anlp.records.files import read_json, write_json
 from anlp.records.results import RunRecord
 from anlp.tasks import TASKS
 
-FORM = 2  # of the tables below
+FORM = 3  # of the tables below
 # private columns of the runs: two of `Reading`, how many rows of `history`, and the provenance of
 # the result as JSON text, null while there is no result
 STAMP, NOTE, EPOCHS, PROVENANCE = "_stamp", "_note", "_epochs", "_provenance"
@@ -136,8 +136,9 @@ def read_tables(source: Source, cache: Cache, *, history: bool) -> tuple[RunTabl
     if known is not None and len(kept) == len(wanted) == known.num_rows:
         epochs = cache.read_history(known) if history else empty_history()
         if epochs is not None:
-            return RunTables(known, epochs), _notes(known)
-    return _Collection(cache, known, kept).complete(source, wanted)
+            return RunTables(known, epochs), [*source.notes(), *told(_notes(known))]
+    tables, notes = _Collection(cache, known, kept).complete(source, wanted)
+    return tables, [*source.notes(), *notes]
 
 
 def read_all(source: Source) -> list[Reading]:
@@ -167,13 +168,14 @@ class _Collection:
         with Progress("reading runs", len(missing)) as progress:
             try:
                 for reading in progress.over(source.read(missing)):
-                    notes += [reading.note] if reading.note else []
+                    notes += [(reading.run_id, reading.note)] if reading.note else []
                     self._add(reading)
             finally:  # Ctrl-C, or a server that gives up
                 trouble = self._save()
+        said = told(notes)
         if trouble and progress.seconds > PATIENCE_S:
-            notes.append(f"nothing of this is kept for the next time ({trouble})")
-        return self._pulled, notes
+            said.append(f"nothing of this is kept for the next time ({trouble})")
+        return self._pulled, said
 
     def _add(self, reading: Reading) -> None:
         if reading.record is not None:
@@ -216,8 +218,10 @@ def _current_rows(runs: pa.Table, source: Source, wanted: Sequence[str]) -> list
     ]
 
 
-def _notes(runs: pa.Table) -> list[str]:
-    return [note for note in runs[NOTE].to_pylist() if note]
+def _notes(runs: pa.Table) -> list[tuple[str, str]]:
+    """Return id and note of each run that has one."""
+    pairs = zip(runs["run_id"].to_pylist(), runs[NOTE].to_pylist(), strict=True)
+    return [(run_id, note) for run_id, note in pairs if note]
 
 
 def _keep(known: pa.Table | None, rows: list[int], cache: Cache) -> RunTables:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.data.run_folders import FolderSource
-from analysis.data.source import Source
+from analysis.data.source import Source, told
 from analysis.data.wandb_project import SCHEME, ProjectSource, parse_project
 from anlp.records.folders import GridFolder, find_grid, runs_root
 from anlp.records.program import declare_goals
@@ -18,7 +18,7 @@ from anlp.records.results import RunRecord
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Runs", "find_grid", "from_disk", "from_wandb", "load"]
+__all__ = ["Runs", "find_grid", "from_disk", "from_wandb", "load", "why_no_runs"]
 
 CACHE = ".pulled"  # in the folder of a grid: see `analysis.data.cache`
 Note = Callable[[str], None]
@@ -68,6 +68,14 @@ def load(grid: str | Path, *, history: bool = True) -> Runs:
     return Runs(folder, runs, lines, (*notes, *more), provenance)
 
 
+def why_no_runs(loaded: Runs, name: str = "this grid") -> str:
+    """Say why there is no run: none has started, or none can be read here."""
+    if not loaded.notes:
+        return f"nothing of {name} has started yet"
+    more = "; see the notes above" if len(loaded.notes) > 1 else ""
+    return f"none of the runs of {name} can be read here ({loaded.notes[0]}){more}"
+
+
 def from_disk(root: Path, note: Note = warnings.warn, *, history: bool = True) -> list[RunRecord]:
     """Read every run of the grid folder `root` that can be read, in the order of their ids.
 
@@ -112,7 +120,6 @@ def _records(source: Source, note: Note) -> list[RunRecord]:
     from analysis.data.cache import read_all
 
     readings = read_all(source)
-    for reading in readings:
-        if reading.note:
-            note(reading.note)
+    for text in (*source.notes(), *told((one.run_id, one.note) for one in readings)):
+        note(text)
     return [reading.record for reading in readings if reading.record is not None]

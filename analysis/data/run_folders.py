@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.data.source import UNSETTLED, Reading
+from analysis.data.source import NO_FIT, UNSETTLED, Reading, known_settings
 from anlp.core.damage import take_damage
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
@@ -19,7 +19,7 @@ from anlp.records.fingerprint import first_line
 from anlp.records.folders import RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import RunRecord, RunResult, read_result
-from anlp.tasks import spec_from_json
+from anlp.tasks import TASKS, make_spec
 
 # folders of a grid that are no runs
 GRID_FILES = frozenset({"batches", "code", "lock", "programs", "report"})
@@ -51,6 +51,10 @@ class FolderSource:
         """Return every folder that could be a run."""
         return sorted(self._folder_ns)
 
+    def notes(self) -> list[str]:
+        """Return nothing: every folder is read, or its own note says why not."""
+        return []
+
     def is_current(self, run_id: str, stamp: str) -> bool:
         """Compare a finished run by its folder's time, a live one by its files, too."""
         folder_ns = self._folder_ns[run_id]
@@ -75,7 +79,10 @@ class FolderSource:
         if form is None:
             return _skipped(folder, f"spec.json cannot be read{_because(folder.spec)}")
         try:
-            spec, purpose, run_id = _parse_spec(form)
+            absent = _absent_task(form)
+            if absent:
+                return Reading(folder.run_id, note=absent)
+            spec, purpose, run_id, note = _parse_spec(form)
         # pydantic's ValidationError is a ValueError
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return _skipped(
@@ -83,12 +90,14 @@ class FolderSource:
             )
         if run_id != folder.run_id:
             return _skipped(folder, f"a copy of run {run_id}")
+        if run_id != spec.run_id:
+            return Reading(run_id, note=NO_FIT)
         result = read_result(folder)
         is_torn = result is None and folder.result.exists()
-        note = ""
         if is_torn:
             why = _because(folder.result)
-            note = f"{run_id}: result.json cannot be read{why}, the run counts as unfinished"
+            torn = f"{run_id}: result.json cannot be read{why}, the run counts as unfinished"
+            note = "\n".join(filter(None, (torn, note)))
         lines = tuple(read_metrics(folder.metrics)) if self._history else ()
         record = make_record(run_id, spec, purpose, result, lines)
         if time.time() - folder_ns / 1e9 < SETTLED_S:
@@ -159,9 +168,20 @@ def _because(path: Path) -> str:
     return f" ({why})" if why else ""
 
 
-def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str]:
-    spec = spec_from_json({**form["spec"], "seed": whole_seed(form["spec"]["seed"])})
-    return spec, options_from_json(form.get("options", {})).purpose, str(form["spec"]["run_id"])
+def _absent_task(form: Mapping[str, Any]) -> str:
+    """Return the sentence for a run whose task is not installed here; empty where it is."""
+    task = form["spec"]["task"]
+    if isinstance(task, str) and task not in TASKS:
+        return f"skipped, task {task!r} is not installed here; install the package that brings it"
+    return ""
+
+
+def _parse_spec(form: Mapping[str, Any]) -> tuple[RunSpec, str, str, str]:
+    """Return the run, its purpose, its id as written, and a note on settings that are not known."""
+    told = form["spec"]
+    values, note = known_settings(told["task"], told["settings"])
+    spec = make_spec(told["task"], values, whole_seed(told["seed"]))
+    return spec, options_from_json(form.get("options", {})).purpose, str(told["run_id"]), note
 
 
 def whole_seed(seed: Any) -> int:

@@ -6,22 +6,34 @@ import math
 import os
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from analysis.data.program_runs import JUDGED, result_of_program, rows_of_program
 from analysis.data.retry import Retries, in_threads
 from analysis.data.run_folders import describe_error, make_record, whole_seed
-from analysis.data.source import UNSETTLED, Reading
+from analysis.data.source import (
+    NO_FIT,
+    UNSETTLED,
+    Reading,
+    fitting_spec,
+    known_settings,
+    one_of_each_step,
+    told,
+)
 from anlp.console.progress import Progress
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import find_site
+from anlp.records.program import metrics_of_config
 from anlp.records.results import Outcome, RunResult, result_from_summary
 from anlp.tasks import TASKS, make_spec
+from anlp.tasks.user_code import is_program, is_user_code
 
 if TYPE_CHECKING:
     from wandb.apis.public import Run
@@ -39,6 +51,13 @@ _NO_ANSWER = re.compile(
     r"dial tcp|connection re|time(?:d )?out|deadline exceeded|EOF", re.IGNORECASE
 )
 _OF_PROGRAM = "anlp"  # the settings of a program's run, which logs to wandb itself
+STEP = "_step"
+COPY = "left out, a copy of a run that is here under another id: the same settings and seed"
+OTHER_ID = (
+    "its id is not that of its settings and seed: it was copied, or its seed was changed by hand; "
+    "it counts as one run"
+)
+REPEATED = "some steps were logged more than once, the later row of each counts"
 _NO_SETTINGS = frozenset({"task", "seed", "config_id"})  # of a run's config
 
 
@@ -96,6 +115,7 @@ class ProjectSource:
         self._history = history
         self._retries = retries or Retries(is_transient)
         self._found: dict[str, Run] | None = None
+        self._copies: list[str] = []  # runs that are left out
         self._url = ""
 
     def run_ids(self) -> list[str]:
@@ -105,6 +125,10 @@ class ProjectSource:
             UserError: no key, no answer, no such project.
         """
         return sorted(self._runs())
+
+    def notes(self) -> list[str]:
+        """Return the sentence on runs that are there under several ids."""
+        return told((name, COPY) for name in self._copies)
 
     def is_current(self, run_id: str, stamp: str) -> bool:
         """Compare the stamp with what the list of runs says of the run."""
@@ -130,7 +154,9 @@ class ProjectSource:
 
     def _runs(self) -> dict[str, Run]:
         if self._found is None:
-            self._found = self._list()
+            listed = self._list()
+            self._copies = _copies(listed)
+            self._found = {name: listed[name] for name in listed.keys() - set(self._copies)}
         return self._found
 
     def _list(self) -> dict[str, Run]:
@@ -173,14 +199,22 @@ class ProjectSource:
 
     def _read(self, run: Run) -> Reading:
         stamp = _stamp(run)
-        config = {name: value for name, value in run.config.items() if not name.startswith("_")}
         try:
-            spec = _spec(config)
+            spec, notes = _identify(run)
         except ValueError as error:  # pydantic's ValidationError is one
-            return Reading(run.id, note=f"{run.id}: skipped, {describe_error(error)}")
+            reason = f"skipped, {describe_error(error)}"
+            return Reading(
+                run.id, note=reason if _is_of_absent_task(run) else f"{run.id}: {reason}"
+            )
+        if spec is None:
+            return Reading(run.id, note=NO_FIT)
         result, note = _result(run)
+        notes.append(note)
+        of_program = is_program(spec.task)
+        is_open = of_program and result is None and run.state in JUDGED
         try:
-            lines = tuple(self._retries.call(lambda: _lines(run))) if self._history else ()
+            reads = self._history or is_open
+            rows = self._retries.call(lambda: _lines(run)) if reads else []
         except Exception as error:
             if is_transient(error) or status_of(error) is None:
                 raise
@@ -188,13 +222,67 @@ class ProjectSource:
                 run.id,
                 note=f"{run.id}: skipped, its history cannot be read ({describe_error(error)})",
             )
-        return Reading(
-            run.id, make_record(run.id, spec, run.job_type or "search", result, lines), stamp, note
-        )
+        single = one_of_each_step(rows, STEP)
+        notes += [REPEATED] if len(single) < len(rows) else []
+        lines = tuple(rows_of_program(single) if of_program else map(_line, single))
+        if is_open:
+            result = result_of_program(run, spec, lines, metrics_of_config(_config(run)))
+        shown = tuple(map(_without_nan, lines)) if self._history else ()
+        record = make_record(run.id, spec, run.job_type or "search", result, shown)
+        return Reading(run.id, record, stamp, "\n".join(filter(None, notes)))
 
 
-def _spec(config: Mapping[str, Any]) -> RunSpec:
-    """Return the run of a config.
+def _is_of_absent_task(run: Run) -> bool:
+    task = run.config.get("task")
+    return isinstance(task, str) and task not in TASKS
+
+
+def _config(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.config.items() if not name.startswith("_")}
+
+
+def _copies(runs: Mapping[str, Run]) -> list[str]:
+    """Return runs of the same settings and seed as another, which counts alone.
+
+    That is the one whose id is that of its settings; else the first by its id, of those that ended.
+    """
+    equal: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(runs):
+        with suppress(ValueError):  # reported where the run is read
+            spec, _ = _identify(runs[name])
+            if spec is not None:
+                equal[spec.run_id].append(name)
+    copies: list[str] = []
+    for run_id, names in equal.items():
+        ended = [name for name in names if runs[name].state in ENDED]
+        kept = run_id if run_id in names else (ended or names)[0]
+        copies += [name for name in names if name != kept]
+    return copies
+
+
+def _identify(run: Run) -> tuple[RunSpec | None, list[str]]:
+    """Return the run of this suite that a run of the server is, and notes on its config.
+
+    It is None where the settings do not fit the id that was written with them.
+
+    Raises:
+        ValueError: it is no known run; the message says what is wrong with it.
+    """
+    config = _config(run)
+    spec, note = _spec(config)
+    if run.id == spec.run_id:
+        return spec, [note]
+    config_id = config.get("config_id")
+    if not isinstance(config_id, str):
+        return None, []
+    fitting = fitting_spec(spec, config_id)
+    # the user's own programs may choose the ids of their runs
+    has_other_id = fitting is not None and not is_user_code(spec.task)
+    return fitting, [note, OTHER_ID if has_other_id else ""]
+
+
+def _spec(config: Mapping[str, Any]) -> tuple[RunSpec, str]:
+    """Return the run of a config, and a note on what in it is no setting.
 
     Raises:
         ValueError: it is that of no known run; the message says what is wrong with it.
@@ -207,7 +295,8 @@ def _spec(config: Mapping[str, Any]) -> RunSpec:
     values = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
     if isinstance(config.get(_OF_PROGRAM), Mapping):  # beside what the program says of itself
         values = dict(config[_OF_PROGRAM])
-    return make_spec(task, values, whole_seed(seed))
+    known, note = known_settings(task, values)
+    return make_spec(task, known, whole_seed(seed)), note
 
 
 def is_transient(error: Exception) -> bool:
@@ -270,14 +359,18 @@ def _result(run: Run) -> tuple[RunResult | None, str]:
     return RunResult(run.id, Outcome(outcome), metrics), note
 
 
-def _lines(run: Run) -> list[dict[str, Any]]:
-    return [_line(row) for row in run.scan_history(page_size=STEPS_PER_PAGE, use_cache=False)]
+def _lines(run: Run) -> list[Mapping[str, Any]]:
+    return list(run.scan_history(page_size=STEPS_PER_PAGE, use_cache=False))
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as in `metrics.jsonl`: the step is the epoch, null is what is not finite."""
-    values = {name: _finite(value) for name, value in row.items() if not name.startswith("_")}
-    return {"epoch": row["_step"], **values}
+    values = {name: value for name, value in row.items() if not name.startswith("_")}
+    return _without_nan({"epoch": row[STEP], **values})
+
+
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in row.items()}
 
 
 def _finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.data.cost import parse_provenance, read_usages
 from analysis.data.frames import metric_columns, varying_settings
-from analysis.data.load import Runs
+from analysis.data.load import Runs, why_no_runs
 from analysis.data.metric_choice import tested_metric, usual_metric
 from analysis.effects.design import Design, build_design
 from analysis.effects.explain import Importance, explain
@@ -115,7 +115,7 @@ def find_out(
     """
     runs = loaded.runs
     if runs.empty:
-        raise UserError(f"no runs to report on: nothing of {loaded.grid} has started yet")
+        raise UserError(f"no runs to report on: {why_no_runs(loaded, loaded.grid)}")
     chooser = (
         known_name(select, metric_columns(runs), "--select: metric") if select else _usual(runs)
     )

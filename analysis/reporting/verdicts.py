@@ -24,8 +24,9 @@ from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.overview import draw_runs
 from analysis.text.levels import render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
+from analysis.verdicts.facts import Label
 from analysis.verdicts.judge import APART, CONVERGENT, DIVERGENT
-from analysis.verdicts.rules import MIN_EPOCHS, Label
+from analysis.verdicts.rules import MIN_EPOCHS
 
 ROWS = 20  # runs listed in the page
 MAX_LEVELS = 40  # of all settings together that are listed
@@ -92,7 +93,10 @@ def _counts(found: Breakdown) -> Block:
     runs = found.judged.runs
     counts = Counter(runs["verdict"].tolist())
     causes = Counter(runs["cause"].tolist())
-    detail = {"converged": ("weak", causes["weak"]), "overfit": ("benign", causes["benign"])}
+    detail = {
+        "converged": ("weak", causes["weak"]),
+        "overfit": ("overconfident", causes["overconfident"]),
+    }
     lines = []
     for label in Label:
         if counts[label.value]:

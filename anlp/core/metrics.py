@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 # The metrics that rank runs where these do not agree on one, the first that was measured.
-USUAL_METRICS = ("val/acc", "val/spearman", "val/r2", "val/f1", "val/loss")
+USUAL_METRICS = ("val/acc", "val/accuracy", "val/spearman", "val/r2", "val/f1", "val/loss")
 LOWER_IS_BETTER = frozenset(
     {"loss", "error", "err", "mse", "mae", "rmse", "perplexity", "seconds", "norm"}
 )

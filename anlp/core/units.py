@@ -79,6 +79,22 @@ def render_memory(mib: float) -> str:
     return f"{mib / MIB_PER_GIB:.1f}".removesuffix(".0") + " GiB"
 
 
+BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def render_bytes(size: float) -> str:
+    """Render a size in bytes.
+
+    >>> render_bytes(0), render_bytes(1536), render_bytes(50 * 2**20)
+    ('0 B', '1.5 KiB', '50 MiB')
+    """
+    unit = 0
+    while size >= 1024 and unit < len(BYTE_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    number = f"{size:.1f}".removesuffix(".0") if size < 100 else f"{size:.0f}"
+    return f"{number} {BYTE_UNITS[unit]}"
+
+
 def render_usage(used_mib: float, limit_mib: float) -> str:
     """Render how much of a memory limit was used, both in the unit of the limit.
 

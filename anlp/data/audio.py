@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from scipy.io import wavfile
 from torch import Tensor, nn
 
 from anlp.core.errors import UserError
+from anlp.data.wav_header import repaired
 
 WINDOW_S, HOP_S = 0.025, 0.010  # of a frame, as is usual for speech
 LEAST_RATE = 1000  # Hz
@@ -23,6 +23,8 @@ FLOOR = 1e-6  # of a band's energy, before the logarithm
 
 def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
     """Read a wav file: sampling rate in Hz, and samples (S,) in [-1, 1]; channels are averaged.
+
+    Where the recorder never wrote the size of the samples, they go to the end of the file.
 
     Args:
         path: where it is from, for the error.
@@ -34,10 +36,8 @@ def read_wav(path: Path, content: bytes) -> tuple[int, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", wavfile.WavFileWarning)  # the file is cut short
-            names_and_dates = "Chunk .* not understood"
-            warnings.filterwarnings("ignore", names_and_dates, wavfile.WavFileWarning)
-            rate, samples = wavfile.read(io.BytesIO(content))
-    except (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning) as error:
+            rate, samples = wavfile.read(io.BytesIO(repaired(content)))
+    except Exception as error:  # scipy raises almost anything for a damaged header
         raise UserError(
             f"{path}: not a readable wav file ({error}); remove or replace it"
         ) from error

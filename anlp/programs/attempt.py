@@ -169,7 +169,7 @@ class ProgramAttempt:
         config = None
         if self.run_of.options.wandb.mode != "disabled":
             config = self.run_of.folder.path / WANDB_CONFIG
-            write_json(config, wandb_config(self.run_of.spec))
+            write_json(config, wandb_config(self.run_of.spec, self.run_of.program.metrics))
         return environment_of(self.run_of, os.environ, config)
 
     def _tick(self) -> None:

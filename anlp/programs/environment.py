@@ -12,7 +12,7 @@ from anlp.core.spec import RunSpec
 from anlp.core.wandb_server import DEFAULT_URL, find_site, is_answering
 from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import RunOptions
-from anlp.records.program import Program
+from anlp.records.program import METRICS_IN_WANDB, Program, ProgramMetrics
 
 FLUSH_S = 2  # how often wandb writes its log: what a killed program loses
 SETTINGS_IN_WANDB = "anlp"  # the name in wandb's config of a program's run
@@ -73,7 +73,7 @@ def environment_of(
     return found
 
 
-def wandb_config(spec: RunSpec) -> dict[str, Any]:
+def wandb_config(spec: RunSpec, metrics: ProgramMetrics) -> dict[str, Any]:
     """Return what wandb's config of a run gets, in the form of its config files.
 
     These names replace the program's own of the same name, so that the settings are below one name:
@@ -84,6 +84,7 @@ def wandb_config(spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "config_id": spec.config_id,
         SETTINGS_IN_WANDB: spec.settings.values(),
+        METRICS_IN_WANDB: metrics.to_json(),
     }
     return {"wandb_version": 1, **{name: {"value": value} for name, value in values.items()}}
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anlp.core.checked import make
 from anlp.core.metrics import declare_goal, declare_report
 from anlp.core.spec import Scalar, canonical_json
 from anlp.records.files import read_json
 from anlp.records.folders import GridFolder
 
 DIGEST_LENGTH = 12
+METRICS_IN_WANDB = "anlp_metrics"  # the name in wandb's config of a program's run
 _WORDS = ("command", "container", "container_prefixes")  # fields that are lists
 Goal = Literal["", "minimize", "maximize"]
 
@@ -29,6 +31,10 @@ class ProgramMetrics:
     goal: Goal = ""
     chance: float | None = None  # of `report`, where nothing was learned
     samples: int | None = None  # of the validation set
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in records of programs, and in wandb's config."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def baselines(self) -> dict[str, float]:
@@ -47,6 +53,7 @@ class Program:
 
     name: str  # relative to the project, or a command on PATH; part of every run's id
     project: str  # its folder
+    beside: str = ""  # the folder of the grid file: paths in its kept copy are relative to it
     path: str = ""  # of the file, relative to the project; empty for a command on PATH
     function: str = ""  # of the file; empty for a program
     is_task: bool = False  # whether that is a settings class with a builder, a whole task
@@ -72,11 +79,10 @@ class Program:
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         form = {name: getattr(self, name) for name in self.__slots__}
-        metrics = {name: getattr(self.metrics, name) for name in self.metrics.__slots__}
         mappings = {name: dict(form[name]) for name in ("flags", "styles", "defaults")}
         truths = {name: list(words) for name, words in self.truths.items()}
         words = {name: list(form[name]) for name in _WORDS}
-        return {**form, **mappings, **words, "truths": truths, "metrics": metrics}
+        return {**form, **mappings, **words, "truths": truths, "metrics": self.metrics.to_json()}
 
     @property
     def digest(self) -> str:
@@ -124,6 +130,17 @@ def read_programs(grid: GridFolder) -> list[Program]:
     return found
 
 
+def metrics_of_config(config: Mapping[str, Any]) -> ProgramMetrics:
+    """Return which metrics matter, as wandb's config of a program's run says it."""
+    form = config.get(METRICS_IN_WANDB)
+    told = {} if not isinstance(form, Mapping) else form
+    known = {name: told[name] for name in ProgramMetrics.__slots__ if told.get(name) is not None}
+    try:
+        return make(ProgramMetrics, known)
+    except ValueError:  # changed by hand
+        return ProgramMetrics()
+
+
 def declare_goals(grid: GridFolder) -> None:
     """Let every command of this process go by the metrics that the grid's files declared."""
     for program in read_programs(grid):
@@ -132,7 +149,11 @@ def declare_goals(grid: GridFolder) -> None:
 
 def declare_program_goal(program: Program) -> None:
     """Let every command of this process go by the metrics that a program declares."""
-    metrics = program.metrics
+    declare_metrics(program.metrics)
+
+
+def declare_metrics(metrics: ProgramMetrics) -> None:
+    """Let every command of this process go by these metrics."""
     if metrics.report:
         declare_report(metrics.select, metrics.report)
     if metrics.select and metrics.goal:

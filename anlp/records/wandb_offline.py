@@ -57,7 +57,7 @@ def is_live(folder: RunFolder) -> bool:
 
 def mark_uploaded(folder: RunFolder, copies: Sequence[Path], url: str) -> None:
     """Mark copies as done, whether they are still there or not."""
-    names = [copy.name for copy in copies]
+    names = sorted({*_marked(folder), *(copy.name for copy in copies)})
     write_json(folder.wandb / MARK, {"copies": names, "url": url, "at": time.time()})
 
 

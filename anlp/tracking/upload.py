@@ -2,7 +2,9 @@
 
 `wandb sync` sends an offline folder as it is, and adds its rows to those that the server has of the
 run already. This sends the rows of `metrics.jsonl` that the server lacks, so that it can be
-interrupted anywhere and repeated. `python -m jobs.sync GRID` runs several of these in parallel.
+interrupted anywhere and repeated. Only what the user's own program logged with wandb, which may be
+anything, is sent by `wandb sync` (`program_sync`). `python -m jobs.sync GRID` runs several of these
+in parallel.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +22,7 @@ from anlp.console.command import run_command
 from anlp.core import lease
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError
 from anlp.records.files import read_json, read_metrics
-from anlp.records.folders import RunFolder
+from anlp.records.folders import GridFolder, RunFolder
 from anlp.records.options import options_from_json
 from anlp.records.results import read_result
 from anlp.records.wandb_offline import (
@@ -29,10 +32,12 @@ from anlp.records.wandb_offline import (
     keep_project_url,
     mark_uploaded,
     pending_copies,
+    project_url,
     remove_copies,
     runs_with_copies,
 )
 from anlp.tasks import spec_from_json
+from anlp.tracking.program_sync import own_logs, send_logs
 from anlp.tracking.wandb_service import start_shared_service
 from anlp.tracking.wandb_session import QUIET, Session, find_site
 
@@ -52,9 +57,18 @@ def upload(folder: RunFolder, url: str) -> None:
     """
     copies = pending_copies(folder)
     if copies:
-        _send(folder)
+        _send(folder, copies)
         mark_uploaded(folder, copies, url)
-    remove_copies(done_copies(folder))
+    if not _are_needed(folder):
+        remove_copies(done_copies(folder))
+
+
+def _are_needed(folder: RunFolder) -> bool:
+    """Tell whether a program may continue: what it logs then goes on from its earlier logs."""
+    form = read_json(folder.spec)
+    if form is None or read_result(folder) is not None:
+        return False
+    return bool(own_logs(spec_from_json(form["spec"]), done_copies(folder), None))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,16 +121,19 @@ def _try(folder: RunFolder, url: str) -> tuple[State, str]:
     return "uploaded", ""
 
 
-def _send(folder: RunFolder) -> None:
+def _send(folder: RunFolder, copies: Sequence[Path]) -> None:
     form = read_json(folder.spec)
     if form is None:
         raise UserError(f"{folder.spec}: cannot be read, so that the run is not known")
+    spec, options = spec_from_json(form["spec"]), options_from_json(form["options"])
     result = read_result(folder)
-    session = Session(
-        "online", spec_from_json(form["spec"]), options_from_json(form["options"]), folder, FINISH_S
-    )
+    logs = own_logs(spec, copies, result)
+    if logs:
+        known = project_url(GridFolder(folder.path.parent))
+        options = replace(options, wandb=send_logs(logs, spec, options.wandb, known))
+    session = Session("online", spec, options, folder, FINISH_S, is_of_program=bool(logs))
     keep_project_url(folder, session.project_url)
-    for row in read_metrics(folder.metrics):
+    for row in read_metrics(folder.metrics) if not logs else ():
         session.log(row, row.get("epoch", 0))
     if result is None:
         session.finish("interrupted", {})

@@ -55,10 +55,18 @@ class Session:
         mode: online adds to what the server has of this run, offline starts a new folder from
             nothing.
         finish_s: how long `finish` may wait for the server.
+        is_of_program: whether the program made the run itself: its name and config stay.
     """
 
     def __init__(
-        self, mode: Mode, spec: RunSpec, options: RunOptions, folder: RunFolder, finish_s: float
+        self,
+        mode: Mode,
+        spec: RunSpec,
+        options: RunOptions,
+        folder: RunFolder,
+        finish_s: float,
+        *,
+        is_of_program: bool = False,
     ) -> None:
         import wandb
 
@@ -71,8 +79,8 @@ class Session:
             tags=list(options.wandb.tags),
             job_type=options.purpose,
             id=spec.run_id,
-            name=readable_name(spec, options),
-            config=config_of(spec),
+            name=None if is_of_program else readable_name(spec, options),
+            config=identity_of(spec) if is_of_program else config_of(spec),
             dir=str(folder.path),
             mode=mode,
             resume="allow" if mode == "online" else None,
@@ -165,7 +173,11 @@ def readable_name(spec: RunSpec, options: RunOptions) -> str:
     names = [name for name in options.varying if name in values and spec.settings.applies(name)]
     if not options.varying:
         fields = type(spec.settings).model_fields
-        names = [name for name, value in values.items() if value != fields[name].default]
+        names = [
+            name
+            for name, value in values.items()
+            if name not in fields or value != fields[name].default
+        ]
     seed = f"seed={spec.seed}"
     text = " ".join(f"{name}={shorten(values[name], options.digits)}" for name in names)
     room = NAME_LENGTH - len(seed) - 1
@@ -176,12 +188,12 @@ def readable_name(spec: RunSpec, options: RunOptions) -> str:
 
 def config_of(spec: RunSpec) -> dict[str, Any]:
     """Return every resolved setting, the task, the seed and the configuration's id."""
-    return {
-        **spec.settings.values(),
-        "task": spec.task,
-        "seed": spec.seed,
-        "config_id": spec.config_id,
-    }
+    return {**spec.settings.values(), **identity_of(spec)}
+
+
+def identity_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the task, the seed and the configuration's id."""
+    return {"task": spec.task, "seed": spec.seed, "config_id": spec.config_id}
 
 
 def _settings(kind: type[wandb.Settings], finish_s: float) -> dict[str, Any]:

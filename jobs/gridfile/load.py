@@ -36,6 +36,7 @@ def load_grid(
     seeds: str | None = None,
     data: str | None = None,
     in_image: bool | None = None,
+    beside: Path | None = None,
 ) -> GridSpec:
     """Return the grid in a file.
 
@@ -46,6 +47,7 @@ def load_grid(
         data: the data set to take instead of the grid's own (`fallback`).
         in_image: whether a program is started in an image, where commands are that this machine
             does not have; None: the file says.
+        beside: the folder that paths in the file are relative to; None: its own.
 
     Raises:
         SpecError: every fault of the file and the overrides, sorted by line. What only the task as
@@ -65,7 +67,7 @@ def load_grid(
         text, tree = read_sweep(tree, path)
     if not isinstance(tree, Table):
         raise AssertionError("a sweep means a grid file")
-    words, program = _vocabulary(tree, faults, path, in_image)
+    words, program = _vocabulary(tree, faults, beside or path.parent, in_image)
     reader = GridParser(words, faults)
     reader.only(tree, "", (*_TOP_KEYS, *_keys_of_program(tree)))
     options = read_options(reader, tree, path)
@@ -109,16 +111,16 @@ def _check_program(
 
 
 def _vocabulary(
-    top: Table, faults: Faults, path: Path, in_image: bool | None
+    top: Table, faults: Faults, beside: Path, in_image: bool | None
 ) -> tuple[Vocabulary, ProgramBlock | None]:
     """Return what can be written about the file's task or program.
 
     The words of the first task if it names no existing one.
     """
     if "program" in top.entries:
-        found = read_program_grid(top, faults, path, in_image=in_image)
+        found = read_program_grid(top, faults, beside, in_image=in_image)
     elif _is_function_grid(top):
-        found = read_function_grid(top, faults, path)
+        found = read_function_grid(top, faults, beside)
     else:
         return _words_of_task(top, faults), None
     if "program" in top.entries and "task" in top.entries:

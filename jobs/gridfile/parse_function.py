@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,18 +35,18 @@ _BOUNDS: dict[str, Any] = {"gt": Gt, "ge": Ge, "lt": Lt, "le": Le}
 
 
 def read_function_grid(
-    top: Table, faults: Faults, source: Path
+    top: Table, faults: Faults, beside: Path
 ) -> tuple[Vocabulary, ProgramBlock] | None:
     """Return what can be written about the function of a grid file, and the function.
 
     None where it cannot be found; faults are noted.
     """
-    reader = TopReader(top, faults, source.parent)
+    reader = TopReader(top, faults, beside)
     tree = top.entries["task"].tree
     text = tree.text if isinstance(tree, Leaf) else ""
     where, name = split_function(text)
     try:
-        place = _find(where, source.parent)
+        place = _find(where, beside)
         if place.file is None:
             raise UserError(f"{where}: expected a Python file, such as my_study.py:{name}")
         function = read_function(place.file, name, sys.executable)
@@ -100,6 +101,7 @@ def _block(reader: TopReader, place: Place, name: str, words: Vocabulary) -> Pro
     program = Program(
         name=place.name,
         project=str(place.project),
+        beside=os.path.abspath(reader.beside),  # noqa: PTH100 - links stay
         path=place.name,
         function=name,
         interpreter=sys.executable,

@@ -25,7 +25,12 @@ from jobs.gridfile.program_keys import (
     read_smoke,
     read_snapshot,
 )
-from jobs.gridfile.program_settings import SEED_NAMES, read_declared, vocabulary_of_program
+from jobs.gridfile.program_settings import (
+    SEED_NAMES,
+    passes_by_flag,
+    read_declared,
+    vocabulary_of_program,
+)
 from jobs.gridfile.settings import Vocabulary
 from jobs.gridfile.top_keys import TopReader
 from jobs.programs.parsers.reading import ProgramArguments, read_arguments
@@ -41,7 +46,7 @@ WORKDIRS = ("project", "code", "run")
 
 
 def read_program_grid(
-    top: Table, faults: Faults, source: Path, *, in_image: bool | None = None
+    top: Table, faults: Faults, beside: Path, *, in_image: bool | None = None
 ) -> tuple[Vocabulary, ProgramBlock] | None:
     """Return what can be written about the program of a grid file, and the program.
 
@@ -50,10 +55,10 @@ def read_program_grid(
     Args:
         top: of the file.
         faults: gets what is wrong.
-        source: the file.
+        beside: the folder that paths in the file are relative to.
         in_image: whether the program is started in an image; None: the file says.
     """
-    reader = TopReader(top, faults, source.parent)
+    reader = TopReader(top, faults, beside)
     is_inside = _names_image(top) if in_image is None else in_image
     entry = top.entries["program"]
     place = _place(reader, entry.tree, is_inside=is_inside)
@@ -71,6 +76,7 @@ def read_program_grid(
     program = Program(
         name=place.name,
         project=str(place.project),
+        beside=os.path.abspath(beside),  # noqa: PTH100 - links stay
         path="" if place.file is None else place.name,
         command=command,
         interpreter=interpreter,
@@ -86,7 +92,9 @@ def read_program_grid(
         commit=project_commit(place.project) if place.is_in_git else "",
         **read_snapshot(reader, place),
     )
-    block = ProgramBlock(program, read_smoke(reader, words))
+    checks_names = arguments.is_complete or declared.is_given or not passes_by_flag(command)
+    note = "" if checks_names else arguments.note
+    block = ProgramBlock(program, read_smoke(reader, words), note)
     return replace(words, task=program_task(place.name, command)), block
 
 

@@ -191,8 +191,15 @@ def vocabulary_of_program(
 
 def _passed_by_flag(names: Iterable[str], command: Sequence[str]) -> list[str]:
     """Return the settings that a command passes by the flags of the program's parser."""
+    if not passes_by_flag(command):
+        return []
     macros = {macro for word in command for macro in macros_in(word)}
-    return [name for name in names if name not in macros] if macros & BY_FLAG else []
+    return [name for name in names if name not in macros]
+
+
+def passes_by_flag(command: Sequence[str]) -> bool:
+    """Tell whether a command passes settings by the flags of the program's parser."""
+    return any(macro in BY_FLAG for word in command for macro in macros_in(word))
 
 
 def _setting_of(argument: Argument) -> Setting:

@@ -16,7 +16,9 @@ class ProgramBlock:
     Args:
         program: without the copy of its code.
         smoke: settings of a small run; empty: what `jobs.submission.variants` makes small.
+        note: what should be known of how its arguments were found; empty: nothing.
     """
 
     program: Program
     smoke: Mapping[str, Scalar] = field(default_factory=dict)
+    note: str = ""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anlp.core.errors import UserError
+from anlp.core.units import count, render_bytes
 from jobs.programs.project_files import How, ProjectFiles
 
 LIMIT_BYTES = 50 * 2**20
@@ -30,7 +31,6 @@ CHUNK = 1 << 20
 OBJECTS = ".files"
 DRAFTS = ".draft-"
 _NO_LINKS = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Snapshot:
         """Return what was copied, for people."""
         if self.folder is None:
             return "no code copy: queued runs start the files as they are then"
-        files = f"{self.files:,} file" + ("s" if self.files != 1 else "")
-        new = f"{render_size(self.new_bytes)} of them new" if self.new_bytes else "nothing new"
-        return f"code copy {self.digest}: {files} of {render_size(self.bytes)}, {new}"
+        files = count(self.files, "file")
+        new = f"{render_bytes(self.new_bytes)} of them new" if self.new_bytes else "nothing new"
+        return f"code copy {self.digest}: {files} of {render_bytes(self.bytes)}, {new}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ def _check_limit(project: Path, sizes: dict[str, int], how: How, limit_bytes: in
     if total <= limit_bytes and len(sizes) <= MAX_FILES:
         return
     if total > limit_bytes:
-        got = f"{render_size(total)}, more than the limit of {render_size(limit_bytes)}"
-        largest = ", ".join(f"{name} ({render_size(size)})" for name, size in _largest(sizes))
+        got = f"{render_bytes(total)}, more than the limit of {render_bytes(limit_bytes)}"
+        largest = ", ".join(f"{name} ({render_bytes(size)})" for name, size in _largest(sizes))
     else:
         got = f"{len(sizes):,} files, more than {MAX_FILES:,}"
         counts = _largest(dict.fromkeys(sizes, 1))
@@ -307,16 +307,3 @@ def _remove_left_over(store: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - draft.stat().st_mtime > LEFT_OVER_S:
                 shutil.rmtree(draft, ignore_errors=True)
-
-
-def render_size(size: float) -> str:
-    """Render a size in bytes.
-
-    >>> render_size(0), render_size(1536), render_size(50 * 2**20)
-    ('0 B', '1.5 KiB', '50 MiB')
-    """
-    unit = 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    number = f"{size:.1f}".removesuffix(".0") if size < 100 else f"{size:.0f}"
-    return f"{number} {_UNITS[unit]}"

@@ -15,7 +15,7 @@ from anlp.core.units import count
 from anlp.programs.command import RunValues, render_command
 from anlp.records.files import write_json
 from anlp.records.folders import GridFolder
-from anlp.records.program import Program, read_program
+from anlp.records.program import Program, read_program, read_programs
 from jobs.programs.project_files import How
 from jobs.programs.snapshot import take_snapshot
 from jobs.runs.failures import ENDED_WELL
@@ -84,6 +84,12 @@ def recorded_program(folder: GridFolder, target: SubmitOptions) -> Program:
         path = folder.programs / f"{target.options.program}.json"
         raise UserError(f"{path}: cannot be read; submit the grid file again instead")
     return program
+
+
+def beside_of_copy(source: Path) -> Path | None:
+    """Return the folder of the file that a grid's folder keeps a copy of; None for other files."""
+    programs = read_programs(GridFolder(source.parent))
+    return Path(programs[-1].beside) if programs and programs[-1].beside else None
 
 
 def uncopied_code(folder: GridFolder, target: SubmitOptions) -> tuple[Path, ...]:

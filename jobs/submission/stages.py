@@ -36,7 +36,7 @@ from jobs.submission.arguments import names_image, override
 from jobs.submission.batching import choose_canaries, passed_models
 from jobs.submission.datasets import with_data
 from jobs.submission.launch import submit_specs
-from jobs.submission.program import note_program, with_program
+from jobs.submission.program import beside_of_copy, note_program, with_program
 from jobs.submission.request import Confirmation, SubmitRequest
 from jobs.submission.reuse import Elsewhere, find_elsewhere, note_elsewhere, take_results
 from jobs.views.plan import (
@@ -102,6 +102,7 @@ def expand(request: SubmitRequest) -> ExpandedGrid:
         overrides=request.settings,
         seeds=seeds,
         in_image=names_image(request.overrides),
+        beside=beside_of_copy(request.source),
     )
     if request.grid_name:
         grid = replace(grid, name=request.grid_name)
@@ -357,6 +358,8 @@ def _note_image(target: SubmitOptions) -> Iterator[str]:
 
 def _note_program(grid: GridSpec, plan: Plan, history: History) -> Iterator[str]:
     if grid.program is not None:
+        if grid.program.note:
+            yield grid.program.note
         yield from note_program(grid.program.program, plan.specs, history.values())
 
 

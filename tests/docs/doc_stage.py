@@ -130,6 +130,8 @@ def run_command(text: str, folder: Path, *, on_terminal: bool = False) -> tuple[
         "ANLP_ON": "local",
         "CUDA_VISIBLE_DEVICES": "",
     }
+    if (folder / "anlp").is_dir():  # the page changes a copy of the packages
+        environment["PYTHONPATH"] = str(_other_name(folder))
     if on_terminal:
         return _run_on_terminal(text, folder, environment)
     process = subprocess.run(
@@ -143,6 +145,14 @@ def run_command(text: str, folder: Path, *, on_terminal: bool = False) -> tuple[
         timeout=TIMEOUT_S,
     )
     return process.returncode, process.stdout
+
+
+def _other_name(folder: Path) -> Path:
+    """A link to the folder: by its own name it would go last, as the current folder of `-m`."""
+    link = folder.with_name(f"{folder.name}-packages")
+    if not link.is_symlink():
+        link.symlink_to(folder)
+    return link
 
 
 def _run_on_terminal(text: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:

@@ -114,3 +114,19 @@ def test_other_commands_find_the_grid_by_its_sweep_file(project: Path) -> None:
     (project / "runs" / "First-sweep").mkdir(parents=True)
 
     assert find_grid("sweep.yaml").name == "First-sweep"
+
+
+@pytest.mark.slow
+def test_a_submitted_grid_finds_its_program_by_its_name_alone(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "grids").mkdir()
+    (project / "grids" / "mine.yaml").write_text(
+        "program: ../train.py\nfixed: {x: 1}\nwandb: {mode: disabled}\n"
+    )
+    assert submit.main(["grids/mine.yaml", "--on", "local", "-q"]) == 0
+    capsys.readouterr()
+
+    assert submit.main(["mine", "-n", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["state"] == "done"
+    assert submit.main(["runs/mine/grid.yaml", "-n"]) == 0

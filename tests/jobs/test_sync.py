@@ -72,6 +72,11 @@ def steps(stub: Stub) -> dict[str, list[int]]:
     return {run_id: [row["_step"] for row in run["history"]] for run_id, run in stub.runs().items()}
 
 
+def address(stub: Stub) -> str:
+    """The last line, once something was sent."""
+    return f"  the project: {stub.url}/stub/anlp\n"
+
+
 @pytest.mark.slow
 def test_offline_runs_arrive_and_a_second_call_sends_nothing(
     grid: GridFolder, stub: Stub, capsys: pytest.CaptureFixture[str]
@@ -82,8 +87,8 @@ def test_offline_runs_arrive_and_a_second_call_sends_nothing(
     first, said = stub.counts(), capsys.readouterr().out
     assert sync.main(["study"]) == 0
 
-    assert said == "study: 3 uploaded\n"
-    assert capsys.readouterr().out == "study: nothing to upload\n"
+    assert said == f"study: 3 uploaded\n{address(stub)}"
+    assert capsys.readouterr().out == f"study: nothing to upload\n{address(stub)}"
     assert steps(stub) == {folder.run_id: [0, 1, 2, 3] for folder in made}
     assert stub.counts() == first
     run = stub.runs()[made[0].run_id]
@@ -127,7 +132,7 @@ def test_a_run_that_is_live_is_left_out_and_said(
         assert sync.main(["study"]) == 0
 
     captured = capsys.readouterr()
-    assert captured.out == "study: 1 left out, 1 uploaded\n"
+    assert captured.out == f"study: 1 left out, 1 uploaded\n{address(stub)}"
     assert captured.err.endswith(f"{live.run_id}: left out, it is still running\n")
     assert live.run_id not in stub.runs()
     assert pending_copies(live) != []
@@ -179,7 +184,8 @@ def test_one_run_that_cannot_be_sent_does_not_stop_the_others(
     assert sync.main(["study"]) == 1
 
     captured = capsys.readouterr()
-    assert sorted(captured.out.strip().removeprefix("study: ").split(", ")) == [
+    said = captured.out.removesuffix(address(stub))
+    assert sorted(said.strip().removeprefix("study: ").split(", ")) == [
         "1 failed",
         "1 uploaded",
     ]

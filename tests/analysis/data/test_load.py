@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 
 import analysis
+from analysis import convergence, importance, plot, report, tables
 from analysis.data.frames import (
     RUN_COLUMNS,
     frame,
@@ -17,6 +19,8 @@ from analysis.data.frames import (
     varying_settings,
 )
 from analysis.data.load import from_disk
+from anlp.core.errors import UserError
+from anlp.records.folders import RunFolder
 from anlp.records.results import Outcome
 from anlp.tasks import TASKS
 from tests.support.run_folders import Grid
@@ -129,7 +133,8 @@ def test_what_cannot_be_read_is_skipped_with_a_note_each(grid: Grid) -> None:
             "(not JSON from character 2 on)",
             "notes: skipped, spec.json is missing",
             f"copy: skipped, a copy of run {good.run_id}",
-            f"{other.run_id}: skipped, spec.json is not of a run known here (it has no 'gone')",
+            f"{other.run_id}: skipped, task 'gone' is not installed here; "
+            "install the package that brings it",
             f"{by_hand.run_id}: skipped, spec.json is not of a run known here "
             "(seed: expected a whole number, got 'five')",
         ]
@@ -175,3 +180,60 @@ def test_importing_analysis_imports_nothing_heavy() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+def rewrite_spec(
+    folder: RunFolder, drop: str = "", task: str = "mnist", **settings: object
+) -> None:
+    form = json.loads(folder.spec.read_text())
+    form["spec"]["task"] = task
+    form["spec"]["settings"] |= settings
+    form["spec"]["settings"].pop(drop, None)
+    folder.spec.write_text(json.dumps(form))
+
+
+def test_a_setting_that_was_removed_does_not_become_the_default(grid: Grid) -> None:
+    for seed in range(3):
+        rewrite_spec(grid.add(0.98, seed=seed, lr=0.02), drop="lr")
+    grid.add(0.5, lr=0.03)
+
+    loaded = analysis.load(grid.path)
+
+    assert loaded.runs["lr"].tolist() == [0.03]
+    (note,) = loaded.notes
+    assert note.startswith("3 runs (")
+    assert "left out, its id does not fit its settings" in note
+
+
+def test_a_key_that_is_no_setting_does_not_drop_the_run(grid: Grid) -> None:
+    for seed in range(3):
+        rewrite_spec(grid.add(0.98, seed=seed), note="by hand")
+
+    loaded = analysis.load(grid.path)
+
+    assert len(loaded.runs) == 3
+    (note,) = loaded.notes
+    assert note.endswith("no settings of task mnist, ignored: note")
+    assert analysis.load(grid.path).notes == loaded.notes
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (tables.main, []),
+        (convergence.main, []),
+        (importance.main, []),
+        (report.main, []),
+        (plot.main, ["sweep"]),
+    ],
+)
+def test_runs_of_a_task_that_is_not_installed_have_started(
+    grid: Grid, command: Callable[[Sequence[str]], int], kind: list[str]
+) -> None:
+    for seed in range(3):
+        rewrite_spec(grid.add(0.98, seed=seed), task="table")
+
+    with pytest.raises(UserError, match=r"no runs to .*task 'table' is not installed") as caught:
+        command([*kind, str(grid.path)])
+
+    assert "has started" not in str(caught.value)

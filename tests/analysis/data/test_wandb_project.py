@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from analysis.data.retry import Retries
 from analysis.data.wandb_project import parse_project
 from anlp.core.errors import UserError
 from anlp.core.spec import RunSpec
-from anlp.records.results import Outcome, RunResult
+from anlp.records.results import Outcome, RunRecord, RunResult
 from anlp.tasks import make_spec
 from tests.support.wandb_server import KEY, Stub
 
@@ -129,7 +129,7 @@ def test_a_run_has_its_settings_result_and_every_epoch(stub: Stub) -> None:
 def test_a_program_that_logs_to_wandb_itself_keeps_its_config_beside_its_settings() -> None:
     told = {"lr": 0.5, "depth": 3, "task": "program:train.py", "seed": 2, "anlp": {"lr": 0.1}}
 
-    spec = wandb_project._spec(told)
+    spec, _ = wandb_project._spec(told)
 
     assert (spec.settings.values(), spec.seed) == ({"lr": 0.1}, 2)
 
@@ -194,6 +194,16 @@ def test_a_foreign_run_is_skipped_with_a_note(stub: Stub) -> None:
     ]
 
 
+def test_runs_of_a_task_that_is_not_installed_are_counted_in_one_sentence(stub: Stub) -> None:
+    put(stub, *(changed(stored(spec), task="table") for spec in specs(3)))
+
+    records, (note,) = read_noting()
+
+    assert records == []
+    assert note.startswith("3 runs (")
+    assert note.endswith("skipped, its config names a task that is not known here: 'table'")
+
+
 def test_what_was_fetched_is_not_fetched_again(stub: Stub) -> None:
     one, two, live = specs(3)
     put(stub, stored(one), stored(live, None))
@@ -216,7 +226,7 @@ def test_a_server_that_fails_in_the_middle_costs_only_what_was_not_fetched(
     put(stub, *(stored(spec) for spec in specs(4)))
     original, served = wandb_project._lines, list[str]()
 
-    def lines(run: Any) -> list[dict[str, Any]]:
+    def lines(run: Any) -> list[Mapping[str, Any]]:
         if len(served) == 2:
             from wandb.errors import CommError
 
@@ -274,6 +284,106 @@ def test_listing_leaves_no_folders_behind(
 
     assert list((tmp_path / "scratch").iterdir()) == []
     assert "WANDB_DIR" not in os.environ
+
+
+def changed(run: dict[str, Any], drop: str = "", **config: Any) -> dict[str, Any]:
+    """A run whose config was changed by hand."""
+    told = {name: value for name, value in {**run["config"], **config}.items() if name != drop}
+    raw = json.dumps({name: {"value": value} for name, value in told.items()})
+    return {**run, "config": told, "raw_config": raw}
+
+
+def read_noting(address: str = "wandb://me/anlp") -> tuple[list[RunRecord], list[str]]:
+    notes: list[str] = []
+    return from_wandb(address, notes.append), notes
+
+
+def test_copies_under_other_ids_are_no_further_seeds_and_are_counted(stub: Stub) -> None:
+    runs = [stored(spec) for spec in specs(2)]
+    copies = [
+        {**run, "run_id": f"{'0z'[seed % 2]}copy{seed}", "id": f"{'0z'[seed % 2]}copy{seed}"}
+        for seed, run in enumerate(runs)
+    ]
+    put(stub, *runs, *copies)
+
+    records, notes = read_noting()
+    loaded = analysis.load("wandb://me/anlp")
+
+    assert {record.run_id for record in records} == {spec.run_id for spec in specs(2)}
+    assert notes == [
+        "2 runs (0copy0, zcopy1): left out, a copy of a run that is here under another id: "
+        "the same settings and seed"
+    ]
+    assert loaded.notes == tuple(notes)
+    assert analysis.load("wandb://me/anlp").notes == tuple(notes)  # from what is kept, too
+    assert len(loaded.runs) == 2
+
+
+def test_a_lone_copy_counts_once_and_is_named(stub: Stub) -> None:
+    run = stored(specs(1)[0])
+    put(stub, {**run, "run_id": "copy", "id": "copy"}, {**run, "run_id": "dopy", "id": "dopy"})
+
+    records, notes = read_noting()
+
+    assert [record.run_id for record in records] == ["copy"]
+    assert len(notes) == 2
+    assert "dopy: left out, a copy" in notes[0]
+    assert "copy: its id is not that of its settings and seed" in notes[1]
+
+
+@pytest.mark.parametrize("change", [{"drop": "lr"}, {"lr": 0.5}, {"drop": "model"}])
+def test_settings_that_do_not_fit_the_id_are_left_out_and_counted(
+    stub: Stub, change: dict[str, Any]
+) -> None:
+    other = make_spec("mnist", {"lr": 0.02, "model": "cnn"}, 0)
+    wrong = [make_spec("mnist", {"lr": 0.01, "model": "cnn"}, seed) for seed in range(5)]
+    put(stub, stored(other), *(changed(stored(spec), **change) for spec in wrong))
+
+    records, notes = read_noting()
+
+    assert [record.run_id for record in records] == [other.run_id]
+    (note,) = notes
+    assert note.startswith("5 runs (")
+    assert "left out, its id does not fit its settings" in note
+
+
+def test_a_key_that_is_no_setting_is_ignored_and_named_once(stub: Stub) -> None:
+    runs = [changed(stored(spec), note="by hand", dataset_version=3) for spec in specs(4)]
+    put(stub, *runs)
+
+    records, notes = read_noting()
+
+    assert len(records) == 4
+    (note,) = notes
+    assert note.startswith("4 runs (")
+    assert note.endswith("no settings of task mnist, ignored: dataset_version, note")
+    assert list(analysis.load("wandb://me/anlp").notes) == notes
+
+
+def test_of_a_step_that_was_logged_twice_the_later_row_counts(stub: Stub) -> None:
+    again = [{"_step": 1, "val/acc": 0.95, "val/loss": 0.2}, {"_step": 2, "val/acc": 0.97}]
+    put(stub, stored(specs(1)[0], history=[*HISTORY, *again]))
+
+    (record,), (note,) = read_noting()
+
+    assert record.history == (
+        {"epoch": 0, "val/acc": 0.1},
+        {"epoch": 1, "val/acc": 0.95, "val/loss": 0.2},
+        {"epoch": 2, "val/acc": 0.97},
+    )
+    assert "some steps were logged more than once" in note
+
+
+def test_settings_of_own_code_are_known_by_the_id_of_the_configuration(stub: Stub) -> None:
+    spec = make_spec("study.py:train", {"lr": 1.0, "depth": 2, "name": "a"}, 0)
+    other = make_spec("study.py:train", {"lr": 2.0, "depth": 2, "name": "a"}, 0)
+    # a server may send 1.0 as 1
+    put(stub, changed(stored(spec), lr=1), changed(stored(other), note="by hand"))
+
+    (record,), (note,) = read_noting()
+
+    assert record.config_id == spec.config_id
+    assert note.startswith(f"{other.run_id}: left out, its id does not fit its settings")
 
 
 @pytest.mark.parametrize("text", ["wandb://", "wandb://me", "wandb://me/", "wandb:///anlp"])

@@ -41,7 +41,7 @@ def test_wandb_begins_this_run_with_its_settings_beside_those_of_the_program(
     run: ProgramRun, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(json.dumps(wandb_config(run.spec)))
+    config.write_text(json.dumps(wandb_config(run.spec, run.program.metrics)))
 
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -61,6 +61,7 @@ def test_wandb_begins_this_run_with_its_settings_beside_those_of_the_program(
     assert found.config["seed"] == 3
     assert found.config["config_id"] == run.spec.config_id
     assert found.config["anlp"] == {"lr": 0.1, "name": "a"}
+    assert found.config["anlp_metrics"]["select"] == ""
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,62 @@ time.sleep(600)
     assert ended.signal == signal.SIGKILL
 
 
+def test_it_is_killed_even_where_the_kernel_does_not_do_it(tmp_path: Path) -> None:
+    script = """
+import ctypes, os, signal, subprocess, sys, time
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # as Apptainer does, whose program outlives its parent
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("program", os.getpid(), child.pid, flush=True)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(600)
+"""
+    ended = run(tmp_path, script)
+
+    pids = [int(word) for word in log_of(tmp_path).split()[1:3]]
+    wait_until(lambda: not any(map(is_alive, pids)))
+    assert ended.signal == signal.SIGKILL
+
+
+@pytest.mark.parametrize(("is_wrapped", "times"), [(True, 1), (False, 2)])
+def test_a_program_that_something_else_starts_gets_a_signal_once(
+    tmp_path: Path, is_wrapped: bool, times: int
+) -> None:
+    inner = tmp_path / "inner.py"
+    inner.write_text("""
+import signal, sys, time
+got = []
+signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+print("ready", flush=True)
+limit = time.monotonic() + 20
+while not got and time.monotonic() < limit:
+    time.sleep(0.01)
+time.sleep(0.5)
+sys.exit(len(got))
+""")
+    outer = tmp_path / "outer.py"
+    outer.write_text(f"""
+import signal, subprocess, sys, time
+def hand_on(number, frame):
+    time.sleep(0.2)  # two signals at the same time may arrive as one
+    child.send_signal(number)
+signal.signal(signal.SIGTERM, hand_on)
+child = subprocess.Popen([sys.executable, {str(inner)!r}])
+sys.exit(child.wait())
+""")
+    argv = [sys.executable, str(outer)]
+    log = tmp_path / "log.txt"
+
+    ended = supervise(
+        Launch(argv, tmp_path, dict(os.environ), is_wrapped=is_wrapped),
+        log,
+        Limits(tick_s=0.05, grace_s=20),
+        on_tick=lambda: None,
+        stop_signal=lambda: signal.SIGTERM if log.exists() and "ready" in log.read_text() else None,
+    )
+
+    assert ended.code == times
+
+
 def test_an_exception_of_a_tick_ends_the_program_and_rises(tmp_path: Path) -> None:
     def tick() -> None:
         if "ready" in log_of(tmp_path):

@@ -321,6 +321,33 @@ def test_faults_of_a_sweep_have_its_own_lines(project: Path) -> None:
     )
 
 
+HYDRA = """
+import hydra
+
+
+@hydra.main(version_base=None, config_path=".")
+def main(config):
+    pass
+
+
+main()
+"""
+
+
+def test_a_program_whose_arguments_cannot_be_known_says_so(project: Path) -> None:
+    def note(text: str) -> str:
+        found = grid(project, f"program: free.py\n{text}").program
+        assert found is not None
+        return found.note
+
+    (project / "free.py").write_text(HYDRA)
+    assert note("").startswith("free.py is a Hydra app: use command: [python,")
+    assert note("command: [python, '${program}', '${args_no_hyphens}']") == ""
+    (project / "free.py").write_text("import sys; print(sys.argv)")
+    assert note("") == "free.py reads sys.argv by hand"
+    assert note("settings: {lr: float}\nfixed: {lr: 1}") == ""
+
+
 def test_a_syntax_error_is_told_with_its_line(project: Path) -> None:
     (project / "broken.py").write_text("import os\nif True\n    pass\n")
 
