@@ -13,7 +13,8 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor:
     known = getattr(nn.utils, "get_total_norm", None)  # from torch 2.6 on
     if known is not None:
         norm: Tensor = known(gradients)
-        return norm
-    if not gradients:
-        return torch.tensor(0.0)
-    return torch.linalg.vector_norm(torch.stack(list(map(torch.linalg.vector_norm, gradients))))
+    elif gradients:
+        norm = torch.linalg.vector_norm(torch.stack(list(map(torch.linalg.vector_norm, gradients))))
+    else:
+        norm = torch.tensor(0.0)
+    return norm
