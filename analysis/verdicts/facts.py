@@ -61,7 +61,8 @@ class Curve:
     score: Array  # validation accuracy or R²
     train_loss: Array  # NaN throughout where not logged
     val_loss: Array  # likewise
-    # entropy in nats of the classes that were predicted for the validation set; None: not logged
+    # entropy in nats of the classes that were predicted for the validation set; None or NaN
+    # throughout where not logged
     entropy: Array | None = None
 
 
