@@ -101,6 +101,8 @@ class Run:
         # a level that lasts has to exceed the bound of one evaluation only
         self.lasting_bound = -math.inf if self.unknown else chance.bound(1)
         self.learned = self.best - self.level
+        if self.learned <= 0:  # below chance all along: what it gained on its start
+            self.learned = self.best - float(self.score[0])
         self.margins: list[tuple[float, Label]] = []
 
     def error(self, score: float) -> float:
