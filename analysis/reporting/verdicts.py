@@ -24,8 +24,10 @@ from analysis.reporting.findings import Findings, Missing
 from analysis.reporting.overview import draw_runs
 from analysis.text.levels import render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
+from analysis.verdicts.facts import Label
 from analysis.verdicts.judge import APART, CONVERGENT, DIVERGENT
-from analysis.verdicts.rules import MIN_EPOCHS, Label
+from analysis.verdicts.render import chance_note
+from analysis.verdicts.rules import MIN_EPOCHS
 
 ROWS = 20  # runs listed in the page
 MAX_LEVELS = 40  # of all settings together that are listed
@@ -92,7 +94,10 @@ def _counts(found: Breakdown) -> Block:
     runs = found.judged.runs
     counts = Counter(runs["verdict"].tolist())
     causes = Counter(runs["cause"].tolist())
-    detail = {"converged": ("weak", causes["weak"]), "overfit": ("benign", causes["benign"])}
+    detail = {
+        "converged": ("weak", causes["weak"]),
+        "overfit": ("overconfident", causes["overconfident"]),
+    }
     lines = []
     for label in Label:
         if counts[label.value]:
@@ -107,6 +112,8 @@ def _counts(found: Breakdown) -> Block:
                 )
             )
     caption = f"Each of the {len(runs):,} runs judged by {found.judged.metric} over its epochs."
+    if note := chance_note(found.judged):
+        caption = f"{caption} {note}."
     return Cells(plain_sheet(("verdict", "runs", "share", ""), lines, frozenset({1, 2})), caption)
 
 

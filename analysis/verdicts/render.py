@@ -12,8 +12,8 @@ import pandas as pd
 
 from analysis.text.levels import is_missing, render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
+from analysis.verdicts.facts import Label
 from analysis.verdicts.judge import APART, COLUMNS, CONVERGENT, DIVERGENT, Judged
-from analysis.verdicts.rules import Label
 from anlp.console.align import align
 
 ROWS_SHOWN = 15
@@ -31,6 +31,7 @@ def render_text(breakdown: Breakdown, *, rows: int | None = ROWS_SHOWN) -> str:
         f"{breakdown.grid}: {len(judged.runs):,} runs judged by {judged.metric}",
         "",
         *_counts(judged),
+        *_without_chance(judged),
     ]
     if breakdown.settings:
         lines += ["", "verdicts by setting", *_shares(breakdown)]
@@ -46,6 +47,7 @@ def render_json(breakdown: Breakdown) -> str:
     form = {
         "grid": breakdown.grid,
         "metric": judged.metric,
+        "without_chance": judged.without_chance,
         "counts": Counter(judged.runs["verdict"].tolist()),
         "shares": [
             {"setting": s.setting, "level": s.level, "n": s.n, "counts": s.counts}
@@ -74,7 +76,7 @@ def render_csv(breakdown: Breakdown) -> str:
 def _counts(judged: Judged) -> list[str]:
     found = Counter(judged.runs["verdict"].tolist())
     causes = Counter(judged.runs["cause"].tolist())
-    parts = {"converged": "weak", "overfit": "benign"}
+    parts = {"converged": "weak", "overfit": "overconfident"}
     details = {
         label: f"{causes[part]:,} of them {part}" for label, part in parts.items() if causes[part]
     }
@@ -84,6 +86,22 @@ def _counts(judged: Judged) -> list[str]:
         if found[label.value]
     ]
     return align(rows, (False, True, False))
+
+
+def _without_chance(judged: Judged) -> list[str]:
+    note = chance_note(judged)
+    return ["", note] if note else []
+
+
+def chance_note(judged: Judged) -> str:
+    """Return what cannot be told where chance level or sample size are unknown; else nothing."""
+    if not judged.without_chance:
+        return ""
+    return (
+        f"{judged.without_chance:,} runs say neither chance level nor size of the validation set: "
+        "whether they are stuck or collapsed to chance cannot be told. Give metrics: "
+        "{chance: …, samples: …} in the grid file, or --chance and --samples"
+    )
 
 
 def _shares(breakdown: Breakdown) -> list[str]:

@@ -1,131 +1,46 @@
-"""Judge a training run by rules in units of what it learned and of binomial noise."""
+"""Judge a learning curve by rules, in units of what it learned and of binomial noise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.stats.chance import Chance
 from analysis.stats.intervals import Array
-from analysis.stats.trend import trend
+from analysis.stats.trend import Trend, trend
+from analysis.verdicts.facts import (
+    DRAWDOWN,
+    DROP_ERRORS,
+    FINAL,
+    Curve,
+    Label,
+    Run,
+    Verdict,
+)
+from analysis.verdicts.overfit import OVERFIT_EPOCHS, overfit
+from analysis.verdicts.restarts import cycle_ends
+from analysis.verdicts.stuck import SLOW_ALPHA, TREND_ALPHA, learns_below_chance, stuck
 
 MIN_EPOCHS = 8  # fewer say too little, see the recalls in docs/verdicts.md
-TREND_ALPHA = 0.01
 EXPLODED = 3.0  # times the loss at chance level
-MOVED = 0.05  # of the initial loss: less has not moved
-# of the learned range; both also have to exceed what a validation set of this size would show:
-ROUGH, DRAWDOWN = 0.05, 0.25
-# standard errors; the largest drop among 33 equal scores exceeds 5 in 2 %
-ROUGH_ERRORS, DROP_ERRORS = 2.0, 5.0
-OVERFIT_RISE = 0.10  # of the initial drop of the validation loss
-OVERFIT_EPOCHS = 5
-LEAST_GAIN = 0.005
+# of the learned range; it also has to exceed what a validation set of this size would show
+ROUGH = 0.05
+ROUGH_ERRORS = 2.0  # standard errors
+REPEATED = 0.15  # of the epochs of the tail are low: more than a spike
+LOST = 0.5  # of what was learned: more is a collapse
+# of the score, and of the learned range; the second where the validation loss falls clearly too
+LEAST_GAIN, LEAST_WITH_LOSS = 0.01, 0.005
+FALLS = 0.05  # of the validation loss, or of its whole fall, within the tail
+PACE = 0.4  # of the gain of the middle third of the epochs
+WEAK_ALPHA = 0.1  # of a rising score beside a validation loss that clearly falls
 # epochs: a shorter tail with a single step back cannot reach p < 0.01, so its gain has to be larger
 SHORT_TAIL = 8
 SHORT_ALPHA, SHORT_GAIN = 0.05, 0.10  # the latter of the learned range
-BEGUN = 0.10  # of the initial loss gone, and falling: it may yet learn
-# of the loss at chance level: below on the training set, and still chance on the validation set
-MEMORISED = 0.5
-BLOWN = 1.5  # times the loss at chance level, after the first epoch
-# epochs above the chance bound that do not count as learning if the run ends below; the larger one
-# where the best score is less than FAINT times as far from chance as the bound
-BLIP, FAINT_BLIP = 1, 3
-FAINT = 2.0
 SETTLED = 0.95  # of the learned range
-WEAK = 0.5  # of the best run's range
-
-
-class Label(str, Enum):
-    """The verdicts as they are shown."""
-
-    CONVERGED = "converged"
-    IMPROVING = "improving"
-    OVERFIT = "overfit"
-    UNSTABLE = "unstable"
-    COLLAPSED = "collapsed"
-    STUCK = "stuck"
-    DIVERGED = "diverged"
-    TOO_SHORT = "too short"
-    CRASHED = "crashed"
-    MISSING = "missing"
-
-    @property
-    def is_convergent(self) -> bool:
-        """Return whether the run learned and kept what it learned."""
-        return self in (Label.CONVERGED, Label.IMPROVING, Label.OVERFIT)
-
-    @property
-    def is_divergent(self) -> bool:
-        """Return whether the run did not learn, lost what it learned, or never came to rest."""
-        return self in (Label.UNSTABLE, Label.COLLAPSED, Label.STUCK, Label.DIVERGED)
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What a run logged; arrays are (n_epochs,) and parallel.
-
-    Epoch 0, before the first update, is first where it was logged.
-    """
-
-    epochs: Array
-    score: Array  # validation accuracy or R²
-    train_loss: Array  # NaN throughout where not logged
-    val_loss: Array  # likewise
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The label, why, and the numbers that `analysis.verdicts.evidence` puts in words."""
-
-    label: Label
-    cause: str
-    # the epoch at which it began; for `converged` the one at which it had come to rest
-    onset: int | None = None
-    learned: float = 0.0  # best score less chance
-    numbers: Mapping[str, float] = field(default_factory=dict)
-
-
-class _Run:
-    """A curve with everything that several rules look at."""
-
-    def __init__(self, curve: Curve, chance: Chance) -> None:
-        self.chance = chance
-        self.epochs, self.score, self.train, self.val = (
-            curve.epochs,
-            curve.score,
-            curve.train_loss,
-            curve.val_loss,
-        )
-        self.n = self.score.size
-        self.tail = min(max(5, self.n // 3), self.n)
-        self.last = max(3, self.tail // 3)
-        self.bound = chance.bound(self.n)
-        self.best_at = int(self.score.argmax())
-        self.best = float(self.score[self.best_at])
-        self.learned = self.best - chance.level
-        self.end = float(np.median(self.score[-self.last :]))
-
-    @cached_property
-    def has_train_loss(self) -> bool:
-        return bool(np.isfinite(self.train).all())
-
-    @cached_property
-    def end_loss(self) -> float:
-        return float(np.median(self.train[-self.last :]))
-
-    @cached_property
-    def fall(self) -> float:
-        """Return the share by which the training loss fell to its lowest; NaN if not logged."""
-        start = self.train[0]
-        return float((start - self.train.min()) / abs(start)) if start else 0.0
-
-    def epoch(self, index: int) -> int:
-        return int(self.epochs[index])
 
 
 def verdict_of(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> Verdict:
@@ -133,54 +48,67 @@ def verdict_of(curve: Curve, chance: Chance, *, has_diverged: bool = False) -> V
 
     Args:
         curve: at least one epoch, NaN for what was not finite or not measured.
-        chance: of the run's validation set.
+        chance: of the run's validation set; its level is NaN where unknown, and what needs it is
+            not judged.
         has_diverged: the run stopped because its loss was not finite; the curve ends before that
             epoch.
     """
+    curve = _in_order(curve)
     if has_diverged or (broken := _first_broken(curve)) is not None:
         onset = int(curve.epochs[-1]) + 1 if has_diverged else int(curve.epochs[broken or 0])
         return Verdict(Label.DIVERGED, "not finite", onset, numbers={"epoch": onset})
     if not np.isfinite(curve.score).any():
         return Verdict(Label.MISSING, "not logged")
-    run = _Run(_measured(curve), chance)
+    run = Run(_measured(curve), chance)
+    found = _too_little(run) or next(filter(None, (rule(run) for rule in RULES)), None)
+    verdict = found or _converged(run)
+    certainty, other = run.certainty(verdict.label)
+    return replace(verdict, certainty=certainty, instead=other)
+
+
+def _too_little(run: Run) -> Verdict | None:
+    """Return the verdict on a run of which too little is known, unless it exploded."""
     trained = int((run.epochs > 0).sum())
     if trained < MIN_EPOCHS:
-        found = _exploded(run)
         numbers = {"epochs": trained, "least": MIN_EPOCHS, "end": run.end}
-        return found or Verdict(Label.TOO_SHORT, "too short", learned=run.learned, numbers=numbers)
-    if run.bound >= 1:
-        numbers = {"samples": chance.samples, "end": run.end}
         return _exploded(run) or Verdict(
-            Label.TOO_SHORT, "too few", learned=run.learned, numbers=numbers
+            Label.TOO_SHORT, "too short", learned=run.learned, numbers=numbers
         )
-    for rule in RULES:
-        verdict = rule(run)
-        if verdict is not None:
-            return verdict
-    return _converged(run)
+    if run.lasting_bound >= 1:
+        few = {"samples": run.chance.samples, "end": run.end}
+        return _exploded(run) or Verdict(
+            Label.TOO_SHORT, "too few", learned=run.learned, numbers=few
+        )
+    return None
 
 
-def mark_weak(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """Return the verdicts with the cause "weak" where a converged run learned little.
+def _in_order(curve: Curve) -> Curve:
+    """Return a curve with ascending epochs.
 
-    That is less than half of what the best run learned.
+    Of an epoch logged twice, as resumed runs do, the later one counts.
     """
-    best = max(
-        (verdict.learned for verdict in verdicts.values() if verdict.label.is_convergent),
-        default=0.0,
+    if (np.diff(curve.epochs) > 0).all():
+        return curve
+    last = {float(epoch): index for index, epoch in enumerate(curve.epochs)}
+    return _chosen(curve, np.array([last[epoch] for epoch in sorted(last)]))
+
+
+def _chosen(curve: Curve, chosen: npt.NDArray[np.intp]) -> Curve:
+    entropy = None if curve.entropy is None else curve.entropy[chosen]
+    return Curve(
+        curve.epochs[chosen],
+        curve.score[chosen],
+        curve.train_loss[chosen],
+        curve.val_loss[chosen],
+        entropy,
     )
-    marked = dict(verdicts)
-    for name, verdict in verdicts.items():
-        if verdict.label is Label.CONVERGED and verdict.learned < WEAK * best:
-            numbers = {**verdict.numbers, "of_best": verdict.learned / best}
-            marked[name] = replace(verdict, cause="weak", numbers=numbers)
-    return marked
 
 
 def _first_broken(curve: Curve) -> int | None:
     """Return the index of the first epoch that is not finite.
 
-    Gaps in what is measured only now and then do not count.
+    Gaps in what is measured only now and then do not count, nor do single epochs after which the
+    run went on with finite losses: weights that are not finite never recover.
     """
     found = []
     for series, may_have_gaps in (
@@ -188,15 +116,17 @@ def _first_broken(curve: Curve) -> int | None:
         (curve.score, True),
         (curve.val_loss, True),
     ):
-        missing = np.isnan(series)
-        if np.isinf(series).any():
-            found.append(int(np.isinf(series).argmax()))
-        if missing.all():  # not logged
+        if np.isnan(series).all():  # not logged
             continue
+        broken = np.isinf(series) if may_have_gaps else ~np.isfinite(series)
         # before the first update there may be no training loss
-        missing[0] &= may_have_gaps or curve.epochs[0] > 0
-        first = int(missing.argmax())
-        if missing.any() and (not may_have_gaps or (first > 1 and missing[first:].all())):
+        if not may_have_gaps and curve.epochs[0] == 0:
+            broken[0] = np.isinf(series[0])
+        finite = np.flatnonzero(np.isfinite(series))
+        first = int(finite[-1]) + 1 if finite.size else 0
+        if broken[first:].any():
+            found.append(first)
+        if may_have_gaps and 1 < first < series.size and np.isfinite(series[:first]).all():
             found.append(first)
     return min(found, default=None)
 
@@ -204,194 +134,222 @@ def _first_broken(curve: Curve) -> int | None:
 def _measured(curve: Curve) -> Curve:
     """Return the epochs that have a score.
 
-    A loss that was not measured before the first update is that of the next epoch.
+    A loss that was not measured before the first update is that of the next epoch, and a single
+    one that was not finite is the last finite one before.
     """
-    has_score = np.isfinite(curve.score)
-    losses = [loss[has_score] for loss in (curve.train_loss, curve.val_loss)]
-    for loss in losses:
-        if loss.size > 1 and np.isnan(loss[0]):
-            loss[0] = loss[1]
-    return Curve(curve.epochs[has_score], curve.score[has_score], *losses)
+    chosen = _chosen(curve, np.flatnonzero(np.isfinite(curve.score)))
+    losses = [_filled(chosen.train_loss, ~np.isfinite(chosen.train_loss))]
+    losses.append(_filled(chosen.val_loss, np.isinf(chosen.val_loss)))
+    return replace(chosen, train_loss=losses[0], val_loss=losses[1])
 
 
-def _exploded(run: _Run) -> Verdict | None:
+def _filled(loss: Array, broken: Array) -> Array:
+    """Return a loss with these values taken from the epoch before; of all, nothing is filled."""
+    loss = loss.copy()
+    if loss.size > 1 and np.isnan(loss[0]):
+        loss[0] = loss[1]
+    if broken.all():
+        return loss
+    for index in np.flatnonzero(broken):
+        if index and not np.isfinite(loss[index]):
+            loss[index] = loss[index - 1]
+    return loss
+
+
+def _exploded(run: Run) -> Verdict | None:
+    """Return the verdict on a loss far above its start, unless the score holds all the same."""
     if not run.has_train_loss:
         return None
     start = float(np.nanmax([run.chance.loss, run.train[0]]))
     if not run.end_loss > EXPLODED * start:
         return None
-    onset = run.epoch(int((run.train > EXPLODED * start).argmax()))
+    keeps = run.end > run.bound and run.high - run.end <= DRAWDOWN * run.learned
+    if keeps and run.learned > 0 and not run.unknown:
+        return None
+    onset = run.epoch(run.first_lasting(run.train > EXPLODED * start))
     numbers = {"end_loss": run.end_loss, "start": start}
     return Verdict(Label.DIVERGED, "exploded", onset, run.learned, numbers)
 
 
-def _stuck(run: _Run) -> Verdict | None:
-    above = int((run.score > run.bound).sum())
-    numbers = {
-        "best": run.best,
-        "bound": run.bound,
-        "fall": run.fall,
-        "end": run.end,
-        "above": above,
-    }
-    is_faint = run.learned < FAINT * (run.bound - run.chance.level)
-    is_blip = above <= (FAINT_BLIP if is_faint else BLIP)
-    if run.end > run.bound or not is_blip:
-        step = 3 * math.sqrt(2) * max(run.chance.error(run.end), run.chance.error(run.chance.level))
-        # the score of a random initialisation need not be near chance level
-        if run.fall < MOVED and abs(run.end - run.score[0]) <= step:
-            numbers |= {"first": float(run.score[0])}
-            return Verdict(Label.STUCK, "never moved", 0, run.learned, numbers)
-        return None
-    cause = _why_stuck(run)
-    if cause == "constant":
-        numbers |= {
-            "first": float(run.score[0]),
-            "values": np.unique(run.score[1:]).size,
-            "epochs": run.n - 1,
-        }
-    if cause == "begun":
-        return Verdict(Label.IMPROVING, cause, None, run.learned, numbers)
-    if run.has_train_loss:
-        knows_nothing = run.chance.loss if math.isfinite(run.chance.loss) else float(run.train[0])
-        numbers |= {
-            "end_loss": run.end_loss,
-            "peak_loss": float(run.train.max()),
-            "chance_loss": knows_nothing,
-        }
-    return Verdict(Label.STUCK, cause, 0, run.learned, numbers)
+def _collapsed(run: Run) -> Verdict | None:
+    """Return the verdict on a run that left the chance band and ended inside."""
+    if not (run.unknown or run.is_above or learns_below_chance(run)):
+        onset = run.epoch(run.first_lasting(run.score <= run.bound))
+        numbers = _best(run) | {"bound": run.bound}
+        return Verdict(Label.COLLAPSED, "collapsed", onset, run.learned, numbers)
+    return None
 
 
-def _why_stuck(run: _Run) -> str:
-    """Find the cause in the training loss of a run that stayed at chance."""
-    if not run.has_train_loss:
-        return "at chance"
-    is_known = math.isfinite(run.chance.loss)
-    knows_nothing = run.chance.loss if is_known else float(run.train[0])
-    if run.end_loss > (1 + MOVED) * run.train[0] or run.train.max() > BLOWN * knows_nothing:
-        return "blown"
-    if _answers_the_same(run):
-        return "constant"
-    if is_known and run.end_loss < MEMORISED * knows_nothing:
-        return "memorised"
-    tail = trend(run.epochs[-run.tail :], run.train[-run.tail :])
-    if run.fall >= BEGUN and tail.p_falling < TREND_ALPHA:
-        return "begun"
-    # a loss may fall without any order learned
-    return "frozen" if is_known or run.fall < BEGUN else "unrelated"
+def _unstable(run: Run) -> Verdict | None:
+    """Return the verdict on swings beyond what a small validation set alone would show.
 
-
-def _answers_the_same(run: _Run) -> bool:
-    """Return whether the scores since the first update are a few exact values.
-
-    They are far apart or far from the first score: that is a model with one answer to everything,
-    each value the share of a class. One that hardly moves scatters by single samples around its
-    first score.
+    A single spike that recovered is none, and neither are the dips of a schedule with restarts.
     """
-    after = run.score[1:]
-    jump = 3 * math.sqrt(2) * run.chance.error(run.chance.level)
-    has_jumped = max(np.ptp(after), np.abs(after - run.score[0]).max()) > jump
-    has_few_values = 2 * np.unique(after).size <= after.size
-    return run.chance.kind == "share" and has_few_values and bool(has_jumped)
-
-
-def _collapsed(run: _Run) -> Verdict | None:
-    if run.end > run.bound:
+    if cycle_ends(run) is not None:
         return None
-    onset = run.epoch(run.best_at + int((run.score[run.best_at :] <= run.bound).argmax()))
-    numbers = {
-        "best": run.best,
-        "best_epoch": run.epoch(run.best_at),
-        "end": run.end,
-        "bound": run.bound,
-    }
-    return Verdict(Label.COLLAPSED, "collapsed", onset, run.learned, numbers)
-
-
-def _unstable(run: _Run) -> Verdict | None:
-    """Return the verdict on swings beyond what a small validation set alone would show."""
-    tail, noise = run.score[-run.tail :], run.chance.error(run.end)
-    steps = np.diff(tail)
-    rough = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2)
-    drops = np.maximum.accumulate(tail) - tail
-    drop, first = float(drops.max()), run.n - run.tail
-    numbers = {
-        "rough": rough,
-        "drop": drop,
-        "epochs": run.tail,
-        "learned": run.learned,
-        "best": run.best,
-    }
-    if drop > max(DRAWDOWN * run.learned, DROP_ERRORS * noise):
-        return Verdict(
-            Label.UNSTABLE, "fell", run.epoch(first + int(drops.argmax())), run.learned, numbers
-        )
-    if rough > max(ROUGH * run.learned, ROUGH_ERRORS * noise):
-        onset = run.epoch(first + 1 + int(np.abs(steps).argmax()))
+    tail, noise = run.score[-run.tail :], run.error(run.end)
+    drops = (np.maximum.accumulate(run.score) - run.score)[-run.tail :]
+    low = drops > max(DRAWDOWN * run.learned, DROP_ERRORS * noise)
+    numbers = {"drop": float(drops.max()), "epochs": run.tail, "learned": run.learned}
+    numbers |= {"best": run.best, "low": int(low.sum()), "rough": run.scatter}
+    spells = int((np.diff(np.concatenate([[0], low.astype(int)])) == 1).sum())
+    if spells > 1 and low.sum() >= max(2, REPEATED * run.tail):
+        onset = run.epoch(run.n - run.tail + int(low.argmax()))
+        return Verdict(Label.UNSTABLE, "swings", onset, run.learned, numbers)
+    border = ROUGH * run.learned
+    if not run.unknown:
+        border = max(border, ROUGH_ERRORS * noise)
+    is_rough = run.scatter > border and run.n > FINAL
+    steps = max(run.tail, 2 * run.n // 3)
+    if run.learned > 0:
+        error = max(run.scatter, noise) / math.sqrt(2 * steps) * 1.3
+        run.is_near(run.scatter, border, error, Label.CONVERGED if is_rough else Label.UNSTABLE)
+    if is_rough:
+        step = int(np.abs(np.diff(tail)).argmax())
+        onset = run.epoch(run.n - run.tail + 1 + step)
         return Verdict(Label.UNSTABLE, "rough", onset, run.learned, numbers)
     return None
 
 
-def _overfit(run: _Run) -> Verdict | None:
-    if not (np.isfinite(run.val).all() and run.has_train_loss):
+def _lost(run: Run) -> Verdict | None:
+    """Return the verdict on a run that ended far below its best level."""
+    noise = run.error(run.end)
+    border = max(DRAWDOWN * (run.high - run.level), DROP_ERRORS * noise)
+    lost = run.high - run.end
+    is_lost = lost > border and run.high > run.level
+    run.is_near(lost, border, noise, Label.CONVERGED if is_lost else Label.UNSTABLE)
+    if not is_lost:
         return None
-    lowest = int(run.val.argmin())
-    drop = float(run.val[0] - run.val[lowest])
-    rise = float(np.median(run.val[-3:]) - run.val[lowest])
-    if run.n - lowest < OVERFIT_EPOCHS or rise <= OVERFIT_RISE * max(drop, 1e-9):
-        return None
-    since = slice(lowest, None)
-    up, down = trend(run.epochs[since], run.val[since]), trend(run.epochs[since], run.train[since])
-    if up.p_rising >= TREND_ALPHA or down.p_falling >= TREND_ALPHA:
-        return None
-    lost = float(run.score[lowest:].max()) - run.end
-    cause = "benign" if lost <= 2 * run.chance.error(run.end) else "harmful"
-    numbers = {
-        "lowest": float(run.val[lowest]),
-        "rise": rise,
-        "drop": drop,
-        "lost": lost,
-        "end": run.end,
-    }
-    return Verdict(Label.OVERFIT, cause, run.epoch(lowest), run.learned, numbers)
+    middle = (run.high + run.end) / 2
+    onset = run.epoch(run.first_lasting(run.score <= middle))
+    numbers = _best(run) | {"drop": lost, "epoch": onset, "learned": run.high - run.level}
+    if lost > LOST * (run.high - run.level):
+        return Verdict(Label.COLLAPSED, "lost", onset, run.learned, numbers)
+    return Verdict(Label.UNSTABLE, "fell", onset, run.learned, numbers)
 
 
-def _improving(run: _Run) -> Verdict | None:
-    """Return the verdict on a rising score.
+def _best(run: Run) -> dict[str, float]:
+    return {"best": run.best, "best_epoch": run.epoch(run.best_at), "end": run.end}
+
+
+def _improving(run: Run) -> Verdict | None:
+    """Return the verdict on a score that rose within the tail, from one level to another.
 
     The gain decides: plateaus are autocorrelated, and p values alone would call one in ten of them
     a trend.
     """
-    found = trend(run.epochs[-run.tail :], run.score[-run.tail :])
-    span = run.tail * float(run.epochs[-1] - run.epochs[-run.tail]) / max(run.tail - 1, 1)
-    gain = found.slope * span
-    noise = run.chance.error(run.end)
-    is_clear = found.p_rising < TREND_ALPHA and gain > max(LEAST_GAIN, noise)
+    tail = run.score[-run.tail :]
+    third = min(run.last, run.tail // 2 or 1)
+    before = float(np.median(tail[:third]))
+    gain, noise = run.end - before, run.error(run.end)
+    numbers = {"gain": gain, "before": before, "end": run.end, "best": run.best}
+    numbers |= {"epochs": float(run.tail)}
+    is_far = gain > max(DRAWDOWN * run.learned, DROP_ERRORS * noise)
+    if is_far and run.tail >= SHORT_TAIL and _jumped(run, before):
+        middle = (before + run.end) / 2
+        onset = run.first_lasting(run.score > middle)
+        numbers["jump"] = run.epoch(onset)
+        since = run.n - onset
+        if since <= max(OVERFIT_EPOCHS, run.tail // 3):
+            return Verdict(Label.IMPROVING, "jumped", run.epoch(onset), run.learned, numbers)
+        if since >= run.tail // 2 and not _rises(run, run.score[onset + 2 :]):
+            return None
+    ends = cycle_ends(run)
+    if ends is not None:
+        return _improving_cycles(run, ends)
+    found = trend(run.epochs[-run.tail :], tail)
+    falls = _loss_still_falls(run)
+    border = max(LEAST_GAIN, LEAST_GAIN * run.learned, noise)
+    if falls:  # the same samples are measured each epoch: a step may be real and below the noise
+        border = max(LEAST_WITH_LOSS, run.scatter)
+    seen = gain
+    span = float(run.epochs[-1] - run.epochs[-run.tail]) * run.tail / max(run.tail - 1, 1)
+    gain = max(gain, found.slope * span)
+    is_clear = found.p_rising < TREND_ALPHA and gain > border
     is_large = found.p_rising < SHORT_ALPHA and gain > max(SHORT_GAIN * run.learned, 2 * noise)
-    if not (is_clear or (run.tail < SHORT_TAIL and is_large)):
+    rises = is_clear or (run.tail < SHORT_TAIL and is_large)
+    rises = rises or (falls and _keeps_pace(run))
+    if falls and found.p_rising < WEAK_ALPHA:
+        rises = rises or gain > max(2 * border, 2 * noise)
+    if found.p_rising < WEAK_ALPHA or rises:
+        error = 1.25 * math.sqrt(2 / third) * max(noise, 1e-9)
+        run.is_near(gain, border, error, Label.CONVERGED if rises else Label.IMPROVING)
+    if not rises or (seen < border / 2 and not _keeps_pace(run)):
         return None
-    numbers = {"gain": gain, "epochs": span, "end": run.end}
     return Verdict(Label.IMPROVING, "rising", None, run.learned, numbers)
 
 
-def _converged(run: _Run) -> Verdict:
-    settled = run.chance.level + SETTLED * (run.end - run.chance.level)
+def _keeps_pace(run: Run) -> bool:
+    """Return whether the score rose over the whole run, in its last third as in the one before."""
+    third = run.n // 3
+    levels = [float(np.median(part)) for part in np.array_split(run.score, 3)]
+    gains = (levels[1] - levels[0], levels[2] - levels[1])
+    noise = 1.25 * max(run.error(run.end), run.scatter) * math.sqrt(2 / max(third, 1))
+    is_real = gains[1] > max(2 * LEAST_GAIN, 2 * noise) and gains[1] > PACE * gains[0]
+    return is_real and trend(run.epochs, run.score).p_rising < SLOW_ALPHA
+
+
+def _jumped(run: Run, before: float) -> bool:
+    """Return whether the score went from one level to another within a few epochs of the tail."""
+    tail = run.score[-run.tail :]
+    low, high = before + 0.2 * (run.end - before), before + 0.8 * (run.end - before)
+    between = int(((tail > low) & (tail < high)).sum())
+    return between <= max(2, run.tail // 6)
+
+
+def _rises(run: Run, score: Array) -> bool:
+    if score.size < OVERFIT_EPOCHS:
+        return False
+    found: Trend = trend(np.arange(score.size, dtype=float), score)
+    gain = found.slope * score.size
+    return found.p_rising < TREND_ALPHA and gain > max(LEAST_GAIN, run.error(run.end))
+
+
+def _loss_still_falls(run: Run) -> bool:
+    """Return whether the validation loss fell in the tail, by more than noise and a little."""
+    if not run.has_val_loss:
+        return False
+    tail = run.val[-run.tail :]
+    fell = float(np.median(tail[: run.last]) - np.median(tail[-run.last :]))
+    whole = float(run.val.max() - run.val.min())
+    least = FALLS * min(whole, abs(float(np.median(tail[-run.last :]))))
+    return fell > least and trend(run.epochs[-run.tail :], tail).p_falling < TREND_ALPHA
+
+
+def _improving_cycles(run: Run, ends: Array) -> Verdict | None:
+    """Return the verdict on the last two cycles of a schedule with restarts, by their ends."""
+    before, last = float(run.score[int(ends[-2])]), float(run.score[int(ends[-1])])
+    border = max(2 * LEAST_GAIN, LEAST_GAIN * run.learned, 2 * math.sqrt(2) * run.error(last))
+    if last - before <= border:
+        return None
+    numbers = {"before": before, "end": last, "gain": last - before}
+    numbers |= {"from_epoch": run.epoch(int(ends[-2])), "to_epoch": run.epoch(int(ends[-1]))}
+    return Verdict(Label.IMPROVING, "cycles", None, run.learned, numbers)
+
+
+def _converged(run: Run) -> Verdict:
+    tail = run.score[-run.tail :]
+    base = min(run.level, float(run.score[0]))
+    settled = base + SETTLED * (run.end - base)
     onset = run.epoch(int((run.score >= settled).argmax()))
-    moved = float(np.ptp(run.score[-run.tail :]))
-    return Verdict(
-        Label.CONVERGED,
-        "settled",
-        onset,
-        run.learned,
-        {"end": run.end, "moved": moved, "epochs": run.tail},
-    )
+    numbers = {"end": run.end, "moved": float(np.ptp(tail)), "epochs": run.tail}
+    numbers["level"] = run.level
+    numbers["first"] = float(run.score[0])
+    cause = "settled"
+    if run.unknown:
+        gained = run.end - float(run.score[0])
+        cause = "settled" if gained > DROP_ERRORS * run.scatter else "flat"
+    elif run.end < run.level:
+        cause = "below chance"
+    return Verdict(Label.CONVERGED, cause, onset, run.learned, numbers)
 
 
-RULES: tuple[Callable[[_Run], Verdict | None], ...] = (
+RULES: tuple[Callable[[Run], Verdict | None], ...] = (
     _exploded,
-    _stuck,
+    stuck,
+    overfit,
     _collapsed,
     _unstable,
-    _overfit,
+    _lost,
     _improving,
 )

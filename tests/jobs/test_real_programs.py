@@ -14,6 +14,7 @@ from anlp.records.files import read_metrics
 from anlp.records.folders import RunFolder
 from anlp.records.results import RunResult, read_result
 from jobs.gridfile import load_grid
+from tests.support import framework_programs as frameworks
 from tests.support import real_programs as scripts
 from tests.support.real_programs import with_one_line
 from tests.support.submits import Place
@@ -100,8 +101,27 @@ SHAPES = {
         "nothing",
         frozenset({"val/accuracy", "test/accuracy"}),
     ),
+    "torchrun": Shape(
+        scripts.DISTRIBUTED,
+        "command: [torchrun, --standalone, --nproc-per-node, '2', '${program}', '${args}']\n"
+        "grid: {lr: [0.2]}",
+        {"lr": 0.2},
+        "torchrun --nproc-per-node 2 train.py --lr 0.2",
+        "$ANLP_METRICS",
+        frozenset({"val/acc"}),
+        (1,),
+    ),
+    "click": Shape(
+        scripts.CLICK,
+        "command: [python, '${program}', '${args}', --seed, '${seed}']\n"
+        "grid: {lr: [0.1, 0.2]}\nseeds: 2",
+        {"lr": 0.1},
+        "train.py --lr 0.1 --seed 0",
+        "nothing",
+        frozenset({"val/acc"}),
+    ),
     "huggingface": Shape(
-        scripts.HUGGING_FACE,
+        frameworks.HUGGING_FACE,
         "command: [python, '${program}', '${args}', --output_dir, '${run_dir}/out', "
         "--eval_strategy, epoch, --logging_strategy, epoch, --use_cpu, --report_to, tensorboard]\n"
         "grid: {learning_rate: [1e-3, 1e-2], hidden_size: [8]}\n"
@@ -115,7 +135,7 @@ SHAPES = {
         frozenset({"val/accuracy", "val/loss", "train/loss"}),
     ),
     "lightning": Shape(
-        scripts.LIGHTNING,
+        frameworks.LIGHTNING,
         "grid: {lr: [0.01, 0.1]}\nfixed: {max_epochs: 2}",
         {"lr": 0.01, "hidden": 16, "max_epochs": 2},
         "train.py --lr 0.01 --max_epochs 2 --seed 0",
@@ -126,6 +146,8 @@ SHAPES = {
 NEEDS = {
     "mnist": "torch",
     "scikit": "sklearn",
+    "torchrun": "torch",
+    "click": "click",
     "huggingface": "transformers",
     "lightning": "lightning",
 }

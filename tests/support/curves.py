@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.stats.chance import Chance
 from analysis.stats.intervals import Array
-from analysis.verdicts.rules import Curve, Label
+from analysis.verdicts.facts import Curve, Label
 
 KINDS = (
     *(Label.DIVERGED, Label.STUCK, Label.COLLAPSED, Label.UNSTABLE),

@@ -15,8 +15,8 @@ from analysis.plots.box import box_info
 from analysis.results.plan import Plan
 from analysis.results.table import build_table
 from analysis.stats.chance import Chance
+from analysis.verdicts.facts import Label
 from analysis.verdicts.judge import judge_runs
-from analysis.verdicts.rules import Label
 from anlp.records.results import Outcome
 from tests.support.curves import learned
 from tests.support.run_folders import Grid

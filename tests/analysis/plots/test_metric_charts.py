@@ -27,7 +27,7 @@ from analysis.plots.style import new_figure, set_head
 from analysis.plots.sweep import draw_sweep, sweep_chart, sweep_info, sweep_table
 from analysis.results.plan import Plan
 from analysis.results.table import build_table
-from analysis.verdicts.rules import Label
+from analysis.verdicts.facts import Label
 from anlp.core.errors import UserError
 from anlp.records.files import read_json, write_json
 from anlp.records.results import Outcome

@@ -14,6 +14,7 @@ from analysis.reporting.verdicts import failure_sentence
 from analysis.verdicts.breakdown import build_breakdown
 from analysis.verdicts.judge import CONVERGENT, Judged, judge_runs
 from analysis.verdicts.pairs import failing_pairs
+from analysis.verdicts.render import render_text
 from anlp.core.errors import UserError
 from anlp.records.results import Outcome
 from tests.support.curves import learned
@@ -54,12 +55,83 @@ def test_a_live_run_takes_chance_from_its_finished_siblings(grid: Grid) -> None:
     assert verdicts(judged(grid)) == {0: "converged", 1: "converged"}
 
 
-def test_without_any_finished_run_chance_has_to_be_given(grid: Grid) -> None:
+def test_without_chance_what_needs_none_is_judged_and_the_rest_is_said(grid: Grid) -> None:
+    flat, rising = learned(0.1), learned(0.9)
+    falling = [{**line, "val/loss": 1 + e / 10} for e, line in enumerate(learned(0.9))]
+    broken = learned(0.9)
+    for line in broken[6:]:
+        line["train/loss"] = math.nan
+    still = [{**line, "val/acc": 0.1 + 0.05 * e} for e, line in enumerate(learned(0.9))]
+    for seed, lines in enumerate((rising, flat, falling, broken, still)):
+        grid.add(seed=seed, outcome=None, history=lines)
+
+    found = judged(grid)
+
+    labels = ["converged", "converged", "overfit", "diverged", "improving"]
+    assert verdicts(found) == dict(enumerate(labels))
+    assert found.runs.set_index("seed")["cause"].to_dict()[1] == "flat"
+    evidence = found.runs.set_index("seed")["evidence"]
+    assert "at chance or good from the start" in evidence[1]
+    assert found.without_chance == 5
+    assert "5 runs say neither chance level nor size" in render_text(build_breakdown(found))
+
+
+def test_with_chance_given_everything_is_judged(grid: Grid) -> None:
     grid.add(outcome=None, history=learned(0.9))
 
-    with pytest.raises(UserError, match=r"give --chance .* and --samples"):
-        judged(grid)
-    assert verdicts(judged(grid, level=0.1, samples=500)) == {0: "converged"}
+    found = judged(grid, level=0.1, samples=500)
+
+    assert (verdicts(found), found.without_chance) == ({0: "converged"}, 0)
+    assert "neither chance level" not in render_text(build_breakdown(found))
+
+
+def test_the_direction_of_a_wrong_rate_comes_from_neighbours_that_learn(grid: Grid) -> None:
+    for lr, top in ((1e-4, 0.1), (1e-2, 0.9), (1.0, 0.1)):
+        grid.add(top, lr=lr, optimizer="sgd", history=learned(top))
+        grid.add(0.1, lr=lr, optimizer="adam", history=learned(0.1))
+
+    said = judged(grid).runs.set_index(["optimizer", "lr"])["evidence"]
+
+    assert said["sgd", 1.0].endswith("; learning rate too large: 0.01 learns")
+    assert said["sgd", 1e-4].endswith("; learning rate too small: 0.01 learns")
+    assert not said["adam"].str.contains("learning rate").any()
+
+
+def test_one_answer_to_everything_needs_its_logged_entropy(grid: Grid) -> None:
+    for seed, entropy in enumerate((0.0, 2.1)):
+        lines = [{**line, "val/prediction_entropy": entropy} for line in learned(0.1)]
+        grid.add(0.1, seed=seed, history=lines)
+    grid.add(0.1, seed=2, history=learned(0.1))
+
+    causes = judged(grid).runs.set_index("seed")["cause"].to_dict()
+
+    assert causes[0] == "constant"
+    assert "constant" not in (causes[1], causes[2])
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "score", "verdict"),
+    [
+        ("val/f1", 0.9, 0.5, "converged"),
+        ("val/f1", 0.9, 0.17, "stuck"),
+        ("val/macro_f1", 0.9, 0.45, "stuck"),
+        ("val/balanced_accuracy", 0.9, 0.5, "stuck"),
+        ("val/balanced_accuracy", 0.9, 0.75, "converged"),
+        ("val/auroc", 0.9, 0.5, "stuck"),
+        ("val/auroc", 0.9, 0.8, "converged"),
+        ("val/acc", 0.9, 0.9, "stuck"),
+    ],
+)
+def test_every_score_has_its_own_chance_level(
+    metric: str, level: float, score: float, verdict: str
+) -> None:
+    runs, lines = regression("val/spearman")
+    rise = lines["val/spearman"] / lines["val/spearman"].max()
+    lines = lines.assign(**{metric: score * rise, "train/loss": 0.69, "val/loss": 0.69})
+
+    found = judge_runs(runs, lines, metric, level=level, samples=2000)
+
+    assert verdicts(found) == {0: verdict}
 
 
 def test_weak_plateaus_are_measured_against_the_best_run(grid: Grid) -> None:

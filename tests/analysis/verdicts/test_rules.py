@@ -15,7 +15,9 @@ from scipy.stats import spearmanr
 from analysis.stats.chance import Chance
 from analysis.stats.intervals import Array
 from analysis.verdicts.evidence import SENTENCES, render_evidence
-from analysis.verdicts.rules import Curve, Label, Verdict, mark_weak, verdict_of
+from analysis.verdicts.facts import Curve, Label, Verdict
+from analysis.verdicts.grid import mark_weak
+from analysis.verdicts.rules import verdict_of
 from tests.support.curves import KINDS, grow
 
 TEN = Chance(0.1, 10_000, math.log(10))
@@ -172,7 +174,7 @@ def test_real_curves_on_digits_get_the_verdicts_of_an_expert() -> None:
         benign = {
             (Label.IMPROVING, "rising"),
             (Label.CONVERGED, "settled"),
-            (Label.OVERFIT, "benign"),
+            (Label.OVERFIT, "overconfident"),
         }
         assert set(labels) <= benign
     for solver, rate in (("sgd", 1e-4), ("sgd", 1e-3), ("adam", 1e-4), ("adam", 1e-3)):
@@ -201,20 +203,21 @@ def test_rates_too_small_and_too_large_are_told_apart() -> None:
     assert {verdict.cause for verdict in found["sgd", 10.0] + found["adam", 1.0]} == {"blown"}
 
 
-def test_one_answer_to_everything_is_a_rate_too_large_and_a_drift_one_too_small() -> None:
+def test_one_answer_to_everything_is_said_only_of_predictions_that_were_counted() -> None:
     shares = [0.0577, *[0.1143, 0.1143, 0.0965, 0.0965, 0.1143] * 2]  # MNIST, adam at 0.1
-    drift = [0.0577 + k / 6000 for k in range(11)]
     flat = [2.309, 2.53, *[2.31] * 9]
+    unseen = curve(shares, flat)
+    seen = replace(unseen, entropy=np.array([1.9, *[0.0] * 10]))
+    varied = replace(unseen, entropy=np.array([1.9, *[1.5] * 10]))
+    chance = Chance(0.1, 6000, math.log(10))
 
-    constant, frozen = (
-        verdict_of(curve(scores, flat), Chance(0.1, 6000, math.log(10)))
-        for scores in (shares, drift)
-    )
+    found = [verdict_of(one, chance) for one in (unseen, seen, varied)]
 
-    assert (constant.label, constant.cause, frozen.cause) == (Label.STUCK, "constant", "frozen")
-    said = render_evidence(constant, "val/acc")
-    assert "it went from 5.8 % to 2 exact values in 10 epochs" in said
-    assert said.endswith("learning rate too large")
+    assert [verdict.cause for verdict in found] == ["no gain", "constant", "no gain"]
+    assert all(verdict.label is Label.STUCK for verdict in found)
+    said = [render_evidence(verdict, "val/acc") for verdict in found]
+    assert "one class was predicted for everything" in said[1]
+    assert not any("learning rate" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("n", [1, 2, 8])
@@ -304,17 +307,18 @@ def test_a_missing_loss_before_the_first_update_is_no_divergence() -> None:
     assert verdict_of(curve(score, train, val), TEN).label is Label.CONVERGED
 
 
-def test_overfitting_is_benign_while_the_accuracy_holds() -> None:
+def test_overfitting_is_overconfidence_while_the_accuracy_holds() -> None:
     score, train, val = learning()
     val[8:] += np.linspace(0, 1, 13)
     losing = score.copy()
     losing[8:] -= np.linspace(0, 0.1, 13)
 
-    benign, harmful = (verdict_of(curve(s, train, val), TEN) for s in (score, losing))
+    holds, harmful = (verdict_of(curve(s, train, val), TEN) for s in (score, losing))
 
-    assert (benign.label, benign.cause) == (Label.OVERFIT, "benign")
+    assert (holds.label, holds.cause) == (Label.OVERFIT, "overconfident")
+    assert render_evidence(holds, "val/acc").startswith("overconfident: validation loss rose by")
     assert (harmful.label, harmful.cause) == (Label.OVERFIT, "harmful")
-    assert benign.onset in (7, 8)
+    assert holds.onset in (7, 8)
 
 
 def test_swings_within_binomial_noise_are_not_unstable() -> None:
@@ -356,7 +360,7 @@ def test_the_evidence_of_a_frozen_run_has_its_numbers() -> None:
 
     assert render_evidence(verdict, "val/acc") == (
         "val/acc, 11.3 % at best, never left the 99.9 % chance band (up to 13.6 %); "
-        "train loss fell by 0.2 %: frozen, learning rate too small"
+        "train loss fell by 0.2 % at most"
     )
 
 
