@@ -27,6 +27,7 @@ from anlp.console.command import run_command
 from anlp.console.progress import Progress
 from anlp.core.errors import EXIT_OK, EXIT_RUNS_FAILED, UserError
 from anlp.core.files import advise, describe_fault, write_whole
+from anlp.datasets.walk import by_ending, entries_under, is_hidden
 from anlp.records.files import read_json, write_json
 
 RATE = 22_050  # Hz
@@ -113,7 +114,7 @@ def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
     Raises:
         UserError: there is no sound in the folder, or two files would become one spectrogram.
     """
-    sources = sorted(path for path in audio.rglob("*") if _is_sound(path.relative_to(audio)))
+    sources = [path for path in _visible(audio) if path.suffix.lower() in ENDINGS]
     if not sources:
         raise UserError(
             f"{audio}: no sound files; expected {', '.join(sorted(ENDINGS))} under train/ and test/"
@@ -129,8 +130,24 @@ def find_work(audio: Path, out: Path) -> list[tuple[Path, Path]]:
     return [(source, target) for target, source in targets.items() if not _is_done(source, target)]
 
 
-def _is_sound(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
+def find_left_out(audio: Path) -> str:
+    """Say which files of the folder are no sound for this command; empty where all are."""
+    others = [
+        path
+        for path in _visible(audio)
+        if path.suffix.lower() not in ENDINGS and not path.name.endswith("_labels.txt")
+    ]
+    if not others:
+        return ""
+    return f"{audio}: {by_ending(others)} left out; sound is {' '.join(sorted(ENDINGS))}"
+
+
+def _visible(audio: Path) -> list[Path]:
+    """Return the files of a folder, links followed, without those of the system."""
+    if not audio.is_dir():
+        return []
+    found = [path for path in entries_under(audio) if not is_hidden(path.relative_to(audio))]
+    return [path for path in found if not path.is_dir()]
 
 
 def _is_done(source: Path, target: Path) -> bool:
@@ -161,11 +178,15 @@ def _claim_folder(out: Path, beat: bool) -> None:
         raise UserError(
             f"{out}: its files have {was} as columns, not {how['columns']}; write to another folder"
         )
-    if noted is None and any(out.rglob("*.fused.full.npy")):
+    if noted is None and _has_spectrograms(out):
         raise UserError(
             f"{out}: it holds spectrograms that this command did not make; write to another folder"
         )
     write_json(out / MADE_HOW, how)
+
+
+def _has_spectrograms(out: Path) -> bool:
+    return any(path.name.endswith(".fused.full.npy") for path in entries_under(out))
 
 
 def _faults(work: Sequence[tuple[Path, Path]], beat: bool, workers: int) -> Iterator[str]:
@@ -225,6 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{error.filename or given.out}: cannot be written ({error.strerror}); {advise(error)}"
         ) from error
+    if left_out := find_left_out(given.audio):
+        print(f"note: {left_out}", file=sys.stderr)
     faults = 0
     for fault in _faults(work, given.beat, given.workers):
         faults += 1

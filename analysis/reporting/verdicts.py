@@ -26,6 +26,7 @@ from analysis.text.levels import render_level
 from analysis.verdicts.breakdown import STABLE_SHARE, Breakdown, Edge, Explanation
 from analysis.verdicts.facts import Label
 from analysis.verdicts.judge import APART, CONVERGENT, DIVERGENT
+from analysis.verdicts.render import chance_note
 from analysis.verdicts.rules import MIN_EPOCHS
 
 ROWS = 20  # runs listed in the page
@@ -111,6 +112,8 @@ def _counts(found: Breakdown) -> Block:
                 )
             )
     caption = f"Each of the {len(runs):,} runs judged by {found.judged.metric} over its epochs."
+    if note := chance_note(found.judged):
+        caption = f"{caption} {note}."
     return Cells(plain_sheet(("verdict", "runs", "share", ""), lines, frozenset({1, 2})), caption)
 
 

@@ -61,7 +61,8 @@ class Curve:
     score: Array  # validation accuracy or R²
     train_loss: Array  # NaN throughout where not logged
     val_loss: Array  # likewise
-    # entropy in nats of the classes that were predicted for the validation set; None: not logged
+    # entropy in nats of the classes that were predicted for the validation set; None or NaN
+    # throughout where not logged
     entropy: Array | None = None
 
 
@@ -100,6 +101,8 @@ class Run:
         # a level that lasts has to exceed the bound of one evaluation only
         self.lasting_bound = -math.inf if self.unknown else chance.bound(1)
         self.learned = self.best - self.level
+        if self.learned <= 0:  # below chance all along: what it gained on its start
+            self.learned = self.best - float(self.score[0])
         self.margins: list[tuple[float, Label]] = []
 
     def error(self, score: float) -> float:

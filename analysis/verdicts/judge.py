@@ -24,6 +24,7 @@ from anlp.core.errors import UserError
 from anlp.core.metrics import words_of
 
 SCORES = ("val/acc", "val/r2", "val/spearman")  # what runs are judged by, the first that was logged
+ENTROPY = "prediction_entropy"  # in nats, of the classes that were predicted
 COLUMNS = ("verdict", "cause", "onset", "epochs", "certainty", "evidence")
 
 
@@ -127,7 +128,8 @@ def curves_of(history: pd.DataFrame, metric: str) -> dict[str, Curve]:
     names = lines["run_id"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
     split = metric.rpartition("/")[0] or "val"
-    columns = [_column(lines, name) for name in ("epoch", metric, "train/loss", f"{split}/loss")]
+    names_of = ("epoch", metric, "train/loss", f"{split}/loss", f"{split}/{ENTROPY}")
+    columns = [_column(lines, name) for name in names_of]
     parts = zip(*(np.split(column, starts[1:]) for column in columns), strict=True)
     return {str(names[start]): Curve(*arrays) for start, arrays in zip(starts, parts, strict=True)}
 

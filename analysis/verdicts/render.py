@@ -99,8 +99,8 @@ def chance_note(judged: Judged) -> str:
         return ""
     return (
         f"{judged.without_chance:,} runs say neither chance level nor size of the validation set: "
-        "whether they are stuck or collapsed to chance cannot be told. Give `metrics: "
-        "{chance: …, samples: …}` in the grid file, or --chance and --samples"
+        "whether they are stuck or collapsed to chance cannot be told. Give metrics: "
+        "{chance: …, samples: …} in the grid file, or --chance and --samples"
     )
 
 

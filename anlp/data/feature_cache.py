@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from anlp.core.files import write_whole
 from anlp.core.spec import Scalar, canonical_json
+from anlp.datasets.walk import entries_under
 
 VERSION = 3
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -58,7 +59,7 @@ def _state_of(source: Path) -> dict[str, Scalar]:
     A folder's own time does not tell of files two levels down, and the latest time not of older
     files.
     """
-    entries = [source, *sorted(source.rglob("*") if source.is_dir() else ())]
+    entries = [source, *(entries_under(source) if source.is_dir() else ())]
     state = hashlib.sha256()
     for entry in entries:
         # a link to nothing has a state, too; the loader reports it

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 import tarfile
-import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from anlp.core.errors import UserError
 from anlp.core.files import refuse_unreadable
 from anlp.data.feature_cache import Arrays, cached
+from anlp.data.image_files import ENDINGS, LAYOUT, SPLITS, TEST_EVERY, find_images
 from anlp.data.samples import DataSet, Samples
 from anlp.datasets import catalogue
 
@@ -39,18 +40,7 @@ CIFAR_NAMES = (
 )
 CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 CIFAR_TEST = ("test_batch",)
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
-ARCHIVE = "images.tar.gz"
-SPLITS = ("train", "test")
-# the part of the data set by the name of a folder, in any case
-PARTS: Mapping[str, str] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-DECODING = 2  # a new number where images are decoded in a new way: kept ones are decoded again
-LAYOUT = "train/CLASS/ and test/CLASS/ (val/CLASS/, too, if you like), or CLASS/"
-TEST_EVERY = 5  # of each class, where a folder has no split of its own
+DECODING = 3  # a new number where images are decoded in a new way: kept ones are decoded again
 MADE_SIDE, MADE_OF_CLASS = 32, 20
 
 
@@ -81,11 +71,12 @@ def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
     Without parts, every fifth image of a class is tested. Images under `NAME/val/CLASS/`, if any,
     are the validation set. `NAME/images.tar.gz` may hold these folders instead. Images are turned
     as their camera recorded, laid on white where they are transparent, cut to their central square
-    and resized, once. Files and folders whose names begin with a dot are ignored.
+    and resized, once. Links to folders are followed. Files that are no images are counted in a
+    note; those whose names begin with a dot are ignored.
 
     Raises:
-        UserError: no such folder, no images, fewer than two classes, a class without images in one
-            part, images beside the parts, or one that cannot be read; names it.
+        UserError: no such folder, no images, fewer than two classes, a class without images or
+            without images in one part, images beside the parts, or one that cannot be read.
     """
     found = catalogue.find(name, data_dir)
     if found is None:
@@ -93,6 +84,8 @@ def load_image_folder(data_dir: Path, name: str, *, image_size: int) -> DataSet:
     folder = found[""]
     options = {"image_size": image_size, "decoding": DECODING}
     arrays = cached(folder, options, lambda: _read_folder(folder, image_size))
+    for sentence in arrays["left_out"].tolist():
+        print(f"note: {sentence}", file=sys.stderr)
     names = tuple(arrays["names"].tolist())
     parts = {
         part: Samples((torch.from_numpy(arrays[f"{part}_images"]),), (_classes(arrays, part),))
@@ -176,12 +169,14 @@ def _cifar_batches(archive: tarfile.TarFile, names: tuple[str, ...]) -> tuple[Te
 
 def _read_folder(folder: Path, side: int) -> Arrays:
     parts: dict[str, dict[str, list[Tensor]]] = {part: defaultdict(list) for part in SPLITS}
-    for part, kind, path, source in _images(folder):
+    images_of, left_out = find_images(folder)
+    for part, kind, path, source in images_of:
         parts.setdefault(part, defaultdict(list))[kind].append(_decode(path, source, side))
     _check_classes(folder, parts)
     names = sorted(parts["train"])
     arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
-        "names": np.array(names)
+        "names": np.array(names),
+        "left_out": np.array(left_out, dtype=np.str_),
     }
     for part, classes in parts.items():
         images: list[Tensor] = []
@@ -213,68 +208,6 @@ def _check_classes(folder: Path, parts: Mapping[str, Mapping[str, list[Tensor]]]
                 f"{folder}: class {missing[0]!r} has no {part} images, but others have; "
                 "add some or remove the class"
             )
-
-
-def _images(folder: Path) -> Iterator[tuple[str, str, Path, Path | bytes]]:
-    """Yield part, class, name and content (or file) of every image, in order of their paths.
-
-    Raises:
-        UserError: some images are under train/ or test/, and some are beside them.
-    """
-    archive = folder / ARCHIVE
-    base, files = (archive, _archived(archive)) if archive.is_file() else (folder, _plain(folder))
-    has_parts = any(_part_of(path) in SPLITS for path in files)
-    counts: dict[str, int] = defaultdict(int)
-    for path, source in files.items():
-        part, kind = _part_of(path), path.parts[0]
-        if part:
-            yield part, path.parts[1], base / path, source
-        elif has_parts:
-            raise UserError(
-                f"{base / path}: beside train/ and test/; expected {LAYOUT}; move or remove it"
-            )
-        elif len(path.parts) > 1:
-            counts[kind] += 1
-            yield "test" if counts[kind] % TEST_EVERY == 0 else "train", kind, base / path, source
-
-
-def _part_of(path: PurePosixPath) -> str:
-    """Return the part of an image in a class's folder in a part's folder; empty for any other."""
-    return PARTS.get(path.parts[0].lower(), "") if len(path.parts) > 2 else ""
-
-
-def _is_image(path: PurePosixPath) -> bool:
-    """Tell by its path whether a file is an image.
-
-    Systems leave hidden files and folders of their own, or __MACOSX.
-    """
-    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in ENDINGS and not is_hidden
-
-
-def _plain(folder: Path) -> Mapping[PurePosixPath, Path]:
-    found = {
-        PurePosixPath(path.relative_to(folder).as_posix()): path
-        for path in sorted(folder.rglob("*"))
-    }
-    return {path: file for path, file in found.items() if _is_image(path) and not file.is_dir()}
-
-
-def _archived(path: Path) -> Mapping[PurePosixPath, bytes]:
-    found: dict[PurePosixPath, bytes] = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name.removeprefix("./"))
-                file = archive.extractfile(member) if member.isfile() and _is_image(name) else None
-                if file is not None:
-                    found[name] = file.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        refuse_unreadable(path, error)
-        raise UserError(
-            f"{path}: not a readable archive ({str(error).splitlines()[0]}); fetch it again"
-        ) from error
-    return dict(sorted(found.items()))
 
 
 def _decode(path: Path, source: Path | bytes, side: int) -> Tensor:
@@ -312,6 +245,8 @@ def _in_colour(image: Picture) -> Picture:
         grey = np.asarray(upright, dtype=np.float64)
         scaled = (grey / max(grey.max(), 65535) * 255).clip(0, 255)
         return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    if upright.mode == "F":
+        raise ValueError("its pixels are fractions of no known range; save it with 8 or 16 bits")
     if upright.has_transparency_data:
         white = Image.new("RGBA", upright.size, "white")
         return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")

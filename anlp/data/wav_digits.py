@@ -18,7 +18,13 @@ from anlp.data.feature_cache import Arrays, cached
 from anlp.data.samples import DataSet, Samples
 from anlp.data.sequences import feature_moments, pad
 from anlp.datasets import catalogue
-from anlp.datasets.recordings import ARCHIVE, Recording, read_recordings, tested_and_selecting
+from anlp.datasets.recordings import (
+    ARCHIVE,
+    Recording,
+    read_recordings,
+    say_left_out,
+    tested_and_selecting,
+)
 
 TEST_EVERY = 5  # random: of the recordings of each digit and speaker, every fifth is tested
 
@@ -46,6 +52,7 @@ def load_wav_digits(
     found = catalogue.find(name, data_dir)
     if found is None:
         raise UserError(catalogue.where_to_put(name, data_dir))
+    say_left_out(found[""])
     arrays = cached(found[""], features, lambda: _compute(found[""], features))
     frames = np.split(arrays["frames"], arrays["ends"][:-1])
     sequences = [torch.from_numpy(part) for part in frames]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +13,15 @@ from pathlib import Path
 
 from anlp.core.errors import UserError
 from anlp.core.files import refuse_unreadable
+from anlp.datasets.walk import by_ending, is_hidden
 
 NAMED = re.compile(r"(\d)_(.+)_(\d+)\.wav", re.IGNORECASE)
 ENDING = ".wav"
 ARCHIVE = "recordings.tar.gz"
+# what people have beside wav files, which is not read
+OTHER_SOUND = frozenset(
+    {".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".au", ".wave", ".wma"}
+)
 EXAMPLE = "3_theo_12.wav"
 LEAST_SPEAKERS = 3  # one to train on, one for validation, one to test
 PIECE = 1 << 20
@@ -39,6 +45,7 @@ def check_recordings(
         UserError: there are none, a name has another form, or they cannot be split as asked.
     """
     recordings = [recording for recording, _ in read_recordings(data_dir / name)]
+    say_left_out(data_dir / name)
     if split == "speaker":
         tested_and_selecting(data_dir / name, recordings, test_speaker)
 
@@ -68,6 +75,23 @@ def read_recordings(folder: Path) -> Iterator[tuple[Recording, Path | bytes]]:
         raise UserError(
             f"{folder}: no recordings; expected files such as {EXAMPLE}, or {ARCHIVE} with them"
         )
+
+
+def say_left_out(folder: Path) -> None:
+    """Print a note that counts the sounds in the folder that `read_recordings` does not read."""
+    read: Path | None = None
+    left_out: list[Path] = []
+    for place in (folder, folder / "recordings"):
+        files = [path for path in place.glob("*") if not is_hidden(path.relative_to(folder))]
+        own = [path for path in files if _is_sound(path.name)]
+        left_out += [path for path in files if path.suffix.lower() in OTHER_SOUND]
+        left_out += own if read is not None else []
+        read = place if own and read is None else read
+    if read is not None and (folder / ARCHIVE).is_file():
+        left_out.append(folder / ARCHIVE)
+    if left_out:
+        which = f"the recordings are those ending in {ENDING} in {read or folder / ARCHIVE}"
+        print(f"note: {folder}: {by_ending(left_out)} left out, {which}", file=sys.stderr)
 
 
 def parse_name(path: Path) -> Recording:

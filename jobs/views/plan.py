@@ -116,7 +116,7 @@ def print_plan(
     notes: Sequence[str],
 ) -> None:
     """Print what the grid is, where its runs stand, and what would be submitted where."""
-    print(f"{folder.name}: {len(plan.specs):,} runs{title and f' ({title})'}")
+    print(f"{folder.name}: {count(len(plan.specs), 'run')}{title and f' ({title})'}")
     for state, number in plan.counts().items():
         print(f"  {state.value:<12}{number:>7,}")
     for note in notes:

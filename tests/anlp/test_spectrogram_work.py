@@ -130,3 +130,27 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="cannot be written"):
         run(sound(tmp_path / "a", "train/1.wav"), tmp_path / "file" / "out")
+
+
+def test_sound_behind_links_is_found(tmp_path: Path) -> None:
+    sound(tmp_path / "store", "train/a.wav", "rock/b.wav")
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "train").symlink_to(tmp_path / "store" / "train")
+    (tmp_path / "store" / "train" / "more").symlink_to(tmp_path / "store" / "rock")
+
+    work = find_work(tmp_path / "audio", tmp_path / "out")
+
+    names = [str(target.relative_to(tmp_path / "out")) for _, target in work]
+    assert names == ["train/a.fused.full.npy", "train/more/b.fused.full.npy"]
+
+
+def test_files_that_are_left_out_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio = sound(tmp_path / "audio", "train/a.wav", "train/b.wma", "train/c.WMA", "x.cue")
+    sound(audio, "train_labels.txt", ".hidden")
+
+    run(audio, tmp_path / "out")
+
+    said = f"note: {audio}: 3 files (2 .wma, 1 .cue) left out; sound is"
+    assert said in capsys.readouterr().err

@@ -216,3 +216,27 @@ def test_a_program_that_says_nothing_of_continuing_is_lost_when_it_is_killed(
 
     assert ended.code == 1
     assert (status.state.value, status.cause) == ("lost", Cause.SIGNAL)
+
+
+def test_canaries_go_first_and_hold_the_rest_where_they_fail(study: Study) -> None:
+    study.write("fixed: {do: fail}\ngrid: {lr: [0.1, 0.2], model: [small, large]}")
+
+    ended = study.submit("--canary")
+
+    assert ended.code == 1
+    assert "a canary failed, so the other 2 runs did not begin" in ended.out
+    assert len(list(study.runs())) == 2
+
+
+def test_a_report_is_written_and_its_next_runs_are_runs_of_the_same_code(study: Study) -> None:
+    study.write("grid: {lr: [0.1, 0.2], model: [small, large]}\nseeds: 3")
+    study.submit()
+
+    report = study.command("analysis.report")
+    proposed = study.place.folder.path / "report" / "mine-next.yaml"
+    planned = Place(proposed, study.root).submit("-n", "--json", *LOCAL)
+
+    assert report.code == 0, report.err
+    assert planned.code == 0, planned.err
+    tasks = {run["task"] for run in json.loads(planned.out)["runs"]}
+    assert tasks == {status.form["task"] for status in study.place.states().values()}

@@ -54,6 +54,12 @@ def test_a_plan_begins_with_the_grid_file_that_the_sweep_means(
     assert "epochs 3" in shown or "--epochs 3" in shown
 
 
+def test_one_run_is_no_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit.main(["sweep.yaml", "-n", "--set", "lr=0.01"]) == 0
+
+    assert "First-sweep: 1 run\n" in capsys.readouterr().out
+
+
 def test_a_plan_in_json_is_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert submit.main(["sweep.yaml", "-n", "--json"]) == 0
 

@@ -97,6 +97,18 @@ def test_the_direction_of_a_wrong_rate_comes_from_neighbours_that_learn(grid: Gr
     assert not said["adam"].str.contains("learning rate").any()
 
 
+def test_one_answer_to_everything_needs_its_logged_entropy(grid: Grid) -> None:
+    for seed, entropy in enumerate((0.0, 2.1)):
+        lines = [{**line, "val/prediction_entropy": entropy} for line in learned(0.1)]
+        grid.add(0.1, seed=seed, history=lines)
+    grid.add(0.1, seed=2, history=learned(0.1))
+
+    causes = judged(grid).runs.set_index("seed")["cause"].to_dict()
+
+    assert causes[0] == "constant"
+    assert "constant" not in (causes[1], causes[2])
+
+
 @pytest.mark.parametrize(
     ("metric", "level", "score", "verdict"),
     [

@@ -114,3 +114,17 @@ def test_an_epoch_logged_twice_by_a_resumed_run_counts_once() -> None:
     verdict = verdict_of(Curve(epochs, score, losses, losses), Chance(0.1, 1000, math.log(10)))
 
     assert verdict.label is Label.CONVERGED
+
+
+def test_a_score_that_rises_below_chance_is_not_stuck_and_learned_no_negative_amount() -> None:
+    """As a loss with weights for rare classes makes it: 0.55 where one answer has 0.9."""
+    score = 0.55 * (1 - np.exp(-np.arange(40) / 4)) + np.random.default_rng(1).normal(0, 0.005, 40)
+    losses = 0.7 - score
+
+    verdict = verdict_of(
+        Curve(np.arange(40.0), score, losses, losses), Chance(0.9, 2000, math.log(2))
+    )
+
+    assert (verdict.label, verdict.cause) == (Label.CONVERGED, "below chance")
+    assert verdict.learned > 0
+    assert "still below chance level (90.0 %)" in render_evidence(verdict, "val/acc")

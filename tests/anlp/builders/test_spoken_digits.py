@@ -290,6 +290,17 @@ def test_features_are_computed_again_once_a_file_deep_in_the_folder_has_changed(
         load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
 
 
+def test_features_are_computed_again_once_a_file_behind_a_link_is_replaced(tmp_path: Path) -> None:
+    replaced = write_wavs(tmp_path / "store", per_digit=1) / "3_b_0.wav"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "recordings").symlink_to(tmp_path / "store")
+    load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+    replaced.write_bytes(b"")
+
+    with pytest.raises(UserError, match=r"3_b_0\.wav: not a readable wav file"):
+        load_wav_digits(tmp_path, "own", split="speaker", **MFCC)
+
+
 def test_features_are_computed_again_once_a_file_is_replaced_by_an_older_one(
     tmp_path: Path,
 ) -> None:

@@ -42,4 +42,5 @@ def test_the_faults_on_the_page_are_those_of_its_faulty_file(
 
 
 def test_the_page_names_every_key() -> None:
-    assert set(_TOP_KEYS) == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    # `program` and the keys beside it have a page of their own; only its row stands here
+    assert {*_TOP_KEYS, "program"} == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
