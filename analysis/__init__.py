@@ -12,9 +12,12 @@ import sys
 
 if sys.argv[:1] == ["-m"] and not getattr(sys.flags, "safe_path", False):
     # `python -m` looks for this package, with the current folder first on the path: a file there
-    # (random.py, queue.py) or a folder (anlp) would hide a module. Only a checkout stays, as last.
+    # (random.py, queue.py) or a folder (anlp) would hide a module. Only a checkout stays: behind
+    # the standard library, and before what is installed, which may be another checkout.
     _here, _own = sys.path[0], os.path.dirname(__path__[0])  # noqa: PTH120 - pathlib is not safe yet
-    sys.path[:] = [entry for entry in sys.path if entry != _here] + [_own] * (_own == _here)
+    _rest = [entry for entry in sys.path if entry != _here]
+    _at = next((n for n, entry in enumerate(_rest) if entry.endswith("-packages")), len(_rest))
+    sys.path[:] = _rest[:_at] + [_own] * (_own == _here) + _rest[_at:]
 
 from importlib import import_module
 from pathlib import Path

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.submits import PATIENCE_S
 
 pytestmark = pytest.mark.slow
@@ -87,3 +89,18 @@ def test_importing_the_packages_leaves_the_path_alone(tmp_path: Path) -> None:
     code = "import sys; was = list(sys.path); import jobs, analysis, anlp; print(was == sys.path)"
 
     assert run(tmp_path, "-c", code).stdout == "True\n"
+
+
+def test_a_checkout_uses_all_of_its_own_packages_beside_another_that_is_installed(
+    tmp_path: Path,
+) -> None:
+    for name in ("anlp", "jobs", "analysis"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import jobs, anlp, analysis; print(jobs.__path__, anlp.__path__, analysis.__path__)"
+    (tmp_path / "jobs" / "where.py").write_text(code)
+
+    told = subprocess.run(
+        [sys.executable, "-m", "jobs.where"], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert told.stdout.count(str(tmp_path)) == 3, told
