@@ -261,7 +261,7 @@ class ImageUse:
         tasks: of the runs.
         folders: others that runs need.
         has_wandb: whether runs mirror themselves to wandb.
-        scheduler: that starts the image.
+        node_packages: that the scheduler's own code on the node imports.
     """
 
     runs: Path
@@ -271,7 +271,7 @@ class ImageUse:
     tasks: frozenset[str]
     folders: tuple[Path, ...] = ()
     has_wandb: bool = False
-    scheduler: str = ""
+    node_packages: tuple[str, ...] = ()
 
 
 def prepare_image(
@@ -305,7 +305,12 @@ def prepare_image(
     ):
         say(f"warning: {text}")
     if facts.is_of_site:
-        wanted = wanted_by(use.tasks, has_wandb=use.has_wandb, scheduler=use.scheduler)
+        wanted = wanted_by(
+            use.tasks,
+            has_wandb=use.has_wandb,
+            more=use.node_packages,
+            is_here=not use.leaves_machine,
+        )
         check_site_image(container, wanted, say)
     else:
         check_start(container)

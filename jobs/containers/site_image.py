@@ -74,18 +74,25 @@ class Wanted:
         return (*self.packages, *self.for_some)
 
 
-def wanted_by(tasks: Collection[str], *, has_wandb: bool, scheduler: str) -> Wanted:
+def wanted_by(
+    tasks: Collection[str], *, has_wandb: bool, more: Collection[str] = (), is_here: bool = False
+) -> Wanted:
     """Return what runs of these tasks import.
 
-    >>> wanted_by(["mnist"], has_wandb=False, scheduler="slurm").packages
+    >>> wanted_by(["mnist"], has_wandb=False, more=["submitit"]).packages
     ('pydantic', 'typing_extensions', 'numpy', 'torch', 'submitit')
+
+    Args:
+        tasks: of the runs.
+        has_wandb: whether they mirror themselves.
+        more: packages that the scheduler's own code on the node imports.
+        is_here: whether they run on this machine.
     """
     packages = list(ALWAYS)
     built_in = sorted(task for task in tasks if not is_user_code(task))
     if built_in:
         packages += FOR_TRAINING
-    if scheduler == "slurm":
-        packages.append("submitit")
+    packages += more
     if has_wandb:
         packages.append("wandb")
     for_some: dict[str, tuple[str, ...]] = {}
@@ -93,7 +100,7 @@ def wanted_by(tasks: Collection[str], *, has_wandb: bool, scheduler: str) -> Wan
         for package in TASKS[task].settings.needs:
             if package in NEEDED:
                 for_some[package] = (*for_some.get(package, ()), task)
-    return Wanted(tuple(packages), for_some, is_here=scheduler == "local")
+    return Wanted(tuple(packages), for_some, is_here=is_here)
 
 
 def check_site_image(container: Container, wanted: Wanted, say: Callable[[str], None]) -> None:

@@ -323,6 +323,7 @@ class Scheduler(Protocol):
     job_variable: ClassVar[str]  # environment variable that is set within its jobs; "": none
     environment_prefixes: ClassVar[tuple[str, ...]]  # of its variables, which a container needs
     can_exclude_nodes: ClassVar[bool]
+    node_packages: ClassVar[tuple[str, ...]]  # that its own code on the node imports
     unsupported: ClassVar[frozenset[str]]  # fields of Resources that it refuses
     profile_type: ClassVar[type[Profile] | None]  # of its site profiles; None: it has none
     default_profile: ClassVar[str]  # name of the profile that holds where none is named; ""

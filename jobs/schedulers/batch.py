@@ -90,6 +90,7 @@ class BatchScheduler(ABC, Scheduler, Generic[Snapshot]):
     job_variable: ClassVar[str] = ""
     environment_prefixes: ClassVar[tuple[str, ...]] = ()
     can_exclude_nodes: ClassVar[bool] = False
+    node_packages: ClassVar[tuple[str, ...]] = ()
     unsupported: ClassVar[frozenset[str]] = frozenset()
     profile_type: ClassVar[type[Profile] | None] = None
     default_profile: ClassVar[str] = ""

@@ -96,6 +96,14 @@ def can_exclude_nodes(name: str) -> bool:
         return False
 
 
+def node_packages(name: str) -> tuple[str, ...]:
+    """Return the packages that the scheduler's own code on a node imports."""
+    try:
+        return plugins.find(name).node_packages
+    except UserError:  # of a plug-in that is gone
+        return ()
+
+
 def output_path(scheduler: str, batch: Path, job: Job, index: int) -> Path | None:
     """Return the file with what an element of a job printed, None where there is none."""
     try:

@@ -139,7 +139,7 @@ def _in_image(
         tasks=frozenset(tasks),
         folders=uncopied_code(folder, target),
         has_wandb=target.options.wandb.mode != "disabled",
-        scheduler=scheduler,
+        node_packages=registry.node_packages(scheduler),
     )
     if target.options.program and all(map(is_program, tasks)):
         with writing_to(folder):

@@ -65,7 +65,8 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / name).touch()
-    (tmp_path / "anlp" / "__init__.py").write_text('__version__ = "1"\n')
+    (tmp_path / "anlp" / "core").mkdir()
+    (tmp_path / "anlp" / "core" / "version.py").write_text('__version__ = "1"\n')
     shutil.copytree(
         ROOT / "containers", tmp_path / "containers", ignore=shutil.ignore_patterns("*.sif*")
     )

@@ -39,6 +39,7 @@ class LocalScheduler:
     job_variable: ClassVar[str] = ""
     environment_prefixes: ClassVar[tuple[str, ...]] = ()
     can_exclude_nodes: ClassVar[bool] = False
+    node_packages: ClassVar[tuple[str, ...]] = ()
     unsupported: ClassVar[frozenset[str]] = frozenset(CLUSTER_ONLY)
     profile_type: ClassVar[type[Profile] | None] = None
     default_profile: ClassVar[str] = ""

@@ -102,6 +102,7 @@ class SlurmScheduler(BatchScheduler[QueueSnapshot]):
     job_variable = "SLURM_JOB_ID"
     environment_prefixes = ENVIRONMENT_PREFIXES
     can_exclude_nodes = True
+    node_packages = ("submitit",)
     profile_type = SlurmProfile
     submit_command = "sbatch"
     submit_timeout_s = 90.0  # sbatch waits by itself while the controller is too busy to accept

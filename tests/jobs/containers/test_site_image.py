@@ -27,7 +27,7 @@ from tests.support.paths import ROOT
 from tests.support.schedulers.slurm import fake_slurm
 from tests.support.submits import TINY, Place, make_place
 
-TRAINING = wanted_by(["mnist"], has_wandb=False, scheduler="local")
+TRAINING = wanted_by(["mnist"], has_wandb=False, is_here=True)
 FOUND = {
     "numpy": "1.26.4",
     "pydantic": "2.9.2",
@@ -132,8 +132,8 @@ def test_how_to_add_a_package_fits_the_place_where_the_image_is_started(
     container: Container,
 ) -> None:
     tell(container)
-    mirrored = wanted_by(["mnist"], has_wandb=True, scheduler="local")
-    on_slurm = wanted_by(["mnist"], has_wandb=False, scheduler="slurm")
+    mirrored = wanted_by(["mnist"], has_wandb=True, is_here=True)
+    on_slurm = wanted_by(["mnist"], has_wandb=False, more=["submitit"])
 
     here, there = refusal(container, mirrored), refusal(container, on_slurm)
 
@@ -146,7 +146,7 @@ def test_how_to_add_a_package_fits_the_place_where_the_image_is_started(
 
 def test_older_packages_and_those_of_some_settings_are_warned_of(container: Container) -> None:
     tell(container, versions={**FOUND, "torch": "2.5.0a0+e000cf0ad9.nv24.10", "numpy": ""})
-    wanted = wanted_by(["cifar10", "my.py:train"], has_wandb=False, scheduler="local")
+    wanted = wanted_by(["cifar10", "my.py:train"], has_wandb=False, is_here=True)
     said: list[str] = []
 
     check_site_image(container, wanted, said.append)
@@ -159,7 +159,7 @@ def test_older_packages_and_those_of_some_settings_are_warned_of(container: Cont
 
 
 def test_a_function_of_the_users_own_needs_no_torch() -> None:
-    wanted = wanted_by(["my_study.py:train"], has_wandb=False, scheduler="pbs")
+    wanted = wanted_by(["my_study.py:train"], has_wandb=False)
 
     assert wanted.names == ("pydantic", "typing_extensions")
 

@@ -177,10 +177,12 @@ class Mom:
             elif self.site.config["memory_kill"]:
                 running.ended_by = "mem"
             if running.ended_by:
-                running.kill_at = now + self.site.config["kill_delay_s"]
+                # of memory the kernel's control group disposes at once
+                delay_s = 0.0 if running.ended_by == "mem" else self.site.config["kill_delay_s"]
+                running.kill_at = now + delay_s
                 if running.ended_by == "qdel":
                     self._tell_of_running(index, f" and terminated by {OWNER}@{HOST}")
-                signal_session(running.process.pid, signal.SIGTERM)
+                signal_session(running.process.pid, signal.SIGTERM if delay_s else signal.SIGKILL)
         elif now > running.kill_at:
             signal_session(running.process.pid, signal.SIGKILL)
         if (self.folder / f"lose.{index}").exists():
