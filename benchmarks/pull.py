@@ -64,7 +64,7 @@ def naive_wandb(place: str) -> Frames:
 
 
 def ours(place: str) -> Frames:
-    """`analysis.load`, by whatever is in its cache."""
+    """`analysis.load`, from what is in its cache."""
     import analysis
 
     loaded = analysis.load(place)

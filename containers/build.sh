@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image of this checkout, as an ordinary user, and checks that it trains: see containers/README.md.
 set -euo pipefail
-umask 022 # whoever runs the image has to read what is in it
+umask 022 # every user of the image has to read what is in it
 PATH=$PATH:/usr/sbin:/sbin # debootstrap is there, and ordinary users often do not look there
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
@@ -83,7 +83,7 @@ find_pip() {
 run 'make setup', or name one: PYTHON=/path/to/python3"
 }
 
-# Wheels of the image's Python, whatever Python this machine has; where they come from is pip's configuration.
+# Wheels of the image's Python, for any Python of this machine; where they come from is pip's configuration.
 for_image() { # PIP-COMMAND ...
     local target=(--only-binary :all: --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none) level
     for level in {28..5}; do target+=(--platform "manylinux_2_${level}_x86_64"); done # pip infers none from another

@@ -31,7 +31,7 @@ def selection_optimism(means: Array, errors: Array, selected: int) -> Estimate:
 
     A parametric bootstrap of the selection: each mean gets normal noise of `WIDTH` = h of its own
     standard errors, and the best is selected again. The mean plus h standard errors of noise is
-    independent of the mean minus 1/h standard errors of the same noise, whatever the true means
+    independent of the mean minus 1/h standard errors of the same noise, for any true means
     are: (h + 1/h) times the noise of the winner is an unbiased estimate of the optimism of a
     selection whose noise is sqrt(1 + h²) times as large. Optimism grows with the first power of
     the noise among equals, with the second among configurations far apart: the power 1.5 scales it

@@ -46,7 +46,7 @@ _SPELLINGS = str.maketrans(
 
 
 def write_anything() -> None:
-    """Let stdout and stderr take every text, whatever their encoding: nothing is worth a fault."""
+    """Let stdout and stderr take every text, in any encoding: a letter is not worth a fault."""
     codecs.register_error(PLAIN, _spell_plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

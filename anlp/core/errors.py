@@ -102,7 +102,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, in whatever words a library says so."""
+    """Tell whether memory ran out, in the words of several libraries."""
     if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY_TYPES:
         return True
     return any(words in str(error).lower() for words in OUT_OF_MEMORY_WORDS)

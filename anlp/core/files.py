@@ -1,6 +1,6 @@
 """Open, write and replace files of shared folders: whole, by the umask, never through a link.
 
-A reader sees the old file or the new one, never half of one. Whatever cannot be written is an
+A reader sees the old file or the new one, never half of one. What cannot be written is an
 `UnwritableError`, so that callers tell it from a file that cannot be read.
 """
 

@@ -1,4 +1,4 @@
-"""The log of a program: safe for a terminal, and of bounded size whatever the program prints."""
+"""The log of a program: safe for a terminal, and bounded in size."""
 
 from __future__ import annotations
 

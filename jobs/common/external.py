@@ -77,7 +77,7 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            encoding="utf-8",  # whatever the locale says
+            encoding="utf-8",  # the locale may say another
             errors="replace",
             env=environment,
             start_new_session=True,  # no terminal: passwords are asked for on /dev/tty

@@ -207,7 +207,7 @@ def _styles(arguments: ProgramArguments) -> dict[str, str]:
 
 
 def _own_defaults(arguments: ProgramArguments) -> dict[str, Scalar]:
-    """Return what the program takes where it is told nothing, whatever the grid file declares."""
+    """Return what the program takes where it is told nothing, by its own parser alone."""
     return {
         name: argument.default
         for name, argument in arguments.arguments.items()

@@ -51,7 +51,7 @@ def due(folder: GridFolder, retries: int, *by_index: JobState) -> set[int]:
         (ExitRecord(Cause.NOT_STARTED), True),
         (ExitRecord(Cause.LAUNCHER), True),
         (ExitRecord(Cause.UNKNOWN), True),
-        (ExitRecord(Cause.SIGNAL, "signal 9 (SIGKILL: nobody of us sent it)"), True),
+        (ExitRecord(Cause.SIGNAL, "signal 9 (SIGKILL: it was not sent by this suite)"), True),
         (ExitRecord(Cause.SIGNAL, "signal 11 (SIGSEGV)"), False),
         (ExitRecord(Cause.OUT_OF_MEMORY), False),
         (ExitRecord(Cause.TIMEOUT), False),
