@@ -191,12 +191,7 @@ class FunctionAttempt:
     ) -> RunResult:
         program = self.run_of.program
         provenance: dict[str, Any] = {
-            "program": {
-                "name": program.name,
-                "sha256": program.sha256,
-                "commit": program.commit,
-                "code": program.code,
-            },
+            "program": program.provenance,
             "logged_by": "function",
         }
         if logged is not None and logged.select:

@@ -254,12 +254,7 @@ class ProgramAttempt:
     def _provenance(self) -> dict[str, Any]:
         program = self.run_of.program
         found: dict[str, Any] = {
-            "program": {
-                "name": program.name,
-                "sha256": program.sha256,
-                "commit": program.commit,
-                "code": program.code,
-            },
+            "program": program.provenance,
             "logged_by": self.log.source or "nothing",
         }
         image = self.run_of.options.container

@@ -85,6 +85,11 @@ class Program:
         return {**form, **mappings, **words, "truths": truths, "metrics": self.metrics.to_json()}
 
     @property
+    def provenance(self) -> dict[str, str]:
+        """Return what a result says of the code that it comes from."""
+        return {name: getattr(self, name) for name in ("name", "sha256", "commit", "code")}
+
+    @property
     def digest(self) -> str:
         """Return the name of its file, which follows from its content."""
         text = canonical_json(self.to_json())
