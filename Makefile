@@ -15,7 +15,7 @@ WORKERS := $(shell echo $$(($$(nproc) + 1)))
 .PHONY: demo test check fast lint setup bench image docs clean
 
 demo: setup
-	$(BIN)/python -m jobs.submit $(DEMO)
+	$(BIN)/python -m jobs.submit $(DEMO) --on local
 	$(BIN)/python -m jobs.status demo
 	$(BIN)/python -m analysis.tables demo
 	$(BIN)/python -m analysis.parallel demo
